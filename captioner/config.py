@@ -1,0 +1,246 @@
+"""Frozen settings of model, preprocessing and search, and the way from a table to them.
+
+A table (TOML file, checkpoint header) becomes settings through `from_table`, which refuses unknown
+names and wrong types; each settings class refuses values out of range. Nothing here needs torch.
+"""
+
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from difflib import get_close_matches
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from captioner.errors import ConfigError
+
+Settings = TypeVar("Settings")
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreprocessConfig:
+    """How a photo becomes the encoder's input. The whole photo is always seen."""
+
+    height: int = 224
+    """Input height in pixels."""
+    width: int = 224
+    """Input width in pixels."""
+    fit: Literal["squash", "letterbox"] = "squash"
+    """`squash` ignores the aspect ratio; `letterbox` keeps it and pads with the mean colour."""
+    interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
+    """Filter used when resizing; always antialiased."""
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    """Subtracted per colour channel, in fractions of full brightness."""
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    """Divided by per colour channel, in fractions of full brightness."""
+
+    def __post_init__(self) -> None:
+        for side in ("height", "width"):
+            _require(
+                getattr(self, side) >= 1,
+                f"preprocess.{side} is {getattr(self, side)}; it must be 1 or more.",
+            )
+        _require(min(self.std) > 0, f"preprocess.std is {self.std}; every value must be above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """Which timm backbone reads the photo."""
+
+    backbone: str = "vit_tiny_patch16_224"
+    """A timm model name that offers `forward_intermediates`."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further arguments of `timm.create_model`, such as `{pad_type = "same"}`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LSTMConfig:
+    """Soft-attention recurrent decoder (Xu et al. 2015, arXiv:1502.03044)."""
+
+    kind: Literal["lstm"] = "lstm"
+    """Which decoder these settings belong to."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """Recurrent cell."""
+    width: int = 512
+    """Channels of the recurrent state."""
+    embedding_dim: int = 256
+    """Channels of a word; weight tying uses the same table on output."""
+    attention: Literal["additive", "dot", "scaled_dot", "general"] = "additive"
+    """How a region is scored against the state."""
+    attention_width: int = 256
+    """Channels in which features and state are compared."""
+    dropout: float = 0.3
+    """Probability of dropping a channel of the words read and of the output layer."""
+    tie: bool = True
+    """Share the word table between input and output."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "embedding_dim", "attention_width"):
+            _require(
+                getattr(self, name) >= 1,
+                f"decoder.{name} is {getattr(self, name)}; it must be 1 or more.",
+            )
+        _require(
+            0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1)."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Pre-norm Transformer decoder with cross-attention (Vaswani et al. 2017, arXiv:1706.03762)."""
+
+    kind: Literal["transformer"] = "transformer"
+    """Which decoder these settings belong to."""
+    width: int = 256
+    """Channels of the decoder's state."""
+    layers: int = 3
+    """Blocks of self-attention, cross-attention and feed-forward."""
+    heads: int = 4
+    """Attention heads; they divide `width`."""
+    feedforward_width: int = 1024
+    """Hidden channels of the feed-forward part of a block."""
+    dropout: float = 0.1
+    """Probability of dropping a channel after each part of a block and of the words read."""
+    positions: Literal["learned", "sinusoidal"] = "learned"
+    """How word order enters."""
+    max_positions: int = 64
+    """Longest caption the decoder can read, in tokens, START counted."""
+    tie: bool = True
+    """Share the word table between input and output."""
+
+    def __post_init__(self) -> None:
+        for name in ("width", "layers", "heads", "feedforward_width", "max_positions"):
+            _require(
+                getattr(self, name) >= 1,
+                f"decoder.{name} is {getattr(self, name)}; it must be 1 or more.",
+            )
+        _require(
+            self.width % self.heads == 0,
+            f"decoder.width is {self.width} and decoder.heads is {self.heads}; "
+            "heads must divide width.",
+        )
+        _require(
+            0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1)."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Encoder and decoder of one captioner."""
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    decoder: LSTMConfig | TransformerConfig = field(default_factory=TransformerConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """How a caption is looked for."""
+
+    method: Literal["beam", "greedy", "sample"] = "beam"
+    """Beam search, the likeliest word at each step, or a draw at each step."""
+    beam: int = 3
+    """Captions kept in play per photo by beam search."""
+    max_words: int = 24
+    """Longest caption in tokens, the end mark not counted."""
+    length_penalty: float = 0.0
+    """Beam search ranks by log-probability / length ** penalty; 0 ranks by probability."""
+    temperature: float = 1.0
+    """Sampling divides the logits by this: below 1 is safer, above 1 is bolder."""
+    top_k: int = 0
+    """Sampling keeps this many likeliest words; 0 keeps all."""
+    top_p: float = 1.0
+    """Sampling keeps the likeliest words that together hold this probability."""
+    seed: int = 0
+    """Seed of the draws; the same seed and photo give the same caption."""
+
+    def __post_init__(self) -> None:
+        for name in ("beam", "max_words"):
+            _require(
+                getattr(self, name) >= 1,
+                f"search.{name} is {getattr(self, name)}; it must be 1 or more.",
+            )
+        _require(
+            self.temperature > 0,
+            f"search.temperature is {self.temperature}; it must be above 0. "
+            "For the likeliest caption use greedy or beam search.",
+        )
+        _require(self.top_k >= 0, f"search.top_k is {self.top_k}; it must be 0 or more.")
+        _require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
+
+
+def from_table(settings: type[Settings], table: dict[str, Any], *, where: str) -> Settings:
+    """Build frozen settings from a table, refusing what they do not know.
+
+    Args:
+        settings: a dataclass; its fields may be dataclasses, or unions of dataclasses told apart
+            by their `kind`.
+        table: plain values by name.
+        where: what to call the table in an error, such as `lstm.toml: [model]`.
+
+    Raises:
+        ConfigError: an unknown name (with the nearest known one), a missing or mistyped value.
+    """
+    if not isinstance(table, dict):
+        raise ConfigError(f"{where} must be a table of settings, not {table!r}.")
+    known = {f.name: f for f in fields(settings)}  # type: ignore[arg-type]
+    types = get_type_hints(settings)
+    for name in table:
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}."
+            raise ConfigError(f"{where}: unknown setting {name!r}; {hint}")
+    for name, f in known.items():
+        required = f.default is MISSING and f.default_factory is MISSING
+        if required and name not in table:
+            raise ConfigError(f"{where}: {name!r} is missing.")
+    values = {
+        name: _convert(types[name], value, where=f"{where}.{name}") for name, value in table.items()
+    }
+    return settings(**values)
+
+
+def to_table(settings: Any) -> dict[str, Any]:
+    """Turn settings back into plain values; `from_table` reads them again."""
+    return asdict(settings)
+
+
+def _convert(kind: Any, value: Any, *, where: str) -> Any:
+    """Check one value against its annotated type, turning lists into tuples and tables into settings."""
+    origin, args = get_origin(kind), get_args(kind)
+    if kind is Any:
+        return value
+    if is_dataclass(kind):
+        return from_table(kind, value, where=where)  # type: ignore[arg-type]
+    if origin in (Union, UnionType):
+        return _convert_union(args, value, where=where)
+    if origin is Literal:
+        if value not in args:
+            raise ConfigError(f"{where} is {value!r}; choose from {', '.join(map(str, args))}.")
+        return value
+    if origin is tuple and isinstance(value, list | tuple):
+        items = [args[0]] * len(value) if args[-1] is Ellipsis else args
+        if len(items) != len(value):
+            raise ConfigError(f"{where} is {list(value)}; it needs {len(items)} values.")
+        return tuple(_convert(k, v, where=where) for k, v in zip(items, value, strict=True))
+    if origin is dict and isinstance(value, dict):
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and (kind is bool) == (value is True or value is False):
+        return value
+    name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
+    raise ConfigError(f"{where} is {value!r}; it must be of type {name}.")
+
+
+def _convert_union(args: tuple[Any, ...], value: Any, *, where: str) -> Any:
+    if value is None and NoneType in args:
+        return None
+    choices = [a for a in args if a is not NoneType]
+    if len(choices) == 1:
+        return _convert(choices[0], value, where=where)
+    by_kind = {get_args(get_type_hints(c)["kind"])[0]: c for c in choices}
+    if not isinstance(value, dict) or value.get("kind") not in by_kind:
+        raise ConfigError(f"{where}.kind must be one of {', '.join(by_kind)}.")
+    return from_table(by_kind[value["kind"]], value, where=where)

@@ -1,0 +1,36 @@
+"""Every error raised on purpose.
+
+    CaptionerError
+    ├── ImageError          a photo that cannot be read: names the file and the reason
+    ├── ConfigError         a setting that is unknown, missing or out of range
+    ├── CheckpointError     a checkpoint that is missing, corrupt, or of a newer format
+    ├── DataError           captions, splits or archives that do not fit together
+    └── MissingExtraError   an optional package that this feature needs
+
+A user's mistake is a `CaptionerError`: its text is the whole answer, and the command line prints it
+without a traceback. A caller's mistake is a `ValueError`; our own is an `assert`.
+"""
+
+
+class CaptionerError(Exception):
+    """Base of every error a user can put right."""
+
+
+class ImageError(CaptionerError):
+    """A photo cannot be read; the text names it, says why, and what would help."""
+
+
+class ConfigError(CaptionerError):
+    """A setting is unknown, missing or out of range."""
+
+
+class CheckpointError(CaptionerError):
+    """A checkpoint is missing, corrupt, or newer than this program."""
+
+
+class DataError(CaptionerError):
+    """Captions, splits, results or archives do not fit together."""
+
+
+class MissingExtraError(CaptionerError):
+    """An optional package is not installed; the text holds the line that installs it."""

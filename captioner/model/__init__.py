@@ -1,0 +1,85 @@
+"""The network: an encoder that sees regions, and a decoder that writes words about them.
+
+Shapes: B images, K captions of each, P = gh*gw regions row by row from the top left, D feature
+channels, C channels of a decoder's state, L layers, M heads, d channels of a head, T words (START
+counted on input, END on output), V words in the vocabulary, H W pixels.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from captioner.config import LSTMConfig, ModelConfig, PreprocessConfig, TransformerConfig
+from captioner.model.decoder import Decoder, DecoderState, Reading
+from captioner.model.encoder import Encoder
+from captioner.model.lstm import LSTMDecoder
+from captioner.model.transformer import TransformerDecoder
+
+__all__ = [
+    "CaptionModel",
+    "Decoder",
+    "DecoderState",
+    "Encoder",
+    "LSTMDecoder",
+    "Reading",
+    "TransformerDecoder",
+    "build_decoder",
+    "build_model",
+]
+
+
+class CaptionModel(nn.Module):
+    """Encoder and decoder together; what a checkpoint holds."""
+
+    def __init__(self, encoder: Encoder, decoder: LSTMDecoder | TransformerDecoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = decoder
+
+    def forward(
+        self,
+        pixels: Float[Tensor, "B 3 H W"],
+        words: Int[Tensor, "B K T"],
+        *,
+        with_attention: bool = False,
+    ) -> Reading:
+        """Read K captions of each image; the image is encoded once for all of them."""
+        return self.decoder(self.encoder(pixels), words, with_attention=with_attention)
+
+
+def build_decoder(
+    config: LSTMConfig | TransformerConfig, *, words: int, feature_dim: int
+) -> LSTMDecoder | TransformerDecoder:
+    """Make the decoder these settings describe, for a vocabulary and an encoder's channels."""
+    settings = asdict(config)
+    kind = settings.pop("kind")
+    if kind == "lstm":
+        return LSTMDecoder(words=words, feature_dim=feature_dim, **settings)
+    return TransformerDecoder(words=words, feature_dim=feature_dim, **settings)
+
+
+def build_model(
+    config: ModelConfig,
+    *,
+    preprocess: PreprocessConfig,
+    words: int,
+    encoder_weights: Path | bool = False,
+) -> CaptionModel:
+    """Make the network these settings describe, with random weights but for `encoder_weights`.
+
+    Args:
+        config: encoder and decoder.
+        preprocess: gives the input size.
+        words: size of the vocabulary, specials included.
+        encoder_weights: a safetensors file with the backbone's weights, or True for timm's hub.
+    """
+    encoder = Encoder(
+        config.encoder.backbone,
+        options=config.encoder.options,
+        size=(preprocess.height, preprocess.width),
+        weights=encoder_weights,
+    )
+    decoder = build_decoder(config.decoder, words=words, feature_dim=encoder.feature_dim)
+    return CaptionModel(encoder, decoder)

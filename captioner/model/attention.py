@@ -1,0 +1,187 @@
+"""Attention over image regions: how well each region fits a query, as weights that sum to 1.
+
+Four ways of scoring share one frame, `RegionAttention`: the image's side of the score (`keys`) is
+worked out once per image, the query's side at every word. `MultiHeadAttention` is the Transformer's,
+with a fused path that returns no weights and an exact path that does.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Scoring = Literal["additive", "dot", "scaled_dot", "general"]
+
+
+def normalise(
+    scores: Float[Tensor, "*rows P"], mask: Bool[Tensor, "*#rows P"] | None = None
+) -> Float[Tensor, "*rows P"]:
+    """Turn scores into weights that sum to 1 over P; regions where `mask` is False get 0."""
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(dim=-1)
+
+
+class RegionAttention(nn.Module):
+    """Weigh each region by a score of its key against a query; subclasses say which score."""
+
+    def keys(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B P A"]:
+        """Work out the image's side of the score, once per image."""
+        return features
+
+    def score(
+        self, queries: Float[Tensor, "B K C"], keys: Float[Tensor, "B P A"]
+    ) -> Float[Tensor, "B K P"]:
+        """Score every region against every query."""
+        raise AssertionError(f"{type(self).__name__} defines no score.")
+
+    def forward(
+        self,
+        queries: Float[Tensor, "B K C"],
+        keys: Float[Tensor, "B P A"],
+        features: Float[Tensor, "B P D"],
+        mask: Bool[Tensor, "B P"] | None = None,
+    ) -> tuple[Float[Tensor, "B K D"], Float[Tensor, "B K P"]]:
+        """Return the attended feature of each query and its weights, which sum to 1 over P."""
+        weights = normalise(self.score(queries, keys), None if mask is None else mask[:, None, :])
+        return weights @ features, weights
+
+
+class AdditiveAttention(RegionAttention):
+    """Score a region by a small network: v . tanh(W f + U q + b).
+
+    Source: Bahdanau et al. 2015, appendix A.1.2 (arXiv:1409.0473); over image regions, Xu et al.
+    2015, section 4.2 (arXiv:1502.03044).
+    """
+
+    def __init__(self, *, feature_dim: int, query_dim: int, width: int) -> None:
+        super().__init__()
+        self.from_feature = nn.Linear(feature_dim, width)
+        self.from_query = nn.Linear(query_dim, width, bias=False)
+        self.to_score = nn.Linear(width, 1, bias=False)
+
+    def keys(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B P A"]:
+        """Return W f + b."""
+        return self.from_feature(features)
+
+    def score(
+        self, queries: Float[Tensor, "B K C"], keys: Float[Tensor, "B P A"]
+    ) -> Float[Tensor, "B K P"]:
+        """Return v . tanh(key + U q)."""
+        fit = torch.tanh(keys[:, None] + self.from_query(queries)[:, :, None])  # (B, K, P, A)
+        return fit @ self.to_score.weight[0]
+
+
+class DotAttention(RegionAttention):
+    """Score a region by f . q, over the square root of the channels when `scaled`.
+
+    Source: Luong et al. 2015, section 3.1, "dot" (arXiv:1508.04025); scaled: Vaswani et al. 2017,
+    section 3.2.1 (arXiv:1706.03762). Features and queries must have the same channels.
+    """
+
+    def __init__(self, *, feature_dim: int, query_dim: int, scaled: bool) -> None:
+        super().__init__()
+        if feature_dim != query_dim:
+            raise ValueError(
+                f"dot attention compares like with like: {feature_dim} feature channels "
+                f"against {query_dim} query channels; use 'general' attention."
+            )
+        self.scale = feature_dim**-0.5 if scaled else 1.0
+
+    def score(
+        self, queries: Float[Tensor, "B K C"], keys: Float[Tensor, "B P A"]
+    ) -> Float[Tensor, "B K P"]:
+        """Return the (scaled) inner products."""
+        return queries @ keys.mT * self.scale
+
+
+class GeneralAttention(RegionAttention):
+    """Score a region by q . W f.
+
+    Source: Luong et al. 2015, section 3.1, "general" (arXiv:1508.04025).
+    """
+
+    def __init__(self, *, feature_dim: int, query_dim: int) -> None:
+        super().__init__()
+        self.from_feature = nn.Linear(feature_dim, query_dim, bias=False)
+
+    def keys(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B P A"]:
+        """Return W f."""
+        return self.from_feature(features)
+
+    def score(
+        self, queries: Float[Tensor, "B K C"], keys: Float[Tensor, "B P A"]
+    ) -> Float[Tensor, "B K P"]:
+        """Return the inner products with the mapped features."""
+        return queries @ keys.mT
+
+
+def build_attention(
+    scoring: Scoring, *, feature_dim: int, query_dim: int, width: int
+) -> RegionAttention:
+    """Make the attention of this name; `width` matters to the additive one only."""
+    if scoring == "additive":
+        return AdditiveAttention(feature_dim=feature_dim, query_dim=query_dim, width=width)
+    if scoring == "general":
+        return GeneralAttention(feature_dim=feature_dim, query_dim=query_dim)
+    return DotAttention(
+        feature_dim=feature_dim, query_dim=query_dim, scaled=scoring == "scaled_dot"
+    )
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention in several subspaces.
+
+    Source: Vaswani et al. 2017, section 3.2.2 (arXiv:1706.03762).
+    """
+
+    def __init__(self, *, width: int, heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+
+    def split(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B M T d"]:
+        """Give every head its own channels."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def keys_and_values(
+        self, x: Float[Tensor, "B S C"]
+    ) -> tuple[Float[Tensor, "B M S d"], Float[Tensor, "B M S d"]]:
+        """Work out what queries will be compared with and what they will read."""
+        return self.split(self.key(x)), self.split(self.value(x))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T C"],
+        keys: Float[Tensor, "B M S d"],
+        values: Float[Tensor, "B M S d"],
+        mask: Bool[Tensor, "#B #M #T S"] | None = None,
+        *,
+        causal: bool = False,
+    ) -> Float[Tensor, "B T C"]:
+        """Attend by the fused kernel; True in `mask` takes part."""
+        attended = F.scaled_dot_product_attention(
+            self.split(self.query(x)),
+            keys,
+            values,
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+            is_causal=causal,
+        )
+        return self.out(attended.transpose(1, 2).flatten(2))
+
+    def weights(
+        self,
+        x: Float[Tensor, "B T C"],
+        keys: Float[Tensor, "B M S d"],
+        mask: Bool[Tensor, "#B #M #T S"] | None = None,
+    ) -> Float[Tensor, "B M T S"]:
+        """Return the weights the fused kernel uses inside, summing to 1 over S."""
+        queries = self.split(self.query(x))
+        return normalise(queries @ keys.mT * queries.shape[-1] ** -0.5, mask)

@@ -1,0 +1,99 @@
+"""Encoder: a timm backbone, and the features of the image regions it sees."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from captioner.errors import CheckpointError, ConfigError
+
+
+class Encoder(nn.Module):
+    """Any timm backbone with `forward_intermediates`, CNN, ViT or hierarchical, as a grid.
+
+    Batch norms always use their running statistics: the batches that fine-tune a captioner are too
+    small to measure better ones.
+
+    Args:
+        backbone: timm model name.
+        options: further arguments of `timm.create_model`.
+        size: input height and width in pixels.
+        weights: a safetensors file with the backbone's weights, or True to ask timm's hub.
+
+    Raises:
+        ConfigError: the backbone is unknown, has no `forward_intermediates`, or refuses the size.
+        CheckpointError: the weights do not fit.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        size: tuple[int, int] = (224, 224),
+        weights: Path | bool = False,
+    ) -> None:
+        super().__init__()
+        self.backbone = _create(backbone, dict(options or {}), size=size, weights=weights)
+        self.backbone.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
+        self.eval()
+        try:
+            with torch.no_grad():
+                feature_map = self._feature_map(torch.zeros(1, 3, *size))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise ConfigError(
+                f"backbone {backbone!r} cannot take {size[0]}x{size[1]} photos: {error}"
+            ) from error
+        self.feature_dim = feature_map.shape[1]
+        self.grid: tuple[int, int] = (feature_map.shape[2], feature_map.shape[3])
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
+        """Return the regions' features, row by row from the top left of the grid."""
+        return self._feature_map(pixels).flatten(2).transpose(1, 2)
+
+    def train(self, mode: bool = True) -> "Encoder":
+        """Switch dropout on or off; batch norms stay as they are."""
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def _feature_map(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D gh gw"]:
+        return self.backbone.forward_intermediates(
+            pixels, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
+        )[-1]
+
+
+def _create(
+    backbone: str, options: dict[str, Any], *, size: tuple[int, int], weights: Path | bool
+) -> nn.Module:
+    if not timm.is_model(backbone):
+        near = timm.list_models(f"*{backbone.split('_')[0]}*")[:5]
+        hint = f"timm knows {', '.join(near)}." if near else "see timm.list_models()."
+        raise ConfigError(f"encoder.backbone {backbone!r} is not a timm model; {hint}")
+    known = timm.get_pretrained_cfg(backbone)
+    if known is not None and known.fixed_input_size:
+        options.setdefault("img_size", size)
+    if isinstance(weights, Path):
+        if not weights.is_file():
+            raise CheckpointError(f"{weights}: no such file of encoder weights.")
+        options["pretrained_cfg_overlay"] = {"file": str(weights)}
+    try:
+        model: nn.Module = timm.create_model(
+            backbone, pretrained=bool(weights), num_classes=0, **options
+        )
+    except TypeError as error:
+        raise ConfigError(f"encoder.options for {backbone!r}: {error}") from error
+    except (RuntimeError, OSError, KeyError) as error:
+        raise CheckpointError(f"{weights}: not weights of {backbone!r}: {error}") from error
+    if not hasattr(model, "forward_intermediates"):
+        raise ConfigError(
+            f"encoder.backbone {backbone!r} gives no spatial features; choose a timm model "
+            "with forward_intermediates, such as resnet50 or vit_small_patch16_224."
+        )
+    return model

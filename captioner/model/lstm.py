@@ -1,0 +1,164 @@
+"""Recurrent decoder with soft attention: look at the image before every word."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from captioner.model.attention import Scoring, build_attention
+from captioner.model.decoder import DecoderState, Reading
+from captioner.model.words import WordTable
+
+
+class _Memory(NamedTuple):
+    """The regions, and the image's side of their scores."""
+
+    regions: Float[Tensor, "B P C"]
+    keys: Float[Tensor, "B P A"]
+    mask: Bool[Tensor, "B P"] | None
+
+
+class _Past(NamedTuple):
+    """The recurrent state; a GRU has no cell."""
+
+    hidden: Float[Tensor, "B K C"]
+    cell: Float[Tensor, "B K C"] | None
+
+
+class LSTMDecoder(nn.Module):
+    """Soft-attention LSTM (or GRU) decoder.
+
+    Source: Xu et al. 2015, sections 3.1.2 and 4.2 (arXiv:1502.03044): initial state from the mean
+    feature, a gate on the attended feature, and a deep output layer over word, state and context.
+    """
+
+    def __init__(
+        self,
+        *,
+        words: int,
+        feature_dim: int,
+        cell: Literal["lstm", "gru"],
+        width: int,
+        embedding_dim: int,
+        attention: Scoring,
+        attention_width: int,
+        dropout: float,
+        tie: bool,
+    ) -> None:
+        super().__init__()
+        self.from_feature = nn.Sequential(nn.Linear(feature_dim, width), nn.LayerNorm(width))
+        self.words = WordTable(words=words, width=embedding_dim, tie=tie)
+        self.attention = build_attention(
+            attention, feature_dim=width, query_dim=width, width=attention_width
+        )
+        self.gate = nn.Linear(width, 1)
+        input_dim = embedding_dim + width
+        self.cell: nn.LSTMCell | nn.GRUCell = (
+            nn.LSTMCell(input_dim, width) if cell == "lstm" else nn.GRUCell(input_dim, width)
+        )
+        self.first_hidden = nn.Linear(width, width)
+        self.first_cell = nn.Linear(width, width) if cell == "lstm" else None
+        self.from_hidden = nn.Linear(width, embedding_dim)
+        self.from_context = nn.Linear(width, embedding_dim, bias=False)
+        self.word_scale = embedding_dim**0.5  # the table's vectors have length 1
+        self.dropout = nn.Dropout(dropout)
+
+    def init_state(
+        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
+    ) -> DecoderState:
+        """Start from the mean feature, with one hypothesis of no words."""
+        memory = self._memory(features, mask)
+        mean = _mean(memory.regions, mask)[:, None]  # (B, 1, C)
+        hidden = torch.tanh(self.first_hidden(mean))
+        cell = None if self.first_cell is None else torch.tanh(self.first_cell(mean))
+        return DecoderState(memory=memory, past=_Past(hidden=hidden, cell=cell))
+
+    def step(
+        self, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
+        """Take the latest word of every hypothesis; return the scores of the next word."""
+        memory = _Memory(*state.memory)
+        embedded = self._embed(words)
+        past, context, _, _ = self._advance(embedded, _Past(*state.past), memory)
+        logits = self._logits(embedded, past.hidden, context)
+        return logits, DecoderState(memory=state.memory, past=past)
+
+    def forward(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B K T"],
+        mask: Bool[Tensor, "B P"] | None = None,
+        *,
+        with_attention: bool = False,
+    ) -> Reading:
+        """Read K whole captions of each image, START first."""
+        state = self.init_state(features, mask)
+        memory, past = _Memory(*state.memory), _Past(*state.past)
+        past = _Past(*(x if x is None else x.expand(-1, words.shape[1], -1) for x in past))
+        embedded = self._embed(words)
+        hiddens, contexts, attention, gates = [], [], [], []
+        for t in range(words.shape[2]):
+            past, context, weights, gate = self._advance(embedded[:, :, t], past, memory)
+            hiddens.append(past.hidden)
+            contexts.append(context)
+            attention.append(weights)
+            gates.append(gate)
+        logits = self._logits(embedded, torch.stack(hiddens, dim=2), torch.stack(contexts, dim=2))
+        return Reading(
+            logits=logits,
+            attention=torch.stack(attention, dim=2)[:, :, None, None] if with_attention else None,
+            gate=torch.stack(gates, dim=2),
+        )
+
+    def _advance(
+        self, embedded: Float[Tensor, "B K E"], past: _Past, memory: _Memory
+    ) -> tuple[_Past, Float[Tensor, "B K C"], Float[Tensor, "B K P"], Float[Tensor, "B K"]]:
+        """Look, then take in the word and what was seen."""
+        context, weights = self.attention(past.hidden, memory.keys, memory.regions, memory.mask)
+        gate = torch.sigmoid(self.gate(past.hidden))  # beta of section 4.2.1
+        context = gate * context
+        read = torch.cat([embedded, context], dim=-1).flatten(0, 1)
+        hidden = past.hidden.flatten(0, 1)
+        cell = None
+        if isinstance(self.cell, nn.LSTMCell):
+            assert past.cell is not None
+            hidden, cell = self.cell(read, (hidden, past.cell.flatten(0, 1)))
+            cell = cell.view_as(past.hidden)
+        else:
+            hidden = self.cell(read, hidden)
+        return (
+            _Past(hidden=hidden.view_as(past.hidden), cell=cell),
+            context,
+            weights,
+            gate.squeeze(-1),
+        )
+
+    def _memory(
+        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None
+    ) -> _Memory:
+        regions = self.from_feature(features)
+        return _Memory(regions=regions, keys=self.attention.keys(regions), mask=mask)
+
+    def _embed(self, words: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows E"]:
+        return self.dropout(self.words(words) * self.word_scale)
+
+    def _logits(
+        self,
+        embedded: Float[Tensor, "*rows E"],
+        hidden: Float[Tensor, "*rows C"],
+        context: Float[Tensor, "*rows C"],
+    ) -> Float[Tensor, "*rows V"]:
+        """Deep output layer, equation 7: word, state and what was seen vote together."""
+        state = embedded + self.from_hidden(self.dropout(hidden)) + self.from_context(context)
+        return self.words.logits(self.dropout(state))
+
+
+def _mean(
+    regions: Float[Tensor, "B P C"], mask: Bool[Tensor, "B P"] | None
+) -> Float[Tensor, "B C"]:
+    """Average the regions that take part."""
+    if mask is None:
+        return regions.mean(dim=1)
+    kept = mask[..., None].to(regions.dtype)
+    return (regions * kept).sum(dim=1) / kept.sum(dim=1)

@@ -1,0 +1,208 @@
+"""Transformer decoder: words attend to the words before them, then to the image regions."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from captioner.model.attention import MultiHeadAttention
+from captioner.model.decoder import DecoderState, Reading
+from captioner.model.words import WordTable
+
+
+class _Memory(NamedTuple):
+    """Keys and values of the regions, by layer."""
+
+    keys: tuple[Float[Tensor, "B M P d"], ...]
+    values: tuple[Float[Tensor, "B M P d"], ...]
+    mask: Bool[Tensor, "B P"] | None
+
+
+class _Past(NamedTuple):
+    """Keys and values of the words so far, by layer."""
+
+    keys: tuple[Float[Tensor, "B K M T d"], ...]
+    values: tuple[Float[Tensor, "B K M T d"], ...]
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and feed-forward, each normalised before and added after.
+
+    Source: Vaswani et al. 2017, section 3.1 (arXiv:1706.03762), with the norm moved inside the
+    residual branch as in Xiong et al. 2020, section 3 (arXiv:2002.04745).
+    """
+
+    def __init__(self, *, width: int, heads: int, feedforward_width: int, dropout: float) -> None:
+        super().__init__()
+        self.self_norm = nn.LayerNorm(width)
+        self.self_attention = MultiHeadAttention(width=width, heads=heads, dropout=dropout)
+        self.cross_norm = nn.LayerNorm(width)
+        self.cross_attention = MultiHeadAttention(width=width, heads=heads, dropout=dropout)
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, feedforward_width),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(feedforward_width, width),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def read_words(self, x: Float[Tensor, "N T C"]) -> Float[Tensor, "N T C"]:
+        """Attend from every word to itself and those before it."""
+        normed = self.self_norm(x)
+        keys, values = self.self_attention.keys_and_values(normed)
+        return x + self.dropout(self.self_attention(normed, keys, values, causal=True))
+
+    def read_word(
+        self,
+        x: Float[Tensor, "N 1 C"],
+        past_keys: Float[Tensor, "N M t d"],
+        past_values: Float[Tensor, "N M t d"],
+    ) -> tuple[Float[Tensor, "N 1 C"], Float[Tensor, "N M T d"], Float[Tensor, "N M T d"]]:
+        """Attend from the latest word to the cached ones; return the grown cache too."""
+        normed = self.self_norm(x)
+        keys, values = self.self_attention.keys_and_values(normed)
+        keys = torch.cat([past_keys, keys], dim=2)
+        values = torch.cat([past_values, values], dim=2)
+        return x + self.dropout(self.self_attention(normed, keys, values)), keys, values
+
+    def read_regions(
+        self,
+        x: Float[Tensor, "B Q C"],
+        keys: Float[Tensor, "B M P d"],
+        values: Float[Tensor, "B M P d"],
+        mask: Bool[Tensor, "B 1 1 P"] | None,
+    ) -> Float[Tensor, "B Q C"]:
+        """Attend to the regions, all words of an image at once, then think it over."""
+        x = x + self.dropout(self.cross_attention(self.cross_norm(x), keys, values, mask))
+        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+
+
+class TransformerDecoder(nn.Module):
+    """Cross-attention Transformer decoder with cached keys and values."""
+
+    def __init__(
+        self,
+        *,
+        words: int,
+        feature_dim: int,
+        width: int,
+        layers: int,
+        heads: int,
+        feedforward_width: int,
+        dropout: float,
+        positions: str,
+        max_positions: int,
+        tie: bool,
+    ) -> None:
+        super().__init__()
+        self.heads = heads
+        self.from_feature = nn.Sequential(nn.Linear(feature_dim, width), nn.LayerNorm(width))
+        self.words = WordTable(words=words, width=width, tie=tie)
+        self.word_scale = math.sqrt(width)  # the table's vectors have length 1
+        if positions == "learned":
+            self.positions = nn.Parameter(torch.randn(max_positions, width) * 0.02)
+        else:
+            self.register_buffer("positions", sinusoids(max_positions, width), persistent=False)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            Block(width=width, heads=heads, feedforward_width=feedforward_width, dropout=dropout)
+            for _ in range(layers)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def init_state(
+        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
+    ) -> DecoderState:
+        """Work out every layer's keys and values of the regions, once for all words."""
+        images, width = len(features), self.norm.normalized_shape[0]
+        nothing = features.new_zeros(images, 1, self.heads, 0, width // self.heads)
+        nothings = (nothing,) * len(self.blocks)
+        return DecoderState(
+            memory=self._memory(features, mask), past=_Past(keys=nothings, values=nothings)
+        )
+
+    def step(
+        self, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
+        """Take the latest word of every hypothesis; return the scores of the next word."""
+        memory, past = _Memory(*state.memory), _Past(*state.past)
+        mask = _broadcast(memory.mask)
+        position = past.keys[0].shape[3]
+        x = self._embed(words[..., None], position)  # (B, K, 1, C)
+        grown_keys, grown_values = [], []
+        for i, block in enumerate(self.blocks):
+            y, keys, values = block.read_word(
+                x.flatten(0, 1), past.keys[i].flatten(0, 1), past.values[i].flatten(0, 1)
+            )
+            grown_keys.append(keys.unflatten(0, words.shape))
+            grown_values.append(values.unflatten(0, words.shape))
+            y = block.read_regions(
+                y.unflatten(0, words.shape).flatten(1, 2), memory.keys[i], memory.values[i], mask
+            )
+            x = y.unflatten(1, (words.shape[1], 1))
+        grown = _Past(keys=tuple(grown_keys), values=tuple(grown_values))
+        logits = self.words.logits(self.norm(x[:, :, 0]))
+        return logits, DecoderState(memory=state.memory, past=grown)
+
+    def forward(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B K T"],
+        mask: Bool[Tensor, "B P"] | None = None,
+        *,
+        with_attention: bool = False,
+    ) -> Reading:
+        """Read K whole captions of each image, START first."""
+        memory = self._memory(features, mask)
+        region_mask = _broadcast(mask)
+        x = self._embed(words, 0)
+        attention = []
+        for i, block in enumerate(self.blocks):
+            y = block.read_words(x.flatten(0, 1))  # (B*K, T, C)
+            y = y.unflatten(0, words.shape[:2]).flatten(1, 2)  # (B, K*T, C)
+            if with_attention:
+                weights = block.cross_attention.weights(
+                    block.cross_norm(y), memory.keys[i], region_mask
+                )
+                attention.append(weights.unflatten(2, words.shape[1:]))  # (B, M, K, T, P)
+            y = block.read_regions(y, memory.keys[i], memory.values[i], region_mask)
+            x = y.unflatten(1, words.shape[1:])
+        return Reading(
+            logits=self.words.logits(self.norm(x)),
+            attention=torch.stack(attention, dim=1).permute(0, 3, 1, 2, 4, 5)
+            if with_attention
+            else None,
+        )
+
+    def _memory(
+        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None
+    ) -> _Memory:
+        regions = self.from_feature(features)
+        pairs = [block.cross_attention.keys_and_values(regions) for block in self.blocks]
+        keys, values = zip(*pairs, strict=True)
+        return _Memory(keys=keys, values=values, mask=mask)
+
+    def _embed(self, words: Int[Tensor, "B K T"], first_position: int) -> Float[Tensor, "B K T C"]:
+        last = first_position + words.shape[-1]
+        if last > len(self.positions):
+            raise ValueError(
+                f"caption of {last} tokens; this decoder reads {len(self.positions)} at most."
+            )
+        return self.dropout(
+            self.words(words) * self.word_scale + self.positions[first_position:last]
+        )
+
+
+def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
+    """Position vectors of Vaswani et al. 2017, section 3.5 (arXiv:1706.03762)."""
+    angles = torch.arange(length)[:, None] * torch.exp(
+        torch.arange(0, width, 2) * (-math.log(10_000) / width)
+    )
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
+
+
+def _broadcast(mask: Bool[Tensor, "B P"] | None) -> Bool[Tensor, "B 1 1 P"] | None:
+    return None if mask is None else mask[:, None, None, :]

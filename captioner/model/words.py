@@ -1,0 +1,29 @@
+"""The table of word vectors, read on input and, when tied, scored against on output."""
+
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class WordTable(nn.Module):
+    """One vector per word; `logits` scores a state against every word.
+
+    Tying follows Press and Wolf 2017, section 3 (arXiv:1608.05859). The table is used twice rather
+    than registered twice, so a checkpoint holds it once.
+    """
+
+    def __init__(self, *, words: int, width: int, tie: bool) -> None:
+        super().__init__()
+        self.vectors = nn.Embedding(words, width)
+        nn.init.normal_(self.vectors.weight, std=width**-0.5)
+        self.output = None if tie else nn.Linear(width, words, bias=False)
+        self.bias = nn.Parameter(self.vectors.weight.new_zeros(words))
+
+    def forward(self, words: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows C"]:
+        """Look the words up."""
+        return self.vectors(words)
+
+    def logits(self, state: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows V"]:
+        """Score every word as the next one."""
+        weight = self.vectors.weight if self.output is None else self.output.weight
+        return F.linear(state, weight, self.bias)
