@@ -1,0 +1,186 @@
+"""Images by name, read in place from folders and tar archives."""
+
+import glob
+import os
+import tarfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from captioner.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where the bytes of one image lie: a whole file, or a stretch of an archive."""
+
+    path: str
+    offset: int = 0
+    size: int | None = None  # in bytes; None is the rest of the file
+
+
+class ImageSource:
+    """The images of some folders and tar archives, under one roof.
+
+    An image goes by its path inside its folder or archive. A shorter or longer path will do too, as
+    long as one image only fits it: captions that say `dog.jpg` or `photos/val/dog.jpg` find
+    `val/dog.jpg`, but never `train/dog.jpg`.
+
+    Archives are indexed once, here, and never unpacked. Every read opens its file anew, so that no
+    file position is shared: threads, and workers forked or spawned, may all read from one source.
+    """
+
+    def __init__(self, paths: str | Path | Iterable[str | Path]) -> None:
+        """Index the files.
+
+        Args:
+            paths: folders (looked through in depth, archives in them included), `.tar` archives, or
+                patterns such as `shards/train-*.tar`; one of them or several.
+
+        Raises:
+            DataError: a path does not exist, an archive is broken or compressed, or nothing is
+                found.
+        """
+        given = [paths] if isinstance(paths, str | Path) else list(paths)
+        self.paths = tuple(str(path) for path in given)
+        self._places: dict[str, list[_Place]] = defaultdict(list)
+        for found in dict.fromkeys(found for path in self.paths for found in _expand(path)):
+            for name, place in _index(found):
+                if place not in self._places[name]:  # a folder and, again, an archive inside it
+                    self._places[name].append(place)
+        if not self._places:
+            raise DataError(f"There are no images in {', '.join(self.paths) or 'an empty list'}.")
+        self._by_file_name: dict[str, list[str]] = defaultdict(list)
+        for name in self._places:
+            self._by_file_name[PurePosixPath(name).name].append(name)
+
+    def names(self) -> tuple[str, ...]:
+        """Every file held, by its path inside its folder or archive."""
+        return tuple(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether exactly one image goes by this name."""
+        return len(self._find(name)) == 1
+
+    def read(self, name: str) -> bytes:
+        """Return the encoded image.
+
+        Raises:
+            DataError: no image goes by this name, several do, or its file has changed since.
+        """
+        place = self._only(name)
+        try:
+            with open(place.path, "rb", buffering=0) as file:
+                file.seek(place.offset)
+                content = file.read() if place.size is None else file.read(place.size)
+        except OSError as error:
+            raise DataError(f"Image {name!r} cannot be read: {error}.") from error
+        if place.size is not None and len(content) < place.size:
+            raise DataError(
+                f"{place.path} ends inside image {name!r}; the archive was cut short since it was "
+                "opened. Fetch it again."
+            )
+        return content
+
+    def size(self, name: str) -> int:
+        """Bytes of the encoded image."""
+        place = self._only(name)
+        return os.path.getsize(place.path) if place.size is None else place.size
+
+    def require(self, names: Iterable[str]) -> None:
+        """Make sure that every one of these images can be read, before hours of work begin.
+
+        Raises:
+            DataError: some are missing; the text says how many and names the first.
+        """
+        wanted = list(names)
+        absent = [name for name in wanted if name not in self]
+        if len(absent) == 1:
+            self._only(absent[0])
+        if absent:
+            shown = ", ".join(map(repr, absent[:3])) + (", ..." if len(absent) > 3 else "")
+            raise DataError(
+                f"{len(absent)} of {len(wanted)} images with captions are not (or not only once) "
+                f"in {self._describe()}: {shown}. Add their folder or archive, or take them out of "
+                "the caption file."
+            )
+
+    def _find(self, name: str) -> list[_Place]:
+        """All that could be meant; the exact path goes before the paths it ends, or that end it."""
+        name = _tidy(name)
+        if name in self._places:
+            return self._places[name]
+        parts = PurePosixPath(name).parts
+        return [
+            place
+            for held in self._by_file_name.get(parts[-1] if parts else "", [])
+            if _ends_alike(parts, PurePosixPath(held).parts)
+            for place in self._places[held]
+        ]
+
+    def _only(self, name: str) -> _Place:
+        places = self._find(name)
+        if not places:
+            raise DataError(
+                f"Image {name!r} is not in {self._describe()}. Add its folder or archive, or take "
+                "it out of the caption file."
+            )
+        if len(places) > 1:
+            raise DataError(
+                f"Image {name!r} could be any of {len(places)} files, among them one in "
+                f"{places[0].path} and one in {places[1].path}. Name it by its folder too, or give "
+                "only one of them."
+            )
+        return places[0]
+
+    def _describe(self) -> str:
+        return f"{', '.join(self.paths)} ({len(self)} files, such as {next(iter(self._places))!r})"
+
+
+def _expand(path: str) -> list[str]:
+    """Turn a path or pattern into paths that exist."""
+    found = [path] if os.path.exists(path) else sorted(glob.glob(path))
+    if not found:
+        raise DataError(f"Image folder or archive {path} does not exist.")
+    return found
+
+
+def _index(path: str) -> Iterator[tuple[str, _Place]]:
+    if not os.path.isdir(path):
+        yield from _index_tar(path)
+        return
+    # Data sets are often linked into place, so links to folders are followed.
+    for folder, inside, files in os.walk(path, followlinks=True):
+        inside[:] = sorted(name for name in inside if not name.startswith("."))
+        for file in sorted(name for name in files if not name.startswith(".")):
+            full = os.path.join(folder, file)
+            if file.endswith(".tar"):
+                yield from _index_tar(full)
+            else:
+                yield _tidy(os.path.relpath(full, path)), _Place(full)
+
+
+def _index_tar(path: str) -> Iterator[tuple[str, _Place]]:
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                if member.isreg() and not member.issparse():
+                    yield _tidy(member.name), _Place(path, member.offset_data, member.size)
+    except (tarfile.TarError, OSError) as error:
+        raise DataError(
+            f"{path} is not a whole, uncompressed tar archive ({error}). Decompress it, or fetch "
+            "it again."
+        ) from error
+
+
+def _tidy(name: str) -> str:
+    return str(PurePosixPath(name.replace(os.sep, "/")))
+
+
+def _ends_alike(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    shared = min(len(one), len(other))
+    return one[-shared:] == other[-shared:]

@@ -1,0 +1,264 @@
+"""Caption files to records: which image, which captions, which split.
+
+Four formats, told apart by what the file holds:
+
+    COCO captions    {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}
+    Karpathy split   {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
+    CSV              a header with image and caption (and split), one caption a row
+    JSON lines       {"image", "caption" or "captions"} (and "split", "image_id"), one object a line
+
+Any of them may be compressed with gzip. A file that names no splits belongs to the one in its name
+(`captions_val2014.json` is val, as are all its images), or to train where the name has none.
+"""
+
+import contextlib
+import csv
+import gzip
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError, MissingExtraError
+
+_FORMATS = (
+    "Give a COCO captions file, a Karpathy split file, a CSV file with the columns image and "
+    'caption, or JSON lines such as {"image": "1.jpg", "captions": ["a dog"]}.'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """One image and what people said about it."""
+
+    image: str
+    """File name as the image source knows it: a relative path or an archive member."""
+    image_id: int
+    """The data set's own number, or one counted through the whole file; no two images share it."""
+    captions: tuple[str, ...]
+    """The captions as written, at least one."""
+    split: str
+    """`train`, `val`, `test`, ...; the `restval` of Karpathy's COCO split counts as train."""
+
+
+@dataclass
+class _Entry:
+    """What the file says about one image, before it is checked."""
+
+    image: str
+    where: str  # for errors: "line 3", "image 7"
+    image_id: int | None = None
+    split: str | None = None
+    captions: list[str] = field(default_factory=list)
+
+
+def load_records(annotations: Path, *, split: str | None = None) -> list[Record]:
+    """Read a caption file, in the file's order.
+
+    Args:
+        annotations: a file in one of the formats above. Blank captions in it are left out.
+        split: keep the images of this split only; None keeps all.
+
+    Raises:
+        DataError: the file is unreadable or empty, its format unknown, an entry incomplete, an
+            image without captions, an image id used twice, or the split does not occur in it.
+    """
+    records = _check(_parse(_read_text(annotations), path=annotations), path=annotations)
+    counts = Counter(record.split for record in records)
+    if split is not None and split not in counts:
+        known = ", ".join(f"{name} ({count} images)" for name, count in counts.items())
+        raise DataError(f"{annotations} has no split {split!r}; it has {known}.")
+    return [record for record in records if split in (None, record.split)]
+
+
+def _read_text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+        text = content.decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(
+            f"Caption file {path} does not exist; data/README.md says where captions come from."
+        ) from None
+    except (OSError, EOFError) as error:
+        raise DataError(f"Caption file {path} cannot be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text ({error.reason}). {_FORMATS}") from error
+    if not text.strip():
+        raise DataError(f"Caption file {path} is empty. {_FORMATS}")
+    return text
+
+
+def _parse(text: str, *, path: Path) -> list[_Entry]:
+    """Tell the format by the content and read the entries."""
+    if not text.lstrip().startswith(("{", "[")):
+        return _merge(_parse_csv(text, path=path), path=path)
+    try:
+        table = json.loads(text)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data":  # one whole object, then more: a line of many
+            return _merge(_parse_lines(text, path=path), path=path)
+        raise DataError(
+            f"{path}, line {error.lineno}: broken JSON ({error.msg}). "
+            "If the file was downloaded, download it again."
+        ) from error
+    if isinstance(table, dict) and "image" in table:
+        return _merge(_parse_lines(text, path=path), path=path)
+    images = table.get("images") if isinstance(table, dict) else None
+    if not isinstance(images, list):
+        raise DataError(f"{path} is JSON, but of no known caption format. {_FORMATS}")
+    if "annotations" in table:
+        return _parse_coco(table, path=path)
+    return list(_parse_karpathy(images, path=path))
+
+
+def _parse_coco(table: dict[str, Any], *, path: Path) -> list[_Entry]:
+    try:
+        from pycocotools.coco import COCO  # noqa: PLC0415  # an extra, met where it is needed
+    except ImportError as error:
+        raise MissingExtraError(
+            "COCO caption files need pycocotools: pip install 'captioner[train]'"
+        ) from error
+    for place, image in enumerate(table["images"]):
+        _need(image, ("id", "file_name"), where=f"{path}, entry {place} of images")
+    for place, annotation in enumerate(table["annotations"]):
+        where = f"{path}, entry {place} of annotations"
+        _need(annotation, ("id", "image_id", "caption"), where=where)
+    coco = COCO()
+    coco.dataset = table
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+    return [
+        _Entry(
+            image=image["file_name"],
+            where=f"image {image['id']}",
+            image_id=image["id"],
+            captions=[a["caption"] for a in coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))],
+        )
+        for image in coco.loadImgs(coco.getImgIds())
+    ]
+
+
+def _parse_karpathy(images: list[Any], *, path: Path) -> Iterator[_Entry]:
+    for place, image in enumerate(images):
+        where = f"entry {place} of images"
+        _need(image, ("filename", "split", "sentences"), where=f"{path}, {where}")
+        for sentence in image["sentences"]:
+            _need(sentence, ("raw",), where=f"{path}, {where}, sentences")
+        folder = image.get("filepath")
+        yield _Entry(
+            image=f"{folder}/{image['filename']}" if folder else image["filename"],
+            where=where,
+            image_id=image.get("cocoid", image.get("imgid")),
+            split="train" if image["split"] == "restval" else image["split"],
+            captions=[sentence["raw"] for sentence in image["sentences"]],
+        )
+
+
+def _parse_csv(text: str, *, path: Path) -> Iterator[_Entry]:
+    rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
+    header = rows.fieldnames or []
+    if not {"image", "caption"} <= set(header):
+        raise DataError(f"{path} starts with {','.join(header)[:60]!r}. {_FORMATS}")
+    for row in rows:
+        if None in row or None in row.values():
+            raise DataError(
+                f"{path}, line {rows.line_num}: the header has {len(header)} columns and this row "
+                "has not. Put captions that hold a comma in double quotes."
+            )
+        yield _Entry(
+            image=row["image"],
+            where=f"line {rows.line_num}",
+            split=row.get("split") or None,
+            captions=[row["caption"]],
+        )
+
+
+def _parse_lines(text: str, *, path: Path) -> Iterator[_Entry]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{where}: not one JSON object ({error.msg}); write one object a line."
+            ) from error
+        _need(row, ("image",), where=where)
+        captions = row["captions"] if "captions" in row else [row.get("caption")]
+        if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
+            raise DataError(f'{where}: give "caption", a text, or "captions", a list of texts.')
+        yield _Entry(
+            image=row["image"],
+            where=f"line {number}",
+            image_id=row.get("image_id"),
+            split=row.get("split"),
+            captions=captions,
+        )
+
+
+def _need(entry: Any, keys: Iterable[str], *, where: str) -> None:
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: {entry!r} must be an object with {', '.join(keys)}.")
+    missing = [key for key in keys if key not in entry]
+    if missing:
+        raise DataError(f"{where}: {', '.join(missing)} missing; it has {', '.join(entry)}.")
+
+
+def _merge(entries: Iterable[_Entry], *, path: Path) -> list[_Entry]:
+    """Join the rows that speak of one image."""
+    merged: dict[str, _Entry] = {}
+    for entry in entries:
+        first = merged.setdefault(entry.image, entry)
+        if first is entry:
+            continue
+        if (first.split, first.image_id) != (entry.split, entry.image_id):
+            raise DataError(
+                f"{path}, {entry.where}: image {entry.image!r} has another split or image_id than "
+                f"in {first.where}; give it the same in all its rows."
+            )
+        first.captions += entry.captions
+    return list(merged.values())
+
+
+def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
+    """Turn entries into records that are whole and tell images apart."""
+    if not entries:
+        raise DataError(f"Caption file {path} names no images. {_FORMATS}")
+    numbered = sum(entry.image_id is not None for entry in entries)
+    if numbered not in (0, len(entries)):
+        raise DataError(
+            f"{path}: {numbered} of {len(entries)} images have an id; give one to all or to none."
+        )
+    named = re.search(r"(?<![a-z])(train|val|test)(?![a-z])", path.name.lower())
+    default_split = named[1] if named else "train"
+    owners: dict[int, _Entry] = {}
+    records = []
+    for number, entry in enumerate(entries):
+        captions = tuple(caption for caption in entry.captions if caption.strip())
+        if not captions:
+            raise DataError(
+                f"{path}, {entry.where}: image {entry.image!r} has no captions; "
+                "add one, or take the image out of the file."
+            )
+        image_id = number if entry.image_id is None else entry.image_id
+        if (owner := owners.setdefault(image_id, entry)) is not entry:
+            raise DataError(
+                f"{path}: {owner.image!r} ({owner.where}) and {entry.image!r} ({entry.where}) "
+                f"share the id {image_id}; give each image its own."
+            )
+        records.append(
+            Record(
+                image=entry.image,
+                image_id=image_id,
+                captions=captions,
+                split=entry.split or default_split,
+            )
+        )
+    return records
