@@ -1,0 +1,142 @@
+"""What a checkpoint says about itself: settings, words, scores. Read without torch.
+
+A checkpoint is one `.safetensors` file. Beside the tensors it carries a JSON text, the header:
+
+    {"format": 1, "name": ..., "model": {...}, "preprocess": {...}, "search": {...},
+     "tokenizer": {...}, "trained_on": {...}, "scores": {...}, "parameters": ...}
+
+`format` counts the changes that older programs cannot read. A header of an older format is brought
+up to date by one function per step, listed in `MIGRATIONS`.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from captioner.config import ModelConfig, PreprocessConfig, SearchConfig, from_table, to_table
+from captioner.errors import CaptionerError, CheckpointError
+from captioner.tokenizer import Tokenizer
+
+FORMAT = 1
+"""The format written, and the newest one read."""
+METADATA_KEY = "captioner"
+"""Where the header's text stands among the file's metadata."""
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From a format to the function that turns its header into one of the next format."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """Everything a checkpoint holds but its weights."""
+
+    name: str
+    """What the checkpoint is called, such as `vit-tiny-transformer`."""
+    model: ModelConfig
+    """Encoder and decoder."""
+    preprocess: PreprocessConfig
+    """What the encoder is fed."""
+    tokenizer: Tokenizer
+    """The words, in the order of the decoder's word table."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """How captions are best looked for with these weights."""
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    """Data set, split and recipe, for the reader."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    """Results by data set and metric, fractions, for the reader."""
+    parameters: int = 0
+    """Weights that training can change, encoder included; `save_checkpoint` counts them."""
+
+
+def read_header(path: Path | str) -> Header:
+    """Read a checkpoint's header, leaving its weights on disk.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint, damaged, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {problem}; give the path of a .safetensors checkpoint.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path}: not a whole safetensors file ({error}); "
+            "it may be cut off or of another kind: fetch or save it again."
+        ) from error
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(
+            f"{path}: holds weights but no captioner header; only files written by "
+            "captioner.checkpoint.save_checkpoint can caption."
+        )
+    return parse_header(metadata[METADATA_KEY], where=str(path))
+
+
+def format_header(header: Header) -> str:
+    """Write a header as JSON text, in the present format."""
+    table = {
+        "format": FORMAT,
+        "name": header.name,
+        "model": to_table(header.model),
+        "preprocess": to_table(header.preprocess),
+        "search": to_table(header.search),
+        "tokenizer": json.loads(header.tokenizer.to_json()),
+        "trained_on": header.trained_on,
+        "scores": header.scores,
+        "parameters": header.parameters,
+    }
+    return json.dumps(table, ensure_ascii=False)
+
+
+def parse_header(text: str, *, where: str) -> Header:
+    """Read a header's JSON text, of this format or an older one.
+
+    Raises:
+        CheckpointError: not a header, of a newer format, or with settings that make no sense.
+    """
+    try:
+        table = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(
+            f"{where}: its header is not JSON ({error}); fetch or save the checkpoint again."
+        ) from error
+    table = _migrate(table, where=where)
+    try:
+        return Header(
+            name=table["name"],
+            model=from_table(ModelConfig, table["model"], where="model"),
+            preprocess=from_table(PreprocessConfig, table["preprocess"], where="preprocess"),
+            search=from_table(SearchConfig, table["search"], where="search"),
+            tokenizer=Tokenizer.from_json(json.dumps(table["tokenizer"])),
+            trained_on=table["trained_on"],
+            scores=table["scores"],
+            parameters=table["parameters"],
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            f"{where}: its header lacks {error}; fetch or save the checkpoint again."
+        ) from error
+    except CaptionerError as error:
+        raise CheckpointError(f"{where}: its header is damaged: {error}") from error
+
+
+def _migrate(table: Any, *, where: str) -> dict[str, Any]:
+    """Bring a header to the present format, one step at a time."""
+    number = table.get("format") if isinstance(table, dict) else None
+    if not isinstance(number, int) or number < 1:
+        raise CheckpointError(
+            f"{where}: its header gives no format number; fetch or save the checkpoint again."
+        )
+    if number > FORMAT:
+        raise CheckpointError(
+            f"{where}: of format {number}, and this captioner reads up to {FORMAT}; "
+            "upgrade it: pip install --upgrade captioner"
+        )
+    for step in range(number, FORMAT):
+        table = MIGRATIONS[step](table)
+    return dict(table)
