@@ -1,0 +1,186 @@
+"""Examples to batches: padding, buckets of like images, loaders that repeat themselves."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from data.dataset import Example
+
+_POOL = 50
+"""Batches' worth of images that are sorted by length together: enough for little padding, few
+enough that an image meets other company in every epoch."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Several images with the same number of captions each."""
+
+    inputs: Float[Tensor, "B 3 H W"] | Float[Tensor, "B P D"]
+    """Normalised pixels, or features of the image regions."""
+    words: Int[Tensor, "B K T"]
+    """Ids, padded on the right with the tokenizer's `pad_id`."""
+    image_ids: list[int]
+    captions: list[tuple[str, ...]]
+    """The captions as written, image by image."""
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """Move the tensors."""
+        return replace(
+            self,
+            inputs=self.inputs.to(device, non_blocking=True),
+            words=self.words.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> "Batch":
+        """Lock the tensors in memory; a DataLoader calls this so that `to` need not wait."""
+        return replace(self, inputs=self.inputs.pin_memory(), words=self.words.pin_memory())
+
+
+def collate(examples: Sequence[Example], pad_id: int) -> Batch:
+    """Stack examples; a caption that is shorter, or that an image lacks, is padding."""
+    captions = max(len(example.words) for example in examples)
+    length = max(len(ids) for example in examples for ids in example.words)
+    words = torch.full((len(examples), captions, length), pad_id, dtype=torch.int64)
+    for row, example in zip(words, examples, strict=True):
+        for place, ids in enumerate(example.words):
+            row[place, : len(ids)] = torch.tensor(ids)
+    return Batch(
+        inputs=torch.stack([example.inputs for example in examples]),
+        words=words,
+        image_ids=[example.image_id for example in examples],
+        captions=[example.captions for example in examples],
+    )
+
+
+class BucketSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of (epoch, index), every image once per epoch.
+
+    The images of a batch have equally many captions, so that no row of a batch is all padding; an
+    image with a rare number of captions may find itself in a small batch. When shuffled, they also
+    have longest captions of similar length; otherwise they keep their order within a bucket.
+    """
+
+    def __init__(
+        self,
+        caption_counts: Sequence[int],
+        lengths: Sequence[int],
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int = 0,
+    ) -> None:
+        """Sort images into buckets.
+
+        Args:
+            caption_counts: captions of each image.
+            lengths: words of each image's longest caption.
+            batch_size: images per batch, whatever their number of captions.
+            shuffle: another order in every epoch.
+            seed: of the order, 0 or more.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
+        counts = np.asarray(caption_counts)
+        self._buckets = [np.flatnonzero(counts == count) for count in np.unique(counts)]
+        self._lengths = np.asarray(lengths)
+        self._batch_size = batch_size
+        self._shuffle = shuffle
+        self._seed = seed
+        self._epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, that the next iteration goes through."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return sum(-(-len(bucket) // self._batch_size) for bucket in self._buckets)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        random = np.random.default_rng((self._seed, self._epoch))
+        batches = []
+        for bucket in self._buckets:
+            order = self._shuffled(bucket, random) if self._shuffle else bucket
+            batches += [
+                order[start : start + self._batch_size]
+                for start in range(0, len(order), self._batch_size)
+            ]
+        turns = random.permutation(len(batches)) if self._shuffle else range(len(batches))
+        for turn in turns:
+            yield [(self._epoch, int(index)) for index in batches[turn]]
+
+    def _shuffled(self, bucket: np.ndarray, random: np.random.Generator) -> np.ndarray:
+        """Shuffle, then sort by length within pools of whole batches."""
+        order = random.permutation(bucket)
+        pool = _POOL * self._batch_size
+        pools = [order[start : start + pool] for start in range(0, len(order), pool)]
+        return np.concatenate([p[np.argsort(self._lengths[p], kind="stable")] for p in pools])
+
+
+class Captioned(Protocol):
+    """What a loader needs to know of a dataset."""
+
+    @property
+    def caption_counts(self) -> Sequence[int]:
+        """Captions of each image."""
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Words of each image's longest caption."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: tuple[int, int]) -> Example: ...
+
+
+class BatchLoader(DataLoader[Example]):
+    """A DataLoader of Batches that knows its epoch."""
+
+    batch_sampler: BucketSampler
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch, from 0, of the next iteration: its order and its augmentation."""
+        self.batch_sampler.set_epoch(epoch)
+
+
+def build_loader(
+    dataset: Captioned,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    pad_id: int,
+    seed: int = 0,
+    workers: int = 0,
+) -> BatchLoader:
+    """Load batches, the same ones for any number of workers.
+
+    Args:
+        dataset: a CaptionDataset or FeatureDataset.
+        batch_size: images per batch.
+        shuffle: another order in every epoch; call `set_epoch` before each.
+        pad_id: the tokenizer's.
+        seed: of the order, 0 or more.
+        workers: processes that prepare batches; 0 prepares them in this one.
+    """
+    sampler = BucketSampler(
+        dataset.caption_counts,
+        dataset.lengths,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        seed=seed,
+    )
+    return BatchLoader(
+        dataset,  # type: ignore[arg-type]  # torch asks for its own base class
+        batch_sampler=sampler,
+        collate_fn=partial(collate, pad_id=pad_id),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=torch.cuda.is_available(),
+        generator=torch.Generator().manual_seed(seed),  # seeds the workers
+    )

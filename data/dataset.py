@@ -1,0 +1,156 @@
+"""A record to what the trainer sees: an image as input tensor, all its captions as word ids."""
+
+import re
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from captioner.config import PreprocessConfig
+from captioner.photo import load_photo
+from captioner.preprocess import preprocess
+from captioner.tokenizer import Tokenizer
+from data.archives import ImageSource
+from data.coco import Record
+
+# "a dog on the left" is false in the mirror; so, to be safe, is "leftmost" or "right-handed".
+_SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
+
+_jitter = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image and all its captions."""
+
+    inputs: Float[Tensor, "3 H W"] | Float[Tensor, "P D"]
+    """Normalised pixels, or features of the image regions."""
+    words: list[list[int]]
+    """Ids of each caption, START first. END comes last unless the caption was cut: a cut caption
+    must not teach the decoder to stop there."""
+    image_id: int
+    captions: tuple[str, ...]
+    """The captions as written."""
+
+
+class CaptionDataset(Dataset[Example]):
+    """Images with their captions; one item is one image.
+
+    An item is a pure function of (seed, epoch, index): which worker makes it, and what was made
+    before, changes nothing. `dataset[index]` is the item of epoch 0; a sampler asks for a later
+    epoch by `dataset[epoch, index]`.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        source: ImageSource,
+        *,
+        preprocess: PreprocessConfig,
+        tokenizer: Tokenizer,
+        augment: bool = False,
+        max_words: int = 40,
+        seed: int = 0,
+    ) -> None:
+        """Make sure that every image is there, and turn the captions into ids.
+
+        Args:
+            records: images and captions; their order is that of the items.
+            source: where the images are.
+            preprocess: how a photo becomes the encoder's input.
+            tokenizer: captions to ids.
+            augment: crop, mirror and recolour the photos a little, anew in each epoch.
+            max_words: longest caption in ids, START and END not counted; the rest is cut off.
+            seed: of the augmentation, 0 or more.
+
+        Raises:
+            DataError: images are missing.
+        """
+        source.require(record.image for record in records)
+        self.records = list(records)
+        self.source = source
+        self.preprocess = preprocess
+        self.augment = augment
+        self.seed = seed
+        self._ends = (tokenizer.start_id, tokenizer.end_id)
+        self._max_words = max_words
+        # Ids are packed: as lists of numbers, those of COCO would take 300 MB, and in every worker.
+        self._ids = [
+            [array("i", tokenizer.encode(caption)[: max_words + 1]) for caption in record.captions]
+            for record in self.records
+        ]
+        self.caption_counts = [len(record.captions) for record in self.records]
+        """Captions of each image."""
+        self.lengths = [max(map(len, ids)) for ids in self._ids]
+        """Ids in the longest caption of each image."""
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def __getitem__(self, place: int | tuple[int, int]) -> Example:
+        """Return the item at an index, or at (epoch, index).
+
+        Raises:
+            ImageError: the photo cannot be decoded.
+            DataError: its file has gone or changed since.
+        """
+        epoch, index = place if isinstance(place, tuple) else (0, place)
+        photo = self._photo(index)
+        if self.augment:
+            photo = _vary(
+                photo, seed=draw(self.seed, epoch, index), mirror=self.may_be_mirrored(index)
+            )
+        pixels, _ = preprocess(photo, self.preprocess)
+        return self.example(index, pixels)
+
+    def example(self, index: int, inputs: Tensor) -> Example:
+        """Put inputs and the captions of this image together."""
+        record = self.records[index]
+        return Example(inputs, self.words(index), record.image_id, record.captions)
+
+    def pixels(self, index: int) -> Float[Tensor, "3 H W"]:
+        """The input without augmentation."""
+        return preprocess(self._photo(index), self.preprocess)[0]
+
+    def words(self, index: int) -> list[list[int]]:
+        """Ids of this image's captions, as in `Example`."""
+        start, end = self._ends
+        return [
+            [start, *ids[:-1]] if len(ids) > self._max_words else [start, *ids, end]
+            for ids in self._ids[index]
+        ]
+
+    def may_be_mirrored(self, index: int) -> bool:
+        """Whether no caption of this image speaks of left or right."""
+        return not any(_SIDES.search(caption) for caption in self.records[index].captions)
+
+    def _photo(self, index: int) -> Image.Image:
+        name = self.records[index].image
+        return load_photo(self.source.read(name), name=name)
+
+
+def draw(*numbers: int) -> int:
+    """A well mixed number below 2**32 that depends on these alone."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def _vary(photo: Image.Image, *, seed: int, mirror: bool) -> Image.Image:
+    """Crop 80 to 100 % of the area at about its own aspect ratio, mirror half, jitter colours."""
+    aspect = photo.width / photo.height
+    with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
+        torch.manual_seed(seed)
+        box = v2.RandomResizedCrop.get_params(
+            photo, scale=[0.8, 1.0], ratio=[0.9 * aspect, aspect / 0.9]
+        )
+        photo = v2.functional.crop(photo, *box)
+        if mirror and torch.rand(()) < 0.5:
+            photo = v2.functional.hflip(photo)
+        varied: Image.Image = _jitter(photo)
+    return varied

@@ -1,0 +1,185 @@
+"""Features of a frozen encoder, computed once and kept in a file.
+
+While the encoder does not learn, an epoch need not look at photos again. A cache is a folder with,
+for each view of the photos, `<view>.npy`, float16 (N, P, D) in the order of the dataset, read as a
+memory map; and `<view>.json`, the key that says what it was made from.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from captioner.errors import DataError, MissingExtraError
+from data.dataset import CaptionDataset, Example, draw
+
+View = Literal["plain", "mirror"]
+"""The photo as it is, or left and right exchanged."""
+
+_FORMAT = 1
+
+
+class FeatureDataset(Dataset[Example]):
+    """The examples of a CaptionDataset with features of the image regions in place of pixels.
+
+    With several views, each item takes one at random by (seed, epoch, index), but the plain one
+    where a caption speaks of left or right.
+    """
+
+    def __init__(self, dataset: CaptionDataset, files: Sequence[Path]) -> None:
+        """Join captions and features.
+
+        Args:
+            dataset: gives the captions and the seed; its `augment` plays no part.
+            files: features (N, P, D) of the views, the plain one first.
+        """
+        self.dataset = dataset
+        self.caption_counts = dataset.caption_counts
+        self.lengths = dataset.lengths
+        self._files = list(files)
+        self._maps: list[np.ndarray] = []
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: int | tuple[int, int]) -> Example:
+        """Return the item at an index, or at (epoch, index); its inputs are float32 (P, D)."""
+        epoch, index = place if isinstance(place, tuple) else (0, place)
+        view = 0
+        if len(self._files) > 1 and self.dataset.may_be_mirrored(index):
+            view = draw(self.dataset.seed, epoch, index) % len(self._files)
+        if not self._maps:
+            self._maps = [np.load(file, mmap_mode="r") for file in self._files]
+        features = torch.from_numpy(self._maps[view][index].astype(np.float32))
+        return self.dataset.example(index, features)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A pickled memory map would carry the whole file; a spawned worker opens its own.
+        return self.__dict__ | {"_maps": []}
+
+
+def cache_features(
+    encoder: nn.Module,
+    dataset: CaptionDataset,
+    folder: Path,
+    *,
+    batch_size: int,
+    device: torch.device | str,
+    views: Sequence[View] = ("plain",),
+    workers: int = 0,
+) -> FeatureDataset:
+    """Compute the features of all images, or take them from the folder if they are there.
+
+    They are there if the same weights saw the same images (names and sizes in bytes, in the same
+    order) through the same preprocessing; otherwise they are computed anew and overwritten. A run
+    that is interrupted leaves the old files or none, never a part.
+
+    Args:
+        encoder: pixels (B, 3, H, W) -> features (B, P, D); left in eval mode on `device`.
+        dataset: the images; its `augment` plays no part.
+        folder: where the files are kept, made if need be: one for each dataset.
+        batch_size: images per step of the encoder.
+        device: where the encoder runs.
+        views: what to compute, "plain" first.
+        workers: processes that decode photos.
+
+    Raises:
+        DataError: a feature is too large for half precision, or not a number.
+    """
+    if views[0] != "plain":
+        raise ValueError(f"views is {views}; the first must be 'plain'.")
+    encoder = encoder.eval().to(device)
+    folder.mkdir(parents=True, exist_ok=True)
+    fingerprints = {"encoder": _fingerprint(encoder), "images": _fingerprint_images(dataset)}
+    for view in views:
+        key = {
+            "format": _FORMAT,
+            "view": view,
+            "count": len(dataset),
+            "preprocess": asdict(dataset.preprocess),
+            **fingerprints,
+        }
+        text = json.dumps(key, indent=2)
+        target, note = folder / f"{view}.npy", folder / f"{view}.json"
+        if target.exists() and note.exists() and note.read_text() == text:
+            continue
+        loader = DataLoader(_Pixels(dataset, view), batch_size=batch_size, num_workers=workers)
+        unfinished = folder / f"{view}.{os.getpid()}.unfinished"
+        try:
+            _write(encoder, loader, unfinished, device=device)
+            note.unlink(missing_ok=True)  # at no moment may a key stand beside another's features
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        unfinished.write_text(text)
+        unfinished.replace(note)
+    return FeatureDataset(dataset, [folder / f"{view}.npy" for view in views])
+
+
+class _Pixels(Dataset[Tensor]):
+    """The images of a dataset in one view, without captions or augmentation."""
+
+    def __init__(self, dataset: CaptionDataset, view: View) -> None:
+        self._dataset = dataset
+        self._view = view
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Tensor:
+        pixels = self._dataset.pixels(index)
+        return pixels.flip(-1) if self._view == "mirror" else pixels
+
+
+@torch.inference_mode()
+def _write(
+    encoder: nn.Module, loader: DataLoader[Tensor], path: Path, *, device: torch.device | str
+) -> None:
+    """Run the encoder over all images and write the features one batch after the other."""
+    try:
+        from tqdm import tqdm  # noqa: PLC0415  # an extra, met where it is needed
+    except ImportError as error:
+        raise MissingExtraError("Training needs tqdm: pip install 'captioner[train]'") from error
+    images = len(loader.dataset)  # type: ignore[arg-type]
+    stored: np.memmap[Any, np.dtype[np.float16]] | None = None
+    done = 0
+    with tqdm(total=images, desc="features", unit="photo") as progress:
+        for pixels in loader:
+            features = encoder(pixels.to(device)).half().cpu()
+            if not features.isfinite().all():
+                raise DataError(
+                    "The encoder's features are too large for half precision, or not numbers; "
+                    "train on photos instead, or check the encoder's weights."
+                )
+            if stored is None:
+                shape = (images, *features.shape[1:])
+                stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+            stored[done : done + len(features)] = features.numpy()
+            done += len(features)
+            progress.update(len(features))
+    assert stored is not None, "a dataset has at least one image"
+    stored.flush()
+
+
+def _fingerprint(encoder: nn.Module) -> str:
+    """Structure and weights in one short text; other options or other weights change it."""
+    digest = hashlib.sha256(str(encoder).encode())
+    for name, tensor in encoder.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _fingerprint_images(dataset: CaptionDataset) -> str:
+    digest = hashlib.sha256()
+    for record in dataset.records:
+        digest.update(f"{record.image}\0{dataset.source.size(record.image)}\0".encode())
+    return digest.hexdigest()
