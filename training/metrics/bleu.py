@@ -1,0 +1,80 @@
+"""BLEU-1 to BLEU-4 of a corpus.
+
+Source: Papineni et al. 2002, "BLEU: a Method for Automatic Evaluation of Machine Translation",
+sections 2.1 to 2.3 (doi:10.3115/1073083.1073135), with the choices of coco-caption: the reference
+length is the one closest to the caption's, the shorter of two equally close; empty counts are kept
+from dividing by zero.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from training.metrics.ngrams import LONGEST, Ngram, count_ngrams
+
+# coco-caption adds these: an n-gram order without a match scores almost 0, one without any n-gram
+# does not divide by 0.
+_TINY = 1e-15
+_SMALL = 1e-9
+
+
+class _Tally(NamedTuple):
+    """What BLEU needs to know of one caption, or, summed, of a corpus."""
+
+    matched: list[int]  # n-grams also in a reference, clipped, by n
+    total: list[int]  # n-grams of the caption, by n
+    words: int
+    reference_words: int
+
+
+def bleu(
+    references: Sequence[Sequence[Sequence[str]]], candidates: Sequence[Sequence[str]]
+) -> tuple[list[float], list[list[float]]]:
+    """Compare captions with their references, all given as words.
+
+    Args:
+        references: one or more references for each image.
+        candidates: one caption for each image, in the same order.
+
+    Returns:
+        BLEU-1 to BLEU-4 of the corpus, and of every image, as fractions.
+    """
+    tallies = [
+        _tally(refs, candidate) for refs, candidate in zip(references, candidates, strict=True)
+    ]
+    corpus = _Tally(
+        matched=[sum(t.matched[n] for t in tallies) for n in range(LONGEST)],
+        total=[sum(t.total[n] for t in tallies) for n in range(LONGEST)],
+        words=sum(t.words for t in tallies),
+        reference_words=sum(t.reference_words for t in tallies),
+    )
+    return _bleu(corpus), [_bleu(t) for t in tallies]
+
+
+def _tally(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> _Tally:
+    most: dict[Ngram, int] = {}
+    for reference in references:
+        for ngram, count in count_ngrams(reference).items():
+            most[ngram] = max(count, most.get(ngram, 0))
+    matched = [0] * LONGEST
+    for ngram, count in count_ngrams(candidate).items():
+        matched[len(ngram) - 1] += min(count, most.get(ngram, 0))
+    words = len(candidate)
+    return _Tally(
+        matched=matched,
+        total=[max(0, words - n) for n in range(LONGEST)],
+        words=words,
+        reference_words=min((abs(len(r) - words), len(r)) for r in references)[1],
+    )
+
+
+def _bleu(tally: _Tally) -> list[float]:
+    """Return the geometric means of the first 1 to 4 precisions, times the brevity penalty."""
+    ratio = (tally.words + _TINY) / (tally.reference_words + _SMALL)
+    brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
+    product = 1.0
+    scores = []
+    for n in range(LONGEST):
+        product *= (tally.matched[n] + _TINY) / (tally.total[n] + _SMALL)
+        scores.append(brevity * product ** (1 / (n + 1)))
+    return scores

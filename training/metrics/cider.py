@@ -1,0 +1,92 @@
+"""CIDEr-D: agreement with the references, weighted by how telling each n-gram is.
+
+Source: Vedantam et al. 2015, "CIDEr: Consensus-based Image Description Evaluation", sections 3
+and 5 (arXiv:1411.5726). coco-caption prints this variant as "CIDEr". Two of its choices are not in
+the paper: a sentence's length is its number of bigrams, and n-grams that no reference holds are
+weighted as if one image's references did.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from training.metrics.ngrams import LONGEST, Ngram, count_ngrams
+
+_SIGMA = 6.0  # of the Gaussian on the difference in length, in words
+_SCALE = 10.0
+
+
+@dataclass(frozen=True)
+class DocumentFrequencies:
+    """In how many images' references each n-gram occurs, and how many images there are."""
+
+    images: int
+    counts: Counter[Ngram]
+
+    def weight(self, ngram: Ngram) -> float:
+        """Return the inverse document frequency: 0 for an n-gram every image has."""
+        return math.log(self.images) - math.log(max(1, self.counts[ngram]))
+
+
+def document_frequencies(references: Iterable[Sequence[Sequence[str]]]) -> DocumentFrequencies:
+    """Count n-grams over the references of each image, given as words."""
+    counts: Counter[Ngram] = Counter()
+    images = 0
+    for images, sentences in enumerate(references, start=1):  # noqa: B007
+        counts.update({ngram for words in sentences for ngram in count_ngrams(words)})
+    return DocumentFrequencies(images, counts)
+
+
+def cider_d(
+    references: Sequence[Sequence[Sequence[str]]],
+    candidates: Sequence[Sequence[str]],
+    *,
+    frequencies: DocumentFrequencies | None = None,
+) -> tuple[float, list[float]]:
+    """Compare captions with their references, all given as words.
+
+    Args:
+        references: one or more references for each image.
+        candidates: one caption for each image, in the same order.
+        frequencies: where n-grams are weighed; by default in these references, so that subsets
+            cannot be compared with each other and one image alone scores 0. Rewards in training
+            need those of the training split.
+
+    Returns:
+        The mean over the images, and the score of every image, from 0 to 10.
+    """
+    frequencies = frequencies or document_frequencies(references)
+    scores = []
+    for refs, words in zip(references, candidates, strict=True):
+        candidate = _Vector(words, frequencies)
+        similarity = sum(_similarity(candidate, _Vector(ref, frequencies)) for ref in refs)
+        scores.append(_SCALE * similarity / len(refs))
+    return sum(scores) / len(scores), scores
+
+
+class _Vector:
+    """Weighted n-gram counts of a sentence (TF-IDF), their lengths by n, and the sentence's."""
+
+    def __init__(self, words: Sequence[str], frequencies: DocumentFrequencies) -> None:
+        self.values = {n: c * frequencies.weight(n) for n, c in count_ngrams(words).items()}
+        squares = [0.0] * LONGEST
+        for ngram, value in self.values.items():
+            squares[len(ngram) - 1] += value**2
+        self.norms = [math.sqrt(square) for square in squares]
+        self.bigrams = max(0, len(words) - 1)
+
+
+def _similarity(candidate: _Vector, reference: _Vector) -> float:
+    """Return the clipped cosines of the n-grams, averaged over n, less for a different length."""
+    products = [0.0] * LONGEST
+    for ngram, value in candidate.values.items():
+        if ngram in reference.values:
+            other = reference.values[ngram]
+            products[len(ngram) - 1] += min(value, other) * other
+    cosines = [
+        product / (norm * other) if norm and other else 0.0
+        for product, norm, other in zip(products, candidate.norms, reference.norms, strict=True)
+    ]
+    difference = candidate.bigrams - reference.bigrams
+    return math.exp(-(difference**2) / (2 * _SIGMA**2)) * sum(cosines) / LONGEST
