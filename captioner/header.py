@@ -17,8 +17,15 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from captioner.config import ModelConfig, PreprocessConfig, SearchConfig, from_table, to_table
-from captioner.errors import CaptionerError, CheckpointError
+from captioner.config import (
+    ModelConfig,
+    PreprocessConfig,
+    SearchConfig,
+    TransformerConfig,
+    from_table,
+    to_table,
+)
+from captioner.errors import CaptionerError, CheckpointError, ConfigError
 from captioner.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -49,6 +56,22 @@ class Header:
     """Results by data set and metric, fractions, for the reader."""
     parameters: int = 0
     """Weights that training can change, encoder included; `save_checkpoint` counts them."""
+
+    def search_with(self, search: SearchConfig | None = None, **changes: Any) -> SearchConfig:
+        """Change single settings of a search, or of the recommended one where none is given.
+
+        Raises:
+            ConfigError: a setting is unknown or out of range, or the decoder cannot write captions
+                that long.
+        """
+        chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
+        decoder = self.model.decoder
+        if isinstance(decoder, TransformerConfig) and chosen.max_words >= decoder.max_positions:
+            raise ConfigError(
+                f"search.max_words is {chosen.max_words}; {self.name} writes "
+                f"{decoder.max_positions - 1} at most."
+            )
+        return chosen
 
 
 def read_header(path: Path | str) -> Header:
