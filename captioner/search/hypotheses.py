@@ -1,0 +1,121 @@
+"""What search keeps of the captions it considers, and what it returns of them."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+NOTHING = -1
+"""In place of a word, after the last one."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Captions found for one image, best first; every list has one entry per caption."""
+
+    words: list[list[int]]
+    """Word ids, without START and END."""
+    log_probabilities: list[list[float]]
+    """Of each word given those before it; END's comes last where the caption is finished."""
+    log_probability: list[float]
+    """Of the whole caption: the sum over its words, and END."""
+    score: list[float]
+    """What ranks captions: log-probability / length ** length_penalty; the length counts END."""
+    finished: list[bool]
+    """Whether END came; if not, the caption was cut at `max_words`."""
+
+
+class Rows(NamedTuple):
+    """K hypotheses of each image."""
+
+    words: Int[Tensor, "B K T"]
+    """END included, then `NOTHING` up to T = max_words + 1."""
+    logs: Float[Tensor, "B K T"]
+    """Log-probability of each word."""
+    value: Float[Tensor, "B K"]
+    """What ranks them: log-probability while live, score when kept; minus infinity if absent."""
+
+    def take(self, picks: Int[Tensor, "B J"]) -> "Rows":
+        """Take these hypotheses of each image."""
+        images = torch.arange(len(picks), device=picks.device)[:, None]
+        return Rows(*(x[images, picks] for x in self))
+
+    def select(self, images: Int[Tensor, " N"]) -> "Rows":
+        """Take these images."""
+        return Rows(*(x[images] for x in self))
+
+    def put(self, images: Int[Tensor, " N"], others: "Rows") -> "Rows":
+        """Put others in the place of these images."""
+        return Rows(*(x.index_copy(0, images, y) for x, y in zip(self, others, strict=True)))
+
+    def add(self, others: "Rows") -> "Rows":
+        """Keep the best of both, as many as there are here, best first."""
+        both = Rows(*(torch.cat(pair, dim=1) for pair in zip(self, others, strict=True)))
+        _, picks = top(both.value, self.value.shape[1])
+        return both.take(picks)
+
+
+def no_words(
+    images: int, hypotheses: int, longest: int, *, value: float, device: torch.device
+) -> Rows:
+    """Make hypotheses of no words yet, with room for `longest` of them."""
+    return Rows(
+        words=torch.full((images, hypotheses, longest), NOTHING, device=device),
+        logs=torch.zeros((images, hypotheses, longest), device=device),
+        value=torch.full((images, hypotheses), value, device=device),
+    )
+
+
+def log_probabilities(
+    logits: Float[Tensor, "B K V"], banned: Int[Tensor, " F"]
+) -> Float[Tensor, "B K V"]:
+    """Return log-probabilities among the words that are not banned."""
+    return logits.float().index_fill(-1, banned, -math.inf).log_softmax(dim=-1)
+
+
+def top(
+    values: Float[Tensor, "B N"], count: int
+) -> tuple[Float[Tensor, "B J"], Int[Tensor, "B J"]]:
+    """Return the largest values of each row, first, and their places; of equals, the first."""
+    # topk leaves open which of equals it takes and in which order; sorting all values would settle
+    # it, but slowly, and equals at the brink are rare.
+    largest, places = values.topk(count)
+    if (values >= largest[:, -1:]).sum() > largest.numel():
+        places = values.argsort(dim=-1, descending=True, stable=True)[:, :count]
+    places = places.sort(dim=-1).values
+    largest, order = values.gather(1, places).sort(dim=-1, descending=True, stable=True)
+    return largest, places.gather(1, order)
+
+
+def candidates(rows: Rows, *, end_id: int, length_penalty: float) -> list[Candidates]:
+    """Turn the hypotheses of each image into plain lists."""
+    return [
+        _rank(*image, end_id=end_id, length_penalty=length_penalty)
+        for image in zip(*(x.tolist() for x in rows), strict=True)
+    ]
+
+
+def _rank(
+    words: list[list[int]],
+    logs: list[list[float]],
+    value: list[float],
+    *,
+    end_id: int,
+    length_penalty: float,
+) -> Candidates:
+    present = [k for k in range(len(words)) if value[k] > -math.inf]
+    lengths = {k: sum(word != NOTHING for word in words[k]) for k in present}
+    totals = {k: math.fsum(logs[k][: lengths[k]]) for k in present}
+    scores = {k: totals[k] / lengths[k] ** length_penalty for k in present}
+    present.sort(key=lambda k: -scores[k])  # settles what rounding left out of order
+    finished = [words[k][lengths[k] - 1] == end_id for k in present]
+    return Candidates(
+        words=[words[k][: lengths[k] - ended] for k, ended in zip(present, finished, strict=True)],
+        log_probabilities=[logs[k][: lengths[k]] for k in present],
+        log_probability=[totals[k] for k in present],
+        score=[scores[k] for k in present],
+        finished=finished,
+    )
