@@ -1,0 +1,101 @@
+"""The official scores, by coco-caption's own code and Java programs; needs pycocoevalcap and Java.
+
+METEOR exists only here: it is a Java program with settings of its own, and its Python namesakes
+give other numbers. SPICE is left out, because it downloads a model and needs an old Java.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+
+from captioner.errors import CaptionerError, MissingExtraError
+
+TOKENIZER = "stanford-ptb 3.4.1 (pycocoevalcap)"
+"""Name of the word splitting in reports."""
+
+
+def score_official(
+    references: Mapping[int, Sequence[str]], captions: Mapping[int, str]
+) -> dict[str, float]:
+    """Score one caption per image against the image's references, as `training.metrics.score` does.
+
+    Returns:
+        Bleu_1 to Bleu_4, METEOR and ROUGE_L as fractions, CIDEr from 0 to 10.
+
+    Raises:
+        MissingExtraError: pycocoevalcap or Java is not installed.
+        CaptionerError: a Java program failed.
+    """
+    _require_java()
+    from pycocoevalcap.bleu.bleu import Bleu  # noqa: PLC0415  # an extra, met where it is needed
+    from pycocoevalcap.cider.cider import Cider  # noqa: PLC0415
+    from pycocoevalcap.rouge.rouge import Rouge  # noqa: PLC0415
+
+    expected = split_officially({image: references[image] for image in captions})
+    found = split_officially({image: [caption] for image, caption in captions.items()})
+    corpus, _ = Bleu(4).compute_score(expected, found, verbose=0)
+    return {
+        **{f"Bleu_{n}": float(value) for n, value in enumerate(corpus, start=1)},
+        "METEOR": _meteor(expected, found),
+        "ROUGE_L": float(Rouge().compute_score(expected, found)[0]),
+        "CIDEr": float(Cider().compute_score(expected, found)[0]),
+    }
+
+
+def split_officially(sentences: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
+    """Split each image's sentences with Stanford's tokenizer; words are joined by spaces.
+
+    Raises:
+        MissingExtraError: pycocoevalcap or Java is not installed.
+        CaptionerError: the Java program failed.
+    """
+    _require_java()
+    from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer  # noqa: PLC0415
+
+    # The program works line by line, and knows more line breaks than its caller takes out.
+    lines = {
+        image: [{"caption": " ".join(sentence.split())} for sentence in group]
+        for image, group in sentences.items()
+    }
+    try:
+        words: dict[int, list[str]] = PTBTokenizer().tokenize(lines)
+    except OSError as error:
+        raise CaptionerError(f"Stanford's tokenizer could not be started: {error}.") from error
+    if {i: len(group) for i, group in words.items()} != {i: len(g) for i, g in lines.items()}:
+        raise CaptionerError(
+            "Stanford's tokenizer did not return every sentence; what Java said stands "
+            "above. Does `java -version` work? Scores without Java need no --official."
+        )
+    return words
+
+
+def _meteor(references: dict[int, list[str]], candidates: dict[int, list[str]]) -> float:
+    from pycocoevalcap.meteor.meteor import Meteor  # noqa: PLC0415
+
+    meteor = Meteor()
+    # Leaving closes the pipes, which ends the program; `Meteor` itself closes only one of them.
+    with meteor.meteor_p as program:
+        try:
+            value, _ = meteor.compute_score(references, candidates)
+        except (OSError, ValueError) as error:
+            meteor.lock.release()  # `Meteor` keeps it, and would wait for it when it is deleted
+            program.kill()
+            reason = program.stderr.read().decode(errors="replace").strip() or error
+            raise CaptionerError(
+                f"METEOR's Java program failed: {reason}. It needs 2 GB of free memory."
+            ) from error
+    return float(value)
+
+
+def _require_java() -> None:
+    try:
+        import pycocoevalcap.tokenizer.ptbtokenizer  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise MissingExtraError(
+            "The official scores need pycocoevalcap: pip install 'pycocoevalcap>=1.2'"
+        ) from error
+    if shutil.which("java") is None:
+        raise MissingExtraError(
+            "The official scores need Java 8 or newer, and there is no `java` on the PATH. Install "
+            "one (apt install default-jre-headless, brew install openjdk), or leave out --official "
+            "to have every score but METEOR without Java."
+        )
