@@ -138,7 +138,7 @@ class ImageSource:
         return places[0]
 
     def _describe(self) -> str:
-        return f"{', '.join(self.paths)} ({len(self)} files, such as {next(iter(self._places))!r})"
+        return f"{', '.join(self.paths)} ({len(self)} in all, such as {next(iter(self._places))!r})"
 
 
 def _expand(path: str) -> list[str]:

@@ -18,7 +18,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ _FORMATS = (
     "Give a COCO captions file, a Karpathy split file, a CSV file with the columns image and "
     'caption, or JSON lines such as {"image": "1.jpg", "captions": ["a dog"]}.'
 )
+
+_KINDS = {str: "a text", int: "a whole number", list: "a list"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,7 @@ def load_records(annotations: Path, *, split: str | None = None) -> list[Record]
     records = _check(_parse(_read_text(annotations), path=annotations), path=annotations)
     counts = Counter(record.split for record in records)
     if split is not None and split not in counts:
-        known = ", ".join(f"{name} ({count} images)" for name, count in counts.items())
+        known = ", ".join(f"{name} ({count})" for name, count in counts.items())
         raise DataError(f"{annotations} has no split {split!r}; it has {known}.")
     return [record for record in records if split in (None, record.split)]
 
@@ -107,49 +109,50 @@ def _parse(text: str, *, path: Path) -> list[_Entry]:
             f"{path}, line {error.lineno}: broken JSON ({error.msg}). "
             "If the file was downloaded, download it again."
         ) from error
-    if isinstance(table, dict) and "image" in table:
+    table = table if isinstance(table, dict) else {}
+    if "image" in table:
         return _merge(_parse_lines(text, path=path), path=path)
-    images = table.get("images") if isinstance(table, dict) else None
-    if not isinstance(images, list):
+    if "images" not in table:
         raise DataError(f"{path} is JSON, but of no known caption format. {_FORMATS}")
+    _need(table, {"images": list}, where=str(path))
     if "annotations" in table:
-        return _parse_coco(table, path=path)
-    return list(_parse_karpathy(images, path=path))
+        return list(_parse_coco(table, path=path))
+    return list(_parse_karpathy(table["images"], path=path))
 
 
-def _parse_coco(table: dict[str, Any], *, path: Path) -> list[_Entry]:
+def _parse_coco(table: dict[str, Any], *, path: Path) -> Iterator[_Entry]:
     try:
         from pycocotools.coco import COCO  # noqa: PLC0415  # an extra, met where it is needed
     except ImportError as error:
         raise MissingExtraError(
             "COCO caption files need pycocotools: pip install 'captioner[train]'"
         ) from error
+    _need(table, {"annotations": list}, where=str(path))
     for place, image in enumerate(table["images"]):
-        _need(image, ("id", "file_name"), where=f"{path}, entry {place} of images")
+        _need(image, {"id": int, "file_name": str}, where=f"{path}, entry {place} of images")
     for place, annotation in enumerate(table["annotations"]):
-        where = f"{path}, entry {place} of annotations"
-        _need(annotation, ("id", "image_id", "caption"), where=where)
+        keys = {"id": int, "image_id": int, "caption": str}
+        _need(annotation, keys, where=f"{path}, entry {place} of annotations")
     coco = COCO()
     coco.dataset = table
     with contextlib.redirect_stdout(io.StringIO()):
         coco.createIndex()
-    return [
-        _Entry(
+    for image in table["images"]:
+        yield _Entry(
             image=image["file_name"],
             where=f"image {image['id']}",
             image_id=image["id"],
             captions=[a["caption"] for a in coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))],
         )
-        for image in coco.loadImgs(coco.getImgIds())
-    ]
 
 
 def _parse_karpathy(images: list[Any], *, path: Path) -> Iterator[_Entry]:
     for place, image in enumerate(images):
         where = f"entry {place} of images"
-        _need(image, ("filename", "split", "sentences"), where=f"{path}, {where}")
+        keys = {"filename": str, "split": str, "sentences": list}
+        _need(image, keys, {"filepath": str, "cocoid": int, "imgid": int}, where=f"{path}, {where}")
         for sentence in image["sentences"]:
-            _need(sentence, ("raw",), where=f"{path}, {where}, sentences")
+            _need(sentence, {"raw": str}, where=f"{path}, {where}, sentences")
         folder = image.get("filepath")
         yield _Entry(
             image=f"{folder}/{image['filename']}" if folder else image["filename"],
@@ -180,7 +183,7 @@ def _parse_csv(text: str, *, path: Path) -> Iterator[_Entry]:
 
 
 def _parse_lines(text: str, *, path: Path) -> Iterator[_Entry]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -190,25 +193,37 @@ def _parse_lines(text: str, *, path: Path) -> Iterator[_Entry]:
             raise DataError(
                 f"{where}: not one JSON object ({error.msg}); write one object a line."
             ) from error
-        _need(row, ("image",), where=where)
-        captions = row["captions"] if "captions" in row else [row.get("caption")]
-        if not isinstance(captions, list) or not all(isinstance(c, str) for c in captions):
-            raise DataError(f'{where}: give "caption", a text, or "captions", a list of texts.')
+        captions = {"captions": list} if "captions" in row else {"caption": str}
+        _need(row, {"image": str, **captions}, {"split": str, "image_id": int}, where=where)
+        for caption in row.get("captions", []):
+            _need({"captions": caption}, {"captions": str}, where=where)
         yield _Entry(
             image=row["image"],
             where=f"line {number}",
             image_id=row.get("image_id"),
             split=row.get("split"),
-            captions=captions,
+            captions=row["captions"] if "captions" in row else [row["caption"]],
         )
 
 
-def _need(entry: Any, keys: Iterable[str], *, where: str) -> None:
+def _need(
+    entry: Any,
+    keys: Mapping[str, type],
+    optional: Mapping[str, type] | None = None,
+    *,
+    where: str,
+) -> None:
+    """Refuse an entry that is no object, lacks a key, or holds something of another type."""
     if not isinstance(entry, dict):
-        raise DataError(f"{where}: {entry!r} must be an object with {', '.join(keys)}.")
+        raise DataError(f"{where}: {entry!r} is not an object with {', '.join(keys)}. {_FORMATS}")
     missing = [key for key in keys if key not in entry]
     if missing:
-        raise DataError(f"{where}: {', '.join(missing)} missing; it has {', '.join(entry)}.")
+        raise DataError(
+            f"{where}: {', '.join(missing)} missing; it has {', '.join(entry)}. {_FORMATS}"
+        )
+    for key, kind in {**(optional or {}), **keys}.items():
+        if key in entry and not isinstance(entry[key], kind):
+            raise DataError(f"{where}: {key} is {entry[key]!r}; it must be {_KINDS[kind]}.")
 
 
 def _merge(entries: Iterable[_Entry], *, path: Path) -> list[_Entry]:
@@ -236,8 +251,7 @@ def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
         raise DataError(
             f"{path}: {numbered} of {len(entries)} images have an id; give one to all or to none."
         )
-    named = re.search(r"(?<![a-z])(train|val|test)(?![a-z])", path.name.lower())
-    default_split = named[1] if named else "train"
+    default_split = _split_by_name(path)
     owners: dict[int, _Entry] = {}
     records = []
     for number, entry in enumerate(entries):
@@ -253,12 +267,11 @@ def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
                 f"{path}: {owner.image!r} ({owner.where}) and {entry.image!r} ({entry.where}) "
                 f"share the id {image_id}; give each image its own."
             )
-        records.append(
-            Record(
-                image=entry.image,
-                image_id=image_id,
-                captions=captions,
-                split=entry.split or default_split,
-            )
-        )
+        split = entry.split or default_split
+        records.append(Record(image=entry.image, image_id=image_id, captions=captions, split=split))
     return records
+
+
+def _split_by_name(path: Path) -> str:
+    named = re.search(r"(?<![a-z])(train|val|test)(ing|id|idation)?(?![a-z])", path.name.lower())
+    return named[1] if named else "train"

@@ -1,0 +1,156 @@
+import io
+import multiprocessing
+import tarfile
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from captioner.errors import DataError
+from data.archives import ImageSource
+
+
+def folder(path: Path, **files: bytes) -> Path:
+    """Write files; `__` in a name stands for a folder."""
+    for name, content in files.items():
+        file = path / (name.replace("__", "/") + ".jpg")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return path
+
+
+def tar(path: Path, mode: str = "w", **files: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, mode) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name.replace("__", "/") + ".jpg")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_folders_and_archives_stand_side_by_side(tmp_path):
+    photos = folder(tmp_path / "photos", val2014__a=b"a", val2014__deep__b=b"bb", top=b"")
+    shard = tar(tmp_path / "shard.tar", c=b"ccc", inner__d=b"d" * 2000)
+    source = ImageSource([photos, str(shard)])
+    assert source.names() == (
+        "top.jpg",
+        "val2014/a.jpg",
+        "val2014/deep/b.jpg",
+        "c.jpg",
+        "inner/d.jpg",
+    )
+    assert [source.read(name) for name in source.names()] == [b"", b"a", b"bb", b"ccc", b"d" * 2000]
+    assert [source.size(name) for name in source.names()] == [0, 1, 2, 3, 2000]
+    assert len(source) == 5
+
+
+def test_a_folder_of_shards_a_pattern_and_a_list_find_the_same(tmp_path):
+    shards = [tar(tmp_path / "shards" / f"train-{n}.tar", **{f"p{n}": b"%d" % n}) for n in range(3)]
+    names = ("p0.jpg", "p1.jpg", "p2.jpg")
+    for paths in (tmp_path / "shards", str(tmp_path / "shards" / "train-*.tar"), shards):
+        source = ImageSource(paths)
+        assert source.names() == names
+        assert [source.read(name) for name in names] == [b"0", b"1", b"2"]
+    assert ImageSource([tmp_path / "shards", *shards]).read("p1.jpg") == b"1"
+
+
+def test_a_name_may_say_less_or_more_of_the_path_but_nothing_else(tmp_path):
+    source = ImageSource(folder(tmp_path, val__dog=b"val", val__x=b"deep", x=b"top"))
+    assert source.read("dog.jpg") == b"val"
+    assert source.read("photos/val/dog.jpg") == b"val"
+    assert source.read("./val/dog.jpg") == b"val"
+    assert source.read("x.jpg") == b"top"  # the exact path goes first
+    assert "train/dog.jpg" not in source
+    assert "og.jpg" not in source
+    assert "" not in source
+
+
+def test_two_images_that_fit_a_name_are_not_guessed_between(tmp_path):
+    source = ImageSource(folder(tmp_path, train__1=b"t", val__1=b"v"))
+    assert "1.jpg" not in source
+    with pytest.raises(DataError) as error:
+        source.read("1.jpg")
+    assert str(error.value) == (
+        f"Image '1.jpg' could be any of 2 files, among them one in {tmp_path}/train/1.jpg and one "
+        f"in {tmp_path}/val/1.jpg. Name it by its folder too, or give only one of them."
+    )
+    assert source.read("val/1.jpg") == b"v"
+
+
+def test_a_missing_image_is_named_with_where_it_was_looked_for(tmp_path):
+    source = ImageSource(folder(tmp_path, a=b"a"))
+    with pytest.raises(DataError) as error:
+        source.read("b.jpg")
+    assert str(error.value) == (
+        f"Image 'b.jpg' is not in {tmp_path} (1 in all, such as 'a.jpg'). Add its folder or "
+        "archive, or take it out of the caption file."
+    )
+
+
+def test_all_missing_images_are_counted_before_the_work_begins(tmp_path):
+    source = ImageSource(folder(tmp_path, a=b"a"))
+    source.require(["a.jpg", "a.jpg"])
+    with pytest.raises(DataError, match=r"Image 'b\.jpg' is not in"):
+        source.require(["a.jpg", "b.jpg"])
+    with pytest.raises(DataError) as error:
+        source.require(["a.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg"])
+    assert str(error.value) == (
+        "4 of 5 images with captions are not (or not only once) in "
+        f"{tmp_path} (1 in all, such as 'a.jpg'): '1.jpg', '2.jpg', '3.jpg', .... "
+        "Add their folder or archive, or take them out of the caption file."
+    )
+
+
+def test_hidden_files_are_passed_over_and_linked_folders_are_not(tmp_path):
+    real = folder(tmp_path / "elsewhere", a=b"a")
+    photos = folder(tmp_path / "photos", b=b"b")
+    (photos / ".hidden.jpg").write_bytes(b"")
+    (photos / "linked").symlink_to(real)
+    assert ImageSource(photos).names() == ("b.jpg", "linked/a.jpg")
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_processes_read_from_one_source_at_once(tmp_path, start):
+    files = {f"p{n}": bytes([n]) * 3000 for n in range(40)}
+    source = ImageSource(tar(tmp_path / "shard.tar", **files))
+    context = multiprocessing.get_context(start)
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        assert list(pool.map(source.read, source.names(), chunksize=5)) == list(files.values())
+
+
+def test_threads_read_from_one_source_at_once(tmp_path):
+    files = {f"p{n}": bytes([n]) * 3000 for n in range(200)}
+    source = ImageSource(tar(tmp_path / "shard.tar", **files))
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(source.read, source.names())) == list(files.values())
+
+
+def test_paths_that_hold_nothing_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"Image folder or archive .*nowhere does not exist\."):
+        ImageSource(tmp_path / "nowhere")
+    with pytest.raises(DataError, match=r"There are no images in .*"):
+        ImageSource(tmp_path)
+    with pytest.raises(DataError, match=r"There are no images in an empty list\."):
+        ImageSource([])
+
+
+def test_a_compressed_or_broken_archive_is_refused_by_name(tmp_path):
+    packed = tar(tmp_path / "packed.tar", "w:gz", a=b"a")
+    with pytest.raises(DataError, match=r"packed\.tar is not a whole, uncompressed tar archive"):
+        ImageSource(packed)
+    whole = tar(tmp_path / "cut.tar", a=b"a" * 5000, b=b"b" * 5000)
+    whole.write_bytes(whole.read_bytes()[:8000])
+    with pytest.raises(DataError, match=r"cut\.tar is not a whole, uncompressed tar archive"):
+        ImageSource(whole)
+
+
+def test_an_archive_that_shrinks_or_goes_afterwards_is_noticed(tmp_path):
+    shard = tar(tmp_path / "shard.tar", a=b"a" * 5000)
+    source = ImageSource(shard)
+    shard.write_bytes(shard.read_bytes()[:3000])
+    with pytest.raises(DataError, match=r"shard\.tar ends inside image 'a\.jpg'"):
+        source.read("a.jpg")
+    shard.unlink()
+    with pytest.raises(DataError, match=r"Image 'a\.jpg' cannot be read: .*No such file"):
+        source.read("a.jpg")
