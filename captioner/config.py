@@ -4,6 +4,8 @@ A table (TOML file, checkpoint header) becomes settings through `from_table`, wh
 names and wrong types; each settings class refuses values out of range. Nothing here needs torch.
 """
 
+import math
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -12,6 +14,15 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from captioner.errors import ConfigError
 
 Settings = TypeVar("Settings")
+
+_IN_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a list",
+    dict: "a table",
+}
 
 
 def _require(condition: bool, message: str) -> None:
@@ -82,9 +93,7 @@ class LSTMConfig:
                 getattr(self, name) >= 1,
                 f"decoder.{name} is {getattr(self, name)}; it must be 1 or more.",
             )
-        _require(
-            0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1)."
-        )
+        _require(0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1).")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,9 +130,7 @@ class TransformerConfig:
             f"decoder.width is {self.width} and decoder.heads is {self.heads}; "
             "heads must divide width.",
         )
-        _require(
-            0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1)."
-        )
+        _require(0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1).")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,9 +169,13 @@ class SearchConfig:
                 f"search.{name} is {getattr(self, name)}; it must be 1 or more.",
             )
         _require(
-            self.temperature > 0,
-            f"search.temperature is {self.temperature}; it must be above 0. "
-            "For the likeliest caption use greedy or beam search.",
+            0 < self.temperature < math.inf,
+            f"search.temperature is {self.temperature}; it must be above 0 "
+            "and finite. For the likeliest caption use greedy or beam search.",
+        )
+        _require(
+            math.isfinite(self.length_penalty),
+            f"search.length_penalty is {self.length_penalty}; it must be finite.",
         )
         _require(self.top_k >= 0, f"search.top_k is {self.top_k}; it must be 0 or more.")
         _require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
@@ -207,40 +218,48 @@ def to_table(settings: Any) -> dict[str, Any]:
 
 
 def _convert(kind: Any, value: Any, *, where: str) -> Any:
-    """Check one value against its annotated type, turning lists into tuples and tables into settings."""
+    """Check one value against its annotated type; lists become tuples and tables settings."""
     origin, args = get_origin(kind), get_args(kind)
-    if kind is Any:
-        return value
     if is_dataclass(kind):
         return from_table(kind, value, where=where)  # type: ignore[arg-type]
     if origin in (Union, UnionType):
         return _convert_union(args, value, where=where)
-    if origin is Literal:
-        if value not in args:
-            raise ConfigError(f"{where} is {value!r}; choose from {', '.join(map(str, args))}.")
-        return value
     if origin is tuple and isinstance(value, list | tuple):
-        items = [args[0]] * len(value) if args[-1] is Ellipsis else args
-        if len(items) != len(value):
-            raise ConfigError(f"{where} is {list(value)}; it needs {len(items)} values.")
-        return tuple(_convert(k, v, where=where) for k, v in zip(items, value, strict=True))
-    if origin is dict and isinstance(value, dict):
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and isinstance(value, kind) and (kind is bool) == (value is True or value is False):
-        return value
-    name = getattr(kind, "__name__", str(kind)) if origin is None else str(kind)
-    raise ConfigError(f"{where} is {value!r}; it must be of type {name}.")
+        return _convert_items(args, value, where=where)
+    if origin is Literal:
+        names = ", ".join(map(str, args))
+        _require(value in args, f"{where} is {value!r}; choose from {names}.")
+    elif kind is not Any:
+        plain = origin or kind
+        if plain is float and type(value) is int:
+            value = float(value)
+        right = isinstance(value, plain) and isinstance(value, bool) == (plain is bool)
+        _require(right, f"{where} is {value!r}; it must be {_IN_WORDS[plain]}.")
+        # TOML can write both; no setting can use them.
+        lost = isinstance(value, float) and not math.isfinite(value)
+        _require(not lost, f"{where} is {value!r}; it must be finite.")
+    return value
 
 
-def _convert_union(args: tuple[Any, ...], value: Any, *, where: str) -> Any:
-    if value is None and NoneType in args:
+def _convert_items(kinds: tuple[Any, ...], values: Sequence[Any], *, where: str) -> tuple[Any, ...]:
+    if kinds[-1] is Ellipsis:
+        kinds = kinds[:1] * len(values)
+    _require(
+        len(kinds) == len(values),
+        f"{where} is {list(values)}; it needs {len(kinds)} values, not {len(values)}.",
+    )
+    pairs = zip(kinds, values, strict=True)
+    return tuple(_convert(k, v, where=f"{where}.{i}") for i, (k, v) in enumerate(pairs))
+
+
+def _convert_union(choices: tuple[Any, ...], value: Any, *, where: str) -> Any:
+    if value is None and NoneType in choices:
         return None
-    choices = [a for a in args if a is not NoneType]
+    choices = tuple(c for c in choices if c is not NoneType)
     if len(choices) == 1:
         return _convert(choices[0], value, where=where)
     by_kind = {get_args(get_type_hints(c)["kind"])[0]: c for c in choices}
-    if not isinstance(value, dict) or value.get("kind") not in by_kind:
-        raise ConfigError(f"{where}.kind must be one of {', '.join(by_kind)}.")
-    return from_table(by_kind[value["kind"]], value, where=where)
+    _require(isinstance(value, dict), f"{where} must be a table of settings, not {value!r}.")
+    _require("kind" in value, f"{where}: 'kind' is missing; choose from {', '.join(by_kind)}.")
+    kind = _convert(Literal[tuple(by_kind)], value["kind"], where=f"{where}.kind")
+    return from_table(by_kind[kind], value, where=where)
