@@ -1,0 +1,181 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from captioner.config import PreprocessConfig
+from captioner.errors import DataError
+from captioner.tokenizer import Tokenizer
+from data.archives import ImageSource
+from data.batching import build_loader
+from data.coco import Record
+from data.dataset import CaptionDataset
+from data.features import cache_features
+
+COUNT = 5
+
+
+class Patches(nn.Module):
+    """An encoder of one convolution, which counts the photos it has seen."""
+
+    def __init__(self, *, fail_after: int = COUNT * 10):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.conv = nn.Conv2d(3, 6, kernel_size=4, stride=4)
+        self.seen = 0
+        self.fail_after = fail_after
+
+    def forward(self, pixels):
+        self.seen += len(pixels)
+        if self.seen > self.fail_after:
+            raise KeyboardInterrupt
+        return self.conv(pixels).flatten(2).transpose(1, 2)
+
+
+def build(folder, *, height=8) -> CaptionDataset:
+    """Five noisy photos; the second has a caption that speaks of a side."""
+    folder.mkdir(exist_ok=True)
+    records = []
+    for n in range(COUNT):
+        if not (folder / f"{n}.png").exists():
+            noise = np.random.default_rng(n).integers(0, 256, (16, 12, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(folder / f"{n}.png")
+        captions = ("a wall", "the right wall" if n == 1 else "one old wall")
+        records.append(Record(image=f"{n}.png", image_id=n, captions=captions, split="train"))
+    tokenizer = Tokenizer.train_words((c for r in records for c in r.captions), min_count=1)
+    return CaptionDataset(
+        records,
+        ImageSource(folder),
+        preprocess=PreprocessConfig(height=height, width=8),
+        tokenizer=tokenizer,
+    )
+
+
+def cache(encoder, dataset, folder, **options):
+    return cache_features(encoder, dataset, folder, batch_size=2, device="cpu", **options)
+
+
+def encode(encoder, pixels):
+    with torch.inference_mode():
+        return encoder(pixels[None])[0].half().float()
+
+
+def test_an_item_is_the_same_as_with_pixels_but_for_its_features(tmp_path):
+    dataset, encoder = build(tmp_path / "photos"), Patches()
+    features = cache(encoder, dataset, tmp_path / "cache")
+    assert len(features) == COUNT
+    for n in range(COUNT):
+        got, pixels = features[n], dataset[n]
+        torch.testing.assert_close(got.inputs, encode(encoder, pixels.inputs), rtol=0, atol=1e-3)
+        assert got.inputs.shape == (4, 6)
+        assert (got.words, got.image_id, got.captions) == (
+            pixels.words,
+            pixels.image_id,
+            pixels.captions,
+        )
+    stored = np.load(tmp_path / "cache" / "plain.npy")
+    assert (stored.shape, stored.dtype) == ((COUNT, 4, 6), np.float16)
+
+
+def test_one_loader_serves_pixels_and_features(tmp_path):
+    dataset = build(tmp_path / "photos")
+    features = cache(Patches(), dataset, tmp_path / "cache")
+    options = {"batch_size": 2, "shuffle": True, "pad_id": 0, "seed": 3}
+    for pixels, got in zip(
+        build_loader(dataset, **options), build_loader(features, **options), strict=True
+    ):
+        assert torch.equal(pixels.words, got.words)
+        assert pixels.image_ids == got.image_ids
+        assert got.inputs.shape == (len(got.image_ids), 4, 6)
+
+
+def test_features_are_computed_once_and_kept(tmp_path):
+    dataset, encoder = build(tmp_path / "photos"), Patches()
+    cache(encoder, dataset, tmp_path / "cache")
+    cache(encoder, build(tmp_path / "photos"), tmp_path / "cache")
+    assert encoder.seen == COUNT
+    cache(encoder, dataset, tmp_path / "cache", views=("plain", "mirror"))
+    assert encoder.seen == 2 * COUNT  # only the new view
+    assert sorted(file.name for file in (tmp_path / "cache").iterdir()) == [
+        "mirror.json",
+        "mirror.npy",
+        "plain.json",
+        "plain.npy",
+    ]
+    key = json.loads((tmp_path / "cache" / "mirror.json").read_text())
+    assert (key["view"], key["count"], key["preprocess"]["height"]) == ("mirror", COUNT, 8)
+
+
+def test_other_weights_photos_or_preprocessing_are_noticed(tmp_path):
+    photos, folder, encoder = tmp_path / "photos", tmp_path / "cache", Patches()
+    first = cache(encoder, build(photos), folder)[2].inputs
+    with torch.no_grad():
+        encoder.conv.bias += 1
+    second = cache(encoder, build(photos), folder)[2].inputs
+    assert encoder.seen == 2 * COUNT
+    torch.testing.assert_close(second, first + 1, rtol=0, atol=5e-3)
+    Image.new("RGB", (16, 12), "white").save(photos / "2.png")
+    third = cache(encoder, build(photos), folder)[2].inputs
+    assert encoder.seen == 3 * COUNT
+    assert not torch.equal(third, second)
+    assert cache(encoder, build(photos, height=16), folder)[2].inputs.shape == (8, 6)
+    assert encoder.seen == 4 * COUNT
+
+
+def test_an_interrupted_run_leaves_the_old_features_whole(tmp_path):
+    dataset, folder = build(tmp_path / "photos"), tmp_path / "cache"
+    old = cache(Patches(), dataset, folder)[0].inputs
+    other = Patches(fail_after=3)
+    with torch.no_grad():
+        other.conv.bias += 1
+    with pytest.raises(KeyboardInterrupt):
+        cache(other, dataset, folder)
+    assert sorted(file.name for file in folder.iterdir()) == ["plain.json", "plain.npy"]
+    again = Patches()
+    assert torch.equal(cache(again, dataset, folder)[0].inputs, old)
+    assert again.seen == 0
+
+
+def test_the_mirrored_view_is_taken_half_the_time_where_no_caption_knows_sides(tmp_path):
+    dataset, encoder = build(tmp_path / "photos"), Patches()
+    features = cache(encoder, dataset, tmp_path / "cache", views=("plain", "mirror"))
+    plain = encode(encoder, dataset.pixels(0))
+    mirror = encode(encoder, dataset.pixels(0).flip(-1))
+    taken = []
+    for epoch in range(40):
+        inputs = features[epoch, 0].inputs
+        taken.append(torch.allclose(inputs, mirror, atol=1e-3))
+        assert taken[-1] or torch.allclose(inputs, plain, atol=1e-3)
+        assert torch.equal(features[epoch, 0].inputs, inputs)
+    assert 10 < sum(taken) < 30
+    sided = encode(encoder, dataset.pixels(1))
+    for epoch in range(20):
+        torch.testing.assert_close(features[epoch, 1].inputs, sided, rtol=0, atol=1e-3)
+
+
+def test_a_dataset_sent_to_a_worker_does_not_carry_its_features(tmp_path):
+    features = cache(Patches(), build(tmp_path / "photos"), tmp_path / "cache")
+    unopened = len(pickle.dumps(features))
+    first = features[0].inputs
+    sent = pickle.dumps(features)
+    assert len(sent) == unopened
+    assert torch.equal(pickle.loads(sent)[0].inputs, first)
+
+
+def test_features_that_half_precision_cannot_hold_are_refused(tmp_path):
+    encoder = Patches()
+    with torch.no_grad():
+        encoder.conv.bias += 1e6
+    with pytest.raises(DataError, match=r"^The encoder's features are too large for half"):
+        cache(encoder, build(tmp_path / "photos"), tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_plain_view_comes_first(tmp_path):
+    with pytest.raises(ValueError, match=r"the first must be 'plain'\."):
+        cache(Patches(), build(tmp_path / "photos"), tmp_path, views=("mirror",))
