@@ -51,7 +51,7 @@ def load_photo(source: Source, *, name: str | None = None) -> Image.Image:
     Args:
         source: a path; the bytes of a file; a Pillow picture, its EXIF orientation not yet applied;
             or an array, H x W or H x W x 1, 3 or 4, of bool, uint8, uint16 or floats from 0 to 1.
-        name: what to call the photo in an error, where `source` is not a path.
+        name: what to call the photo in an error; without it, its path.
 
     Returns:
         A new picture of mode RGB without metadata.
@@ -76,15 +76,15 @@ def load_reduced(
 
     Returns:
         The picture and the displayed (height, width) of the whole photo, which a Geometry needs.
-        A reduced picture covers the photo to within one pixel of its own.
+        The picture shows the photo to its very edges: a scale must divide both sides.
 
     Raises:
         ImageError: as in `load_photo`.
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        name = str(path)
-        with _open_file(path) as stream, _explained(name):
+        name = name or str(path)
+        with _open_file(path, name) as stream, _explained(name):
             return _displayed(_identify(stream, name), at_least, name)
     name = name or "the photo"
     with _explained(name):
@@ -101,24 +101,25 @@ def load_reduced(
 
 
 @contextmanager
-def _open_file(path: Path) -> Iterator[BinaryIO]:
+def _open_file(path: Path, name: str) -> Iterator[BinaryIO]:
     """Open a file for reading, or say why it cannot be."""
     try:
         stream = path.open("rb")
     except FileNotFoundError:
-        raise ImageError(f"{path}: no such file; check the path.") from None
+        raise ImageError(f"{name}: no such file; check the path.") from None
     except IsADirectoryError:
         raise ImageError(
-            f"{path}: this is a folder, not a photo; `captioner folder` captions all photos in it."
+            f"{name}: this is a folder, not a photo; `captioner folder` captions all photos in it."
         ) from None
     except PermissionError:
         raise ImageError(
-            f"{path}: no permission to read it; allow reading it, or copy it elsewhere."
+            f"{name}: no permission to read it; allow reading it, or copy it elsewhere."
         ) from None
     except (OSError, ValueError) as error:
-        raise ImageError(f"{path}: cannot be opened ({error}); check the path.") from error
-    with stream:
-        yield stream
+        reason = getattr(error, "strerror", None) or error
+        raise ImageError(f"{name}: cannot be opened ({reason}); check the path.") from error
+    with stream:  # a pipe, such as /dev/stdin, cannot go back to its start
+        yield stream if stream.seekable() else BytesIO(stream.read())
 
 
 @contextmanager
@@ -130,8 +131,7 @@ def _explained(name: str) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{name}: over the limit of {MAX_PIXELS // 10**6} megapixels ({error}); "
-            "make it smaller first."
+            f"{name}: over the limit of {MAX_PIXELS // 10**6} megapixels; make it smaller first."
         ) from error
     except Exception as error:  # decoders let nearly anything through
         reason = str(error) or type(error).__name__
@@ -181,8 +181,7 @@ def _displayed(
             f"of {MAX_PIXELS // 10**6}; make it smaller first."
         )
     if at_least is not None and isinstance(image, JpegImageFile):
-        lying = _orientation(image) >= 5
-        image.draft(None, at_least if lying else at_least[::-1])
+        _draft(image, at_least[::-1] if _orientation(image) >= 5 else at_least)
     else:
         image.load()  # only now do TIFF and icon files know their final size
         width, height = image.size
@@ -192,6 +191,19 @@ def _displayed(
         rgb = rgb.transpose(_UPRIGHT[orientation])
     rgb.info.clear()
     return rgb, ((width, height) if orientation >= 5 else (height, width))
+
+
+def _draft(image: JpegImageFile, at_least: tuple[int, int]) -> None:
+    """Choose the coarsest scale of decoding that keeps (height, width) and divides both sides.
+
+    Other scales would round the sides up, and shift the picture against the photo by that much.
+    """
+    width, height = image.size
+    for scale in (8, 4, 2):
+        fits = height // scale >= at_least[0] and width // scale >= at_least[1]
+        if fits and height % scale == 0 and width % scale == 0:
+            image.draft(None, (width // scale, height // scale))
+            return
 
 
 def _orientation(image: Image.Image) -> int:
@@ -210,6 +222,10 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     image = _to_eight_bits(image, name)
     if not image.has_transparency_data:
         return _to_srgb(image, profile)
+    clear = image.info.get("transparency")
+    if isinstance(clear, tuple) and max(clear) > 255:  # a 16-bit colour; Pillow keeps upper bytes
+        image = image.copy()
+        image.info["transparency"] = tuple(level >> 8 for level in clear)
     image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
     page = Image.new("RGB", image.size, "white")
     page.paste(_to_srgb(image.convert(image.mode[:-1]), profile), mask=image.getchannel("A"))
@@ -224,11 +240,18 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         # Corrupt profiles, and those of another colour space than the pixels, are ignored.
         with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            if image.mode == "RGB" and _is_srgb(source):
+                return image.copy()
             target = ImageCms.createProfile("sRGB")
             converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
             if converted is not None:
                 return converted
     return image.convert("RGB")
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    """Whether a profile calls itself sRGB, as most do; converting would cost four decodings."""
+    return ImageCms.getProfileDescription(profile).startswith("sRGB")
 
 
 def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
@@ -259,7 +282,9 @@ def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
 def _from_array(array: NDArray[Any], name: str) -> Image.Image:
     """Check an array's shape and values, and make a picture of it."""
     if not array.size:
-        raise ImageError(f"{name}: the array is empty, its shape is {array.shape}.")
+        raise ImageError(
+            f"{name}: the array is empty, its shape is {array.shape}; give one with pixels."
+        )
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         raise ImageError(
             f"{name}: an array of shape {array.shape} is not a photo; "
@@ -279,7 +304,7 @@ def _from_array(array: NDArray[Any], name: str) -> Image.Image:
             "give uint8, uint16, bool, or floats from 0 to 1."
         )
     if not np.isfinite(array).all():
-        raise ImageError(f"{name}: the array holds values that are not numbers.")
+        raise ImageError(f"{name}: the array holds values that are not numbers; replace them.")
     low, high = float(array.min()), float(array.max())
     if low < 0 or high > 1:
         raise ImageError(
