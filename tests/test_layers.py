@@ -1,0 +1,45 @@
+import ast
+from pathlib import Path
+
+import pytest
+from importlinter.cli import lint_imports
+
+import captioner
+
+ROOT = Path(__file__).parent.parent
+
+
+def imported_names(source: str) -> set[str]:
+    """Every module imported, and every name imported from one, dotted."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{'.' * node.level}{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def test_every_import_keeps_to_the_layers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    assert lint_imports(no_cache=True) == 0, capsys.readouterr().out
+
+
+def test_the_app_uses_public_names_and_the_overlay_alone() -> None:
+    app = ROOT / "ui.py"
+    if not app.exists():
+        pytest.skip("there is no app in this checkout")
+    public = {"captioner", *(f"captioner.{name}" for name in captioner.__all__)}
+    for name in imported_names(app.read_text(encoding="utf-8")):
+        root = name.partition(".")[0]
+        assert root not in ("data", "training", ""), name
+        assert root != "captioner" or name in public or name.startswith("captioner.overlay"), name
+
+
+def test_nothing_is_imported_from_the_app() -> None:
+    for folder in ("captioner", "data", "training"):
+        for file in (ROOT / folder).rglob("*.py"):
+            names = imported_names(file.read_text(encoding="utf-8"))
+            assert not {n for n in names if n.partition(".")[0] == "ui"}, file
