@@ -1,0 +1,172 @@
+"""Frozen settings of a training run, read from a TOML file and `--set` overrides."""
+
+import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from captioner.config import ModelConfig, PreprocessConfig, SearchConfig, from_table
+from captioner.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceConfig:
+    """One set of captions and where its photos lie."""
+
+    annotations: str
+    """Captions file in any format that `data.coco` reads."""
+    images: tuple[str, ...]
+    """Folders or tar shards that hold the photos."""
+    split: str | None = None
+    """Take the photos of this split; none takes all of them."""
+    limit: int | None = None
+    """Take only so many photos, from the start."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What is learned from and what is measured on."""
+
+    train: tuple[SourceConfig, ...]
+    """Training captions; the vocabulary comes from these alone."""
+    val: SourceConfig
+    """Captions that choose the best checkpoint."""
+    words: Literal["words", "bpe"] = "words"
+    """Word-level tokens, or subwords by byte-pair encoding."""
+    min_count: int = 5
+    """Word level: rarer words become unknown."""
+    vocabulary: int = 8000
+    """Subwords: size of the vocabulary."""
+    max_words: int = 30
+    """Longer captions are cut, in tokens."""
+    cache: str = "cache"
+    """Folder for the features of a frozen encoder."""
+    workers: int = 2
+    """Processes that read photos."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageConfig:
+    """One stretch of training with its own schedule."""
+
+    name: str
+    """Shown in the log."""
+    epochs: int
+    """Passes over the training photos."""
+    encoder: Literal["frozen", "trained"] = "frozen"
+    """Frozen features are computed once and cached; a trained encoder reads pixels every time."""
+    frozen_layers: float = 0.0
+    """Fraction of a trained encoder's layers, from the input on, that stay as they are."""
+    batch_size: int = 32
+    """Photos a step; each brings all its captions."""
+    learning_rate: float = 5e-4
+    """Peak rate of the decoder."""
+    encoder_learning_rate: float = 2e-5
+    """Peak rate of the encoder."""
+    weight_decay: float = 0.01
+    """AdamW's decay of matrices; vectors are left alone."""
+    warmup: float = 0.05
+    """Fraction of the steps in which the rate rises to its peak; then it falls as a cosine."""
+    final_rate: float = 0.0
+    """What the rate falls to, as a fraction of its peak."""
+    label_smoothing: float = 0.1
+    """Probability spread over all words (Szegedy et al. 2016, section 7, arXiv:1512.00567)."""
+    coverage: float = 0.0
+    """Weight of the doubly stochastic penalty (Xu et al. 2015, section 4.2.1)."""
+    clip: float = 1.0
+    """Largest norm of the gradient; 0 leaves it."""
+    augment: bool = True
+    """Crop, flip and recolour photos; with cached features, flips only."""
+    patience: int = 0
+    """Stop the stage after so many epochs without a better validation CIDEr-D; 0 never stops."""
+
+    def __post_init__(self) -> None:
+        positive = ("batch_size", "learning_rate", "encoder_learning_rate")
+        for name in positive:
+            if getattr(self, name) <= 0:
+                raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be above 0.")
+        if self.epochs < 1:
+            raise ConfigError(f"stages.epochs is {self.epochs}; it must be 1 or more.")
+        for name in ("frozen_layers", "warmup", "final_rate", "label_smoothing"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be in [0, 1].")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """One whole training run."""
+
+    name: str
+    """Name of the checkpoint and of the run's folder."""
+    data: DataConfig
+    stages: tuple[StageConfig, ...]
+    """Done in order, each starting from what the one before ended with."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """How validation captions are looked for, and what the checkpoint recommends."""
+    encoder_weights: str = "hub"
+    """`hub` asks timm for pretrained weights, `none` starts at random, else a safetensors file
+    of the backbone, or a checkpoint of ours whose encoder is taken."""
+    seed: int = 0
+    threads: int = 0
+    """CPU threads; 0 leaves it to torch."""
+    save_minutes: float = 10.0
+    """A run that is killed loses at most this much."""
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise ConfigError("stages is empty; a run needs one at least.")
+
+
+def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a run's settings from a TOML file.
+
+    Args:
+        path: the TOML file.
+        overrides: `key=value` each, such as `stages.0.epochs=2`; the value is read as TOML, or as
+            text where it is none.
+
+    Raises:
+        ConfigError: the file is missing or no TOML, or a setting is unknown or out of range.
+    """
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path}: no such settings file; see training/configs/.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for override in overrides:
+        _override(table, override)
+    return from_table(RunConfig, table, where=path.name)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    """Set one value of a nested table; numbers in the key are places in a list."""
+    key, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {override!r} needs the form key=value.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *path, last = key.strip().split(".")
+    place: Any = table
+    for name in path:
+        place = _descend(place, name, override)
+    if isinstance(place, list):
+        _descend(place, last, override)  # the place must exist
+        place[int(last)] = value
+    else:
+        place[last] = value
+
+
+def _descend(place: Any, name: str, override: str) -> Any:
+    if isinstance(place, list):
+        if not name.isdigit() or int(name) >= len(place):
+            raise ConfigError(f"--set {override!r}: {name!r} must be a number below {len(place)}.")
+        return place[int(name)]
+    if not isinstance(place, dict):
+        raise ConfigError(f"--set {override!r}: there is no table to put {name!r} in.")
+    return place.setdefault(name, {})
