@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import FrozenInstanceError, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -20,6 +21,8 @@ from captioner.config import (
     to_table,
 )
 from captioner.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
 
 ALL = [PreprocessConfig, EncoderConfig, LSTMConfig, TransformerConfig, ModelConfig, SearchConfig]
 
@@ -261,4 +264,4 @@ def test_a_literal_of_numbers_is_compared_by_value() -> None:
 
 def test_settings_are_read_without_torch() -> None:
     program = "import captioner.config, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,8 @@ from hypothesis import strategies as st
 
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.tokenizer import SPECIALS, DisplayWord, Tokenizer, join_words
+
+ROOT = Path(__file__).parent.parent
 
 ENGLISH = [
     "A man's dog doesn't like the red t-shirt .",
@@ -286,6 +289,7 @@ def test_training_gives_the_same_vocabulary_in_every_process(pieces: Tokenizer) 
     )
     again = subprocess.run(
         [sys.executable, "-c", program],
+        cwd=ROOT,
         input=json.dumps(MANY_TONGUES * 3),
         capture_output=True,
         text=True,
@@ -353,4 +357,4 @@ def test_json_with_other_specials_is_refused(whole_words: Tokenizer) -> None:
 
 def test_the_tokenizer_works_without_torch() -> None:
     program = "import captioner.tokenizer, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0
