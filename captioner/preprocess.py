@@ -113,7 +113,7 @@ def preprocess(
     resized = photo.resize(
         (inner_width, inner_height), _FILTERS[config.interpolation], reducing_gap=_REDUCING_GAP
     )
-    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1) / 255  # (3, H, W)
+    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous() / 255  # (3, H, W)
     mean, std = (torch.tensor(value)[:, None, None] for value in (config.mean, config.std))
     model_input = torch.zeros(3, config.height, config.width)  # 0 is the mean colour
     model_input[:, top : top + inner_height, left : left + inner_width] = (pixels - mean) / std
