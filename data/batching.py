@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
+from captioner.tokenizer import Tokenizer
 from data.dataset import Example
 
 _POOL = 50
@@ -94,10 +95,12 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         self._shuffle = shuffle
         self._seed = seed
         self._epoch = 0
+        self._done = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, that the next iteration goes through."""
+    def set_epoch(self, epoch: int, *, done: int = 0) -> None:
+        """Choose the epoch, from 0, and how many of its batches the next iteration leaves out."""
         self._epoch = epoch
+        self._done = done
 
     def __len__(self) -> int:
         return sum(-(-len(bucket) // self._batch_size) for bucket in self._buckets)
@@ -112,7 +115,7 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
                 for start in range(0, len(order), self._batch_size)
             ]
         turns = random.permutation(len(batches)) if self._shuffle else range(len(batches))
-        for turn in turns:
+        for turn in turns[self._done :]:
             yield [(self._epoch, int(index)) for index in batches[turn]]
 
     def _shuffled(self, bucket: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -144,9 +147,12 @@ class BatchLoader(DataLoader[Example]):
 
     batch_sampler: BucketSampler
 
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch, from 0, of the next iteration: its order and its augmentation."""
-        self.batch_sampler.set_epoch(epoch)
+    def set_epoch(self, epoch: int, *, done: int = 0) -> None:
+        """Choose the epoch, from 0, of the next iteration: its order and its augmentation.
+
+        The first `done` batches are left out without being read, so that a run goes on mid-epoch.
+        """
+        self.batch_sampler.set_epoch(epoch, done=done)
 
 
 def build_loader(
@@ -154,7 +160,7 @@ def build_loader(
     *,
     batch_size: int,
     shuffle: bool,
-    pad_id: int,
+    pad_id: int = Tokenizer.pad_id,
     seed: int = 0,
     workers: int = 0,
 ) -> BatchLoader:
@@ -164,7 +170,7 @@ def build_loader(
         dataset: a CaptionDataset or FeatureDataset.
         batch_size: images per batch.
         shuffle: another order in every epoch; call `set_epoch` before each.
-        pad_id: the tokenizer's.
+        pad_id: what fills up shorter captions.
         seed: of the order, 0 or more.
         workers: processes that prepare batches; 0 prepares them in this one.
     """

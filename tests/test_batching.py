@@ -111,6 +111,21 @@ def test_images_keep_their_company_in_no_two_epochs():
     assert len(company[0] & company[1]) < 10
 
 
+def test_an_epoch_can_go_on_where_it_was_left(dataset):
+    batches = sampler([5] * 30, list(range(30)))
+    batches.set_epoch(1)
+    whole = list(batches)
+    batches.set_epoch(1, done=3)
+    assert list(batches) == whole[3:]
+    batches.set_epoch(1)
+    assert list(batches) == whole
+    loader = build_loader(dataset, batch_size=3, shuffle=True)
+    loader.set_epoch(2)
+    last = list(loader)[4:]
+    loader.set_epoch(2, done=4)
+    assert [batch.image_ids for batch in loader] == [batch.image_ids for batch in last]
+
+
 def test_without_shuffling_images_keep_their_order():
     batches = list(sampler([5] * 6, [9, 1, 8, 2, 7, 3], shuffle=False))
     assert batches == [[(0, 0), (0, 1), (0, 2), (0, 3)], [(0, 4), (0, 5)]]

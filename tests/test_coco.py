@@ -243,3 +243,15 @@ def test_a_file_that_is_missing_or_no_text_says_so(tmp_path):
     packed = tmp_path / "cut.json.gz"
     packed.write_bytes(gzip.compress(b"{}")[:-4])
     assert "cannot be read: " in refusal(packed)
+
+
+def test_the_examples_of_the_readme_are_read_as_it_says(tmp_path):
+    readme = (Path(__file__).parent.parent / "data" / "README.md").read_text()
+    blocks = {kind: readme.split(f"```{kind}\n")[1].split("```")[0] for kind in ("csv", "json")}
+    table, lines = (load_records(write(tmp_path / kind, text)) for kind, text in blocks.items())
+    assert [(r.image, r.split, len(r.captions)) for r in table] == [
+        ("garden/cat.jpg", "train", 2),
+        ("beach.jpg", "val", 1),
+    ]
+    assert [(r.image, r.split) for r in lines] == [(r.image, r.split) for r in table]
+    assert lines[1].captions == table[1].captions
