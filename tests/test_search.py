@@ -324,7 +324,7 @@ def test_top_takes_the_first_of_equals():
 
 
 def test_sampling_says_each_caption_as_often_as_it_is_likely():
-    draws = 400
+    draws = 300
     decoder = TableDecoder(GARDEN)
     said = Counter(
         tuple(find(decoder, method="sample", seed=seed)[0].words[0]) for seed in range(draws)
@@ -334,7 +334,7 @@ def test_sampling_says_each_caption_as_often_as_it_is_likely():
     assert distance < 13.3  # chi-square of 4 degrees of freedom stays below in 99 of 100 runs
 
 
-def drawn(*probabilities: float, draws: int = 4000, **settings) -> list[float]:
+def drawn(*probabilities: float, draws: int = 1000, **settings) -> list[float]:
     """Return how often each word is drawn, as fractions."""
     draw = sampler(SearchConfig(method="sample", **settings))
     said = Counter(draw(torch.tensor([probabilities]).log()).item() for _ in range(draws))
@@ -343,15 +343,15 @@ def drawn(*probabilities: float, draws: int = 4000, **settings) -> list[float]:
 
 def test_temperature_raises_probabilities_to_a_power():
     expected = [0.36 / 0.46, 0.09 / 0.46, 0.01 / 0.46]
-    assert drawn(0.6, 0.3, 0.1, temperature=0.5) == pytest.approx(expected, abs=0.03)
+    assert drawn(0.6, 0.3, 0.1, temperature=0.5) == pytest.approx(expected, abs=0.045)
     expected = [p**0.5 / (0.6**0.5 + 0.3**0.5 + 0.1**0.5) for p in (0.6, 0.3, 0.1)]
-    assert drawn(0.6, 0.3, 0.1, temperature=2.0) == pytest.approx(expected, abs=0.03)
+    assert drawn(0.6, 0.3, 0.1, temperature=2.0) == pytest.approx(expected, abs=0.045)
 
 
 def test_top_k_keeps_the_likeliest_words_in_proportion():
     expected = [0, 0.3 / 0.8, 0.5 / 0.8]
-    assert drawn(0.2, 0.3, 0.5, top_k=2) == pytest.approx(expected, abs=0.03)
-    assert drawn(0.2, 0.3, 0.5, top_k=99) == pytest.approx([0.2, 0.3, 0.5], abs=0.03)
+    assert drawn(0.2, 0.3, 0.5, top_k=2) == pytest.approx(expected, abs=0.045)
+    assert drawn(0.2, 0.3, 0.5, top_k=99) == pytest.approx([0.2, 0.3, 0.5], abs=0.045)
 
 
 @pytest.mark.parametrize(
@@ -365,7 +365,7 @@ def test_top_k_keeps_the_likeliest_words_in_proportion():
     ],
 )
 def test_top_p_keeps_the_fewest_likeliest_words_that_reach_it(top_p, expected):
-    assert drawn(0.2, 0.3, 0.5, top_p=top_p) == pytest.approx(expected, abs=0.03)
+    assert drawn(0.2, 0.3, 0.5, top_p=top_p) == pytest.approx(expected, abs=0.045)
 
 
 def test_temperature_comes_before_top_k_and_top_k_before_top_p():
