@@ -37,15 +37,17 @@ def save_checkpoint(path: Path | str, model: CaptionModel, header: Header, *, ha
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished.open("wb") as file:
-            file.write(written)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+        try:
+            with unfinished.open("wb") as file:
+                file.write(written)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except BaseException:  # interrupted, too
+            unfinished.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 def load_checkpoint(

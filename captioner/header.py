@@ -35,6 +35,8 @@ METADATA_KEY = "captioner"
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """From a format to the function that turns its header into one of the next format."""
 
+_PLAIN: dict[str, type] = {"name": str, "trained_on": dict, "scores": dict, "parameters": int}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
@@ -130,6 +132,9 @@ def parse_header(text: str, *, where: str) -> Header:
         ) from error
     table = _migrate(table, where=where)
     try:
+        for key, kind in _PLAIN.items():
+            if not isinstance(table[key], kind):
+                raise ConfigError(f"{key} is {table[key]!r}; it must be of type {kind.__name__}.")
         return Header(
             name=table["name"],
             model=from_table(ModelConfig, table["model"], where="model"),
@@ -151,7 +156,7 @@ def parse_header(text: str, *, where: str) -> Header:
 def _migrate(table: Any, *, where: str) -> dict[str, Any]:
     """Bring a header to the present format, one step at a time."""
     number = table.get("format") if isinstance(table, dict) else None
-    if not isinstance(number, int) or number < 1:
+    if type(number) is not int or number < 1:
         raise CheckpointError(
             f"{where}: its header gives no format number; fetch or save the checkpoint again."
         )

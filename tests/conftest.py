@@ -1,0 +1,122 @@
+"""Fixtures shared by many tests: small checkpoints with random weights, and photos to caption."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from captioner.checkpoint import Header, save_checkpoint
+from captioner.config import (
+    EncoderConfig,
+    LSTMConfig,
+    ModelConfig,
+    PreprocessConfig,
+    SearchConfig,
+    TransformerConfig,
+)
+from captioner.model import CaptionModel, build_model
+from captioner.tokenizer import Tokenizer
+from tests.photos import noise, quarters
+
+CAPTIONS = (
+    "a dog's ball on the beach",
+    "a cat sees the man's dog",
+    "two girls don't run on the red grass",
+)
+
+Toy = tuple[CaptionModel, Header]
+
+
+def _transformer(tokenizer: Tokenizer) -> Toy:
+    header = Header(
+        name="toy-transformer",
+        model=ModelConfig(
+            encoder=EncoderConfig(backbone="test_vit"),
+            decoder=TransformerConfig(
+                width=32, layers=2, heads=2, feedforward_width=64, max_positions=16, tie=False
+            ),
+        ),
+        preprocess=PreprocessConfig(height=160, width=160),
+        tokenizer=tokenizer,
+        search=SearchConfig(beam=4, max_words=8),
+        trained_on={"captions": len(CAPTIONS)},
+        scores={"toys": {"BLEU-4": 0.25, "CIDEr": 0.5}},
+    )
+    return _talkative(header, seed=3), header
+
+
+def _lstm(tokenizer: Tokenizer) -> Toy:
+    header = Header(
+        name="toy-lstm",
+        model=ModelConfig(
+            encoder=EncoderConfig(backbone="test_resnet"),
+            decoder=LSTMConfig(width=32, embedding_dim=16, attention_width=16, tie=False),
+        ),
+        preprocess=PreprocessConfig(height=96, width=128, fit="letterbox"),
+        tokenizer=tokenizer,
+        search=SearchConfig(beam=2, max_words=8),
+    )
+    return _talkative(header, seed=7), header
+
+
+def _talkative(header: Header, *, seed: int) -> CaptionModel:
+    """A model whose random weights are large enough that the photo decides the words."""
+    tokenizer = header.tokenizer
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = build_model(header.model, preprocess=header.preprocess, words=len(tokenizer))
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3)
+        model.decoder.words.bias[tokenizer.encode("dog's")[1]] += 2  # 's, joined to other words
+        model.decoder.words.bias[tokenizer.end_id] += 1.5
+    return model.eval()
+
+
+TOYS: dict[str, Callable[[Tokenizer], Toy]] = {"transformer": _transformer, "lstm": _lstm}
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    """21 ids; 's and n't are tokens that readers see as the end of another word."""
+    return Tokenizer.train_words(CAPTIONS, min_count=1)
+
+
+@pytest.fixture(params=list(TOYS))
+def toy(request: pytest.FixtureRequest, tokenizer: Tokenizer) -> Toy:
+    """A small model and its header; every test of it runs for both decoders."""
+    return TOYS[request.param](tokenizer)
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Files of both toys in full precision, by kind of decoder."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    files = {kind: folder / kind / "model.safetensors" for kind in TOYS}
+    for kind, make in TOYS.items():
+        model, header = make(tokenizer)
+        save_checkpoint(files[kind], model, header, half=False)
+    return files
+
+
+@pytest.fixture(params=list(TOYS))
+def checkpoint(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> Path:
+    """File of a toy; every test of it runs for both decoders."""
+    return checkpoints[request.param]
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four photos of different sizes, shapes and kinds."""
+    folder = tmp_path_factory.mktemp("photos")
+    pictures = {
+        "flag.png": quarters(),
+        "strip.jpg": noise(60, 200, seed=1),
+        "tower.png": quarters(300, 40),
+        "large.jpg": noise(500, 400, seed=2),
+    }
+    for name, picture in pictures.items():
+        picture.save(folder / name)
+    return [folder / name for name in pictures]
