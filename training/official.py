@@ -4,6 +4,7 @@ METEOR exists only here: it is a Java program with settings of its own, and its 
 give other numbers. SPICE is left out, because it downloads a model and needs an old Java.
 """
 
+import contextlib
 import shutil
 from collections.abc import Mapping, Sequence
 
@@ -72,17 +73,23 @@ def _meteor(references: dict[int, list[str]], candidates: dict[int, list[str]]) 
     from pycocoevalcap.meteor.meteor import Meteor  # noqa: PLC0415
 
     meteor = Meteor()
-    # Leaving closes the pipes, which ends the program; `Meteor` itself closes only one of them.
-    with meteor.meteor_p as program:
-        try:
-            value, _ = meteor.compute_score(references, candidates)
-        except (OSError, ValueError) as error:
-            meteor.lock.release()  # `Meteor` keeps it, and would wait for it when it is deleted
-            program.kill()
-            reason = program.stderr.read().decode(errors="replace").strip() or error
-            raise CaptionerError(
-                f"METEOR's Java program failed: {reason}. It needs 2 GB of free memory."
-            ) from error
+    program = meteor.meteor_p
+    try:
+        value, _ = meteor.compute_score(references, candidates)
+    except (OSError, ValueError) as error:
+        program.kill()
+        reason = program.stderr.read().decode(errors="replace").strip() or error
+        raise CaptionerError(
+            f"METEOR's Java program failed: {reason}. It needs 2 GB of free memory."
+        ) from error
+    finally:
+        # `Meteor` closes one of its three pipes, and when interrupted waits for itself for ever.
+        if meteor.lock.locked():
+            meteor.lock.release()
+        for pipe in (program.stdin, program.stdout, program.stderr):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        program.wait()  # it ends with its input
     return float(value)
 
 

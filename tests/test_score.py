@@ -1,0 +1,244 @@
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from captioner.errors import CaptionerError, MissingExtraError
+from training import metrics, official
+from training.score import main
+
+ROOT = Path(__file__).parent.parent
+REFERENCES = {
+    1: ["A dog runs on the beach.", "A brown dog is running."],
+    2: ["Two cats sleep in a bed.", "The cats' bed is white."],
+    3: ["A man's bike isn't new.", "An old bike leans on a wall."],
+}
+CAPTIONS = {1: "a dog runs on a beach", 2: "two dogs in a bed", 3: "a man with an old bike."}
+
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="Java is not installed")
+
+
+def rows(captions: dict[int, str]) -> list[dict[str, object]]:
+    return [{"image_id": image, "caption": caption} for image, caption in captions.items()]
+
+
+def write(path: Path, content: object) -> str:
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def annotations(tmp_path):
+    """A COCO captions file."""
+    captions = [
+        {"id": 10 * image + k, "image_id": image, "caption": caption}
+        for image, group in REFERENCES.items()
+        for k, caption in enumerate(group)
+    ]
+    images = [{"id": image, "file_name": f"{image}.jpg"} for image in REFERENCES]
+    return write(tmp_path / "captions.json", {"images": images, "annotations": captions})
+
+
+@pytest.fixture
+def karpathy(tmp_path):
+    """A compressed Karpathy file: image 3 is test, the others val."""
+    images = [
+        {
+            "filename": f"{image}.jpg",
+            "imgid": image,
+            "split": "test" if image == 3 else "val",
+            "sentences": [{"raw": caption} for caption in group],
+        }
+        for image, group in REFERENCES.items()
+    ]
+    path = tmp_path / "dataset.json.gz"
+    path.write_bytes(gzip.compress(json.dumps({"images": images}).encode()))
+    return str(path)
+
+
+@pytest.fixture
+def results(tmp_path):
+    return write(tmp_path / "results.json", rows(CAPTIONS))
+
+
+def test_scores_tokenizer_and_images_are_printed_as_one_object(annotations, results, capsys):
+    assert main([annotations, results]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == {
+        "scores": metrics.score(REFERENCES, CAPTIONS),
+        "tokenizer": "captioner-ptb",
+        "images": 3,
+    }
+    assert list(json.loads(printed.out)["scores"]) == [
+        *("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr")
+    ]
+    assert printed.err == ""
+
+
+def test_one_split_of_a_compressed_karpathy_file_is_scored(karpathy, tmp_path, capsys):
+    captions = {image: CAPTIONS[image] for image in (1, 2)}
+    results = write(tmp_path / "val.json", rows(captions))
+    assert main([karpathy, results, "--split", "val"]) == 0
+    printed = capsys.readouterr()
+    expected = metrics.score({image: REFERENCES[image] for image in captions}, captions)
+    assert json.loads(printed.out)["scores"] == expected
+    assert printed.err == ""
+
+
+def test_results_for_some_images_are_scored_with_a_warning(annotations, tmp_path, capsys):
+    captions = {3: CAPTIONS[3], 1: CAPTIONS[1]}
+    results = write(tmp_path / "some.json", rows(captions))
+    assert main([annotations, results]) == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["images"] == 2
+    assert report["scores"] == metrics.score({i: REFERENCES[i] for i in captions}, captions)
+    assert printed.err == (
+        f"warning: {results} has captions for 2 of the 3 images in {annotations}; only those are "
+        "scored, and CIDEr weighs words by them alone.\n"
+    )
+
+
+FORM = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a beach"}].'
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], f"Results PATH hold an empty list. {FORM}"),
+        ({"image_id": 1, "caption": "a dog"}, f"Results PATH hold a JSON dict. {FORM}"),
+        (
+            [{"image_id": 1}],
+            f"Results PATH, entry 0: {{'image_id': 1}} lacks image_id or caption. {FORM}",
+        ),
+        (["a dog"], f"Results PATH, entry 0: 'a dog' lacks image_id or caption. {FORM}"),
+        (
+            [*rows({1: "a dog"}), {"image_id": "2", "caption": "a cat"}],
+            "Results PATH, entry 1: image_id must be a whole number and caption a text, "
+            "not '2' and 'a cat'.",
+        ),
+        (
+            [{"image_id": 1, "caption": None}],
+            "Results PATH, entry 0: image_id must be a whole number and caption a text, "
+            "not 1 and None.",
+        ),
+        (
+            rows({1: "a dog"}) + rows({1: "a cat"}),
+            "Results PATH, entry 1: image 1 has a caption already; keep one per image.",
+        ),
+        (
+            rows({1: "a dog", 7: "a cat", 8: "a bus"}),
+            "Results PATH: image 7 is not in ANNOTATIONS (2 such images of 3); "
+            "results and annotations must be of the same data set and split.",
+        ),
+    ],
+)
+def test_results_of_another_form_are_refused(content, message, annotations, tmp_path, capsys):
+    results = write(tmp_path / "results.json", content)
+    assert main([annotations, results]) == 1
+    printed = capsys.readouterr()
+    expected = message.replace("PATH", results).replace("ANNOTATIONS", annotations)
+    assert printed.err == f"error: {expected}\n"
+    assert printed.out == ""
+
+
+def test_an_image_of_another_split_is_named(karpathy, results, capsys):
+    assert main([karpathy, results, "--split", "val"]) == 1
+    assert capsys.readouterr().err == (
+        f"error: Results {results}: image 3 is not in split 'val' of {karpathy} (1 such images of "
+        "3); results and annotations must be of the same data set and split.\n"
+    )
+
+
+def test_broken_json_is_refused_with_its_place(annotations, tmp_path, capsys):
+    results = tmp_path / "results.json"
+    results.write_text('[{"image_id": 1,', encoding="utf-8")
+    assert main([annotations, str(results)]) == 1
+    assert f"Results {results} are not JSON (Expecting property name" in capsys.readouterr().err
+
+
+def test_a_missing_file_is_named(annotations, tmp_path, capsys):
+    missing = tmp_path / "nowhere.json"
+    assert main([annotations, str(missing)]) == 1
+    expected = f"error: Results {missing} cannot be read: No such file or directory.\n"
+    assert capsys.readouterr().err == expected
+
+
+def test_usage_errors_exit_with_2(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["captions.json"])
+    assert stopped.value.code == 2
+    assert "the following arguments are required: results" in capsys.readouterr().err
+
+
+def test_official_scores_without_java_say_what_to_install(
+    annotations, results, monkeypatch, tmp_path, capsys
+):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main([annotations, results, "--official"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        "error: The official scores need Java 8 or newer, and there is no `java` on the PATH. "
+        "Install one (apt install default-jre-headless, brew install openjdk), or leave out "
+        "--official to have every score but METEOR without Java.\n"
+    )
+
+
+def test_official_scores_without_their_package_say_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocoevalcap", None)
+    monkeypatch.setitem(sys.modules, "pycocoevalcap.tokenizer.ptbtokenizer", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'pycocoevalcap>=1.2'"):
+        official.score_official(REFERENCES, CAPTIONS)
+
+
+@pytest.fixture
+def broken_java(tmp_path, monkeypatch):
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\necho no memory >&2\nexit 1\n", encoding="utf-8")
+    java.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("broken_java")
+def test_a_tokenizer_that_fails_is_reported():
+    with pytest.raises(CaptionerError, match=r"did not return every sentence.*`java -version`"):
+        official.score_official(REFERENCES, CAPTIONS)
+
+
+@pytest.mark.usefixtures("broken_java")
+def test_a_meteor_that_fails_is_reported_and_not_waited_for():
+    with pytest.raises(CaptionerError, match="METEOR's Java program failed: no memory"):
+        official._meteor({1: ["a dog"]}, {1: ["a dog"]})
+
+
+@needs_java
+def test_official_scores_add_meteor_and_name_the_tokenizer(annotations, results):
+    command = [sys.executable, "-W", "error", "-m", "training.score"]
+    done = subprocess.run(
+        [*command, annotations, results, "--official"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    meteor = report["scores"].pop("METEOR")
+    assert 0.1 < meteor < 0.6
+    assert report["scores"] == pytest.approx(metrics.score(REFERENCES, CAPTIONS), abs=1e-9)
+    assert report["tokenizer"] == "stanford-ptb 3.4.1 (pycocoevalcap)"
+    assert report["images"] == 3
+    assert "Warning" not in done.stderr  # of pipes or programs that were left open
+
+
+@needs_java
+def test_blank_captions_and_odd_line_breaks_keep_their_place():
+    sentences = {5: ["", "a dog\x0bruns\x85far", "\N{DOG FACE}"], 6: ["a cat\n", ""]}
+    assert official.split_officially(sentences) == {5: ["", "a dog runs far", ""], 6: ["a cat", ""]}
