@@ -1,0 +1,61 @@
+"""How fast encoders read photos, against the one we ship, in the same run.
+
+    python -m benchmarks.encoders [BACKBONE ...] [--batch 16] [--rounds 5] [--size 224]
+
+Prints a line per backbone: weights, grid, photos per second (median over the rounds), and the ratio
+to the first one. The backbones take turns within a round, so that a machine that slows down slows
+all of them. Weights are random: they do not change the speed.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+
+from captioner.model import Encoder
+
+SHIPPED = "vit_tiny_patch16_224"
+OTHERS = ("mobilenetv2_100", "tf_efficientnet_lite0", "resnet18", "resnet50")
+
+
+@torch.inference_mode()
+def photos_per_second(encoder: Encoder, pixels: torch.Tensor) -> float:
+    """Time one forward pass."""
+    started = time.perf_counter()
+    encoder(pixels)
+    if pixels.is_cuda:
+        torch.cuda.synchronize()
+    return len(pixels) / (time.perf_counter() - started)
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("backbones", nargs="*", default=[SHIPPED, *OTHERS])
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    size = (args.size, args.size)
+    encoders = {name: Encoder(name, size=size).to(args.device) for name in args.backbones}
+    pixels = torch.randn(args.batch, 3, *size, device=args.device)
+    rates: dict[str, list[float]] = {name: [] for name in encoders}
+    for round_number in range(args.rounds + 1):
+        for name, encoder in encoders.items():
+            rate = photos_per_second(encoder, pixels)
+            if round_number > 0:  # the first round warms up
+                rates[name].append(rate)
+    base = statistics.median(rates[args.backbones[0]])
+    print(f"{torch.get_num_threads()} threads, {args.device}, batch {args.batch}, {size[0]} pixels")
+    print(f"{'backbone':<28}{'M weights':>10}{'grid':>8}{'photos/s':>10}{'ratio':>7}")
+    for name, encoder in encoders.items():
+        weights = sum(p.numel() for p in encoder.parameters()) / 1e6
+        rate = statistics.median(rates[name])
+        grid = "x".join(map(str, encoder.grid))
+        print(f"{name:<28}{weights:>10.1f}{grid:>8}{rate:>10.1f}{rate / base:>7.2f}")
+
+
+if __name__ == "__main__":
+    main()
