@@ -1,54 +1,56 @@
 """Caption a split with a checkpoint, write the results in COCO's format, print the scores.
 
-python -m training.evaluate --checkpoint C --annotations A --images I [--split test] [--beam N]
+    python -m training.evaluate --checkpoint C --annotations A --images I [--split test] [--beam N]
+
+One JSON object goes to stdout: the scores, and all that is needed to get them again.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from captioner.checkpoint import load_checkpoint
+from captioner import Captioner
 from captioner.config import SearchConfig, to_table
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, DataError
 from captioner.model import CaptionModel
 from captioner.search import search
-from captioner.shipped import find_checkpoint
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.batching import Batch, build_loader
 from data.coco import load_records
 from data.dataset import CaptionDataset
-from training.metrics import score
+from training.metrics import TOKENIZER, score
 
 
 @torch.inference_mode()
 def caption_batches(
     model: CaptionModel, tokenizer: Tokenizer, batches: Iterable[Batch], config: SearchConfig
 ) -> dict[int, str]:
-    """Caption every image of these batches, pixels or features; captions by image id."""
+    """Caption every image of these batches, pixels or features; captions by image id.
+
+    The model is left in evaluation mode.
+    """
     model.eval()
     device = next(model.parameters()).device
     captions = {}
     for batch in batches:
-        inputs = batch.inputs.to(device)
-        features = inputs if inputs.ndim == 3 else model.encoder(inputs)
+        seen = batch.inputs.to(device)
         found = search(
             model.decoder,
-            features,
+            seen if seen.ndim == 3 else model.encoder(seen),  # features, or pixels
             config=config,
             start_id=tokenizer.start_id,
             end_id=tokenizer.end_id,
             forbidden=(tokenizer.pad_id, tokenizer.start_id, tokenizer.unk_id),
         )
-        for image_id, hypotheses in zip(batch.image_ids, found, strict=True):
-            captions[image_id] = tokenizer.decode(hypotheses.words[0])
+        for image_id, candidates in zip(batch.image_ids, found, strict=True):
+            captions[image_id] = tokenizer.decode(candidates.words[0])
     return captions
 
 
@@ -63,81 +65,131 @@ def describe(captions: Mapping[int, str]) -> dict[str, float]:
 
 
 def evaluate(
-    checkpoint: Path,
+    checkpoint: str | Path,
     *,
     annotations: Path,
     images: Sequence[str],
-    split: str | None,
-    search_overrides: Mapping[str, Any],
+    split: str | None = None,
+    search_changes: Mapping[str, Any] | None = None,
     batch_size: int = 32,
     workers: int = 0,
-    device: str = "cpu",
+    device: str = "auto",
 ) -> tuple[dict[int, str], dict[str, Any]]:
     """Caption a split and score it.
 
+    Args:
+        checkpoint: name of a shipped checkpoint, or a path.
+        annotations: captions in any format that `data.coco` reads.
+        images: folders or tar archives.
+        split: which photos; None takes all.
+        search_changes: settings of the search in which this one differs from what the checkpoint
+            recommends.
+        batch_size: photos captioned together.
+        workers: processes that read photos.
+        device: where the model runs.
+
     Returns:
-        Captions by image id, and scores with all that is needed to repeat them.
+        Captions by image id in the order of the annotations, and a report: the scores with all that
+        is needed to get them again.
+
+    Raises:
+        CaptionerError: checkpoint, captions or photos are not as they should be.
     """
-    model, header = load_checkpoint(checkpoint, device=device)
-    config = replace(header.search, **search_overrides)
+    captioner = Captioner.load(checkpoint, device=device)
+    header = captioner.header
+    config = header.search_with(**(search_changes or {}))
     records = load_records(annotations, split=split)
-    source = ImageSource(images)
-    source.require(record.image for record in records)
     dataset = CaptionDataset(
-        records, source, preprocess=header.preprocess, tokenizer=header.tokenizer
+        records, ImageSource(images), preprocess=header.preprocess, tokenizer=header.tokenizer
     )
-    loader = build_loader(dataset, batch_size=batch_size, shuffle=False, workers=workers)
-    batches = tqdm(loader, desc="captioning", unit="batch", file=sys.stderr, disable=None)
-    captions = caption_batches(model, header.tokenizer, batches, config)
+    loader = build_loader(
+        dataset,
+        batch_size=batch_size,
+        shuffle=False,
+        pad_id=header.tokenizer.pad_id,
+        workers=workers,
+    )
+    batches = tqdm(loader, desc="captioning", unit="batch", disable=None)
+    found = caption_batches(captioner.model, header.tokenizer, batches, config)
+    captions = {record.image_id: found[record.image_id] for record in records}
     references = {record.image_id: record.captions for record in records}
-    result = {
+    report = {
         "scores": {**score(references, captions), **describe(captions)},
         "images": len(captions),
         "split": split,
         "annotations": annotations.name,
         "search": to_table(config),
-        "tokenizer": "captioner-ptb",
+        "tokenizer": TOKENIZER,
         "checkpoint": header.name,
     }
-    return captions, result
+    return captions, report
+
+
+def write_results(path: Path, captions: Mapping[int, str]) -> None:
+    """Write captions in COCO's results format, which `training.score` reads.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    rows = [{"image_id": image, "caption": caption} for image, caption in captions.items()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(rows, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Results {path} cannot be written: {error.strerror}.") from error
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate",
+        description="Caption a split with a checkpoint and score the captions.",
+    )
     parser.add_argument("--checkpoint", required=True, help="name of a shipped checkpoint, or path")
     parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
-    parser.add_argument("--images", required=True, nargs="+", help="folders or tar shards")
+    parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
     parser.add_argument("--split", help="val, test, ...; by default all photos")
     parser.add_argument("--results", type=Path, help="write captions here, in COCO's format")
-    parser.add_argument("--beam", type=int)
-    parser.add_argument("--max-words", type=int)
-    parser.add_argument("--length-penalty", type=float)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--workers", type=int, default=0)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--method", help="beam, greedy or sample")
+    parser.add_argument("--beam", type=int, help="captions kept in play by beam search")
+    parser.add_argument("--max-words", type=int, help="longest caption, in tokens")
+    parser.add_argument("--length-penalty", type=float, help="above 0 favours longer captions")
+    parser.add_argument("--batch-size", type=_from(1), default=32, help="photos at once")
+    parser.add_argument("--workers", type=_from(0), default=0, help="processes that read photos")
+    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     args = parser.parse_args(argv)
-    given = {name: getattr(args, name) for name in ("beam", "max_words", "length_penalty")}
-    overrides = {name: value for name, value in given.items() if value is not None}
+    given = {
+        name: getattr(args, name) for name in ("method", "beam", "max_words", "length_penalty")
+    }
     try:
-        captions, result = evaluate(
-            find_checkpoint(args.checkpoint),
+        captions, report = evaluate(
+            args.checkpoint,
             annotations=args.annotations,
             images=args.images,
             split=args.split,
-            search_overrides=overrides,
+            search_changes={name: value for name, value in given.items() if value is not None},
             batch_size=args.batch_size,
             workers=args.workers,
             device=args.device,
         )
+        if args.results:
+            write_results(args.results, captions)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    if args.results:
-        rows = [{"image_id": i, "caption": caption} for i, caption in captions.items()]
-        args.results.write_text(json.dumps(rows, indent=0) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    print(json.dumps(report))
     return 0
+
+
+def _from(least: int) -> Callable[[str], int]:
+    """Make a reader of whole numbers from this one on."""
+
+    def count(text: str) -> int:
+        if int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is too small; it must be {least} or more")
+        return int(text)
+
+    return count
 
 
 if __name__ == "__main__":

@@ -25,17 +25,18 @@ def word_loss(logits: Tensor, words: Tensor, *, pad_id: int, label_smoothing: fl
 def coverage_loss(attention: Tensor, words: Tensor, *, pad_id: int) -> Tensor:
     """How far the regions are from being looked at once each over the whole caption.
 
-    The doubly stochastic penalty of Xu et al. 2015, section 4.2.1 (arXiv:1502.03044), averaged over
-    regions so that it does not grow with the grid.
+    The doubly stochastic penalty of Xu et al. 2015, equation 14 (arXiv:1502.03044): a sum over
+    regions for every caption. It is shared out among all real words, as `word_loss` is, so that the
+    paper's lambda weighs one against the other. With more regions than words it cannot reach 0; it
+    is least for attention that moves on and spreads out.
 
     Args:
         attention: (B, K, L, M, T, P), weights summing to 1 over P; the last layer counts.
         words: (B, K, T + 1), START first; padding is not counted.
         pad_id: marks padding.
     """
-    weights = attention[:, :, -1].mean(dim=2)  # (B, K, T, P)
+    weights = attention[:, :, -1].float().mean(dim=2)  # (B, K, T, P)
     real = words[:, :, 1:] != pad_id
     looked_at = (weights * real[..., None]).sum(dim=2)  # (B, K, P)
-    penalty = ((1 - looked_at) ** 2).mean(dim=-1)
-    has_words = real.any(dim=2)
-    return (penalty * has_words).sum() / has_words.sum()
+    penalty = ((1 - looked_at) ** 2).sum(dim=-1)
+    return (penalty * real.any(dim=2)).sum() / real.sum()

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from captioner.config import ModelConfig, PreprocessConfig, SearchConfig, from_table
+from captioner.config import (
+    ModelConfig,
+    PreprocessConfig,
+    SearchConfig,
+    TransformerConfig,
+    from_table,
+    to_table,
+)
 from captioner.errors import ConfigError
 
 
@@ -22,6 +29,12 @@ class SourceConfig:
     """Take the photos of this split; none takes all of them."""
     limit: int | None = None
     """Take only so many photos, from the start."""
+
+    def __post_init__(self) -> None:
+        if not self.images:
+            raise ConfigError(f"images of {self.annotations} is empty; name a folder or archive.")
+        if self.limit is not None:
+            _at_least(1, self, "data source", "limit")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +54,15 @@ class DataConfig:
     max_words: int = 30
     """Longer captions are cut, in tokens."""
     cache: str = "cache"
-    """Folder for the features of a frozen encoder."""
+    """Folder for the features of a frozen encoder; each run has a folder of its own in it."""
     workers: int = 2
     """Processes that read photos."""
+
+    def __post_init__(self) -> None:
+        if not self.train:
+            raise ConfigError("data.train is empty; a run needs one source of captions at least.")
+        _at_least(1, self, "data", "min_count", "vocabulary", "max_words")
+        _at_least(0, self, "data", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +92,7 @@ class StageConfig:
     label_smoothing: float = 0.1
     """Probability spread over all words (Szegedy et al. 2016, section 7, arXiv:1512.00567)."""
     coverage: float = 0.0
-    """Weight of the doubly stochastic penalty (Xu et al. 2015, section 4.2.1)."""
+    """Weight of the doubly stochastic penalty, lambda of Xu et al. 2015, equation 14."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it."""
     augment: bool = True
@@ -82,15 +101,18 @@ class StageConfig:
     """Stop the stage after so many epochs without a better validation CIDEr-D; 0 never stops."""
 
     def __post_init__(self) -> None:
-        positive = ("batch_size", "learning_rate", "encoder_learning_rate")
-        for name in positive:
+        _at_least(1, self, "stages", "epochs", "batch_size")
+        _at_least(0, self, "stages", "weight_decay", "coverage", "clip", "patience")
+        for name in ("learning_rate", "encoder_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be above 0.")
-        if self.epochs < 1:
-            raise ConfigError(f"stages.epochs is {self.epochs}; it must be 1 or more.")
-        for name in ("frozen_layers", "warmup", "final_rate", "label_smoothing"):
+        for name in ("frozen_layers", "warmup", "final_rate"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be in [0, 1].")
+        if not 0 <= self.label_smoothing < 1:
+            raise ConfigError(
+                f"stages.label_smoothing is {self.label_smoothing}; it must be in [0, 1)."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +138,22 @@ class RunConfig:
     """A run that is killed loses at most this much."""
 
     def __post_init__(self) -> None:
+        if not self.name or Path(self.name).name != self.name or self.name == "..":
+            raise ConfigError(f"name is {self.name!r}; it names a folder, so choose plain letters.")
         if not self.stages:
             raise ConfigError("stages is empty; a run needs one at least.")
+        for name in ("seed", "threads", "save_minutes"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        decoder = self.model.decoder
+        if isinstance(decoder, TransformerConfig):
+            for where, words in (("data", self.data.max_words), ("search", self.search.max_words)):
+                if words >= decoder.max_positions:  # START takes a position too
+                    raise ConfigError(
+                        f"{where}.max_words is {words}, but the decoder has positions for "
+                        f"{decoder.max_positions - 1}; lower it, or raise "
+                        f"model.decoder.max_positions to {words + 1}."
+                    )
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -135,11 +171,30 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ConfigError(f"{path}: no such settings file; see training/configs/.") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         _override(table, override)
     return from_table(RunConfig, table, where=path.name)
+
+
+def recipe(config: RunConfig) -> dict[str, Any]:
+    """All settings that change what is learned, as plain values; not where, or how fast."""
+    table = to_table(config)
+    for name in ("threads", "save_minutes"):
+        del table[name]
+    for name in ("cache", "workers"):
+        del table["data"][name]
+    return table
+
+
+def _at_least(least: int, settings: object, where: str, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if value < least:
+            raise ConfigError(f"{where}.{name} is {value}; it must be {least} or more.")
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -154,19 +209,17 @@ def _override(table: dict[str, Any], override: str) -> None:
     *path, last = key.strip().split(".")
     place: Any = table
     for name in path:
-        place = _descend(place, name, override)
-    if isinstance(place, list):
-        _descend(place, last, override)  # the place must exist
-        place[int(last)] = value
-    else:
-        place[last] = value
+        place = place[_key(place, name, override)]
+    place[_key(place, last, override)] = value
 
 
-def _descend(place: Any, name: str, override: str) -> Any:
+def _key(place: Any, name: str, override: str) -> str | int:
+    """Turn a part of the key into what this list or table is asked by; make it if need be."""
     if isinstance(place, list):
         if not name.isdigit() or int(name) >= len(place):
             raise ConfigError(f"--set {override!r}: {name!r} must be a number below {len(place)}.")
-        return place[int(name)]
+        return int(name)
     if not isinstance(place, dict):
         raise ConfigError(f"--set {override!r}: there is no table to put {name!r} in.")
-    return place.setdefault(name, {})
+    place.setdefault(name, {})
+    return name
