@@ -109,7 +109,9 @@ class Captioner:
         """
         chosen = self.header.search_with(search, **changes)
         prepared = [
-            photo if isinstance(photo, Prepared) else self.prepare(photo, name=f"photo {number}")
+            photo
+            if isinstance(photo, Prepared)
+            else self.prepare(photo, name=_path(photo) or f"photo {number}")
             for number, photo in enumerate(photos, start=1)
         ]
         if not prepared:
@@ -124,7 +126,7 @@ class Captioner:
 
         Args:
             photo: as in `caption`.
-            name: what to call the photo in an error, where it is not a path.
+            name: what to call the photo in an error; without it, its path.
 
         Raises:
             ImageError: the photo cannot be read.
@@ -134,8 +136,7 @@ class Captioner:
         enough = (2 * config.height, 2 * config.width)
         picture, size = load_reduced(photo, at_least=enough, name=name)
         pixels, geometry = preprocess(picture, config, size=size)
-        image = os.fsdecode(photo) if isinstance(photo, str | os.PathLike) else None
-        return Prepared(image=image, pixels=pixels, geometry=geometry)
+        return Prepared(image=_path(photo), pixels=pixels, geometry=geometry)
 
     @torch.inference_mode()
     def _look(
@@ -203,6 +204,11 @@ class Captioner:
             checkpoint=self.header.name,
             search=config,
         )
+
+
+def _path(photo: Source) -> str | None:
+    """Return the path as it was given; None for what is no path."""
+    return os.fsdecode(photo) if isinstance(photo, str | os.PathLike) else None
 
 
 def _normalise(weights: Float[Tensor, "*maps gh gw"]) -> Float[Tensor, "*maps gh gw"]:
