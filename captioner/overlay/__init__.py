@@ -1,0 +1,75 @@
+"""Where the model looked for every word, drawn on the photo.
+
+attention of a word        (gh, gw)  weights of the regions
+regions.spread             (H, W)    weight of every pixel, in units of an even look
+heat.heatmap               RGB       colours over the photo, one scale for all words
+sheet, animation, page     PNG, GIF or WebP, HTML
+"""
+
+from io import BytesIO
+from typing import Literal, get_args
+
+from PIL import Image
+
+from captioner.caption import Caption
+from captioner.errors import ConfigError
+from captioner.overlay.animation import animate, draw_frames
+from captioner.overlay.colours import ColourMap
+from captioner.overlay.diagnosis import DIFFUSE, SAME, diagnose, difference, entropy
+from captioner.overlay.heat import STYLE, Style, heat_layer, heatmap
+from captioner.overlay.page import draw_page
+from captioner.overlay.regions import LEAST_SCALE, shared_scale, spread
+from captioner.overlay.sheet import contact_sheet
+
+__all__ = [
+    "DIFFUSE",
+    "LEAST_SCALE",
+    "SAME",
+    "ColourMap",
+    "Format",
+    "Style",
+    "animate",
+    "contact_sheet",
+    "diagnose",
+    "difference",
+    "draw_frames",
+    "draw_page",
+    "entropy",
+    "heat_layer",
+    "heatmap",
+    "render",
+    "shared_scale",
+    "spread",
+]
+
+Format = Literal["png", "gif", "webp", "html"]
+"""Contact sheet, animation (twice), page."""
+
+
+def render(
+    photo: Image.Image, caption: Caption, *, kind: Format = "png", style: Style = STYLE
+) -> bytes:
+    """Draw the overlays of a caption as a file.
+
+    Args:
+        photo: mode RGB, as displayed, as `load_photo` returns it; or smaller, from `load_reduced`.
+        caption: of this photo.
+        kind: a contact sheet (png), an animation (gif, webp) or a page (html).
+        style: how attention is drawn.
+
+    Returns:
+        What to write to the file.
+
+    Raises:
+        ConfigError: there is no such kind of file.
+        ValueError: the photo is not the captioned one.
+    """
+    if kind == "png":
+        stream = BytesIO()
+        contact_sheet(photo, caption, style=style).save(stream, "PNG")
+        return stream.getvalue()
+    if kind == "html":
+        return draw_page(photo, caption, style=style).encode()
+    if kind in ("gif", "webp"):
+        return animate(photo, caption, kind=kind, style=style)
+    raise ConfigError(f"overlays cannot be {kind!r}; choose from {', '.join(get_args(Format))}.")

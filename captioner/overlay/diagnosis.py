@@ -1,0 +1,68 @@
+"""Attention that says little: spread over everything, or the same for every word."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captioner.caption import Word
+
+DIFFUSE = 0.95
+"""Entropy from which a word's attention counts as even. As many regions looked at evenly, the
+others not at all: 40 of 49, or 151 of 196."""
+
+SAME = 0.05
+"""Words whose attention differs by less, pairwise on average, looked at the same place. The
+difference is the share of the attention that lies elsewhere (total variation distance)."""
+
+
+def entropy(attention: Float[Tensor, "gh gw"]) -> float:
+    """Return how evenly attention is spread: 0 on one region, 1 the same on all.
+
+    It is the Shannon entropy as a share of the largest possible one; 1 for a grid of one region.
+
+    Args:
+        attention: weights of the regions, none negative, of positive sum.
+    """
+    weights = attention.double().flatten()
+    if len(weights) == 1:
+        return 1.0
+    nats: float = torch.special.entr(weights / weights.sum()).sum().item()
+    return min(max(nats / math.log(len(weights)), 0.0), 1.0)
+
+
+def difference(words: Sequence[Word]) -> float:
+    """Return how differently the words looked: 0 all at the same place, 1 none where another did.
+
+    It is the mean over all pairs of words of the total variation distance of their attention. One
+    word or none has nothing to differ from, and gives 1.
+    """
+    if len(words) < 2:
+        return 1.0
+    maps = torch.stack([word.attention.double().flatten() for word in words])
+    maps = maps / maps.sum(dim=1, keepdim=True)
+    return torch.pdist(maps, p=1).mean().item() / 2
+
+
+def diagnose(words: Sequence[Word]) -> list[str]:
+    """Say in full sentences what the overlays cannot show; nothing if all is well.
+
+    Args:
+        words: the words of one caption.
+    """
+    found = []
+    if difference(words) < SAME:
+        found.append(
+            "The model looked at the same place for every word, so no overlay tells about its word."
+        )
+    diffuse = [word.text for word in words if entropy(word.attention) >= DIFFUSE]
+    if len(diffuse) == len(words) > 0:
+        found.append(
+            "The model looked everywhere at once for every word, so no overlay tells much."
+        )
+    elif diffuse:
+        names = ", ".join(f"\u201c{text}\u201d" for text in diffuse)
+        found.append(f"The model looked everywhere at once for {names}.")
+    return found

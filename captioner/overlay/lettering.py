@@ -1,0 +1,117 @@
+"""Text of overlays: which font, where lines break, and where each word of a caption stands."""
+
+from functools import cache
+
+from PIL import ImageFont
+
+from captioner.caption import Caption
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_FONTS = (
+    None,
+    "DejaVuSans.ttf",
+    "NotoSans-Regular.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "NotoSansDevanagari-Regular.ttf",
+    "wqy-zenhei.ttc",
+    "Arial.ttf",
+    "Arial Unicode.ttf",
+    "PingFang.ttc",
+    "msyh.ttc",
+    "meiryo.ttc",
+    "malgun.ttf",
+    "Nirmala.ttf",
+)
+"""Pillow's own font, which knows little more than English and is always there, and fonts of Linux,
+macOS and Windows to look for when a caption has other letters."""
+
+_MISSING = "\U0010fffe"
+"""No character, and so drawn with the sign that stands for a missing one."""
+
+
+def load_font(size: int, *, for_text: str) -> Font:
+    """Return the font that knows most letters of the text; of equals, the first of `_FONTS`.
+
+    Args:
+        size: height of a line in pixels, about.
+        for_text: everything to be written in one look.
+    """
+    letters = "".join(sorted({letter for letter in for_text if not letter.isspace()}))
+    return _load(_choose(letters), size)
+
+
+def clean(text: str) -> str:
+    """Make text one printable line: spaces for line breaks, nothing that UTF-8 cannot carry."""
+    text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return " ".join(text.split())
+
+
+def wrap(text: str, font: Font, *, width: float) -> list[str]:
+    """Break text into lines of at most this many pixels: at spaces, or within a long word."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        longer = f"{line} {word}" if line else word
+        if font.getlength(longer) <= width:
+            line = longer
+            continue
+        if line:
+            lines.append(line)
+        line = word
+        while font.getlength(line) > width and len(line) > 1:
+            kept = next(n for n in range(len(line) - 1, 0, -1) if _fits(line[:n], font, width))
+            lines.append(line[:kept])
+            line = line[kept:]
+    return [*lines, line] if line else lines
+
+
+def format_probability(probability: float) -> str:
+    """Write a fraction as a percentage that is never rounded to certainty."""
+    if 0 < probability < 0.005:
+        return "<1%"
+    if 0.995 <= probability < 1:
+        return ">99%"
+    return f"{probability:.0%}"
+
+
+def split_caption(caption: Caption) -> list[tuple[str, str]]:
+    """Return what stands before each word of the sentence, a space or nothing, and the word."""
+    pieces = []
+    end = 0
+    for word in caption.words:
+        start = caption.text.find(word.text, end)
+        if start < 0:  # not a sentence of these words; list them
+            pieces.append((" ", word.text))
+            continue
+        pieces.append((caption.text[end:start], word.text))
+        end = start + len(word.text)
+    return pieces
+
+
+def _fits(text: str, font: Font, width: float) -> bool:
+    return len(text) == 1 or font.getlength(text) <= width
+
+
+@cache
+def _choose(letters: str) -> str | None:
+    """Name of the font that lacks the fewest letters; None is Pillow's own."""
+    fewest = len(letters) + 1
+    best = None
+    for name in _FONTS:
+        try:
+            font = _load(name, 16)
+        except OSError:  # not on this machine
+            continue
+        missing = bytes(font.getmask(_MISSING))
+        lacking = sum(bytes(font.getmask(letter)) == missing for letter in letters)
+        if lacking < fewest:
+            best, fewest = name, lacking
+        if not lacking:
+            break
+    return best
+
+
+@cache
+def _load(name: str | None, size: int) -> Font:
+    return ImageFont.load_default(size) if name is None else ImageFont.truetype(name, size)

@@ -1,0 +1,121 @@
+"""Contact sheet: the photo with its caption, then one panel for every word."""
+
+import math
+from dataclasses import dataclass
+
+from PIL import Image, ImageDraw
+
+from captioner.caption import Caption
+from captioner.overlay.colours import palette
+from captioner.overlay.diagnosis import diagnose
+from captioner.overlay.heat import STYLE, Style, fit, heatmap, word_maps
+from captioner.overlay.lettering import Font, clean, format_probability, load_font, wrap
+
+_PAPER, _INK, _PALE = "#ffffff", "#161616", "#5c5c5c"
+_MARGIN, _GAP = 28, 24
+_WORD, _NOTE = 24, 17  # sizes of letters
+_LINE = 1.3  # from one line to the next, in sizes of letters
+_LEAST_COLUMN = 150  # room for a word
+_SHAPE = 1.4  # width of a sheet over its height, about
+_BAR = (180, 14)  # the colours in the foot
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Panel:
+    picture: Image.Image
+    words: list[str]  # lines
+    note: str
+
+    @property
+    def height(self) -> int:
+        text = len(self.words) * _WORD + bool(self.note) * _NOTE
+        return self.picture.height + round(text * _LINE) + _GAP
+
+
+def contact_sheet(
+    photo: Image.Image, caption: Caption, *, style: Style = STYLE, panel: int = 320
+) -> Image.Image:
+    """Draw the photo, and where the model looked for every word.
+
+    All panels share one scale of colours, which the foot explains. What they cannot show, because
+    attention is even or the same for all words, stands there too.
+
+    Args:
+        photo: mode RGB, as displayed; of any size.
+        caption: of this photo.
+        style: how attention is drawn.
+        panel: longer side of a panel's picture, pixels.
+
+    Raises:
+        ValueError: the photo is not the captioned one.
+    """
+    photo = fit(photo, longest=panel)
+    maps, scale = word_maps(caption, size=(photo.height, photo.width), smooth=style.smooth)
+    everything = " ".join([caption.text, *(word.text for word in caption.words)])
+    font = load_font(_WORD, for_text=everything)
+    notes = load_font(_NOTE, for_text=everything)
+    column = max(photo.width, _LEAST_COLUMN)
+
+    panels = [_Panel(picture=photo, words=wrap(clean(caption.text), font, width=column), note="")]
+    for word, weights in zip(caption.words, maps, strict=True):
+        picture = heatmap(photo, weights, scale=scale, style=style)
+        lines = wrap(clean(word.text), font, width=column)
+        note = format_probability(word.probability)
+        panels.append(_Panel(picture=picture, words=lines, note=note))
+    across = _count_columns(panels, column)
+    rows = [panels[start : start + across] for start in range(0, len(panels), across)]
+
+    width = across * (column + _GAP) - _GAP
+    foot = _draw_foot(width, scale, diagnose(caption.words), style, notes)
+    heights = [max(panel.height for panel in row) for row in rows]
+    size = (width + 2 * _MARGIN, sum(heights) + foot.height + 2 * _MARGIN)
+    sheet = Image.new("RGB", size, _PAPER)
+    top = _MARGIN
+    for row, height in zip(rows, heights, strict=True):
+        for place, shown in enumerate(row):
+            _draw_panel(sheet, shown, (_MARGIN + place * (column + _GAP), top), font, notes)
+        top += height
+    sheet.paste(foot, (_MARGIN, top))
+    return sheet
+
+
+def _count_columns(panels: list[_Panel], column: int) -> int:
+    """Three panels side by side, or as many as give the sheet a pleasant shape."""
+    height = panels[-1].height
+    pleasant = math.sqrt(len(panels) * _SHAPE * height / (column + _GAP))
+    return min(len(panels), max(3, round(pleasant)))
+
+
+def _draw_panel(
+    sheet: Image.Image, panel: _Panel, corner: tuple[int, int], font: Font, notes: Font
+) -> None:
+    left, top = corner
+    sheet.paste(panel.picture, (left, top))
+    draw = ImageDraw.Draw(sheet)
+    y = top + panel.picture.height + _WORD * 0.3
+    for line in panel.words:
+        draw.text((left, y), line, fill=_INK, font=font)
+        y += _WORD * _LINE
+    draw.text((left, y), panel.note, fill=_PALE, font=notes)
+
+
+def _draw_foot(width: int, scale: float, found: list[str], style: Style, font: Font) -> Image.Image:
+    """Draw the colours from end to end with their meaning, and what the diagnosis found."""
+    bar = Image.frombytes("P", (256, 1), bytes(range(256)))
+    bar.putpalette(palette(style.colour_map))
+    meaning = f"from nothing to {scale:.0f} times an even look"
+    beside = width - _BAR[0] - _GAP
+    legend = wrap(meaning, font, width=beside if beside > _BAR[0] else width)
+    lines = [line for text in found for line in wrap(clean(text), font, width=width)]
+
+    step = round(_NOTE * _LINE)
+    above = 0 if beside > _BAR[0] else 1  # lines taken by the bar alone
+    foot = Image.new("RGB", (width, step * (above + len(legend) + len(lines)) + _GAP), _PAPER)
+    foot.paste(bar.convert("RGB").resize(_BAR), (0, _GAP + (_NOTE - _BAR[1]) // 2))
+    draw = ImageDraw.Draw(foot)
+    x = 0 if above else _BAR[0] + _GAP
+    for place, line in enumerate(legend, start=above):
+        draw.text((x, _GAP + place * step), line, fill=_PALE, font=font)
+    for place, line in enumerate(lines, start=above + len(legend)):
+        draw.text((0, _GAP + place * step), line, fill=_INK, font=font)
+    return foot
