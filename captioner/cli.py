@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioner import __version__
 from captioner.config import SearchConfig
-from captioner.errors import CaptionerError, ConfigError, ImageError
+from captioner.errors import CaptionerError, ImageError
 
 if TYPE_CHECKING:
     from captioner.caption import Caption
@@ -111,16 +111,17 @@ def run_checkpoints(args: argparse.Namespace) -> int:
 
 
 def _choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:
-    """Change what was asked for; the rest is the checkpoint's recommendation."""
+    """Change what was asked for, pointing out what does nothing; the rest is the checkpoint's recommendation."""
     names = ("method", "max_words", *_ONLY_FOR)
     asked = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     search = header.search_with(**asked)
     for name, method in _ONLY_FOR.items():
         if name in asked and search.method != method:
             flag = f"--{name.replace('_', '-')}"
-            raise ConfigError(
-                f"{flag} does nothing in {search.method} search; add --search {method}, "
-                f"or leave {flag} out."
+            print(
+                f"captioner: {flag} does nothing in {search.method} search; "
+                f"it is for --search {method}.",
+                file=sys.stderr,
             )
     return search
 

@@ -177,6 +177,9 @@ class SearchConfig:
             math.isfinite(self.length_penalty),
             f"search.length_penalty is {self.length_penalty}; it must be finite.",
         )
+        _require(
+            -(2**63) <= self.seed < 2**63, f"search.seed is {self.seed}; it must fit into 64 bits."
+        )
         _require(self.top_k >= 0, f"search.top_k is {self.top_k}; it must be 0 or more.")
         _require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
 

@@ -232,22 +232,31 @@ def test_a_damaged_checkpoint_is_named(capsys, photos, tmp_path):
         (["--temperature", "nan", "--search", "sample"], "search.temperature is nan; it must be "),
         (["--device", "gpu"], "captioner: device 'gpu' cannot be used"),
         (["--beem", "3"], "unrecognized arguments: --beem 3"),
-        (
-            ["--seed", "3"],
-            "captioner: --seed does nothing in beam search; add --search sample, "
-            "or leave --seed out.",
-        ),
-        (
-            ["--search", "greedy", "--length-penalty", "1"],
-            "captioner: --length-penalty does nothing in greedy search; add --search beam, "
-            "or leave --length-penalty out.",
-        ),
     ],
 )
 def test_a_setting_that_makes_no_sense_is_a_usage_error(caption, photos, arguments, problem):
     status, lines, errors = caption(photos[0], *arguments)
     assert (status, lines) == (2, [])
     assert problem in errors[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "warning"),
+    [
+        (
+            ["--seed", "3"],
+            "captioner: --seed does nothing in beam search; it is for --search sample.",
+        ),
+        (
+            ["--search", "greedy", "--length-penalty", "1"],
+            "captioner: --length-penalty does nothing in greedy search; it is for --search beam.",
+        ),
+    ],
+)
+def test_a_setting_of_another_search_is_pointed_out(caption, photos, arguments, warning):
+    status, lines, errors = caption(photos[0], *arguments)
+    assert (status, len(lines)) == (0, 1)
+    assert errors == [warning]
 
 
 @pytest.mark.parametrize("arguments", [[], ["caption"], ["describe"], ["caption", "--json"]])

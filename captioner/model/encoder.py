@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from captioner.errors import CheckpointError, ConfigError
 
 
+_LOADING = ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
+"""Arguments of `timm.create_model` that read files; a checkpoint's header must not name any."""
+
+
 class Encoder(nn.Module):
     """Any timm backbone with `forward_intermediates`, CNN, ViT or hierarchical, as a grid.
 
@@ -73,9 +77,14 @@ def _create(
     backbone: str, options: dict[str, Any], *, size: tuple[int, int], weights: Path | bool
 ) -> nn.Module:
     if not timm.is_model(backbone):
-        near = timm.list_models(f"*{backbone.split('_')[0]}*")[:5]
+        near = timm.list_models(f"*{backbone.split('_', maxsplit=1)[0]}*")[:5]
         hint = f"timm knows {', '.join(near)}." if near else "see timm.list_models()."
         raise ConfigError(f"encoder.backbone {backbone!r} is not a timm model; {hint}")
+    for name in _LOADING:
+        if name in options:
+            raise ConfigError(
+                f"encoder.options must not hold {name!r}; weights are given apart from settings."
+            )
     known = timm.get_pretrained_cfg(backbone)
     if known is not None and known.fixed_input_size:
         options.setdefault("img_size", size)
