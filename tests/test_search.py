@@ -193,10 +193,11 @@ def test_a_beam_stops_as_soon_as_its_kept_captions_cannot_be_beaten():
 
 
 def test_a_length_penalty_keeps_a_beam_going_while_a_longer_caption_can_win():
-    table = {(): {END: 0.6, A: 0.4}, **{(A,) * n: {A: 1.0} for n in range(1, 5)}}
-    [found] = find(TableDecoder(table), beam=2, max_words=4, length_penalty=1.0)
-    assert found.words == [[A] * 4, []]
-    assert found.score == pytest.approx([math.log(0.4) / 4, math.log(0.6)])
+    table = {(): {END: 0.6, A: 0.3, B: 0.1}, **{(A,) * n: {A: 1.0} for n in range(1, 5)}}
+    assert math.log(0.3) / 2 < math.log(0.6) < math.log(0.3) / 4
+    [found] = find(TableDecoder(table), beam=1, max_words=4, length_penalty=1.0)
+    assert found.words == [[A] * 4]
+    assert found.score == pytest.approx([math.log(0.3) / 4])
 
 
 @all_methods
