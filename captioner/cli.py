@@ -111,7 +111,7 @@ def run_checkpoints(args: argparse.Namespace) -> int:
 
 
 def _choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:
-    """Change what was asked for, pointing out what does nothing; the rest is the checkpoint's recommendation."""
+    """Change the checkpoint's recommendation where asked; point out what does nothing."""
     names = ("method", "max_words", *_ONLY_FOR)
     asked = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     search = header.search_with(**asked)

@@ -1,8 +1,8 @@
 """Attention over image regions: how well each region fits a query, as weights that sum to 1.
 
 Four ways of scoring share one frame, `RegionAttention`: the image's side of the score (`keys`) is
-worked out once per image, the query's side at every word. `MultiHeadAttention` is the Transformer's,
-with a fused path that returns no weights and an exact path that does.
+worked out once per image, the query's side at every word. `MultiHeadAttention` is that of the
+Transformer, with a fused path that returns no weights and an exact path that does.
 """
 
 from typing import Literal

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from captioner.errors import CheckpointError, ConfigError
 
-
 _LOADING = ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
 """Arguments of `timm.create_model` that read files; a checkpoint's header must not name any."""
 
