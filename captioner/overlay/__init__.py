@@ -47,14 +47,14 @@ Format = Literal["png", "gif", "webp", "html"]
 
 
 def render(
-    photo: Image.Image, caption: Caption, *, kind: Format = "png", style: Style = STYLE
+    photo: Image.Image, caption: Caption, *, kind: str = "png", style: Style = STYLE
 ) -> bytes:
     """Draw the overlays of a caption as a file.
 
     Args:
         photo: mode RGB, as displayed, as `load_photo` returns it; or smaller, from `load_reduced`.
         caption: of this photo.
-        kind: a contact sheet (png), an animation (gif, webp) or a page (html).
+        kind: a `Format`: contact sheet (png), animation (gif, webp) or page (html).
         style: how attention is drawn.
 
     Returns:
@@ -70,6 +70,8 @@ def render(
         return stream.getvalue()
     if kind == "html":
         return draw_page(photo, caption, style=style).encode()
-    if kind in ("gif", "webp"):
-        return animate(photo, caption, kind=kind, style=style)
+    if kind == "gif":
+        return animate(photo, caption, kind="gif", style=style)
+    if kind == "webp":
+        return animate(photo, caption, kind="webp", style=style)
     raise ConfigError(f"overlays cannot be {kind!r}; choose from {', '.join(get_args(Format))}.")

@@ -116,12 +116,12 @@ def _quantise(frame: Image.Image) -> Image.Image:
     return frame.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG)
 
 
-def _place_words(caption: Caption, font: Font, width: float) -> list[list[Piece]]:
+def _place_words(caption: Caption, font: Font, width: int) -> list[list[Piece]]:
     """Find a place for every word, a line after the other; a long word takes several."""
     placed: list[list[Piece]] = []
     x, line = 0.0, 0
-    for before, text in split_caption(caption):
-        x += font.getlength(" ") if before and x else 0
+    for spaced, text in split_caption(caption):
+        x += font.getlength(" ") if spaced and x else 0
         length = font.getlength(clean(text))
         if x and x + length > width:
             x, line = 0.0, line + 1

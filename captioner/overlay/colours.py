@@ -23,8 +23,8 @@ _EVERY_15TH: dict[str, str] = {
 }
 
 
-def palette(name: ColourMap) -> bytes:
-    """Return 256 RGB colours from dark to bright, three bytes each.
+def palette(name: str) -> bytes:
+    """Return the 256 colours of a `ColourMap` from dark to bright, each three bytes of RGB.
 
     Raises:
         ConfigError: there is no such colour map.

@@ -52,17 +52,15 @@ def diagnose(words: Sequence[Word]) -> list[str]:
     Args:
         words: the words of one caption.
     """
+    diffuse = [word.text for word in words if entropy(word.attention) >= DIFFUSE]
+    if len(diffuse) == len(words) > 0:
+        return ["The model looked everywhere at once for every word, so no overlay tells much."]
     found = []
     if difference(words) < SAME:
         found.append(
             "The model looked at the same place for every word, so no overlay tells about its word."
         )
-    diffuse = [word.text for word in words if entropy(word.attention) >= DIFFUSE]
-    if len(diffuse) == len(words) > 0:
-        found.append(
-            "The model looked everywhere at once for every word, so no overlay tells much."
-        )
-    elif diffuse:
-        names = ", ".join(f"\u201c{text}\u201d" for text in diffuse)
+    if diffuse:
+        names = ", ".join(f'"{text}"' for text in diffuse)
         found.append(f"The model looked everywhere at once for {names}.")
     return found

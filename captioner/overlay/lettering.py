@@ -1,6 +1,6 @@
 """Text of overlays: which font, where lines break, and where each word of a caption stands."""
 
-from functools import cache
+from functools import cache, lru_cache
 
 from PIL import ImageFont
 
@@ -47,7 +47,7 @@ def clean(text: str) -> str:
     return " ".join(text.split())
 
 
-def wrap(text: str, font: Font, *, width: float) -> list[str]:
+def wrap(text: str, font: Font, *, width: int) -> list[str]:
     """Break text into lines of at most this many pixels: at spaces, or within a long word."""
     lines: list[str] = []
     line = ""
@@ -75,25 +75,25 @@ def format_probability(probability: float) -> str:
     return f"{probability:.0%}"
 
 
-def split_caption(caption: Caption) -> list[tuple[str, str]]:
-    """Return what stands before each word of the sentence, a space or nothing, and the word."""
-    pieces = []
+def split_caption(caption: Caption) -> list[tuple[bool, str]]:
+    """Return of every word whether a space goes before it in the sentence, and its text."""
+    pieces: list[tuple[bool, str]] = []
     end = 0
     for word in caption.words:
         start = caption.text.find(word.text, end)
-        if start < 0:  # not a sentence of these words; list them
-            pieces.append((" ", word.text))
+        if start < 0:  # the sentence was changed; its words are still listed
+            pieces.append((bool(pieces), word.text))
             continue
-        pieces.append((caption.text[end:start], word.text))
+        pieces.append((start > end, word.text))
         end = start + len(word.text)
     return pieces
 
 
-def _fits(text: str, font: Font, width: float) -> bool:
+def _fits(text: str, font: Font, width: int) -> bool:
     return len(text) == 1 or font.getlength(text) <= width
 
 
-@cache
+@lru_cache(maxsize=256)
 def _choose(letters: str) -> str | None:
     """Name of the font that lacks the fewest letters; None is Pillow's own."""
     fewest = len(letters) + 1

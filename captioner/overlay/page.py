@@ -35,7 +35,7 @@ main { position: relative; max-width: 60rem; margin: auto; }
 input:checked ~ .heat, .word:hover .heat { visibility: visible; }
 .caption:has(.word:hover) .word:not(:hover) .heat { visibility: hidden; }
 .caption { border: 0; margin: 1rem 0; padding: 0; font-size: 1.6rem; line-height: 2.6; }
-.caption legend { padding: 0; font-size: 1rem; line-height: 1.5; color: var(--pale); }
+.caption legend { padding: 0 0 .4rem; font-size: 1rem; line-height: 1.5; color: var(--pale); }
 input { position: absolute; opacity: 0; pointer-events: none; }
 .name { display: inline-block; padding: .1em .35em; border-radius: .3em; line-height: 1.35;
   cursor: pointer; border: 2px solid transparent;
@@ -48,7 +48,6 @@ input:focus-visible + .name { outline: 3px solid #3b82f6; outline-offset: 2px; }
   vertical-align: middle; }
 p { margin: .3rem 0; }
 .pale { color: var(--pale); }
-@media print { .heat { visibility: hidden !important; } }
 """
 
 
@@ -77,11 +76,11 @@ def draw_page(
         _data_uri(heat_layer(m, scale=scale, style=style), "PNG", optimize=True) for m in maps
     ]
     words = [
-        f'{before}<label class="word"><input type="radio" name="word">'
+        f'{" " * spaced}<label class="word"><input type="radio" name="word">'
         f'<span class="name" style="--p: {word.probability:.3f}">{_text(shown)}'
         f"<small>{escape(format_probability(word.probability))}</small></span>"
         f'<img class="heat" src="{layer}" alt=""></label>'
-        for (before, shown), word, layer in zip(
+        for (spaced, shown), word, layer in zip(
             split_caption(caption), caption.words, layers, strict=True
         )
     ]
@@ -103,9 +102,9 @@ def draw_page(
 <body>
 <main style="--shape: {photo.width} / {photo.height}">
 <img class="photo" src="{_data_uri(photo, "JPEG", quality=88)}" alt="{sentence}">
-<fieldset class="caption" dir="auto">
+<fieldset class="caption">
 <legend>Point at a word, or choose one, to see where the model looked.</legend>
-{"".join(words)}
+<div dir="auto">{"".join(words)}</div>
 <label class="plain"><input type="radio" name="word" checked>\
 <span class="name">photo alone</span></label>
 </fieldset>

@@ -1,4 +1,4 @@
-"""Contact sheet: the photo with its caption, then one panel for every word."""
+"""Contact sheet: the caption over the photo, then one panel for every word."""
 
 import math
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from captioner.overlay.lettering import Font, clean, format_probability, load_fo
 
 _PAPER, _INK, _PALE = "#ffffff", "#161616", "#5c5c5c"
 _MARGIN, _GAP = 28, 24
-_WORD, _NOTE = 24, 17  # sizes of letters
+_TITLE, _WORD, _NOTE = 30, 24, 17  # sizes of letters
 _LINE = 1.3  # from one line to the next, in sizes of letters
 _LEAST_COLUMN = 150  # room for a word
 _SHAPE = 1.4  # width of a sheet over its height, about
@@ -35,7 +35,7 @@ class _Panel:
 def contact_sheet(
     photo: Image.Image, caption: Caption, *, style: Style = STYLE, panel: int = 320
 ) -> Image.Image:
-    """Draw the photo, and where the model looked for every word.
+    """Draw the photo under its caption, and where the model looked for every word.
 
     All panels share one scale of colours, which the foot explains. What they cannot show, because
     attention is even or the same for all words, stands there too.
@@ -50,27 +50,27 @@ def contact_sheet(
         ValueError: the photo is not the captioned one.
     """
     photo = fit(photo, longest=panel)
-    maps, scale = word_maps(caption, size=(photo.height, photo.width), smooth=style.smooth)
-    everything = " ".join([caption.text, *(word.text for word in caption.words)])
-    font = load_font(_WORD, for_text=everything)
-    notes = load_font(_NOTE, for_text=everything)
     column = max(photo.width, _LEAST_COLUMN)
-
-    panels = [_Panel(picture=photo, words=wrap(clean(caption.text), font, width=column), note="")]
+    everything = clean(" ".join([caption.text, *(word.text for word in caption.words)]))
+    title, font, notes = (load_font(s, for_text=everything) for s in (_TITLE, _WORD, _NOTE))
+    maps, scale = word_maps(caption, size=(photo.height, photo.width), smooth=style.smooth)
+    panels = [_Panel(picture=photo, words=[], note="photo")]
     for word, weights in zip(caption.words, maps, strict=True):
         picture = heatmap(photo, weights, scale=scale, style=style)
         lines = wrap(clean(word.text), font, width=column)
         note = format_probability(word.probability)
         panels.append(_Panel(picture=picture, words=lines, note=note))
+
     across = _count_columns(panels, column)
     rows = [panels[start : start + across] for start in range(0, len(panels), across)]
-
-    width = across * (column + _GAP) - _GAP
-    foot = _draw_foot(width, scale, diagnose(caption.words), style, notes)
     heights = [max(panel.height for panel in row) for row in rows]
-    size = (width + 2 * _MARGIN, sum(heights) + foot.height + 2 * _MARGIN)
-    sheet = Image.new("RGB", size, _PAPER)
-    top = _MARGIN
+    width = across * (column + _GAP) - _GAP
+    head = _draw_head(wrap(clean(caption.text), title, width=width), width, title)
+    foot = _draw_foot(width, scale, diagnose(caption.words), style, notes)
+    height = head.height + sum(heights) + foot.height
+    sheet = Image.new("RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN), _PAPER)
+    sheet.paste(head, (_MARGIN, _MARGIN))
+    top = _MARGIN + head.height
     for row, height in zip(rows, heights, strict=True):
         for place, shown in enumerate(row):
             _draw_panel(sheet, shown, (_MARGIN + place * (column + _GAP), top), font, notes)
@@ -84,6 +84,14 @@ def _count_columns(panels: list[_Panel], column: int) -> int:
     height = panels[-1].height
     pleasant = math.sqrt(len(panels) * _SHAPE * height / (column + _GAP))
     return min(len(panels), max(3, round(pleasant)))
+
+
+def _draw_head(lines: list[str], width: int, font: Font) -> Image.Image:
+    step = round(_TITLE * _LINE)
+    head = Image.new("RGB", (width, len(lines) * step + _GAP // 2), _PAPER)
+    for place, line in enumerate(lines):
+        ImageDraw.Draw(head).text((0, place * step - _TITLE * 0.2), line, fill=_INK, font=font)
+    return head
 
 
 def _draw_panel(

@@ -1,0 +1,55 @@
+"""Captions without a model: words that looked where a test says."""
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from captioner.caption import Caption, Word
+from captioner.config import PreprocessConfig, SearchConfig
+from captioner.preprocess import preprocess
+
+
+def one_hot(grid: tuple[int, int], row: int, col: int) -> Tensor:
+    """All attention on one region."""
+    attention = torch.zeros(grid)
+    attention[row, col] = 1.0
+    return attention
+
+
+def even(grid: tuple[int, int] = (7, 7)) -> Tensor:
+    """The same attention everywhere."""
+    return torch.full(grid, 1.0 / (grid[0] * grid[1]))
+
+
+def word(text: str, attention: Tensor, probability: float = 0.5) -> Word:
+    return Word(
+        text=text,
+        probability=probability,
+        attention=attention,
+        heads=attention[None, None],
+        gate=None,
+    )
+
+
+def caption_of(
+    photo: Image.Image,
+    words: Sequence[Word],
+    *,
+    text: str | None = None,
+    image: str | None = None,
+    **config,
+) -> Caption:
+    """A caption of the photo; its settings of preprocessing are in `config`."""
+    _, geometry = preprocess(photo, PreprocessConfig(**config))
+    return Caption(
+        image=image,
+        text=" ".join(w.text for w in words) if text is None else text,
+        words=tuple(words),
+        log_probability=-1.5,
+        candidates=(),
+        geometry=geometry,
+        checkpoint="toy",
+        search=SearchConfig(),
+    )

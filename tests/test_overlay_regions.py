@@ -1,0 +1,332 @@
+import re
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from captioner.config import PreprocessConfig
+from captioner.overlay import LEAST_SCALE, shared_scale, spread
+from captioner.photo import load_photo
+from captioner.preprocess import Geometry, preprocess
+from tests.captions import even, one_hot
+from tests.photos import TURNS, turned
+
+FITS = ["squash", "letterbox"]
+GRIDS = [(7, 7), (14, 14), (3, 5)]
+SIZES = [(333, 517), (1, 999), (999, 1), (61, 40)]
+
+
+def geometry_of(height, width, fit):
+    return preprocess(Image.new("RGB", (width, height)), PreprocessConfig(fit=fit))[1]
+
+
+def planted(height, width, y, x):
+    """A black photo with one white pixel."""
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[y, x] = 255
+    return Image.fromarray(pixels)
+
+
+def region_under(geometry, grid, y, x):
+    """The region that covers most of a pixel, by comparing boxes."""
+
+    def covered(region):
+        left, top, right, bottom = geometry.region_box(*region, grid)
+        return max(0, min(right, x + 1) - max(left, x)) * max(0, min(bottom, y + 1) - max(top, y))
+
+    return max(product(range(grid[0]), range(grid[1])), key=covered)
+
+
+def touched(box):
+    """Rows and columns of the pixels that a box touches by more than a rounding error."""
+    left, top, right, bottom = box
+    slack = 1e-6
+    return (
+        slice(int(np.floor(top + slack)), int(np.ceil(bottom - slack))),
+        slice(int(np.floor(left + slack)), int(np.ceil(right - slack))),
+    )
+
+
+def by_area(attention, geometry, size):
+    """Each pixel's weight from the overlap of its box with every region's, one by one."""
+    height, width = size
+    down, across = geometry.height / height, geometry.width / width
+    grid = tuple(attention.shape)
+    weights = torch.zeros(size)
+    for y, x in product(range(height), range(width)):
+        total = 0.0
+        for row, col in product(range(grid[0]), range(grid[1])):
+            left, top, right, bottom = geometry.region_box(row, col, grid)
+            high = min(bottom, (y + 1) * down) - max(top, y * down)
+            wide = min(right, (x + 1) * across) - max(left, x * across)
+            total += attention[row, col].item() * max(high, 0) * max(wide, 0)
+        weights[y, x] = total * attention.numel() / (down * across)
+    return weights
+
+
+def by_points(attention, geometry, size, points=24):
+    """The smooth weight of each pixel as the mean over a grid of points in it."""
+    (height, width), (gh, gw) = size, attention.shape
+
+    def blend(start, length, regions, extent, pixels):
+        place = (torch.arange(pixels * points) + 0.5) / points * (extent / pixels)
+        at = ((place - start) / length * regions - 0.5).clamp(0, regions - 1)  # 0 is a centre
+        low = at.floor().clamp(max=max(regions - 2, 0)).long()
+        t = at - low
+        part = t * t * (3 - 2 * t)
+        weights = torch.zeros(len(at), regions)
+        every = torch.arange(len(at))
+        weights[every, low] += 1 - part
+        weights[every, (low + 1).clamp(max=regions - 1)] += part
+        return weights.reshape(pixels, points, regions).mean(1)
+
+    rows = blend(geometry.top, geometry.seen_height, gh, geometry.height, height)
+    cols = blend(geometry.left, geometry.seen_width, gw, geometry.width, width)
+    return rows @ attention * attention.numel() @ cols.T
+
+
+def random_attention(grid, seed=0):
+    """Weights of all sizes that sum to 1."""
+    generator = torch.Generator().manual_seed(seed)
+    return (3 * torch.randn(grid, generator=generator)).flatten().softmax(0).reshape(grid)
+
+
+# Where it lands
+
+
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_attention_on_the_region_of_a_pixel_lights_up_exactly_that_region(height, width, grid, fit):
+    places = [(0, 0), (height - 1, width - 1), (height // 3, 2 * width // 3), (height // 2, 0)]
+    for orientation, (y, x) in zip(TURNS, 2 * places, strict=True):
+        photo = load_photo(turned(planted(height, width, y, x), orientation))
+        _, geometry = preprocess(photo, PreprocessConfig(fit=fit))
+        shown = np.asarray(photo)[..., 0]
+        assert np.argwhere(shown == 255).tolist() == [[y, x]]
+        region = region_under(geometry, grid, y, x)
+        box = geometry.region_box(*region, grid)
+
+        weights = spread(one_hot(grid, *region), geometry)
+        assert weights.shape == shown.shape
+        inside = torch.zeros_like(weights)
+        inside[touched(box)] = 1
+        assert inside[y, x] == 1
+        assert (weights * inside).sum() == pytest.approx(weights.sum().item())
+        assert (weights * (1 - inside)).max() < 1e-6
+        assert (weights[touched(box)] > 0).all()
+        area = (box[2] - box[0]) * (box[3] - box[1])
+        everything = area * grid[0] * grid[1]
+        assert weights.double().sum().item() == pytest.approx(everything, rel=1e-5)
+
+        smooth = spread(one_hot(grid, *region), geometry, smooth=True)
+        peak = divmod(int(smooth.argmax()), width)
+        rows, cols = touched(box)
+        assert rows.start <= peak[0] < rows.stop
+        assert cols.start <= peak[1] < cols.stop
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("orientation", TURNS)
+def test_what_the_input_shows_bright_is_bright_on_the_displayed_photo(orientation, fit, smooth):
+    shown = Image.new("RGB", (517, 333))
+    shown.paste("white", (390, 50, 420, 80))
+    photo = load_photo(turned(shown, orientation))
+    plain = PreprocessConfig(fit=fit, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    model_input, geometry = preprocess(photo, plain)
+    light = model_input.mean(0).clamp(min=0).reshape(14, 16, 14, 16).mean((1, 3))
+    weights = spread(light / light.sum(), geometry, smooth=smooth).double()
+    y = (torch.arange(333) + 0.5).double() @ weights.sum(1) / weights.sum()
+    x = (torch.arange(517) + 0.5).double() @ weights.sum(0) / weights.sum()
+    # Within less than half a region: 12 to 18 pixels high, 18 wide.
+    assert (y.item(), x.item()) == pytest.approx((65, 405), abs=9)
+    assert weights[65, 405] > 0.4 * weights.max()
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_an_even_look_weighs_one_everywhere(smooth):
+    for fit, grid in product(FITS, GRIDS):
+        weights = spread(even(grid), geometry_of(97, 61, fit), smooth=smooth)
+        torch.testing.assert_close(weights, torch.ones(97, 61))
+
+
+def test_regions_of_whole_pixels_are_shown_as_blocks():
+    geometry = geometry_of(4, 6, "squash")
+    attention = torch.tensor([[0.1, 0.2, 0.0], [0.0, 0.3, 0.4]])
+    assert torch.equal(
+        spread(attention, geometry),
+        (attention * 6).repeat_interleave(2, dim=0).repeat_interleave(2, dim=1),
+    )
+
+
+def test_a_pixel_between_two_regions_takes_from_each_by_area():
+    geometry = geometry_of(1, 5, "squash")
+    weights = spread(torch.tensor([[0.75, 0.25]]), geometry)
+    torch.testing.assert_close(weights, torch.tensor([[1.5, 1.5, 1.0, 0.5, 0.5]]))
+
+
+def test_one_pixel_shows_the_mean_of_all_regions():
+    weights = spread(random_attention((7, 7)), geometry_of(1, 1, "squash"))
+    torch.testing.assert_close(weights, torch.ones(1, 1))
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+def test_attention_on_the_padding_lands_nowhere(smooth):
+    geometry = geometry_of(100, 400, "letterbox")  # input rows 84 to 140 of 224
+    weights = spread(one_hot((14, 14), 0, 7), geometry, smooth=smooth)
+    assert torch.equal(weights, torch.zeros(100, 400))
+
+
+def test_what_the_model_did_not_see_weighs_nothing():
+    seen = {"top": 10.0, "left": 25.0, "seen_height": 20.0, "seen_width": 50.0}
+    geometry = Geometry(height=40, width=100, input_height=8, input_width=8, **seen)
+    for smooth in (False, True):
+        weights = spread(even((2, 2)), geometry, smooth=smooth)
+        expected = torch.zeros(40, 100)
+        expected[10:30, 25:75] = 1
+        torch.testing.assert_close(weights, expected)
+
+
+def test_the_smooth_map_runs_from_centre_to_centre():
+    geometry = geometry_of(1, 2000, "squash")
+    weights = spread(torch.tensor([[0.2, 0.8]]), geometry, smooth=True)[0]
+    torch.testing.assert_close(weights[:500], torch.full((500,), 0.4))  # up to the first centre
+    torch.testing.assert_close(weights[1500:], torch.full((500,), 1.6))
+    t = (torch.arange(1000) + 0.5) / 1000
+    torch.testing.assert_close(weights[500:1500], 0.4 + 1.2 * t**2 * (3 - 2 * t), atol=1e-5, rtol=0)
+
+
+# The fast path and the plain one
+
+
+@pytest.mark.parametrize("size", [None, (5, 8), (23, 4)])
+@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize(("height", "width"), [(13, 9), (3, 17), (1, 1)])
+def test_the_maps_equal_what_is_computed_pixel_by_pixel(height, width, fit, size):
+    geometry = geometry_of(height, width, fit)
+    attention = random_attention((3, 5))
+    shape = size or (height, width)
+    plain = spread(attention, geometry, size=size)
+    torch.testing.assert_close(plain, by_area(attention, geometry, shape), atol=1e-5, rtol=0)
+    smooth = spread(attention, geometry, size=size, smooth=True)
+    torch.testing.assert_close(smooth, by_points(attention, geometry, shape), atol=2e-3, rtol=0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.tuples(st.integers(1, 300), st.integers(1, 300)),
+    grid=st.tuples(st.integers(1, 16), st.integers(1, 16)),
+    fit=st.sampled_from(FITS),
+    smooth=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_no_attention_is_lost_or_made_on_the_way(size, grid, fit, smooth, seed):
+    geometry = geometry_of(*size, fit)
+    attention = random_attention(grid, seed)
+    weights = spread(attention, geometry, smooth=smooth)
+    assert weights.shape == size
+    assert weights.dtype == torch.float32
+    assert (weights >= 0).all()
+    heaviest = attention.max() * attention.numel()
+    assert (weights <= heaviest * (1 + 1e-5)).all()
+    if not smooth:
+        assert on_photo(weights, geometry) == pytest.approx(
+            attention_on_photo(attention, geometry), rel=1e-4
+        )
+    elif fit == "squash":
+        assert on_photo(weights, geometry) == pytest.approx(1, rel=1e-4)
+    flipped = spread(attention.flip(0, 1), mirrored(geometry), smooth=smooth)
+    torch.testing.assert_close(flipped, weights.flip(0, 1), atol=1e-4, rtol=1e-4)
+    twice = spread(2 * attention, geometry, smooth=smooth)
+    torch.testing.assert_close(twice, 2 * weights)
+
+
+def on_photo(weights, geometry):
+    """Share of the attention that the weights of the pixels hold."""
+    seen = geometry.height * geometry.width / (geometry.seen_height * geometry.seen_width)
+    return weights.double().mean().item() * seen
+
+
+def attention_on_photo(attention, geometry):
+    """Share of the attention that is not in the padding, from the boxes of the regions."""
+    grid = tuple(attention.shape)
+    region = geometry.seen_height * geometry.seen_width / attention.numel()
+    share = 0.0
+    for row, col in product(range(grid[0]), range(grid[1])):
+        left, top, right, bottom = geometry.region_box(row, col, grid)
+        share += attention[row, col].item() * (right - left) * (bottom - top) / region
+    return share
+
+
+def mirrored(geometry):
+    """The same geometry of the photo turned by half."""
+    return Geometry(
+        height=geometry.height,
+        width=geometry.width,
+        input_height=geometry.input_height,
+        input_width=geometry.input_width,
+        top=geometry.height - geometry.top - geometry.seen_height,
+        left=geometry.width - geometry.left - geometry.seen_width,
+        seen_height=geometry.seen_height,
+        seen_width=geometry.seen_width,
+    )
+
+
+@pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("fit", FITS)
+def test_a_small_display_shows_the_mean_of_the_pixels_it_stands_for(fit, smooth):
+    geometry = geometry_of(120, 90, fit)
+    attention = random_attention((7, 7))
+    whole = spread(attention, geometry, smooth=smooth)
+    small = spread(attention, geometry, smooth=smooth, size=(24, 18))
+    torch.testing.assert_close(small, whole.reshape(24, 5, 18, 5).mean((1, 3)))
+
+
+def test_the_smooth_map_peaks_in_the_heaviest_region_whatever_its_neighbours():
+    for seed, fit in product(range(8), FITS):
+        geometry = geometry_of(333, 517, fit)
+        attention = random_attention((5, 5), seed)
+        if fit == "letterbox":
+            attention[[0, 4]] = 0  # padding, some of it
+        row, col = divmod(int(attention.argmax()), 5)
+        left, top, right, bottom = geometry.region_box(row, col, (5, 5))
+        y, x = divmod(int(spread(attention, geometry, smooth=True).argmax()), 517)
+        assert top <= y + 0.5 <= bottom
+        assert left <= x + 0.5 <= right
+
+
+# The shared scale
+
+
+def test_the_scale_is_the_heaviest_weight_of_any_word():
+    maps = [torch.tensor([[1.0, 9.0]]), torch.tensor([[12.0, 0.0]])]
+    assert shared_scale(maps) == 12
+    assert shared_scale(iter(maps[:1])) == 9
+
+
+def test_words_looked_everywhere_for_do_not_raise_the_scale():
+    assert shared_scale([torch.ones(2, 2), torch.full((2, 2), 1.1)]) == LEAST_SCALE
+    assert shared_scale([]) == LEAST_SCALE
+
+
+# Mistakes
+
+
+@pytest.mark.parametrize("wrong", [-0.1, float("nan"), float("inf")])
+def test_attention_that_is_none_is_an_error(wrong):
+    attention = even((2, 2))
+    attention[1, 0] = wrong
+    with pytest.raises(ValueError, match=r"^attention must be finite, and nowhere negative\.$"):
+        spread(attention, geometry_of(8, 8, "squash"))
+
+
+@pytest.mark.parametrize("size", [(0, 8), (8, -1)])
+def test_a_display_without_pixels_is_an_error(size):
+    text = f"cannot draw at {size[0]} x {size[1]} pixels; both must be 1 or more."
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        spread(even(), geometry_of(8, 8, "squash"), size=size)
