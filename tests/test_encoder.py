@@ -170,3 +170,62 @@ def test_an_unheard_of_backbone_is_refused():
     assert str(refused.value) == (
         "encoder.backbone 'qqqq' is not a timm model; see timm.list_models()."
     )
+
+
+def test_a_misspelt_backbone_brings_suggestions():
+    with pytest.raises(ConfigError) as refused:
+        Encoder("vit_tini_patch16_224")
+    message = str(refused.value)
+    assert message.startswith(
+        "encoder.backbone 'vit_tini_patch16_224' is not a timm model; "
+        "did you mean vit_tiny_patch16_224 or "
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 100], ids=["empty", "junk"])
+def test_a_corrupt_weights_file_is_named(content, tmp_path):
+    path = tmp_path / "corrupt.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError) as refused:
+        make("test_vit", weights=path)
+    assert str(refused.value).startswith(f"{path}: not a safetensors file: ")
+
+
+def test_pickled_weights_are_refused(tmp_path):
+    path = tmp_path / "weights.pth"
+    torch.save(timm.create_model("test_vit").state_dict(), path)
+    with pytest.raises(CheckpointError, match=r"weights\.pth: not a safetensors file: "):
+        make("test_vit", weights=path)
+
+
+def test_weights_of_another_backbone_are_refused_rather_than_left_random(tmp_path):
+    _, path = saved_backbone(tmp_path, "test_resnet")
+    with pytest.raises(CheckpointError) as refused:
+        make("test_vit", weights=path)
+    message = str(refused.value)
+    assert message.startswith(f"{path}: no weights of 'test_vit': ")
+    assert 'Missing key(s) in state_dict: "cls_token"' in message
+    assert len(message) < len(str(path)) + 400
+
+
+def test_weights_that_lack_a_tensor_are_refused(tmp_path):
+    model, path = saved_backbone(tmp_path, "test_vit")
+    state = model.state_dict()
+    del state["blocks.0.mlp.fc1.weight"]
+    save_file(state, path)
+    with pytest.raises(CheckpointError, match=r"Missing key.*blocks\.0\.mlp\.fc1\.weight"):
+        make("test_vit", weights=path)
+
+
+def test_weights_are_not_kept_a_second_time(tmp_path):
+    _, path = saved_backbone(tmp_path, "test_vit")
+    assert "state_dict" not in make("test_vit", weights=path).backbone.pretrained_cfg
+
+
+def test_a_size_that_would_leave_an_edge_of_the_photo_unseen_is_refused():
+    with pytest.raises(ConfigError) as refused:
+        Encoder("test_vit", size=(100, 64))
+    assert str(refused.value) == (
+        "backbone 'test_vit' reads patches of 16x16 pixels, and 100x64 photos do not divide into "
+        "them; choose multiples."
+    )

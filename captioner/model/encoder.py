@@ -1,12 +1,17 @@
 """Encoder: a timm backbone, and the features of the image regions it sees."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import timm
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.layers.patch_embed import PatchEmbed
 from torch import Tensor, nn
 
 from captioner.errors import CheckpointError, ConfigError
@@ -41,8 +46,9 @@ class Encoder(nn.Module):
         weights: Path | bool = False,
     ) -> None:
         super().__init__()
-        self.backbone = _create(backbone, dict(options or {}), size=size, weights=weights)
+        self.backbone: Any = _create(backbone, dict(options or {}), size=size, weights=weights)
         self.backbone.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
+        _require_whole_patches(backbone, self.backbone, size)
         self.eval()
         try:
             with torch.no_grad():
@@ -72,12 +78,25 @@ class Encoder(nn.Module):
         )[-1]
 
 
+def _require_whole_patches(name: str, backbone: nn.Module, size: tuple[int, int]) -> None:
+    """Refuse a size whose lower or right edge a ViT would silently leave unseen."""
+    embed = getattr(backbone, "patch_embed", None)
+    if not isinstance(embed, PatchEmbed) or embed.dynamic_img_pad:
+        return
+    patch = embed.patch_size
+    if any(side % step for side, step in zip(size, patch, strict=True)):
+        raise ConfigError(
+            f"backbone {name!r} reads patches of {patch[0]}x{patch[1]} pixels, and {size[0]}x"
+            f"{size[1]} photos do not divide into them; choose multiples."
+        )
+
+
 def _create(
     backbone: str, options: dict[str, Any], *, size: tuple[int, int], weights: Path | bool
 ) -> nn.Module:
     if not timm.is_model(backbone):
-        near = timm.list_models(f"*{backbone.split('_', maxsplit=1)[0]}*")[:5]
-        hint = f"timm knows {', '.join(near)}." if near else "see timm.list_models()."
+        near = get_close_matches(backbone, timm.list_models(), n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()."
         raise ConfigError(f"encoder.backbone {backbone!r} is not a timm model; {hint}")
     for name in _LOADING:
         if name in options:
@@ -88,9 +107,10 @@ def _create(
     if known is not None and known.fixed_input_size:
         options.setdefault("img_size", size)
     if isinstance(weights, Path):
-        if not weights.is_file():
-            raise CheckpointError(f"{weights}: no such file of encoder weights.")
-        options["pretrained_cfg_overlay"] = {"file": str(weights)}
+        # timm resamples position vectors to the input's size. It lets names differ unless the
+        # classes are the same, so the file is read here, without its classifier, as one of none.
+        state = _read(weights, classifier=known.classifier if known is not None else None)
+        options["pretrained_cfg_overlay"] = {"state_dict": state, "num_classes": 0}
     try:
         model: nn.Module = timm.create_model(
             backbone, pretrained=bool(weights), num_classes=0, **options
@@ -98,10 +118,26 @@ def _create(
     except TypeError as error:
         raise ConfigError(f"encoder.options for {backbone!r}: {error}") from error
     except (RuntimeError, OSError, KeyError) as error:
-        raise CheckpointError(f"{weights}: not weights of {backbone!r}: {error}") from error
+        what = weights if isinstance(weights, Path) else "timm's hub"
+        why = shorten(str(error), 300)  # it may name every tensor
+        raise CheckpointError(f"{what}: no weights of {backbone!r}: {why}") from error
     if not hasattr(model, "forward_intermediates"):
         raise ConfigError(
             f"encoder.backbone {backbone!r} gives no spatial features; choose a timm model "
             "with forward_intermediates, such as resnet50 or vit_small_patch16_224."
         )
+    vars(model).get("pretrained_cfg", {}).pop("state_dict", None)  # do not keep weights twice
     return model
+
+
+def _read(path: Path, *, classifier: str | tuple[str, ...] | None) -> dict[str, Tensor]:
+    """Read a safetensors file, leaving out the classifier, whose names timm knows."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file of encoder weights.")
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+    names = (classifier,) if isinstance(classifier, str) else classifier or ()
+    heads = tuple(f"{name}." for name in names)
+    return {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
