@@ -172,12 +172,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             workers=args.workers,
             device=args.device,
         )
+        print(json.dumps(report))
         if args.results:
             write_results(args.results, captions)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(json.dumps(report))
     return 0
 
 

@@ -1,6 +1,7 @@
 """Optimiser, schedule and what is trained at all."""
 
 import math
+from typing import Any
 
 from timm.models import group_parameters
 from torch import nn
@@ -58,7 +59,7 @@ def build_schedule(optimizer: AdamW, stage: StageConfig, *, steps: int) -> Lambd
 
 def _first_layers(encoder: Encoder, fraction: float) -> list[nn.Parameter]:
     """Parameters of this fraction of the backbone's layers, counted from the input by timm."""
-    backbone = encoder.backbone
+    backbone: Any = encoder.backbone  # timm's models declare no types
     layers = group_parameters(backbone, backbone.group_matcher(coarse=False), reverse=True)
     count = max(layers.values()) + 1
     named = dict(backbone.named_parameters())
