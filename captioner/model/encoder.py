@@ -46,7 +46,7 @@ class Encoder(nn.Module):
         weights: Path | bool = False,
     ) -> None:
         super().__init__()
-        self.backbone: Any = _create(backbone, dict(options or {}), size=size, weights=weights)
+        self.backbone = _create(backbone, dict(options or {}), size=size, weights=weights)
         self.backbone.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
         _require_whole_patches(backbone, self.backbone, size)
         self.eval()
@@ -93,7 +93,7 @@ def _require_whole_patches(name: str, backbone: nn.Module, size: tuple[int, int]
 
 def _create(
     backbone: str, options: dict[str, Any], *, size: tuple[int, int], weights: Path | bool
-) -> nn.Module:
+) -> Any:  # timm's models declare no types
     if not timm.is_model(backbone):
         near = get_close_matches(backbone, timm.list_models(), n=3)
         hint = f"did you mean {' or '.join(near)}?" if near else "see timm.list_models()."
@@ -112,7 +112,7 @@ def _create(
         state = _read(weights, classifier=known.classifier if known is not None else None)
         options["pretrained_cfg_overlay"] = {"state_dict": state, "num_classes": 0}
     try:
-        model: nn.Module = timm.create_model(
+        model = timm.create_model(
             backbone, pretrained=bool(weights), num_classes=0, **options
         )
     except TypeError as error:

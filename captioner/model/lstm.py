@@ -93,9 +93,9 @@ class LSTMDecoder(nn.Module):
         with_attention: bool = False,
     ) -> Reading:
         """Read K whole captions of each image, START first."""
-        state = self.init_state(features, mask)
+        first = torch.zeros(words.shape[:2], dtype=torch.long, device=words.device)
+        state = self.init_state(features, mask).reorder(first)  # one hypothesis per caption
         memory, past = _Memory(*state.memory), _Past(*state.past)
-        past = _Past(*(x if x is None else x.expand(-1, words.shape[1], -1) for x in past))
         embedded = self._embed(words)
         hiddens, contexts, attention, gates = [], [], [], []
         for t in range(words.shape[2]):

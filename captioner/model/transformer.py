@@ -1,7 +1,7 @@
 """Transformer decoder: words attend to the words before them, then to the image regions."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -113,6 +113,11 @@ class TransformerDecoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
 
+    @property
+    def _blocks(self) -> list[Block]:
+        """The blocks by their type, which a ModuleList forgets."""
+        return cast(list[Block], list(self.blocks))
+
     def init_state(
         self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
     ) -> DecoderState:
@@ -133,7 +138,7 @@ class TransformerDecoder(nn.Module):
         position = past.keys[0].shape[3]
         x = self._embed(words[..., None], position)  # (B, K, 1, C)
         grown_keys, grown_values = [], []
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self._blocks):
             y, keys, values = block.read_word(
                 x.flatten(0, 1), past.keys[i].flatten(0, 1), past.values[i].flatten(0, 1)
             )
@@ -160,7 +165,7 @@ class TransformerDecoder(nn.Module):
         region_mask = _broadcast(mask)
         x = self._embed(words, 0)
         attention = []
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(self._blocks):
             y = block.read_words(x.flatten(0, 1))  # (B*K, T, C)
             y = y.unflatten(0, words.shape[:2]).flatten(1, 2)  # (B, K*T, C)
             if with_attention:
@@ -181,7 +186,7 @@ class TransformerDecoder(nn.Module):
         self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None
     ) -> _Memory:
         regions = self.from_feature(features)
-        pairs = [block.cross_attention.keys_and_values(regions) for block in self.blocks]
+        pairs = [block.cross_attention.keys_and_values(regions) for block in self._blocks]
         keys, values = zip(*pairs, strict=True)
         return _Memory(keys=keys, values=values, mask=mask)
 
