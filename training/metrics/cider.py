@@ -59,13 +59,13 @@ def cider_d(
     frequencies = frequencies or document_frequencies(references)
     scores = []
     for refs, words in zip(references, candidates, strict=True):
-        candidate = _Vector(words, frequencies)
-        similarity = sum(_similarity(candidate, _Vector(ref, frequencies)) for ref in refs)
-        scores.append(_SCALE * similarity / len(refs))
+        candidate = Vector(words, frequencies)
+        total = sum(similarity(candidate, Vector(ref, frequencies)) for ref in refs)
+        scores.append(_SCALE * total / len(refs))
     return sum(scores) / len(scores), scores
 
 
-class _Vector:
+class Vector:
     """Weighted n-gram counts of a sentence (TF-IDF), their lengths by n, and the sentence's."""
 
     def __init__(self, words: Sequence[str], frequencies: DocumentFrequencies) -> None:
@@ -77,7 +77,7 @@ class _Vector:
         self.bigrams = max(0, len(words) - 1)
 
 
-def _similarity(candidate: _Vector, reference: _Vector) -> float:
+def similarity(candidate: Vector, reference: Vector) -> float:
     """Return the clipped cosines of the n-grams, averaged over n, less for a different length."""
     products = [0.0] * LONGEST
     for ngram, value in candidate.values.items():

@@ -1,0 +1,107 @@
+"""Make a run's checkpoint ready to ship: measure it, and let it carry what was measured.
+
+    python -m training.release runs/NAME/best.safetensors --annotations A --images I --split test
+
+Captions the split with the settings given, which the checkpoint recommends from then on, writes
+`checkpoints/NAME/model.safetensors` in half precision, its captions beside it, and prints the
+report. With Java and pycocoevalcap at hand the report holds METEOR too.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from captioner.checkpoint import load_checkpoint, save_checkpoint
+from captioner.errors import CaptionerError, MissingExtraError
+from captioner.shipped import WEIGHTS
+from data.coco import load_records
+from training.evaluate import evaluate, write_results
+from training.official import TOKENIZER, score_official
+
+
+def release(
+    checkpoint: Path,
+    *,
+    annotations: Path,
+    images: Sequence[str],
+    split: str,
+    search_changes: dict[str, Any],
+    folder: Path,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Measure a checkpoint on a split and write it, with the report, to `folder`/<its name>.
+
+    Returns:
+        The report of `training.evaluate`, with the official scores under `official` if there are
+        any, and the seed of the training run.
+
+    Raises:
+        CaptionerError: checkpoint, captions or photos are not as they should be.
+    """
+    captions, report = evaluate(
+        checkpoint,
+        annotations=annotations,
+        images=images,
+        split=split,
+        search_changes=search_changes,
+        device=device,
+    )
+    references = {r.image_id: r.captions for r in load_records(annotations, split=split)}
+    try:
+        official = score_official(references, captions)
+        report["official"] = {"tokenizer": TOKENIZER, "scores": official}
+    except MissingExtraError as error:
+        print(f"no METEOR: {error}", file=sys.stderr)
+    model, header = load_checkpoint(checkpoint)
+    report["seed"] = header.trained_on.get("settings", {}).get("seed")
+    header = replace(
+        header,
+        search=header.search_with(**search_changes),
+        scores={**header.scores, split: report},
+    )
+    target = folder / header.name
+    save_checkpoint(target / WEIGHTS, model, header, half=True)
+    write_results(target / f"{split}_captions.json", captions)
+    return report
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 with the reason on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.release",
+        description="Measure a run's checkpoint and write it where shipped checkpoints lie.",
+    )
+    parser.add_argument("checkpoint", type=Path, help="best.safetensors of a run")
+    parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
+    parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
+    parser.add_argument("--split", default="test", help="what to measure on (test)")
+    parser.add_argument("--beam", type=int)
+    parser.add_argument("--max-words", type=int)
+    parser.add_argument("--length-penalty", type=float)
+    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args(argv)
+    given = {name: getattr(args, name) for name in ("beam", "max_words", "length_penalty")}
+    try:
+        report = release(
+            args.checkpoint,
+            annotations=args.annotations,
+            images=args.images,
+            split=args.split,
+            search_changes={name: value for name, value in given.items() if value is not None},
+            folder=args.folder,
+            device=args.device,
+        )
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(json.dumps(report, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
