@@ -1,0 +1,148 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from shapes import write_shapes
+
+from captioner.checkpoint import load_checkpoint
+from captioner.config import SearchConfig, to_table
+from data.archives import ImageSource
+from data.batching import build_loader
+from data.coco import load_records
+from data.dataset import CaptionDataset
+from data.features import cache_features
+from training import score
+from training.evaluate import caption_batches, describe, main
+from training.train import main as train
+
+SMOKE = Path(__file__).parent / "smoke.toml"
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    """A folder with eight photos, their captions, and a captioner that has begun to tell them."""
+    folder = tmp_path_factory.mktemp("run")
+    write_shapes(folder)
+    rows = [json.loads(line) for line in (folder / "captions.jsonl").read_text().splitlines()]
+    split = [row | {"split": "train" if i < 5 else "test"} for i, row in enumerate(rows)]
+    (folder / "split.jsonl").write_text("\n".join(map(json.dumps, split)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        sources = ", ".join(["{annotations='captions.jsonl', images=['photos']}"] * 4)
+        stage = "{name='all', epochs=6, batch_size=8, learning_rate=4e-3, label_smoothing=0}"
+        assert train([str(SMOKE), f"--set=data.train=[{sources}]", f"--set=stages=[{stage}]"]) == 0
+    return folder
+
+
+def evaluate(run: Path, *options: str) -> int:
+    files = ["--checkpoint", run / "runs/smoke/best.safetensors", "--images", run / "photos"]
+    return main([*map(str, files), "--annotations", str(run / "split.jsonl"), *options])
+
+
+def test_the_report_holds_all_that_is_needed_to_repeat_it(run, tmp_path, capsys):
+    results = tmp_path / "made" / "results.json"
+    changes = ["--beam", "3", "--max-words", "9", "--length-penalty", "0.5"]
+    assert evaluate(run, "--split", "test", "--results", str(results), *changes) == 0
+    report = json.loads(capsys.readouterr().out)
+    search = SearchConfig(beam=3, max_words=9, length_penalty=0.5)
+    metrics = ["Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr"]
+    assert [*report.pop("scores")] == [*metrics, "distinct_captions", "vocabulary", "mean_words"]
+    assert report == {
+        "images": 3,
+        "split": "test",
+        "annotations": "split.jsonl",
+        "search": to_table(search),
+        "tokenizer": "captioner-ptb",
+        "checkpoint": "smoke",
+    }
+
+
+def test_the_results_score_the_same_on_their_own(run, tmp_path, capsys):
+    results = tmp_path / "results.json"
+    assert evaluate(run, "--results", str(results)) == 0
+    report = json.loads(capsys.readouterr().out)
+    rows = json.loads(results.read_text())
+    assert [row["image_id"] for row in rows] == list(range(8))  # in the order of the captions
+    assert all(row.keys() == {"image_id", "caption"} for row in rows)
+    assert score.main([str(run / "split.jsonl"), str(results)]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["tokenizer"] == report["tokenizer"]
+    assert again["scores"].items() <= report["scores"].items()
+    assert report["scores"]["CIDEr"] > 1  # not a comparison of nothings
+
+
+def test_batches_and_workers_change_nothing(run, tmp_path):
+    one, other = tmp_path / "one.json", tmp_path / "other.json"
+    evaluate(run, "--results", str(one), "--batch-size", "1")
+    evaluate(run, "--results", str(other), "--batch-size", "5", "--workers", "1")
+    assert one.read_bytes() == other.read_bytes()
+
+
+def test_cached_features_give_the_captions_of_the_pixels(run, tmp_path):
+    model, header = load_checkpoint(run / "runs/smoke/best.safetensors")
+    pixels = CaptionDataset(
+        load_records(run / "captions.jsonl"),
+        ImageSource(run / "photos"),
+        preprocess=header.preprocess,
+        tokenizer=header.tokenizer,
+    )
+    features = cache_features(model.encoder, pixels, tmp_path, batch_size=8, device="cpu")
+    options = {"batch_size": 3, "shuffle": False, "pad_id": header.tokenizer.pad_id}
+    found = [
+        caption_batches(model, header.tokenizer, build_loader(data, **options), header.search)
+        for data in (pixels, features)
+    ]
+    assert found[0] == found[1]
+    assert len(set(found[0].values())) > 1
+
+
+def test_captioning_leaves_no_trace_on_the_model(run):
+    model, header = load_checkpoint(run / "runs/smoke/best.safetensors")
+    before = {name: x.clone() for name, x in model.state_dict().items()}
+    model.train()
+    dataset = CaptionDataset(
+        load_records(run / "captions.jsonl"),
+        ImageSource(run / "photos"),
+        preprocess=header.preprocess,
+        tokenizer=header.tokenizer,
+    )
+    loader = build_loader(dataset, batch_size=8, shuffle=False, pad_id=0)
+    caption_batches(model, header.tokenizer, loader, header.search)
+    assert not model.training
+    assert all(torch.equal(x, before[name]) for name, x in model.state_dict().items())
+
+
+def test_descriptions_count_captions_and_words():
+    captions = {1: "A dog runs", 2: "a dog", 3: "A dog runs", 4: ""}
+    assert describe(captions) == {"distinct_captions": 3, "vocabulary": 3, "mean_words": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--split", "val"], "split.jsonl has no split 'val'; it has train (5), test (3)."),
+        (["--beam", "0"], "search.beam is 0; it must be 1 or more."),
+        (["--max-words", "64"], "search.max_words is 64; smoke writes 63 at most."),
+        (["--device", "abacus"], "device 'abacus' cannot be used"),
+        (["--checkpoint", "absent.safetensors"], "absent.safetensors: no such checkpoint file"),
+        (["--images", "absent"], "Image folder or archive absent does not exist."),
+    ],
+)
+def test_a_users_mistake_is_answered_in_a_line(run, capsys, options, text):
+    assert evaluate(run, *options) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("error: ")
+    assert text in said.err
+
+
+def test_results_that_cannot_be_written_are_named(run, capsys):
+    assert evaluate(run, "--results", str(run / "photos")) == 1
+    assert f"error: Results {run}/photos cannot be written: Is a dir" in capsys.readouterr().err
+
+
+def test_counts_are_checked_by_the_command(run, capsys):
+    with pytest.raises(SystemExit):
+        evaluate(run, "--batch-size", "0")
+    assert "0 is too small; it must be 1 or more" in capsys.readouterr().err

@@ -1,0 +1,97 @@
+import math
+
+import pytest
+import torch
+
+from training.loss import coverage_loss, word_loss
+
+PAD = 0
+
+
+@pytest.fixture
+def words() -> torch.Tensor:
+    """Two images with three captions each: START (1), up to four words, padding."""
+    return torch.tensor(
+        [
+            [[1, 4, 5, 6, 2], [1, 5, 2, 0, 0], [1, 3, 4, 2, 0]],
+            [[1, 6, 2, 0, 0], [1, 2, 0, 0, 0], [1, 4, 4, 4, 4]],
+        ]
+    )
+
+
+def real_words(words: torch.Tensor) -> list[tuple[int, int, int]]:
+    """Places (image, caption, position) whose next word is none of the padding."""
+    images, captions, length = words.shape
+    places = [(b, k, t) for b in range(images) for k in range(captions) for t in range(length - 1)]
+    return [(b, k, t) for b, k, t in places if words[b, k, t + 1] != PAD]
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
+def test_the_word_loss_is_smoothed_cross_entropy_averaged_over_real_words(words, smoothing):
+    logits = torch.randn(2, 3, 4, 7, generator=torch.Generator().manual_seed(0))
+    total = 0.0
+    places = real_words(words)
+    for b, k, t in places:
+        row = logits[b, k, t].tolist()
+        log_sum = math.log(sum(math.exp(x) for x in row))
+        for word, x in enumerate(row):
+            wanted = smoothing / 7 + (1 - smoothing if word == words[b, k, t + 1] else 0)
+            total += wanted * (log_sum - x)
+    loss = word_loss(logits, words, pad_id=PAD, label_smoothing=smoothing)
+    assert loss.item() == pytest.approx(total / len(places), rel=1e-6)
+
+
+def test_padding_changes_neither_loss(words):
+    logits = torch.randn(2, 3, 4, 7)
+    attention = torch.rand(2, 3, 2, 2, 4, 9).softmax(dim=-1)
+    longer = torch.nn.functional.pad(words, (0, 3), value=PAD)
+    more_logits = torch.cat([logits, torch.randn(2, 3, 3, 7)], dim=2)
+    more_attention = torch.cat([attention, torch.rand(2, 3, 2, 2, 3, 9)], dim=4)
+    torch.testing.assert_close(
+        word_loss(more_logits, longer, pad_id=PAD, label_smoothing=0.1),
+        word_loss(logits, words, pad_id=PAD, label_smoothing=0.1),
+    )
+    torch.testing.assert_close(
+        coverage_loss(more_attention, longer, pad_id=PAD),
+        coverage_loss(attention, words, pad_id=PAD),
+    )
+
+
+def test_nothing_is_learned_from_padding(words):
+    logits = torch.randn(2, 3, 4, 7, requires_grad=True)
+    word_loss(logits, words, pad_id=PAD, label_smoothing=0.1).backward()
+    learned = logits.grad.abs().sum(dim=-1) > 0
+    assert [tuple(place) for place in learned.nonzero().tolist()] == real_words(words)
+
+
+def test_the_coverage_loss_is_equation_14_shared_out_among_the_words(words):
+    attention = torch.randn(2, 3, 2, 2, 4, 9).softmax(dim=-1)
+    places = real_words(words)
+    total = 0.0
+    for b in range(2):
+        for k in range(3):
+            for p in range(9):
+                looked_at = sum(
+                    (attention[b, k, 1, 0, t, p] + attention[b, k, 1, 1, t, p]).item() / 2
+                    for image, caption, t in places
+                    if (image, caption) == (b, k)
+                )
+                total += (1 - looked_at) ** 2
+    loss = coverage_loss(attention, words, pad_id=PAD)
+    assert loss.item() == pytest.approx(total / len(places), rel=1e-5)
+
+
+def test_a_missing_caption_is_not_covered():
+    words = torch.tensor([[[1, 4, 2], [0, 0, 0]]])
+    attention = torch.full((1, 2, 1, 1, 2, 4), 0.25)
+    # Two looks of 1/4 leave (1 - 1/2) ** 2 in each of four regions, for two words.
+    assert coverage_loss(attention, words, pad_id=PAD).item() == 0.5
+
+
+def test_looking_around_costs_less_than_staring():
+    words = torch.tensor([[[1, 4, 5, 2]]])
+    staring = torch.zeros(1, 1, 1, 1, 3, 4)
+    staring[..., 0] = 1.0
+    around = torch.eye(4)[:3].reshape(1, 1, 1, 1, 3, 4)
+    assert coverage_loss(around, words, pad_id=PAD).item() == pytest.approx(1 / 3)
+    assert coverage_loss(staring, words, pad_id=PAD).item() == pytest.approx(7 / 3)

@@ -1,0 +1,131 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from captioner.errors import ConfigError
+from captioner.model import build_model
+from training.settings import RunConfig, load_settings, recipe
+
+ROOT = Path(__file__).parent.parent
+SMOKE = ROOT / "tests" / "smoke.toml"
+SHIPPED = sorted((ROOT / "training" / "configs").glob("*.toml"))
+
+
+def refused(*overrides: str) -> str:
+    """What is said of the smoke run with these changes."""
+    with pytest.raises(ConfigError) as error:
+        load_settings(SMOKE, overrides)
+    return str(error.value)
+
+
+def test_all_four_runs_are_shipped():
+    names = [f"{data}_{kind}" for data in ("coco", "flickr8k") for kind in ("lstm", "transformer")]
+    assert [path.stem for path in SHIPPED] == names
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_model_of_every_shipped_run_can_be_built(path):
+    config = load_settings(path)
+    with torch.device("meta"):
+        model = build_model(config.model, preprocess=config.preprocess, words=50)
+        pixels = torch.zeros(2, 3, config.preprocess.height, config.preprocess.width)
+        reading = model(pixels, torch.zeros(2, 5, config.data.max_words + 1, dtype=torch.long))
+    assert reading.logits.shape == (2, 5, config.data.max_words + 1, 50)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_run_feeds_its_encoder_what_it_was_pretrained_on(path):
+    config = load_settings(path)
+    known = timm.get_pretrained_cfg(config.model.encoder.backbone)
+    assert config.preprocess.mean == known.mean
+    assert config.preprocess.std == known.std
+    assert config.preprocess.interpolation == known.interpolation
+    size = known.test_input_size or known.input_size
+    assert (3, config.preprocess.height, config.preprocess.width) == size
+
+
+def test_values_can_be_changed_from_outside():
+    config = load_settings(
+        SMOKE,
+        [
+            "stages.1.epochs=7",
+            "model.decoder.dropout=0.25",
+            "data.val.split=val",
+            "data.train.0.images=['a', 'b.tar']",
+            "preprocess.mean=[0, 0.5, 1]",
+            "name = spaced ",
+        ],
+    )
+    plain = load_settings(SMOKE)
+    assert config.stages == (plain.stages[0], replace(plain.stages[1], epochs=7))
+    assert config.model.decoder == replace(plain.model.decoder, dropout=0.25)
+    assert config.data.val.split == "val"
+    assert config.data.train[0].images == ("a", "b.tar")
+    assert config.preprocess.mean == (0.0, 0.5, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("stages.0.epoch=3", "unknown setting 'epoch'; did you mean 'epochs'?"),
+        ("model.decodr.width=3", "unknown setting 'decodr'; did you mean 'decoder'?"),
+        ("model.decoder.kind=lstm", "unknown setting 'layers'"),
+        ("stages.0.epochs=many", "stages.0.epochs is 'many'; it must be a whole number."),
+        ("stages.0.epochs=0", "stages.epochs is 0; it must be 1 or more."),
+        ("stages.0.learning_rate=0", "stages.learning_rate is 0.0; it must be above 0."),
+        ("stages.0.warmup=1.5", "stages.warmup is 1.5; it must be in [0, 1]."),
+        ("stages.0.label_smoothing=1", "stages.label_smoothing is 1.0; it must be in [0, 1)."),
+        ("stages.0.clip=-1", "stages.clip is -1.0; it must be 0 or more."),
+        ("stages.0.encoder=warm", "encoder is 'warm'; choose from frozen, trained."),
+        ("stages=[]", "stages is empty; a run needs one at least."),
+        ("data.train=[]", "data.train is empty; a run needs one source of captions at least."),
+        ("data.val.images=[]", "images of captions.jsonl is empty; name a folder or archive."),
+        ("data.val.limit=0", "data source.limit is 0; it must be 1 or more."),
+        ("data.workers=-1", "data.workers is -1; it must be 0 or more."),
+        ("seed=-1", "seed is -1; it must be 0 or more."),
+        ("name=a/b", "name is 'a/b'; it names a folder, so choose plain letters."),
+        ("stages.2.epochs=1", "--set 'stages.2.epochs=1': '2' must be a number below 2."),
+        ("stages.x=1", "--set 'stages.x=1': 'x' must be a number below 2."),
+        ("name.first=1", "--set 'name.first=1': there is no table to put 'first' in."),
+        ("name", "--set 'name' needs the form key=value."),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_way_out(override, text):
+    assert text in refused(override)
+
+
+def test_captions_must_fit_the_decoders_positions():
+    # START and 30 words: 31 positions.
+    assert load_settings(SMOKE, ["model.decoder.max_positions=31"]).data.max_words == 30
+    assert refused("model.decoder.max_positions=30") == (
+        "data.max_words is 30, but the decoder has positions for 29; lower it, or raise "
+        "model.decoder.max_positions to 31."
+    )
+    assert refused("search.max_words=64") == (
+        "search.max_words is 64, but the decoder has positions for 63; lower it, or raise "
+        "model.decoder.max_positions to 65."
+    )
+
+
+def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"no such settings file; see training/configs/"):
+        load_settings(tmp_path / "absent.toml")
+    with pytest.raises(ConfigError, match=r"cannot be read: Is a directory"):
+        load_settings(tmp_path)
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = smoke")
+    with pytest.raises(ConfigError, match=r"broken\.toml is not valid TOML: .*line 1"):
+        load_settings(broken)
+
+
+def test_the_recipe_is_all_but_where_and_how_fast():
+    plain = load_settings(SMOKE)
+    elsewhere = ["threads=3", "save_minutes=1", "data.cache=/elsewhere", "data.workers=2"]
+    assert recipe(load_settings(SMOKE, elsewhere)) == recipe(plain)
+    for change in ("seed=1", "stages.0.epochs=9", "data.min_count=2", "model.decoder.width=32"):
+        assert recipe(load_settings(SMOKE, [change])) != recipe(plain)
+    kept = set(RunConfig.__dataclass_fields__) - {"threads", "save_minutes"}
+    assert recipe(plain).keys() == kept

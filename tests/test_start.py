@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from shapes import write_shapes
+
+from captioner.checkpoint import Header, save_checkpoint
+from captioner.errors import CheckpointError, ConfigError, DataError
+from captioner.model import CaptionModel
+from captioner.tokenizer import Tokenizer
+from training.settings import DataConfig, RunConfig, SourceConfig, load_settings
+from training.start import build_tokenizer, find_device, load_sources, start_model
+
+SMOKE = Path(__file__).parent / "smoke.toml"
+
+
+def settings(*overrides: str) -> RunConfig:
+    return load_settings(SMOKE, overrides)
+
+
+def started(*overrides: str) -> CaptionModel:
+    return start_model(settings(*overrides), words=9)
+
+
+def weights(model: CaptionModel) -> dict[str, torch.Tensor]:
+    return {name: x.clone() for name, x in model.encoder.backbone.state_dict().items()}
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def refused(*overrides: str) -> str:
+    with pytest.raises((CheckpointError, ConfigError)) as error:
+        started(*overrides)
+    return str(error.value)
+
+
+def save(path: Path, model: CaptionModel, config: RunConfig) -> None:
+    tokenizer = Tokenizer.train_words(["a b c d e"], min_count=1)
+    header = Header(
+        name="other", model=config.model, preprocess=config.preprocess, tokenizer=tokenizer
+    )
+    save_checkpoint(path, model, header, half=False)
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch) -> list[SourceConfig]:
+    """Two sources over the same eight photos: the first three of them, and all."""
+    monkeypatch.chdir(tmp_path)
+    write_shapes(tmp_path)
+    lines = Path("captions.jsonl").read_text().splitlines()
+    Path("few.jsonl").write_text("\n".join(lines[:4]))
+    files = {"few.jsonl": 3, "captions.jsonl": None}
+    return [SourceConfig(annotations=f, images=("photos",), limit=n) for f, n in files.items()]
+
+
+def test_the_captions_of_several_sources_are_joined_up_to_their_limits(sources):
+    records, photos = load_sources(sources)
+    assert len(records) == 3 + 8
+    assert [record.image for record in records[2:4]] == ["green-ball.png", "red-ball.png"]
+    assert photos.read("red-stick.png") == Path("photos/red-stick.png").read_bytes()
+
+
+def test_missing_photos_are_told_before_anything_is_learned(sources):
+    Path("photos/red-ball.png").unlink()
+    Path("photos/green-ball.png").unlink()
+    with pytest.raises(DataError, match=r"4 of 11 images with captions are not .*'red-ball\.png'"):
+        load_sources(sources)
+
+
+def test_missing_captions_are_named(sources):
+    Path("few.jsonl").unlink()
+    with pytest.raises(DataError, match=r"Caption file few\.jsonl does not exist"):
+        load_sources(sources)
+
+
+def test_words_come_from_the_training_captions(sources):
+    records, _ = load_sources(sources[:1])  # red ball, red stick, green ball
+    words = DataConfig(train=sources, val=sources[0], min_count=2)
+    assert len(build_tokenizer(words, records)) == 4 + 6  # a, red, ball, on, dark, table
+    pieces = DataConfig(train=sources, val=sources[0], words="bpe", vocabulary=270)
+    tokenizer = build_tokenizer(pieces, records)
+    assert tokenizer.decode(tokenizer.encode("A blue stick")) == "A blue stick"
+
+
+def test_a_file_of_backbone_weights_is_read(tmp_path):
+    expected = weights(started())
+    save_file(expected, tmp_path / "backbone.safetensors")
+    assert same(weights(started(f"encoder_weights={tmp_path}/backbone.safetensors")), expected)
+    assert not same(weights(started()), expected)  # random weights differ
+
+
+def test_the_encoder_of_a_checkpoint_is_taken(tmp_path):
+    model = started()
+    save(tmp_path / "other.safetensors", model, settings())
+    taken = started(f"encoder_weights={tmp_path}/other.safetensors", "model.decoder.width=32")
+    assert same(weights(taken), weights(model))
+
+
+def test_the_encoder_must_be_the_same_and_be_fed_the_same(tmp_path):
+    save(tmp_path / "other.safetensors", started(), settings())
+    given = f"encoder_weights={tmp_path}/other.safetensors"
+    text = refused(given, "model.encoder.backbone=test_resnet")
+    assert text.startswith(f"encoder_weights: {tmp_path}/other.safetensors was trained with model.")
+    assert "backbone='test_vit'" in text
+    assert "backbone='test_resnet'" in text
+    text = refused(given, "preprocess.fit=letterbox")
+    assert "was trained with preprocess PreprocessConfig(height=32" in text
+    assert text.endswith("; make preprocess the same.")
+
+
+def test_a_damaged_checkpoint_says_so_itself(tmp_path):
+    path = tmp_path / "other.safetensors"
+    model = started()
+    save(path, model, settings("model.decoder.width=32"))  # a header for other weights
+    assert refused(f"encoder_weights={path}").startswith(
+        f"{path}: its weights do not fit its settings: decoder.positions is (64, 64), "
+        "the model needs (64, 32)"
+    )
+
+
+def test_encoder_weights_that_cannot_be_had_are_refused(tmp_path):
+    assert refused("encoder_weights=absent.safetensors") == (
+        "encoder_weights is 'absent.safetensors', but there is no such file; give 'hub' for timm's "
+        "pretrained weights, 'none' for random ones, or the path of a safetensors file."
+    )
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"\x10" + bytes(20))
+    assert refused(f"encoder_weights={broken}").startswith(
+        f"encoder_weights: {broken} is not a whole safetensors file ("
+    )
+
+
+def test_the_device_must_exist():
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ConfigError, match=r"^device 'abacus' cannot be used \(.*choose auto or cp"):
+        find_device("abacus")

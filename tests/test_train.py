@@ -1,0 +1,268 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from shapes import write_shapes
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from captioner import Captioner
+from captioner.checkpoint import load_checkpoint
+from captioner.header import read_header
+from training.settings import load_settings, recipe
+from training.train import Run, main
+
+ROOT = Path(__file__).parent.parent
+SMOKE = ROOT / "tests" / "smoke.toml"
+
+ONE_STAGE = "stages=[{name='all', epochs=2, batch_size=4, learning_rate=3e-3}]"
+LSTM = "model.decoder={kind='lstm', width=64, embedding_dim=32, attention_width=32, dropout=0.0}"
+
+
+def times(count: int) -> str:
+    """The training photos so many times over: more steps between two validations."""
+    source = "{annotations='captions.jsonl', images=['photos']}"
+    return f"data.train=[{', '.join([source] * count)}]"
+
+
+@pytest.fixture
+def captions(tmp_path, monkeypatch) -> dict[str, str]:
+    """Captions of the eight photos in the present folder."""
+    monkeypatch.chdir(tmp_path)
+    return write_shapes(tmp_path)
+
+
+def arguments(*changes: str, folder: str = "runs/smoke") -> list[str]:
+    return [str(SMOKE), "--folder", folder, *(f"--set={change}" for change in changes)]
+
+
+def train(*changes: str, folder: str = "runs/smoke") -> dict:
+    """Train with these changes; return what the run ended with."""
+    assert main(arguments(*changes, folder=folder)) == 0
+    return ended(folder)
+
+
+def ended(folder: str) -> dict:
+    return torch.load(Path(folder, "resume.pt"), weights_only=True)
+
+
+def start(*changes: str) -> dict[str, torch.Tensor]:
+    """The weights a run with these changes starts with."""
+    run = Run(load_settings(SMOKE, changes), Path("runs/start"), device=torch.device("cpu"))
+    run.writer.close()
+    return run.model.state_dict()
+
+
+def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> set[str]:
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    line = [sys.executable, *words]
+    return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+
+
+def learned_by_heart(captions: dict[str, str]) -> bool:
+    captioner = Captioner.load("runs/smoke/best.safetensors", device="cpu")
+    return captions == {name: captioner.caption(f"photos/{name}").text for name in captions}
+
+
+def test_eight_photos_are_learned_by_heart_with_a_frozen_encoder(captions):
+    stage = "stages=[{name='all', epochs=12, batch_size=8, learning_rate=4e-3, label_smoothing=0}]"
+    run = command("-m", "training.train", *arguments(times(4), stage))
+    assert run.stdout == "best validation CIDEr 10.0000: runs/smoke/best.safetensors\n", run.stderr
+    assert learned_by_heart(captions)
+
+
+def test_eight_photos_are_learned_by_heart_by_the_lstm_with_its_encoder(captions):
+    train(
+        times(16),
+        LSTM,
+        "stages=[{name='all', epochs=5, batch_size=8, learning_rate=1e-2, coverage=0.1}]",
+        "stages.0.encoder=trained",
+        "stages.0.encoder_learning_rate=1e-4",
+        "stages.0.label_smoothing=0",
+        "stages.0.augment=false",
+    )
+    assert learned_by_heart(captions)
+    header = read_header("runs/smoke/best.safetensors")
+    assert header.scores["validation"]["CIDEr"] == pytest.approx(10)
+
+
+def test_only_what_a_stage_trains_changes(captions):
+    before = start(ONE_STAGE)
+    frozen = changed(before, train(ONE_STAGE, folder="frozen")["model"])
+    assert frozen == {name for name in before if name.startswith("decoder.")}
+
+    whole = [ONE_STAGE, "stages.0.encoder=trained"]
+    assert changed(before, train(*whole, folder="whole")["model"]) == set(before)
+
+    half = train(*whole, "stages.0.frozen_layers=0.5", folder="half")["model"]
+    kept = set(before) - changed(before, half)
+    assert "encoder.backbone.patch_embed.proj.weight" in kept
+    assert "encoder.backbone.blocks.0.attn.qkv.weight" in kept
+    assert "encoder.backbone.norm.weight" not in kept
+
+
+def test_the_same_seed_gives_the_same_weights_whatever_cache_or_workers(captions):
+    changes = [ONE_STAGE, "model.decoder.dropout=0.3", "stages.0.augment=true"]
+    first = train(*changes, "data.cache=one", folder="one")["model"]
+    warm = train(*changes, "data.cache=one", "data.workers=1", folder="two")["model"]
+    assert not changed(first, warm)
+    other = train(*changes, "data.cache=one", "seed=1", folder="three")["model"]
+    assert changed(first, other)
+
+
+KILLER = """
+import os, signal, sys
+from training import train
+
+def deadly(function, count):
+    def counted(*args, **kwargs):
+        nonlocal count
+        count -= 1
+        if count < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return counted
+
+for moment in sys.argv[1].split():
+    place, count = moment.split(":")
+    owner = {"fsync": os, "caption_batches": train}.get(place, train.Run)
+    child = os.fork()
+    if not child:
+        setattr(owner, place, deadly(getattr(owner, place), int(count)))
+        os._exit(train.main([*sys.argv[2:], "--folder", f"runs/{place}-{count}"]))
+    print(moment, -os.WTERMSIG(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(captions):
+    changes = [
+        "model.decoder.dropout=0.3",
+        "save_minutes=0",  # after every step
+        "stages.0.epochs=3",
+        "stages.0.batch_size=3",
+        "stages.0.learning_rate=1e-9",  # so that patience ends the stage after two epochs
+        "stages.0.patience=1",
+        "stages.1.epochs=1",
+        "stages.1.batch_size=3",
+        "stages.1.augment=true",
+    ]
+    train(*changes, folder="runs/whole")
+    whole = ended("runs/whole")
+    stages = [scores["stage"] for scores in whole["progress"]["history"]]
+    assert stages == ["decoder", "decoder", "whole"]
+    moments = [
+        "_step:2",  # in the middle of an epoch
+        "_step:7",  # likewise, with a trained encoder
+        "fsync:4",  # while saving
+        "_train_epoch:1",  # between two epochs
+        "caption_batches:1",  # after the last step of a stage
+        "_train_stage:1",  # between two stages
+    ]
+    killed = command("-c", KILLER, " ".join(moments), str(SMOKE), *(f"--set={c}" for c in changes))
+    assert killed.stdout.split("\n")[:-1] == [f"{m} -{signal.SIGKILL:d}" for m in moments]
+    for moment in moments:
+        folder = Path("runs", moment.replace(":", "-"))
+        assert ended(str(folder))["progress"] != whole["progress"], moment
+        state = train(*changes, folder=str(folder))
+        assert not changed(state["model"], whole["model"]), moment
+        assert state["progress"] == whole["progress"], moment
+        for name in ("best.safetensors", "last.safetensors"):
+            assert (folder / name).read_bytes() == Path("runs/whole", name).read_bytes(), moment
+
+
+def test_a_finished_run_is_not_done_again(captions, capsys):
+    train(ONE_STAGE)
+    files = {path: path.read_bytes() for path in Path("runs/smoke").glob("*.safetensors")}
+    said = capsys.readouterr().out
+    train(ONE_STAGE)
+    assert capsys.readouterr().out == said
+    assert files == {path: path.read_bytes() for path in Path("runs/smoke").glob("*.safetensors")}
+
+
+def test_a_stage_without_progress_is_stopped_early(captions):
+    train("stages.0.epochs=9", "stages.0.patience=2", "stages.0.learning_rate=1e-9")
+    lines = Path("runs/smoke/log.txt").read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.endswith("stopped early"))
+    assert lines[at].endswith("  decoder: no better for 2 epochs, stopped early")
+    assert "decoder 3/9  CIDEr" in lines[at - 1]
+    assert "whole 1/2  loss" in lines[at + 1]
+
+
+def test_the_checkpoints_tell_where_they_come_from(captions):
+    state = train()
+    config = load_settings(SMOKE)
+    last = read_header("runs/smoke/last.safetensors")
+    assert (last.name, last.model, last.preprocess) == ("smoke", config.model, config.preprocess)
+    assert last.search == config.search
+    history = state["progress"]["history"]
+    assert last.trained_on == json.loads(
+        json.dumps(
+            {"settings": recipe(config), "photos": 8, "steps": 8, "history": history},
+        )
+    )
+    assert last.scores["validation"].items() <= history[-1].items()
+    best = read_header("runs/smoke/best.safetensors")
+    assert best.scores["validation"]["CIDEr"] == state["progress"]["best"]
+    model, _ = load_checkpoint("runs/smoke/last.safetensors")
+    for name, x in model.state_dict().items():  # matrices are kept in half precision
+        torch.testing.assert_close(x, state["model"][name], rtol=1e-3, atol=1e-6)
+
+
+def test_the_curves_can_be_looked_at(captions, monkeypatch):
+    monkeypatch.setattr("training.train.REPORT_STEPS", 5)
+    train(ONE_STAGE, "stages.0.epochs=5", "stages.0.warmup=0.5")
+    events = EventAccumulator("runs/smoke/tensorboard")
+    events.Reload()
+    curves = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
+    assert [point.step for point in curves["train/loss"]] == [5, 10]
+    assert [point.value for point in curves["train/rate"]] == pytest.approx([3e-3, 0.0], abs=1e-9)
+    assert curves["train/loss"][0].value > curves["train/loss"][1].value > 0
+    assert [point.step for point in curves["val/CIDEr"]] == [2, 4, 6, 8, 10]
+
+
+def test_a_run_that_diverges_is_stopped_before_it_is_kept(captions, capsys):
+    changes = [ONE_STAGE, "stages.0.learning_rate=1e30", "stages.0.clip=0"]
+    assert main(arguments(*changes)) == 1
+    assert "error: training went wrong by step 2: the loss is " in capsys.readouterr().err
+    assert not Path("runs/smoke/best.safetensors").exists()
+    assert not Path("runs/smoke/resume.pt").exists()
+
+
+def test_a_run_does_not_go_on_with_other_settings_or_words(captions, capsys):
+    train(ONE_STAGE)
+    capsys.readouterr()
+    assert main(arguments(ONE_STAGE, "stages.0.clip=2")) == 1
+    assert capsys.readouterr().err == (
+        "error: runs/smoke/resume.pt belongs to another run: stages.0.clip was 1.0 and is 2.0. "
+        "Give this run another --folder, or delete runs/smoke to start over.\n"
+    )
+    text = Path("captions.jsonl").read_text()
+    Path("captions.jsonl").write_text(text.replace("red ball", "red apple"))
+    assert main(arguments(ONE_STAGE)) == 1
+    assert "belongs to another run: words was " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (["--set", "stages.0.epoch=3"], "unknown setting 'epoch'; did you mean 'epochs'?"),
+        (["--set", "data.val.annotations=no.json"], "Caption file no.json does not exist"),
+        (["--set", "data.val.images=['no']"], "Image folder or archive no does not exist"),
+        (["--set", "encoder_weights=no.bin"], "encoder_weights is 'no.bin', but there is no such"),
+        (["--device", "abacus"], "device 'abacus' cannot be used"),
+    ],
+)
+def test_a_users_mistake_is_answered_in_a_line_and_leaves_nothing(captions, capsys, words, text):
+    assert main([str(SMOKE), *words]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert text in error
+    assert not Path("runs").exists()
