@@ -21,6 +21,7 @@ from captioner.errors import CaptionerError, ImageError
 if TYPE_CHECKING:
     from captioner.caption import Caption
     from captioner.header import Header
+    from captioner.overlay import Format
     from captioner.pipeline import Captioner, Prepared
 
 _ONLY_FOR = {
@@ -32,6 +33,9 @@ _ONLY_FOR = {
     "seed": "sample",
 }
 """Settings of the search that would do nothing with another method."""
+
+_OVERLAY_PIXELS = (1920, 1920)
+"""Height and width that a photo under an overlay is not reduced below, if it is larger."""
 
 _CAPTION_EPILOG = """\
 Standard output holds the caption of a single photo, or for several photos one line each:
@@ -87,6 +91,8 @@ def run_caption(args: argparse.Namespace) -> int:
         if batch and (len(batch) == args.batch_size or not left):
             for caption in captioner.caption_batch(batch, search=search):
                 print(_format(caption, args), flush=True)
+                if args.overlay:
+                    _draw(caption, args.overlay, kind=args.format)
             batch = []
     return status
 
@@ -136,6 +142,23 @@ def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
             f"{photo}: a folder, not a photo; name the photos in it, as in {path / '*.jpg'}"
         )
     return captioner.prepare(photo)
+
+
+def _draw(caption: "Caption", folder: Path, *, kind: "Format") -> None:
+    """Write the overlays of a caption to `folder`, under the photo's name."""
+    from captioner.overlay import diagnose, render
+    from captioner.photo import load_reduced
+
+    assert caption.image is not None  # the command line names photos by their paths
+    photo, _ = load_reduced(caption.image, at_least=_OVERLAY_PIXELS)
+    target = folder / f"{Path(caption.image).name}.{kind}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(render(photo, caption, kind=kind))
+    except OSError as error:
+        raise CaptionerError(f"{target}: cannot be written: {error.strerror}.") from error
+    for warning in diagnose(caption.words):
+        print(f"captioner: {caption.image}: {warning}", file=sys.stderr)
 
 
 def _format(caption: "Caption", args: argparse.Namespace) -> str:
@@ -209,6 +232,15 @@ def _add_caption(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         default=8,
         metavar="N",
         help="photos captioned at once (8); less needs less memory",
+    )
+    caption.add_argument(
+        "--overlay", type=Path, metavar="DIR", help="draw where the model looked, a file a photo"
+    )
+    caption.add_argument(
+        "--format",
+        choices=("png", "gif", "webp", "html"),
+        default="png",
+        help="of the overlay: a sheet (png, the default), an animation, or a page to click through",
     )
     search = caption.add_argument_group("search", "What is left out, the checkpoint recommends.")
     search.add_argument("--search", dest="method", choices=("beam", "greedy", "sample"))

@@ -323,3 +323,23 @@ def test_a_copy_without_checkpoints_says_so(tmp_path, monkeypatch, capsys):
     status, _, errors = call(capsys, "caption", "x.jpg")
     assert (status, len(errors)) == (2, 1)
     assert "this copy of captioner has none" in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"), [("png", b"\x89PNG"), ("gif", b"GIF8"), ("html", b"<!doctype html>")]
+)
+def test_overlays_are_drawn_under_the_photos_name(caption, photos, tmp_path, kind, start):
+    folder = tmp_path / "new" / "overlays"
+    status, lines, _ = caption(photos[0], "--overlay", folder, "--format", kind)
+    assert (status, len(lines)) == (0, 1)
+    (drawn,) = folder.iterdir()
+    assert drawn.name == f"{Path(photos[0]).name}.{kind}"
+    assert drawn.read_bytes().lower().startswith(start.lower())
+
+
+def test_a_folder_for_overlays_that_cannot_be_made_is_named(caption, photos, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    status, lines, errors = caption(photos[0], "--overlay", tmp_path / "file" / "overlays")
+    assert (status, len(lines)) == (2, 1)
+    assert "file/overlays" in errors[-1]
+    assert "cannot be written: Not a directory" in errors[-1]
