@@ -112,9 +112,7 @@ def _create(
         state = _read(weights, classifier=known.classifier if known is not None else None)
         options["pretrained_cfg_overlay"] = {"state_dict": state, "num_classes": 0}
     try:
-        model = timm.create_model(
-            backbone, pretrained=bool(weights), num_classes=0, **options
-        )
+        model = timm.create_model(backbone, pretrained=bool(weights), num_classes=0, **options)
     except TypeError as error:
         raise ConfigError(f"encoder.options for {backbone!r}: {error}") from error
     except (RuntimeError, OSError, KeyError) as error:
