@@ -168,9 +168,14 @@ def _format(caption: "Caption", args: argparse.Namespace) -> str:
 
 
 def _format_result(result: Any) -> str:
-    if isinstance(result, dict):
-        return ", ".join(f"{name} {value}" for name, value in result.items())
-    return str(result)
+    """Show the numbers of a result, briefly; the JSON has all of it."""
+    if not isinstance(result, dict):
+        return str(result)
+    numbers = result.get("scores", result)
+    return ", ".join(
+        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in numbers.items()
+    )
 
 
 def _complain(error: Exception) -> None:
