@@ -69,7 +69,7 @@ class Captioner:
             ConfigError: there is no such device.
         """
         path = find_checkpoint(DEFAULT if name_or_path is None else name_or_path)
-        return cls(*load_checkpoint(path, device=_find_device(device)))
+        return cls(*load_checkpoint(path, device=find_device(device)))
 
     def caption(
         self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any
@@ -153,7 +153,7 @@ class Captioner:
             config=config,
             start_id=tokenizer.start_id,
             end_id=tokenizer.end_id,
-            forbidden=(tokenizer.pad_id, tokenizer.start_id, tokenizer.unk_id),
+            forbidden=tokenizer.never_written,
         )
         winners = [[tokenizer.start_id, *candidates.words[0]] for candidates in found]
         longest = max(map(len, winners))
@@ -217,7 +217,12 @@ def _normalise(weights: Float[Tensor, "*maps gh gw"]) -> Float[Tensor, "*maps gh
     return (exact / exact.sum(dim=(-2, -1), keepdim=True)).float()
 
 
-def _find_device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
+    """Choose a device: `auto` takes a GPU if there is one.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

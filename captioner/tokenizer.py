@@ -60,6 +60,8 @@ class Tokenizer:
     start_id = 1
     end_id = 2
     unk_id = 3
+    never_written = (pad_id, start_id, unk_id)
+    """Ids that no caption may hold; END may come, and ends it."""
 
     def __init__(self, engine: tokenizers.Tokenizer) -> None:
         self._engine = engine

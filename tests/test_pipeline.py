@@ -13,7 +13,7 @@ from captioner.checkpoint import save_checkpoint
 from captioner.config import SearchConfig
 from captioner.errors import CheckpointError, ConfigError, ImageError
 from captioner.photo import load_photo
-from captioner.pipeline import Candidate, Caption, Captioner
+from captioner.pipeline import Candidate, Caption, Captioner, find_device
 from captioner.preprocess import Geometry, preprocess
 from captioner.search import search
 from tests.photos import noise, quarters
@@ -322,3 +322,10 @@ def test_the_package_offers_its_public_names():
     assert captioner.Caption is Caption
     with pytest.raises(AttributeError, match="module 'captioner' has no attribute 'Captoner'"):
         _ = captioner.Captoner
+
+
+def test_the_device_must_exist():
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    with pytest.raises(ConfigError, match=r"^device 'abacus' cannot be used \(.*choose auto or cp"):
+        find_device("abacus")

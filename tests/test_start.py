@@ -10,7 +10,7 @@ from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.model import CaptionModel
 from captioner.tokenizer import Tokenizer
 from training.settings import DataConfig, RunConfig, SourceConfig, load_settings
-from training.start import build_tokenizer, find_device, load_sources, start_model
+from training.start import build_tokenizer, load_sources, start_model
 
 SMOKE = Path(__file__).parent / "smoke.toml"
 
@@ -131,10 +131,3 @@ def test_encoder_weights_that_cannot_be_had_are_refused(tmp_path):
     assert refused(f"encoder_weights={broken}").startswith(
         f"encoder_weights: {broken} is not a whole safetensors file ("
     )
-
-
-def test_the_device_must_exist():
-    assert find_device("cpu") == torch.device("cpu")
-    assert find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(ConfigError, match=r"^device 'abacus' cannot be used \(.*choose auto or cp"):
-        find_device("abacus")

@@ -47,7 +47,7 @@ def caption_batches(
             config=config,
             start_id=tokenizer.start_id,
             end_id=tokenizer.end_id,
-            forbidden=(tokenizer.pad_id, tokenizer.start_id, tokenizer.unk_id),
+            forbidden=tokenizer.never_written,
         )
         for image_id, candidates in zip(batch.image_ids, found, strict=True):
             captions[image_id] = tokenizer.decode(candidates.words[0])

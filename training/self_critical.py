@@ -86,7 +86,7 @@ def draw_captions(
     images, device = len(features), features.device
     state = decoder.init_state(features)
     state = state.reorder(torch.zeros(images, count, dtype=torch.long, device=device))
-    banned = torch.tensor(forbidden(tokenizer), device=device)
+    banned = torch.tensor(tokenizer.never_written, device=device)
     words = [torch.full((images, count), tokenizer.start_id, device=device)]
     ended = torch.zeros(images, count, dtype=torch.bool, device=device)
     for _ in range(max_words + 1):
@@ -113,14 +113,9 @@ def self_critical_loss(
     """
     count = rewards.shape[1]
     baseline = (rewards.sum(dim=1, keepdim=True) - rewards) / (count - 1)
-    banned = torch.tensor(forbidden(tokenizer), device=words.device)
+    banned = torch.tensor(tokenizer.never_written, device=words.device)
     log_p = logits.float().index_fill(-1, banned, -math.inf).log_softmax(dim=-1)
     drawn = words[:, :, 1:]
     real = drawn != tokenizer.pad_id
     chosen = log_p.gather(-1, drawn[..., None]).squeeze(-1).masked_fill(~real, 0.0)
     return -((rewards - baseline)[..., None] * chosen).sum() / real.sum()
-
-
-def forbidden(tokenizer: Tokenizer) -> list[int]:
-    """Return the ids that are never drawn; END is allowed."""
-    return [tokenizer.pad_id, tokenizer.start_id, tokenizer.unk_id]

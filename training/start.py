@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 
 from captioner.checkpoint import load_checkpoint
@@ -14,25 +13,6 @@ from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.coco import Record, load_records
 from training.settings import DataConfig, RunConfig, SourceConfig
-
-
-def find_device(name: str) -> torch.device:
-    """Choose where to train: `auto` takes a GPU if there is one.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"device {name!r} cannot be used ({reason}); choose auto or cpu."
-        ) from error
-    return device
 
 
 def load_sources(sources: Sequence[SourceConfig]) -> tuple[list[Record], ImageSource]:

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from captioner.checkpoint import Header, save_checkpoint
 from captioner.errors import CaptionerError, ConfigError
+from captioner.pipeline import find_device
 from data.archives import ImageSource
 from data.batching import Batch, BatchLoader, build_loader
 from data.coco import Record
@@ -38,7 +39,7 @@ from training.metrics import score
 from training.optim import build_optimizer, build_schedule, choose_trained
 from training.resume import Progress, load_resume, restore, save_resume
 from training.settings import RunConfig, StageConfig, load_settings, recipe
-from training.start import build_tokenizer, find_device, load_sources, start_model
+from training.start import build_tokenizer, load_sources, start_model
 
 REPORT_STEPS = 20
 """Steps between two points of the loss curve, which is their mean."""

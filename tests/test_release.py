@@ -1,0 +1,44 @@
+import json
+
+import pytest
+from shapes import write_shapes
+
+from captioner import Captioner
+from captioner.header import read_header
+from training.release import main
+
+
+@pytest.fixture
+def shapes(tmp_path, monkeypatch):
+    write_shapes(tmp_path)
+    monkeypatch.setenv("PATH", "")  # no Java, whose tables take long to load
+    return tmp_path
+
+
+def test_a_release_carries_what_was_measured_and_captions_as_before(checkpoints, shapes, capsys):
+    given = ["--annotations", shapes / "captions.jsonl", "--images", shapes / "photos"]
+    search = ["--split", "train", "--beam", 2, "--length-penalty", 0.5]
+    arguments = [checkpoints["lstm"], *given, *search, "--folder", shapes / "shipped"]
+    assert main([str(argument) for argument in arguments]) == 0
+    out, err = capsys.readouterr()
+    assert "no METEOR" in err
+    report = json.loads(out)
+    header = read_header(checkpoints["lstm"])
+    released = shapes / "shipped" / header.name / "model.safetensors"
+    assert read_header(released).scores["train"] == report
+    assert (read_header(released).search.beam, read_header(released).search.length_penalty) == (
+        2,
+        0.5,
+    )
+    rows = json.loads((released.parent / "train_captions.json").read_text())
+    photo = next(iter(sorted((shapes / "photos").iterdir())))
+    assert len(rows) == report["images"]
+    assert Captioner.load(released).caption(photo).text in {row["caption"] for row in rows}
+
+
+def test_a_run_that_does_not_exist_is_named(shapes, capsys):
+    given = ["--annotations", str(shapes / "captions.jsonl"), "--images", str(shapes / "photos")]
+    assert main(["runs/none.safetensors", *given]) == 1
+    assert capsys.readouterr().err == (
+        "error: runs/none.safetensors: no such checkpoint file; check the path.\n"
+    )
