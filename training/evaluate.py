@@ -146,28 +146,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Caption a split with a checkpoint and score the captions.",
     )
     parser.add_argument("--checkpoint", required=True, help="name of a shipped checkpoint, or path")
-    parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
-    parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
+    add_options(parser)
     parser.add_argument("--split", help="val, test, ...; by default all photos")
     parser.add_argument("--results", type=Path, help="write captions here, in COCO's format")
     parser.add_argument("--method", help="beam, greedy or sample")
-    parser.add_argument("--beam", type=int, help="captions kept in play by beam search")
-    parser.add_argument("--max-words", type=int, help="longest caption, in tokens")
-    parser.add_argument("--length-penalty", type=float, help="above 0 favours longer captions")
     parser.add_argument("--batch-size", type=_from(1), default=32, help="photos at once")
     parser.add_argument("--workers", type=_from(0), default=0, help="processes that read photos")
-    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     args = parser.parse_args(argv)
-    given = {
-        name: getattr(args, name) for name in ("method", "beam", "max_words", "length_penalty")
-    }
     try:
         captions, report = evaluate(
             args.checkpoint,
             annotations=args.annotations,
             images=args.images,
             split=args.split,
-            search_changes={name: value for name, value in given.items() if value is not None},
+            search_changes=given_search(args),
             batch_size=args.batch_size,
             workers=args.workers,
             device=args.device,
@@ -179,6 +171,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what every command that captions a split asks for."""
+    parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
+    parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
+    parser.add_argument("--beam", type=int, help="captions kept in play by beam search")
+    parser.add_argument("--max-words", type=int, help="longest caption, in tokens")
+    parser.add_argument("--length-penalty", type=float, help="above 0 favours longer captions")
+    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
+
+
+def given_search(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of the search that were given; the checkpoint recommends the rest."""
+    names = ("method", "beam", "max_words", "length_penalty")
+    given = {name: getattr(args, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _from(least: int) -> Callable[[str], int]:

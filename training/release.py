@@ -19,7 +19,7 @@ from captioner.checkpoint import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.shipped import WEIGHTS
 from data.coco import load_records
-from training.evaluate import evaluate, write_results
+from training.evaluate import add_options, evaluate, given_search, write_results
 from training.official import TOKENIZER, score_official
 
 
@@ -76,23 +76,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         description="Measure a run's checkpoint and write it where shipped checkpoints lie.",
     )
     parser.add_argument("checkpoint", type=Path, help="best.safetensors of a run")
-    parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
-    parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
+    add_options(parser)
     parser.add_argument("--split", default="test", help="what to measure on (test)")
-    parser.add_argument("--beam", type=int)
-    parser.add_argument("--max-words", type=int)
-    parser.add_argument("--length-penalty", type=float)
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
-    parser.add_argument("--device", default="auto")
     args = parser.parse_args(argv)
-    given = {name: getattr(args, name) for name in ("beam", "max_words", "length_penalty")}
     try:
         report = release(
             args.checkpoint,
             annotations=args.annotations,
             images=args.images,
             split=args.split,
-            search_changes={name: value for name, value in given.items() if value is not None},
+            search_changes=given_search(args),
             folder=args.folder,
             device=args.device,
         )
