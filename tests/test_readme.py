@@ -36,8 +36,8 @@ def test_the_first_two_shell_blocks_are_those_the_checks_run():
 @pytest.mark.parametrize("command", re.findall(r"^\$ captioner ([^#>|\n]*)", README, re.MULTILINE))
 def test_every_captioner_command_shown_is_understood(command, monkeypatch):
     arguments = shlex.split(command)
-    monkeypatch.setattr("captioner.cli.run_caption", lambda args: 0)
-    monkeypatch.setattr("captioner.cli.run_checkpoints", lambda args: 0)
+    monkeypatch.setattr("captioner.cli.caption.run", lambda args: 0)
+    monkeypatch.setattr("captioner.cli.checkpoints.run", lambda args: 0)
     assert main(arguments) == 0
 
 

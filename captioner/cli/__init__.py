@@ -1,0 +1,51 @@
+"""The `captioner` command: parse, call, print.
+
+Results go to standard output, everything else to standard error. Exit status: 0 all is well, 1 a
+photo could not be captioned (the others were), 2 the command makes no sense, 130 interrupted.
+PyTorch is imported only once there is a photo to caption, so everything else answers at once.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+
+from captioner import __version__
+from captioner.cli import caption, checkpoints
+from captioner.cli.options import complain
+from captioner.errors import CaptionerError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    args = _parser().parse_args(argv)
+    if isinstance(sys.stdout, TextIOWrapper):  # a file's name may be no text, and still be printed
+        unicode = sys.stdout.encoding.lower() == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
+    try:
+        status: int = args.run(args)
+        sys.stdout.flush()
+    except CaptionerError as error:
+        complain(error)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # nobody reads on, as in `captioner ... | head`
+        # Python flushes once more at exit, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141  # what the shell reports of a program ended by SIGPIPE
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="captioner",
+        description="Photos into sentences, and where the model looked for every word.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"captioner {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    caption.add_parser(commands)
+    checkpoints.add_parser(commands)
+    return parser

@@ -1,0 +1,134 @@
+"""`captioner caption PHOTO...`: a sentence for each photo."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from captioner.cli.options import (
+    Subcommands,
+    add_model_options,
+    add_search_options,
+    choose_search,
+    complain,
+    positive,
+)
+from captioner.errors import CaptionerError, ImageError
+
+if TYPE_CHECKING:
+    from captioner.caption import Caption
+    from captioner.overlay import Format
+    from captioner.pipeline import Captioner, Prepared
+
+_OVERLAY_PIXELS = (1920, 1920)
+"""Height and width that a photo under an overlay is not reduced below, if it is larger."""
+
+_EPILOG = """\
+Standard output holds the caption of a single photo, or for several photos one line each:
+PATH, a tab, the caption. With --json it is one JSON object a line:
+  {"image", "caption", "log_probability", "words": [{"word", "probability",
+   "attention": {"grid": [rows, columns], "weights": [[...], ...]}}], "checkpoint", "search"}
+
+Exit status: 0 all photos are captioned, 1 some could not be read (standard error names them, the
+others are captioned), 2 the command makes no sense, 130 interrupted.
+"""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the command to the others."""
+    parser = commands.add_parser(
+        "caption",
+        help="caption photos",
+        description="Caption photos.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="an image file")
+    parser.add_argument(
+        "--json", action="store_true", help="print words, probabilities and attention as JSON"
+    )
+    add_model_options(parser)
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        default=8,
+        metavar="N",
+        help="photos captioned at once (8); less needs less memory",
+    )
+    parser.add_argument(
+        "--overlay", type=Path, metavar="DIR", help="draw where the model looked, a file a photo"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("png", "gif", "webp", "html"),
+        default="png",
+        help="of the overlay: a sheet (png, the default), an animation, or a page to click through",
+    )
+    add_search_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Caption photos in order, a batch at a time; what cannot be read is named and passed over."""
+    from captioner.header import read_header
+    from captioner.shipped import DEFAULT, find_checkpoint
+
+    checkpoint = find_checkpoint(args.checkpoint or DEFAULT)
+    search = choose_search(read_header(checkpoint), args)
+
+    from captioner.pipeline import Captioner
+
+    captioner = Captioner.load(checkpoint, device=args.device)
+    batch: list[Prepared] = []
+    status = 0
+    for left, photo in zip(reversed(range(len(args.photos))), args.photos, strict=True):
+        try:
+            batch.append(_prepare(captioner, photo))
+        except ImageError as error:
+            complain(error)
+            status = 1
+        if batch and (len(batch) == args.batch_size or not left):
+            for caption in captioner.caption_batch(batch, search=search):
+                print(_format(caption, args), flush=True)
+                if args.overlay:
+                    _draw(caption, args.overlay, kind=args.format)
+            batch = []
+    return status
+
+
+def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
+    """Read a photo; a folder is told from other things that are none."""
+    path = Path(photo)
+    if path.is_dir():
+        if os.access(path, os.R_OK) and not any(path.iterdir()):
+            raise ImageError(f"{photo}: an empty folder; name a photo.")
+        raise ImageError(
+            f"{photo}: a folder, not a photo; name the photos in it, as in {path / '*.jpg'}"
+        )
+    return captioner.prepare(photo)
+
+
+def _draw(caption: "Caption", folder: Path, *, kind: "Format") -> None:
+    """Write the overlays of a caption to `folder`, under the photo's name."""
+    from captioner.overlay import diagnose, render
+    from captioner.photo import load_reduced
+
+    assert caption.image is not None  # the command line names photos by their paths
+    photo, _ = load_reduced(caption.image, at_least=_OVERLAY_PIXELS)
+    target = folder / f"{Path(caption.image).name}.{kind}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(render(photo, caption, kind=kind))
+    except OSError as error:
+        raise CaptionerError(f"{target}: cannot be written: {error.strerror}.") from error
+    for warning in diagnose(caption.words):
+        print(f"captioner: {caption.image}: {warning}", file=sys.stderr)
+
+
+def _format(caption: "Caption", args: argparse.Namespace) -> str:
+    if args.json:
+        return json.dumps(caption.to_dict())
+    return caption.text if len(args.photos) == 1 else f"{caption.image}\t{caption.text}"

@@ -1,0 +1,50 @@
+"""`captioner checkpoints`: the models that can be asked for by name."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from captioner.cli.options import Subcommands
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the command to the others."""
+    parser = commands.add_parser(
+        "checkpoints",
+        help="list the models that can be asked for by name",
+        description="List the models that can be asked for by name, the default one first.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON list")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """List the checkpoints that can be asked for by name."""
+    from captioner.shipped import list_checkpoints
+
+    found = list_checkpoints()
+    if args.json:
+        names = ("name", "decoder", "encoder", "parameters", "scores")
+        print(json.dumps([{name: getattr(info, name) for name in names} for info in found]))
+        return 0
+    if not found:
+        print("captioner: this copy holds no checkpoints.", file=sys.stderr)
+    for info in found:
+        millions = f"{info.parameters / 1e6:.1f} M parameters"
+        print(f"{info.name}: {info.decoder} on {info.encoder}, {millions}")
+        for name, result in info.scores.items():
+            print(f"    {name}: {_format_result(result)}")
+    return 0
+
+
+def _format_result(result: Any) -> str:
+    """Show the numbers of a result, briefly; the JSON has all of it."""
+    if not isinstance(result, dict):
+        return str(result)
+    numbers = result.get("scores", result)
+    return ", ".join(
+        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in numbers.items()
+    )

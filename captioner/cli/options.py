@@ -1,0 +1,88 @@
+"""Options that several commands take, and how commands complain."""
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, TypeAlias
+
+from captioner.config import SearchConfig
+
+if TYPE_CHECKING:
+    from captioner.header import Header
+
+Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_ONLY_FOR = {
+    "beam": "beam",
+    "length_penalty": "beam",
+    "temperature": "sample",
+    "top_k": "sample",
+    "top_p": "sample",
+    "seed": "sample",
+}
+"""Settings of the search that would do nothing with another method."""
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a model and of where it runs."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="NAME|PATH",
+        help="a model by name, see `captioner checkpoints`, or a .safetensors file",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="auto (the default: a GPU if there is one), cpu, cuda, ..."
+    )
+
+
+def add_search_options(parser: argparse.ArgumentParser) -> None:
+    """Add how a caption is looked for."""
+    search = parser.add_argument_group("search", "What is left out, the checkpoint recommends.")
+    search.add_argument("--search", dest="method", choices=("beam", "greedy", "sample"))
+    search.add_argument("--max-words", type=int, metavar="N", help="longest caption, in tokens")
+    search.add_argument("--beam", type=int, metavar="N", help="captions beam search keeps in play")
+    search.add_argument(
+        "--length-penalty",
+        type=float,
+        metavar="X",
+        help="beam search: above 0 prefers longer captions",
+    )
+    search.add_argument(
+        "--temperature", type=float, metavar="X", help="sample: below 1 safer, above 1 bolder"
+    )
+    search.add_argument("--top-k", type=int, metavar="N", help="sample: keep the N likeliest words")
+    search.add_argument(
+        "--top-p",
+        type=float,
+        metavar="X",
+        help="sample: keep words that together have probability X",
+    )
+    search.add_argument("--seed", type=int, metavar="N", help="sample: same seed, same caption")
+
+
+def choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:
+    """Change the checkpoint's recommendation where asked; point out what does nothing."""
+    names = ("method", "max_words", *_ONLY_FOR)
+    asked = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    search = header.search_with(**asked)
+    for name, method in _ONLY_FOR.items():
+        if name in asked and search.method != method:
+            flag = f"--{name.replace('_', '-')}"
+            print(
+                f"captioner: {flag} does nothing in {search.method} search; "
+                f"it is for --search {method}.",
+                file=sys.stderr,
+            )
+    return search
+
+
+def positive(text: str) -> int:
+    """Read a number of things, for argparse."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return number
+
+
+def complain(error: Exception) -> None:
+    """Say on standard error what is wrong."""
+    print(f"captioner: {error}", file=sys.stderr, flush=True)
