@@ -2,6 +2,7 @@
 
     CaptionerError
     ├── ImageError          a photo that cannot be read: names the file and the reason
+    ├── MetadataError       a file that cannot take, or does not hold, a caption as metadata
     ├── ConfigError         a setting that is unknown, missing or out of range
     ├── CheckpointError     a checkpoint that is missing, corrupt, or of a newer format
     ├── DataError           captions, splits or archives that do not fit together
@@ -18,6 +19,10 @@ class CaptionerError(Exception):
 
 class ImageError(CaptionerError):
     """A photo cannot be read; the text names it, says why, and what would help."""
+
+
+class MetadataError(CaptionerError):
+    """A caption cannot be written into a file or read from it; the text names it and says why."""
 
 
 class ConfigError(CaptionerError):

@@ -1,0 +1,256 @@
+"""The caption in an XMP packet: the property dc:description, an alternative in several languages.
+
+A packet that exists is not written anew. The parser tells where in its bytes the caption lies, and
+only there it is changed; every other property, comment and blank stays the byte it was.
+
+Source: ISO 16684-1 (XMP specification part 1), sections 7 (RDF/XML) and 8.2.2.4 (alternatives).
+"""
+
+import re
+from dataclasses import dataclass, field
+from xml.parsers import expat
+from xml.sax.saxutils import escape, quoteattr
+
+from captioner.errors import MetadataError
+
+_DC = "http://purl.org/dc/elements/1.1/"
+_RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_XML = "http://www.w3.org/XML/1998/namespace"
+_DEFAULT = "x-default"
+
+_EMPTY = f"""\
+<x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="captioner">
+ <rdf:RDF xmlns:rdf="{_RDF}">
+  <rdf:Description rdf:about=""/>
+ </rdf:RDF>
+</x:xmpmeta>
+""".encode()
+_WRAPPED = (
+    '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'.encode()
+    + _EMPTY
+    + b'<?xpacket end="w"?>'
+)
+"""An empty packet as photos hold it; the mark and the id are the ones of ISO 16684-1, 7.3.2."""
+
+_TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
+_TAG_NAME = re.compile(rb"<[^\s/>]+")
+_ATTRIBUTE = re.compile(rb"""\s+([^\s=]+)\s*=\s*(?:"[^"]*"|'[^']*')""")
+_PADDING = re.compile(rb"\s+(?=<\?xpacket end)")
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML 1.0 cannot hold, not even escaped."""
+
+Span = tuple[int, int]
+"""Bytes of a packet, from the first to before the last."""
+
+
+def new_sidecar() -> bytes:
+    """A sidecar file without properties."""
+    return b'<?xml version="1.0" encoding="UTF-8"?>\n' + _EMPTY
+
+
+def set_caption(packet: bytes | None, caption: str, *, language: str | None, name: str) -> bytes:
+    """Put a caption into a packet.
+
+    Args:
+        packet: a packet, wrapped or not; None starts one.
+        caption: the text, for every reader.
+        language: the caption's language too, such as `en`, so that readers may ask for it.
+        name: what to call the file in an error.
+
+    Returns:
+        The packet, its old caption replaced. Captions in further languages stay, except copies of
+        the old one.
+
+    Raises:
+        MetadataError: the packet is no XMP, or the caption has characters that XML cannot hold.
+    """
+    forbidden = _FORBIDDEN.search(caption)
+    if forbidden:
+        raise MetadataError(
+            f"{name}: the caption holds {forbidden.group()!r}, which XMP cannot store; remove it."
+        )
+    packet = _WRAPPED if packet is None else packet
+    found = _read(packet, name)
+    outdated = found.texts.get(_DEFAULT)
+    texts = {_DEFAULT: caption} | ({language: caption} if language else {})
+    taken = {written.lower() for written in texts}
+    texts |= {
+        other: text
+        for other, text in found.texts.items()
+        if other.lower() not in taken and text != outdated
+    }
+    return _splice(packet, found, _property(texts))
+
+
+def get_caption(packet: bytes, *, name: str) -> str | None:
+    """Read the caption, for every reader if there is such a one, or else the first.
+
+    Raises:
+        MetadataError: the packet is no XMP.
+    """
+    texts = _read(packet, name).texts
+    return texts.get(_DEFAULT, next(iter(texts.values()), None))
+
+
+def without_padding(packet: bytes) -> bytes:
+    """Take out the blanks that writers leave at the end for others to write into."""
+    return _PADDING.sub(b"\n", packet)
+
+
+@dataclass
+class _Found:
+    """What a packet says about its caption."""
+
+    holders: list[Span] = field(default_factory=list)
+    """Start tags of rdf:RDF."""
+    descriptions: list[Span] = field(default_factory=list)
+    """Start tags of rdf:Description, which hold the properties."""
+    elements: list[Span] = field(default_factory=list)
+    """Captions as they should be: dc:description, from its start tag to its end tag."""
+    attributes: list[Span] = field(default_factory=list)
+    """Captions as attributes of rdf:Description, as some writers put them."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """The caption by language."""
+
+
+class _Parser:
+    """Walks through a packet and notes where the caption lies."""
+
+    def __init__(self, packet: bytes, name: str) -> None:
+        self.packet, self.name, self.found = packet, name, _Found()
+        self.path: list[str] = []  # names of the open elements, `namespace local`
+        self.begun: int | None = None  # where the open dc:description begins
+        self.language: str | None = None  # of the open rdf:li
+        self.text = ""
+        self.expat = expat.ParserCreate("utf-8", " ")
+        self.expat.namespace_prefixes = True
+        self.expat.XmlDeclHandler = self._declaration
+        self.expat.StartDoctypeDeclHandler = self._doctype
+        self.expat.StartElementHandler = self._start
+        self.expat.EndElementHandler = self._end
+        self.expat.CharacterDataHandler = self._characters
+
+    def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
+        if encoding is not None and encoding.lower() != "utf-8":
+            raise MetadataError(
+                f"{self.name}: its XMP is written in {encoding}; convert it to UTF-8 first."
+            )
+
+    def _doctype(self, *_: object) -> None:
+        raise MetadataError(
+            f"{self.name}: its XMP declares a document type, which XMP never needs and attacks "
+            "use; remove the XMP first."
+        )
+
+    def _tag(self) -> Span:
+        tag = _TAG.match(self.packet, self.expat.CurrentByteIndex)
+        assert tag is not None  # the parser has read it
+        return tag.span()
+
+    def _start(self, full: str, attributes: dict[str, str]) -> None:
+        element = _unprefixed(full)
+        parent = self.path[-1] if self.path else None
+        self.path.append(element)
+        if element == f"{_RDF} RDF":
+            self.found.holders.append(self._tag())
+        elif element == f"{_RDF} Description" and parent == f"{_RDF} RDF":
+            self.found.descriptions.append(self._tag())
+            for attribute, value in attributes.items():
+                if _unprefixed(attribute) == f"{_DC} description":
+                    self.found.texts.setdefault(_DEFAULT, value)
+                    self.found.attributes.append(self._attribute(attribute.split(" ")[2]))
+        elif element == f"{_DC} description" and self._in_description():
+            self.begun = self.expat.CurrentByteIndex
+            self.text, self.language = "", None
+        elif element == f"{_RDF} li" and self.begun is not None:
+            languages = (v for k, v in attributes.items() if _unprefixed(k) == f"{_XML} lang")
+            self.text, self.language = "", next(languages, _DEFAULT)
+
+    def _end(self, full: str) -> None:
+        element = _unprefixed(full)
+        if element == f"{_RDF} li" and self.begun is not None and self.language is not None:
+            self.found.texts.setdefault(self.language, self.text)
+        elif self.begun is not None and self._in_description():
+            if self.language is None and self.text.strip():  # plain text, as some writers put it
+                self.found.texts.setdefault(_DEFAULT, self.text.strip())
+            tag = _TAG.match(self.packet, self.begun)
+            assert tag is not None
+            closed = tag.group().endswith(b"/>")
+            end = tag.end() if closed else self._tag()[1]
+            self.found.elements.append((self.begun, end))
+            self.begun = None
+        self.path.pop()
+
+    def _characters(self, text: str) -> None:
+        if self.begun is not None:
+            self.text += text
+
+    def _in_description(self) -> bool:
+        """Whether the current element is a property of the photo itself."""
+        return self.path[-3:-1] == [f"{_RDF} RDF", f"{_RDF} Description"]
+
+    def _attribute(self, prefix: str) -> Span:
+        """Where the caption stands in the current start tag."""
+        start, end = self._tag()
+        name = _TAG_NAME.match(self.packet, start)
+        assert name is not None
+        spans = {
+            found.group(1): found.span()
+            for found in _ATTRIBUTE.finditer(self.packet, name.end(), end)
+        }
+        return spans[f"{prefix}:description".encode()]
+
+
+def _unprefixed(full: str) -> str:
+    """Expat's `namespace local prefix` without the prefix."""
+    return " ".join(full.split(" ")[:2])
+
+
+def _read(packet: bytes, name: str) -> _Found:
+    parser = _Parser(packet, name)
+    try:
+        parser.expat.Parse(packet.rstrip(b"\0"), True)  # some writers end it like a C string
+    except expat.ExpatError as error:
+        raise MetadataError(f"{name}: its XMP is damaged ({error}); remove it first.") from error
+    if not parser.found.holders:
+        raise MetadataError(f"{name}: its XMP holds no rdf:RDF; remove it first.")
+    return parser.found
+
+
+def _property(texts: dict[str, str]) -> bytes:
+    """The property by itself: it declares its own prefixes and can stand anywhere."""
+    items = "".join(
+        f"<rdf:li xml:lang={quoteattr(language)}>{escape(text, {chr(13): '&#13;'})}</rdf:li>"
+        for language, text in texts.items()
+    )
+    return (
+        f'<dc:description xmlns:dc="{_DC}" xmlns:rdf="{_RDF}">'
+        f"<rdf:Alt>{items}</rdf:Alt></dc:description>"
+    ).encode()
+
+
+def _splice(packet: bytes, found: _Found, caption: bytes) -> bytes:
+    """Put the new caption where the old one was, or else first among the properties."""
+    changes = [(start, end, b"") for start, end in found.elements + found.attributes]
+    if found.elements:
+        changes[0] = (*found.elements[0], caption)
+    elif found.descriptions:
+        changes.append(_first_child(packet, found.descriptions[0], caption))
+    else:
+        about = f'<rdf:Description xmlns:rdf="{_RDF}" rdf:about="">'.encode()
+        child = about + caption + b"</rdf:Description>"
+        changes.append(_first_child(packet, found.holders[0], child))
+    for start, end, new in sorted(changes, reverse=True):
+        packet = packet[:start] + new + packet[end:]
+    return packet
+
+
+def _first_child(packet: bytes, parent: Span, child: bytes) -> tuple[int, int, bytes]:
+    """The bytes to replace, and by what, to put an element right behind a start tag."""
+    start, end = parent
+    tag = packet[start:end]
+    if not tag.endswith(b"/>"):
+        return end, end, child
+    name = _TAG_NAME.match(tag)
+    assert name is not None
+    return end - 2, end, b">" + child + b"</" + name.group()[1:] + b">"
