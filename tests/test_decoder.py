@@ -191,7 +191,7 @@ def test_the_toys_steps_agree_with_its_forward():
     toy = TableDecoder(GARDEN, GARDEN)
     words = torch.tensor([[[1, 4, 5]], [[1, 5, 6]]])
     stepped, _ = step_through(toy, toy.init_state(toy.images()), words)
-    assert_close(stepped, toy.forward(toy.images(), words).logits)
+    assert_close(stepped, toy(toy.images(), words).logits)
 
 
 ENCODERS = {

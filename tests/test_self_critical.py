@@ -7,12 +7,12 @@ from captioner.tokenizer import Tokenizer
 from training.metrics.cider import cider_d, document_frequencies
 from training.self_critical import CiderReward, draw_captions, self_critical_loss
 
-CAPTIONS = {
-    7: ["a dog runs on grass", "a brown dog in the grass"],
-    8: ["a man on a bike", "someone rides a bike"],
-    9: ["two children play with a ball"],
-}
-TOKENIZER = Tokenizer.train_words([c for own in CAPTIONS.values() for c in own], min_count=1)
+CAPTIONS = [
+    ["a dog runs on grass", "a brown dog in the grass"],
+    ["a man on a bike", "someone rides a bike"],
+    ["two children play with a ball"],
+]
+TOKENIZER = Tokenizer.train_words([c for own in CAPTIONS for c in own], min_count=1)
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def ids(text, *, end=True, length=10):
 def test_the_reward_is_cider_d_with_the_end_mark_as_a_word():
     drawn = ["a dog in the grass", "a bike", "two children play with a ball"]
     rewards = CiderReward(CAPTIONS, TOKENIZER)(
-        torch.tensor([[ids(text)] for text in drawn]), [7, 8, 9]
+        torch.tensor([[ids(text)] for text in drawn]), CAPTIONS
     )
-    words = [[[*c.split(), "END"] for c in own] for own in CAPTIONS.values()]
+    words = [[[*c.split(), "END"] for c in own] for own in CAPTIONS]
     frequencies = document_frequencies(words)
     candidates = [[*text.split(), "END"] for text in drawn]
     _, expected = cider_d(words, candidates, frequencies=frequencies)
@@ -41,7 +41,7 @@ def test_the_reward_is_cider_d_with_the_end_mark_as_a_word():
 
 def test_a_caption_that_does_not_end_is_worth_less():
     whole, cut = ids("two children play with a ball"), ids("two children play with a", end=False)
-    reward = CiderReward(CAPTIONS, TOKENIZER)(torch.tensor([[whole, cut]]), [9])
+    reward = CiderReward(CAPTIONS, TOKENIZER)(torch.tensor([[whole, cut]]), CAPTIONS[2:])
     assert reward[0, 0] == pytest.approx(10)
     assert reward[0, 1] < reward[0, 0]
 
@@ -62,7 +62,7 @@ def test_one_step_makes_the_better_caption_likelier_and_the_worse_one_less_so(de
     features = torch.randn(1, 4, 8)
     start = [TOKENIZER.start_id]
     words = torch.tensor([[start + ids("a dog runs on grass"), start + ids("a man on a bike")]])
-    rewards = CiderReward(CAPTIONS, TOKENIZER)(words[:, :, 1:], [7])
+    rewards = CiderReward(CAPTIONS, TOKENIZER)(words[:, :, 1:], CAPTIONS[:1])
 
     def likelihood():
         log_p = decoder(features, words[:, :, :-1]).logits.log_softmax(dim=-1)

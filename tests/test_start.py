@@ -10,7 +10,7 @@ from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.model import CaptionModel
 from captioner.tokenizer import Tokenizer
 from training.settings import DataConfig, RunConfig, SourceConfig, load_settings
-from training.start import build_tokenizer, load_sources, start_model
+from training.start import build_tokenizer, choose_words, load_sources, start_model
 
 SMOKE = Path(__file__).parent / "smoke.toml"
 
@@ -109,6 +109,19 @@ def test_the_encoder_must_be_the_same_and_be_fed_the_same(tmp_path):
     text = refused(given, "preprocess.fit=letterbox")
     assert "was trained with preprocess PreprocessConfig(height=32" in text
     assert text.endswith("; make preprocess the same.")
+
+
+def test_a_run_goes_on_from_a_whole_checkpoint_with_its_words(tmp_path, sources):
+    model = started("model.decoder.dropout=0.5")
+    path = tmp_path / "other.safetensors"
+    save(path, model, settings("model.decoder.dropout=0.5"))
+    on = settings(f"start_from={path}", "encoder_weights=absent.safetensors")
+    taken = start_model(on, words=9).state_dict()
+    assert all(torch.equal(taken[name], x) for name, x in model.state_dict().items())
+    records, _ = load_sources(sources)
+    assert choose_words(on, records).decode([4, 5]) == "A b"
+    text = refused(f"start_from={path}", "model.decoder.layers=1")
+    assert text.startswith(f"start_from: {path} was trained with model.decoder TransformerConfig(")
 
 
 def test_a_damaged_checkpoint_says_so_itself(tmp_path):

@@ -94,6 +94,26 @@ def test_eight_photos_are_learned_by_heart_by_the_lstm_with_its_encoder(captions
     assert header.scores["validation"]["CIDEr"] == pytest.approx(10)
 
 
+def test_captions_the_model_draws_itself_teach_it_what_scores_well(captions):
+    words = "{name='words', epochs=5, batch_size=8, learning_rate=4e-3}"
+    own = "{name='own', objective='cider', epochs=4, batch_size=8, learning_rate=1e-3}"
+    train(times(4), f"stages=[{words}, {own}]", "data.max_words=8")
+    lines = Path("runs/smoke/log.txt").read_text().splitlines()
+    rewards = [
+        float(line.split("  reward ")[1].split()[0]) for line in lines if "  reward " in line
+    ]
+    assert len(rewards) == 4
+    assert rewards[-1] > rewards[0] + 0.5
+
+
+def test_a_run_goes_on_from_the_checkpoint_of_another(captions):
+    before = train(ONE_STAGE, folder="one")["model"]
+    tiny = "stages=[{name='on', epochs=1, batch_size=8, learning_rate=1e-12, weight_decay=0}]"
+    after = train("start_from=one/last.safetensors", tiny, folder="two")["model"]
+    for name, x in before.items():  # matrices were kept in half precision
+        torch.testing.assert_close(after[name], x, rtol=1e-3, atol=1e-6)
+
+
 def test_only_what_a_stage_trains_changes(captions):
     before = start(ONE_STAGE)
     frozen = changed(before, train(ONE_STAGE, folder="frozen")["model"])

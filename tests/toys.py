@@ -58,7 +58,7 @@ class TableDecoder:
         past = torch.cat([past, words[..., None]], dim=2)
         return self._logits(table, past), DecoderState(memory=(table,), past=(past,))
 
-    def forward(
+    def __call__(
         self,
         features: Tensor,
         words: Tensor,

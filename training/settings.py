@@ -73,6 +73,11 @@ class StageConfig:
     """Shown in the log."""
     epochs: int
     """Passes over the training photos."""
+    objective: Literal["words", "cider"] = "words"
+    """Learn the words people wrote; or, self-critically, from the CIDEr-D of drawn captions. The
+    second wants a decoder that has learned the first, and uses no dropout."""
+    samples: int = 5
+    """Captions drawn for each photo by the objective `cider`."""
     encoder: Literal["frozen", "trained"] = "frozen"
     """Frozen features are computed once and cached; a trained encoder reads pixels every time."""
     frozen_layers: float = 0.0
@@ -102,6 +107,7 @@ class StageConfig:
 
     def __post_init__(self) -> None:
         _at_least(1, self, "stages", "epochs", "batch_size")
+        _at_least(2, self, "stages", "samples")  # each is weighed against the others
         _at_least(0, self, "stages", "weight_decay", "coverage", "clip", "patience")
         for name in ("learning_rate", "encoder_learning_rate"):
             if getattr(self, name) <= 0:
@@ -131,6 +137,9 @@ class RunConfig:
     encoder_weights: str = "hub"
     """`hub` asks timm for pretrained weights, `none` starts at random, else a safetensors file
     of the backbone, or a checkpoint of ours whose encoder is taken."""
+    start_from: str = ""
+    """A checkpoint of ours to go on from, its words included; then `encoder_weights` says
+    nothing. The model must be the same but for its dropout."""
     seed: int = 0
     threads: int = 0
     """CPU threads; 0 leaves it to torch."""

@@ -1,13 +1,15 @@
 """What a run starts from: captions and photos, words, a model."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from captioner.checkpoint import load_checkpoint
 from captioner.errors import CheckpointError, ConfigError
-from captioner.header import METADATA_KEY
+from captioner.header import METADATA_KEY, Header, read_header
 from captioner.model import CaptionModel, build_model
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
@@ -29,6 +31,17 @@ def load_sources(sources: Sequence[SourceConfig]) -> tuple[list[Record], ImageSo
     return records, photos
 
 
+def choose_words(config: RunConfig, records: Sequence[Record]) -> Tokenizer:
+    """Take the words of the checkpoint the run goes on from, or else learn new ones.
+
+    Raises:
+        CheckpointError: there is no such file, or it cannot be read.
+    """
+    if config.start_from:
+        return read_header(config.start_from).tokenizer
+    return build_tokenizer(config.data, records)
+
+
 def build_tokenizer(config: DataConfig, records: Sequence[Record]) -> Tokenizer:
     """Learn the vocabulary from the training captions."""
     captions = [caption for record in records for caption in record.captions]
@@ -38,23 +51,31 @@ def build_tokenizer(config: DataConfig, records: Sequence[Record]) -> Tokenizer:
 
 
 def start_model(config: RunConfig, *, words: int) -> CaptionModel:
-    """Make the model, with the encoder weights the settings ask for.
+    """Make the model, with the weights the settings ask for.
 
     Raises:
         CheckpointError: there is no such file, or it cannot be read.
-        ConfigError: it is of another encoder, or saw photos prepared in another way.
+        ConfigError: it is of another model, or saw photos prepared in another way.
     """
     given = config.encoder_weights
     weights = {"hub": True, "none": False}.get(given, Path(given))
-    ours = isinstance(weights, Path) and _is_checkpoint(weights)
+    ours = isinstance(weights, Path) and not config.start_from and _is_checkpoint(weights)
     model = build_model(
         config.model,
         preprocess=config.preprocess,
         words=words,
-        encoder_weights=False if ours else weights,
+        encoder_weights=False if ours or config.start_from else weights,
     )
-    if ours:
-        _copy_encoder(Path(given), model, config)
+    if config.start_from:
+        path = Path(config.start_from)
+        source, header = load_checkpoint(path)
+        _require_same("start_from", path, header, config, names=("encoder", "decoder"))
+        model.load_state_dict(source.state_dict())
+    elif ours:
+        path = Path(given)
+        source, header = load_checkpoint(path)
+        _require_same("encoder_weights", path, header, config, names=("encoder",))
+        model.encoder.load_state_dict(source.encoder.state_dict())
     return model
 
 
@@ -74,17 +95,20 @@ def _is_checkpoint(path: Path) -> bool:
         ) from error
 
 
-def _copy_encoder(path: Path, model: CaptionModel, config: RunConfig) -> None:
-    """Take the encoder of a checkpoint, if it is the same and is fed the same."""
-    source, header = load_checkpoint(path)
-    pairs = {
-        "model.encoder": (header.model.encoder, config.model.encoder),
-        "preprocess": (header.preprocess, config.preprocess),
-    }
+def _require_same(
+    setting: str, path: Path, header: Header, config: RunConfig, *, names: Sequence[str]
+) -> None:
+    """Make sure that the weights of a checkpoint fit the model and what it is fed."""
+    pairs = {"preprocess": (header.preprocess, config.preprocess)}
+    for name in names:
+        pairs[f"model.{name}"] = getattr(header.model, name), getattr(config.model, name)
     for name, (theirs, asked) in pairs.items():
-        if theirs != asked:
+        if _without_dropout(theirs) != _without_dropout(asked):
             raise ConfigError(
-                f"encoder_weights: {path} was trained with {name} {theirs}, but this run asks for "
+                f"{setting}: {path} was trained with {name} {theirs}, but this run asks for "
                 f"{asked}; make {name} the same."
             )
-    model.encoder.load_state_dict(source.encoder.state_dict())
+
+
+def _without_dropout(config: Any) -> dict[str, Any]:
+    return {name: value for name, value in asdict(config).items() if name != "dropout"}

@@ -61,6 +61,9 @@ class Reading(NamedTuple):
     """Weights by layer and head, summing to 1 over P; None unless asked for."""
     gate: Float[Tensor, "B K T"] | None = None
     """How far the attended feature is let through, 0 to 1; only the recurrent decoder has one."""
+    between_words: Float[Tensor, "B K L M T T"] | None = None
+    """Weights of each word over itself and those before it, beside `attention`; only the
+    Transformer has them."""
 
 
 @runtime_checkable
@@ -79,7 +82,7 @@ class Decoder(Protocol):
         """Take the latest word of every hypothesis; return the scores of the next word."""
         ...
 
-    def forward(
+    def __call__(
         self,
         features: Float[Tensor, "B P D"],
         words: Int[Tensor, "B K T"],

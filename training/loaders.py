@@ -1,0 +1,88 @@
+"""Batches for a stage to learn from and to validate on: pixels, or a frozen encoder's features."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from captioner.model import Encoder
+from captioner.tokenizer import Tokenizer
+from data.archives import ImageSource
+from data.batching import BatchLoader, build_loader
+from data.coco import Record
+from data.dataset import CaptionDataset
+from data.features import FeatureDataset, View, cache_features
+from training.settings import RunConfig, StageConfig
+from training.start import load_sources
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Captioned photos and where they lie."""
+
+    records: list[Record]
+    source: ImageSource
+
+
+def load_photos(config: RunConfig) -> tuple[Photos, Photos]:
+    """Read the captions to learn from and those to validate on.
+
+    Raises:
+        DataError: captions or photos are missing or do not fit together.
+    """
+    return Photos(*load_sources(config.data.train)), Photos(*load_sources([config.data.val]))
+
+
+def build_loaders(
+    config: RunConfig,
+    stage: StageConfig,
+    *,
+    train: Photos,
+    val: Photos,
+    tokenizer: Tokenizer,
+    encoder: Encoder,
+    device: torch.device,
+) -> tuple[BatchLoader, BatchLoader]:
+    """Make the loaders of training and of validation.
+
+    While the encoder is frozen, its features are computed first, or found in the cache.
+    """
+    train_set: CaptionDataset | FeatureDataset
+    val_set: CaptionDataset | FeatureDataset
+    train_set = _dataset(config, train, tokenizer, augment=stage.augment)
+    val_set = _dataset(config, val, tokenizer, augment=False)
+    if stage.encoder == "frozen":
+        views: tuple[View, ...] = ("plain", "mirror") if stage.augment else ("plain",)
+        cached: dict[str, Any] = {
+            "batch_size": 64,
+            "device": device,
+            "workers": config.data.workers,
+        }
+        folder = Path(config.data.cache) / config.name
+        train_set = cache_features(encoder, train_set, folder / "train", views=views, **cached)
+        val_set = cache_features(encoder, val_set, folder / "val", **cached)
+    options: dict[str, Any] = {
+        "batch_size": stage.batch_size,
+        "pad_id": tokenizer.pad_id,
+        "seed": config.seed,
+        "workers": config.data.workers,
+    }
+    return (
+        build_loader(train_set, shuffle=True, **options),
+        build_loader(val_set, shuffle=False, **options),
+    )
+
+
+def _dataset(
+    config: RunConfig, photos: Photos, tokenizer: Tokenizer, *, augment: bool
+) -> CaptionDataset:
+    return CaptionDataset(
+        photos.records,
+        photos.source,
+        preprocess=config.preprocess,
+        tokenizer=tokenizer,
+        augment=augment,
+        max_words=config.data.max_words,
+        seed=config.seed,
+    )
