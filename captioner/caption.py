@@ -1,12 +1,15 @@
 """What captioning a photo gives: a sentence, and for every word how sure and where it looked."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captioner.config import SearchConfig, to_table
+from captioner.config import AttentionConfig, SearchConfig, to_table
+from captioner.errors import ConfigError
 from captioner.preprocess import Geometry
 
 
@@ -20,11 +23,13 @@ class Word:
     """How likely it was, given the photo and the words before it; the product over its tokens."""
     attention: Float[Tensor, "gh gw"]
     """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
-    mean over its tokens, and over the heads of the last layer."""
+    mean over its tokens, and over the heads of the last layer unless another view is chosen."""
     heads: Float[Tensor, "L M gh gw"]
     """The same for every layer and head by itself; the recurrent decoder has one of each."""
     gate: float | None
     """How far the recurrent decoder let in what it looked at, 0 to 1; None for a Transformer."""
+    rollout: Float[Tensor, "gh gw"] | None = None
+    """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,8 @@ class Candidate:
     """The sentence."""
     log_probability: float
     """Natural logarithm; the end mark is counted."""
+    tokens: tuple[int, ...]
+    """The ids it is made of; `Captioner.read_candidates` reads them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,6 +64,20 @@ class Caption:
     """Name of the model."""
     search: SearchConfig
     """How the sentence was looked for."""
+    view: AttentionConfig = field(default_factory=AttentionConfig)
+    """What `attention` of the words is taken from."""
+
+    def with_view(self, view: AttentionConfig) -> "Caption":
+        """Show other attention of the same sentence: of another layer or head, or rolled out.
+
+        Raises:
+            ConfigError: the model has no such layer or head, or nothing to roll out.
+        """
+        words = (
+            replace(word, attention=select_attention(word.heads, word.rollout, view))
+            for word in self.words
+        )
+        return replace(self, words=tuple(words), view=view)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -68,6 +89,8 @@ class Caption:
                 {
                     "word": word.text,
                     "probability": word.probability,
+                    "gate": word.gate,
+                    "entropy": entropy(word.attention),
                     "attention": {
                         "grid": list(word.attention.shape),
                         "weights": word.attention.tolist(),
@@ -75,6 +98,54 @@ class Caption:
                 }
                 for word in self.words
             ],
+            "view": to_table(self.view),
             "checkpoint": self.checkpoint,
             "search": to_table(self.search),
         }
+
+
+def select_attention(
+    heads: Float[Tensor, "L M *regions"],
+    rolled_out: Float[Tensor, "*regions"] | None,
+    view: AttentionConfig,
+) -> Float[Tensor, "*regions"]:
+    """Choose from the attention of every layer and head.
+
+    Args:
+        heads: weights of every layer and head.
+        rolled_out: attention rollout, where there is one.
+        view: what to choose.
+
+    Raises:
+        ConfigError: there is no such layer or head, or nothing was rolled out.
+    """
+    for name, there in zip(("layer", "head"), heads.shape, strict=False):
+        asked = getattr(view, name)
+        if asked is not None and asked > there:
+            raise ConfigError(f"attention.{name} is {asked}; the model has {there}.")
+    if view.method == "rollout":
+        if rolled_out is None:
+            raise ConfigError(
+                "attention.method is 'rollout', which follows a Transformer's layers; "
+                "the model is recurrent: choose 'layer'."
+            )
+        return rolled_out
+    layers = heads.mean(dim=1) if view.head is None else heads[:, view.head - 1]
+    if view.method == "mean":
+        return layers.mean(dim=0)
+    return layers[-1 if view.layer is None else view.layer - 1]
+
+
+def entropy(attention: Float[Tensor, "gh gw"]) -> float:
+    """Return how evenly attention is spread: 0 on one region, 1 the same on all.
+
+    It is the Shannon entropy as a share of the largest possible one; 1 for a grid of one region.
+
+    Args:
+        attention: weights of the regions, none negative, of positive sum.
+    """
+    weights = attention.double().flatten()
+    if len(weights) == 1:
+        return 1.0
+    nats: float = torch.special.entr(weights / weights.sum()).sum().item()
+    return min(max(nats / math.log(len(weights)), 0.0), 1.0)

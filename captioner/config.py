@@ -184,6 +184,37 @@ class SearchConfig:
         _require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
 
 
+@dataclass(frozen=True, kw_only=True)
+class AttentionConfig:
+    """Which of a model's attention is shown. The recurrent decoder has one layer and one head."""
+
+    method: Literal["layer", "mean", "rollout"] = "layer"
+    """One layer, the mean over all layers, or what passes through all layers of a Transformer; see
+    `captioner.model.rollout`."""
+    layer: int | None = None
+    """Which layer, counted from 1; None is the last one."""
+    head: int | None = None
+    """Which head, counted from 1; None is the mean over all."""
+
+    def __post_init__(self) -> None:
+        for name in ("layer", "head"):
+            value = getattr(self, name)
+            _require(
+                value is None or value >= 1,
+                f"attention.{name} is {value}; they are counted from 1.",
+            )
+        _require(
+            self.layer is None or self.method == "layer",
+            f"attention.method is {self.method!r}, which takes all layers; "
+            f"leave out attention.layer = {self.layer}.",
+        )
+        _require(
+            self.head is None or self.method != "rollout",
+            "attention.method is 'rollout', which takes all heads; "
+            f"leave out attention.head = {self.head}.",
+        )
+
+
 def from_table(settings: type[Settings], table: dict[str, Any], *, where: str) -> Settings:
     """Build frozen settings from a table, refusing what they do not know.
 

@@ -15,6 +15,7 @@ from captioner.cli.options import (
     complain,
     positive,
 )
+from captioner.config import AttentionConfig
 from captioner.errors import CaptionerError, ImageError
 
 if TYPE_CHECKING:
@@ -28,8 +29,12 @@ _OVERLAY_PIXELS = (1920, 1920)
 _EPILOG = """\
 Standard output holds the caption of a single photo, or for several photos one line each:
 PATH, a tab, the caption. With --json it is one JSON object a line:
-  {"image", "caption", "log_probability", "words": [{"word", "probability",
-   "attention": {"grid": [rows, columns], "weights": [[...], ...]}}], "checkpoint", "search"}
+  {"image", "caption", "log_probability", "words": [{"word", "probability", "gate", "entropy",
+   "attention": {"grid": [rows, columns], "weights": [[...], ...]}}],
+   "view", "checkpoint", "search"}
+gate: how far the LSTM let in what it looked at, 0 to 1 (null for a Transformer).
+entropy: 0 if all attention lies on one region, 1 if it lies evenly on all. Attention that is nearly
+even, or the same for every word, brings a warning on standard error.
 
 Exit status: 0 all photos are captioned, 1 some could not be read (standard error names them, the
 others are captioned), 2 the command makes no sense, 130 interrupted.
@@ -68,7 +73,22 @@ def add_parser(commands: Subcommands) -> None:
         default="png",
         help="of the overlay: a sheet (png, the default), an animation, or a page to click through",
     )
+    _add_view_options(parser)
     add_search_options(parser)
+
+
+def _add_view_options(parser: argparse.ArgumentParser) -> None:
+    """Add which of the model's attention is shown."""
+    view = parser.add_argument_group("attention", "Which of it overlays and JSON show.")
+    view.add_argument(
+        "--attention",
+        choices=("layer", "mean", "rollout"),
+        default="layer",
+        help="of one layer (the default), the mean over all layers, or rolled out through all "
+        "layers of a Transformer",
+    )
+    view.add_argument("--layer", type=int, metavar="N", help="which layer, from 1 (the last one)")
+    view.add_argument("--head", type=int, metavar="N", help="which head, from 1 (their mean)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -76,6 +96,7 @@ def run(args: argparse.Namespace) -> int:
     from captioner.header import read_header
     from captioner.shipped import DEFAULT, find_checkpoint
 
+    view = AttentionConfig(method=args.attention, layer=args.layer, head=args.head)
     checkpoint = find_checkpoint(args.checkpoint or DEFAULT)
     search = choose_search(read_header(checkpoint), args)
 
@@ -91,10 +112,13 @@ def run(args: argparse.Namespace) -> int:
             complain(error)
             status = 1
         if batch and (len(batch) == args.batch_size or not left):
-            for caption in captioner.caption_batch(batch, search=search):
+            for found in captioner.caption_batch(batch, search=search):
+                caption = found.with_view(view)
                 print(_format(caption, args), flush=True)
                 if args.overlay:
                     _draw(caption, args.overlay, kind=args.format)
+                if args.overlay or args.json:
+                    _warn(caption)
             batch = []
     return status
 
@@ -113,7 +137,7 @@ def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
 
 def _draw(caption: "Caption", folder: Path, *, kind: "Format") -> None:
     """Write the overlays of a caption to `folder`, under the photo's name."""
-    from captioner.overlay import diagnose, render
+    from captioner.overlay import render
     from captioner.photo import load_reduced
 
     assert caption.image is not None  # the command line names photos by their paths
@@ -124,6 +148,12 @@ def _draw(caption: "Caption", folder: Path, *, kind: "Format") -> None:
         target.write_bytes(render(photo, caption, kind=kind))
     except OSError as error:
         raise CaptionerError(f"{target}: cannot be written: {error.strerror}.") from error
+
+
+def _warn(caption: "Caption") -> None:
+    """Say on standard error what the attention cannot show."""
+    from captioner.overlay import diagnose
+
     for warning in diagnose(caption.words):
         print(f"captioner: {caption.image}: {warning}", file=sys.stderr)
 

@@ -59,6 +59,7 @@ class Encoder(nn.Module):
             ) from error
         self.feature_dim = feature_map.shape[1]
         self.grid: tuple[int, int] = (feature_map.shape[2], feature_map.shape[3])
+        _require_whole_regions(backbone, self.backbone, size, self.grid)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
         """Return the regions' features, row by row from the top left of the grid."""
@@ -88,6 +89,22 @@ def _require_whole_patches(name: str, backbone: nn.Module, size: tuple[int, int]
         raise ConfigError(
             f"backbone {name!r} reads patches of {patch[0]}x{patch[1]} pixels, and {size[0]}x"
             f"{size[1]} photos do not divide into them; choose multiples."
+        )
+
+
+def _require_whole_regions(
+    name: str, backbone: nn.Module, size: tuple[int, int], grid: tuple[int, int]
+) -> None:
+    """Refuse a size that the regions do not tile: the last ones would reach into padding.
+
+    A CNN then pads, so that overlays, which take the regions to tile the photo, would be shifted.
+    """
+    info: Any = getattr(backbone, "feature_info", None)  # timm's models declare no types
+    step = info[-1]["reduction"] if info else None
+    if step and any(side != step * regions for side, regions in zip(size, grid, strict=True)):
+        raise ConfigError(
+            f"backbone {name!r} sees regions of {step}x{step} pixels, and {size[0]}x{size[1]} "
+            "photos do not divide into them; choose multiples."
         )
 
 

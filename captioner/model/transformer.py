@@ -55,6 +55,13 @@ class Block(nn.Module):
         keys, values = self.self_attention.keys_and_values(normed)
         return x + self.dropout(self.self_attention(normed, keys, values, causal=True))
 
+    def weigh_words(self, x: Float[Tensor, "N T C"]) -> Float[Tensor, "N M T T"]:
+        """Return the weights that `read_words` uses inside."""
+        normed = self.self_norm(x)
+        keys, _ = self.self_attention.keys_and_values(normed)
+        earlier = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
+        return self.self_attention.weights(normed, keys, earlier[None, None])
+
     def read_word(
         self,
         x: Float[Tensor, "N 1 C"],
@@ -164,8 +171,11 @@ class TransformerDecoder(nn.Module):
         memory = self._memory(features, mask)
         region_mask = _broadcast(mask)
         x = self._embed(words, 0)
-        attention = []
+        attention, between_words = [], []
         for i, block in enumerate(self._blocks):
+            if with_attention:
+                weights = block.weigh_words(x.flatten(0, 1))  # (B*K, M, T, T)
+                between_words.append(weights.unflatten(0, words.shape[:2]))
             y = block.read_words(x.flatten(0, 1))  # (B*K, T, C)
             y = y.unflatten(0, words.shape[:2]).flatten(1, 2)  # (B, K*T, C)
             if with_attention:
@@ -180,6 +190,7 @@ class TransformerDecoder(nn.Module):
             attention=torch.stack(attention, dim=1).permute(0, 3, 1, 2, 4, 5)
             if with_attention
             else None,
+            between_words=torch.stack(between_words, dim=2) if with_attention else None,
         )
 
     def _memory(

@@ -10,7 +10,7 @@ from captioner.overlay.heat import STYLE, Style, fit, heatmap, word_maps
 from captioner.overlay.lettering import (
     Font,
     clean,
-    format_probability,
+    format_note,
     load_font,
     split_caption,
     wrap,
@@ -104,8 +104,7 @@ def draw_frames(
             y = below + line * _STEP + _WORD * 1.25
             end = _MARGIN + x + font.getlength(text)
             draw.line([(_MARGIN + x, y), (end, y)], fill=_LINE, width=3)
-        note = format_probability(word.probability)
-        draw.text((_MARGIN, below + lines * _STEP), note, fill=_INK, font=notes)
+        draw.text((_MARGIN, below + lines * _STEP), format_note(word), fill=_INK, font=notes)
         frames.append(frame)
     return frames
 

@@ -1,13 +1,10 @@
 """Attention that says little: spread over everything, or the same for every word."""
 
-import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from captioner.caption import Word
+from captioner.caption import Word, entropy
 
 DIFFUSE = 0.97
 """Entropy from which a word's attention counts as even. As many regions looked at evenly, the
@@ -16,21 +13,6 @@ others not at all: 44 of 49, or 168 of 196."""
 SAME = 0.05
 """Words whose attention differs by less, pairwise on average, looked at the same place. The
 difference is the share of the attention that lies elsewhere (total variation distance)."""
-
-
-def entropy(attention: Float[Tensor, "gh gw"]) -> float:
-    """Return how evenly attention is spread: 0 on one region, 1 the same on all.
-
-    It is the Shannon entropy as a share of the largest possible one; 1 for a grid of one region.
-
-    Args:
-        attention: weights of the regions, none negative, of positive sum.
-    """
-    weights = attention.double().flatten()
-    if len(weights) == 1:
-        return 1.0
-    nats: float = torch.special.entr(weights / weights.sum()).sum().item()
-    return min(max(nats / math.log(len(weights)), 0.0), 1.0)
 
 
 def difference(words: Sequence[Word]) -> float:

@@ -4,7 +4,7 @@ from functools import cache, lru_cache
 
 from PIL import ImageFont
 
-from captioner.caption import Caption
+from captioner.caption import Caption, Word
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -25,6 +25,9 @@ _FONTS = (
 )
 """Pillow's own font, which knows little more than English and is always there, and fonts of Linux,
 macOS and Windows to look for when a caption has other letters."""
+
+GATE = "Gate: how far the model let in what it looked at."
+"""What to say once, where any word has a gate."""
 
 _MISSING = "\U0010fffe"
 """No character, and so drawn with the sign that stands for a missing one."""
@@ -73,6 +76,12 @@ def format_probability(probability: float) -> str:
     if 0.995 <= probability < 1:
         return ">99%"
     return f"{probability:.0%}"
+
+
+def format_note(word: Word) -> str:
+    """Write a word's probability, and of the recurrent decoder how far its gate stood open."""
+    shown = format_probability(word.probability)
+    return shown if word.gate is None else f"{shown}, gate {format_probability(word.gate)}"
 
 
 def split_caption(caption: Caption) -> list[tuple[bool, str]]:

@@ -15,7 +15,7 @@ from captioner.caption import Caption
 from captioner.overlay.colours import palette
 from captioner.overlay.diagnosis import diagnose
 from captioner.overlay.heat import STYLE, Style, fit, heat_layer, word_maps
-from captioner.overlay.lettering import clean, format_probability, split_caption
+from captioner.overlay.lettering import GATE, clean, format_note, split_caption
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
@@ -78,12 +78,13 @@ def draw_page(
     words = [
         f'{" " * spaced}<label class="word"><input type="radio" name="word">'
         f'<span class="name" style="--p: {word.probability:.3f}">{_text(shown)}'
-        f"<small>{escape(format_probability(word.probability))}</small></span>"
+        f"<small>{escape(format_note(word))}</small></span>"
         f'<img class="heat" src="{layer}" alt=""></label>'
         for (spaced, shown), word, layer in zip(
             split_caption(caption), caption.words, layers, strict=True
         )
     ]
+    gated = [GATE] if any(word.gate is not None for word in caption.words) else []
     sentence = _text(caption.text)
     about = [caption.checkpoint, f"log-probability {caption.log_probability:.2f}"]
     if caption.image is not None:
@@ -110,7 +111,7 @@ def draw_page(
 </fieldset>
 <p class="pale"><span class="scale" style="background: {_gradient(style)}"></span>\
 from nothing to {scale:.0f} times an even look</p>
-{"".join(f"<p>{_text(found)}</p>" for found in diagnose(caption.words))}
+{"".join(f"<p>{_text(found)}</p>" for found in [*gated, *diagnose(caption.words)])}
 <p class="pale">{" | ".join(map(_text, about))}</p>
 </main>
 </body>

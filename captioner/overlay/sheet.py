@@ -9,7 +9,7 @@ from captioner.caption import Caption
 from captioner.overlay.colours import palette
 from captioner.overlay.diagnosis import diagnose
 from captioner.overlay.heat import STYLE, Style, fit, heatmap, word_maps
-from captioner.overlay.lettering import Font, clean, format_probability, load_font, wrap
+from captioner.overlay.lettering import GATE, Font, clean, format_note, load_font, wrap
 
 _PAPER, _INK, _PALE = "#ffffff", "#161616", "#5c5c5c"
 _MARGIN, _GAP = 28, 24
@@ -58,15 +58,15 @@ def contact_sheet(
     for word, weights in zip(caption.words, maps, strict=True):
         picture = heatmap(photo, weights, scale=scale, style=style)
         lines = wrap(clean(word.text), font, width=column)
-        note = format_probability(word.probability)
-        panels.append(_Panel(picture=picture, words=lines, note=note))
+        panels.append(_Panel(picture=picture, words=lines, note=format_note(word)))
 
     across = _count_columns(panels, column)
     rows = [panels[start : start + across] for start in range(0, len(panels), across)]
     heights = [max(panel.height for panel in row) for row in rows]
     width = across * (column + _GAP) - _GAP
     head = _draw_head(wrap(clean(caption.text), title, width=width), width, title)
-    foot = _draw_foot(width, scale, diagnose(caption.words), style, notes)
+    gated = [GATE] if any(word.gate is not None for word in caption.words) else []
+    foot = _draw_foot(width, scale, [*gated, *diagnose(caption.words)], style, notes)
     height = head.height + sum(heights) + foot.height
     sheet = Image.new("RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN), _PAPER)
     sheet.paste(head, (_MARGIN, _MARGIN))
@@ -108,7 +108,7 @@ def _draw_panel(
 
 
 def _draw_foot(width: int, scale: float, found: list[str], style: Style, font: Font) -> Image.Image:
-    """Draw the colours from end to end with their meaning, and what the diagnosis found."""
+    """Draw the colours from end to end with their meaning, and what else is to be said."""
     bar = Image.frombytes("P", (256, 1), bytes(range(256)))
     bar.putpalette(palette(style.colour_map))
     meaning = f"from nothing to {scale:.0f} times an even look"
