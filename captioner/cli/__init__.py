@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from captioner import __version__
-from captioner.cli import caption, checkpoints
+from captioner.cli import caption, checkpoints, folder
 from captioner.cli.options import complain
 from captioner.errors import CaptionerError
 
@@ -47,5 +47,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"captioner {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     caption.add_parser(commands)
+    folder.add_parser(commands)
     checkpoints.add_parser(commands)
     return parser

@@ -1,0 +1,209 @@
+"""`captioner folder DIR`: a sentence for every photo of a folder."""
+
+import argparse
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from captioner.cli.folder_options import add_folder_parser
+from captioner.cli.options import Subcommands, choose_search
+from captioner.config import to_table
+from captioner.errors import CaptionerError
+
+if TYPE_CHECKING:
+    from captioner.config import SearchConfig
+    from captioner.folder.engine import Engine
+    from captioner.folder.inputs import Found
+    from captioner.folder.job import Job
+    from captioner.folder.journal import Journal
+    from captioner.folder.progress import Style
+    from captioner.folder.sidecars import Sidecars
+    from captioner.folder.wording import Wording
+
+    Find = Callable[[], Iterator[Found]]
+
+_WATCH_SECONDS = 2.0
+"""Between two looks at a folder that is watched."""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the command to the others."""
+    add_folder_parser(commands).set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Caption what is found, or tell what would be done."""
+    from captioner.folder.job import Job
+    from captioner.folder.journal import Journal
+    from captioner.folder.progress import Progress
+    from captioner.folder.tables import check_table
+
+    root, find = _inputs(args)
+    path, tables = _outputs(args, root)
+    for table in tables:
+        check_table(table)
+    wording, sidecars = _texts(args)
+    checkpoint, search = _model(args)
+    settings = {
+        **_identify(checkpoint),
+        "search": to_table(search),
+        "text": to_table(wording),
+        "words": args.words,
+        "sidecar": args.sidecar or "none",
+        # Relative, so that a folder can be moved together with its captions.
+        "folder": os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
+    }
+    if args.dry_run:
+        return _tell(args, path, find, sidecars)
+
+    style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
+    with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
+        job = Job(
+            journal,
+            lambda: _load_engine(args, checkpoint, search),
+            wording=wording,
+            sidecars=sidecars,
+            words=args.words,
+            retry_failed=args.retry_failed,
+            progress=progress,
+        )
+        try:
+            _caption(args, job, find)
+        except KeyboardInterrupt:
+            progress.end("interrupted")
+            if not args.quiet:
+                print(f"captioner: {path}: the same command goes on from here.", file=sys.stderr)
+            raise
+        finally:
+            _finish(journal, tables)
+        progress.end("end")
+    if style == "text":
+        print(f"{path}: {progress.tally}")
+    return 1 if progress.tally.failed else 0
+
+
+def _caption(args: argparse.Namespace, job: "Job", find: "Find") -> None:
+    from captioner.folder.inputs import count
+
+    again = not args.watch and "-" not in (args.list, args.folder)  # the photos can be found twice
+    job.progress.begin(count(find()) if again and job.progress.wants_total else None)
+    if args.watch:
+        job.watch(find, seconds=_WATCH_SECONDS)
+    else:
+        job.run(find())
+
+
+def _finish(journal: "Journal", tables: list[Path]) -> None:
+    """Leave everything that is made from the journal as it is now."""
+    from captioner.folder.tables import write_failures, write_table
+
+    journal.tidy()
+    write_failures(journal.path)
+    for table in tables:
+        write_table(table, journal.path)
+
+
+def _tell(args: argparse.Namespace, path: Path, find: "Find", sidecars: "Sidecars | None") -> int:
+    """Print what would be done about every photo."""
+    from captioner.folder.journal import Held, read_held
+    from captioner.folder.plan import plan
+
+    held = Held() if args.overwrite else read_held(path)
+    for step in plan(find(), held, sidecars=sidecars, retry_failed=args.retry_failed):
+        print(step.kind, step.found.name, step.reason, sep="\t")
+    return 0
+
+
+def _inputs(args: argparse.Namespace) -> "tuple[Path, Find]":
+    """Return the folder that names are relative to, and what finds the photos."""
+    from captioner.folder.inputs import Filter, find_photos, listed_photos
+
+    chosen = Filter(include=tuple(args.include), exclude=tuple(args.exclude), hidden=args.hidden)
+    folder, source = args.folder, args.list
+    if folder == "-":
+        folder, source = None, "-"
+    if folder is None and source is None:
+        raise CaptionerError("no photos are named: give a folder, or --list FILE.")
+    root = Path(folder or ".")
+    if source is None:
+        return root, lambda: find_photos(root, chosen)
+    if args.watch:
+        raise CaptionerError("--watch waits for files in a folder, not in a list; give the folder.")
+
+    def find() -> "Iterator[Found]":
+        with closing(_open_list(source)) as file:
+            yield from listed_photos(file, root, chosen, end=b"\0" if args.null else b"\n")
+
+    return root, find
+
+
+def _open_list(source: str) -> BinaryIO:
+    if source == "-":
+        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
+    try:
+        return Path(source).open("rb")
+    except OSError as error:
+        raise CaptionerError(f"{source}: the list cannot be read: {error.strerror}.") from error
+
+
+def _outputs(args: argparse.Namespace, root: Path) -> tuple[Path, list[Path]]:
+    """Return the journal, and the tables that are made from it."""
+    lines = [path for path in args.output if path.suffix.lower() == ".jsonl"]
+    tables = [path for path in args.output if path.suffix.lower() != ".jsonl"]
+    if len(lines) > 1:
+        raise CaptionerError(f"{lines[1]}: it would hold what {lines[0]} holds; give only one.")
+    if lines:
+        return lines[0], tables
+    if tables:
+        return tables[0].with_suffix(".jsonl"), tables
+    if args.folder in (None, "-"):
+        raise CaptionerError("a list has no folder to put captions in; give --output FILE.jsonl.")
+    if root.is_file():
+        return root.with_suffix(".captions.jsonl"), tables
+    return root / "captions.jsonl", tables
+
+
+def _texts(args: argparse.Namespace) -> "tuple[Wording, Sidecars | None]":
+    """Return how captions are worded, and the files beside the photos."""
+    from captioner.folder.sidecars import Sidecars
+    from captioner.folder.wording import Wording
+
+    wording = Wording(prefix=args.prefix, suffix=args.suffix, template=args.template)
+    wanted = args.sidecar == "txt"
+    return wording, (Sidecars(existing=args.existing, separator=args.separator) if wanted else None)
+
+
+def _model(args: argparse.Namespace) -> "tuple[Path, SearchConfig]":
+    """Return the checkpoint's file, and how captions are looked for."""
+    from captioner.header import read_header
+    from captioner.shipped import DEFAULT, find_checkpoint
+
+    checkpoint = find_checkpoint(args.checkpoint or DEFAULT)
+    return checkpoint, choose_search(read_header(checkpoint), args)
+
+
+def _identify(checkpoint: Path) -> dict[str, Any]:
+    """Return the checkpoint's name, and a digest of the file: names may be used twice."""
+    from captioner.header import read_header
+
+    with checkpoint.open("rb") as file:
+        weights = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"checkpoint": read_header(checkpoint).name, "weights": weights}
+
+
+def _load_engine(args: argparse.Namespace, checkpoint: Path, search: "SearchConfig") -> "Engine":
+    from captioner.folder.engine import Engine
+    from captioner.pipeline import Captioner
+
+    captioner = Captioner.load(checkpoint, device=args.device)
+    on_cpu = next(captioner.model.parameters()).device.type == "cpu"
+    return Engine(
+        captioner,
+        search=search,
+        batch_size=args.batch_size or (16 if on_cpu else 64),
+        workers=args.workers or min(16, os.cpu_count() or 1),
+    )

@@ -1,0 +1,116 @@
+"""What can be said to `captioner folder`."""
+
+import argparse
+from pathlib import Path
+
+from captioner.cli.options import (
+    Subcommands,
+    add_model_options,
+    add_search_options,
+    positive,
+)
+
+_EPILOG = """\
+Every photo ends as captioned, skipped or failed. What is done is on disk, so a run that was stopped
+or killed goes on with the same command. The captions are JSON lines:
+  {"image", "status": "captioned", "caption", "log_probability"} or
+  {"image", "status": "failed", "reason"}
+Beside them, FILE.run.json says how they were made, and FILE.failed.jsonl lists what failed.
+
+Exit status: 0 all photos are captioned or skipped, 1 some failed (standard error names them), 2 the
+command makes no sense or the output cannot be written, 130 interrupted.
+"""
+
+
+def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
+    """Add the command to the others, without what it runs."""
+    parser = commands.add_parser(
+        "folder",
+        help="caption all photos of a folder, a list or tar archives",
+        description="Caption all photos of a folder. A run that was stopped goes on where it was.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    _add_inputs(parser)
+    _add_outputs(parser)
+    again = parser.add_argument_group("what was done before")
+    again.add_argument("--retry-failed", action="store_true", help="caption only what failed")
+    again.add_argument(
+        "--overwrite", action="store_true", help="begin again; captions in the output are lost"
+    )
+    again.add_argument(
+        "--dry-run", action="store_true", help="tell what would be done, and write nothing"
+    )
+    shown = parser.add_argument_group("what is shown")
+    shown.add_argument("--quiet", action="store_true", help="name failures only")
+    shown.add_argument(
+        "--log", choices=("text", "json"), default="text", help="json: events, one a line"
+    )
+    add_model_options(parser)
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="photos captioned at once (16, on a GPU 64); halved where memory does not suffice",
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="threads that decode (one a core, at most 16)"
+    )
+    add_search_options(parser)
+    return parser
+
+
+def _add_inputs(parser: argparse.ArgumentParser) -> None:
+    inputs = parser.add_argument_group("photos")
+    inputs.add_argument(
+        "folder",
+        nargs="?",
+        metavar="DIR",
+        help="a folder, with the folders and tar archives in it; a tar archive; or - for a list of "
+        "paths on standard input",
+    )
+    inputs.add_argument("--list", metavar="FILE", help="a path a line, relative to DIR; - as above")
+    inputs.add_argument("--null", action="store_true", help="paths in the list end with a zero")
+    inputs.add_argument(
+        "--include", action="append", default=[], metavar="GLOB", help="only these, as '*.jpg'"
+    )
+    inputs.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="not these")
+    inputs.add_argument("--hidden", action="store_true", help="names that begin with a dot, too")
+    inputs.add_argument(
+        "--watch", action="store_true", help="go on for ever with the photos that come"
+    )
+
+
+def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    outputs = parser.add_argument_group("captions")
+    outputs.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="where captions go (DIR/captions.jsonl); .csv and .parquet are made from the .jsonl "
+        "beside them at the end; can be given several times",
+    )
+    outputs.add_argument(
+        "--words", action="store_true", help="write probability and attention of every word, too"
+    )
+    outputs.add_argument("--prefix", default="", metavar="TEXT", help="put before every caption")
+    outputs.add_argument("--suffix", default="", metavar="TEXT", help="put after every caption")
+    outputs.add_argument(
+        "--template",
+        default="{caption}",
+        metavar="TEXT",
+        help="around it, with {caption}, {name}, {stem}, {folder} of the photo",
+    )
+    outputs.add_argument("--sidecar", choices=("txt",), help="write photo.txt beside photo.jpg")
+    outputs.add_argument(
+        "--existing",
+        choices=("skip", "overwrite", "append", "prepend"),
+        default="skip",
+        help="what to do where there is a sidecar (skip)",
+    )
+    outputs.add_argument(
+        "--separator", default=", ", metavar="TEXT", help="between captions that are joined (', ')"
+    )

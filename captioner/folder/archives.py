@@ -1,0 +1,39 @@
+"""Photos in tar archives, read in place."""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def list_archive(path: Path) -> Iterator[tuple[str, int, int]]:
+    """Yield the files of an archive as (name, offset in bytes, size in bytes), as they stand in it.
+
+    Raises:
+        ValueError: it is compressed, damaged, or no tar archive; what came before is yielded.
+        OSError: it cannot be read.
+    """
+    try:
+        with tarfile.open(path, "r:") as archive:
+            for member in archive:
+                if member.isreg() and not member.issparse():
+                    yield member.name.removeprefix("./"), member.offset_data, member.size
+                archive.members = []  # type: ignore[attr-defined]  # tarfile remembers all of them, and a shard may hold many
+    except tarfile.TarError as error:
+        raise ValueError(
+            f"not a whole, uncompressed tar archive ({error}); decompress it, or fetch it again"
+        ) from error
+
+
+def read_member(path: Path, *, offset: int, size: int) -> bytes:
+    """Return the bytes of one file in an archive.
+
+    Raises:
+        ValueError: the archive ends inside it.
+        OSError: the archive cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        content = file.read(size)
+    if len(content) < size:
+        raise ValueError("its archive was cut short; fetch it again")
+    return content

@@ -1,0 +1,80 @@
+"""Writes that survive a crash: after it, a file is the old one or the new one, and whole."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path
+
+from captioner.errors import CaptionerError
+
+_HINTS = {
+    errno.ENOSPC: "make room and run the same command again; what is written so far is kept",
+    errno.EDQUOT: "make room and run the same command again; what is written so far is kept",
+    errno.EROFS: "choose a place that can be written with --output",
+    errno.EACCES: "allow writing there, or choose another place with --output",
+    errno.EPERM: "allow writing there, or choose another place with --output",
+}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""Errors that the next file would meet, too."""
+
+
+def digest(name: str) -> bytes:
+    """16 bytes that stand for a file's name; names that are no text have theirs, too."""
+    return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn an OSError into a CaptionerError that says what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        hint = _HINTS.get(error.errno or 0, "check the path")
+        raise CaptionerError(f"{path}: cannot be written: {error.strerror}; {hint}.") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file to be filled, which takes the place of `path` once it is whole and on disk.
+
+    Its name depends on `path` alone, so what a killed run leaves behind the next one overwrites.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = Path(os.path.realpath(path))  # a link stays a link
+    unfinished = path.with_name(f".{digest(path.name).hex()}.unfinished")
+    try:
+        yield unfinished
+        with unfinished.open("rb+") as file:
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copymode(path, unfinished)
+        os.replace(unfinished, path)
+    except BaseException:  # interrupted, too
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file as a whole. Its name is on disk after `sync_folder` of its folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(content)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk, where the system lets folders be opened."""
+    with contextlib.suppress(PermissionError):  # Windows; and a folder may be writable only
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

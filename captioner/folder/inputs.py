@@ -1,0 +1,239 @@
+"""The photos to be captioned: of a folder, a list or a tar archive, always in the same order.
+
+In a folder, a photo is a file that is named like one or that begins like one. Whether it can be
+read is seen later, from its content alone: a PNG called `photo.jpg` is captioned as any other.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import BinaryIO
+
+from captioner.errors import CaptionerError, ImageError
+from captioner.folder.archives import list_archive, read_member
+
+_SUFFIXES = re.compile(
+    r"\.(avif|bmp|dib|gif|hei[cf]|ico|j2k|jfif|jp2|jpe?g?|jxl|p[bgnp]m|png|tga|tiff?|webp)",
+    re.IGNORECASE,
+)
+"""A file named so is meant to be a photo: it is captioned, or fails with a reason."""
+_OTHERS = re.compile(
+    r"\.(csv|db|html?|ini|jsonl?|log|md|parquet|pdf|py|toml|[ct]sv|txt|unfinished|xm[lp]|ya?ml|zip)",
+    re.IGNORECASE,
+)
+"""A file named so often lies beside photos; it is not opened to see what it is."""
+_BEGINS_LIKE_A_PHOTO = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|BM....\0\0\0\0|RIFF....WEBP|....ftyp(avi|hei|mif)|"
+    rb"II\*\0|MM\0\*|\0\0\0\x0cjP  ",
+    re.DOTALL,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Photo:
+    """A file to be captioned, not opened yet."""
+
+    name: str
+    """What its record calls it."""
+    path: str
+    """The file, or the archive it lies in."""
+    offset: int | None = None
+    """Where it begins in the archive, in bytes; None outside an archive."""
+    size: int = 0
+    """Its bytes in the archive."""
+
+    def read(self) -> str | bytes:
+        """Return what `Captioner.prepare` takes: the path, or the bytes of an archive's member.
+
+        Raises:
+            ImageError: it is a pipe or a device, which could block for ever, or its archive cannot
+                be read.
+        """
+        try:
+            if self.offset is not None:
+                return read_member(Path(self.path), offset=self.offset, size=self.size)
+            mode = os.stat(self.path).st_mode
+        except ValueError as error:
+            raise ImageError(f"{self.name}: {error}.") from error
+        except OSError as error:
+            if self.offset is None:
+                return self.path  # the loader says what is wrong with it
+            raise ImageError(f"{self.name}: {self.path}: {error.strerror}.") from error
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ImageError(f"{self.name}: a pipe or a device, not a file; save it as a file.")
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """A folder or an archive that cannot be looked through."""
+
+    name: str
+    reason: str
+
+
+Found = Photo | Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Which names take part, whatever the case of their letters."""
+
+    include: tuple[str, ...] = ()
+    """Patterns such as `*.jpg` or `2024/*`; nothing given includes everything."""
+    exclude: tuple[str, ...] = ()
+    """Patterns that win over those included."""
+    hidden: bool = False
+    """Whether names beginning with a dot take part."""
+
+    def accepts(self, name: str) -> bool:
+        """Whether a file takes part; a pattern fits its whole name, or what follows a slash."""
+        if not self.hidden and any(part.startswith(".") for part in name.split("/")):
+            return False
+        folded = name.casefold()
+        included = not self.include or any(_fits(folded, pattern) for pattern in self.include)
+        return included and not any(_fits(folded, pattern) for pattern in self.exclude)
+
+
+def find_photos(root: Path, chosen: Filter) -> Iterator[Found]:
+    """Find the photos of a folder and its folders, or of a tar archive, sorted by name.
+
+    Links are followed, but not into a folder that leads there. A tar archive counts as a folder of
+    its members, in their own order.
+
+    Raises:
+        CaptionerError: there is no such folder.
+    """
+    if root.is_dir():
+        yield from _walk(root, chosen)
+    elif root.exists():
+        yield from _members(str(root), "", chosen)
+    else:
+        raise CaptionerError(f"{root}: no such folder; check the path.")
+
+
+def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> Iterator[Photo]:
+    """Take the photos from a list of paths, each ended by `end`; empty ones are passed over.
+
+    Args:
+        file: the list; a name that is no text comes through unchanged.
+        root: the folder that relative paths are relative to.
+        chosen: applied to the paths as listed.
+        end: the byte after each path: a line feed, or zero where names may hold line feeds.
+    """
+    for line in _split(file, end):
+        name = os.fsdecode(line.rstrip(b"\r") if end == b"\n" else line)
+        if name and chosen.accepts(name.removeprefix("./")):
+            yield Photo(name=name, path=os.path.join(root, name))
+
+
+def _split(file: BinaryIO, end: bytes) -> Iterator[bytes]:
+    """Yield the parts between `end`s, without holding the whole list."""
+    rest = b""
+    while block := file.readline() if end == b"\n" else file.read(1 << 16):
+        *whole, rest = (rest + block).split(end)
+        yield from whole
+    if rest:
+        yield rest
+
+
+def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
+    """Go through folders in depth, without recursion: they may be nested deeper than Python can."""
+    top = os.stat(root)
+    stack = [(_sorted_entries(str(root)), "", (top.st_dev, top.st_ino))]
+    while stack:
+        entries, prefix, _ = stack[-1]
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
+            continue
+        if isinstance(entry, OSError):
+            yield Problem(
+                name=prefix or f"{root}/", reason=f"this folder cannot be listed: {entry.strerror}."
+            )
+            continue
+        name = prefix + entry.name
+        if not chosen.hidden and entry.name.startswith("."):
+            continue
+        if not _is_folder(entry):
+            yield from _file(entry, name, chosen)
+            continue
+        identity = _identify(entry)
+        if identity and identity not in [above for _, _, above in stack]:
+            stack.append((_sorted_entries(entry.path), f"{name}/", identity))
+
+
+def _sorted_entries(folder: str) -> Iterator["os.DirEntry[str] | OSError"]:
+    """Yield what is in a folder by name; an error stands for what cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        yield error
+        return
+    yield from found
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identify(entry: "os.DirEntry[str]") -> tuple[int, int] | None:
+    """Device and number of a folder; None if it is gone."""
+    try:
+        found = os.stat(entry.path)  # DirEntry.stat gives no number on Windows
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _file(entry: "os.DirEntry[str]", name: str, chosen: Filter) -> Iterator[Found]:
+    suffix = os.path.splitext(entry.name)[1]
+    if suffix.lower() == ".tar":
+        yield from _members(entry.path, f"{name}/", chosen)
+    elif chosen.accepts(name) and (
+        _SUFFIXES.fullmatch(suffix) or _begins_like_a_photo(entry, suffix)
+    ):
+        yield Photo(name=name, path=entry.path)
+
+
+def _begins_like_a_photo(entry: "os.DirEntry[str]", suffix: str) -> bool:
+    if _OTHERS.fullmatch(suffix):
+        return False
+    try:
+        if not entry.is_file():  # a pipe would wait for somebody to write
+            return False
+        with open(entry.path, "rb", buffering=0) as file:
+            return bool(_BEGINS_LIKE_A_PHOTO.match(file.read(16)))
+    except OSError:
+        return False
+
+
+def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
+    """Yield the photos of an archive; what else is in it, such as a caption, goes by its suffix."""
+    try:
+        for name, offset, size in list_archive(Path(path)):
+            suffix = os.path.splitext(name)[1]
+            if _SUFFIXES.fullmatch(suffix) and chosen.accepts(prefix + name):
+                yield Photo(name=prefix + name, path=path, offset=offset, size=size)
+    except ValueError as error:
+        yield Problem(name=prefix or path, reason=f"{error}.")
+    except OSError as error:
+        yield Problem(name=prefix or path, reason=f"cannot be read: {error.strerror}.")
+
+
+def _fits(name: str, pattern: str) -> bool:
+    pattern = pattern.casefold()
+    return fnmatchcase(name, pattern) or fnmatchcase(name, f"*/{pattern}")
+
+
+def count(found: Iterable[Found]) -> int:
+    """Count what is found, without keeping it."""
+    return sum(1 for _ in found)

@@ -1,0 +1,263 @@
+"""The journal: a line for every photo that is done, and nothing that a crash could take back.
+
+Beside `captions.jsonl` lie `captions.run.json`, the settings it was begun with and the lock that
+keeps a second run away, and while sidecars are written `captions.pending.json`, the batch that is
+being written.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import CaptionerError
+from captioner.folder.changes import Change
+from captioner.folder.durable import FULL, digest, explained, replace_file, replacing, sync_folder
+from captioner.folder.records import Record
+from captioner.folder.settings import RunFile
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """What is to be written about one photo."""
+
+    record: Record
+    changes: tuple[Change, ...] = ()
+
+
+@dataclass
+class Held:
+    """What a journal holds already."""
+
+    captioned: set[bytes] = field(default_factory=set)
+    """Digests of the names that have a caption: a tenth of what the names would take."""
+    failed: set[bytes] = field(default_factory=set)
+    """Digests of the names that failed."""
+    size: int = 0
+    """Bytes of whole lines."""
+    superseded: int = 0
+    """Lines that a later one about the same photo has replaced."""
+
+    def add(self, record: Record) -> None:
+        """Take a record in; the latest one about a photo counts."""
+        key = digest(record.image)
+        self.superseded += key in self.captioned or key in self.failed
+        self.captioned.discard(key)
+        self.failed.discard(key)
+        (self.captioned if record.status == "captioned" else self.failed).add(key)
+
+
+def read_records(path: Path) -> Iterator[tuple[Record, int]]:
+    """Yield every whole record with the byte where its line ends; a cut off end is passed over.
+
+    Raises:
+        CaptionerError: a line in the middle is damaged, or the file cannot be read.
+    """
+    end, broken = 0, None
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                end += len(line)
+                try:
+                    record = Record.from_line(line)
+                except ValueError:
+                    broken = broken or number
+                    continue
+                if broken:  # not the trace of a crash: those are at the end
+                    raise CaptionerError(
+                        f"{path}: line {broken} is no record; put the file back as it was, choose "
+                        "another --output, or begin it again with --overwrite."
+                    )
+                yield record, end
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CaptionerError(f"{path}: cannot be read: {error.strerror}.") from error
+
+
+def read_held(path: Path) -> Held:
+    """Read what a journal holds.
+
+    Raises:
+        CaptionerError: as `read_records`.
+    """
+    held = Held()
+    for record, end in read_records(path):
+        held.add(record)
+        held.size = end
+    return held
+
+
+class Journal:
+    """A journal that is being written. `with` locks it, completes what a crash left, and closes it.
+
+    Args:
+        path: the JSON lines file; missing folders are made.
+        settings: plain values that every record in it was, or will be, made with.
+        overwrite: begin it again, whatever it holds.
+    """
+
+    def __init__(self, path: Path, settings: dict[str, Any], *, overwrite: bool = False) -> None:
+        self.path = path
+        self.held = Held()
+        self._settings = settings
+        self._overwrite = overwrite
+        self._pending = path.with_suffix(".pending.json")
+        self._run = RunFile(path)
+        self._file = -1
+
+    def __enter__(self) -> "Journal":
+        with explained(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._run.lock()
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other runs write to it."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        self._run.unlock()
+
+    def commit(self, entries: Sequence[Entry]) -> list[Record]:
+        """Write a batch: the files beside the photos, then the journal. All of it, or none.
+
+        Returns:
+            The records written: a photo whose file could not be written has failed.
+
+        Raises:
+            CaptionerError: the disk is full, or the journal cannot be written.
+        """
+        if any(entry.changes for entry in entries):
+            table = [asdict(entry) for entry in entries]
+            with explained(self._pending):
+                replace_file(self._pending, json.dumps(table).encode())
+                sync_folder(self._pending.parent)
+        return self._complete(entries)
+
+    def tidy(self) -> None:
+        """Leave one line a photo, and no trace of a batch that is written.
+
+        Raises:
+            CaptionerError: the disk is full, or the journal cannot be written.
+        """
+        with explained(self.path):
+            self._pending.unlink(missing_ok=True)
+            if self.held.superseded:
+                self._compact()
+
+    def _open(self) -> None:
+        if self._overwrite:
+            with explained(self.path):
+                self._pending.unlink(missing_ok=True)
+                self._open_file(size=0)
+                self._run.write(self._settings)
+        self.held = read_held(self.path)
+        if self.held.size or self._pending.exists():
+            self._run.check(self._settings)
+        elif self.path.exists() and self.path.stat().st_size and not self._run.known():
+            raise CaptionerError(
+                f"{self.path}: exists and holds no captions of `captioner folder`; choose another "
+                "--output, or replace it with --overwrite."
+            )
+        with explained(self.path):
+            if not self.held.size and not self._pending.exists():
+                self._run.write(self._settings)
+            if self._file < 0:
+                self._open_file(size=self.held.size)
+            self._recover()
+
+    def _open_file(self, *, size: int) -> None:
+        """Open for appending, and cut off what a crash left behind the last whole line."""
+        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.ftruncate(self._file, size)
+        os.fsync(self._file)
+        sync_folder(self.path.parent)
+
+    def _recover(self) -> None:
+        """Complete the batch that a killed run was writing."""
+        if not self._pending.exists():
+            return
+        table = json.loads(self._pending.read_bytes())
+        entries = [
+            Entry(
+                record=Record.from_dict(entry["record"]),
+                changes=tuple(Change(**change) for change in entry["changes"]),
+            )
+            for entry in table
+        ]
+        self._complete([entry for entry in entries if not self._is_written(entry.record)])
+
+    def _is_written(self, record: Record) -> bool:
+        return digest(record.image) in (
+            self.held.captioned if record.status == "captioned" else self.held.failed
+        )
+
+    def _complete(self, entries: Sequence[Entry]) -> list[Record]:
+        """Make the changes, then write the lines."""
+        records = [_apply(entry) for entry in entries]
+        folders = {Path(change.path).parent for entry in entries for change in entry.changes}
+        with explained(self.path):
+            for folder in folders:
+                sync_folder(folder)
+            self._append(records)
+        return records
+
+    def _append(self, records: Sequence[Record]) -> None:
+        content = memoryview(b"".join(record.to_line() for record in records))
+        try:
+            while content:
+                content = content[os.write(self._file, content) :]
+            os.fsync(self._file)
+        except OSError:
+            os.ftruncate(self._file, self.held.size)
+            raise
+        self.held.size = os.fstat(self._file).st_size
+        for record in records:
+            self.held.add(record)
+
+    def _compact(self) -> None:
+        """Write the journal anew without the lines that later ones have replaced."""
+        newest: dict[bytes, int] = {}
+        seen: set[bytes] = set()
+        for record, end in read_records(self.path):
+            key = digest(record.image)
+            if key in seen:
+                newest[key] = end
+            seen.add(key)
+        with replacing(self.path) as unfinished, unfinished.open("wb") as file:
+            for record, end in read_records(self.path):
+                if newest.get(digest(record.image), end) == end:
+                    file.write(record.to_line())
+            file.flush()
+        sync_folder(self.path.parent)
+        os.close(self._file)
+        self._open_file(size=self.path.stat().st_size)
+        self.held = read_held(self.path)
+
+
+def _apply(entry: Entry) -> Record:
+    """Make an entry's changes; where one cannot be made, its photo has failed."""
+    for change in entry.changes:
+        try:
+            change.apply()
+        except OSError as error:
+            if error.errno in FULL:
+                with explained(Path(change.path)):
+                    raise
+            return Record(
+                image=entry.record.image,
+                status="failed",
+                reason=f"{change.path} cannot be written: {error.strerror}.",
+            )
+    return entry.record

@@ -1,0 +1,49 @@
+"""Which of the photos found are to be captioned now, and what is to become of the others."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from captioner.folder.durable import digest
+from captioner.folder.inputs import Found, Problem
+from captioner.folder.journal import Held
+from captioner.folder.sidecars import Sidecars
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """What is to be done about one photo."""
+
+    kind: Literal["caption", "done", "failed before", "skip", "problem"]
+    """`problem` is a folder or an archive that cannot be looked through."""
+    found: Found
+    reason: str = ""
+    """Why it is skipped, or what the problem is."""
+
+
+def plan(
+    found: Iterable[Found], held: Held, *, sidecars: Sidecars | None, retry_failed: bool
+) -> Iterator[Step]:
+    """Decide about every photo when its turn comes.
+
+    Args:
+        found: the photos.
+        held: what the journal holds; it may grow meanwhile.
+        sidecars: the files beside the photos, if there are any.
+        retry_failed: caption those that failed before, and no others.
+    """
+    for item in found:
+        if isinstance(item, Problem):
+            yield Step(kind="problem", found=item, reason=item.reason)
+            continue
+        key = digest(item.name)
+        if key in held.captioned:
+            yield Step(kind="done", found=item)
+        elif key in held.failed and not retry_failed:
+            yield Step(kind="failed before", found=item)
+        elif key not in held.failed and retry_failed:
+            yield Step(kind="skip", found=item, reason="it is new, and --retry-failed passes it by")
+        elif sidecars and (reason := sidecars.refuse(item)):
+            yield Step(kind="skip", found=item, reason=reason)
+        else:
+            yield Step(kind="caption", found=item)

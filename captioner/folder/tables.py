@@ -1,0 +1,127 @@
+"""The journal as a table: CSV for spreadsheets, Parquet for everything large."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import CaptionerError, MissingExtraError
+from captioner.folder.durable import explained, replacing, sync_folder
+from captioner.folder.journal import read_records
+from captioner.folder.records import Record
+
+_COLUMNS = ("image", "status", "caption", "log_probability", "reason")
+_GROUP = 1000
+"""Rows of a Parquet file that are held in memory together."""
+
+
+def check_table(path: Path) -> None:
+    """Make sure that a table of this kind can be written, before hours of work begin.
+
+    Raises:
+        CaptionerError: there is no such kind.
+        MissingExtraError: its package is not installed.
+    """
+    if path.suffix.lower() not in _WRITERS:
+        raise CaptionerError(
+            f"{path}: captions are not written as {path.suffix or 'a file without ending'!r}; "
+            "choose a name in .jsonl, .csv or .parquet."
+        )
+    if path.suffix.lower() == ".parquet":
+        _arrow(path)
+
+
+def write_table(path: Path, journal: Path) -> None:
+    """Write all records of a journal as a table, which takes the place of an older one.
+
+    Raises:
+        CaptionerError: it cannot be written.
+        MissingExtraError: its package is not installed.
+    """
+    with explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as unfinished:
+            _WRITERS[path.suffix.lower()](unfinished, journal)
+        sync_folder(path.parent)
+
+
+def write_failures(journal: Path) -> Path | None:
+    """Write `captions.failed.jsonl` beside `captions.jsonl`: what failed and why, one a line.
+
+    Returns:
+        The file; None, and no file, if nothing failed.
+
+    Raises:
+        CaptionerError: it cannot be written.
+    """
+    path = journal.with_suffix(".failed.jsonl")
+    failed = (record for record, _ in read_records(journal) if record.status == "failed")
+    first = next(failed, None)
+    with explained(path):
+        if first is None:
+            path.unlink(missing_ok=True)
+            return None
+        with replacing(path) as unfinished, unfinished.open("wb") as file:
+            for record in (first, *failed):
+                table = {"image": record.image, "reason": record.reason}
+                file.write(json.dumps(table).encode() + b"\n")
+    return path
+
+
+def _write_csv(path: Path, journal: Path) -> None:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        for record, _ in read_records(journal):
+            writer.writerow(record.to_dict())
+
+
+def _write_parquet(path: Path, journal: Path) -> None:
+    arrow, parquet = _arrow(path)
+    records = (record for record, _ in read_records(journal))
+    schema = _schema(arrow)
+    with parquet.ParquetWriter(path, schema) as writer:
+        for rows in _groups(records):
+            writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
+
+
+def _schema(arrow: Any) -> Any:
+    text, number = arrow.string(), arrow.float64()
+    attention = [
+        ("grid", arrow.list_(arrow.int32())),
+        ("weights", arrow.list_(arrow.list_(number))),
+    ]
+    word = [("word", text), ("probability", number), ("attention", arrow.struct(attention))]
+    columns = [(name, number if name == "log_probability" else text) for name in _COLUMNS]
+    return arrow.schema([*columns, ("words", arrow.list_(arrow.struct(word)))])
+
+
+def _groups(records: Iterator[Record]) -> Iterator[list[dict[str, Any]]]:
+    """Gather rows; Parquet holds text only, so a name that is none is escaped."""
+    while part := list(islice(records, _GROUP)):
+        yield [
+            {
+                **record.to_dict(),
+                "image": record.image.encode("utf-8", "backslashreplace").decode(),
+            }
+            for record in part
+        ]
+
+
+def _arrow(path: Path) -> tuple[Any, Any]:
+    try:
+        import pyarrow  # noqa: PLC0415  # an extra
+        from pyarrow import parquet  # noqa: PLC0415
+    except ImportError:
+        raise MissingExtraError(
+            f"{path}: Parquet needs pyarrow; install it: pip install 'captioner[folder]'"
+        ) from None
+    return pyarrow, parquet
+
+
+_WRITERS: dict[str, Callable[[Path, Path], None]] = {
+    ".csv": _write_csv,
+    ".parquet": _write_parquet,
+}
