@@ -11,7 +11,7 @@ the decoder's arithmetic. Of equally likely hypotheses the one with the better p
 then the one with the lower word id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,10 +20,10 @@ from torch import Tensor
 from captioner.config import SearchConfig
 from captioner.model.decoder import Decoder
 from captioner.search.beam import beam_search
-from captioner.search.hypotheses import Candidates
+from captioner.search.hypotheses import Candidates, Steps, candidates, log_probabilities
 from captioner.search.walk import likeliest, sampler, walk
 
-__all__ = ["Candidates", "search"]
+__all__ = ["Candidates", "log_probabilities", "search", "search_steps"]
 
 
 @torch.inference_mode()
@@ -57,12 +57,90 @@ def search(
     Raises:
         ValueError: the decoder is in training mode, so dropout would make captions random.
     """
+    steps = _begin(
+        decoder,
+        features,
+        config=config,
+        start_id=start_id,
+        end_id=end_id,
+        forbidden=forbidden,
+        mask=mask,
+    )
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: list[Candidates] = end.value
+            return found
+
+
+def search_steps(
+    decoder: Decoder,
+    features: Float[Tensor, "1 P D"],
+    *,
+    config: SearchConfig,
+    start_id: int,
+    end_id: int,
+    forbidden: Sequence[int],
+) -> Iterator[Candidates]:
+    """Caption one image as `search` does, and show what it has after every word.
+
+    Args:
+        decoder: as in `search`, and so are the others.
+        features: regions of the image, from the encoder.
+        config: method and limits.
+        start_id: the word every caption is begun with.
+        end_id: the word that finishes a caption.
+        forbidden: words that are never produced.
+
+    Yields:
+        The unfinished captions in play, one word longer each time, by probability; beam search may
+        drop the first for another. At last, what `search` returns.
+
+    Raises:
+        ValueError: the decoder is in training mode.
+    """
+    steps = _begin(
+        decoder,
+        features,
+        config=config,
+        start_id=start_id,
+        end_id=end_id,
+        forbidden=forbidden,
+        mask=None,
+    )
+    while True:
+        try:
+            with torch.inference_mode():
+                rows = next(steps)
+        except StopIteration as end:
+            yield from end.value
+            return
+        yield from candidates(rows, end_id=end_id, length_penalty=0.0)
+
+
+def _begin(
+    decoder: Decoder,
+    features: Float[Tensor, "B P D"],
+    *,
+    config: SearchConfig,
+    start_id: int,
+    end_id: int,
+    forbidden: Sequence[int],
+    mask: Bool[Tensor, "B P"] | None,
+) -> Steps:
     if getattr(decoder, "training", False):
         raise ValueError("search needs a decoder in evaluation mode; call .eval() first.")
     state = decoder.init_state(features, mask)
     latest = torch.full((len(features), 1), start_id, device=features.device)
     banned = torch.tensor(list(forbidden), dtype=torch.long, device=features.device)
     if config.method == "beam":
-        return beam_search(decoder, state, latest, config=config, end_id=end_id, banned=banned)
+        return (
+            yield from beam_search(
+                decoder, state, latest, config=config, end_id=end_id, banned=banned
+            )
+        )
     choose = likeliest if config.method == "greedy" else sampler(config)
-    return walk(decoder, state, latest, choose, config=config, end_id=end_id, banned=banned)
+    return (
+        yield from walk(decoder, state, latest, choose, config=config, end_id=end_id, banned=banned)
+    )

@@ -10,8 +10,8 @@ from captioner.config import SearchConfig
 from captioner.model.decoder import Decoder, DecoderState
 from captioner.search.hypotheses import (
     NOTHING,
-    Candidates,
     Rows,
+    Steps,
     candidates,
     log_probabilities,
     no_words,
@@ -27,7 +27,7 @@ def beam_search(
     config: SearchConfig,
     end_id: int,
     banned: Int[Tensor, " F"],
-) -> list[Candidates]:
+) -> Steps:
     """Search with K live hypotheses of each image, and the K best finished ones kept apart.
 
     Of all continuations of the live hypotheses by one word, those among the K likeliest that end
@@ -64,6 +64,7 @@ def beam_search(
         if len(going) < len(images):
             state, live, kept = state.select(going), live.select(going), kept.select(going)
             images, latest = images[going], latest[going]
+        yield live
     else:
         log_p = log_probabilities(decoder.step(latest, state)[0], banned)
         best = best.put(images, kept.add(_stop(live, log_p, end_id=end_id, penalty=penalty)))

@@ -1,8 +1,9 @@
 """What search keeps of the captions it considers, and what it returns of them."""
 
 import math
+from collections.abc import Generator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
@@ -56,6 +57,11 @@ class Rows(NamedTuple):
         both = Rows(*(torch.cat(pair, dim=1) for pair in zip(self, others, strict=True)))
         _, picks = top(both.value, self.value.shape[1])
         return both.take(picks)
+
+
+Steps: TypeAlias = Generator[Rows, None, list[Candidates]]
+"""A search in progress: after every word the hypotheses that go on, best first, of the images that
+are not done; at last, what was found."""
 
 
 def no_words(

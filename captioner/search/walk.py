@@ -11,7 +11,7 @@ from captioner.config import SearchConfig
 from captioner.model.decoder import Decoder, DecoderState
 from captioner.search.hypotheses import (
     NOTHING,
-    Candidates,
+    Steps,
     candidates,
     log_probabilities,
     no_words,
@@ -30,11 +30,13 @@ def walk(
     config: SearchConfig,
     end_id: int,
     banned: Int[Tensor, " F"],
-) -> list[Candidates]:
+) -> Steps:
     """Follow the chosen words until END, or one step past `max_words`."""
     images = torch.arange(len(latest), device=latest.device)  # not finished yet
     path = no_words(len(images), 1, config.max_words + 1, value=0.0, device=latest.device)
     for t in range(config.max_words + 1):
+        if t:
+            yield path.select(images)
         logits, state = decoder.step(latest, state)
         log_p = log_probabilities(logits, banned)[:, 0]
         words = choose(log_p)
