@@ -10,23 +10,25 @@ tokenizer.words          tokens gathered into words a reader sees
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from captioner.caption import Candidate, Caption, Word
+from captioner.caption import Candidate, Caption, Word, select_attention
 from captioner.checkpoint import Header, load_checkpoint
-from captioner.config import SearchConfig
+from captioner.config import AttentionConfig, SearchConfig
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel, Reading
+from captioner.model.rollout import rollout
 from captioner.photo import Source, load_reduced
 from captioner.preprocess import Geometry, preprocess
-from captioner.search import Candidates, search
+from captioner.search import Candidates, log_probabilities, search_steps
+from captioner.search import search as search_captions
 from captioner.shipped import DEFAULT, find_checkpoint
 
 __all__ = ["Candidate", "Caption", "Captioner", "Prepared", "Word"]
@@ -42,6 +44,14 @@ class Prepared:
     """The encoder's input, on the CPU."""
     geometry: Geometry
     """Which part of the photo the input shows."""
+
+
+class _Look(NamedTuple):
+    """Where one caption looked."""
+
+    attention: Float[Tensor, "L M T P"]
+    rollout: Float[Tensor, "T P"] | None
+    gate: Float[Tensor, " T"] | None
 
 
 class Captioner:
@@ -116,10 +126,75 @@ class Captioner:
         ]
         if not prepared:
             return []
-        found, reading = self._look(torch.stack([photo.pixels for photo in prepared]), chosen)
+        features = self._encode(prepared)
+        found = search_captions(self.model.decoder, features, config=chosen, **self._marks)
+        reading = self._read(features, [[candidates.words[0]] for candidates in found])
         return [
-            self._describe(photo, found[i], reading, i, chosen) for i, photo in enumerate(prepared)
+            self._describe(photo, found[i], _select(reading, i, 0), chosen)
+            for i, photo in enumerate(prepared)
         ]
+
+    def stream(
+        self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any
+    ) -> Iterator[Caption]:
+        """Caption one photo, and show the caption as it grows.
+
+        Args:
+            photo: as in `caption`.
+            search: as in `caption`.
+            **changes: as in `caption`.
+
+        Yields:
+            The likeliest caption so far after every word, with its probabilities and attention;
+            beam search may drop it for another. The last one is what `caption` returns.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ConfigError: a setting of the search is unknown or out of range.
+        """
+        chosen = self.header.search_with(search, **changes)
+        prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
+        features = self._encode([prepared])
+        for found in search_steps(self.model.decoder, features, config=chosen, **self._marks):
+            reading = self._read(features, [found.words[:1]])
+            yield self._describe(prepared, found, _select(reading, 0, 0), chosen)
+
+    def read_candidates(self, photo: Source | Prepared, caption: Caption) -> tuple[Caption, ...]:
+        """Look at a caption's other candidates as closely as at the caption itself.
+
+        Args:
+            photo: the captioned one.
+            caption: what this captioner made of it.
+
+        Returns:
+            Each of `caption.candidates` as a caption of its own, without candidates.
+
+        Raises:
+            ImageError: the photo cannot be read.
+        """
+        if not caption.candidates:
+            return ()
+        prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
+        features = self._encode([prepared])
+        captions = [list(candidate.tokens) for candidate in caption.candidates]
+        reading = self._read(features, [captions])
+        banned = torch.tensor(self.header.tokenizer.never_written, device=features.device)
+        logs = log_probabilities(reading.logits[0], banned)  # (K, T, V)
+        return tuple(
+            self._describe(
+                prepared,
+                Candidates(
+                    words=[tokens],
+                    log_probabilities=[logs[k, range(len(tokens)), tokens].tolist()],
+                    log_probability=[caption.candidates[k].log_probability],
+                    score=[],
+                    finished=[],
+                ),
+                _select(reading, 0, k),
+                caption.search,
+            )
+            for k, tokens in enumerate(captions)
+        )
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
         """Read a photo, without captioning it yet.
@@ -138,57 +213,65 @@ class Captioner:
         pixels, geometry = preprocess(picture, config, size=size)
         return Prepared(image=_path(photo), pixels=pixels, geometry=geometry)
 
+    @property
+    def _marks(self) -> dict[str, Any]:
+        """The ids that search treats apart."""
+        tokenizer = self.header.tokenizer
+        return {
+            "start_id": tokenizer.start_id,
+            "end_id": tokenizer.end_id,
+            "forbidden": tokenizer.never_written,
+        }
+
     @torch.inference_mode()
-    def _look(
-        self, pixels: Float[Tensor, "B 3 H W"], config: SearchConfig
-    ) -> tuple[list[Candidates], Reading]:
-        """Search, then read the winners once more to see where they looked."""
+    def _encode(self, photos: Sequence[Prepared]) -> Float[Tensor, "B P D"]:
         self.model.eval()  # its owner may have trained it meanwhile; dropout makes captions random
         device = next(self.model.parameters()).device
+        features: Tensor = self.model.encoder(torch.stack([p.pixels for p in photos]).to(device))
+        return features
+
+    @torch.inference_mode()
+    def _read(
+        self, features: Float[Tensor, "B P D"], captions: Sequence[Sequence[list[int]]]
+    ) -> Reading:
+        """Read K finished captions of each image once more, to see where they looked."""
         tokenizer = self.header.tokenizer
-        features = self.model.encoder(pixels.to(device))
-        found = search(
-            self.model.decoder,
-            features,
-            config=config,
-            start_id=tokenizer.start_id,
-            end_id=tokenizer.end_id,
-            forbidden=tokenizer.never_written,
-        )
-        winners = [[tokenizer.start_id, *candidates.words[0]] for candidates in found]
-        longest = max(map(len, winners))
-        # No word looks ahead, so the padding behind a shorter winner changes nothing.
-        padded = [w + [tokenizer.pad_id] * (longest - len(w)) for w in winners]
-        words = torch.tensor(padded, device=device)[:, None]  # (B, 1, T)
-        return found, self.model.decoder(features, words, with_attention=True)
+        longest = 1 + max(len(ids) for image in captions for ids in image)
+        # No word looks ahead, so the padding behind a shorter caption changes nothing.
+        padded = [
+            [
+                [tokenizer.start_id, *ids] + [tokenizer.pad_id] * (longest - 1 - len(ids))
+                for ids in image
+            ]
+            for image in captions
+        ]
+        words = torch.tensor(padded, device=features.device)  # (B, K, T)
+        reading: Reading = self.model.decoder(features, words, with_attention=True)
+        return reading
 
     def _describe(
-        self,
-        photo: Prepared,
-        found: Candidates,
-        reading: Reading,
-        row: int,
-        config: SearchConfig,
+        self, photo: Prepared, found: Candidates, look: _Look, config: SearchConfig
     ) -> Caption:
-        """Put one photo's winner into words."""
+        """Put the first of the candidates into words."""
         tokenizer = self.header.tokenizer
         texts = [tokenizer.decode(ids) for ids in found.words]
-        assert reading.attention is not None
         # What is looked at on reading one token decides the next: START goes with the first word.
-        weights = reading.attention[row, 0]  # (L, M, T, P)
-        attention = weights.reshape(*weights.shape[:-1], *self.model.encoder.grid)
-        gates = None if reading.gate is None else reading.gate[row, 0]
+        grid = self.model.encoder.grid
+        attention = look.attention.reshape(*look.attention.shape[:-1], *grid)
+        rolled_out = None if look.rollout is None else look.rollout.reshape(-1, *grid)
         words = []
         for shown in tokenizer.words(found.words[0]):
             tokens = list(shown.tokens)
             heads = _normalise(attention[:, :, tokens].mean(dim=2))
+            rolled = None if rolled_out is None else _normalise(rolled_out[tokens].mean(dim=0))
             words.append(
                 Word(
                     text=shown.text,
                     probability=math.exp(sum(found.log_probabilities[0][t] for t in tokens)),
-                    attention=_normalise(heads[-1].mean(dim=0)),
+                    attention=select_attention(heads, rolled, AttentionConfig()),
                     heads=heads,
-                    gate=None if gates is None else gates[tokens].mean().item(),
+                    gate=None if look.gate is None else look.gate[tokens].mean().item(),
+                    rollout=rolled,
                 )
             )
         return Caption(
@@ -197,13 +280,26 @@ class Captioner:
             words=tuple(words),
             log_probability=found.log_probability[0],
             candidates=tuple(
-                Candidate(text=text, log_probability=log_probability)
-                for text, log_probability in zip(texts[1:], found.log_probability[1:], strict=True)
+                Candidate(text=text, log_probability=log_probability, tokens=tuple(tokens))
+                for text, log_probability, tokens in zip(
+                    texts[1:], found.log_probability[1:], found.words[1:], strict=True
+                )
             ),
             geometry=photo.geometry,
             checkpoint=self.header.name,
             search=config,
         )
+
+
+def _select(reading: Reading, image: int, caption: int) -> _Look:
+    assert reading.attention is not None  # it was asked for
+    attention = reading.attention[image, caption]
+    gate = None if reading.gate is None else reading.gate[image, caption]
+    rolled_out = None
+    if reading.between_words is not None:
+        words = reading.between_words[image, caption]  # (L, M, T, T)
+        rolled_out = rollout(attention.mean(dim=1), words.mean(dim=1))
+    return _Look(attention=attention, rollout=rolled_out, gate=gate)
 
 
 def _path(photo: Source) -> str | None:

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 import captioner
+from captioner.caption import entropy
 from captioner.checkpoint import save_checkpoint
 from captioner.config import SearchConfig
 from captioner.errors import CheckpointError, ConfigError, ImageError
@@ -254,14 +255,18 @@ def test_a_caption_as_plain_values_is_all_that_json_needs(model, photos):
     caption = model.caption(photos[3], beam=2)
     down, across = model.model.encoder.grid
     table = json.loads(json.dumps(caption.to_dict(), allow_nan=False))
-    assert list(table) == ["image", "caption", "log_probability", "words", "checkpoint", "search"]
+    assert list(table) == [
+        "image", "caption", "log_probability", "words", "view", "checkpoint", "search",
+    ]  # fmt: skip
+    assert table["view"] == {"method": "layer", "layer": None, "head": None}
     assert table["image"] == str(photos[3])
     assert table["caption"] == caption.text == " ".join(w["word"] for w in table["words"])
     assert table["log_probability"] == caption.log_probability < 0
     assert table["checkpoint"] == model.header.name
     assert table["search"] == asdict(caption.search)
     for entry, word in zip(table["words"], caption.words, strict=True):
-        assert list(entry) == ["word", "probability", "attention"]
+        assert list(entry) == ["word", "probability", "gate", "entropy", "attention"]
+        assert (entry["gate"], entry["entropy"]) == (word.gate, entropy(word.attention))
         assert (entry["word"], entry["probability"]) == (word.text, word.probability)
         assert list(entry["attention"]) == ["grid", "weights"]
         assert entry["attention"]["grid"] == [down, across]
@@ -276,7 +281,7 @@ def test_a_photo_that_is_no_path_has_no_name(model):
 
 def test_captions_are_values(model):
     caption = model.caption(quarters())
-    for value in (caption, caption.words[0], Candidate(text="", log_probability=0)):
+    for value in (caption, caption.words[0], Candidate(text="", log_probability=0, tokens=())):
         with pytest.raises(FrozenInstanceError):
             value.text = "a dog"
     assert isinstance(caption.geometry, Geometry)
