@@ -52,12 +52,16 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
         raise MetadataError(
             f"{name}: captions can be written into JPEG, PNG and WebP files only; write a sidecar."
         )
-    packet = xmp.set_caption(kind.read_xmp(data, name), caption, language=language, name=name)
-    changed: bytes = kind.write_xmp(data, packet, name)
+    old = kind.read_xmp(data, name)
+    packet = xmp.set_caption(old, caption, language=language, name=name)
+    if packet != old:
+        data = kind.write_xmp(data, packet, name)
     if kind is jpeg:
-        resources = iptc.set_caption(jpeg.read_resources(changed, name), caption, name=name)
-        changed = jpeg.write_resources(changed, resources, name)
-    return changed
+        records = jpeg.read_resources(data, name)
+        resources = iptc.set_caption(records, caption, name=name)
+        if resources != records:
+            data = jpeg.write_resources(data, resources, name)
+    return data
 
 
 def read_caption(data: bytes, *, name: str) -> str | None:

@@ -34,9 +34,9 @@ def replace_file(path: str | os.PathLike[str], data: bytes, *, keep_times: bool 
     try:
         with open(handle, "wb") as stream:
             stream.write(data)
+            stream.flush()
             if target.exists():
                 _like(target, temporary, keep_times=keep_times)
-            stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)
     except BaseException:

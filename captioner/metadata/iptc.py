@@ -115,14 +115,16 @@ def _set_record(records: bytes, caption: str, name: str) -> bytes:
     sets, rest = _split_records(records, name)
     text = caption.encode()[:LONGEST].decode(errors="ignore").encode()
     charset = next((part.content for part in sets if part.key == _CHARSET), None)
-    if not caption.isascii() and charset != _UTF8:
+    if charset != _UTF8:
         others = b"".join(p.content for p in sets if p.key[0] == 2 and p.key != _CAPTION)
-        if charset is not None or not _is_utf8(others):
+        foreign = charset is not None or not _is_utf8(others)
+        if foreign and not caption.isascii():
             raise MetadataError(
                 f"{name}: its IPTC texts are not in UTF-8, and {caption!r} has letters beyond "
                 "ASCII; convert them first, or write a sidecar."
             )
-        sets = [_data_set(_CHARSET, _UTF8), *(p for p in sets if p.key != _CHARSET)]
+        if not foreign:
+            sets.insert(0, _data_set(_CHARSET, _UTF8))
     if all(part.key != _VERSION for part in sets):
         sets.append(_data_set(_VERSION, struct.pack(">H", 4)))
     place = next((n for n, part in enumerate(sets) if part.key == _CAPTION), len(sets))

@@ -33,8 +33,10 @@ def read_xmp(data: bytes, name: str) -> bytes | None:
     content = data[packets[0].start + 8 : packets[0].end - 4]
     compressed = content[len(_KEYWORD) + 1 : len(_KEYWORD) + 2] != b"\0"
     # Behind the keyword: whether it is compressed, how, a language, a translated keyword.
-    _, _, packet = content[len(_KEYWORD) + 3 :].split(b"\0", 2)
-    return _unpacked(packet, name) if compressed else packet
+    fields = content[len(_KEYWORD) + 3 :].split(b"\0", 2)
+    if len(fields) < 3:
+        raise MetadataError(f"{name}: its XMP is damaged (no text in it); remove it first.")
+    return _unpacked(fields[2], name) if compressed else fields[2]
 
 
 def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:

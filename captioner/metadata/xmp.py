@@ -69,7 +69,8 @@ def set_caption(packet: bytes | None, caption: str, *, language: str | None, nam
         raise MetadataError(
             f"{name}: the caption holds {forbidden.group()!r}, which XMP cannot store; remove it."
         )
-    packet = _WRAPPED if packet is None else packet
+    if packet is None:
+        packet = _WRAPPED
     found = _read(packet, name)
     outdated = found.texts.get(_DEFAULT)
     texts = {_DEFAULT: caption} | ({language: caption} if language else {})
@@ -79,6 +80,8 @@ def set_caption(packet: bytes | None, caption: str, *, language: str | None, nam
         for other, text in found.texts.items()
         if other.lower() not in taken and text != outdated
     }
+    if texts == found.texts and not found.attributes and len(found.elements) == 1:
+        return packet
     return _splice(packet, found, _property(texts))
 
 
@@ -209,7 +212,10 @@ def _unprefixed(full: str) -> str:
 def _read(packet: bytes, name: str) -> _Found:
     parser = _Parser(packet, name)
     try:
+        packet.decode()  # the parser takes UTF-16 too, and there the caption could not be put in
         parser.expat.Parse(packet.rstrip(b"\0"), True)  # some writers end it like a C string
+    except UnicodeDecodeError as error:
+        raise MetadataError(f"{name}: its XMP is not in UTF-8; convert it first.") from error
     except expat.ExpatError as error:
         raise MetadataError(f"{name}: its XMP is damaged ({error}); remove it first.") from error
     if not parser.found.holders:
