@@ -1,0 +1,198 @@
+"""Boxes of what captions speak of, and the regions of the encoder's grid that they cover.
+
+Flickr30k Entities (Plummer et al. 2015, arXiv:1505.04870) are read from one JSON object, which may
+be compressed with gzip; boxes by the number of what is named, in pixels of `orig_size`:
+
+    {"1.jpg": {"split": "test", "orig_size": [width, height],
+               "boxes_orig_xyxy": {"7": [[left, top, right, bottom], ...]},
+               "sentences": [{"text": "a man with a white dog",
+                              "phrases": [{"first_word_index": 3, "phrase": "a white dog",
+                                           "phrase_id": "7", "phrase_type": ["animals"]}]}]}}
+
+Boxes are kept as fractions of the photo's sides, so they hold for it at any size, and squashed.
+"""
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from captioner.errors import DataError
+from captioner.preprocess import Geometry
+from captioner.tokenizer import Tokenizer
+
+Box = tuple[float, float, float, float]
+"""Edges (left, top, right, bottom) as fractions of the photo's width and height."""
+
+
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+"""All of the photo."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phrase:
+    """Some words of a caption, and where the photo shows what they name."""
+
+    first: int
+    """Place of its first word in `text.split()`."""
+    words: int
+    """How many words it has; the last one is its head."""
+    kinds: tuple[str, ...]
+    """What it names: people, animals, ... or a supercategory of COCO."""
+    boxes: tuple[Box, ...]
+    """One or more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxedCaption:
+    """A caption and its phrases that have boxes."""
+
+    text: str
+    phrases: tuple[Phrase, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxedImage:
+    """An image, its captions, and boxes for their phrases."""
+
+    image: str
+    """File name as the image source knows it."""
+    captions: tuple[BoxedCaption, ...]
+
+
+def load_entities(path: Path, *, split: str | None = None) -> list[BoxedImage]:
+    """Read a file of Flickr30k Entities.
+
+    Args:
+        path: the file.
+        split: `train`, `val` (called dev there) or `test`; None keeps all.
+
+    Raises:
+        DataError: the file is unreadable, of another form, or lacks the split.
+    """
+    table = read_json(path)
+    try:
+        splits = {"val" if entry["split"] == "dev" else entry["split"] for entry in table.values()}
+        wanted = {"dev", "val"} if split == "val" else {split}
+        found = [
+            _read_entry(name, entry)
+            for name, entry in table.items()
+            if split is None or entry["split"] in wanted
+        ]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"Boxes {path} are not those of Flickr30k Entities ({error!r}); see data/boxes.py."
+        ) from error
+    if not found:
+        raise DataError(f"Boxes {path} have no split {split!r}; choose from {sorted(splits)}.")
+    return found
+
+
+def _read_entry(name: str, entry: dict[str, Any]) -> BoxedImage:
+    width, height = entry["orig_size"]
+    boxes = {
+        number: tuple(
+            (x0 / width, y0 / height, x1 / width, y1 / height) for x0, y0, x1, y1 in given
+        )
+        for number, given in entry["boxes_orig_xyxy"].items()
+    }
+    captions = [
+        BoxedCaption(
+            text=sentence["text"],
+            phrases=tuple(
+                Phrase(
+                    first=phrase["first_word_index"],
+                    words=len(phrase["phrase"].split()),
+                    kinds=tuple(phrase["phrase_type"]),
+                    boxes=boxes[phrase["phrase_id"]],
+                )
+                for phrase in sentence["phrases"]
+                if boxes.get(phrase["phrase_id"])
+            ),
+        )
+        for sentence in entry["sentences"]
+    ]
+    return BoxedImage(image=name, captions=tuple(captions))
+
+
+def word_tokens(text: str, tokenizer: Tokenizer) -> list[range]:
+    """Return for every word of `text.split()` the positions of its tokens in `encode(text)`.
+
+    A word of punctuation alone may have none.
+    """
+    words = text.split()
+    ends = [len(tokenizer.encode(" ".join(words[:count]))) for count in range(len(words) + 1)]
+    return [range(start, end) for start, end in pairwise(ends)]
+
+
+def region_shares(
+    boxes: Sequence[Box], geometry: Geometry, grid: tuple[int, int]
+) -> Float[Tensor, "gh gw"]:
+    """Return which share of each region's area lies inside the boxes, from 0 to 1.
+
+    Args:
+        boxes: on the photo; where they overlap, the area counts once.
+        geometry: how the photo lies on the encoder's input, which the regions tile.
+        grid: regions (down, across).
+    """
+    placed = place_boxes(boxes, geometry)  # (N, 4)
+    rows, down = _cut(placed[:, 1], placed[:, 3], grid[0])
+    cols, across = _cut(placed[:, 0], placed[:, 2], grid[1])
+    # No edge of a box or region runs through a cell, so its centre tells for all of it.
+    x, y = cols[None, None, :], rows[None, :, None]
+    left, top, right, bottom = (placed[:, n, None, None] for n in range(4))
+    inside = ((left < x) & (x < right) & (top < y) & (y < bottom)).any(dim=0)
+    area = inside * down[:, None] * across
+    shares = torch.zeros(grid, dtype=torch.float64)
+    places = (
+        (rows * grid[0]).long()[:, None].expand_as(area),
+        (cols * grid[1]).long().expand_as(area),
+    )
+    shares.index_put_(places, area, accumulate=True)
+    return (shares * (grid[0] * grid[1])).clamp(0, 1).float()
+
+
+def place_boxes(boxes: Sequence[Box], geometry: Geometry) -> Float[Tensor, "N 4"]:
+    """Turn boxes on the photo into fractions of the encoder's input, float64."""
+    size = torch.tensor([geometry.width, geometry.height] * 2, dtype=torch.float64)
+    corner = torch.tensor([geometry.left, geometry.top] * 2, dtype=torch.float64)
+    seen = torch.tensor([geometry.seen_width, geometry.seen_height] * 2, dtype=torch.float64)
+    return (torch.tensor(boxes, dtype=torch.float64).reshape(-1, 4) * size - corner) / seen
+
+
+def _cut(
+    starts: Float[Tensor, " N"], ends: Float[Tensor, " N"], regions: int
+) -> tuple[Float[Tensor, " cells"], Float[Tensor, " cells"]]:
+    """Cut the input at every edge, along one axis; centres and lengths of the cells."""
+    edges = torch.linspace(0, 1, regions + 1, dtype=torch.float64)
+    edges = torch.unique(torch.cat([edges, starts, ends]).clamp(0, 1))
+    return (edges[:-1] + edges[1:]) / 2, edges.diff()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object, compressed with gzip or not.
+
+    Raises:
+        DataError: it cannot be read, or holds something else.
+    """
+    try:
+        content = path.read_bytes()
+        if content.startswith(b"\x1f\x8b"):
+            content = gzip.decompress(content)
+        table = json.loads(content)
+    except FileNotFoundError:
+        raise DataError(
+            f"Boxes {path} do not exist; data/README.md says where they come from."
+        ) from None
+    except (OSError, EOFError, ValueError) as error:
+        raise DataError(f"Boxes {path} cannot be read: {error}.") from error
+    if not isinstance(table, dict) or not table:
+        raise DataError(f"Boxes {path} hold no images; see data/boxes.py for the forms they take.")
+    return table

@@ -1,0 +1,81 @@
+"""The command `python -m training.grounding`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from captioner import Captioner
+from captioner.config import AttentionConfig
+from captioner.errors import CaptionerError
+from data.archives import ImageSource
+from data.boxes import BoxedImage, load_entities
+from data.coco import load_records
+from data.instances import load_instances
+from training.grounding.report import measure
+from training.grounding.tables import write_tables
+
+
+def load_images(boxes: Path, annotations: Path | None, *, split: str | None) -> list[BoxedImage]:
+    """Read boxes: COCO instances if captions come along, Flickr30k Entities otherwise.
+
+    Raises:
+        CaptionerError: a file is not as it should be.
+    """
+    if annotations is None:
+        return load_entities(boxes, split=split)
+    return load_instances(boxes, load_records(annotations, split=split))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 with the reason on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.grounding",
+        description="Measure whether a model looks at what it says.",
+    )
+    parser.add_argument("--checkpoint", required=True, help="name of a shipped checkpoint, or path")
+    parser.add_argument("--boxes", required=True, type=Path, help="Entities, or COCO instances")
+    parser.add_argument("--annotations", type=Path, help="captions that COCO instances belong to")
+    parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
+    parser.add_argument("--split", help="val, test, ...; by default all photos")
+    parser.add_argument("--attention", choices=("layer", "mean", "rollout"), default="layer")
+    parser.add_argument("--layer", type=int, help="which layer, from 1; by default the last one")
+    parser.add_argument("--head", type=int, help="which head, from 1; by default their mean")
+    parser.add_argument("--limit", type=int, help="this many photos only, drawn by the seed")
+    parser.add_argument(
+        "--deletions", type=int, default=2, help="words of each photo for the deletion test"
+    )
+    parser.add_argument("--resamples", type=int, default=1000, help="draws for the intervals")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
+    args = parser.parse_args(argv)
+    try:
+        view = AttentionConfig(method=args.attention, layer=args.layer, head=args.head)
+        images = load_images(args.boxes, args.annotations, split=args.split)
+        if args.limit is not None and args.limit < len(images):
+            images = Random(args.seed).sample(images, args.limit)
+        source = ImageSource(args.images)
+        source.require(image.image for image in images)
+        captioner = Captioner.load(args.checkpoint, device=args.device)
+        report = measure(
+            captioner,
+            images,
+            source,
+            view=view,
+            deletions=args.deletions,
+            resamples=args.resamples,
+            seed=args.seed,
+        )
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(write_tables(report), file=sys.stderr)
+    about = {"checkpoint": captioner.header.name, "boxes": args.boxes.name, "split": args.split}
+    print(json.dumps(about | report))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

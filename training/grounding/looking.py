@@ -1,0 +1,99 @@
+"""Where a model looks while it reads human captions, phrase by phrase."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from captioner import Captioner
+from captioner.caption import select_attention
+from captioner.config import AttentionConfig
+from captioner.model.rollout import rollout
+from captioner.pipeline import Prepared
+from data.boxes import WHOLE, BoxedImage, place_boxes, region_shares, word_tokens
+from training.grounding.deletion import Target
+from training.grounding.pointing import centre_attention, holds, pointing
+
+LONGEST = 40
+"""Tokens of a caption that are read; the rest is cut off."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """One phrase: what was measured of it."""
+
+    kinds: tuple[str, ...]
+    baselines: Tensor
+    """(3): how much of even attention and of attention around the centre lies inside the boxes, and
+    whether the latter points into one."""
+    inside: Tensor
+    """(W): how much of the attention lies inside the boxes, for each view of it."""
+    pointed: Tensor
+    """(W): whether it points into one, 0 or 1."""
+    target: Target
+    """Its last word, for the deletion test."""
+
+
+def views_of(layers: int, heads: int) -> list[AttentionConfig]:
+    """Return everything that a model's attention can be taken from, one after the other."""
+    views = [
+        AttentionConfig(layer=layer, head=head)
+        for layer in range(1, layers + 1)
+        for head in (*range(1, heads + 1), None)
+    ]
+    if layers > 1:
+        views += [AttentionConfig(method="mean"), AttentionConfig(method="rollout")]
+    return views
+
+
+@torch.inference_mode()
+def look(
+    captioner: Captioner, image: BoxedImage, photo: Prepared, views: Sequence[AttentionConfig]
+) -> Iterator[Sight]:
+    """Read the human captions of an image, and measure every phrase that has boxes.
+
+    A phrase is left out if its last word is not among the model's words.
+
+    Raises:
+        ConfigError: the model has no such attention.
+    """
+    model, tokenizer = captioner.model, captioner.header.tokenizer
+    grid, geometry = model.encoder.grid, photo.geometry
+    device = next(model.parameters()).device
+    features = model.encoder(photo.pixels[None].to(device))
+    centre = centre_attention(geometry, grid)
+    middle = place_boxes([WHOLE], geometry)[0].reshape(2, 2).mean(dim=0)  # (x, y)
+    shown = region_shares([WHOLE], geometry, grid).sum()
+    for caption in image.captions:
+        ids = [tokenizer.start_id, *tokenizer.encode(caption.text)[:LONGEST]]
+        reading = model.decoder(features, torch.tensor([[ids]], device=device), with_attention=True)
+        attention = reading.attention[0, 0]  # (L, M, T, P)
+        rolled_out = None
+        if reading.between_words is not None:
+            rolled_out = rollout(attention.mean(dim=1), reading.between_words[0, 0].mean(dim=1))
+        tokens = word_tokens(caption.text, tokenizer)
+        for phrase in caption.phrases:
+            # What is looked at on reading one token decides the next: START goes with the first.
+            places = list(tokens[phrase.first + phrase.words - 1])
+            read = ids[1:]
+            if (
+                not places
+                or places[-1] >= len(read)
+                or tokenizer.unk_id in (read[t] for t in places)
+            ):
+                continue
+            heads = attention[:, :, places].mean(dim=2).cpu()
+            rolled = None if rolled_out is None else rolled_out[places].mean(dim=0).cpu()
+            maps = torch.stack([select_attention(heads, rolled, view) for view in views])  # (W, P)
+            boxes = place_boxes(phrase.boxes, geometry)
+            shares = region_shares(phrase.boxes, geometry, grid)
+            flat = shares.flatten()
+            baselines = [shares.sum() / shown, centre @ flat, holds(boxes, *middle)]
+            yield Sight(
+                kinds=phrase.kinds,
+                baselines=torch.stack([value.float() for value in baselines]),
+                inside=maps @ flat,
+                pointed=pointing(maps, boxes, grid).float(),
+                target=Target(ids=ids, tokens=places, attention=maps[0]),
+            )

@@ -1,0 +1,133 @@
+"""What comes of many phrases: results with intervals, by kind of thing, layer and head."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from captioner import Captioner
+from captioner.config import AttentionConfig, to_table
+from captioner.errors import DataError
+from data.archives import ImageSource
+from data.boxes import BoxedImage
+from training.grounding.deletion import HIDDEN, measure_falls
+from training.grounding.looking import Sight, look, views_of
+from training.grounding.pointing import estimate, resampled_means
+
+
+def measure(
+    captioner: Captioner,
+    images: Sequence[BoxedImage],
+    source: ImageSource,
+    *,
+    view: AttentionConfig,
+    deletions: int,
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure all phrases of these images.
+
+    Args:
+        captioner: the model.
+        images: captions and boxes.
+        source: where the photos are.
+        view: the attention that is judged; all others are listed beside it.
+        deletions: words of each photo for the deletion test, drawn by the seed; 0 leaves it out.
+        resamples: draws of photos for the intervals.
+        seed: of all draws.
+
+    Returns:
+        Plain values for JSON; results are fractions with the ends of their 95 % intervals.
+
+    Raises:
+        CaptionerError: a photo cannot be read, the model has no such attention, or no phrase is
+            left.
+    """
+    captioner.model.eval()
+    decoder = captioner.header.model.decoder
+    layers, heads = (decoder.layers, decoder.heads) if decoder.kind == "transformer" else (1, 1)
+    views = views_of(layers, heads)
+    random, generator = Random(seed), torch.Generator().manual_seed(seed)
+    sights: list[tuple[int, Sight]] = []
+    falls: list[tuple[int, Tensor]] = []
+    for number, image in enumerate(tqdm(images, desc="looking", unit="photo", disable=None)):
+        photo = captioner.prepare(source.read(image.image), name=image.image)
+        found = list(look(captioner, image, photo, [view, *views]))
+        sights += [(number, sight) for sight in found]
+        drawn = random.sample(found, min(deletions, len(found)))
+        targets = [sight.target for sight in drawn]
+        if targets:
+            rows = measure_falls(captioner, photo, targets, generator=generator)
+            falls += [(number, row) for row in rows]
+    if not sights:
+        raise DataError("No phrase with boxes ends in a word that the model knows.")
+
+    photos = torch.tensor([number for number, _ in sights])
+    inside = torch.stack([sight.inside for _, sight in sights])  # (N, W)
+    pointed = torch.stack([sight.pointed for _, sight in sights])
+    baselines = torch.stack([sight.baselines for _, sight in sights])
+    values = torch.cat([baselines, inside[:, :1], pointed[:, :1]], dim=1)
+    by_kind = {}
+    for kind in sorted({kind for _, sight in sights for kind in sight.kinds}):
+        chosen = torch.tensor([kind in sight.kinds for _, sight in sights])
+        draws = resampled_means(values[chosen], photos[chosen], resamples=resamples, seed=seed)
+        by_kind[kind] = {"phrases": int(chosen.sum()), **_judge(draws)}
+    return {
+        "photos": len(images),
+        "phrases": len(sights),
+        "view": to_table(view),
+        **_judge(resampled_means(values, photos, resamples=resamples, seed=seed)),
+        "by_kind": by_kind,
+        "by_view": [
+            {**to_table(other), "attention_correctness": correct, "pointing": right}
+            for other, correct, right in zip(
+                views, inside[:, 1:].mean(0).tolist(), pointed[:, 1:].mean(0).tolist(), strict=True
+            )
+        ],
+        "deletion": _sum_up(falls, resamples=resamples, seed=seed) if falls else None,
+        "seed": seed,
+        "resamples": resamples,
+    }
+
+
+def _judge(draws: Tensor) -> dict[str, Any]:
+    """Compare the model with the baselines.
+
+    Args:
+        draws: (1 + resamples, 5): `Sight.baselines`, attention correctness, pointing.
+    """
+    uniform, centre, centre_pointing, correctness, pointed = draws.unbind(dim=1)
+    return {
+        "attention_correctness": {
+            "model": estimate(correctness),
+            "uniform": estimate(uniform),
+            "centre": estimate(centre),
+            "times_uniform": estimate(correctness / uniform),
+        },
+        "pointing": {
+            "model": estimate(pointed),
+            "uniform": estimate(uniform),  # a random point lies in the boxes as often as their area
+            "centre": estimate(centre_pointing),
+            "above_centre": estimate(pointed - centre_pointing),
+        },
+    }
+
+
+def _sum_up(falls: Sequence[tuple[int, Tensor]], *, resamples: int, seed: int) -> dict[str, Any]:
+    """Say how far the words' probabilities fell."""
+    groups = torch.tensor([number for number, _ in falls])
+    draws = resampled_means(
+        torch.stack([row for _, row in falls]), groups, resamples=resamples, seed=seed
+    )
+    whole, attended, drawn = draws.unbind(dim=1)
+    return {
+        "words": len(falls),
+        "hidden": HIDDEN,
+        "probability": estimate(whole),
+        "fall_attended": estimate(whole - attended),
+        "fall_random": estimate(whole - drawn),
+        "more": estimate(drawn - attended),
+    }
