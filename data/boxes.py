@@ -132,6 +132,29 @@ def word_tokens(text: str, tokenizer: Tokenizer) -> list[range]:
     return [range(start, end) for start, end in pairwise(ends)]
 
 
+def token_shares(
+    caption: BoxedCaption, tokenizer: Tokenizer, geometry: Geometry, grid: tuple[int, int]
+) -> Float[Tensor, "T P"]:
+    """Return for every token which share of each region lies inside its phrase's boxes.
+
+    Row t belongs to token t of `encode`, which is decided where a decoder has read t tokens and
+    START. The row of END, the last, and those of words without boxes are 0.
+
+    Args:
+        caption: its text is encoded whole.
+        tokenizer: as the model's.
+        geometry: how the photo lies on the encoder's input.
+        grid: regions (down, across).
+    """
+    tokens = word_tokens(caption.text, tokenizer)
+    shares = torch.zeros(tokens[-1].stop + 1 if tokens else 1, grid[0] * grid[1])
+    for phrase in caption.phrases:
+        here = region_shares(phrase.boxes, geometry, grid).flatten()
+        for word in tokens[phrase.first : phrase.first + phrase.words]:
+            shares[word.start : word.stop] = here
+    return shares
+
+
 def region_shares(
     boxes: Sequence[Box], geometry: Geometry, grid: tuple[int, int]
 ) -> Float[Tensor, "gh gw"]:

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from training.loss import coverage_loss, word_loss
+from training.loss import coverage_loss, grounding_loss, word_loss
 
 PAD = 0
 
@@ -95,3 +95,48 @@ def test_looking_around_costs_less_than_staring():
     around = torch.eye(4)[:3].reshape(1, 1, 1, 1, 3, 4)
     assert coverage_loss(around, words, pad_id=PAD).item() == pytest.approx(1 / 3)
     assert coverage_loss(staring, words, pad_id=PAD).item() == pytest.approx(7 / 3)
+
+
+def attend(*weights):
+    """Attention of one caption, one layer and head, a row for every word."""
+    return torch.tensor(weights)[None, None, None, None]
+
+
+def test_the_grounding_loss_is_the_attention_missing_from_the_boxes_in_nats():
+    attention = attend([0.5, 0.25, 0.25, 0.0], [0.1, 0.2, 0.3, 0.4], [0.0, 0.0, 1.0, 0.0])
+    shares = torch.tensor([[[[1.0, 1, 0, 0], [0, 0, 0, 1], [0, 0, 0, 0]]]])
+    loss = grounding_loss(attention, shares)
+    assert loss.item() == pytest.approx(-(math.log(0.75) + math.log(0.4)) / 2)
+
+
+def test_a_thing_smaller_than_a_region_can_be_looked_at_in_full():
+    shares = torch.tensor([[[[0.0, 0.2, 0.1, 0.0]]]])
+    assert grounding_loss(attend([0.0, 1.0, 0.0, 0.0]), shares).item() == 0
+    loss = grounding_loss(attend([0.0, 0.0, 1.0, 0.0]), shares)
+    assert loss.item() == pytest.approx(math.log(2))
+
+
+def test_the_mean_over_heads_of_the_chosen_layer_is_taught():
+    attention = torch.zeros(1, 1, 2, 2, 1, 2)
+    attention[0, 0, 0, :, 0] = torch.tensor([[0.2, 0.8], [0.6, 0.4]])
+    attention[0, 0, 1, :, 0] = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    shares = torch.tensor([[[[1.0, 0.0]]]])
+    assert grounding_loss(attention, shares).item() == pytest.approx(math.log(2))
+    assert grounding_loss(attention, shares, layer=0).item() == pytest.approx(-math.log(0.4))
+
+
+def test_words_without_boxes_teach_nothing_and_captions_without_any_cost_nothing():
+    scores = torch.randn(1, 2, 1, 1, 3, 4, requires_grad=True)
+    shares = torch.zeros(1, 2, 3, 4)
+    shares[0, 1, 2, 3] = 1
+    grounding_loss(scores.softmax(dim=-1), shares).backward()
+    taught = scores.grad.abs().sum(dim=-1).nonzero().tolist()
+    assert taught == [[0, 1, 0, 0, 2]]
+    nothing = grounding_loss(scores.softmax(dim=-1), torch.zeros(1, 2, 3, 4))
+    nothing.backward()
+    assert nothing.item() == 0
+
+
+def test_attention_wholly_elsewhere_costs_a_finite_amount():
+    loss = grounding_loss(attend([1.0, 0.0]), torch.tensor([[[[0.0, 1.0]]]]))
+    assert loss.item() == pytest.approx(-math.log(1e-6))

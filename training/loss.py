@@ -40,3 +40,27 @@ def coverage_loss(attention: Tensor, words: Tensor, *, pad_id: int) -> Tensor:
     looked_at = (weights * real[..., None]).sum(dim=2)  # (B, K, P)
     penalty = ((1 - looked_at) ** 2).sum(dim=-1)
     return (penalty * real.any(dim=2)).sum() / real.sum()
+
+
+def grounding_loss(attention: Tensor, shares: Tensor, *, layer: int = -1) -> Tensor:
+    """How far attention is from lying on what the words name, in nats, averaged over those words.
+
+    Minus the logarithm of the attention inside a word's boxes: unlike the cross-entropy of Liu et
+    al. 2017, section 3.2 (arXiv:1605.09553), it leaves open where in a box the model looks. Where
+    the boxes fill no region, it is taken as a share of what attention could reach at most, so that
+    the least loss is 0 for a small thing too.
+
+    Args:
+        attention: (B, K, L, M, T, P), weights summing to 1 over P; the mean over heads counts.
+        shares: (B, K, T, P), which share of each region is inside the boxes of the next word, from
+            `data.boxes.token_shares`; all 0 for a word without boxes, and for padding.
+        layer: which layer is taught, as an index; the last unless another is shown to users.
+
+    Returns:
+        A scalar; 0 where no word has boxes.
+    """
+    weights = attention[:, :, layer].float().mean(dim=2)  # (B, K, T, P)
+    reachable = shares.amax(dim=-1)
+    named = reachable > 0
+    inside = (weights * shares).sum(dim=-1)[named] / reachable[named]
+    return -inside.clamp(min=1e-6).log().sum() / named.sum().clamp(min=1)
