@@ -1,0 +1,82 @@
+"""Pictures of any mode, depth, colour space or transparency -> eight-bit sRGB on white."""
+
+from contextlib import suppress
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+from PIL.ExifTags import Base as Tag
+
+from captioner.errors import ImageError
+
+
+def to_rgb(image: Image.Image, name: str) -> Image.Image:
+    """Eight-bit sRGB without transparency; always a new picture."""
+    image.load()
+    profile = image.info.get("icc_profile")
+    image = _to_eight_bits(image, name)
+    if not image.has_transparency_data:
+        return _to_srgb(image, profile)
+    clear = image.info.get("transparency")
+    if isinstance(clear, tuple) and max(clear) > 255:  # a 16-bit colour; Pillow keeps upper bytes
+        image = image.copy()
+        image.info["transparency"] = tuple(level >> 8 for level in clear)
+    image = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
+    page = Image.new("RGB", image.size, "white")
+    page.paste(_to_srgb(image.convert(image.mode[:-1]), profile), mask=image.getchannel("A"))
+    return page
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert through the embedded ICC profile; without a usable one, by Pillow's own rules."""
+    if image.mode not in ("L", "CMYK", "LAB"):
+        image = image.convert("RGB")
+    if profile:
+        # Corrupt profiles, and those of another colour space than the pixels, are ignored.
+        with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
+            if image.mode == "RGB" and _is_srgb(source):
+                return image.copy()
+            target = ImageCms.createProfile("sRGB")
+            converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+            if converted is not None:
+                return converted
+    return image.convert("RGB")
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    """Whether a profile calls itself sRGB, as most do; converting would cost four decodings."""
+    return ImageCms.getProfileDescription(profile).startswith("sRGB")
+
+
+def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Scale 16-bit, 32-bit and float gray by its own depth; other modes pass unchanged.
+
+    White is the top of a 16-bit file (12-bit where a TIFF says so). Integers of 32 bits and floats
+    carry no white: it is the first of their customary tops that no pixel exceeds.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        raise ImageError(f"{name}: it holds pixels that are not numbers; save it as JPEG or PNG.")
+    if image.mode.startswith("I;16"):
+        bits = getattr(image, "tag_v2", {}).get(Tag.BitsPerSample, (16,))[0]
+        white = 2.0**bits - 1
+    else:
+        tops = (65535.0, 2.0**31 - 1) if image.mode == "I" else (1.0, 255.0, 65535.0)
+        peak = float(values.max())
+        white = next((top for top in tops if peak <= top), peak)
+    gray = Image.fromarray(quantise(values / white))
+    clear = image.info.get("transparency")
+    if isinstance(clear, int):
+        gray.putalpha(Image.fromarray(quantise(values != clear)))
+    return gray
+
+
+def quantise(fractions: NDArray[Any]) -> NDArray[np.uint8]:
+    """Fractions of full brightness -> 0 to 255, rounded to nearest."""
+    levels: NDArray[np.uint8] = np.rint(np.clip(fractions, 0, 1) * 255.0).astype(np.uint8)
+    return levels
