@@ -4,15 +4,9 @@ import torch
 from captioner.config import TransformerConfig
 from captioner.model import build_decoder
 from captioner.tokenizer import Tokenizer
-from training.metrics.cider import cider_d, document_frequencies
-from training.self_critical import CiderReward, draw_captions, self_critical_loss
+from training.self_critical import draw_captions, self_critical_loss
 
-CAPTIONS = [
-    ["a dog runs on grass", "a brown dog in the grass"],
-    ["a man on a bike", "someone rides a bike"],
-    ["two children play with a ball"],
-]
-TOKENIZER = Tokenizer.train_words([c for own in CAPTIONS for c in own], min_count=1)
+TOKENIZER = Tokenizer.train_words(["a dog runs on grass", "a man on a bike"], min_count=1)
 
 
 @pytest.fixture
@@ -25,25 +19,6 @@ def decoder():
 def ids(text, *, end=True, length=10):
     tokens = TOKENIZER.encode(text) + [TOKENIZER.end_id] * end
     return tokens + [TOKENIZER.pad_id] * (length - len(tokens))
-
-
-def test_the_reward_is_cider_d_with_the_end_mark_as_a_word():
-    drawn = ["a dog in the grass", "a bike", "two children play with a ball"]
-    rewards = CiderReward(CAPTIONS, TOKENIZER)(
-        torch.tensor([[ids(text)] for text in drawn]), CAPTIONS
-    )
-    words = [[[*c.split(), "END"] for c in own] for own in CAPTIONS]
-    frequencies = document_frequencies(words)
-    candidates = [[*text.split(), "END"] for text in drawn]
-    _, expected = cider_d(words, candidates, frequencies=frequencies)
-    torch.testing.assert_close(rewards, torch.tensor(expected)[:, None])
-
-
-def test_a_caption_that_does_not_end_is_worth_less():
-    whole, cut = ids("two children play with a ball"), ids("two children play with a", end=False)
-    reward = CiderReward(CAPTIONS, TOKENIZER)(torch.tensor([[whole, cut]]), CAPTIONS[2:])
-    assert reward[0, 0] == pytest.approx(10)
-    assert reward[0, 1] < reward[0, 0]
 
 
 def test_drawn_captions_start_end_and_hold_no_forbidden_word(decoder):
@@ -62,7 +37,7 @@ def test_one_step_makes_the_better_caption_likelier_and_the_worse_one_less_so(de
     features = torch.randn(1, 4, 8)
     start = [TOKENIZER.start_id]
     words = torch.tensor([[start + ids("a dog runs on grass"), start + ids("a man on a bike")]])
-    rewards = CiderReward(CAPTIONS, TOKENIZER)(words[:, :, 1:], CAPTIONS[:1])
+    rewards = torch.tensor([[3.0, 1.0]])
 
     def likelihood():
         log_p = decoder(features, words[:, :, :-1]).logits.log_softmax(dim=-1)
@@ -77,6 +52,5 @@ def test_one_step_makes_the_better_caption_likelier_and_the_worse_one_less_so(de
             if parameter.grad is not None:
                 parameter.sub_(parameter.grad, alpha=0.01)
     after = likelihood().detach()
-    assert rewards[0, 0] > rewards[0, 1]
     assert after[0] > before[0]
     assert after[1] < before[1]

@@ -9,7 +9,8 @@ from captioner.model import Decoder
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
 from training.loss import coverage_loss, word_loss
-from training.self_critical import CiderReward, draw_captions, self_critical_loss
+from training.reward import CiderReward
+from training.self_critical import draw_captions, self_critical_loss
 from training.settings import StageConfig
 
 
@@ -76,7 +77,7 @@ class SelfCriticalObjective:
             max_words=self._max_words,
             tokenizer=self._tokenizer,
         )
-        rewards = self._reward(words[:, :, 1:], batch.captions)
+        rewards = self._reward(words[:, :, 1:], batch.words[:, :, 1:])
         reading = self._decoder(features, words[:, :, :-1], with_attention=False)
         loss = self_critical_loss(reading.logits, words, rewards, tokenizer=self._tokenizer)
         return loss, rewards.mean()

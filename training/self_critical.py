@@ -5,58 +5,12 @@ reward of the others drawn for the same image, as in Luo 2020, section 3 (arXiv:
 """
 
 import math
-from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from captioner.model import Decoder
 from captioner.tokenizer import Tokenizer
-from training.metrics.cider import Vector, document_frequencies, similarity
-
-_SCALE = 10.0  # of CIDEr-D
-
-
-class CiderReward:
-    """CIDEr-D of drawn captions against their image's references, as ids with their end mark.
-
-    The end mark takes part in the n-grams, so that a caption that stops after "with a" is worth
-    less than one that comes to an end. Document frequencies are those of the training captions.
-    """
-
-    def __init__(self, captions: Iterable[Sequence[str]], tokenizer: Tokenizer) -> None:
-        """Weigh the n-grams.
-
-        Args:
-            captions: training captions, image by image.
-            tokenizer: turns them into ids.
-        """
-        self._tokenizer = tokenizer
-        self._frequencies = document_frequencies(
-            [self._words(caption) for caption in own] for own in captions
-        )
-
-    def __call__(self, words: Tensor, captions: Sequence[Sequence[str]]) -> Tensor:
-        """Return the reward of each caption, (B, K), from 0 to 10.
-
-        Args:
-            words: (B, K, T) ids, START left out, END included, then padding.
-            captions: references of each of the B images.
-        """
-        rewards = []
-        for drawn, own in zip(words.tolist(), captions, strict=True):
-            references = [Vector(self._words(caption), self._frequencies) for caption in own]
-            rewards.append([self._score(ids, references) for ids in drawn])
-        return torch.tensor(rewards, device=words.device)
-
-    def _words(self, caption: str) -> list[str]:
-        ids = (*self._tokenizer.encode(caption), self._tokenizer.end_id)
-        return [str(i) for i in ids]
-
-    def _score(self, ids: list[int], references: Sequence[Vector]) -> float:
-        real = [str(i) for i in ids if i != self._tokenizer.pad_id]
-        drawn = Vector(real, self._frequencies)
-        return _SCALE * sum(similarity(drawn, r) for r in references) / len(references)
 
 
 @torch.no_grad()
