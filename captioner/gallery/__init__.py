@@ -1,0 +1,165 @@
+"""A gallery to browse captioned photos: a page with a search box, and its pictures next to it.
+
+    gallery/index.html      cards with captions; opens from the disk, without a server
+    gallery/pictures/       a thumbnail of every photo, and where the model looked
+
+Browsers load a thumbnail when its card comes into view, so thousands of photos open at once. The
+page is written while entries come, and takes the place of an older one when it is complete.
+"""
+
+import os
+import secrets
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import torch
+from PIL import Image
+
+from captioner.caption import Caption
+from captioner.config import PreprocessConfig
+from captioner.errors import ImageError
+from captioner.gallery import page
+from captioner.gallery.pictures import draw_layers, draw_thumbnail, encode_picture
+from captioner.overlay import Style
+from captioner.photo import Source, load_photo
+from captioner.preprocess import Geometry
+from captioner.preprocess import preprocess as fit_input
+
+__all__ = ["Entry", "write_gallery"]
+
+_PICTURES = "pictures"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """A captioned photo."""
+
+    name: str
+    """What to call it; unlike all others of the gallery."""
+    source: Source
+    """The photo."""
+    caption: str
+    """Its sentence."""
+    words: Sequence[Mapping[str, Any]] = ()
+    """Words with their attention, as in `Caption.to_dict()["words"]`."""
+    geometry: Geometry | None = None
+    """Where the attention lies on the photo; without it, as the gallery's `preprocess` says."""
+
+    @classmethod
+    def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "Entry":
+        """Show a caption together with where the model looked."""
+        return cls(
+            name=name,
+            source=source,
+            caption=caption.text,
+            words=caption.to_dict()["words"],
+            geometry=caption.geometry,
+        )
+
+
+def write_gallery(
+    folder: str | os.PathLike[str],
+    entries: Iterable[Entry],
+    *,
+    title: str = "Captioned photos",
+    preprocess: PreprocessConfig | None = None,
+    style: Style | None = None,
+) -> int:
+    """Write a gallery into a folder, or write it anew.
+
+    Thumbnails that are there already and newer than their photos are kept.
+
+    Args:
+        folder: made if it is not there; `index.html` in it is the page.
+        entries: in the order to show; taken one by one.
+        title: heading of the page.
+        preprocess: how the model's photos were fitted, for entries without a geometry. Without
+            either, an entry shows no heat.
+        style: how attention is drawn.
+
+    Returns:
+        How many photos it shows.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    folder = Path(folder)
+    (folder / _PICTURES).mkdir(parents=True, exist_ok=True)
+    new = folder / f"index.{secrets.token_hex(4)}.part"
+    shown = 0
+    try:
+        with new.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.write(page.head(title))
+            for entry in entries:
+                stream.write(_card(folder, entry, preprocess, style or Style()))
+                shown += 1
+            stream.write(page.TAIL)
+        new.replace(folder / "index.html")
+    finally:
+        new.unlink(missing_ok=True)
+    return shown
+
+
+def _card(folder: Path, entry: Entry, config: PreprocessConfig | None, style: Style) -> str:
+    """Draw the pictures of an entry, and write its card."""
+    path = Path(entry.source) if isinstance(entry.source, str | os.PathLike) else None
+    link = None if path is None else _address(path, folder)
+    key = blake2b(entry.name.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
+    try:
+        thumbnail = _thumbnail(folder / _PICTURES / f"{key}.jpg", entry, path)
+    except ImageError:  # moved or deleted since it was captioned
+        return page.card(name=entry.name, caption=entry.caption, thumbnail=None, link=None)
+    geometry = entry.geometry
+    if geometry is None and config is not None and entry.words:
+        _, geometry = fit_input(thumbnail, config)
+    heat = None
+    if geometry is not None and entry.words:
+        heat = f"{_PICTURES}/{key}.png"
+        weights = [torch.tensor(word["attention"]["weights"]) for word in entry.words]
+        _write(folder / heat, encode_picture(draw_layers(weights, geometry, style=style)))
+    return page.card(
+        name=entry.name,
+        caption=entry.caption,
+        thumbnail=(f"{_PICTURES}/{key}.jpg", thumbnail.height, thumbnail.width),
+        link=link,
+        words=[word["word"] for word in entry.words],
+        heat=heat,
+    )
+
+
+def _thumbnail(place: Path, entry: Entry, path: Path | None) -> Image.Image:
+    """Draw the thumbnail, unless there is one that is newer than the photo.
+
+    Raises:
+        ImageError: the photo cannot be read.
+    """
+    with suppress(OSError, ImageError):
+        if path is not None and place.stat().st_mtime > path.stat().st_mtime:
+            return load_photo(place)
+    thumbnail = draw_thumbnail(entry.source, name=entry.name)
+    _write(place, encode_picture(thumbnail))
+    return thumbnail
+
+
+def _address(path: Path, folder: Path) -> str | None:
+    """Where the photo lies as seen from the page."""
+    try:
+        relative = Path(os.path.relpath(path, folder))
+    except ValueError:  # on another drive
+        return None
+    return quote(os.fsencode(relative.as_posix()))
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a picture so that one that is there is whole; after a power cut it is drawn again."""
+    new = path.with_suffix(f".{secrets.token_hex(4)}.part")
+    try:
+        new.write_bytes(content)
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""Pictures of a gallery: thumbnails, and the layers of heat over them."""
+
+from collections.abc import Sequence
+from io import BytesIO
+
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from captioner.overlay import Style, heat_layer, shared_scale, spread
+from captioner.overlay.heat import fit
+from captioner.photo import Source, load_reduced
+from captioner.preprocess import Geometry
+
+THUMBNAIL = 320
+"""Longer side of a thumbnail, pixels; smaller photos stay as they are."""
+_LAYER = 64  # longer side of a layer of heat, pixels; browsers blend between them
+
+
+def draw_thumbnail(source: Source, *, name: str) -> Image.Image:
+    """Read a photo no larger than its thumbnail needs.
+
+    Raises:
+        ImageError: the photo cannot be read.
+    """
+    photo, _ = load_reduced(source, at_least=(THUMBNAIL, THUMBNAIL), name=name)
+    return fit(photo, longest=min(THUMBNAIL, max(photo.size)))
+
+
+def draw_layers(
+    attention: Sequence[Float[Tensor, "gh gw"]], geometry: Geometry, *, style: Style
+) -> Image.Image:
+    """Draw the heat of all words below each other, on one scale of colours.
+
+    Args:
+        attention: of every word, at least one.
+        geometry: the part of the photo that the attention lies on.
+        style: how attention is drawn.
+
+    Returns:
+        A picture of mode P whose colours carry their opacity; every layer has the photo's shape.
+    """
+    ratio = _LAYER / max(geometry.height, geometry.width)
+    height = max(1, round(geometry.height * ratio))
+    width = max(1, round(geometry.width * ratio))
+    maps = [spread(a, geometry, smooth=style.smooth, size=(height, width)) for a in attention]
+    scale = shared_scale(maps)
+    layers = [heat_layer(weights, scale=scale, style=style) for weights in maps]
+    sheet = Image.new("P", (width, height * len(layers)))
+    sheet.putpalette(layers[0].getpalette() or [])
+    for n, layer in enumerate(layers):
+        sheet.paste(layer, (0, height * n))
+    sheet.info["transparency"] = layers[0].info["transparency"]
+    return sheet
+
+
+def encode_picture(picture: Image.Image) -> bytes:
+    """Write a thumbnail as JPEG, layers as PNG."""
+    stream = BytesIO()
+    if picture.mode == "P":
+        picture.save(stream, "PNG", optimize=True)
+    else:
+        picture.save(stream, "JPEG", quality=80, optimize=True)
+    return stream.getvalue()
