@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
             _caption(args, job, find)
         except KeyboardInterrupt:
             progress.end("interrupted")
-            if not args.quiet:
+            if style == "text":
                 print(f"captioner: {path}: the same command goes on from here.", file=sys.stderr)
             raise
         finally:
@@ -110,11 +110,13 @@ def _finish(journal: "Journal", tables: list[Path]) -> None:
 def _tell(args: argparse.Namespace, path: Path, find: "Find", sidecars: "Sidecars | None") -> int:
     """Print what would be done about every photo."""
     from captioner.folder.journal import Held, read_held
-    from captioner.folder.plan import plan
+    from captioner.folder.plan import plan, remember
 
     held = Held() if args.overwrite else read_held(path)
+    if sidecars and not args.overwrite:
+        remember(sidecars, path)
     for step in plan(find(), held, sidecars=sidecars, retry_failed=args.retry_failed):
-        print(step.kind, step.found.name, step.reason, sep="\t")
+        print("\t".join(filter(None, (step.kind, step.found.name, step.reason))))
     return 0
 
 
@@ -129,10 +131,14 @@ def _inputs(args: argparse.Namespace) -> "tuple[Path, Find]":
     if folder is None and source is None:
         raise CaptionerError("no photos are named: give a folder, or --list FILE.")
     root = Path(folder or ".")
+    if not root.exists():
+        raise CaptionerError(f"{root}: no such folder; check the path.")
     if source is None:
         return root, lambda: find_photos(root, chosen)
     if args.watch:
         raise CaptionerError("--watch waits for files in a folder, not in a list; give the folder.")
+    if source != "-":
+        _open_list(source).close()  # a mistake in its name is told before anything is written
 
     def find() -> "Iterator[Found]":
         with closing(_open_list(source)) as file:

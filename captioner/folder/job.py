@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from captioner.folder.durable import digest
 from captioner.folder.inputs import Found, Photo
-from captioner.folder.journal import Entry, Journal, read_records
-from captioner.folder.plan import plan
+from captioner.folder.journal import Entry, Journal
+from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
 from captioner.folder.sidecars import Sidecars
@@ -55,9 +55,7 @@ class Job:
         self._engine: "Engine | None" = None
         self._met: set[bytes] | None = None  # when watching: each photo is counted only once
         if sidecars:
-            for record, _ in read_records(journal.path):
-                if record.status == "captioned":
-                    sidecars.own(record.image)
+            remember(sidecars, journal.path)
 
     def run(self, found: Iterator[Found]) -> None:
         """Caption all of them, and write batch after batch.

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from captioner.folder.durable import digest
 from captioner.folder.inputs import Found, Problem
-from captioner.folder.journal import Held
+from captioner.folder.journal import Held, read_records
 from captioner.folder.sidecars import Sidecars
 
 
@@ -47,3 +48,10 @@ def plan(
             yield Step(kind="skip", found=item, reason=reason)
         else:
             yield Step(kind="caption", found=item)
+
+
+def remember(sidecars: Sidecars, journal: Path) -> None:
+    """Let no other photo take a sidecar whose caption is in the journal."""
+    for record, _ in read_records(journal):
+        if record.status == "captioned":
+            sidecars.own(record.image)

@@ -80,22 +80,23 @@ def _write_csv(path: Path, journal: Path) -> None:
 
 def _write_parquet(path: Path, journal: Path) -> None:
     arrow, parquet = _arrow(path)
+    schema = _schema(arrow, journal)
     records = (record for record, _ in read_records(journal))
-    schema = _schema(arrow)
     with parquet.ParquetWriter(path, schema) as writer:
         for rows in _groups(records):
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
 
-def _schema(arrow: Any) -> Any:
-    text, number = arrow.string(), arrow.float64()
-    attention = [
-        ("grid", arrow.list_(arrow.int32())),
-        ("weights", arrow.list_(arrow.list_(number))),
+def _schema(arrow: Any, journal: Path) -> Any:
+    """Say what each column holds; what words hold is seen from the first caption that has some."""
+    columns = [
+        (name, arrow.float64() if name == "log_probability" else arrow.string())
+        for name in _COLUMNS
     ]
-    word = [("word", text), ("probability", number), ("attention", arrow.struct(attention))]
-    columns = [(name, number if name == "log_probability" else text) for name in _COLUMNS]
-    return arrow.schema([*columns, ("words", arrow.list_(arrow.struct(word)))])
+    words = next((record.words for record, _ in read_records(journal) if record.words), None)
+    if words:
+        columns.append(("words", arrow.array([words]).type))
+    return arrow.schema(columns)
 
 
 def _groups(records: Iterator[Record]) -> Iterator[list[dict[str, Any]]]:

@@ -1,0 +1,485 @@
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from captioner.cli import main
+from captioner.folder import engine as engine_module
+from captioner.folder.engine import Engine
+from captioner.folder.journal import Journal
+from captioner.pipeline import Captioner
+from tests.photos import encode, noise, quarters
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def model(checkpoints):
+    return Captioner.load(checkpoints["lstm"], device="cpu")
+
+
+@pytest.fixture
+def folder(tmp_path, photos):
+    """Four photos, one of them in a folder of its own."""
+    place = tmp_path / "photos"
+    (place / "more").mkdir(parents=True)
+    for photo in photos[:3]:
+        shutil.copy(photo, place)
+    shutil.copy(photos[3], place / "more")
+    return place
+
+
+NAMES = ["flag.png", "more/large.jpg", "strip.jpg", "tower.png"]
+
+
+@pytest.fixture
+def command(checkpoints, capfd):
+    """Run `captioner folder` in this process: exit status, lines on stdout, lines on stderr."""
+
+    def run(*arguments: object) -> tuple[int, list[str], list[str]]:
+        try:
+            status = main(
+                ["folder", *map(str, arguments), "--checkpoint", str(checkpoints["lstm"])]
+            )
+        except SystemExit as end:  # argparse
+            status = end.code
+        out, err = capfd.readouterr()
+        return status, out.splitlines(), err.splitlines()
+
+    return run
+
+
+def records(path):
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def captions(path):
+    return {record["image"]: record.get("caption") for record in records(path)}
+
+
+def test_a_folder_is_captioned_as_its_photos_are_one_by_one(command, folder, model):
+    status, lines, errors = command(folder, "--batch-size", 3)
+    output = folder / "captions.jsonl"
+    summary = "4 photos: 4 captioned, 0 captioned before, 0 skipped, 0 failed"
+    assert (status, lines, errors) == (0, [f"{output}: {summary}"], [])
+    assert [record["image"] for record in records(output)] == NAMES
+    for record in records(output):
+        expected = model.caption(folder / record["image"])
+        assert record["status"] == "captioned"
+        assert record["caption"] == expected.text
+        assert record["log_probability"] == pytest.approx(expected.log_probability, abs=1e-4)
+        assert list(record) == ["image", "status", "caption", "log_probability"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "captions.jsonl", "captions.run.json", "flag.png", "more", "strip.jpg", "tower.png",
+    ]  # fmt: skip
+
+
+def test_a_second_run_captions_what_is_new_without_loading_a_model_for_nothing(
+    command, folder, monkeypatch
+):
+    assert command(folder)[0] == 0
+    before = (folder / "captions.jsonl").read_bytes()
+    with monkeypatch.context() as patched:
+        patched.delattr(Captioner, "load")
+        status, lines, _ = command(folder)
+    assert status == 0
+    assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
+    quarters().save(folder / "new.png")
+    _, lines, _ = command(folder)
+    assert lines[0].endswith("5 photos: 1 captioned, 4 captioned before, 0 skipped, 0 failed")
+    after = (folder / "captions.jsonl").read_bytes()
+    assert after.startswith(before)
+    assert list(captions(folder / "captions.jsonl")) == [*NAMES, "new.png"]
+
+
+def test_words_hold_what_the_caption_command_prints(command, folder, model):
+    command(folder, "--words", "--search", "greedy")
+    for record in records(folder / "captions.jsonl"):
+        expected = model.caption(folder / record["image"], method="greedy").to_dict()["words"]
+        assert [word["word"] for word in record["words"]] == [word["word"] for word in expected]
+        assert record["words"][0]["attention"]["grid"] == expected[0]["attention"]["grid"]
+        assert record["words"][0]["probability"] == pytest.approx(
+            expected[0]["probability"], abs=1e-4
+        )
+
+
+def test_broken_files_fail_with_their_reason_and_the_others_are_captioned(command, folder):
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.png").write_text("a dog on a beach")
+    (folder / "half.jpg").write_bytes(encode(noise(), "JPEG")[:3000])
+    (folder / "wrong.jpg").write_bytes(encode(quarters(), "PNG"))
+    status, lines, errors = command(folder)
+    assert status == 1
+    assert lines[0].endswith("8 photos: 5 captioned, 0 captioned before, 0 skipped, 3 failed")
+    failed = records(folder / "captions.failed.jsonl")
+    assert [record["image"] for record in failed] == ["empty.jpg", "half.jpg", "text.png"]
+    assert failed[0]["reason"] == "the file is empty (0 bytes); copy or download it again."
+    assert errors == [f"captioner: {f['image']}: {f['reason']}" for f in failed]
+    assert captions(folder / "captions.jsonl")["wrong.jpg"]
+    assert len(records(folder / "captions.jsonl")) == 8
+
+
+def test_what_failed_is_tried_again_only_when_asked(command, folder):
+    broken = folder / "broken.png"
+    broken.write_bytes(b"")
+    command(folder)
+    quarters().save(broken)
+    quarters().save(folder / "new.png")
+    status, lines, errors = command(folder, "--exclude", "new.png")
+    assert (status, errors) == (1, [])
+    assert lines[0].endswith("5 photos: 0 captioned, 4 captioned before, 0 skipped, 1 failed")
+    assert (folder / "captions.failed.jsonl").exists()
+    status, lines, _ = command(folder, "--retry-failed")
+    assert status == 0
+    assert lines[0].endswith("6 photos: 1 captioned, 4 captioned before, 1 skipped, 0 failed")
+    assert not (folder / "captions.failed.jsonl").exists()
+    assert list(captions(folder / "captions.jsonl")) == [*NAMES, "broken.png"]
+    assert None not in captions(folder / "captions.jsonl").values()
+
+
+def test_csv_and_parquet_hold_what_the_json_lines_hold(command, folder, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    (folder / "empty.jpg").write_bytes(b"")
+    outputs = [tmp_path / "out" / name for name in ("c.jsonl", "c.csv", "c.parquet")]
+    command(folder, "--words", *(part for path in outputs for part in ("--output", path)))
+    lines = records(outputs[0])
+    with outputs[1].open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "status", "caption", "log_probability", "reason"]
+    table = parquet.read_table(outputs[2]).to_pylist()
+    for line, row, entry in zip(lines, rows, table, strict=True):
+        assert row["caption"] == (line.get("caption") or "")
+        assert float(row["log_probability"] or 0) == line.get("log_probability", 0)
+        assert {name: value for name, value in entry.items() if value is not None} == line
+    assert not (folder / "captions.jsonl").exists()
+
+
+def test_a_table_alone_has_its_json_lines_beside_it(command, folder, tmp_path):
+    assert command(folder, "--output", tmp_path / "c.csv")[0] == 0
+    assert list(captions(tmp_path / "c.jsonl")) == NAMES
+
+
+@pytest.mark.parametrize(
+    ("existing", "expected"),
+    [
+        ("skip", "sks dog"),
+        ("overwrite", "{caption}\n"),
+        ("append", "sks dog, {caption}\n"),
+        ("prepend", "{caption}, sks dog\n"),
+    ],
+)
+def test_sidecars_lie_beside_their_photos_and_respect_those_there(
+    command, folder, existing, expected
+):
+    (folder / "flag.txt").write_text("sks dog")
+    (folder / "tower.txt").write_text("")  # no caption
+    status, lines, _ = command(folder, "--sidecar", "txt", "--existing", existing)
+    told = captions(folder / "captions.jsonl")
+    skipped = int(existing == "skip")
+    assert status == 0
+    assert f"{4 - skipped} captioned, 0 captioned before, {skipped} skipped" in lines[0]
+    assert ("flag.png" in told) != skipped
+    text = (folder / "flag.txt").read_text()
+    assert text == expected.format(caption=told.get("flag.png"))
+    for name in NAMES[1:]:
+        assert (folder / name).with_suffix(".txt").read_text() == told[name] + "\n"
+    again = command(folder, "--sidecar", "txt", "--existing", existing)
+    assert again[0] == 0
+    assert (folder / "flag.txt").read_text() == text
+
+
+def test_two_photos_never_share_a_sidecar(command, folder):
+    quarters().save(folder / "flag.jpg")
+    for _ in range(2):
+        assert command(folder, "--sidecar", "txt", "--existing", "append")[0] == 0
+    _, lines, _ = command(folder, "--sidecar", "txt", "--existing", "append", "--dry-run")
+    told = captions(folder / "captions.jsonl")
+    assert (folder / "flag.txt").read_text() == told["flag.jpg"] + "\n"
+    assert "flag.png" not in told
+    assert lines[1] == "skip\tflag.png\tflag.txt belongs to another photo of the same name"
+
+
+def test_the_wording_is_the_users_own(command, folder):
+    command(
+        folder, "--include", "large.jpg", "--prefix", "a photo of ", "--suffix", ".",
+        "--template", "{stem} in {folder}: {caption} {{{name}}}", "--sidecar", "txt",
+    )  # fmt: skip
+    (text,) = captions(folder / "captions.jsonl").values()
+    assert text.startswith("large in more: a photo of ")
+    assert text.endswith(". {large.jpg}")
+    assert (folder / "more/large.txt").read_text() == text + "\n"
+
+
+def test_a_dry_run_tells_everything_and_writes_nothing(command, folder, monkeypatch):
+    monkeypatch.delattr(Captioner, "load")
+    (folder / "flag.txt").write_text("sks dog")
+    before = sorted(folder.rglob("*"))
+    status, lines, errors = command(folder, "--dry-run", "--sidecar", "txt")
+    assert (status, errors) == (0, [])
+    assert lines == [
+        "skip\tflag.png\tflag.txt is there already",
+        "caption\tmore/large.jpg",
+        "caption\tstrip.jpg",
+        "caption\ttower.png",
+    ]
+    assert sorted(folder.rglob("*")) == before
+
+
+def test_a_list_gives_names_and_order(command, folder, tmp_path, monkeypatch):
+    (tmp_path / "list.txt").write_text("tower.png\nflag.png\ntower.png\nnone.png\nmore\n")
+    status, lines, errors = command(folder, "--list", tmp_path / "list.txt")
+    assert status == 1
+    assert lines[0].endswith("5 photos: 2 captioned, 1 captioned before, 0 skipped, 2 failed")
+    assert errors == [
+        "captioner: none.png: no such file; check the path.",
+        "captioner: more: this is a folder, not a photo; `captioner folder` captions all photos in "
+        "it.",
+    ]
+    assert list(captions(folder / "captions.jsonl")) == [
+        "tower.png",
+        "flag.png",
+        "none.png",
+        "more",
+    ]
+
+
+def test_standard_input_is_a_list(checkpoints, folder, tmp_path):
+    output = tmp_path / "out.jsonl"
+    done = real(
+        checkpoints, "-", "--output", output, "--null", "--log", "json",
+        input=b"\0".join(os.fsencode(folder / name) for name in NAMES),
+    )  # fmt: skip
+    events = [json.loads(line) for line in done.stderr.splitlines()]
+    assert (done.returncode, done.stdout) == (0, b"")
+    assert list(captions(output)) == [str(folder / name) for name in NAMES]
+    assert {event["event"] for event in events} <= {"begin", "progress", "end"}
+    assert events[-1].items() >= {"captioned": 4, "before": 0, "skipped": 0, "failed": 0}.items()
+
+
+def real(checkpoints, *arguments, **options):
+    """Run the command in a process of its own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "captioner", "folder", *map(os.fspath, arguments)]
+    command += ["--checkpoint", str(checkpoints["lstm"])]
+    return subprocess.run(command, capture_output=True, env=environment, check=False, **options)
+
+
+def test_other_settings_are_noticed_and_explained(command, folder):
+    command(folder)
+    output = folder / "captions.jsonl"
+    before = output.read_bytes()
+    status, lines, errors = command(folder, "--beam", 3, "--prefix", "A ")
+    assert (status, lines) == (2, [])
+    assert errors == [
+        f"captioner: {output}: was begun with other settings: search.beam was 2 and is now 3; "
+        'text.prefix was "" and is now "A ". Give the old ones to go on, choose another --output, '
+        "or begin it again with --overwrite."
+    ]
+    assert output.read_bytes() == before
+    assert command(folder, "--beam", 3, "--prefix", "A ", "--overwrite")[0] == 0
+    assert all(text.startswith("A ") for text in captions(output).values())
+    assert command(folder, "--beam", 3, "--prefix", "A ")[0] == 0
+
+
+def test_another_checkpoint_is_noticed_even_under_the_same_name(command, folder, checkpoints):
+    command(folder)
+    shutil.copy(checkpoints["lstm"], folder / "other.safetensors")
+    with (folder / "other.safetensors").open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        file.write(b"\x01")
+    status, _, errors = command(folder, "--checkpoint", folder / "other.safetensors")
+    assert status == 0  # the fixture's checkpoint comes last and wins
+    status = main(["folder", str(folder), "--checkpoint", str(folder / "other.safetensors")])
+    assert status == 2
+    assert errors == []
+
+
+def test_a_folder_moves_together_with_its_captions(command, folder, tmp_path):
+    command(folder)
+    folder.rename(tmp_path / "elsewhere")
+    _, lines, _ = command(tmp_path / "elsewhere")
+    assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
+
+
+def test_two_runs_on_one_output_are_refused(command, folder):
+    output = folder / "captions.jsonl"
+    with Journal(output, {}):
+        status, lines, errors = command(folder)
+    assert (status, lines) == (2, [])
+    assert errors == [
+        f"captioner: {output}: another run is writing to it; wait for it, or choose another "
+        "--output."
+    ]
+
+
+def test_a_file_of_somebody_else_is_not_written_to(command, folder):
+    output = folder / "captions.jsonl"
+    output.write_text('{"my": "data"}\n')
+    status, _, errors = command(folder)
+    assert (status, output.read_text()) == (2, '{"my": "data"}\n')
+    assert errors == [
+        f"captioner: {output}: exists and holds no captions of `captioner folder`; choose another "
+        "--output, or replace it with --overwrite."
+    ]
+
+
+def test_a_half_line_at_the_end_is_cut_off_and_its_photo_captioned_again(command, folder):
+    command(folder)
+    output = folder / "captions.jsonl"
+    whole, told = output.read_bytes(), captions(output)
+    for torn in (whole[:-1], whole[:-20], whole + b"\0\0\0\0", whole + b"\0\n{\n"):
+        output.write_bytes(torn)
+        assert command(folder)[0] == 0
+        assert output.read_bytes()[:200] == whole[:200]
+        assert captions(output) == told
+
+
+def test_damage_in_the_middle_is_no_trace_of_a_crash(command, folder):
+    command(folder)
+    output = folder / "captions.jsonl"
+    first, second, *rest = output.read_bytes().splitlines(keepends=True)
+    output.write_bytes(b"".join([first, second[:-9] + b"\n", *rest]))
+    status, _, errors = command(folder)
+    assert status == 2
+    assert errors[0].startswith(f"captioner: {output}: line 2 is no record; put the file back")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
+def test_a_full_disk_is_explained_and_what_was_written_stays(command, folder, monkeypatch):
+    command(folder, "--include", "flag.png")
+    output = folder / "captions.jsonl"
+    before = output.read_bytes()
+    write = os.write
+
+    def full(file, content):
+        if os.path.realpath(f"/proc/self/fd/{file}") == os.path.realpath(output):
+            write(file, bytes(content)[:10])
+            with open("/dev/full", "wb", buffering=0) as disk:
+                disk.write(content)
+        return write(file, content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        status, _, errors = command(folder)
+    assert status == 2
+    assert errors == [
+        f"captioner: {output}: cannot be written: No space left on device; make room and run the "
+        "same command again; what is written so far is kept."
+    ]
+    assert output.read_bytes() == before
+    assert command(folder)[0] == 0
+    assert list(captions(output)) == NAMES
+
+
+def test_memory_that_does_not_suffice_halves_the_batch(model, folder, monkeypatch):
+    sizes = []
+    whole = Captioner.caption_batch
+
+    def small(self, photos, **options):
+        sizes.append(len(photos))
+        if len(photos) > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+        return whole(self, photos, **options)
+
+    monkeypatch.setattr(Captioner, "caption_batch", small)
+    engine = Engine(model, search=model.header.search, batch_size=4, workers=2)
+    from captioner.folder.inputs import Filter, find_photos
+
+    found = [pair for batch in engine.run(find_photos(folder, Filter())) for pair in batch]
+    assert [photo.name for photo, _ in found] == NAMES
+    assert [caption.text for _, caption in found] == [
+        model.caption(folder / name).text for name in NAMES
+    ]
+    assert sizes == [4, 2, 1, 1, 1, 1] + [1] * 4  # those behind are the ones to compare with
+    assert engine.batch_size == 1
+    assert engine_module._is_out_of_memory(MemoryError())
+
+
+def test_another_error_of_the_model_is_not_taken_for_want_of_memory(model, folder, monkeypatch):
+    def broken(self, photos, **options):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Captioner, "caption_batch", broken)
+    assert main(["folder", str(folder / "none")]) == 2
+    engine = Engine(model, search=model.header.search, batch_size=4, workers=2)
+    from captioner.folder.inputs import Filter, find_photos
+
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        list(engine.run(find_photos(folder, Filter())))
+
+
+def test_an_interruption_keeps_what_is_done(command, folder, monkeypatch):
+    whole = Captioner.caption_batch
+    calls = iter([True, False])
+
+    def interrupted(self, photos, **options):
+        if next(calls):
+            return whole(self, photos, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Captioner, "caption_batch", interrupted)
+        status, lines, errors = command(folder, "--batch-size", 2)
+    output = folder / "captions.jsonl"
+    assert (status, lines) == (130, [])
+    assert errors == [f"captioner: {output}: the same command goes on from here."]
+    assert list(captions(output)) == NAMES[:2]
+    assert command(folder)[0] == 0
+    assert list(captions(output)) == NAMES
+
+
+def test_watching_captions_what_comes_and_counts_everything_once(command, folder, monkeypatch):
+    looks = iter(range(4))
+
+    def pause(seconds):
+        look = next(looks)
+        if look == 0:
+            shutil.copy(folder / "flag.png", folder / "old.png")
+            os.utime(folder / "old.png", (0, 0))
+            shutil.copy(folder / "flag.png", folder / "young.png")
+            os.utime(folder / "young.png", (time.time(), time.time()))
+        if look == 1:
+            assert "young.png" not in captions(folder / "captions.jsonl")
+            os.utime(folder / "young.png", (0, 0))
+        if look == 3:
+            raise KeyboardInterrupt
+
+    for path in folder.rglob("*.*"):
+        os.utime(path, (0, 0))
+    monkeypatch.setattr("captioner.folder.job.time.sleep", pause)
+    status, _, errors = command(folder, "--watch", "--log", "json")
+    assert status == 130
+    assert json.loads(errors[-1]).items() >= {"captioned": 6, "before": 0, "failed": 0}.items()
+    assert list(captions(folder / "captions.jsonl")) == [*NAMES, "old.png", "young.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "captioner: no photos are named: give a folder, or --list FILE."),
+        (["-"], "captioner: a list has no folder to put captions in; give --output FILE.jsonl."),
+        (["none"], "captioner: none: no such folder; check the path."),
+        (["--list", "none", "--output", "x.jsonl"], "captioner: none: the list cannot be read: "),
+        ([".", "--output", "x.txt"], "captioner: x.txt: captions are not written as '.txt'; "),
+        (
+            [".", "--output", "x.jsonl", "--output", "y.jsonl"],
+            "captioner: y.jsonl: it would hold what x.jsonl holds; give only one.",
+        ),
+        ([".", "--template", "{captoin}"], "captioner: template '{captoin}': {captoin} has no "),
+        ([".", "--template", "{"], "captioner: template '{': "),
+        ([".", "--list", "x", "--watch"], "captioner: --watch waits for files in a folder, not in"),
+        ([".", "--workers", "0"], "argument --workers: 0 is not 1 or more"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(command, tmp_path, monkeypatch, arguments, problem):
+    monkeypatch.chdir(tmp_path)
+    status, lines, errors = command(*arguments)
+    assert (status, lines) == (2, [])
+    assert problem in errors[-1]
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,198 @@
+import io
+import os
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from captioner.errors import CaptionerError, ImageError
+from captioner.folder.inputs import Filter, Photo, Problem, find_photos, listed_photos
+from tests.photos import encode, quarters
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="links, pipes and names as on POSIX")
+
+
+def lay_out(folder, *names, content=b""):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+
+def names(folder, **chosen):
+    return [found.name for found in find_photos(folder, Filter(**chosen))]
+
+
+def listed(text, root, *, end=b"\n", **chosen):
+    return list(listed_photos(io.BytesIO(text), root, Filter(**chosen), end=end))
+
+
+def archive(path, **members):
+    with tarfile.open(path, "w") as tar:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name.replace("_", "."))
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def test_photos_come_sorted_by_name_folders_among_them(tmp_path):
+    lay_out(tmp_path, "z.jpg", "b/2.png", "b/10.png", "a.webp", "b/c/x.gif", "B.JPEG")
+    expected = ["B.JPEG", "a.webp", "b/10.png", "b/2.png", "b/c/x.gif", "z.jpg"]
+    assert names(tmp_path) == expected
+    assert names(tmp_path) == expected
+    assert next(find_photos(tmp_path, Filter())).path == str(tmp_path / "B.JPEG")
+
+
+def test_the_ending_may_be_of_any_case_and_the_content_tells_what_has_none(tmp_path):
+    lay_out(tmp_path, "a.JPG", "b.Png", "notes.txt", "data.bin", "README", "captions.jsonl")
+    lay_out(tmp_path, "photo", "photo.backup", "x.txt", content=encode(quarters(), "JPEG"))
+    assert names(tmp_path) == ["a.JPG", "b.Png", "photo", "photo.backup"]
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "AVIF", "JPEG2000"])
+def test_every_kind_of_photo_is_known_by_how_it_begins(tmp_path, kind):
+    lay_out(tmp_path, "unnamed", content=encode(quarters(), kind))
+    assert names(tmp_path) == ["unnamed"]
+
+
+def test_hidden_files_and_folders_are_left_out_unless_asked_for(tmp_path):
+    lay_out(tmp_path, ".a.jpg", ".git/b.jpg", "c.jpg")
+    assert names(tmp_path) == ["c.jpg"]
+    assert names(tmp_path, hidden=True) == [".a.jpg", ".git/b.jpg", "c.jpg"]
+
+
+def test_patterns_choose_by_whole_name_or_what_follows_a_slash_in_any_case(tmp_path):
+    lay_out(tmp_path, "IMG_1.JPG", "cat.png", "2024/IMG_2.jpg", "2024/thumbs/IMG_2.jpg")
+    assert names(tmp_path, include=("*.jpg",), exclude=("thumbs/*",)) == [
+        "2024/IMG_2.jpg",
+        "IMG_1.JPG",
+    ]
+    assert names(tmp_path, include=("2024/*", "cat.*")) == [
+        "2024/IMG_2.jpg",
+        "2024/thumbs/IMG_2.jpg",
+        "cat.png",
+    ]
+    assert names(tmp_path, include=("mg_1.jpg",)) == []
+
+
+@POSIX
+def test_links_are_followed_but_never_in_circles(tmp_path):
+    lay_out(tmp_path, "a/1.jpg", "b/2.jpg")
+    (tmp_path / "a/up").symlink_to(tmp_path)
+    (tmp_path / "a/other").symlink_to("../b")
+    (tmp_path / "b/other").symlink_to("../a")
+    (tmp_path / "self").symlink_to("self")
+    (tmp_path / "gone.jpg").symlink_to("nowhere.jpg")
+    assert names(tmp_path) == ["a/1.jpg", "a/other/2.jpg", "b/2.jpg", "b/other/1.jpg", "gone.jpg"]
+
+
+@POSIX
+def test_a_folder_named_like_a_photo_is_a_folder_and_a_pipe_is_no_photo(tmp_path):
+    lay_out(tmp_path, "x.jpg/1.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    found = list(find_photos(tmp_path, Filter()))
+    assert [item.name for item in found] == ["pipe.jpg", "x.jpg/1.jpg"]
+    with pytest.raises(ImageError, match=r"^pipe.jpg: a pipe or a device, not a file"):
+        found[0].read()
+
+
+@POSIX
+def test_names_that_are_no_text_come_through(tmp_path):
+    odd = os.fsencode(tmp_path) + b"/odd-\xff.jpg"
+    with open(odd, "wb"):
+        pass
+    (found,) = find_photos(tmp_path, Filter())
+    assert os.fsencode(found.name) == b"odd-\xff.jpg"
+    assert listed(b"odd-\xff.jpg\n", tmp_path) == [found]
+
+
+def test_a_folder_that_cannot_be_listed_is_a_problem_and_the_others_go_on(tmp_path, monkeypatch):
+    lay_out(tmp_path, "a/1.jpg", "b/2.jpg")
+    scandir = os.scandir
+
+    def guarded(folder):
+        if os.path.basename(folder) == "a":  # permissions do not stop root, who may run the tests
+            raise PermissionError(13, "Permission denied")
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    first, second = find_photos(tmp_path, Filter())
+    assert first == Problem(name="a/", reason="this folder cannot be listed: Permission denied.")
+    assert second.name == "b/2.jpg"
+
+
+def test_folders_may_be_nested_deeper_than_python_calls_itself(tmp_path):
+    code = (
+        "import os, sys\n"
+        "from pathlib import Path\n"
+        "os.chdir(sys.argv[1])\n"
+        "for _ in range(400): os.mkdir('d'); os.chdir('d')\n"
+        "open('x.jpg', 'w').close()\n"
+        "os.chdir(sys.argv[1])\n"
+        "sys.setrecursionlimit(120)\n"
+        "from captioner.folder.inputs import Filter, find_photos\n"
+        "print([f.name for f in find_photos(Path('.'), Filter())] == ['d/' * 400 + 'x.jpg'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+def test_a_missing_folder_is_named(tmp_path):
+    with pytest.raises(CaptionerError, match=r"none: no such folder; check the path\.$"):
+        list(find_photos(tmp_path / "none", Filter()))
+
+
+def test_an_archive_is_a_folder_whose_photos_are_read_in_place(tmp_path):
+    photo = encode(quarters(), "PNG")
+    archive(tmp_path / "s.tar", b_png=photo, a_JPG=b"jpeg", a_txt=b"a caption", c_png=b"")
+    found = list(find_photos(tmp_path, Filter()))
+    assert [item.name for item in found] == ["s.tar/b.png", "s.tar/a.JPG", "s.tar/c.png"]
+    assert [item.read() for item in found] == [photo, b"jpeg", b""]
+    assert [item.name for item in find_photos(tmp_path / "s.tar", Filter())] == [
+        "b.png",
+        "a.JPG",
+        "c.png",
+    ]
+    assert names(tmp_path, include=("s.tar/a*",)) == ["s.tar/a.JPG"]
+    assert names(tmp_path, exclude=("*.tar/*",)) == []
+
+
+def test_a_broken_archive_is_a_problem_after_what_could_be_read(tmp_path):
+    archive(tmp_path / "s.tar", a_png=b"a" * 2000, b_png=b"b" * 2000)
+    content = (tmp_path / "s.tar").read_bytes()
+    (tmp_path / "s.tar").write_bytes(content[:3500])
+    (tmp_path / "t.tar").write_bytes(b"no archive at all")
+    lay_out(tmp_path, "u.jpg")
+    found = list(find_photos(tmp_path, Filter()))
+    problems = {item.name: item.reason for item in found if isinstance(item, Problem)}
+    assert found[0].name == "s.tar/a.png"
+    assert found[-1].name == "u.jpg"
+    assert problems["t.tar/"] == (
+        "not a whole, uncompressed tar archive (truncated header); decompress it, or fetch it "
+        "again."
+    )
+    cut = Photo(name="x", path=str(tmp_path / "s.tar"), offset=3000, size=2000)
+    with pytest.raises(ImageError, match=r"^x: its archive was cut short; fetch it again\.$"):
+        cut.read()
+
+
+def test_a_list_is_taken_as_it_stands(tmp_path):
+    text = b"b.jpg\r\n\nsub/a.png\n./c.jpg\n.hidden.jpg\n/abs/d.jpg\nno ending"
+    found = listed(text, tmp_path)
+    assert [photo.name for photo in found] == [
+        "b.jpg", "sub/a.png", "./c.jpg", "/abs/d.jpg", "no ending",
+    ]  # fmt: skip
+    assert found[1].path == os.path.join(tmp_path, "sub/a.png")
+    assert found[3].path == "/abs/d.jpg"
+
+
+def test_names_with_line_feeds_can_be_listed_with_zeros(tmp_path):
+    names = [b"a\nb.jpg", b"c.jpg", *(b"%d.jpg" % i for i in range(20_000))]
+    for last in (b"", b"\0"):
+        found = listed(b"\0".join(names) + last, tmp_path, end=b"\0")
+        assert [os.fsencode(photo.name) for photo in found] == names
