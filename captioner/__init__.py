@@ -8,19 +8,45 @@
 Importing this package is instant: PyTorch is loaded with the first use of `Captioner`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captioner.pipeline import Caption, Captioner
+    from captioner.caption import Caption
+    from captioner.config import AttentionConfig, SearchConfig
+    from captioner.errors import CaptionerError
+    from captioner.photo import load_photo, load_reduced
+    from captioner.pipeline import Captioner
+    from captioner.shipped import list_checkpoints
 
-__all__ = ["Caption", "Captioner", "__version__"]
+__all__ = [
+    "AttentionConfig",
+    "Caption",
+    "Captioner",
+    "CaptionerError",
+    "SearchConfig",
+    "__version__",
+    "list_checkpoints",
+    "load_photo",
+    "load_reduced",
+]
 
 __version__ = "0.1.0"
 
+_HOMES = {
+    "AttentionConfig": "config",
+    "Caption": "caption",
+    "Captioner": "pipeline",
+    "CaptionerError": "errors",
+    "SearchConfig": "config",
+    "list_checkpoints": "shipped",
+    "load_photo": "photo",
+    "load_reduced": "photo",
+}
+"""Module of each public name; it is imported with the first use of the name."""
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("Caption", "Captioner"):
-        from captioner import pipeline  # noqa: PLC0415  # loaded on first use
-
-        return getattr(pipeline, name)
+    if name in _HOMES:
+        return getattr(import_module(f"captioner.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'captioner' has no attribute {name!r}")

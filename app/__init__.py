@@ -1,0 +1,53 @@
+"""The app: a photo, its caption, and where the model looked for each word; built on Gradio.
+
+    html           what is shown: HTML with every text escaped; viewer.js and app.css beside it
+    controls       inputs, errors and downloads that the parts share
+    single         one photo, word by word
+    batch          several photos, as a table
+    api            what programs may call
+
+Every event that uses the model waits in one bounded queue, so captions are made one after the
+other. A photo stays in the memory of its own session and is dropped with it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import gradio as gr
+
+from app.api import build_api
+from app.batch import build_batch
+from app.controls import FORGET_AFTER
+from app.single import build_single
+from captioner import Captioner
+
+QUEUE = 64
+"""Requests that may wait; later ones are told that the app is busy."""
+CSS = Path(__file__).with_name("app.css")
+
+_HEADING = """
+<header><h1>captioner</h1>
+<p>Photos into sentences, and where the model looked for every word.</p></header>
+"""
+
+
+def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Blocks:
+    """Make the app.
+
+    Args:
+        captioners: the models to choose from, the first one chosen.
+        queue: requests that may wait.
+    """
+    app: gr.Blocks = gr.Blocks(
+        title="captioner", analytics_enabled=False, delete_cache=(600, FORGET_AFTER)
+    )
+    with app:
+        gr.HTML(_HEADING)
+        file = gr.Textbox(visible=False)  # a file to save, on its way to the browser
+        with gr.Tab("One photo"):
+            build_single(captioners, file)
+        with gr.Tab("Several photos"):
+            build_batch(captioners, file)
+        build_api(captioners)
+    app.queue(max_size=queue, default_concurrency_limit=1)
+    return app

@@ -1,0 +1,102 @@
+"""What several parts of the app share: inputs, errors, and files on their way to the browser."""
+
+import json
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from captioner import Captioner, CaptionerError
+
+FORGET_AFTER = 3600
+"""Seconds after which a photo nobody has touched is dropped."""
+
+MODEL_EVENT: dict[str, Any] = {
+    "concurrency_id": "model",
+    "concurrency_limit": 1,
+    "api_visibility": "private",
+}
+"""Of every event that keeps the processor busy: they take turns, and programs do not see them."""
+
+SAVE_FILE = """(file) => {
+  if (!file) return;
+  const link = document.createElement("a");
+  [link.download, link.href] = JSON.parse(file);
+  link.click();
+}"""
+
+
+class PhotoInput(gr.Image):
+    """An image input that leaves it to captioner to read the photo."""
+
+    def get_block_name(self) -> str:
+        """Name the part of the page that shows it."""
+        return "image"
+
+    def preprocess(self, payload: Any) -> str | None:
+        """Pass the uploaded file on; Gradio has made sure that it is one."""
+        return None if payload is None else payload.path
+
+
+def model_choice(captioners: Mapping[str, Captioner], more: Sequence[str]) -> gr.Radio:
+    """Offer the models, and what else may be chosen in their place."""
+    return gr.Radio([*captioners, *more], value=next(iter(captioners)), label="Model")
+
+
+def search_controls(
+    captioners: Mapping[str, Captioner], *, visible: bool = True
+) -> list[gr.components.Component]:
+    """Lay out the settings that `search_settings` takes, set to what the first model likes best."""
+    best = next(iter(captioners.values())).header.search
+    return [
+        gr.Radio(["beam", "greedy", "sample"], value=best.method, label="Method", visible=visible),
+        gr.Slider(1, 10, best.beam, step=1, label="Beam: sentences kept in play", visible=visible),
+        gr.Slider(
+            0.1, 2, best.temperature, step=0.05, label="Sample: temperature", visible=visible
+        ),
+        gr.Slider(0.05, 1, best.top_p, step=0.05, label="Sample: top-p", visible=visible),
+        gr.Number(best.seed, precision=0, label="Sample: seed", visible=visible),
+    ]
+
+
+def search_settings(
+    method: str, beam: float, temperature: float, top_p: float, seed: float | None
+) -> dict[str, Any]:
+    """Name the settings of a search, for `Captioner.caption`."""
+    return {
+        "method": method,
+        "beam": int(beam),
+        "temperature": temperature,
+        "top_p": top_p,
+        "seed": int(seed or 0),
+    }
+
+
+def read_upload(path: str | Path) -> tuple[bytes, str]:
+    """Return an uploaded file, and what its user called it."""
+    return Path(path).read_bytes(), Path(path).name
+
+
+def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Make a picture as small as it needs to be."""
+    picture.thumbnail(size[::-1], Image.Resampling.LANCZOS, reducing_gap=3)
+    return picture
+
+
+def pack(name: str, content: bytes) -> str:
+    """Prepare a file for `SAVE_FILE`: it reaches its user without lying on the server."""
+    return json.dumps([name, f"data:application/octet-stream;base64,{b64encode(content).decode()}"])
+
+
+@contextmanager
+def shown_errors() -> Iterator[None]:
+    """Show a user's mistake on the page; its text is the whole answer."""
+    try:
+        yield
+    except CaptionerError as error:
+        raise gr.Error(escape(str(error)), print_exception=False) from error

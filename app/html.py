@@ -1,0 +1,209 @@
+"""What the app shows, as HTML: the photo, the words with their overlays, the table of a batch.
+
+Every picture is a data URI, so that no file of one user can be fetched by another, and every text
+is escaped. `viewer.js` lays the overlay of the chosen word over the photo; `app.css` has the looks.
+"""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from io import BytesIO
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from captioner import Caption
+from captioner.overlay import ColourMap, Style, diagnose, heat_layer, shared_scale, spread
+
+_LAYER_PIXELS = 480
+"""Longer side of an overlay; it is smooth, so the browser can enlarge it."""
+_THUMBNAIL_PIXELS = 320
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchRow:
+    """One photo of a batch; either a caption or an error."""
+
+    name: str
+    """The file as the user called it."""
+    caption: str = ""
+    probability: float | None = None
+    """Of the whole caption."""
+    error: str = ""
+    thumbnail: str = ""
+    """A data URI, or nothing."""
+
+
+def draw_stage(photo: Image.Image) -> str:
+    """Show the photo, with room for an overlay and for a line about the chosen word."""
+    return (
+        f'<div class="stage" style="--shape: {photo.width} / {photo.height}">'
+        f'<img class="photo" src="{data_uri(photo)}" alt="The photo">'
+        '<div class="heat"></div></div>'
+        '<p class="note" aria-live="polite"></p>'
+    )
+
+
+def draw_growing(caption: Caption, colour_map: ColourMap) -> str:
+    """Show an unfinished caption; only its last word has an overlay yet."""
+    if not caption.words:
+        return ""
+    last = len(caption.words) - 1
+    densities = [word.attention * word.attention.numel() for word in caption.words]
+    layer = _layer(_spread(caption, last), shared_scale(densities), colour_map)
+    chips = "".join(
+        f'<span class="chip{" on" * (n == last)}" style="--p: {word.probability:.3f}">'
+        f"{_name(word.text, word.probability)}</span> "
+        for n, word in enumerate(caption.words)
+    )
+    return (
+        f'<div class="words" data-text="{_text(caption.text)}" data-select="{last}">'
+        f'<div class="chips growing" aria-busy="true">{chips}<span class="caret"></span></div>'
+        f'<div hidden><div data-layer="{last}" style="--heat: url({layer})"></div></div></div>'
+    )
+
+
+def draw_words(caption: Caption, photo: Image.Image, *, colour_map: ColourMap, key: str) -> str:
+    """Show a caption as words to choose from, each with its overlay and its probability.
+
+    Args:
+        caption: of this photo.
+        photo: for the thumbnails.
+        colour_map: of the overlays.
+        key: tells these words from those of other captions on the page.
+    """
+    if not caption.words:
+        return '<div class="words" data-text=""><p>The model has nothing to say.</p></div>'
+    maps = [_spread(caption, n) for n in range(len(caption.words))]
+    scale = shared_scale(maps)
+    chips, thumbnails, bars = [], [], []
+    for n, (word, weights) in enumerate(zip(caption.words, maps, strict=True)):
+        note = _note(word.text, word.probability, weights, word.gate)
+        chips.append(
+            f'<label class="chip" data-n="{n}" data-note="{_text(note)}" '
+            f'style="--p: {word.probability:.3f}">'
+            f'<input type="radio" name="{_text(key)}" value="{n}">'
+            f"{_name(word.text, word.probability)}</label>"
+        )
+        layer = _layer(weights, scale, colour_map)
+        thumbnails.append(
+            f'<div class="thumb" data-n="{n}" data-layer="{n}" style="--heat: url({layer})">'
+            f"<div></div><span>{_text(word.text)}</span></div>"
+        )
+        bars.append(
+            f'<div class="bar" data-n="{n}" style="--p: {word.probability:.3f}">'
+            f"<i></i><span>{_text(word.text)}</span></div>"
+        )
+    small = photo.copy()
+    small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
+    last = len(caption.words) - 1
+    warnings = "".join(
+        f'<p class="warning">{_text(found)}</p>' for found in diagnose(caption.words)
+    )
+    return (
+        f'<div class="words" data-text="{_text(caption.text)}" data-first="{last}" '
+        f'style="--photo: url({data_uri(small)}); --shape: {photo.width} / {photo.height}">'
+        '<fieldset class="chips"><legend>Choose a word to see where the model looked</legend>'
+        f"{''.join(chips)}"
+        '<label class="chip plain" data-n="" data-note="The photo alone">'
+        f'<input type="radio" name="{_text(key)}" value=""><span>photo alone</span></label>'
+        "</fieldset>"
+        '<div class="player"><button type="button" class="play">Play all words</button>'
+        f'<span class="scale" style="background: {_gradient(colour_map)}"></span>'
+        f"<span>from nothing to {scale:.0f} times an even look</span></div>"
+        f"{warnings}"
+        f'<div class="strip" aria-hidden="true">{"".join(thumbnails)}</div>'
+        f'<h3>How sure of each word</h3><div class="plot" aria-hidden="true">{"".join(bars)}</div>'
+        "</div>"
+    )
+
+
+def draw_batch(rows: Sequence[BatchRow], *, total: int) -> str:
+    """Show how far a batch has come, and what it found."""
+    failed = sum(bool(row.error) for row in rows)
+    said = f"{len(rows)} of {total} photos done" + (f", {failed} could not be read" * bool(failed))
+    body = "".join(
+        f"<tr{' class=failed' * bool(row.error)}><td>{_thumbnail(row)}</td>"
+        f'<th scope="row">{_text(row.name)}</th><td>{_text(row.error or row.caption)}</td>'
+        f"<td>{'' if row.probability is None else f'{row.probability:.2g}'}</td></tr>"
+        for row in rows
+    )
+    return (
+        f'<div class="batch"><p role="status">{said}</p>'
+        f'<progress max="{total}" value="{len(rows)}" aria-label="Photos done"></progress>'
+        "<table><thead><tr><td></td><th>Photo</th><th>Caption</th><th>Probability</th></tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def data_uri(photo: Image.Image) -> str:
+    """Write a photo as a JPEG that needs no file."""
+    return _uri(photo, "JPEG", quality=85)
+
+
+def percent(probability: float) -> str:
+    """Write a fraction as a percentage that is never rounded to certainty."""
+    if 0 < probability < 0.005:
+        return "<1%"
+    if 0.995 <= probability < 1:
+        return ">99%"
+    return f"{probability:.0%}"
+
+
+def place(weights: Float[Tensor, "H W"]) -> str:
+    """Say in words where the heaviest weight lies."""
+    height, width = weights.shape
+    row, column = divmod(int(weights.argmax()), width)
+    down = ("top", "", "bottom")[min(3 * row // height, 2)]
+    across = ("left", "", "right")[min(3 * column // width, 2)]
+    return " ".join(part for part in (down, across) if part) or "centre"
+
+
+def _spread(caption: Caption, number: int) -> Float[Tensor, "H W"]:
+    """Weight of every pixel for one word, as large as overlays are drawn."""
+    geometry = caption.geometry
+    ratio = _LAYER_PIXELS / max(geometry.height, geometry.width)
+    size = (max(1, round(geometry.height * ratio)), max(1, round(geometry.width * ratio)))
+    return spread(caption.words[number].attention, geometry, smooth=True, size=size)
+
+
+def _layer(weights: Float[Tensor, "H W"], scale: float, colour_map: ColourMap) -> str:
+    """Draw an overlay at full strength; the page lets the photo through."""
+    layer = heat_layer(weights, scale=scale, style=Style(colour_map=colour_map, alpha=1))
+    return _uri(layer.convert("RGBA"), "WEBP", quality=70, method=2)
+
+
+def _note(text: str, probability: float, weights: Float[Tensor, "H W"], gate: float | None) -> str:
+    note = f"{text}: {percent(probability)} sure, looked most at the {place(weights)}"
+    return note if gate is None else f"{note}, gate {gate:.2f}"
+
+
+def _name(text: str, probability: float) -> str:
+    return f"<span>{_text(text)}<small>{escape(percent(probability))}</small></span>"
+
+
+def _thumbnail(row: BatchRow) -> str:
+    return f'<img src="{row.thumbnail}" alt="">' if row.thumbnail else ""
+
+
+def _gradient(colour_map: ColourMap) -> str:
+    """Lay the colours out from no weight to the heaviest, as the overlays have them."""
+    style = Style(colour_map=colour_map, alpha=1)
+    row = heat_layer(torch.linspace(0, 1, 18)[None], scale=1, style=style).convert("RGBA")
+    stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b, _ in np.asarray(row)[0])
+    return f"linear-gradient(to right, {stops})"
+
+
+def _text(text: str) -> str:
+    """Make any text harmless in HTML, between tags and between quotes."""
+    return escape("".join(c if c.isprintable() else " " for c in text))
+
+
+def _uri(picture: Image.Image, kind: str, **options: int) -> str:
+    stream = BytesIO()
+    picture.save(stream, kind, **options)
+    return f"data:image/{kind.lower()};base64,{b64encode(stream.getvalue()).decode()}"

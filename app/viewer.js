@@ -1,0 +1,82 @@
+// One viewer: the chosen word decides what lies over the photo beside it. Gradio calls this once
+// for each viewer, with `element` around the words; `watch` tells when they were drawn anew.
+const viewer = element.closest(".viewer");
+let chosen = null; // number of the word as text; "" is the photo alone, null nothing yet
+let timer = null;
+
+const find = (selector) => element.querySelector(selector);
+const words = () => [...element.querySelectorAll("input[type=radio]")].map((radio) => radio.value);
+
+function show(number) {
+  const layer = find(`[data-layer="${number}"]`);
+  const heat = viewer.querySelector(".heat");
+  if (heat) heat.style.backgroundImage = layer ? layer.style.getPropertyValue("--heat") : "none";
+  for (const part of element.querySelectorAll("[data-n]")) {
+    part.classList.toggle("on", part.dataset.n === number);
+  }
+  const note = viewer.querySelector(".note");
+  const text = find(`.chip[data-n="${number}"]`)?.dataset.note ?? "";
+  if (note && note.textContent !== text) note.textContent = text;
+}
+
+function choose(number) {
+  chosen = number;
+  const radio = find(`input[value="${number}"]`);
+  if (radio) radio.checked = true;
+  show(number);
+}
+
+function pause() {
+  clearInterval(timer);
+  timer = null;
+  const button = find(".play");
+  if (button) button.textContent = "Play all words";
+}
+
+function play() {
+  const numbers = words().slice(0, -1); // the last one is the photo alone
+  let next = 0;
+  const step = () => (next < numbers.length ? choose(numbers[next++]) : pause());
+  timer = setInterval(step, 900);
+  find(".play").textContent = "Stop";
+  step();
+}
+
+function refresh() {
+  pause();
+  const drawn = find(".words");
+  if (!drawn) return;
+  const photo = viewer.querySelector(".photo");
+  if (photo && drawn.dataset.text) photo.alt = `The photo: ${drawn.dataset.text}`;
+  if (drawn.dataset.select !== undefined) {
+    chosen = null; // still growing
+    show(drawn.dataset.select);
+    return;
+  }
+  choose(words().includes(chosen) ? chosen : (drawn.dataset.first ?? ""));
+}
+
+element.addEventListener("change", (event) => {
+  if (event.target.type !== "radio") return;
+  pause();
+  choose(event.target.value);
+});
+element.addEventListener("click", (event) => {
+  if (event.target.closest(".play")) {
+    timer ? pause() : play();
+    return;
+  }
+  const part = event.target.closest(".thumb, .bar");
+  if (!part) return;
+  pause();
+  choose(part.dataset.n);
+});
+element.addEventListener("pointerover", (event) => {
+  const part = event.target.closest("[data-n]");
+  if (part && !timer) show(part.dataset.n);
+});
+element.addEventListener("pointerout", (event) => {
+  if (event.target.closest("[data-n]") && !timer && chosen !== null) show(chosen);
+});
+watch("value", refresh);
+refresh();

@@ -1,0 +1,77 @@
+"""`python ui.py` opens the app in the browser: on this machine alone, and offline."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from app import CSS, build
+from captioner import Captioner, CaptionerError, list_checkpoints
+
+MAX_FILE_SIZE = "50mb"
+
+
+def load_captioners(checkpoints: Sequence[str], *, device: str) -> dict[str, Captioner]:
+    """Load the models by name, all shipped ones if none is named, and warm them up.
+
+    Raises:
+        CaptionerError: there is no such checkpoint or device.
+    """
+    chosen = checkpoints or [info.name for info in list_checkpoints()]
+    loaded = [Captioner.load(checkpoint, device=device) for checkpoint in chosen]
+    for captioner in loaded:
+        captioner.caption(Image.new("RGB", (64, 64)))
+    return {captioner.header.name: captioner for captioner in loaded}
+
+
+def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
+    """Say how the app is served: to this machine alone unless told otherwise, and offline."""
+    user, colon, password = os.environ.get("CAPTIONER_AUTH", "").partition(":")
+    return {
+        "server_name": host,
+        "server_port": port,
+        "auth": (user, password) if colon else None,
+        "share": False,
+        "mcp_server": mcp,
+        "max_file_size": MAX_FILE_SIZE,
+        "allowed_paths": [],
+        "state_session_capacity": 200,
+        "run_history": False,
+        "enable_monitoring": False,
+        "pwa": False,
+        "ssr_mode": False,
+        "footer_links": ["api"],
+        "theme": gr.themes.Default(
+            primary_hue="purple",
+            neutral_hue="stone",
+            font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        ),
+        "css_paths": [CSS],
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the app until it is interrupted."""
+    parser = argparse.ArgumentParser(description="Caption photos in the browser.")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows it to the network")
+    parser.add_argument("--port", type=int, help="the first free one from 7860")
+    parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME|PATH")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument("--mcp", action="store_true", help="serve the API to language models too")
+    args = parser.parse_args(argv)
+    try:
+        app = build(load_captioners(args.checkpoint, device=args.device))
+    except CaptionerError as error:
+        print(f"ui: {error}", file=sys.stderr)
+        return 2
+    app.launch(**launch_options(host=args.host, port=args.port, mcp=args.mcp))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
