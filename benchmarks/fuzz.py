@@ -1,0 +1,163 @@
+"""Thousands of spoiled photos through the loader and the metadata writer: none may do harm.
+
+    python -m benchmarks.fuzz [--photos 10000] [--seed 0] [--seconds 5] [--keep FOLDER]
+
+Each is a photo of the odd ones the tests know, or a sample, with some of its bytes flipped, cut,
+doubled, or taken from another photo. Allowed are a picture, or an `ImageError`; a caption written,
+or a `MetadataError`. A worker process reads them, so that a crash of a decoder, a hang or a lack of
+memory is seen from outside. Prints a table, and fails with the seeds of those that did harm; the
+same seed makes the same photo.
+"""
+
+import argparse
+import random
+import re
+import resource
+import sys
+import time
+import warnings
+from collections import Counter
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from captioner import metadata
+from captioner.errors import ImageError, MetadataError
+from captioner.photo import load_photo, load_reduced
+from tests.odd_images import corpus
+
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
+LARGEST = 200_000  # bytes of a photo to start from; larger ones only take time
+
+
+def originals() -> list[bytes]:
+    """Photos to spoil."""
+    sound = [photo.content for photo in corpus() if photo.reason is None]
+    return [photo for photo in sound if len(photo) <= LARGEST] + [
+        path.read_bytes() for path in sorted(SAMPLES.glob("*.jpg"))
+    ]
+
+
+def spoil(photos: list[bytes], seed: int) -> bytes:
+    """Choose a photo, and change it in up to four places."""
+    rng = random.Random(seed)
+    photo = bytearray(rng.choice(photos))
+    for _ in range(rng.randint(1, 4)):
+        # Most headers lie at the start, so half of the changes go there.
+        start = rng.randrange(min(len(photo), 200) if rng.random() < 0.5 else len(photo))
+        end = min(len(photo), start + rng.choice((1, 1, 2, 4, 16, 256)))
+        match rng.choices(range(7), weights=(9, 4, 4, 2, 2, 4, 1))[0]:
+            case 0:  # a bit
+                photo[start] ^= 1 << rng.randrange(8)
+            case 1:
+                photo[start:end] = rng.randbytes(end - start)
+            case 2:
+                photo[start:end] = rng.choice((b"\0", b"\xff", b"\x7f", b"\x80")) * (end - start)
+            case 3:
+                del photo[start:end]
+            case 4:
+                photo[start:start] = photo[start:end] * rng.choice((1, 1, 50))
+            case 5:
+                other = rng.choice(photos)
+                place = rng.randrange(len(other))
+                photo[start:end] = other[place : place + 64]
+            case _:
+                del photo[max(1, start) :]
+        if not photo:
+            return b""
+    return bytes(photo)
+
+
+def read(photo: bytes) -> str:
+    """Read a photo whole and small, and caption it; say in a word or two how that ended."""
+    outcome = "read"
+    for at_least in (None, (64, 64)):
+        try:
+            load_reduced(photo, at_least=at_least) if at_least else load_photo(photo)
+        except ImageError as error:
+            outcome = re.split(r" \(| is |;|, ", str(error).removeprefix("the photo: "))[0]
+    try:
+        captioned = metadata.embed(photo, "a dog", name="photo")
+        assert metadata.read_caption(captioned, name="photo") == "a dog"
+    except MetadataError:
+        pass
+    return outcome
+
+
+def work(channel: Connection) -> None:
+    """Read what comes, until nothing comes."""
+    warnings.simplefilter("ignore")
+    photos = originals()
+    channel.send(len(photos))
+    while (seed := channel.recv()) is not None:
+        try:
+            outcome, harm = read(spoil(photos, seed)), False
+        except BaseException as error:  # what is not allowed is reported, whatever it is
+            outcome, harm = f"{type(error).__name__}: {error}", True
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        channel.send((outcome, harm, memory))
+
+
+class Worker:
+    """A process that reads photos and may die of it."""
+
+    def __init__(self) -> None:
+        context = get_context("spawn")
+        self.channel, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs,), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.originals = self.channel.recv()
+
+    def ask(self, seed: int, *, seconds: float) -> tuple[str, bool, int]:
+        """How the photo of this seed ended, whether that is harm, and the most memory so far."""
+        self.channel.send(seed)
+        if not self.channel.poll(seconds):
+            self.process.kill()
+            return f"took over {seconds:g} seconds", True, 0
+        try:
+            outcome: tuple[str, bool, int] = self.channel.recv()
+        except EOFError:
+            self.process.join()
+            return f"died with exit code {self.process.exitcode}", True, 0
+        return outcome
+
+
+def main() -> None:
+    """Run, print the table, and fail if anything did harm."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=int, default=10_000)
+    parser.add_argument("--seed", type=int, default=0, help="of the first photo")
+    parser.add_argument("--seconds", type=float, default=5.0, help="that a photo may take")
+    parser.add_argument("--keep", type=Path, help="folder for the photos that did harm")
+    args = parser.parse_args()
+    worker = Worker()
+    print(f"{args.photos} photos from {worker.originals}, seeds from {args.seed}")
+    counts: Counter[str] = Counter()
+    harmful: list[tuple[int, str]] = []
+    slowest, memory, started = (0.0, args.seed), 0, time.perf_counter()
+    for seed in range(args.seed, args.seed + args.photos):
+        begun = time.perf_counter()
+        outcome, harm, used = worker.ask(seed, seconds=args.seconds)
+        slowest = max(slowest, (time.perf_counter() - begun, seed))
+        memory = max(memory, used)
+        counts["did harm" if harm else outcome] += 1
+        if harm:
+            harmful.append((seed, outcome))
+            print(f"seed {seed}: {outcome}", file=sys.stderr)
+            if not worker.process.is_alive() or "seconds" in outcome:
+                worker = Worker()
+    for outcome, count in counts.most_common():
+        print(f"{count:8d}  {outcome}")
+    print(f"slowest {slowest[0]:.2f} s (seed {slowest[1]}), most memory {memory / 1024:.0f} MiB,")
+    print(f"{time.perf_counter() - started:.0f} s in all; did harm: {len(harmful)}")
+    if args.keep and harmful:
+        args.keep.mkdir(parents=True, exist_ok=True)
+        photos = originals()
+        for seed, _ in harmful:
+            (args.keep / str(seed)).write_bytes(spoil(photos, seed))
+    sys.exit(1 if harmful else 0)
+
+
+if __name__ == "__main__":
+    main()
