@@ -29,12 +29,23 @@ def load_captioners(checkpoints: Sequence[str], *, device: str) -> dict[str, Cap
 
 
 def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
-    """Say how the app is served: to this machine alone unless told otherwise, and offline."""
+    """Say how the app is served: to this machine alone unless told otherwise, and offline.
+
+    Args:
+        host: address to listen on.
+        port: port to listen on; None is the first free one from 7860.
+        mcp: whether language models may call the API too.
+
+    Raises:
+        CaptionerError: `CAPTIONER_AUTH` is set, and is no name with a password.
+    """
     user, colon, password = os.environ.get("CAPTIONER_AUTH", "").partition(":")
+    if user and not (colon and password):
+        raise CaptionerError("CAPTIONER_AUTH is not understood; set it to NAME:PASSWORD.")
     return {
         "server_name": host,
         "server_port": port,
-        "auth": (user, password) if colon else None,
+        "auth": (user, password) if user else None,
         "share": False,
         "mcp_server": mcp,
         "max_file_size": MAX_FILE_SIZE,
@@ -65,11 +76,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--mcp", action="store_true", help="serve the API to language models too")
     args = parser.parse_args(argv)
     try:
+        options = launch_options(host=args.host, port=args.port, mcp=args.mcp)
         app = build(load_captioners(args.checkpoint, device=args.device))
     except CaptionerError as error:
         print(f"ui: {error}", file=sys.stderr)
         return 2
-    app.launch(**launch_options(host=args.host, port=args.port, mcp=args.mcp))
+    app.launch(**options)
     return 0
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from app.controls import (
-    PhotoInput,
+    photo_input,
     read_upload,
     search_controls,
     search_settings,
@@ -17,7 +17,7 @@ from captioner import Captioner
 
 def build_api(captioners: Mapping[str, Captioner]) -> None:
     """Offer `/caption` to programs."""
-    photo = PhotoInput(visible=False, label="photo", type="filepath")
+    photo = photo_input(visible=False, label="photo")
     names = list(captioners)
     checkpoint = gr.Dropdown(names, value=names[0], visible=False, label="checkpoint")
     search = search_controls(captioners, visible=False)

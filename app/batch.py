@@ -48,7 +48,7 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
 
     running = start.click(run, [files, model], [table, done], show_progress="hidden", **MODEL_EVENT)
     stop.click(None, cancels=[running], api_visibility="private")
-    for button, write in ((as_csv, _to_csv), (as_json, _to_json)):
+    for button, write in ((as_csv, to_csv), (as_json, to_json)):
         button.click(write, done, file, show_progress="hidden", api_visibility="private").then(
             None, file, js=SAVE_FILE
         )
@@ -70,15 +70,22 @@ def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
     )
 
 
-def _to_csv(rows: Sequence[BatchRow]) -> str:
+def to_csv(rows: Sequence[BatchRow]) -> str:
+    """Pack a table for spreadsheets, which would run a text that begins like a formula."""
     text = StringIO()
     table = csv.writer(text)
     table.writerow(["file", "caption", "probability", "error"])
-    table.writerows([row.name, row.caption, row.probability, row.error] for row in rows)
+    for row in rows:
+        name, caption, error = (
+            f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
+            for cell in (row.name, row.caption, row.error)
+        )
+        table.writerow([name, caption, row.probability, error])
     return pack("captions.csv", text.getvalue().encode())
 
 
-def _to_json(rows: Sequence[BatchRow]) -> str:
+def to_json(rows: Sequence[BatchRow]) -> str:
+    """Pack a table for programs."""
     table = [
         {"file": r.name, "caption": r.caption, "probability": r.probability, "error": r.error}
         for r in rows

@@ -31,16 +31,16 @@ SAVE_FILE = """(file) => {
 }"""
 
 
-class PhotoInput(gr.Image):
-    """An image input that leaves it to captioner to read the photo."""
+def photo_input(**options: Any) -> gr.Image:
+    """Take a photo as the file it comes in: Gradio's own reader would lose how it is turned."""
 
-    def get_block_name(self) -> str:
-        """Name the part of the page that shows it."""
-        return "image"
+    def pass_on(payload: Any) -> str | None:
+        return None if payload is None else payload.path  # Gradio made sure that it was uploaded
 
-    def preprocess(self, payload: Any) -> str | None:
-        """Pass the uploaded file on; Gradio has made sure that it is one."""
-        return None if payload is None else payload.path
+    # A subclass would do, but Gradio writes a stub file beside the module of each.
+    component = gr.Image(type="filepath", **options)
+    component.preprocess = pass_on  # type: ignore[method-assign]
+    return component
 
 
 def model_choice(captioners: Mapping[str, Captioner], more: Sequence[str]) -> gr.Radio:

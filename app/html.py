@@ -16,8 +16,17 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from captioner import Caption
-from captioner.overlay import ColourMap, Style, diagnose, heat_layer, shared_scale, spread
+from captioner import Caption, Word
+from captioner.overlay import (
+    DIFFUSE,
+    ColourMap,
+    Style,
+    diagnose,
+    entropy,
+    heat_layer,
+    shared_scale,
+    spread,
+)
 
 _LAYER_PIXELS = 480
 """Longer side of an overlay; it is smooth, so the browser can enlarge it."""
@@ -82,7 +91,7 @@ def draw_words(caption: Caption, photo: Image.Image, *, colour_map: ColourMap, k
     scale = shared_scale(maps)
     chips, thumbnails, bars = [], [], []
     for n, (word, weights) in enumerate(zip(caption.words, maps, strict=True)):
-        note = _note(word.text, word.probability, weights, word.gate)
+        note = _note(word, weights)
         chips.append(
             f'<label class="chip" data-n="{n}" data-note="{_text(note)}" '
             f'style="--p: {word.probability:.3f}">'
@@ -177,9 +186,12 @@ def _layer(weights: Float[Tensor, "H W"], scale: float, colour_map: ColourMap) -
     return _uri(layer.convert("RGBA"), "WEBP", quality=70, method=2)
 
 
-def _note(text: str, probability: float, weights: Float[Tensor, "H W"], gate: float | None) -> str:
-    note = f"{text}: {percent(probability)} sure, looked most at the {place(weights)}"
-    return note if gate is None else f"{note}, gate {gate:.2f}"
+def _note(word: Word, weights: Float[Tensor, "H W"]) -> str:
+    """Say about a word what its overlay shows."""
+    everywhere = entropy(word.attention) >= DIFFUSE
+    where = "nearly everywhere" if everywhere else f"most at the {place(weights)}"
+    note = f"{word.text}: {percent(word.probability)} sure, looked {where}"
+    return note if word.gate is None else f"{note}, gate {word.gate:.2f}"
 
 
 def _name(text: str, probability: float) -> str:

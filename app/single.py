@@ -14,10 +14,10 @@ from app.controls import (
     FORGET_AFTER,
     MODEL_EVENT,
     SAVE_FILE,
-    PhotoInput,
     fit,
     model_choice,
     pack,
+    photo_input,
     read_upload,
     search_controls,
     search_settings,
@@ -65,9 +65,8 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
     views = list_views(captioners)
     with gr.Row(elem_classes="single"):
         with gr.Column(scale=2, min_width=300, elem_classes="controls"):
-            photo = PhotoInput(
+            photo = photo_input(
                 label="Photo",
-                type="filepath",
                 sources=["upload", "clipboard", "webcam"],
                 elem_id="photo",
                 height=260,

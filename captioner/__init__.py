@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captioner.caption import Caption
+    from captioner.caption import Caption, Word
     from captioner.config import AttentionConfig, SearchConfig
     from captioner.errors import CaptionerError
     from captioner.photo import load_photo, load_reduced
@@ -25,6 +25,7 @@ __all__ = [
     "Captioner",
     "CaptionerError",
     "SearchConfig",
+    "Word",
     "__version__",
     "list_checkpoints",
     "load_photo",
@@ -39,6 +40,7 @@ _HOMES = {
     "Captioner": "pipeline",
     "CaptionerError": "errors",
     "SearchConfig": "config",
+    "Word": "caption",
     "list_checkpoints": "shipped",
     "load_photo": "photo",
     "load_reduced": "photo",

@@ -1,0 +1,238 @@
+"""The app as programs and careless settings meet it; a browser meets it in test_app_browser.py."""
+
+import json
+import re
+import threading
+from base64 import b64decode
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+import ui
+from app.batch import to_csv, to_json
+from app.html import BatchRow
+from app.single import list_views
+from captioner import AttentionConfig, Captioner, CaptionerError
+from tests.conftest import TOYS
+from tests.photos import noise
+from tests.serving import serve
+
+CLIENTS = 20
+
+
+@pytest.fixture(scope="module")
+def captioners(tokenizer) -> dict[str, Captioner]:
+    made = [Captioner(*make(tokenizer)) for make in TOYS.values()]
+    return {captioner.header.name: captioner for captioner in made}
+
+
+@pytest.fixture(scope="module")
+def url(captioners):
+    with serve(captioners) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(url) -> Client:
+    return Client(url, verbose=False)
+
+
+def post(url: str, photo: object) -> str:
+    """What `/caption` answers to a photo given as it stands."""
+    data = [photo, "toy-lstm", "greedy", 1, 1, 1, 0]
+    begun = httpx.post(f"{url}gradio_api/call/caption", json={"data": data})
+    if begun.status_code != 200:
+        return begun.text
+    event = begun.json()["event_id"]
+    return httpx.get(f"{url}gradio_api/call/caption/{event}", timeout=60).text
+
+
+def unpack(packed: str) -> tuple[str, str]:
+    name, uri = json.loads(packed)
+    return name, b64decode(uri.partition(",")[2]).decode()
+
+
+def test_a_program_gets_caption_words_probabilities_and_attention(client, captioners, photos):
+    answer = client.predict(
+        photo=handle_file(photos[1]), checkpoint="toy-lstm", beam=2, api_name="/caption"
+    )
+    expected = captioners["toy-lstm"].caption(photos[1].read_bytes(), beam=2).to_dict()
+    assert answer == json.loads(json.dumps(expected))
+
+
+def test_a_seed_gives_programs_the_same_draw(client, captioners, photos):
+    settings = {"method": "sample", "temperature": 1.5, "top_p": 0.9, "seed": 3}
+    answer = client.predict(photo=handle_file(photos[3]), api_name="/caption", **settings)
+    expected = captioners["toy-transformer"].caption(photos[3].read_bytes(), **settings)
+    assert answer["caption"] == expected.text
+
+
+def test_programs_see_one_endpoint_with_its_explanation(client):
+    described = client.view_api(return_format="dict")
+    assert list(described["named_endpoints"]) == ["/caption"]
+    assert described["unnamed_endpoints"] == {}
+    names = [p["parameter_name"] for p in described["named_endpoints"]["/caption"]["parameters"]]
+    assert names == ["photo", "checkpoint", "method", "beam", "temperature", "top_p", "seed"]
+
+
+def test_a_file_that_is_no_photo_is_named_with_the_reason(client, tmp_path):
+    file = tmp_path / "notes.jpg"
+    file.write_text("no photo")
+    with pytest.raises(AppError, match=r"notes\.jpg: not an image .*; save it as JPEG or PNG"):
+        client.predict(photo=handle_file(file), api_name="/caption")
+
+
+def test_clients_at_once_all_get_their_own_captions(url, captioners, tmp_path):
+    captioner = captioners["toy-transformer"]
+    files = []
+    for seed in range(CLIENTS):
+        files.append(tmp_path / f"{seed}.png")
+        noise(40 + seed, 60, seed=seed).save(files[-1])
+
+    def ask(file: Path) -> dict:
+        return Client(url, verbose=False).predict(photo=handle_file(file), api_name="/caption")
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        answers = list(pool.map(ask, files))
+    for answer, file in zip(answers, files, strict=True):
+        expected = captioner.caption(file.read_bytes())
+        assert answer["caption"] == expected.text
+        assert answer["log_probability"] == pytest.approx(expected.log_probability, abs=1e-4)
+    assert len({answer["log_probability"] for answer in answers}) == CLIENTS
+
+
+def test_a_full_queue_says_so(tokenizer):
+    class Slow(Captioner):
+        def caption(self, *args, **changes):
+            started.set()
+            assert done.wait(60)
+            return super().caption(*args, **changes)
+
+    started, done = threading.Event(), threading.Event()
+    with serve({"toy-lstm": Slow(*TOYS["lstm"](tokenizer))}, queue=1) as url:
+        data = {"data": [_upload(url), "toy-lstm", "greedy", 1, 1, 1, 0]}
+
+        def ask() -> httpx.Response:
+            return httpx.post(f"{url}gradio_api/call/caption", json=data)
+
+        try:
+            first = ask()
+            assert started.wait(60)  # and so left the queue
+            second, third = ask(), ask()
+        finally:
+            done.set()
+        assert (first.status_code, second.status_code, third.status_code) == (200, 200, 503)
+        assert "Queue is full" in third.text
+        for answer in (first, second):  # none is lost
+            event = answer.json()["event_id"]
+            text = httpx.get(f"{url}gradio_api/call/caption/{event}", timeout=60).text
+            assert "event: complete" in text
+
+
+def _upload(url: str) -> dict:
+    """Upload a photo and return how to speak of it."""
+    buffer = Path(__file__).parent.parent / "data" / "samples" / "cat.jpg"
+    files = {"files": ("cat.jpg", buffer.read_bytes())}
+    (path,) = httpx.post(f"{url}gradio_api/upload", files=files).json()
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+@pytest.mark.parametrize("path", ["/etc/passwd", str(Path(ui.__file__)), "../ui.py"])
+def test_a_path_that_was_not_uploaded_is_never_opened(url, path, meta):
+    answer = post(url, {"path": path, **meta})
+    assert "event: error" in answer
+    assert "not an image" not in answer  # which would quote the file
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "ui.py", "pyproject.toml", ".git/config"])
+def test_files_of_this_machine_are_not_served(url, path):
+    full = path if path.startswith("/") else str(Path(ui.__file__).parent / path)
+    assert httpx.get(f"{url}gradio_api/file={full}").status_code in (403, 404)
+
+
+def test_a_script_in_a_drawing_does_not_run_from_this_address(url):
+    drawing = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+    (path,) = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.svg", drawing)}).json()
+    served = httpx.get(f"{url}gradio_api/file={path}")
+    assert served.headers["content-disposition"].startswith("attachment")
+    answer = post(url, {"path": path, "meta": {"_type": "gradio.FileData"}})
+    assert "event: error" in answer
+
+
+def test_a_file_that_is_too_large_is_refused(url):
+    files = {"files": ("a.jpg", bytes(51 * 1024**2))}
+    assert httpx.post(f"{url}gradio_api/upload", files=files, timeout=60).status_code == 413
+
+
+def test_the_page_asks_nothing_of_other_machines(url):
+    page = httpx.get(url).text
+    loaded = re.findall(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(?:https?:)?//[^"]+"', page)
+    assert loaded == []
+    assert "fonts.googleapis" not in page
+
+
+def test_the_app_is_served_to_this_machine_alone(monkeypatch):
+    monkeypatch.delenv("CAPTIONER_AUTH", raising=False)
+    options = ui.launch_options(host="127.0.0.1", port=None, mcp=False)
+    expected = {"server_name": "127.0.0.1", "share": False, "auth": None, "allowed_paths": []}
+    assert {name: options[name] for name in expected} == expected
+
+
+def test_a_password_comes_from_the_environment(monkeypatch, captioners):
+    monkeypatch.setenv("CAPTIONER_AUTH", "ann:b:c")
+    with serve(captioners) as url:
+        assert httpx.get(f"{url}config").status_code == 401
+        assert httpx.post(f"{url}login", data={"username": "ann", "password": "b"}).is_error
+        login = httpx.post(f"{url}login", data={"username": "ann", "password": "b:c"})
+        assert login.status_code == 200
+
+
+def test_a_password_without_a_name_is_refused(monkeypatch):
+    monkeypatch.setenv("CAPTIONER_AUTH", "secret")
+    with pytest.raises(CaptionerError, match=r"CAPTIONER_AUTH .* NAME:PASSWORD"):
+        ui.launch_options(host="127.0.0.1", port=None, mcp=False)
+
+
+def test_an_unknown_checkpoint_ends_the_program_with_a_line(capsys):
+    assert ui.main(["--checkpoint", "vit-tiny-lstn"]) == 2
+    assert "vit-tiny-lstn" in capsys.readouterr().err
+
+
+def test_layers_and_heads_are_offered_where_there_are_some(captioners):
+    assert [name for name, _ in list_views(captioners)] == [
+        "last layer",
+        "mean over the layers",
+        "rolled out through the layers",
+        "layer 1",
+        "layer 1, head 1",
+        "layer 1, head 2",
+        "layer 2",
+        "layer 2, head 1",
+        "layer 2, head 2",
+    ]
+    only = {"toy-lstm": captioners["toy-lstm"]}
+    assert list_views(only) == [("last layer", AttentionConfig())]
+
+
+def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():
+    rows = [
+        BatchRow(name="a.jpg", caption='A "dog", running', probability=0.5),
+        BatchRow(name="=1+1.jpg", error="=1+1.jpg: not an image"),
+    ]
+    assert unpack(to_csv(rows)) == (
+        "captions.csv",
+        "file,caption,probability,error\r\n"
+        'a.jpg,"A ""dog"", running",0.5,\r\n'
+        "'=1+1.jpg,,,'=1+1.jpg: not an image\r\n",
+    )
+    name, text = unpack(to_json(rows))
+    assert name == "captions.json"
+    assert json.loads(text) == [
+        {"file": "a.jpg", "caption": 'A "dog", running', "probability": 0.5, "error": ""},
+        {"file": "=1+1.jpg", "caption": "", "probability": None, "error": "=1+1.jpg: not an image"},
+    ]
