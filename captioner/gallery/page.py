@@ -33,7 +33,7 @@ figure[hidden] { display: none; }
   max-width: 100%; margin: 0 auto .6rem; line-height: 0; }
 .frame img { max-width: 100%; height: auto; }
 .frame .heat { position: absolute; left: 0; width: 100%; max-width: none; pointer-events: none; }
-.name { font-size: .8rem; }
+.name { margin: 0; font-size: .8rem; }
 b { font-weight: inherit; cursor: pointer; border-radius: .2em; }
 b.on { color: #161616; background: #fca50a; }
 :focus-visible { outline: 3px solid #3b82f6; outline-offset: 2px; }
@@ -77,13 +77,13 @@ function look(card, chosen) {
 
 box.addEventListener("input", search);
 search();
+let last = null;
 for (const kind of ["pointerover", "click", "focusout"]) {
   document.addEventListener(kind, (event) => {
     const card = event.target.closest("figure[data-heat]");
-    for (const other of document.querySelectorAll("figure:has(.on)")) {
-      if (other !== card) look(other, null);
-    }
+    if (last && last !== card) look(last, null);
     if (card) look(card, kind === "focusout" ? null : event.target.closest("b"));
+    last = card;
   });
 }
 document.addEventListener("keydown", (event) => {
@@ -93,6 +93,7 @@ document.addEventListener("keydown", (event) => {
   const words = [...card.querySelectorAll("b")];
   const now = words.findIndex((word) => word.classList.contains("on"));
   look(card, words[now < 0 && step < 0 ? words.length - 1 : now + step] ?? null);
+  last = card;
   event.preventDefault();
 });
 """
@@ -153,18 +154,19 @@ def card(
         heat: address of the picture of all layers, one below the other.
     """
     if thumbnail is None:
-        picture = '<span class="name">This photo cannot be read any more.</span>'
+        picture = '<p class="name">This photo cannot be read any more.</p>'
     else:
         address, height, width = thumbnail
+        tag, target = ("a", f' href="{escape(link)}"') if link else ("span", "")
         picture = (
+            f'<{tag} class="frame"{target}>'
             f'<img src="{escape(address)}" width="{width}" height="{height}" '
-            f'alt="{text(caption)}" loading="lazy" decoding="async">'
+            f'alt="{text(caption)}" loading="lazy" decoding="async"></{tag}>'
         )
-    tag, target = ("a", f' href="{escape(link)}"') if link else ("span", "")
     layers = f' data-heat="{escape(heat)}" data-words="{len(words)}" tabindex="0"' if heat else ""
     return (
-        f'<figure{layers}><{tag} class="frame"{target}>{picture}</{tag}>'
-        f'<figcaption dir="auto">{_sentence(caption, words if heat else ())}'
+        f"<figure{layers}>{picture}"
+        f'<figcaption dir="auto">{_sentence(caption, words if heat else ())}\n'
         f'<div class="name">{text(name)}</div></figcaption></figure>\n'
     )
 
