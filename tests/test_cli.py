@@ -147,7 +147,8 @@ def test_paths_are_printed_as_they_were_given(caption, photos, monkeypatch):
 def test_json_is_one_object_a_line_with_everything(caption, photos, checkpoints):
     status, lines, errors = caption(*photos[:2], "--json", "--beam", 3, "--max-words", 4)
     model = Captioner.load(checkpoints["lstm"])
-    assert (status, errors) == (0, [])
+    assert status == 0
+    assert all("The model looked" in error for error in errors)  # untrained, it stares
     for line, photo in zip(lines, photos[:2], strict=True):
         found = json.loads(line)
         expected = model.caption(photo, beam=3, max_words=4).to_dict()

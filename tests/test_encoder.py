@@ -222,6 +222,21 @@ def test_weights_are_not_kept_a_second_time(tmp_path):
     assert "state_dict" not in make("test_vit", weights=path).backbone.pretrained_cfg
 
 
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_convnext"])
+def test_a_size_that_the_regions_of_a_cnn_do_not_tile_is_refused(backbone):
+    with pytest.raises(ConfigError) as refused:
+        Encoder(backbone, size=(64, 100))
+    assert str(refused.value) == (
+        f"backbone {backbone!r} sees regions of 32x32 pixels, and 64x100 photos do not divide into "
+        "them; choose multiples."
+    )
+
+
+def test_finer_regions_allow_finer_sizes():
+    encoder = Encoder("test_resnet", options={"output_stride": 16}, size=(64, 80))
+    assert encoder.grid == (4, 5)
+
+
 def test_a_size_that_would_leave_an_edge_of_the_photo_unseen_is_refused():
     with pytest.raises(ConfigError) as refused:
         Encoder("test_vit", size=(100, 64))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -6,6 +7,7 @@ from PIL import ImageFont
 from captioner.overlay import lettering
 from captioner.overlay.lettering import (
     clean,
+    format_note,
     format_probability,
     load_font,
     split_caption,
@@ -98,6 +100,12 @@ def test_nothing_has_no_lines():
 )
 def test_probabilities_are_never_rounded_to_certainty(probability, text):
     assert format_probability(probability) == text
+
+
+def test_a_gate_is_written_beside_the_probability():
+    plain = word("dog", even(), 0.6)
+    assert format_note(plain) == "60%"
+    assert format_note(replace(plain, gate=0.25)) == "60%, gate 25%"
 
 
 def test_the_words_of_a_sentence_know_the_spaces_before_them():

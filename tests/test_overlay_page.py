@@ -1,5 +1,6 @@
 import re
 from base64 import b64decode
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -72,6 +73,14 @@ def test_words_carry_their_probability_as_text_and_as_colour():
     names = [a.get("style") for a in page.named("span") if a.get("class") == "name"]
     assert names == ["--p: 0.970", "--p: 0.600", "--p: 0.002", None]
     assert "A97% dog's60% ball<1%" in page.text
+
+
+def test_a_recurrent_decoders_gate_stands_beside_the_probability_and_is_explained():
+    photo = noise(50, 50)
+    page = Page(draw_page(photo, caption_of(photo, [replace(WORDS[1], gate=0.25)])))
+    assert "dog's60%, gate 25%" in page.text
+    assert "Gate: how far the model let in what it looked at." in page.text
+    assert "Gate" not in Page(draw_page(photo, caption_of(photo, WORDS))).text
 
 
 def test_nothing_is_loaded_and_nothing_runs():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -68,6 +70,18 @@ def test_a_warning_makes_the_foot_longer():
     diffuse = [word("a", even((5, 5))), word("dog", one_hot((5, 5), 3, 3))]
     heights = [contact_sheet(photo, caption_of(photo, w)).height for w in (sharp, diffuse)]
     assert heights[1] > heights[0]
+
+
+def test_a_recurrent_decoders_gate_stands_under_each_overlay_and_is_explained_in_the_foot():
+    photo = noise(120, 200)
+    plain = contact_sheet(photo, caption_of(photo, words(2)), panel=200)
+    gated = [replace(word, gate=0.25) for word in words(2)]
+    sheet = contact_sheet(photo, caption_of(photo, gated), panel=200)
+    top = top_of(sheet, photo)
+    note = (MARGIN + 200 + GAP + 50, top + 120 + 34, 150, 30)  # right of the probability
+    assert not has_ink(crop(plain, *note))
+    assert has_ink(crop(sheet, *note))
+    assert sheet.height > plain.height
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 24])

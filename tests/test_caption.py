@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from captioner.caption import Word, select_attention
+from captioner.config import AttentionConfig
+from captioner.errors import ConfigError
+from captioner.overlay import entropy
+from tests.captions import caption_of, even, one_hot, word
+from tests.photos import noise
+
+GRID = (2, 3)
+HEADS = torch.stack(
+    [
+        torch.stack([one_hot(GRID, 0, 0), one_hot(GRID, 0, 2)]),
+        torch.stack([one_hot(GRID, 1, 1), even(GRID)]),
+    ]
+)
+"""Two layers of two heads."""
+ROLLED = one_hot(GRID, 1, 2)
+
+
+def select(**view):
+    return select_attention(HEADS, ROLLED, AttentionConfig(**view))
+
+
+def test_unless_told_otherwise_it_is_the_mean_over_heads_of_the_last_layer():
+    assert torch.equal(select(), HEADS[1].mean(dim=0))
+
+
+def test_a_layer_and_a_head_are_counted_from_1():
+    assert torch.equal(select(layer=1), HEADS[0].mean(dim=0))
+    assert torch.equal(select(layer=1, head=2), HEADS[0, 1])
+    assert torch.equal(select(head=1), HEADS[1, 0])
+
+
+def test_all_layers_are_averaged_or_rolled_out():
+    assert torch.equal(select(method="mean"), HEADS.mean(dim=(0, 1)))
+    assert torch.equal(select(method="mean", head=2), HEADS[:, 1].mean(dim=0))
+    assert torch.equal(select(method="rollout"), ROLLED)
+
+
+@pytest.mark.parametrize(
+    ("view", "problem"),
+    [
+        ({"layer": 3}, "attention.layer is 3; the model has 2."),
+        ({"head": 3}, "attention.head is 3; the model has 2."),
+        ({"layer": 0}, "attention.layer is 0; they are counted from 1."),
+        ({"head": -1}, "attention.head is -1; they are counted from 1."),
+        (
+            {"method": "mean", "layer": 1},
+            "attention.method is 'mean', which takes all layers; leave out attention.layer = 1.",
+        ),
+        (
+            {"method": "rollout", "head": 1},
+            "attention.method is 'rollout', which takes all heads; leave out attention.head = 1.",
+        ),
+    ],
+)
+def test_attention_that_is_not_there_is_an_error(view, problem):
+    with pytest.raises(ConfigError) as caught:
+        select(**view)
+    assert str(caught.value) == problem
+
+
+def test_a_recurrent_decoder_has_nothing_to_roll_out():
+    with pytest.raises(ConfigError) as caught:
+        select_attention(HEADS[:1, :1], None, AttentionConfig(method="rollout"))
+    assert str(caught.value) == (
+        "attention.method is 'rollout', which follows a Transformer's layers; "
+        "the model is recurrent: choose 'layer'."
+    )
+
+
+def test_a_caption_shows_another_view_and_keeps_the_rest():
+    dog = Word(
+        text="dog",
+        probability=0.5,
+        attention=select(),
+        heads=HEADS,
+        gate=None,
+        rollout=ROLLED,
+    )
+    caption = caption_of(noise(20, 30), [dog])
+    assert caption.view == AttentionConfig()
+    view = AttentionConfig(layer=1, head=2)
+    other = caption.with_view(view)
+    assert other.view == view
+    assert torch.equal(other.words[0].attention, HEADS[0, 1])
+    assert torch.equal(other.words[0].heads, HEADS)
+    assert torch.equal(caption.words[0].attention, select())
+    assert (other.text, other.geometry) == (caption.text, caption.geometry)
+    assert torch.equal(other.with_view(AttentionConfig()).words[0].attention, select())
+
+
+def test_json_tells_view_gate_and_entropy():
+    sharp, diffuse = word("dog", one_hot(GRID, 0, 1)), word("the", even(GRID))
+    gated = replace(diffuse, gate=0.25)
+    table = caption_of(noise(20, 30), [sharp, gated]).with_view(AttentionConfig(head=1)).to_dict()
+    assert table["view"] == {"method": "layer", "layer": None, "head": 1}
+    assert [entry["gate"] for entry in table["words"]] == [None, 0.25]
+    assert [entry["entropy"] for entry in table["words"]] == pytest.approx([0, entropy(even(GRID))])

@@ -1,0 +1,91 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from captioner.cli import main
+from captioner.config import AttentionConfig
+from captioner.pipeline import Captioner
+
+
+@pytest.fixture
+def caption(capsys):
+    """Run `captioner caption` in this process: exit status, lines on stdout, lines on stderr."""
+
+    def run(*arguments: object) -> tuple[int, list[str], list[str]]:
+        status = main(["caption", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return status, out.splitlines(), err.splitlines()
+
+    return run
+
+
+def shown(line):
+    return [torch.tensor(word["attention"]["weights"]) for word in json.loads(line)["words"]]
+
+
+@pytest.mark.parametrize(
+    ("options", "view"),
+    [
+        ([], {}),
+        (["--layer", 1], {"layer": 1}),
+        (["--head", 2], {"head": 2}),
+        (["--layer", 1, "--head", 1], {"layer": 1, "head": 1}),
+        (["--attention", "mean"], {"method": "mean"}),
+        (["--attention", "rollout"], {"method": "rollout"}),
+    ],
+)
+def test_json_shows_the_attention_asked_for(caption, checkpoints, photos, options, view):
+    status, lines, _ = caption(
+        photos[0], "--checkpoint", checkpoints["transformer"], "--json", *options
+    )
+    assert status == 0
+    expected = Captioner.load(checkpoints["transformer"]).caption(photos[0])
+    expected = expected.with_view(AttentionConfig(**view))
+    assert json.loads(lines[0])["view"] == expected.to_dict()["view"]
+    for weights, word in zip(shown(lines[0]), expected.words, strict=True):
+        torch.testing.assert_close(weights, word.attention)
+
+
+def test_the_overlay_shows_the_attention_asked_for(caption, checkpoints, photos, tmp_path):
+    drawn = set()
+    for head in (1, 2):
+        folder = tmp_path / str(head)
+        caption(
+            photos[1], "--checkpoint", checkpoints["transformer"], "--overlay", folder,
+            "--head", head,
+        )  # fmt: skip
+        drawn.add((folder / "strip.jpg.png").read_bytes())
+    assert len(drawn) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "problem"),
+    [
+        ("transformer", ["--layer", 3], "attention.layer is 3; the model has 2."),
+        ("transformer", ["--head", 0], "attention.head is 0; they are counted from 1."),
+        (
+            "lstm",
+            ["--attention", "rollout"],
+            "attention.method is 'rollout', which follows a Transformer's layers; "
+            "the model is recurrent: choose 'layer'.",
+        ),
+    ],
+)
+def test_attention_that_is_not_there_makes_no_sense(caption, checkpoints, kind, options, problem):
+    photo = Path(__file__).parents[1] / "data" / "samples" / "cat.jpg"
+    status, lines, errors = caption(photo, "--checkpoint", checkpoints[kind], *options)
+    assert (status, lines) == (2, [])
+    assert errors == [f"captioner: {problem}"]
+
+
+def test_attention_that_shows_nothing_is_pointed_out_beside_json_and_overlays(
+    caption, checkpoints, photos, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("captioner.overlay.diagnose", lambda words: [f"{len(words)} words"])
+    arguments = [photos[0], "--checkpoint", checkpoints["lstm"]]
+    assert caption(*arguments)[2] == []
+    for options in (["--json"], ["--overlay", tmp_path], ["--json", "--overlay", tmp_path]):
+        (warning,) = caption(*arguments, *options)[2]
+        assert warning.startswith(f"captioner: {photos[0]}: ")
