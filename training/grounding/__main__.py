@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from captioner import Captioner
+from captioner.cli.options import positive
 from captioner.config import AttentionConfig
 from captioner.errors import CaptionerError
 from data.archives import ImageSource
@@ -43,14 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--attention", choices=("layer", "mean", "rollout"), default="layer")
     parser.add_argument("--layer", type=int, help="which layer, from 1; by default the last one")
     parser.add_argument("--head", type=int, help="which head, from 1; by default their mean")
-    parser.add_argument("--limit", type=int, help="this many photos only, drawn by the seed")
+    parser.add_argument("--limit", type=positive, help="this many photos only, drawn by the seed")
     parser.add_argument(
         "--deletions", type=int, default=2, help="words of each photo for the deletion test"
     )
-    parser.add_argument("--resamples", type=int, default=1000, help="draws for the intervals")
+    parser.add_argument("--resamples", type=positive, default=1000, help="draws for the intervals")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     args = parser.parse_args(argv)
+    if args.deletions < 0:
+        parser.error(f"--deletions is {args.deletions}; it must be 0 or more")
     try:
         view = AttentionConfig(method=args.attention, layer=args.layer, head=args.head)
         images = load_images(args.boxes, args.annotations, split=args.split)
