@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +17,17 @@ from captioner.folder.inputs import Filter, find_photos
 from captioner.folder.job import Job
 from captioner.folder.journal import Journal
 from captioner.folder.progress import Progress
-from captioner.folder.sidecars import Sidecars
+from captioner.folder.targets import Target
 from captioner.folder.wording import Wording
+from tests.photos import noise
 
 PHOTOS = ("a.jpg", "b.png", "broken.jpg", "c.jpg", "sub/d.jpg")
+KINDS = {
+    "skip": ("txt",),
+    "overwrite": ("txt", "xmp"),
+    "append": ("txt", "xmp", "photo"),
+    "prepend": ("txt",),
+}
 CALLS = ("fsync", "ftruncate", "mkdir", "open", "pwrite", "replace", "unlink", "write")
 
 
@@ -42,7 +50,7 @@ def prepare(folder: Path, mode: str) -> None:
     """Lay out photos, some of them with a sidecar."""
     (folder / "sub").mkdir(parents=True)
     for name in PHOTOS:
-        (folder / name).write_bytes(b"")
+        noise(8, 8).save(folder / name)
     if mode != "skip":
         (folder / "b.txt").write_text("old b\n")
         (folder / "sub/d.txt").write_text("old d")
@@ -57,35 +65,42 @@ def work(folder: Path, mode: str, *, retry: bool = False) -> None:
             journal,
             Engine,  # type: ignore[arg-type]
             wording=Wording(),
-            sidecars=Sidecars(existing=mode),  # type: ignore[arg-type]
+            targets=[Target(kind=kind, existing=mode) for kind in KINDS[mode]],  # type: ignore[arg-type]
             words=False,
             retry_failed=retry,
             progress=progress,
         )
-        job.run(find_photos(folder, Filter()))
+        with suppress(KeyboardInterrupt):
+            job.run(find_photos(folder, Filter()))
         journal.tidy()
 
 
-def dies(run: Callable[[], None], *, at: int) -> bool:
-    """Whether a process that does this dies, when the given call is its last."""
+def dies(run: Callable[[], None], *, at: int, gently: bool = False) -> bool:
+    """Whether a process that does this dies, when the given call is its last.
+
+    Gently, it is interrupted there as if by Ctrl-C, and ends as it likes.
+    """
     child = os.fork()
     if not child:
         calls = count(1)
         for name in CALLS:
-            setattr(os, name, _deadly(getattr(os, name), name, calls, at))
-        run()
+            setattr(os, name, _deadly(getattr(os, name), name, calls, at, gently))
+        with suppress(KeyboardInterrupt):
+            run()
         os._exit(0)
     _, status = os.waitpid(child, 0)
     assert os.WIFSIGNALED(status) or status == 0, f"call {at}: an error, see above"
     return os.WIFSIGNALED(status)
 
 
-def _deadly(call: Callable, name: str, calls: Iterator[int], at: int) -> Callable:
+def _deadly(call: Callable, name: str, calls: Iterator[int], at: int, gently: bool) -> Callable:
     def counted(*arguments, **options):
         if next(calls) == at:
             if name == "write":  # half of it gets through
                 file, content = arguments
                 call(file, bytes(content)[: len(content) // 2])
+            if gently:
+                raise KeyboardInterrupt
             os.kill(os.getpid(), 9)
         return call(*arguments, **options)
 
@@ -93,15 +108,15 @@ def _deadly(call: Callable, name: str, calls: Iterator[int], at: int) -> Callabl
 
 
 def contents(folder: Path) -> dict[str, object]:
-    """Every file that is not a photo: text, or the journal's lines in order of the photos."""
+    """Every file: its bytes, or the journal's lines in order of the photos."""
     found: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(folder).as_posix()
         if path.suffix == ".jsonl":
             lines = [json.loads(line) for line in path.read_text().splitlines()]
             found[name] = sorted(lines, key=lambda line: line["image"])
-        elif path.is_file() and name not in PHOTOS:
-            found[name] = path.read_text()
+        elif path.is_file():
+            found[name] = path.read_bytes()
     return found
 
 
@@ -115,6 +130,11 @@ def main(folder: Path, mode: str) -> None:
         place = folder / str(number)
         prepare(place, mode)
         died = dies(lambda place=place: work(place, mode), at=number)
+        gentle = folder / f"{number}-interrupted"
+        prepare(gentle, mode)
+        dies(lambda place=gentle: work(place, mode), at=number, gently=True)
+        work(gentle, mode)
+        assert contents(gentle) == expected, (number, contents(gentle), expected)
         dies(lambda place=place: work(place, mode), at=number % 7 + 1)  # and again while recovering
         work(place, mode)
         dies(lambda place=place: work(place, mode, retry=True), at=number)

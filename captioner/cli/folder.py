@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from captioner.cli.folder_options import add_folder_parser
 from captioner.cli.options import Subcommands, choose_search
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from captioner.folder.job import Job
     from captioner.folder.journal import Journal
     from captioner.folder.progress import Style
-    from captioner.folder.sidecars import Sidecars
+    from captioner.folder.targets import Target
     from captioner.folder.wording import Wording
+    from captioner.header import Header
 
     Find = Callable[[], Iterator[Found]]
 
@@ -46,19 +47,20 @@ def run(args: argparse.Namespace) -> int:
     path, tables = _outputs(args, root)
     for table in tables:
         check_table(table)
-    wording, sidecars = _texts(args)
-    checkpoint, search = _model(args)
+    wording, targets = _texts(args)
+    checkpoint, header, search = _model(args)
     settings = {
-        **_identify(checkpoint),
+        "checkpoint": header.name,
+        "weights": _identify(checkpoint),
         "search": to_table(search),
         "text": to_table(wording),
         "words": args.words,
-        "sidecar": args.sidecar or "none",
+        "also_in": ", ".join(target.kind for target in targets),
         # Relative, so that a folder can be moved together with its captions.
         "folder": os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
     }
     if args.dry_run:
-        return _tell(args, path, find, sidecars)
+        return _tell(args, path, find, targets)
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
     with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
             journal,
             lambda: _load_engine(args, checkpoint, search),
             wording=wording,
-            sidecars=sidecars,
+            targets=targets,
             words=args.words,
             retry_failed=args.retry_failed,
             progress=progress,
@@ -75,12 +77,14 @@ def run(args: argparse.Namespace) -> int:
             _caption(args, job, find)
         except KeyboardInterrupt:
             progress.end("interrupted")
+            _finish(journal, tables)
             if style == "text":
                 print(f"captioner: {path}: the same command goes on from here.", file=sys.stderr)
             raise
-        finally:
-            _finish(journal, tables)
         progress.end("end")
+        _finish(journal, tables)
+        if args.gallery:
+            _browse(args.gallery, path, root, find, header)
     if style == "text":
         print(f"{path}: {progress.tally}")
     return 1 if progress.tally.failed else 0
@@ -107,15 +111,21 @@ def _finish(journal: "Journal", tables: list[Path]) -> None:
         write_table(table, journal.path)
 
 
-def _tell(args: argparse.Namespace, path: Path, find: "Find", sidecars: "Sidecars | None") -> int:
+def _browse(gallery: Path, path: Path, root: Path, find: "Find", header: "Header") -> None:
+    from captioner.folder.album import write_album
+
+    write_album(gallery, path, root=root, found=find(), preprocess=header.preprocess)
+
+
+def _tell(args: argparse.Namespace, path: Path, find: "Find", targets: "list[Target]") -> int:
     """Print what would be done about every photo."""
     from captioner.folder.journal import Held, read_held
     from captioner.folder.plan import plan, remember
 
     held = Held() if args.overwrite else read_held(path)
-    if sidecars and not args.overwrite:
-        remember(sidecars, path)
-    for step in plan(find(), held, sidecars=sidecars, retry_failed=args.retry_failed):
+    if not args.overwrite:
+        remember(targets, path)
+    for step in plan(find(), held, targets=targets, retry_failed=args.retry_failed):
         print("\t".join(filter(None, (step.kind, step.found.name, step.reason))))
     return 0
 
@@ -173,32 +183,32 @@ def _outputs(args: argparse.Namespace, root: Path) -> tuple[Path, list[Path]]:
     return root / "captions.jsonl", tables
 
 
-def _texts(args: argparse.Namespace) -> "tuple[Wording, Sidecars | None]":
-    """Return how captions are worded, and the files beside the photos."""
-    from captioner.folder.sidecars import Sidecars
+def _texts(args: argparse.Namespace) -> "tuple[Wording, list[Target]]":
+    """Return how captions are worded, and where they go beside the journal."""
+    from captioner.folder.targets import Target
     from captioner.folder.wording import Wording
 
-    wording = Wording(prefix=args.prefix, suffix=args.suffix, template=args.template)
-    wanted = args.sidecar == "txt"
-    return wording, (Sidecars(existing=args.existing, separator=args.separator) if wanted else None)
+    kinds = sorted(set(args.sidecar)) + ["photo"] * args.in_place
+    return (
+        Wording(prefix=args.prefix, suffix=args.suffix, template=args.template),
+        [Target(kind=kind, existing=args.existing, separator=args.separator) for kind in kinds],
+    )
 
 
-def _model(args: argparse.Namespace) -> "tuple[Path, SearchConfig]":
-    """Return the checkpoint's file, and how captions are looked for."""
+def _model(args: argparse.Namespace) -> "tuple[Path, Header, SearchConfig]":
+    """Return the checkpoint's file, what it says of itself, and how captions are looked for."""
     from captioner.header import read_header
     from captioner.shipped import DEFAULT, find_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint or DEFAULT)
-    return checkpoint, choose_search(read_header(checkpoint), args)
+    header = read_header(checkpoint)
+    return checkpoint, header, choose_search(header, args)
 
 
-def _identify(checkpoint: Path) -> dict[str, Any]:
-    """Return the checkpoint's name, and a digest of the file: names may be used twice."""
-    from captioner.header import read_header
-
+def _identify(checkpoint: Path) -> str:
+    """Digest of the checkpoint's file: names may be used twice."""
     with checkpoint.open("rb") as file:
-        weights = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"checkpoint": read_header(checkpoint).name, "weights": weights}
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _load_engine(args: argparse.Namespace, checkpoint: Path, search: "SearchConfig") -> "Engine":

@@ -96,6 +96,12 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument(
         "--words", action="store_true", help="write probability and attention of every word, too"
     )
+    outputs.add_argument(
+        "--gallery",
+        type=Path,
+        metavar="DIR",
+        help="at the end, write a page to browse them, with where the model looked if --words",
+    )
     outputs.add_argument("--prefix", default="", metavar="TEXT", help="put before every caption")
     outputs.add_argument("--suffix", default="", metavar="TEXT", help="put after every caption")
     outputs.add_argument(
@@ -104,12 +110,23 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         metavar="TEXT",
         help="around it, with {caption}, {name}, {stem}, {folder} of the photo",
     )
-    outputs.add_argument("--sidecar", choices=("txt",), help="write photo.txt beside photo.jpg")
+    outputs.add_argument(
+        "--sidecar",
+        action="append",
+        choices=("txt", "xmp"),
+        default=[],
+        help="write photo.txt or photo.jpg.xmp beside photo.jpg; can be given twice",
+    )
+    outputs.add_argument(
+        "--in-place",
+        action="store_true",
+        help="write captions into the photos, too, as XMP and IPTC; their pixels stay as they are",
+    )
     outputs.add_argument(
         "--existing",
         choices=("skip", "overwrite", "append", "prepend"),
         default="skip",
-        help="what to do where there is a sidecar (skip)",
+        help="what to do where --sidecar or --in-place meets a caption (skip)",
     )
     outputs.add_argument(
         "--separator", default=", ", metavar="TEXT", help="between captions that are joined (', ')"

@@ -3,14 +3,14 @@
     inputs, archives     a folder, a list or tar archives -> Photo, in a stable order
     plan                 which of them are to be captioned now
     engine               Photo -> Caption, decoded by threads while the model works on a batch
-    wording, sidecars    Caption -> the text written, and the `.txt` beside the photo
+    wording, targets     Caption -> the text written, and the files beside the photo it goes to
     journal              one line a photo; what is in it is done, whatever happens
-    tables               CSV and Parquet, made from the journal
+    tables, album        CSV, Parquet and an HTML gallery, made from the journal
     progress             what the user is told meanwhile
     job                  all of it together
 
 The journal is the JSON lines file that the user asked for. A batch of photos is written in three
-steps, each on disk before the next begins: what is going to be written (`pending`, only where there
-are sidecars), the sidecars, the lines of the journal. A run killed between any two of them is
-completed by the next one from `pending`, without captioning these photos again.
+steps, each on disk before the next begins: what is going to be written (`pending`, only where
+captions go to other files, too), these files, the lines of the journal. A run killed between any
+two of them is completed by the next one from `pending`, without captioning these photos again.
 """

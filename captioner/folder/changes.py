@@ -1,43 +1,80 @@
-"""A text file that is to change, and what it holds before and after."""
+"""A file that is to change with a caption, and how to tell whether it has changed already."""
 
+import os
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
+from typing import Literal
 
-from captioner.folder.durable import replace_file
+from captioner import metadata
+
+Kind = Literal["txt", "xmp", "photo"]
+"""A text or an XMP file beside the photo, or the photo itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One text file beside a photo, made or changed with its caption.
+    """One file that a caption is written into.
 
-    Both contents are kept, so that after a crash it is plain whether the change was made: doing it
-    again is harmless, and what somebody wrote in between is left alone.
+    It is known what the file was before, so that after a crash it is plain whether the change was
+    made: doing it again is harmless, and what somebody wrote in between is left alone.
     """
 
+    kind: Kind
     path: str
     """The file."""
     before: str | None
-    """What it held; None if there was none."""
-    after: str
-    """What it shall hold."""
+    """Digest of what it held; None if there was none."""
+    caption: str
+    """What it shall say, as a whole."""
 
     def apply(self) -> None:
         """Make the change, unless it is made or the file is no longer what it was.
 
         Raises:
             OSError: it cannot be written.
+            MetadataError: the photo cannot hold a caption; then it could not be planned, either.
         """
-        if read_text(Path(self.path)) == self.before:
-            replace_file(Path(self.path), self.after.encode("utf-8", "surrogateescape"))
+        old = read(self.path)
+        if identify(old) != self.before:
+            return
+        new = render(self.kind, self.caption, old, name=self.path)
+        if new != old:
+            metadata.replace_file(self.path, new)
 
 
-def read_text(path: Path) -> str | None:
-    """Content of a file, byte for byte; None if there is no such file.
+def render(kind: Kind, caption: str, old: bytes | None, *, name: str) -> bytes:
+    """Return what a file holds with its caption.
+
+    Raises:
+        MetadataError: it cannot hold one.
+    """
+    if kind == "txt":
+        return caption.encode("utf-8", "surrogateescape") + b"\n"
+    if kind == "xmp":
+        return metadata.sidecar(caption, old, name=name)
+    assert old is not None
+    return metadata.embed(old, caption, name=name)
+
+
+def read(path: str) -> bytes | None:
+    """Content of a file; None if there is no such file.
 
     Raises:
         OSError: it is there and cannot be read.
     """
     try:
-        return path.read_bytes().decode("utf-8", "surrogateescape")
+        return Path(path).read_bytes()
     except FileNotFoundError:
         return None
+
+
+def identify(content: bytes | None) -> str | None:
+    """Digest of a file's content."""
+    return None if content is None else blake2b(content, digest_size=16).hexdigest()
+
+
+def remove_unfinished(path: str) -> None:
+    """Delete what a killed run was writing in the folder of this file."""
+    for left in Path(os.path.realpath(path)).parent.glob(metadata.TEMPORARY):
+        left.unlink(missing_ok=True)

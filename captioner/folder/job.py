@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from captioner.errors import MetadataError
+from captioner.folder.changes import Change
 from captioner.folder.durable import digest
 from captioner.folder.inputs import Found, Photo
 from captioner.folder.journal import Entry, Journal
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
-from captioner.folder.sidecars import Sidecars
+from captioner.folder.targets import Target
 from captioner.folder.wording import Wording
 
 if TYPE_CHECKING:  # torch is imported only once there is a photo to caption
@@ -28,7 +30,7 @@ class Job:
         journal: open.
         load_engine: makes the engine; called only once there is a photo to caption.
         wording: what is made of the model's sentences.
-        sidecars: text files beside the photos, if they are asked for.
+        targets: where captions go beside the journal.
         words: whether records hold probability and attention of every word.
         retry_failed: caption only what failed before.
         progress: told of everything.
@@ -40,7 +42,7 @@ class Job:
         load_engine: "Callable[[], Engine]",
         *,
         wording: Wording,
-        sidecars: Sidecars | None,
+        targets: Sequence[Target],
         words: bool,
         retry_failed: bool,
         progress: Progress,
@@ -48,14 +50,13 @@ class Job:
         self.journal = journal
         self.load_engine = load_engine
         self.wording = wording
-        self.sidecars = sidecars
+        self.targets = targets
         self.words = words
         self.retry_failed = retry_failed
         self.progress = progress
         self._engine: "Engine | None" = None
         self._met: set[bytes] | None = None  # when watching: each photo is counted only once
-        if sidecars:
-            remember(sidecars, journal.path)
+        remember(targets, journal.path)
 
     def run(self, found: Iterator[Found]) -> None:
         """Caption all of them, and write batch after batch.
@@ -86,9 +87,7 @@ class Job:
 
     def _select(self, found: Iterator[Found]) -> Iterator[Photo]:
         """Yield what is to be captioned, and count the others."""
-        steps = plan(
-            found, self.journal.held, sidecars=self.sidecars, retry_failed=self.retry_failed
-        )
+        steps = plan(found, self.journal.held, targets=self.targets, retry_failed=self.retry_failed)
         for step in steps:
             if self._met is not None:
                 key = digest(step.found.name)
@@ -115,10 +114,12 @@ class Job:
                 self.progress.tally.before += 1
             elif isinstance(outcome, str):
                 entries[key] = _failure(photo, outcome)
-            elif self.sidecars and (reason := self.sidecars.refuse(photo)):
-                self.progress.skipped(photo.name, reason)
             else:
-                entries[key] = self._entry(photo, outcome)
+                entry = self._entry(photo, outcome)
+                if isinstance(entry, str):
+                    self.progress.skipped(photo.name, entry)
+                else:
+                    entries[key] = entry
         for record in self.journal.commit(list(entries.values())):
             if record.status == "captioned":
                 self.progress.tally.captioned += 1
@@ -126,9 +127,20 @@ class Job:
                 self.progress.failed(record.image, record.reason or "")
         self.progress.advance()
 
-    def _entry(self, photo: Photo, caption: "Caption") -> Entry:
-        """Put a caption into the form in which it is written."""
+    def _entry(self, photo: Photo, caption: "Caption") -> Entry | str:
+        """Put a caption into the form in which it is written, or say why nothing is written."""
         text = self.wording(caption.text, photo=photo.name)
+        try:
+            plans = [target.plan(photo, text) for target in self.targets]
+        except MetadataError as error:
+            return _failure(photo, str(error).removeprefix(f"{photo.name}: "))
+        except OSError as error:
+            return _failure(photo, f"{error.filename} cannot be read: {error.strerror}.")
+        changes = tuple(plan for plan in plans if isinstance(plan, Change))
+        if plans and not changes:
+            return str(plans[0])
+        for target in self.targets:
+            target.own(photo.name)
         record = Record(
             image=photo.name,
             status="captioned",
@@ -136,14 +148,7 @@ class Job:
             log_probability=caption.log_probability,
             words=caption.to_dict()["words"] if self.words else None,
         )
-        if self.sidecars is None:
-            return Entry(record=record)
-        try:
-            change = self.sidecars.change(photo, text)
-        except OSError as error:
-            return _failure(photo, f"its sidecar cannot be read: {error.strerror}.")
-        self.sidecars.own(photo.name)
-        return Entry(record=record, changes=(change,))
+        return Entry(record=record, changes=changes)
 
 
 def _failure(photo: Photo, reason: str) -> Entry:

@@ -1,8 +1,8 @@
 """The journal: a line for every photo that is done, and nothing that a crash could take back.
 
 Beside `captions.jsonl` lie `captions.run.json`, the settings it was begun with and the lock that
-keeps a second run away, and while sidecars are written `captions.pending.json`, the batch that is
-being written.
+keeps a second run away, and, while captions go to other files, too, `captions.pending.json`, the
+batch that is being written.
 """
 
 import json
@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from captioner.errors import CaptionerError
-from captioner.folder.changes import Change
+from captioner.errors import CaptionerError, MetadataError
+from captioner.folder.changes import Change, remove_unfinished
 from captioner.folder.durable import FULL, digest, explained, replace_file, replacing, sync_folder
 from captioner.folder.records import Record
 from captioner.folder.settings import RunFile
@@ -107,6 +107,7 @@ class Journal:
         self._pending = path.with_suffix(".pending.json")
         self._run = RunFile(path)
         self._file = -1
+        self._committing = False
 
     def __enter__(self) -> "Journal":
         with explained(self.path):
@@ -138,12 +139,15 @@ class Journal:
         Raises:
             CaptionerError: the disk is full, or the journal cannot be written.
         """
+        self._committing = True
         if any(entry.changes for entry in entries):
             table = [asdict(entry) for entry in entries]
             with explained(self._pending):
                 replace_file(self._pending, json.dumps(table).encode())
                 sync_folder(self._pending.parent)
-        return self._complete(entries)
+        records = self._complete(entries)
+        self._committing = False
+        return records
 
     def tidy(self) -> None:
         """Leave one line a photo, and no trace of a batch that is written.
@@ -152,7 +156,8 @@ class Journal:
             CaptionerError: the disk is full, or the journal cannot be written.
         """
         with explained(self.path):
-            self._pending.unlink(missing_ok=True)
+            if not self._committing:  # an interrupted batch is completed by the next run
+                self._pending.unlink(missing_ok=True)
             if self.held.superseded:
                 self._compact()
 
@@ -196,6 +201,9 @@ class Journal:
             )
             for entry in table
         ]
+        for entry in entries:
+            for change in entry.changes:
+                remove_unfinished(change.path)
         self._complete([entry for entry in entries if not self._is_written(entry.record)])
 
     def _is_written(self, record: Record) -> bool:
@@ -206,10 +214,7 @@ class Journal:
     def _complete(self, entries: Sequence[Entry]) -> list[Record]:
         """Make the changes, then write the lines."""
         records = [_apply(entry) for entry in entries]
-        folders = {Path(change.path).parent for entry in entries for change in entry.changes}
         with explained(self.path):
-            for folder in folders:
-                sync_folder(folder)
             self._append(records)
         return records
 
@@ -255,9 +260,8 @@ def _apply(entry: Entry) -> Record:
             if error.errno in FULL:
                 with explained(Path(change.path)):
                     raise
-            return Record(
-                image=entry.record.image,
-                status="failed",
-                reason=f"{change.path} cannot be written: {error.strerror}.",
-            )
+            reason = f"{change.path} cannot be written: {error.strerror}."
+            return Record(image=entry.record.image, status="failed", reason=reason)
+        except MetadataError as error:
+            return Record(image=entry.record.image, status="failed", reason=str(error))
     return entry.record

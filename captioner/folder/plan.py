@@ -1,6 +1,6 @@
 """Which of the photos found are to be captioned now, and what is to become of the others."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -8,7 +8,7 @@ from typing import Literal
 from captioner.folder.durable import digest
 from captioner.folder.inputs import Found, Problem
 from captioner.folder.journal import Held, read_records
-from captioner.folder.sidecars import Sidecars
+from captioner.folder.targets import Target
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,14 +23,14 @@ class Step:
 
 
 def plan(
-    found: Iterable[Found], held: Held, *, sidecars: Sidecars | None, retry_failed: bool
+    found: Iterable[Found], held: Held, *, targets: Sequence[Target], retry_failed: bool
 ) -> Iterator[Step]:
     """Decide about every photo when its turn comes.
 
     Args:
         found: the photos.
         held: what the journal holds; it may grow meanwhile.
-        sidecars: the files beside the photos, if there are any.
+        targets: where captions go with their photos. What all of them refuse is skipped.
         retry_failed: caption those that failed before, and no others.
     """
     for item in found:
@@ -44,14 +44,18 @@ def plan(
             yield Step(kind="failed before", found=item)
         elif key not in held.failed and retry_failed:
             yield Step(kind="skip", found=item, reason="it is new, and --retry-failed passes it by")
-        elif sidecars and (reason := sidecars.refuse(item)):
-            yield Step(kind="skip", found=item, reason=reason)
         else:
-            yield Step(kind="caption", found=item)
+            refusals = [target.refuse(item) for target in targets]
+            if refusals and None not in refusals:
+                yield Step(kind="skip", found=item, reason=refusals[0] or "")
+            else:
+                yield Step(kind="caption", found=item)
 
 
-def remember(sidecars: Sidecars, journal: Path) -> None:
-    """Let no other photo take a sidecar whose caption is in the journal."""
-    for record, _ in read_records(journal):
-        if record.status == "captioned":
-            sidecars.own(record.image)
+def remember(targets: Sequence[Target], journal: Path) -> None:
+    """Let no other photo take a file whose caption is in the journal."""
+    if targets:
+        for record, _ in read_records(journal):
+            if record.status == "captioned":
+                for target in targets:
+                    target.own(record.image)

@@ -1,0 +1,95 @@
+"""Where captions go with their photos: beside them, or into them."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from captioner import metadata
+from captioner.errors import MetadataError
+from captioner.folder.changes import Change, Kind, identify, read, render
+from captioner.folder.durable import digest
+from captioner.folder.inputs import Photo
+
+Existing = Literal["skip", "overwrite", "append", "prepend"]
+
+
+@dataclass(kw_only=True)
+class Target:
+    """One kind of file that holds a photo's caption."""
+
+    kind: Kind
+    """`txt` for photo.txt, `xmp` for photo.jpg.xmp, `photo` for the photo itself."""
+    existing: Existing = "skip"
+    """What to do about a photo that has a caption there already."""
+    separator: str = ", "
+    """Between captions that are joined."""
+    _written: set[bytes] = field(default_factory=set)
+    """Digests of the text files that hold captions of this journal."""
+
+    def refuse(self, photo: Photo) -> str | None:
+        """Say why a photo gets no caption here, or None if it gets one."""
+        if photo.offset is not None:
+            return "it is in an archive, which holds captions neither in it nor beside it"
+        path = self._place(photo)
+        if self.kind == "txt" and digest(_stem(photo.name)) in self._written:
+            return f"{Path(path).name} belongs to another photo of the same name"
+        if self.existing == "skip":
+            try:
+                old = self._caption(read(path), photo)
+            except (OSError, MetadataError):
+                return None  # not to be passed over: it fails, with the reason
+            if old:
+                inside = f"{Path(path).name} is there already"
+                return "it has a caption already" if self.kind == "photo" else inside
+        return None
+
+    def own(self, name: str) -> None:
+        """Remember that the photo of this name has its caption, so that no other one takes it."""
+        if self.kind == "txt":
+            self._written.add(digest(_stem(name)))
+
+    def plan(self, photo: Photo, caption: str) -> Change | str:
+        """Plan what a file shall hold, or say why it is left alone.
+
+        Raises:
+            OSError: there is one that cannot be read.
+            MetadataError: the photo, or an XMP file that is there, cannot hold a caption.
+        """
+        refusal = self.refuse(photo)
+        if refusal is not None:
+            return refusal
+        path = self._place(photo)
+        content = read(path)
+        old = self._caption(content, photo)
+        if old and self.existing == "append":
+            caption = old + self.separator + caption
+        elif old and self.existing == "prepend":
+            caption = caption + self.separator + old
+        render(self.kind, caption, content, name=photo.name)  # what cannot be done is told now
+        return Change(kind=self.kind, path=path, before=identify(content), caption=caption)
+
+    def _place(self, photo: Photo) -> str:
+        if self.kind == "txt":
+            return _stem(photo.path) + ".txt"
+        if self.kind == "xmp":
+            return str(metadata.sidecar_path(Path(photo.path)))
+        return photo.path
+
+    def _caption(self, content: bytes | None, photo: Photo) -> str | None:
+        """Return the caption that a file holds.
+
+        Raises:
+            MetadataError: it is damaged.
+        """
+        if content is None:
+            return None
+        if self.kind == "txt":  # some editors begin a text with a mark
+            return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff").strip()
+        if self.kind == "xmp":
+            return metadata.read_sidecar(content, name=photo.name)
+        return metadata.read_caption(content, name=photo.name)
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(path)[0]
