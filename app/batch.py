@@ -2,7 +2,6 @@
 
 import csv
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
@@ -65,7 +64,7 @@ def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
     return BatchRow(
         name=path.name,
         caption=caption.text,
-        probability=math.exp(caption.log_probability),
+        log_probability=caption.log_probability,
         thumbnail=data_uri(fit(picture, _THUMBNAIL_PIXELS)),
     )
 
@@ -74,20 +73,25 @@ def to_csv(rows: Sequence[BatchRow]) -> str:
     """Pack a table for spreadsheets, which would run a text that begins like a formula."""
     text = StringIO()
     table = csv.writer(text)
-    table.writerow(["file", "caption", "probability", "error"])
+    table.writerow(["file", "caption", "log_probability", "error"])
     for row in rows:
         name, caption, error = (
             f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
             for cell in (row.name, row.caption, row.error)
         )
-        table.writerow([name, caption, row.probability, error])
+        table.writerow([name, caption, row.log_probability, error])
     return pack("captions.csv", text.getvalue().encode())
 
 
 def to_json(rows: Sequence[BatchRow]) -> str:
     """Pack a table for programs."""
     table = [
-        {"file": r.name, "caption": r.caption, "probability": r.probability, "error": r.error}
+        {
+            "file": r.name,
+            "caption": r.caption,
+            "log_probability": r.log_probability,
+            "error": r.error,
+        }
         for r in rows
     ]
     return pack("captions.json", json.dumps(table, indent=1).encode())

@@ -40,16 +40,17 @@ class BatchRow:
     name: str
     """The file as the user called it."""
     caption: str = ""
-    probability: float | None = None
+    log_probability: float | None = None
     """Of the whole caption."""
     error: str = ""
     thumbnail: str = ""
     """A data URI, or nothing."""
 
 
-def draw_stage(photo: Image.Image) -> str:
+def draw_stage(photo: Image.Image, *, title: str) -> str:
     """Show the photo, with room for an overlay and for a line about the chosen word."""
     return (
+        f"<h2>{_text(title)}</h2>"
         f'<div class="stage" style="--shape: {photo.width} / {photo.height}">'
         f'<img class="photo" src="{data_uri(photo)}" alt="The photo">'
         '<div class="heat"></div></div>'
@@ -138,14 +139,14 @@ def draw_batch(rows: Sequence[BatchRow], *, total: int) -> str:
     body = "".join(
         f"<tr{' class=failed' * bool(row.error)}><td>{_thumbnail(row)}</td>"
         f'<th scope="row">{_text(row.name)}</th><td>{_text(row.error or row.caption)}</td>'
-        f"<td>{'' if row.probability is None else f'{row.probability:.2g}'}</td></tr>"
+        f"<td>{'' if row.log_probability is None else f'{row.log_probability:.2f}'}</td></tr>"
         for row in rows
     )
     return (
         f'<div class="batch"><p role="status">{said}</p>'
         f'<progress max="{total}" value="{len(rows)}" aria-label="Photos done"></progress>'
-        "<table><thead><tr><td></td><th>Photo</th><th>Caption</th><th>Probability</th></tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
+        "<table><thead><tr><td></td><th>Photo</th><th>Caption</th><th>Log-probability</th></tr>"
+        f"</thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -182,7 +183,7 @@ def _spread(caption: Caption, number: int) -> Float[Tensor, "H W"]:
 
 def _layer(weights: Float[Tensor, "H W"], scale: float, colour_map: ColourMap) -> str:
     """Draw an overlay at full strength; the page lets the photo through."""
-    layer = heat_layer(weights, scale=scale, style=Style(colour_map=colour_map, alpha=1))
+    layer = heat_layer(weights, scale=scale, style=Style(colour_map=colour_map, alpha=1.0))
     return _uri(layer.convert("RGBA"), "WEBP", quality=70, method=2)
 
 
@@ -204,8 +205,8 @@ def _thumbnail(row: BatchRow) -> str:
 
 def _gradient(colour_map: ColourMap) -> str:
     """Lay the colours out from no weight to the heaviest, as the overlays have them."""
-    style = Style(colour_map=colour_map, alpha=1)
-    row = heat_layer(torch.linspace(0, 1, 18)[None], scale=1, style=style).convert("RGBA")
+    style = Style(colour_map=colour_map, alpha=1.0)
+    row = heat_layer(torch.linspace(0, 1, 18)[None], scale=1.0, style=style).convert("RGBA")
     stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b, _ in np.asarray(row)[0])
     return f"linear-gradient(to right, {stops})"
 

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any, get_args
 
@@ -88,7 +87,7 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
                 strength = gr.Slider(0, 1, 0.75, step=0.05, label="Strength of the overlay")
                 colours = gr.Dropdown(list(get_args(ColourMap)), value="inferno", label="Colours")
         with gr.Column(scale=5, min_width=300), gr.Row():
-            viewers = [build_viewer(name) for name in captioners]
+            viewers = [_build_viewer() for _ in captioners]
 
     def run(
         path: str | None, choice: str, view: int, colours: ColourMap, *search: Any
@@ -106,8 +105,8 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
         source, name = read_upload(path)
         with shown_errors():
             picture = fit(load_reduced(source, at_least=_PHOTO_PIXELS, name=name)[0], _PHOTO_PIXELS)
-            stage = draw_stage(picture)
-            yield cleared | empty | closed | {v.stage: stage for v in chosen}
+            stages = {v.stage: draw_stage(picture, title=c.header.name) for v, c in sides}
+            yield cleared | empty | closed | stages
             for viewer, captioner in sides:
                 prepared = captioner.prepare(source, name=name)
                 for caption in captioner.stream(prepared, **search_settings(*search)):
@@ -151,15 +150,16 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
                 _add_download(kind, [*look, strength], views, file)
 
 
-def build_viewer(name: str) -> _Viewer:
+def _build_viewer() -> _Viewer:
     """Lay out the photo with its overlay, the words and the other candidates."""
     with gr.Column(visible=False, min_width=320, elem_classes="viewer") as column:
-        gr.HTML(f"<h2>{escape(name)}</h2>")
         return _Viewer(
             column=column,
             stage=gr.HTML(),
             words=gr.HTML(js_on_load=_SCRIPT),
-            candidates=gr.Radio([], label="Candidates of the beam", elem_classes="candidates"),
+            candidates=gr.Radio(
+                [], label="Candidates of the beam, with log-probability", elem_classes="candidates"
+            ),
             shown=gr.State(time_to_live=FORGET_AFTER),
         )
 
@@ -220,7 +220,7 @@ def _add_download(
         if kind == "json":
             content = json.dumps(caption.to_dict(), indent=1).encode()
         else:
-            style = Style(colour_map=colours, alpha=strength)
+            style = Style(colour_map=colours, alpha=float(strength))
             content = render(shown.photo, caption, kind=kind, style=style)
         return pack(f"caption.{kind}", content)
 

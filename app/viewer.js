@@ -49,6 +49,9 @@ function refresh() {
   const photo = viewer.querySelector(".photo");
   if (photo && drawn.dataset.text) photo.alt = `The photo: ${drawn.dataset.text}`;
   if (drawn.dataset.select !== undefined) {
+    if (drawn.dataset.select === "0" && viewer.getBoundingClientRect().top > innerHeight / 2) {
+      viewer.scrollIntoView({ behavior: "smooth" }); // on a phone it begins below the fold
+    }
     chosen = null; // still growing
     show(drawn.dataset.select);
     return;

@@ -221,18 +221,23 @@ def test_layers_and_heads_are_offered_where_there_are_some(captioners):
 
 def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():
     rows = [
-        BatchRow(name="a.jpg", caption='A "dog", running', probability=0.5),
+        BatchRow(name="a.jpg", caption='A "dog", running', log_probability=-0.5),
         BatchRow(name="=1+1.jpg", error="=1+1.jpg: not an image"),
     ]
     assert unpack(to_csv(rows)) == (
         "captions.csv",
-        "file,caption,probability,error\r\n"
-        'a.jpg,"A ""dog"", running",0.5,\r\n'
+        "file,caption,log_probability,error\r\n"
+        'a.jpg,"A ""dog"", running",-0.5,\r\n'
         "'=1+1.jpg,,,'=1+1.jpg: not an image\r\n",
     )
     name, text = unpack(to_json(rows))
     assert name == "captions.json"
     assert json.loads(text) == [
-        {"file": "a.jpg", "caption": 'A "dog", running', "probability": 0.5, "error": ""},
-        {"file": "=1+1.jpg", "caption": "", "probability": None, "error": "=1+1.jpg: not an image"},
+        {"file": "a.jpg", "caption": 'A "dog", running', "log_probability": -0.5, "error": ""},
+        {
+            "file": "=1+1.jpg",
+            "caption": "",
+            "log_probability": None,
+            "error": "=1+1.jpg: not an image",
+        },
     ]

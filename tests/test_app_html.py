@@ -57,7 +57,7 @@ def test_overlays_are_those_of_the_library_and_share_one_scale():
     for layer, weights in zip(layers(page), maps, strict=True):
         assert layer.size == (480, 320)
         ours = torch.tensor(list(layer.convert("RGBA").tobytes())).view(320, 480, 4).float()
-        expected = heat_layer(weights, scale=scale, style=Style(alpha=1)).convert("RGBA")
+        expected = heat_layer(weights, scale=scale, style=Style(alpha=1.0)).convert("RGBA")
         theirs = torch.tensor(list(expected.tobytes())).view(320, 480, 4).float()
         assert (ours - theirs).abs().mean() < 4  # of 255 levels; WebP is not exact
 
@@ -99,9 +99,10 @@ def test_a_growing_caption_shows_the_overlay_of_its_latest_word():
 
 def test_the_stage_shows_the_photo_whole():
     photo = noise(60, 200)
-    (shown,) = Page(draw_stage(photo)).named("img")
+    (shown,) = Page(draw_stage(photo, title="a <b>")).named("img")
     assert picture(shown["src"]).size == (200, 60)
     assert shown["alt"] == "The photo"
+    assert "a <b>" in Page(draw_stage(photo, title="a <b>")).text
 
 
 @pytest.mark.parametrize(
@@ -122,12 +123,14 @@ def test_places_are_named_by_thirds_of_the_photo(row, col, expected):
 
 def test_a_batch_tells_what_went_wrong_with_each_photo():
     rows = [
-        BatchRow(name="a.jpg", caption="A dog", probability=0.125, thumbnail=data_uri(noise(9, 9))),
+        BatchRow(
+            name="a.jpg", caption="A dog", log_probability=-0.125, thumbnail=data_uri(noise(9, 9))
+        ),
         BatchRow(name=HOSTILE, error=f"{HOSTILE}: not an image"),
     ]
     page = Page(draw_batch(rows, total=3))
     assert "2 of 3 photos done, 1 could not be read" in page.text
-    assert "A dog0.12" in page.text
+    assert "A dog-0.12" in page.text
     assert len(page.named("img")) == 1
     assert page.named("script") == []
     assert page.named("progress") == [{"max": "3", "value": "2", "aria-label": "Photos done"}]

@@ -1,0 +1,306 @@
+"""The app in a real browser: Chromium without a window, driven through Playwright."""
+
+import json
+import re
+import shutil
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from captioner import Captioner
+from tests.conftest import TOYS
+from tests.photos import noise, turned
+from tests.serving import PLANTED, PlantedCaptioner, serve
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+PATIENCE = 60_000
+"""Milliseconds to wait for what a slow machine does late."""
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no Chromium; `apt-get install chromium` brings it"
+)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def url(tokenizer):
+    made = [Captioner(*make(tokenizer)) for make in TOYS.values()]
+    with serve({captioner.header.name: captioner for captioner in made}) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def planted_url(tokenizer):
+    with serve({"planted": PlantedCaptioner(*TOYS["transformer"](tokenizer))}) as url:
+        yield url
+
+
+@pytest.fixture
+def page(browser, url):
+    yield from opened(browser, url)
+
+
+@pytest.fixture
+def planted(browser, planted_url):
+    yield from opened(browser, planted_url)
+
+
+def opened(browser: Browser, url: str, **options):
+    """A page of its own session; it must ask nobody else for anything, and raise no error."""
+    context = browser.new_context(**{"viewport": DESKTOP, **options})
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    page, elsewhere, errors = context.new_page(), [], []
+    page.on("request", lambda r: None if is_ours(r.url, url) else elsewhere.append(r.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("dialog", lambda dialog: errors.append(dialog.message))
+    page.goto(url)
+    page.wait_for_selector("#photo input[type=file]", state="attached")
+    yield page
+    context.close()
+    assert elsewhere == []
+    assert errors == []
+
+
+def is_ours(address: str, url: str) -> bool:
+    return address.startswith((url, "data:", "blob:"))
+
+
+def upload(page: Page, file: Path | dict) -> None:
+    page.locator("#photo input[type=file]").set_input_files(file)
+
+
+def as_file(name: str, content: bytes) -> dict:
+    return {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+
+
+def grey(width: int = 160, height: int = 160) -> dict:
+    stream = BytesIO()
+    Image.new("RGB", (width, height), "#606060").save(stream, "PNG")
+    return as_file("grey.png", stream.getvalue())
+
+
+def choose(page: Page, word: str) -> None:
+    page.locator("label.chip", has_text=word).click()
+
+
+def brightest(page: Page) -> tuple[float, float]:
+    """Where the overlay shines most: fractions of the photo's height and width."""
+    page.mouse.move(0, 0)
+    picture = Image.open(BytesIO(page.locator(".stage").screenshot())).convert("L")
+    levels = np.asarray(picture).astype(float)
+    rows, cols = np.nonzero(levels > levels.max() - 20)
+    return rows.mean() / levels.shape[0], cols.mean() / levels.shape[1]
+
+
+def texts(page: Page) -> list[str]:
+    """The words on the chips."""
+    spans = page.locator(".viewer:visible label.chip:not(.plain) > span").all_inner_texts()
+    return [text.split("\n")[0] for text in spans]
+
+
+def test_each_word_shows_the_region_the_model_looked_at(planted):
+    upload(planted, grey())
+    expect(planted.locator(".play")).to_be_visible()
+    assert texts(planted) == list(PLANTED)
+    for word, (row, col) in PLANTED.items():
+        choose(planted, word)
+        expect(planted.locator(".note")).to_contain_text(f"{word}: 50% sure")
+        down, across = brightest(planted)
+        assert row / 4 <= down <= (row + 1) / 4, word
+        assert col / 4 <= across <= (col + 1) / 4, word
+    choose(planted, "photo alone")
+    background = planted.locator(".heat").evaluate("e => e.style.backgroundImage")
+    assert background == "none"
+
+
+def test_a_photo_lying_on_its_side_is_shown_upright_under_its_overlay(planted):
+    upload(planted, as_file("turned.jpg", turned(noise(60, 120), 6, "JPEG")))
+    expect(planted.locator(".play")).to_be_visible()
+    box = planted.locator(".stage").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(2, rel=0.02)
+    choose(planted, "yellow")
+    down, across = brightest(planted)
+    assert down > 0.6
+    assert across > 0.7
+
+
+def test_thumbnails_bars_and_play_choose_words_too(planted):
+    upload(planted, grey())
+    planted.locator(".thumb", has_text="green").click()
+    expect(planted.locator("label.chip.on")).to_contain_text("green")
+    planted.locator(".bar", has_text="blue").click()
+    expect(planted.locator("label.chip.on")).to_contain_text("blue")
+    planted.get_by_role("button", name="Play all words").click()
+    expect(planted.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+    for word in PLANTED:
+        expect(planted.locator("label.chip.on")).to_contain_text(word)
+    expect(planted.get_by_role("button", name="Play all words")).to_be_visible()
+
+
+def test_words_are_chosen_with_the_keyboard_alone(planted):
+    upload(planted, grey())
+    expect(planted.locator(".play")).to_be_visible()
+    planted.locator("input[value='3']").focus()  # the radio button that Tab would reach
+    for word in ("blue", "green", "red"):
+        planted.keyboard.press("ArrowLeft")
+        expect(planted.locator("label.chip.on")).to_contain_text(word)
+    assert brightest(planted) == (pytest.approx(0.125, abs=0.125), pytest.approx(0.125, abs=0.125))
+    planted.keyboard.press("Tab")
+    assert planted.evaluate("document.activeElement.className") == "play"
+    outline = planted.locator(".play").evaluate("e => getComputedStyle(e).outlineStyle")
+    assert outline == "solid"
+
+
+def test_the_overlay_can_be_made_weaker_without_drawing_it_anew(planted):
+    upload(planted, grey())
+    expect(planted.locator(".play")).to_be_visible()
+    planted.get_by_text("How attention is drawn").click()
+    planted.get_by_label("number input for Strength of the overlay").fill("0.2")
+    planted.keyboard.press("Tab")
+    expect(planted.locator(".heat")).to_have_css("opacity", "0.2")
+
+
+def test_a_photo_is_captioned_as_by_the_library(page, tokenizer):
+    upload(page, SAMPLES / "cat.jpg")
+    expect(page.locator(".play")).to_be_visible()
+    captioner = Captioner(*TOYS["transformer"](tokenizer))
+    caption = captioner.caption(SAMPLES / "cat.jpg")
+    assert texts(page) == [word.text for word in caption.words]
+    expect(page.locator(".photo")).to_have_attribute("alt", f"The photo: {caption.text}")
+    shown = page.locator(".candidates label").all_inner_texts()
+    assert [" ".join(text.split()[1:]) for text in shown] == [
+        caption.text,
+        *(candidate.text for candidate in caption.candidates),
+    ]
+
+
+def test_another_candidate_brings_its_own_words_and_overlays(page):
+    upload(page, SAMPLES / "cat.jpg")
+    before = page.locator(".thumb").first.get_attribute("style")
+    page.locator(".candidates label").nth(2).click()
+    wanted = page.locator(".candidates label").nth(2).inner_text().split()[1:]
+    expect(page.locator(".words")).to_have_attribute("data-text", " ".join(wanted))
+    assert page.locator(".thumb").first.get_attribute("style") != before
+
+
+def test_models_are_compared_side_by_side(page, tokenizer):
+    page.get_by_label("compare all").check()
+    upload(page, SAMPLES / "cat.jpg")
+    expect(page.locator(".play")).to_have_count(2)
+    expect(page.locator(".viewer h2")).to_have_text(["toy-transformer", "toy-lstm"])
+    for name, place in (("transformer", 0), ("lstm", 1)):
+        caption = Captioner(*TOYS[name](tokenizer)).caption(SAMPLES / "cat.jpg")
+        expect(page.locator(".words").nth(place)).to_have_attribute("data-text", caption.text)
+    first, second = (page.locator(".viewer").nth(n) for n in (0, 1))
+    chosen = second.locator("label.chip.on").inner_text()
+    first.locator("label.chip").first.click()
+    assert second.locator("label.chip.on").inner_text() == chosen  # each has a choice of its own
+    left, right = first.bounding_box(), second.bounding_box()
+    assert left["x"] + left["width"] <= right["x"]
+
+
+def test_overlays_are_saved_as_files(page):
+    upload(page, SAMPLES / "cat.jpg")
+    expect(page.locator(".play")).to_be_visible()
+    starts = {"PNG": b"\x89PNG", "GIF": b"GIF89a", "HTML": b"<!DOCTYPE html>", "JSON": b"{"}
+    for kind, start in starts.items():
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Save {kind}").first.click()
+        assert download.value.suggested_filename == f"caption.{kind.lower()}"
+        assert Path(download.value.path()).read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("notes.jpg", b"no photo, a text", "notes.jpg: not an image"),
+        (
+            "drawing.svg",
+            b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
+            "drawing.svg: SVG is a drawing, not a photo",
+        ),
+    ],
+)
+def test_what_is_no_photo_is_named_with_the_reason(page, name, content, reason):
+    upload(page, as_file(name, content))
+    expect(page.get_by_text(reason)).to_be_visible()
+    upload_again = page.get_by_role("button", name=re.compile("Clear|Remove", re.I)).first
+    upload_again.click()
+    upload(page, SAMPLES / "cat.jpg")
+    expect(page.locator(".play")).to_be_visible()
+
+
+def test_a_photo_of_40_megapixels_is_captioned(page, tmp_path):
+    Image.open(SAMPLES / "cat.jpg").resize((8000, 5000)).save(tmp_path / "large.jpg", quality=80)
+    upload(page, tmp_path / "large.jpg")
+    expect(page.locator(".play")).to_be_visible()
+    width = page.locator(".photo").evaluate("e => e.naturalWidth")
+    assert 1280 <= width <= 2048
+
+
+def test_a_batch_goes_on_after_a_broken_file_and_is_saved(page):
+    page.get_by_role("tab", name="Several photos").click()
+    files = page.locator("input[type=file][multiple]")
+    broken = (SAMPLES / "cat.jpg").read_bytes()[:9000]
+    files.set_input_files(
+        [
+            as_file("cat.jpg", (SAMPLES / "cat.jpg").read_bytes()),
+            as_file("broken.jpg", broken),
+            as_file("coffee.jpg", (SAMPLES / "coffee.jpg").read_bytes()),
+        ]
+    )
+    expect(page.get_by_text("coffee.jpg")).to_be_visible()
+    page.get_by_role("button", name="Caption all").click()
+    expect(page.get_by_role("status")).to_have_text("3 of 3 photos done, 1 could not be read")
+    rows = page.locator(".batch tbody tr")
+    expect(rows.nth(1)).to_contain_text("broken.jpg: damaged or cut short")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save JSON").locator("visible=true").click()
+    table = json.loads(Path(download.value.path()).read_text())
+    assert [row["file"] for row in table] == ["cat.jpg", "broken.jpg", "coffee.jpg"]
+    assert [bool(row["caption"]) for row in table] == [True, False, True]
+
+
+def test_nothing_sticks_out_of_a_phone(browser, planted_url):
+    for page in opened(browser, planted_url, viewport=PHONE, is_mobile=True, has_touch=True):
+        upload(page, grey())
+        page.locator("label.chip", has_text="green").tap()
+        expect(page.locator(".note")).to_contain_text("green")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        box = page.locator(".stage").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= PHONE["width"]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nobody_is_shut_out(browser, url, scheme):
+    """No serious violation of the rules that axe-core checks, contrast and names among them."""
+    for page in opened(browser, url, color_scheme=scheme):
+        upload(page, SAMPLES / "cat.jpg")
+        expect(page.locator(".play")).to_be_visible()
+        page.wait_for_timeout(500)  # for transitions of colours to end
+        results = Axe().run(page).response
+        grave = [
+            (violation["id"], node["html"][:200])
+            for violation in results["violations"]
+            if violation["impact"] in ("serious", "critical")
+            for node in violation["nodes"]
+        ]
+        assert grave == []
