@@ -1,9 +1,12 @@
 import csv
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -13,6 +16,8 @@ from captioner.cli import main
 from captioner.folder import engine as engine_module
 from captioner.folder.engine import Engine
 from captioner.folder.journal import Journal
+from captioner.metadata import embed, read_caption, read_sidecar
+from captioner.photo import load_photo
 from captioner.pipeline import Captioner
 from tests.photos import encode, noise, quarters
 
@@ -192,6 +197,62 @@ def test_sidecars_lie_beside_their_photos_and_respect_those_there(
     again = command(folder, "--sidecar", "txt", "--existing", existing)
     assert again[0] == 0
     assert (folder / "flag.txt").read_text() == text
+
+
+def test_captions_go_into_xmp_files_and_photos_without_touching_a_pixel(command, folder):
+    before = {name: load_photo(folder / name).tobytes() for name in NAMES}
+    noise().save(folder / "old.gif")
+    arguments = (folder, "--sidecar", "xmp", "--sidecar", "txt", "--in-place")
+    status, lines, errors = command(*arguments)
+    assert status == 1
+    assert lines[0].endswith("5 photos: 4 captioned, 0 captioned before, 0 skipped, 1 failed")
+    assert errors == [
+        "captioner: old.gif: captions can be written into JPEG, PNG and WebP files only; write a "
+        "sidecar."
+    ]
+    told = captions(folder / "captions.jsonl")
+    for name in NAMES:
+        photo = folder / name
+        assert read_caption(photo.read_bytes(), name=name) == told[name]
+        assert read_sidecar((folder / f"{name}.xmp").read_bytes(), name=name) == told[name]
+        assert photo.with_suffix(".txt").read_text() == told[name] + "\n"
+        assert load_photo(photo).tobytes() == before[name]
+    assert not (folder / "old.gif.xmp").exists()
+    assert not (folder / "old.txt").exists()
+
+
+def test_each_file_keeps_or_joins_the_caption_it_has(command, folder):
+    flag = folder / "flag.png"
+    flag.write_bytes(embed(flag.read_bytes(), "a flag", name="flag"))
+    only = (folder, "--include", "flag.png", "--include", "strip.jpg")
+    _, lines, _ = command(*only, "--in-place", "--dry-run")
+    assert lines == ["skip\tflag.png\tit has a caption already", "caption\tstrip.jpg"]
+    _, lines, _ = command(*only, "--in-place", "--sidecar", "xmp")
+    assert "2 captioned, 0 captioned before, 0 skipped" in lines[0]
+    told = captions(folder / "captions.jsonl")["flag.png"]
+    assert read_caption(flag.read_bytes(), name="flag") == "a flag"
+    assert read_sidecar((folder / "flag.png.xmp").read_bytes(), name="flag") == told
+    command(*only, "--in-place", "--existing", "prepend", "--separator", " | ", "--overwrite")
+    assert read_caption(flag.read_bytes(), name="flag") == f"{told} | a flag"
+
+
+def test_photos_in_archives_are_captioned_but_get_no_sidecar(command, folder, model):
+    with tarfile.open(folder / "shard.tar", "w") as archive:
+        archive.add(folder / "flag.png", "0001.png")
+    (folder / "flag.png").unlink()
+    status, lines, _ = command(folder, "--words", "--gallery", folder / "gallery")
+    name = "shard.tar/0001.png"
+    assert (status, len(captions(folder / "captions.jsonl"))) == (0, 4)
+    with tarfile.open(folder / "shard.tar") as archive:
+        expected = model.caption(archive.extractfile("0001.png").read()).text
+    assert captions(folder / "captions.jsonl")[name] == expected
+    page = (folder / "gallery/index.html").read_text(encoding="utf-8")
+    assert page.count("<img") >= 4
+    assert expected in html.unescape(re.sub("<[^>]*>", "", page))
+    _, lines, _ = command(
+        folder, "--sidecar", "txt", "--output", folder / "other.jsonl"
+    )
+    assert "3 captioned, 0 captioned before, 1 skipped" in lines[0]
 
 
 def test_two_photos_never_share_a_sidecar(command, folder):

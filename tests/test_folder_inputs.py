@@ -62,6 +62,12 @@ def test_hidden_files_and_folders_are_left_out_unless_asked_for(tmp_path):
     assert names(tmp_path, hidden=True) == [".a.jpg", ".git/b.jpg", "c.jpg"]
 
 
+def test_folders_marked_as_holding_no_photos_are_left_out(tmp_path):
+    lay_out(tmp_path, "thumbs/.nomedia", "thumbs/a.jpg", "thumbs/more/b.jpg", "c.jpg")
+    assert names(tmp_path) == ["c.jpg"]
+    assert names(tmp_path, hidden=True) == ["c.jpg", "thumbs/a.jpg", "thumbs/more/b.jpg"]
+
+
 def test_patterns_choose_by_whole_name_or_what_follows_a_slash_in_any_case(tmp_path):
     lay_out(tmp_path, "IMG_1.JPG", "cat.png", "2024/IMG_2.jpg", "2024/thumbs/IMG_2.jpg")
     assert names(tmp_path, include=("*.jpg",), exclude=("thumbs/*",)) == [

@@ -7,7 +7,7 @@ from pathlib import Path
 from captioner.config import PreprocessConfig
 from captioner.errors import ImageError
 from captioner.folder.durable import explained
-from captioner.folder.inputs import Found, Photo
+from captioner.folder.inputs import NO_PHOTOS, Found, Photo
 from captioner.folder.journal import read_records
 from captioner.gallery import Entry, write_gallery
 
@@ -36,6 +36,8 @@ def write_album(
         if isinstance(photo, Photo) and photo.offset is not None
     }
     with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / NO_PHOTOS).touch()  # thumbnails among the photos are not to be captioned
         return write_gallery(folder, _entries(journal, root, archived), preprocess=preprocess)
 
 

@@ -16,6 +16,8 @@ from typing import BinaryIO
 from captioner.errors import CaptionerError, ImageError
 from captioner.folder.archives import list_archive, read_member
 
+NO_PHOTOS = ".nomedia"
+"""A folder that holds a file of this name holds no photos of its owner's: a custom of Android."""
 _SUFFIXES = re.compile(
     r"\.(avif|bmp|dib|gif|hei[cf]|ico|j2k|jfif|jp2|jpe?g?|jxl|p[bgnp]m|png|tga|tiff?|webp)",
     re.IGNORECASE,
@@ -88,7 +90,7 @@ class Filter:
     exclude: tuple[str, ...] = ()
     """Patterns that win over those included."""
     hidden: bool = False
-    """Whether names beginning with a dot take part."""
+    """Whether names beginning with a dot take part, and folders with a file called `.nomedia`."""
 
     def accepts(self, name: str) -> bool:
         """Whether a file takes part; a pattern fits its whole name, or what follows a slash."""
@@ -161,6 +163,8 @@ def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
             continue
         if not _is_folder(entry):
             yield from _file(entry, name, chosen)
+            continue
+        if not chosen.hidden and os.path.exists(os.path.join(entry.path, NO_PHOTOS)):
             continue
         identity = _identify(entry)
         if identity and identity not in [above for _, _, above in stack]:
