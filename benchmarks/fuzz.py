@@ -13,6 +13,7 @@ import argparse
 import random
 import re
 import resource
+import signal
 import sys
 import time
 import warnings
@@ -28,6 +29,7 @@ from tests.odd_images import corpus
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 LARGEST = 200_000  # bytes of a photo to start from; larger ones only take time
+PATIENCE = 30  # times the seconds of processor time that a photo may take on a busy machine
 
 
 def originals() -> list[bytes]:
@@ -84,43 +86,50 @@ def read(photo: bytes) -> str:
     return outcome
 
 
-def work(channel: Connection) -> None:
-    """Read what comes, until nothing comes."""
+def work(channel: Connection, seconds: float) -> None:
+    """Read what comes, until nothing comes; die of a photo that takes too long."""
     warnings.simplefilter("ignore")
     photos = originals()
     channel.send(len(photos))
     while (seed := channel.recv()) is not None:
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        begun = time.process_time()
         try:
             outcome, harm = read(spoil(photos, seed)), False
         except BaseException as error:  # what is not allowed is reported, whatever it is
             outcome, harm = f"{type(error).__name__}: {error}", True
+        signal.setitimer(signal.ITIMER_PROF, 0)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        channel.send((outcome, harm, memory))
+        channel.send((outcome, harm, time.process_time() - begun, memory))
 
 
 class Worker:
     """A process that reads photos and may die of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
         context = get_context("spawn")
         self.channel, theirs = context.Pipe()
-        self.process = context.Process(target=work, args=(theirs,), daemon=True)
+        self.process = context.Process(target=work, args=(theirs, seconds), daemon=True)
         self.process.start()
         theirs.close()
         self.originals = self.channel.recv()
 
-    def ask(self, seed: int, *, seconds: float) -> tuple[str, bool, int]:
-        """How the photo of this seed ended, whether that is harm, and the most memory so far."""
+    def ask(self, seed: int) -> tuple[str, bool, float, int]:
+        """How the photo of this seed ended, whether that is harm, its seconds and all memory."""
         self.channel.send(seed)
-        if not self.channel.poll(seconds):
+        if not self.channel.poll(PATIENCE * self.seconds):  # it waits for something
             self.process.kill()
-            return f"took over {seconds:g} seconds", True, 0
+            self.process.join()
+            return "waited", True, 0.0, 0
         try:
-            outcome: tuple[str, bool, int] = self.channel.recv()
+            answer: tuple[str, bool, float, int] = self.channel.recv()
         except EOFError:
             self.process.join()
-            return f"died with exit code {self.process.exitcode}", True, 0
-        return outcome
+            late = self.process.exitcode == -signal.SIGPROF
+            died = f"died with exit code {self.process.exitcode}"
+            return f"took over {self.seconds:g} s" if late else died, True, 0.0, 0
+        return answer
 
 
 def main() -> None:
@@ -128,25 +137,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0, help="of the first photo")
-    parser.add_argument("--seconds", type=float, default=5.0, help="that a photo may take")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="of processor time a photo may take"
+    )
     parser.add_argument("--keep", type=Path, help="folder for the photos that did harm")
     args = parser.parse_args()
-    worker = Worker()
+    worker = Worker(args.seconds)
     print(f"{args.photos} photos from {worker.originals}, seeds from {args.seed}")
     counts: Counter[str] = Counter()
     harmful: list[tuple[int, str]] = []
     slowest, memory, started = (0.0, args.seed), 0, time.perf_counter()
     for seed in range(args.seed, args.seed + args.photos):
-        begun = time.perf_counter()
-        outcome, harm, used = worker.ask(seed, seconds=args.seconds)
-        slowest = max(slowest, (time.perf_counter() - begun, seed))
+        outcome, harm, took, used = worker.ask(seed)
+        slowest = max(slowest, (took, seed))
         memory = max(memory, used)
         counts["did harm" if harm else outcome] += 1
         if harm:
             harmful.append((seed, outcome))
             print(f"seed {seed}: {outcome}", file=sys.stderr)
-            if not worker.process.is_alive() or "seconds" in outcome:
-                worker = Worker()
+            if not worker.process.is_alive():
+                worker = Worker(args.seconds)
     for outcome, count in counts.most_common():
         print(f"{count:8d}  {outcome}")
     print(f"slowest {slowest[0]:.2f} s (seed {slowest[1]}), most memory {memory / 1024:.0f} MiB,")
