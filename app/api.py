@@ -6,13 +6,13 @@ from typing import Any
 import gradio as gr
 
 from app.controls import (
+    as_message,
     photo_input,
     read_upload,
     search_controls,
     search_settings,
-    shown_errors,
 )
-from captioner import Captioner
+from captioner import Captioner, CaptionerError
 
 
 def build_api(captioners: Mapping[str, Captioner]) -> None:
@@ -49,11 +49,13 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         """
         if photo is None:
             raise gr.Error("Give a photo.", print_exception=False)
-        with shown_errors():
+        try:
             source, name = read_upload(photo)
             prepared = captioners[checkpoint].prepare(source, name=name)
             changes = search_settings(method, beam, temperature, top_p, seed)
             return captioners[checkpoint].caption(prepared, **changes).to_dict()
+        except CaptionerError as error:
+            raise as_message(error) from error
 
     gr.Button(visible=False).click(
         caption,

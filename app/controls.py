@@ -2,8 +2,7 @@
 
 import json
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -93,10 +92,6 @@ def pack(name: str, content: bytes) -> str:
     return json.dumps([name, f"data:application/octet-stream;base64,{b64encode(content).decode()}"])
 
 
-@contextmanager
-def shown_errors() -> Iterator[None]:
+def as_message(error: CaptionerError) -> gr.Error:
     """Show a user's mistake on the page; its text is the whole answer."""
-    try:
-        yield
-    except CaptionerError as error:
-        raise gr.Error(escape(str(error)), print_exception=False) from error
+    return gr.Error(escape(str(error), quote=False), print_exception=False)

@@ -13,6 +13,7 @@ from app.controls import (
     FORGET_AFTER,
     MODEL_EVENT,
     SAVE_FILE,
+    as_message,
     fit,
     model_choice,
     pack,
@@ -20,7 +21,6 @@ from app.controls import (
     read_upload,
     search_controls,
     search_settings,
-    shown_errors,
 )
 from app.html import draw_growing, draw_stage, draw_words
 from captioner import AttentionConfig, Caption, Captioner, CaptionerError, load_reduced
@@ -93,21 +93,25 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
         path: str | None, choice: str, view: int, colours: ColourMap, *search: Any
     ) -> Iterator[dict[Any, Any]]:
         """Stream the captions of the chosen models, one model after the other."""
-        names = list(captioners) if choice == COMPARE else [choice]
-        sides = [(v, captioners[n]) for n, v in zip(captioners, viewers, strict=True) if n in names]
-        chosen = [viewer for viewer, _ in sides]
-        cleared = {v.column: gr.Column(visible=v in chosen and bool(path)) for v in viewers}
-        empty = {v.shown: None for v in viewers} | {v.words: "" for v in viewers}
-        closed = {v.candidates: gr.Radio(visible=False) for v in viewers}
+        hidden: dict[Any, Any] = {}
+        for viewer in viewers:
+            hidden |= {viewer.column: gr.Column(visible=False), viewer.stage: "", viewer.words: ""}
+            hidden |= {viewer.candidates: gr.Radio(visible=False), viewer.shown: None}
         if path is None:
-            yield cleared | empty | closed
+            yield hidden
             return
-        source, name = read_upload(path)
-        with shown_errors():
+        sides = [
+            (captioner, viewer)
+            for (known, captioner), viewer in zip(captioners.items(), viewers, strict=True)
+            if choice in (known, COMPARE)
+        ]
+        try:
+            source, name = read_upload(path)
             picture = fit(load_reduced(source, at_least=_PHOTO_PIXELS, name=name)[0], _PHOTO_PIXELS)
-            stages = {v.stage: draw_stage(picture, title=c.header.name) for v, c in sides}
-            yield cleared | empty | closed | stages
-            for viewer, captioner in sides:
+            begun: dict[Any, Any] = {v.column: gr.Column(visible=True) for _, v in sides}
+            begun |= {v.stage: draw_stage(picture, title=c.header.name) for c, v in sides}
+            yield hidden | begun
+            for captioner, viewer in sides:
                 prepared = captioner.prepare(source, name=name)
                 for caption in captioner.stream(prepared, **search_settings(*search)):
                     growing = choose_view(caption, views[view][1])
@@ -119,6 +123,9 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
                     viewer.words: _draw(shown, 0, views[view][1], colours),
                     viewer.candidates: _list_candidates(shown),
                 }
+        except CaptionerError as error:
+            yield hidden
+            raise as_message(error) from error
 
     def redraw(shown: _Shown | None, candidate: int | None, view: int, colours: ColourMap) -> str:
         return "" if shown is None else _draw(shown, candidate or 0, views[view][1], colours)

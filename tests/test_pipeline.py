@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +80,50 @@ def test_a_path_bytes_a_picture_and_an_array_give_the_same_caption(model, photos
     expected = model.caption(path)
     for photo in (str(path), path.read_bytes(), picture, np.asarray(picture)):
         assert_same(model.caption(photo), expected)
+
+
+@pytest.mark.parametrize("method", ["beam", "greedy", "sample"])
+def test_a_stream_ends_with_what_captioning_gives(model, photos, method):
+    *growing, last = model.stream(photos[1], method=method, seed=2)
+    assert_same(last, model.caption(photos[1], method=method, seed=2))
+    assert growing
+    for length, caption in enumerate(growing, start=1):
+        assert 1 <= len(caption.words) <= length  # endings are tokens, too
+        for word in caption.words:
+            assert word.attention.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_what_has_been_said_greedily_stays(model, photos):
+    *growing, last = model.stream(photos[0], method="greedy")
+    for caption in growing:
+        for word, final in zip(caption.words[:-1], last.words, strict=False):
+            assert word.text == final.text
+            assert word.probability == pytest.approx(final.probability, abs=1e-5)
+            torch.testing.assert_close(word.heads, final.heads, atol=1e-5, rtol=0)
+
+
+def test_a_candidate_is_read_as_it_would_have_been_as_the_winner(model, photos):
+    for photo in photos:
+        caption = model.caption(photo, beam=3)
+        read = model.read_candidates(photo, caption)
+        assert [c.text for c in read] == [c.text for c in caption.candidates]
+        for candidate, known in zip(read, caption.candidates, strict=True):
+            assert candidate.log_probability == known.log_probability
+            assert math.prod(w.probability for w in candidate.words) >= math.exp(
+                candidate.log_probability - 1e-4
+            )  # the end mark is not among the words
+    # The winner, listed as a candidate, must come out as the winner it is.
+    listed = Candidate(
+        text=caption.text,
+        log_probability=caption.log_probability,
+        tokens=tuple(winner(model, load_photo(photo), beam=3)[1]),
+    )
+    (again,) = model.read_candidates(photo, replace(caption, candidates=(listed,)))
+    assert_same(again, replace(caption, candidates=()))
+
+
+def test_a_caption_without_candidates_has_none_to_read(model, photos):
+    assert model.read_candidates(photos[0], model.caption(photos[0], method="greedy")) == ()
 
 
 def test_an_empty_batch_gives_nothing(model):
