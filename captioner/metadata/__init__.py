@@ -6,6 +6,7 @@ jpeg, png, webp    where these lie in a file; mpf, where the other pictures of a
 files              a file replaced in one step
 
 A JPEG gets XMP and IPTC, which all photo managers read; PNG and WebP have a place for XMP only.
+Exif's ImageDescription, in which cameras put their own name, is neither read nor written.
 Every byte outside the metadata stays as it was. What cannot be changed safely is refused.
 """
 
