@@ -117,7 +117,13 @@ def preprocess(
     mean, std = (torch.tensor(value)[:, None, None] for value in (config.mean, config.std))
     model_input = torch.zeros(3, config.height, config.width)  # 0 is the mean colour
     model_input[:, top : top + inner_height, left : left + inner_width] = (pixels - mean) / std
-    geometry = Geometry(
+    return model_input, fit_geometry(height, width, config)
+
+
+def fit_geometry(height: int, width: int, config: PreprocessConfig) -> Geometry:
+    """Return the Geometry of a photo of this size, without reading it."""
+    top, left, inner_height, inner_width = _place(height, width, config)
+    return Geometry(
         height=height,
         width=width,
         input_height=config.height,
@@ -127,7 +133,6 @@ def preprocess(
         seen_height=config.height * height / inner_height,
         seen_width=config.width * width / inner_width,
     )
-    return model_input, geometry
 
 
 def _place(height: int, width: int, config: PreprocessConfig) -> tuple[int, int, int, int]:

@@ -1,6 +1,6 @@
 """Examples to batches: padding, buckets of like images, loaders that repeat themselves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -30,18 +30,21 @@ class Batch:
     image_ids: list[int]
     captions: list[tuple[str, ...]]
     """The captions as written, image by image."""
+    shares: Float[Tensor, "B K T P"] | None = None
+    """Which share of each region lies inside the boxes of the word that follows T read ones; 0 for
+    padding and for words without boxes. None where boxes are not asked for."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move the tensors."""
-        return replace(
-            self,
-            inputs=self.inputs.to(device, non_blocking=True),
-            words=self.words.to(device, non_blocking=True),
-        )
+        return self._change(lambda x: x.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """Lock the tensors in memory; a DataLoader calls this so that `to` need not wait."""
-        return replace(self, inputs=self.inputs.pin_memory(), words=self.words.pin_memory())
+        return self._change(Tensor.pin_memory)
+
+    def _change(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        shares = None if self.shares is None else change(self.shares)
+        return replace(self, inputs=change(self.inputs), words=change(self.words), shares=shares)
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> Batch:
@@ -57,7 +60,23 @@ def collate(examples: Sequence[Example], pad_id: int) -> Batch:
         words=words,
         image_ids=[example.image_id for example in examples],
         captions=[example.captions for example in examples],
+        shares=_collate_shares(examples, words.shape[1:]),
     )
+
+
+def _collate_shares(
+    examples: Sequence[Example], shape: tuple[int, ...]
+) -> Float[Tensor, "B K T P"] | None:
+    """Stack shares; those of padding are 0."""
+    if examples[0].shares is None:
+        return None
+    captions, length = shape
+    regions = examples[0].shares[0].shape[-1]
+    shares = torch.zeros(len(examples), captions, length - 1, regions)
+    for row, example in zip(shares, examples, strict=True):
+        for place, own in enumerate(example.shares or ()):
+            row[place, : len(own)] = own
+    return shares
 
 
 class BucketSampler(Sampler[list[tuple[int, int]]]):

@@ -14,10 +14,10 @@ Boxes are kept as fractions of the photo's sides, so they hold for it at any siz
 
 import gzip
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from torch import Tensor
 from captioner.errors import DataError
 from captioner.preprocess import Geometry
 from captioner.tokenizer import Tokenizer
+from data.coco import Record
 
 Box = tuple[float, float, float, float]
 """Edges (left, top, right, bottom) as fractions of the photo's width and height."""
@@ -153,6 +154,60 @@ def token_shares(
         for word in tokens[phrase.first : phrase.first + phrase.words]:
             shares[word.start : word.stop] = here
     return shares
+
+
+class BoxShares:
+    """Boxes for the captions of a training set, found by file name and words."""
+
+    def __init__(
+        self, images: Iterable[BoxedImage], *, tokenizer: Tokenizer, grid: tuple[int, int]
+    ) -> None:
+        """Index the captions.
+
+        Args:
+            images: captions with boxes; an image or caption without any has shares of 0.
+            tokenizer: as the model's; captions with the same ids are the same.
+            grid: regions (down, across).
+        """
+        self._tokenizer = tokenizer
+        self._grid = grid
+        self._captions = {
+            (PurePosixPath(image.image).name, *tokenizer.encode(caption.text)): caption
+            for image in images
+            for caption in image.captions
+        }
+
+    def __call__(
+        self, record: Record, *, geometry: Geometry, crop: Box = WHOLE, mirrored: bool = False
+    ) -> list[Float[Tensor, "T P"]]:
+        """Return `token_shares` of each caption of a record.
+
+        Args:
+            record: the image and its captions.
+            geometry: how what is left of the photo lies on the encoder's input.
+            crop: what is left of the photo.
+            mirrored: whether left and right are exchanged in it, after cropping.
+        """
+        name = PurePosixPath(record.image).name
+        shares = []
+        for text in record.captions:
+            known = self._captions.get((name, *self._tokenizer.encode(text)))
+            caption = known or BoxedCaption(text=text, phrases=())
+            phrases = tuple(
+                replace(phrase, boxes=tuple(_vary(box, crop, mirrored) for box in phrase.boxes))
+                for phrase in caption.phrases
+            )
+            caption = replace(caption, phrases=phrases)
+            shares.append(token_shares(caption, self._tokenizer, geometry, self._grid))
+        return shares
+
+
+def _vary(box: Box, crop: Box, mirrored: bool) -> Box:
+    """Place a box on a crop of the photo; it may reach beyond."""
+    width, height = crop[2] - crop[0], crop[3] - crop[1]
+    left, right = ((x - crop[0]) / width for x in (box[0], box[2]))
+    top, bottom = ((y - crop[1]) / height for y in (box[1], box[3]))
+    return (1 - right, top, 1 - left, bottom) if mirrored else (left, top, right, bottom)
 
 
 def region_shares(

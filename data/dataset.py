@@ -4,6 +4,7 @@ import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from torchvision.transforms import v2
 
 from captioner.config import PreprocessConfig
 from captioner.photo import load_photo
-from captioner.preprocess import preprocess
+from captioner.preprocess import Geometry, fit_geometry, preprocess
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
+from data.boxes import WHOLE, Box, BoxShares
 from data.coco import Record
 
 # "a dog on the left" is false in the mirror; so, to be safe, is "leftmost" or "right-handed".
@@ -38,6 +40,17 @@ class Example:
     image_id: int
     captions: tuple[str, ...]
     """The captions as written."""
+    shares: list[Float[Tensor, "T P"]] | None = None
+    """For each caption: which share of each region lies inside the boxes of the word that follows
+    T read ones; None where boxes are not asked for."""
+
+
+class Variation(NamedTuple):
+    """How an item differs from the photo."""
+
+    crop: Box = WHOLE
+    """What is left of the photo."""
+    mirrored: bool = False
 
 
 class CaptionDataset(Dataset[Example]):
@@ -58,6 +71,7 @@ class CaptionDataset(Dataset[Example]):
         augment: bool = False,
         max_words: int = 40,
         seed: int = 0,
+        boxes: BoxShares | None = None,
     ) -> None:
         """Make sure that every image is there, and turn the captions into ids.
 
@@ -69,6 +83,7 @@ class CaptionDataset(Dataset[Example]):
             augment: crop, mirror and recolour the photos a little, anew in each epoch.
             max_words: longest caption in ids, START and END not counted; the rest is cut off.
             seed: of the augmentation, 0 or more.
+            boxes: what the captions speak of, to learn where to look.
 
         Raises:
             DataError: images are missing.
@@ -81,6 +96,7 @@ class CaptionDataset(Dataset[Example]):
         self.seed = seed
         self._ends = (tokenizer.start_id, tokenizer.end_id)
         self._max_words = max_words
+        self._boxes = boxes
         # Ids are packed: as lists of numbers, those of COCO would take 300 MB, and in every worker.
         self._ids = [
             [array("i", tokenizer.encode(caption)[: max_words + 1]) for caption in record.captions]
@@ -103,17 +119,38 @@ class CaptionDataset(Dataset[Example]):
         """
         epoch, index = place if isinstance(place, tuple) else (0, place)
         photo = self._photo(index)
+        variation = Variation()
         if self.augment:
-            photo = _vary(
+            photo, variation = _vary(
                 photo, seed=draw(self.seed, epoch, index), mirror=self.may_be_mirrored(index)
             )
-        pixels, _ = preprocess(photo, self.preprocess)
-        return self.example(index, pixels)
+        pixels, geometry = preprocess(photo, self.preprocess)
+        return self.example(index, pixels, variation=variation, geometry=geometry)
 
-    def example(self, index: int, inputs: Tensor) -> Example:
-        """Put inputs and the captions of this image together."""
+    def example(
+        self,
+        index: int,
+        inputs: Tensor,
+        *,
+        variation: Variation = Variation(),  # noqa: B008  # frozen
+        geometry: Geometry | None = None,
+    ) -> Example:
+        """Put inputs and the captions of this image together.
+
+        Args:
+            index: of the image.
+            inputs: see `Example`.
+            variation: how the inputs differ from the photo.
+            geometry: how what is left of the photo lies on the input; found out unless given.
+        """
         record = self.records[index]
-        return Example(inputs, self.words(index), record.image_id, record.captions)
+        words = self.words(index)
+        shares = None
+        if self._boxes is not None:
+            geometry = geometry or self._geometry(index)
+            found = self._boxes(record, geometry=geometry, **variation._asdict())
+            shares = [x[: len(ids) - 1] for x, ids in zip(found, words, strict=True)]
+        return Example(inputs, words, record.image_id, record.captions, shares)
 
     def pixels(self, index: int) -> Float[Tensor, "3 H W"]:
         """The input without augmentation."""
@@ -131,6 +168,14 @@ class CaptionDataset(Dataset[Example]):
         """Whether no caption of this image speaks of left or right."""
         return not any(_SIDES.search(caption) for caption in self.records[index].captions)
 
+    def _geometry(self, index: int) -> Geometry:
+        """How the whole photo lies on the input; only a letterbox depends on its shape."""
+        height, width = self.preprocess.height, self.preprocess.width
+        if self.preprocess.fit == "letterbox":
+            photo = self._photo(index)
+            height, width = photo.height, photo.width
+        return fit_geometry(height, width, self.preprocess)
+
     def _photo(self, index: int) -> Image.Image:
         name = self.records[index].image
         return load_photo(self.source.read(name), name=name)
@@ -141,16 +186,23 @@ def draw(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _vary(photo: Image.Image, *, seed: int, mirror: bool) -> Image.Image:
+def _vary(photo: Image.Image, *, seed: int, mirror: bool) -> tuple[Image.Image, Variation]:
     """Crop 80 to 100 % of the area at about its own aspect ratio, mirror half, jitter colours."""
     aspect = photo.width / photo.height
     with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
         torch.manual_seed(seed)
-        box = v2.RandomResizedCrop.get_params(
+        top, left, height, width = v2.RandomResizedCrop.get_params(
             photo, scale=[0.8, 1.0], ratio=[0.9 * aspect, aspect / 0.9]
         )
-        photo = v2.functional.crop(photo, *box)
-        if mirror and torch.rand(()) < 0.5:
+        crop = (
+            left / photo.width,
+            top / photo.height,
+            (left + width) / photo.width,
+            (top + height) / photo.height,
+        )
+        photo = v2.functional.crop(photo, top, left, height, width)
+        mirrored = mirror and bool(torch.rand(()) < 0.5)
+        if mirrored:
             photo = v2.functional.hflip(photo)
         varied: Image.Image = _jitter(photo)
-    return varied
+    return varied, Variation(crop, mirrored)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from captioner.errors import DataError, MissingExtraError
-from data.dataset import CaptionDataset, Example, draw
+from data.dataset import CaptionDataset, Example, Variation, draw
 
 View = Literal["plain", "mirror"]
 """The photo as it is, or left and right exchanged."""
@@ -59,7 +59,7 @@ class FeatureDataset(Dataset[Example]):
         if not self._maps:
             self._maps = [np.load(file, mmap_mode="r") for file in self._files]
         features = torch.from_numpy(self._maps[view][index].astype(np.float32))
-        return self.dataset.example(index, features)
+        return self.dataset.example(index, features, variation=Variation(mirrored=view == 1))
 
     def __getstate__(self) -> dict[str, Any]:
         # A pickled memory map would carry the whole file; a spawned worker opens its own.

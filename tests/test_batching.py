@@ -172,3 +172,15 @@ def test_loading_leaves_the_global_generator_alone(dataset):
     before = torch.get_rng_state()
     list(build_loader(dataset, batch_size=4, shuffle=True, pad_id=PAD))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_shares_of_boxes_are_padded_like_their_words():
+    examples = [
+        Example(torch.zeros(1), [[1, 5, 2], [1, 2]], 1, ("a", ""), [torch.ones(2, 4)] * 2),
+        Example(torch.zeros(1), [[1, 5, 6, 2]], 2, ("a b",), [torch.ones(3, 4)]),
+    ]
+    examples[0].shares[1] = torch.ones(1, 4)
+    batch = collate(examples, PAD)
+    real = (batch.words[:, :, 1:] != PAD)[..., None].expand(2, 2, 3, 4)
+    assert torch.equal(batch.shares, real.float())
+    assert torch.equal(batch.to("cpu").shares, batch.shares)

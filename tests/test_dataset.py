@@ -12,6 +12,7 @@ from captioner.photo import load_photo
 from captioner.preprocess import preprocess
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
+from data.boxes import BoxedCaption, BoxedImage, BoxShares, Phrase
 from data.coco import Record
 from data.dataset import CaptionDataset
 
@@ -125,3 +126,37 @@ def test_a_photo_that_cannot_be_decoded_is_named(tmp_path):
     )
     with pytest.raises(ImageError, match=r"^broken\.png: "):
         dataset[0]
+
+
+@pytest.mark.parametrize("fit", ["squash", "letterbox"])
+def test_boxes_follow_the_photo_through_crops_and_mirrors(tmp_path, fit):
+    photo = np.zeros((48, 40, 3), dtype=np.uint8)
+    photo[24:40, 4:16] = 255  # what is named
+    Image.fromarray(photo).save(tmp_path / "square.png")
+    named = Phrase(first=0, words=2, kinds=("other",), boxes=((0.1, 0.5, 0.4, 40 / 48),))
+    boxed = BoxedImage(
+        image="square.png", captions=(BoxedCaption(text="a dog runs", phrases=(named,)),)
+    )
+    dataset = CaptionDataset(
+        [Record(image="square.png", image_id=1, captions=("a dog", "A dog runs"), split="train")],
+        ImageSource(tmp_path),
+        preprocess=PreprocessConfig(height=32, width=32, fit=fit, mean=(0, 0, 0), std=(1, 1, 1)),
+        tokenizer=TOKENIZER,
+        augment=True,
+        boxes=BoxShares([boxed], tokenizer=TOKENIZER, grid=(8, 8)),
+    )
+    sides = set()
+    for epoch in range(12):
+        example = dataset[epoch, 0]
+        assert example.shares is not None
+        unknown, known = example.shares
+        assert unknown.tolist() == [[0.0] * 64] * 3  # these words have no boxes
+        assert known[2:].sum() == 0  # "runs" and END have none
+        bright = example.inputs.mean(dim=0).unflatten(0, (8, 4)).unflatten(2, (8, 4))
+        bright = bright.mean(dim=(1, 3)).flatten()
+        for shares in known[:2]:
+            together = torch.corrcoef(torch.stack([shares, bright]))[0, 1]
+            # A letterbox's padding has the mean colour, between that of the square and the rest.
+            assert together > (0.95 if fit == "squash" else 0.85)
+        sides.add(bool(shares.view(8, 8)[:, :4].sum() > shares.view(8, 8)[:, 4:].sum()))
+    assert sides == {True, False}

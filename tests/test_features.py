@@ -12,11 +12,18 @@ from captioner.errors import DataError
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.batching import build_loader
+from data.boxes import BoxedCaption, BoxedImage, BoxShares, Phrase
 from data.coco import Record
 from data.dataset import CaptionDataset
 from data.features import cache_features
 
 COUNT = 5
+WALL = Phrase(first=0, words=2, kinds=("other",), boxes=((0, 0, 0.5, 1),))
+LEFT = [
+    BoxedImage(image=f"{n}.png", captions=(BoxedCaption(text="a wall", phrases=(WALL,)),))
+    for n in range(COUNT)
+]
+"""In every photo, the left half is a wall."""
 
 
 class Patches(nn.Module):
@@ -37,7 +44,7 @@ class Patches(nn.Module):
         return self.conv(pixels).flatten(2).transpose(1, 2)
 
 
-def build(folder, *, height=8) -> CaptionDataset:
+def build(folder, *, height=8, boxes=False) -> CaptionDataset:
     """Five noisy photos; the second has a caption that speaks of a side."""
     folder.mkdir(exist_ok=True)
     records = []
@@ -53,6 +60,7 @@ def build(folder, *, height=8) -> CaptionDataset:
         ImageSource(folder),
         preprocess=PreprocessConfig(height=height, width=8),
         tokenizer=tokenizer,
+        boxes=BoxShares(LEFT, tokenizer=tokenizer, grid=(2, 2)) if boxes else None,
     )
 
 
@@ -179,3 +187,19 @@ def test_features_that_half_precision_cannot_hold_are_refused(tmp_path):
 def test_the_plain_view_comes_first(tmp_path):
     with pytest.raises(ValueError, match=r"the first must be 'plain'\."):
         cache(Patches(), build(tmp_path / "photos"), tmp_path, views=("mirror",))
+
+
+def test_boxes_are_mirrored_with_the_features(tmp_path):
+    dataset = build(tmp_path / "photos", boxes=True)
+    cached = cache(Patches(), dataset, tmp_path / "cache", views=("plain", "mirror"))
+    plain, mirror = [1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]
+    seen = set()
+    for epoch in range(8):
+        for index in range(COUNT):
+            example = cached[epoch, index]
+            shares = example.shares[0][0].tolist()
+            assert shares in ([plain] if index == 1 else [plain, mirror])
+            same = torch.equal(example.inputs, cached[0, index].inputs)
+            assert same == (shares == cached[0, index].shares[0][0].tolist())
+            seen.add(tuple(shares))
+    assert len(seen) == 2

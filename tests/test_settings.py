@@ -129,3 +129,11 @@ def test_the_recipe_is_all_but_where_and_how_fast():
         assert recipe(load_settings(SMOKE, [change])) != recipe(plain)
     kept = set(RunConfig.__dataclass_fields__) - {"threads", "save_minutes"}
     assert recipe(plain).keys() == kept
+
+
+def test_boxes_are_needed_to_learn_where_to_look():
+    assert refused("stages.1.grounding=0.5") == (
+        "stages.grounding of 'whole' is 0.5, but no data.train has boxes; name a file there, or "
+        "set it to 0."
+    )
+    assert refused("stages.0.samples=1") == "stages.samples is 1; it must be 2 or more."

@@ -106,6 +106,35 @@ def test_captions_the_model_draws_itself_teach_it_what_scores_well(captions):
     assert rewards[-1] > rewards[0] + 0.5
 
 
+def test_boxes_teach_either_decoder_where_to_look(captions):
+    boxes = {"ball": [6, 6, 42, 42], "stick": [0, 8, 48, 18]}
+    table = {}
+    for name, text in captions.items():
+        kind = name.removesuffix(".png").split("-")[1]
+        phrase = {"first_word_index": 0, "phrase": " ".join(text.split()[:3]), "phrase_id": "1"}
+        table[name] = {
+            "split": "train",
+            "orig_size": [48, 48],
+            "boxes_orig_xyxy": {"1": [boxes[kind]]},
+            "sentences": [{"text": text, "phrases": [phrase | {"phrase_type": ["other"]}]}],
+        }
+    Path("boxes.json").write_text(json.dumps(table))
+    boxed = "{annotations='captions.jsonl', images=['photos'], boxes='boxes.json'}"
+    stage = "{name='all', epochs=6, batch_size=8, learning_rate=4e-3"
+    for decoder in ("decoder", LSTM):
+        changes = [f"data.train=[{boxed}, {boxed}]", "preprocess={height=64, width=64}"]
+        changes += [decoder] if decoder == LSTM else []
+        inside = []
+        for weight in (0.0, 1.0):
+            folder = f"runs/{decoder[:13]}-{weight}"
+            train(*changes, f"stages=[{stage}, grounding={weight}}}]", folder=folder)
+            captioner = Captioner.load(f"{folder}/last.safetensors", device="cpu")
+            found = [captioner.caption(f"photos/{n}").words[0].attention for n in captions]
+            stick = torch.stack(found)[[n.endswith("stick.png") for n in captions]].mean(dim=0)
+            inside.append(stick[:2].sum().item())  # of four rows
+        assert inside[1] > inside[0] + 0.15
+
+
 def test_a_run_goes_on_from_the_checkpoint_of_another(captions):
     before = train(ONE_STAGE, folder="one")["model"]
     tiny = "stages=[{name='on', epochs=1, batch_size=8, learning_rate=1e-12, weight_decay=0}]"

@@ -10,6 +10,7 @@ from captioner.model import Encoder
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.batching import BatchLoader, build_loader
+from data.boxes import BoxedImage, BoxShares, load_entities
 from data.coco import Record
 from data.dataset import CaptionDataset
 from data.features import FeatureDataset, View, cache_features
@@ -50,7 +51,10 @@ def build_loaders(
     """
     train_set: CaptionDataset | FeatureDataset
     val_set: CaptionDataset | FeatureDataset
-    train_set = _dataset(config, train, tokenizer, augment=stage.augment)
+    boxes = None
+    if stage.grounding > 0:
+        boxes = BoxShares(load_boxes(config), tokenizer=tokenizer, grid=encoder.grid)
+    train_set = _dataset(config, train, tokenizer, augment=stage.augment, boxes=boxes)
     val_set = _dataset(config, val, tokenizer, augment=False)
     if stage.encoder == "frozen":
         views: tuple[View, ...] = ("plain", "mirror") if stage.augment else ("plain",)
@@ -74,8 +78,27 @@ def build_loaders(
     )
 
 
+def load_boxes(config: RunConfig) -> list[BoxedImage]:
+    """Read the boxes of the training captions.
+
+    Raises:
+        DataError: a file cannot be read, or has another form.
+    """
+    return [
+        image
+        for source in config.data.train
+        if source.boxes
+        for image in load_entities(Path(source.boxes), split=source.split)
+    ]
+
+
 def _dataset(
-    config: RunConfig, photos: Photos, tokenizer: Tokenizer, *, augment: bool
+    config: RunConfig,
+    photos: Photos,
+    tokenizer: Tokenizer,
+    *,
+    augment: bool,
+    boxes: BoxShares | None = None,
 ) -> CaptionDataset:
     return CaptionDataset(
         photos.records,
@@ -85,4 +108,5 @@ def _dataset(
         augment=augment,
         max_words=config.data.max_words,
         seed=config.seed,
+        boxes=boxes,
     )

@@ -8,7 +8,7 @@ from torch import Tensor
 from captioner.model import Decoder
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
-from training.loss import coverage_loss, word_loss
+from training.loss import coverage_loss, grounding_loss, word_loss
 from training.reward import CiderReward
 from training.self_critical import draw_captions, self_critical_loss
 from training.settings import StageConfig
@@ -37,14 +37,19 @@ class WordObjective:
     def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the cross-entropy in nats a word."""
         stage, pad_id = self._stage, self._pad_id
-        reading = self._decoder(features, batch.words[:, :, :-1], with_attention=stage.coverage > 0)
+        looked_at = stage.coverage > 0 or stage.grounding > 0
+        reading = self._decoder(features, batch.words[:, :, :-1], with_attention=looked_at)
         loss = total = word_loss(
             reading.logits, batch.words, pad_id=pad_id, label_smoothing=stage.label_smoothing
         )
         if stage.coverage > 0:
             assert reading.attention is not None
             penalty = coverage_loss(reading.attention, batch.words, pad_id=pad_id)
-            total = loss + stage.coverage * penalty
+            total = total + stage.coverage * penalty
+        if stage.grounding > 0:
+            assert reading.attention is not None
+            assert batch.shares is not None
+            total = total + stage.grounding * grounding_loss(reading.attention, batch.shares)
         return total, loss.detach()
 
 

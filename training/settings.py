@@ -27,6 +27,8 @@ class SourceConfig:
     """Folders or tar shards that hold the photos."""
     split: str | None = None
     """Take the photos of this split; none takes all of them."""
+    boxes: str = ""
+    """File with boxes of what the captions name, in the form of Flickr30k Entities."""
     limit: int | None = None
     """Take only so many photos, from the start."""
 
@@ -98,6 +100,8 @@ class StageConfig:
     """Probability spread over all words (Szegedy et al. 2016, section 7, arXiv:1512.00567)."""
     coverage: float = 0.0
     """Weight of the doubly stochastic penalty, lambda of Xu et al. 2015, equation 14."""
+    grounding: float = 0.0
+    """Weight of looking into the boxes of what is named; some of data.train must have boxes."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it."""
     augment: bool = True
@@ -108,7 +112,7 @@ class StageConfig:
     def __post_init__(self) -> None:
         _at_least(1, self, "stages", "epochs", "batch_size")
         _at_least(2, self, "stages", "samples")  # each is weighed against the others
-        _at_least(0, self, "stages", "weight_decay", "coverage", "clip", "patience")
+        _at_least(0, self, "stages", "weight_decay", "coverage", "grounding", "clip", "patience")
         for name in ("learning_rate", "encoder_learning_rate"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be above 0.")
@@ -154,6 +158,12 @@ class RunConfig:
         for name in ("seed", "threads", "save_minutes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        for stage in self.stages:
+            if stage.grounding and not any(source.boxes for source in self.data.train):
+                raise ConfigError(
+                    f"stages.grounding of {stage.name!r} is {stage.grounding}, but no data.train "
+                    "has boxes; name a file there, or set it to 0."
+                )
         decoder = self.model.decoder
         if isinstance(decoder, TransformerConfig):
             for where, words in (("data", self.data.max_words), ("search", self.search.max_words)):
