@@ -13,6 +13,9 @@ import sys
 import time
 from pathlib import Path
 
+import captioner.folder.engine
+import captioner.folder.job
+import captioner.folder.tables  # so that no run has to import anything  # noqa: F401
 from captioner.cli import main
 from captioner.pipeline import Captioner
 from tests.photos import noise
@@ -92,7 +95,12 @@ def run(checkpoint: str, place: Path, times: int) -> None:
                 assert code == 1, code
                 break
             killed += 1
-        assert result(folder) == expected
+        left = result(folder)
+        assert left == expected, {
+            name: (left.get(name), expected.get(name))
+            for name in {**left, **expected}
+            if left.get(name) != expected.get(name)
+        }
         shutil.rmtree(folder)
     print(killed)
 

@@ -249,9 +249,7 @@ def test_photos_in_archives_are_captioned_but_get_no_sidecar(command, folder, mo
     page = (folder / "gallery/index.html").read_text(encoding="utf-8")
     assert page.count("<img") >= 4
     assert expected in html.unescape(re.sub("<[^>]*>", "", page))
-    _, lines, _ = command(
-        folder, "--sidecar", "txt", "--output", folder / "other.jsonl"
-    )
+    _, lines, _ = command(folder, "--sidecar", "txt", "--output", folder / "other.jsonl")
     assert "3 captioned, 0 captioned before, 1 skipped" in lines[0]
 
 

@@ -188,13 +188,13 @@ def test_a_broken_archive_is_a_problem_after_what_could_be_read(tmp_path):
 
 
 def test_a_list_is_taken_as_it_stands(tmp_path):
-    text = b"b.jpg\r\n\nsub/a.png\n./c.jpg\n.hidden.jpg\n/abs/d.jpg\nno ending"
+    text = b"b.jpg\r\n\nsub/a.png\n./c.jpg\n../.hidden.jpg\n/abs/d.jpg\nno ending"
     found = listed(text, tmp_path)
     assert [photo.name for photo in found] == [
-        "b.jpg", "sub/a.png", "./c.jpg", "/abs/d.jpg", "no ending",
+        "b.jpg", "sub/a.png", "./c.jpg", "../.hidden.jpg", "/abs/d.jpg", "no ending",
     ]  # fmt: skip
     assert found[1].path == os.path.join(tmp_path, "sub/a.png")
-    assert found[3].path == "/abs/d.jpg"
+    assert found[4].path == "/abs/d.jpg"
 
 
 def test_names_with_line_feeds_can_be_listed_with_zeros(tmp_path):

@@ -106,7 +106,7 @@ def _finish(journal: "Journal", tables: list[Path]) -> None:
     from captioner.folder.tables import write_failures, write_table
 
     journal.tidy()
-    write_failures(journal.path)
+    write_failures(journal)
     for table in tables:
         write_table(table, journal.path)
 
@@ -119,7 +119,7 @@ def _browse(gallery: Path, path: Path, root: Path, find: "Find", header: "Header
 
 def _tell(args: argparse.Namespace, path: Path, find: "Find", targets: "list[Target]") -> int:
     """Print what would be done about every photo."""
-    from captioner.folder.journal import Held, read_held
+    from captioner.folder.held import Held, read_held
     from captioner.folder.plan import plan, remember
 
     held = Held() if args.overwrite else read_held(path)

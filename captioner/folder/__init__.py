@@ -4,7 +4,7 @@
     plan                 which of them are to be captioned now
     engine               Photo -> Caption, decoded by threads while the model works on a batch
     wording, targets     Caption -> the text written, and the files beside the photo it goes to
-    journal              one line a photo; what is in it is done, whatever happens
+    journal, held        one line a photo; what is in it is done, whatever happens
     tables, album        CSV, Parquet and an HTML gallery, made from the journal
     progress             what the user is told meanwhile
     job                  all of it together

@@ -7,8 +7,8 @@ from pathlib import Path
 from captioner.config import PreprocessConfig
 from captioner.errors import ImageError
 from captioner.folder.durable import explained
+from captioner.folder.held import read_records
 from captioner.folder.inputs import NO_PHOTOS, Found, Photo
-from captioner.folder.journal import read_records
 from captioner.gallery import Entry, write_gallery
 
 

@@ -74,7 +74,7 @@ def identify(content: bytes | None) -> str | None:
     return None if content is None else blake2b(content, digest_size=16).hexdigest()
 
 
-def remove_unfinished(path: str) -> None:
+def remove_traces(path: str) -> None:
     """Delete what a killed run was writing in the folder of this file."""
     for left in Path(os.path.realpath(path)).parent.glob(metadata.TEMPORARY):
         left.unlink(missing_ok=True)

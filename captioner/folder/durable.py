@@ -47,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: it cannot be written.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
-    unfinished = path.with_name(f".{digest(path.name).hex()}.unfinished")
+    unfinished = _unfinished(path)
     try:
         yield unfinished
         with unfinished.open("rb+") as file:
@@ -58,6 +58,19 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:  # interrupted, too
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def remove_unfinished(path: Path) -> None:
+    """Delete what a killed run left of a file that `replacing` would have replaced.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    _unfinished(Path(os.path.realpath(path))).unlink(missing_ok=True)
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{digest(path.name).hex()}.unfinished")
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
@@ -124,9 +124,10 @@ def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> 
     Args:
         file: the list; a name that is no text comes through unchanged.
         root: the folder that relative paths are relative to.
-        chosen: applied to the paths as listed.
+        chosen: applied to the paths as listed; hidden ones are taken, since they are asked for.
         end: the byte after each path: a line feed, or zero where names may hold line feeds.
     """
+    chosen = replace(chosen, hidden=True)
     for line in _split(file, end):
         name = os.fsdecode(line.rstrip(b"\r") if end == b"\n" else line)
         if name and chosen.accepts(name.removeprefix("./")):
@@ -146,36 +147,36 @@ def _split(file: BinaryIO, end: bytes) -> Iterator[bytes]:
 def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
     """Go through folders in depth, without recursion: they may be nested deeper than Python can."""
     top = os.stat(root)
-    stack = [(_sorted_entries(str(root)), "", (top.st_dev, top.st_ino))]
+    stack = [(str(root), "", (top.st_dev, top.st_ino), _list_folder(str(root)))]
     while stack:
-        entries, prefix, _ = stack[-1]
+        folder, prefix, _, entries = stack[-1]
         entry = next(entries, None)
         if entry is None:
             stack.pop()
             continue
         if isinstance(entry, OSError):
-            yield Problem(
-                name=prefix or f"{root}/", reason=f"this folder cannot be listed: {entry.strerror}."
-            )
+            reason = f"this folder cannot be listed: {entry.strerror}."
+            yield Problem(name=prefix or f"{root}/", reason=reason)
             continue
-        name = prefix + entry.name
-        if not chosen.hidden and entry.name.startswith("."):
+        own_name, is_folder = entry
+        path, name = os.path.join(folder, own_name), prefix + own_name
+        if not chosen.hidden and own_name.startswith("."):
             continue
-        if not _is_folder(entry):
-            yield from _file(entry, name, chosen)
+        if not is_folder:
+            yield from _file(path, name, chosen)
             continue
-        if not chosen.hidden and os.path.exists(os.path.join(entry.path, NO_PHOTOS)):
+        if not chosen.hidden and os.path.exists(os.path.join(path, NO_PHOTOS)):
             continue
-        identity = _identify(entry)
-        if identity and identity not in [above for _, _, above in stack]:
-            stack.append((_sorted_entries(entry.path), f"{name}/", identity))
+        identity = _identify(path)
+        if identity and identity not in [above for _, _, above, _ in stack]:
+            stack.append((path, f"{name}/", identity, _list_folder(path)))
 
 
-def _sorted_entries(folder: str) -> Iterator["os.DirEntry[str] | OSError"]:
-    """Yield what is in a folder by name; an error stands for what cannot be listed."""
+def _list_folder(folder: str) -> Iterator[tuple[str, bool] | OSError]:
+    """Yield what is in a folder by name, and whether it is one; an error if it cannot be listed."""
     try:
         with os.scandir(folder) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            found = sorted((entry.name, _is_folder(entry)) for entry in entries)
     except OSError as error:
         yield error
         return
@@ -189,32 +190,30 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
         return False
 
 
-def _identify(entry: "os.DirEntry[str]") -> tuple[int, int] | None:
+def _identify(path: str) -> tuple[int, int] | None:
     """Device and number of a folder; None if it is gone."""
     try:
-        found = os.stat(entry.path)  # DirEntry.stat gives no number on Windows
+        found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino
 
 
-def _file(entry: "os.DirEntry[str]", name: str, chosen: Filter) -> Iterator[Found]:
-    suffix = os.path.splitext(entry.name)[1]
+def _file(path: str, name: str, chosen: Filter) -> Iterator[Found]:
+    suffix = os.path.splitext(path)[1]
     if suffix.lower() == ".tar":
-        yield from _members(entry.path, f"{name}/", chosen)
-    elif chosen.accepts(name) and (
-        _SUFFIXES.fullmatch(suffix) or _begins_like_a_photo(entry, suffix)
-    ):
-        yield Photo(name=name, path=entry.path)
+        yield from _members(path, f"{name}/", chosen)
+    elif chosen.accepts(name) and (_SUFFIXES.fullmatch(suffix) or _begins_like_a_photo(path)):
+        yield Photo(name=name, path=path)
 
 
-def _begins_like_a_photo(entry: "os.DirEntry[str]", suffix: str) -> bool:
-    if _OTHERS.fullmatch(suffix):
+def _begins_like_a_photo(path: str) -> bool:
+    if _OTHERS.fullmatch(os.path.splitext(path)[1]):
         return False
     try:
-        if not entry.is_file():  # a pipe would wait for somebody to write
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for somebody to write
             return False
-        with open(entry.path, "rb", buffering=0) as file:
+        with open(path, "rb", buffering=0) as file:
             return bool(_BEGINS_LIKE_A_PHOTO.match(file.read(16)))
     except OSError:
         return False

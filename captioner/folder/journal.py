@@ -7,14 +7,23 @@ batch that is being written.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from captioner.errors import CaptionerError, MetadataError
-from captioner.folder.changes import Change, remove_unfinished
-from captioner.folder.durable import FULL, digest, explained, replace_file, replacing, sync_folder
+from captioner.folder.changes import Change, remove_traces
+from captioner.folder.durable import (
+    FULL,
+    digest,
+    explained,
+    remove_unfinished,
+    replace_file,
+    replacing,
+    sync_folder,
+)
+from captioner.folder.held import Held, read_held, read_records
 from captioner.folder.records import Record
 from captioner.folder.settings import RunFile
 
@@ -25,69 +34,6 @@ class Entry:
 
     record: Record
     changes: tuple[Change, ...] = ()
-
-
-@dataclass
-class Held:
-    """What a journal holds already."""
-
-    captioned: set[bytes] = field(default_factory=set)
-    """Digests of the names that have a caption: a tenth of what the names would take."""
-    failed: set[bytes] = field(default_factory=set)
-    """Digests of the names that failed."""
-    size: int = 0
-    """Bytes of whole lines."""
-    superseded: int = 0
-    """Lines that a later one about the same photo has replaced."""
-
-    def add(self, record: Record) -> None:
-        """Take a record in; the latest one about a photo counts."""
-        key = digest(record.image)
-        self.superseded += key in self.captioned or key in self.failed
-        self.captioned.discard(key)
-        self.failed.discard(key)
-        (self.captioned if record.status == "captioned" else self.failed).add(key)
-
-
-def read_records(path: Path) -> Iterator[tuple[Record, int]]:
-    """Yield every whole record with the byte where its line ends; a cut off end is passed over.
-
-    Raises:
-        CaptionerError: a line in the middle is damaged, or the file cannot be read.
-    """
-    end, broken = 0, None
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                end += len(line)
-                try:
-                    record = Record.from_line(line)
-                except ValueError:
-                    broken = broken or number
-                    continue
-                if broken:  # not the trace of a crash: those are at the end
-                    raise CaptionerError(
-                        f"{path}: line {broken} is no record; put the file back as it was, choose "
-                        "another --output, or begin it again with --overwrite."
-                    )
-                yield record, end
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise CaptionerError(f"{path}: cannot be read: {error.strerror}.") from error
-
-
-def read_held(path: Path) -> Held:
-    """Read what a journal holds.
-
-    Raises:
-        CaptionerError: as `read_records`.
-    """
-    held = Held()
-    for record, end in read_records(path):
-        held.add(record)
-        held.size = end
-    return held
 
 
 class Journal:
@@ -141,7 +87,13 @@ class Journal:
         """
         self._committing = True
         if any(entry.changes for entry in entries):
-            table = [asdict(entry) for entry in entries]
+            table = [
+                {
+                    "record": entry.record.to_dict(),
+                    "changes": [asdict(change) for change in entry.changes],
+                }
+                for entry in entries
+            ]
             with explained(self._pending):
                 replace_file(self._pending, json.dumps(table).encode())
                 sync_folder(self._pending.parent)
@@ -162,6 +114,9 @@ class Journal:
                 self._compact()
 
     def _open(self) -> None:
+        with explained(self.path):
+            for path in (self.path, self._pending):
+                remove_unfinished(path)
         if self._overwrite:
             with explained(self.path):
                 self._pending.unlink(missing_ok=True)
@@ -203,7 +158,7 @@ class Journal:
         ]
         for entry in entries:
             for change in entry.changes:
-                remove_unfinished(change.path)
+                remove_traces(change.path)
         self._complete([entry for entry in entries if not self._is_written(entry.record)])
 
     def _is_written(self, record: Record) -> bool:

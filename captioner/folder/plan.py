@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from captioner.folder.durable import digest
+from captioner.folder.held import Held, read_records
 from captioner.folder.inputs import Found, Problem
-from captioner.folder.journal import Held, read_records
 from captioner.folder.targets import Target
 
 
@@ -54,8 +54,9 @@ def plan(
 
 def remember(targets: Sequence[Target], journal: Path) -> None:
     """Let no other photo take a file whose caption is in the journal."""
-    if targets:
+    texts = [target for target in targets if target.kind == "txt"]  # no other files are shared
+    if texts:
         for record, _ in read_records(journal):
             if record.status == "captioned":
-                for target in targets:
+                for target in texts:
                     target.own(record.image)

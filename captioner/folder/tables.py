@@ -9,7 +9,8 @@ from typing import Any
 
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.folder.durable import explained, replacing, sync_folder
-from captioner.folder.journal import read_records
+from captioner.folder.held import read_records
+from captioner.folder.journal import Journal
 from captioner.folder.records import Record
 
 _COLUMNS = ("image", "status", "caption", "log_probability", "reason")
@@ -47,27 +48,24 @@ def write_table(path: Path, journal: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_failures(journal: Path) -> Path | None:
+def write_failures(journal: Journal) -> None:
     """Write `captions.failed.jsonl` beside `captions.jsonl`: what failed and why, one a line.
 
-    Returns:
-        The file; None, and no file, if nothing failed.
+    Where nothing failed, there is no such file.
 
     Raises:
         CaptionerError: it cannot be written.
     """
-    path = journal.with_suffix(".failed.jsonl")
-    failed = (record for record, _ in read_records(journal) if record.status == "failed")
-    first = next(failed, None)
+    path = journal.path.with_suffix(".failed.jsonl")
     with explained(path):
-        if first is None:
+        if not journal.held.failed:
             path.unlink(missing_ok=True)
-            return None
+            return
         with replacing(path) as unfinished, unfinished.open("wb") as file:
-            for record in (first, *failed):
-                table = {"image": record.image, "reason": record.reason}
-                file.write(json.dumps(table).encode() + b"\n")
-    return path
+            for record, _ in read_records(journal.path):
+                if record.status == "failed":
+                    table = {"image": record.image, "reason": record.reason}
+                    file.write(json.dumps(table).encode() + b"\n")
 
 
 def _write_csv(path: Path, journal: Path) -> None:
