@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,15 @@ def test_a_file_one_may_not_read_says_so(tmp_path, monkeypatch):
     assert (
         error(path) == f"{path}: no permission to read it; allow reading it, or copy it elsewhere."
     )
+
+
+def test_a_stream_without_an_end_is_not_read_for_ever(monkeypatch):
+    monkeypatch.setattr(opening, "_LONGEST_STREAM", 2**20)
+    letters = subprocess.Popen(["yes"], stdout=subprocess.PIPE)
+    with letters:
+        path = f"/dev/fd/{letters.stdout.fileno()}"
+        assert error(path) == f"{path}: over 1 MB long; give a photo."
+        letters.kill()
 
 
 def test_an_empty_file_and_something_else_than_a_photo_say_so(tmp_path):
