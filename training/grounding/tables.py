@@ -6,16 +6,16 @@ from typing import Any
 def write_tables(report: dict[str, Any]) -> str:
     """Lay a report out for reading: results in per cent, with the ends of their intervals."""
     lines = [
-        f"{'':14}{'phrases':>8}  {'in boxes':>20}{'uniform':>9}{'centre':>8}{'times uniform':>20}"
-        f"{'pointing':>22}{'centre':>8}"
+        f"{'':14}{'phrases':>8}  {'in boxes':>21}{'uniform':>9}{'centre':>8}{'times uniform':>21}"
+        f"{'pointing':>23}{'centre':>8}"
     ]
     rows = {"all": report, **report["by_kind"]}
     for name, row in rows.items():
         correct, pointed = row["attention_correctness"], row["pointing"]
         lines.append(
-            f"{name:14}{row['phrases']:>8}  {_percent(correct['model']):>20}"
+            f"{name:14}{row['phrases']:>8}  {_percent(correct['model']):>21}"
             f"{correct['uniform']['value']:>9.1%}{correct['centre']['value']:>8.1%}"
-            f"{_times(correct['times_uniform']):>20}{_percent(pointed['model']):>22}"
+            f"{_times(correct['times_uniform']):>21}{_percent(pointed['model']):>23}"
             f"{pointed['centre']['value']:>8.1%}"
         )
     lines += ["", f"{'attention of':24}{'in boxes':>9}{'pointing':>10}"]
