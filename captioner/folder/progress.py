@@ -66,7 +66,7 @@ class Progress:
                 from tqdm import tqdm  # noqa: PLC0415  # only if it is there
             except ImportError:
                 return
-            self._bar = tqdm(total=total, unit="photo", smoothing=0.05)
+            self._bar = tqdm(total=total, unit=" photos", smoothing=0.05)
 
     def failed(self, name: str, reason: str) -> None:
         """Name a photo that failed, and why."""

@@ -1,0 +1,79 @@
+import io
+import json
+import sys
+from contextlib import redirect_stderr
+
+import pytest
+
+from captioner.folder import progress as progress_module
+from captioner.folder.progress import Progress, Tally
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_terminal_shows_a_bar_with_rate_time_left_and_failures():
+    pytest.importorskip("tqdm")
+    with redirect_stderr(Terminal()) as terminal, Progress("text") as progress:
+        assert progress.wants_total
+        progress.begin(4)
+        progress.tally.captioned = 2
+        progress.failed("x.jpg", "it is broken.")
+        progress.advance()
+        progress.tally.captioned = 3
+        progress.advance()
+        progress.end("end")
+    shown = terminal.getvalue()
+    assert "captioner: x.jpg: it is broken.\n" in shown
+    assert "4/4" in shown
+    assert "failed=1" in shown
+    assert " photos/s" in shown
+
+
+def test_without_tqdm_there_is_no_bar_and_nothing_else_changes(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with redirect_stderr(Terminal()) as terminal, Progress("text") as progress:
+        progress.begin(4)
+        progress.failed("x.jpg", "it is broken.")
+        progress.advance()
+        progress.end("end")
+    assert terminal.getvalue() == "captioner: x.jpg: it is broken.\n"
+
+
+def test_a_file_gets_no_bar(capsys):
+    with Progress("text") as progress:
+        assert not progress.wants_total
+        progress.begin(None)
+        progress.tally.captioned = 1
+        progress.advance()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
+    monkeypatch.setattr(progress_module, "_EVERY", 0.0)
+    with Progress("json") as progress:
+        progress.begin(3)
+        progress.failed("x\udcff.jpg", "it is broken.")
+        progress.skipped("y.jpg", "y.txt is there already")
+        progress.tally.captioned = 1
+        progress.advance()
+        progress.end("interrupted")
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    seconds = [event.pop("seconds") for event in events[-2:]]
+    numbers = {"captioned": 1, "before": 0, "skipped": 1, "failed": 1}
+    assert events == [
+        {"event": "begin", "total": 3},
+        {"event": "failed", "image": "x\udcff.jpg", "reason": "it is broken."},
+        {"event": "skipped", "image": "y.jpg", "reason": "y.txt is there already"},
+        {"event": "progress", **numbers},
+        {"event": "interrupted", **numbers},
+    ]
+    assert 0 <= seconds[0] <= seconds[1] < 60
+
+
+def test_the_tally_adds_up():
+    tally = Tally(captioned=1, before=2, skipped=3, failed=4)
+    assert str(tally) == "10 photos: 1 captioned, 2 captioned before, 3 skipped, 4 failed"
+    assert str(Tally(captioned=1)).startswith("1 photo: ")
