@@ -61,6 +61,10 @@ def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
             neutral_hue="stone",
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
+        ).set(
+            # Darker than Gradio's own, for white letters on them and for them on white.
+            button_primary_background_fill="*primary_600",
+            button_primary_background_fill_hover="*primary_700",
         ),
         "css_paths": [CSS],
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from captioner import Captioner, CaptionerError
@@ -34,7 +35,7 @@ def photo_input(**options: Any) -> gr.Image:
     """Take a photo as the file it comes in: Gradio's own reader would lose how it is turned."""
 
     def pass_on(payload: Any) -> str | None:
-        return None if payload is None else payload.path  # Gradio made sure that it was uploaded
+        return None if payload is None else payload.path
 
     # A subclass would do, but Gradio writes a stub file beside the module of each.
     component = gr.Image(type="filepath", **options)
@@ -77,8 +78,17 @@ def search_settings(
 
 
 def read_upload(path: str | Path) -> tuple[bytes, str]:
-    """Return an uploaded file, and what its user called it."""
-    return Path(path).read_bytes(), Path(path).name
+    """Return an uploaded file, and what its user called it.
+
+    Gradio checks paths that come marked as files; one that comes without the mark, it passes on.
+
+    Raises:
+        CaptionerError: the file was not uploaded.
+    """
+    file = Path(path).resolve()
+    if not file.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise CaptionerError(f"{Path(path).name}: it was not uploaded; upload it.")
+    return file.read_bytes(), file.name
 
 
 def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:

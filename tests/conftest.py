@@ -1,6 +1,10 @@
 """Fixtures shared by many tests: small checkpoints with random weights, and photos to caption."""
 
-from collections.abc import Callable
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -120,3 +124,26 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for name, picture in pictures.items():
         picture.save(folder / name)
     return [folder / name for name in pictures]
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str, str], Path]]:
+    """Addresses of the apps that `tests.serving` serves, and the folder that frees the slow one."""
+    folder = tmp_path_factory.mktemp("served")
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith(("GRADIO_", "CAPTIONER_"))
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.serving", folder],
+        cwd=Path(__file__).parent.parent,
+        env={**environment, "GRADIO_TEMP_DIR": str(folder / "uploads")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process:
+        yield json.loads(process.stdout.readline()), folder
+        process.stdin.close()
+        process.stdout.close()

@@ -1,21 +1,32 @@
-"""The app on this machine, with models that a test chooses."""
+"""The app in a process of its own, for Gradio leaves event loops and sockets open behind it.
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+`python -m tests.serving FOLDER` serves three apps as `ui.py` does, prints their addresses as JSON,
+and stops when its input ends:
+
+    toys       the models of conftest.py
+    planted    a model that says the same of every photo, and looks at known places
+    slow       a model that waits until FOLDER/go exists; one request may wait
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
 
 from app import build
 from captioner.caption import Caption
 from captioner.pipeline import Captioner, Prepared
+from captioner.tokenizer import Tokenizer
 from tests.captions import one_hot, word
+from tests.conftest import CAPTIONS, TOYS
 from ui import launch_options
 
 PLANTED = {"red": (0, 0), "green": (0, 3), "blue": (3, 0), "yellow": (3, 3)}
-"""Words of `PlantedCaptioner`, and the region of a grid of 4 x 4 it looks at for each."""
+"""What the planted model says, and the region of 4 x 4 it looks at for each word."""
 
 
-class PlantedCaptioner(Captioner):
-    """Says the same of every photo, and looks at known places."""
-
+class Planted(Captioner):
     def stream(self, photo: Prepared, **changes) -> Iterator[Caption]:
         words = [word(text, one_hot((4, 4), *place)) for text, place in PLANTED.items()]
         for count in range(1, 5):
@@ -31,13 +42,33 @@ class PlantedCaptioner(Captioner):
             )
 
 
-@contextmanager
-def serve(captioners: Mapping[str, Captioner], **settings) -> Iterator[str]:
-    """Serve the app as `ui.py` does, on a free port; give its address."""
-    app = build(captioners, **settings)
-    options = launch_options(host="127.0.0.1", port=None, mcp=False)
-    _, url, _ = app.launch(**options, prevent_thread_lock=True, quiet=True)
-    try:
-        yield url
-    finally:
-        app.close(verbose=False)
+class Slow(Captioner):
+    folder: Path
+
+    def caption(self, *args, **changes) -> Caption:
+        (self.folder / "started").touch()
+        while not (self.folder / "go").exists():
+            time.sleep(0.05)
+        return super().caption(*args, **changes)
+
+
+def main(folder: Path) -> None:
+    tokenizer = Tokenizer.train_words(CAPTIONS, min_count=1)
+    toys = [Captioner(*make(tokenizer)) for make in TOYS.values()]
+    slow = Slow(*TOYS["lstm"](tokenizer))
+    slow.folder = folder
+    apps = {
+        "toys": build({toy.header.name: toy for toy in toys}),
+        "planted": build({"planted": Planted(*TOYS["transformer"](tokenizer))}),
+        "slow": build({"slow": slow}, queue=1),
+    }
+    urls = {}
+    for name, app in apps.items():
+        options = launch_options(host="127.0.0.1", port=None, mcp=False)
+        _, urls[name], _ = app.launch(**options, prevent_thread_lock=True, quiet=True)
+    print(json.dumps(urls), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

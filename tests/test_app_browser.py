@@ -15,11 +15,11 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from captioner import Captioner
 from tests.conftest import TOYS
 from tests.photos import noise, turned
-from tests.serving import PLANTED, PlantedCaptioner, serve
+from tests.serving import PLANTED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
-PATIENCE = 60_000
+PATIENCE = 180_000
 """Milliseconds to wait for what a slow machine does late."""
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
@@ -39,16 +39,13 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def url(tokenizer):
-    made = [Captioner(*make(tokenizer)) for make in TOYS.values()]
-    with serve({captioner.header.name: captioner for captioner in made}) as url:
-        yield url
+def url(served) -> str:
+    return served[0]["toys"]
 
 
 @pytest.fixture(scope="module")
-def planted_url(tokenizer):
-    with serve({"planted": PlantedCaptioner(*TOYS["transformer"](tokenizer))}) as url:
-        yield url
+def planted_url(served) -> str:
+    return served[0]["planted"]
 
 
 @pytest.fixture
