@@ -62,9 +62,12 @@ def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
         ).set(
-            # Darker than Gradio's own, for white letters on them and for them on white.
+            # Gradio's own are too pale to be read by everybody.
             button_primary_background_fill="*primary_600",
             button_primary_background_fill_hover="*primary_700",
+            color_accent="*primary_600",
+            body_text_color_subdued="*neutral_500",
+            block_info_text_color="*neutral_500",
         ),
         "css_paths": [CSS],
     }

@@ -111,6 +111,7 @@ def draw_words(caption: Caption, photo: Image.Image, *, colour_map: ColourMap, k
     small = photo.copy()
     small.thumbnail((_THUMBNAIL_PIXELS, _THUMBNAIL_PIXELS))
     last = len(caption.words) - 1
+    said = ", ".join(f"{word.text} {percent(word.probability)}" for word in caption.words)
     warnings = "".join(
         f'<p class="warning">{_text(found)}</p>' for found in diagnose(caption.words)
     )
@@ -126,8 +127,11 @@ def draw_words(caption: Caption, photo: Image.Image, *, colour_map: ColourMap, k
         f'<span class="scale" style="background: {_gradient(colour_map)}"></span>'
         f"<span>from nothing to {scale:.0f} times an even look</span></div>"
         f"{warnings}"
-        f'<div class="strip" aria-hidden="true">{"".join(thumbnails)}</div>'
-        f'<h3>How sure of each word</h3><div class="plot" aria-hidden="true">{"".join(bars)}</div>'
+        '<div class="strip" role="img" aria-label="The overlays of all words" tabindex="0">'
+        f"{''.join(thumbnails)}</div>"
+        "<h3>How sure of each word</h3>"
+        f'<div class="plot" role="img" aria-label="{_text(said)}" tabindex="0">'
+        f"{''.join(bars)}</div>"
         "</div>"
     )
 
