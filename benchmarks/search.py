@@ -1,0 +1,152 @@
+"""Compare our beam search with a plain loop and with Hugging Face `generate`, in the same run.
+
+    python -m benchmarks.search [--batch 32] [--beam 3] [--words 16] [--rounds 5] [--threads N]
+
+Three programs look for captions of the same features with decoders of the same widths, depth and
+vocabulary; weights are random, and the end mark is forbidden, so all write exactly `--words` words
+for every beam. The plain loop is ours without what makes it fast: one photo at a time, everything
+read again for each word. The programs take turns within a round. Prints captions a second (median
+over the rounds) and how many times as fast ours is. Needs the package `transformers`.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from captioner.config import SearchConfig, TransformerConfig
+from captioner.errors import CaptionerError, MissingExtraError
+from captioner.model import Decoder, build_decoder
+from captioner.search import search
+
+WORDS = 3250  # in the vocabulary, as in the shipped checkpoints
+DIM, REGIONS = 192, 196
+WIDTH, LAYERS, HEADS, FEEDFORWARD = 256, 3, 4, 1024
+PAD, START, END = 0, 1, 2
+
+Program = Callable[[], object]
+
+
+def ours(features: Tensor, *, beam: int, words: int, kind: str = "fast") -> Program:
+    """Search as the captioner does, or by the plain loop."""
+    config = TransformerConfig(
+        width=WIDTH, layers=LAYERS, heads=HEADS, feedforward_width=FEEDFORWARD
+    )
+    decoder = build_decoder(config, words=WORDS, feature_dim=DIM).to(features.device).eval()
+    if kind == "plain":
+        return lambda: [
+            plain_beam_search(decoder, image[None], beam=beam, words=words) for image in features
+        ]
+    settings = SearchConfig(beam=beam, max_words=words)
+    banned = (PAD, START, END)
+    return lambda: search(
+        decoder, features, config=settings, start_id=START, end_id=END, forbidden=banned
+    )
+
+
+@torch.inference_mode()
+def plain_beam_search(decoder: Decoder, image: Tensor, *, beam: int, words: int) -> Tensor:
+    """Search for one photo, by the book; return the likeliest words (T)."""
+    captions = torch.tensor([[START]], device=image.device)
+    value = torch.zeros(1, device=image.device)
+    for _ in range(words):
+        logits = decoder(image, captions[None]).logits[0, :, -1]
+        logits[:, [PAD, START, END]] = -torch.inf
+        total = (value[:, None] + logits.log_softmax(dim=-1)).flatten()
+        value, places = total.topk(beam)
+        parents, chosen = places // logits.shape[1], places % logits.shape[1]
+        captions = torch.cat([captions[parents], chosen[:, None]], dim=1)
+    return captions[0, 1:]
+
+
+def hugging_face(features: Tensor, *, beam: int, words: int) -> Program:
+    """Search with `generate` on an encoder-decoder of the same size."""
+    try:
+        import transformers  # noqa: PLC0415
+        from transformers.modeling_outputs import BaseModelOutput  # noqa: PLC0415
+    except ImportError as error:
+        raise MissingExtraError("This compares with transformers: pip install it.") from error
+    eyes = transformers.ViTConfig(hidden_size=DIM, num_hidden_layers=1, num_attention_heads=3)
+    writer = transformers.GPT2Config(
+        vocab_size=WORDS,
+        n_embd=WIDTH,
+        n_layer=LAYERS,
+        n_head=HEADS,
+        n_inner=FEEDFORWARD,
+        n_positions=64,
+        bos_token_id=START,
+        eos_token_id=END,
+        pad_token_id=PAD,
+        add_cross_attention=True,
+    )
+    both = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(eyes, writer)
+    model: Any = transformers.VisionEncoderDecoderModel(both).to(features.device).eval()
+    settings = transformers.GenerationConfig(
+        num_beams=beam,
+        do_sample=False,
+        min_new_tokens=words,
+        max_new_tokens=words,
+        decoder_start_token_id=START,
+        bos_token_id=START,
+        eos_token_id=END,
+        pad_token_id=PAD,
+    )
+    seen = BaseModelOutput(last_hidden_state=features)
+    return lambda: model.generate(encoder_outputs=seen, generation_config=settings)
+
+
+def measure(programs: dict[str, Program], *, batch: int, rounds: int) -> dict[str, float]:
+    """Return captions a second of each, the median over the rounds."""
+    rates: dict[str, list[float]] = {name: [] for name in programs}
+    for turn in range(rounds + 1):
+        for name, program in programs.items():
+            started = time.perf_counter()
+            program()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if turn:  # the first warms up
+                rates[name].append(batch / (time.perf_counter() - started))
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def main() -> int:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.search")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--beam", type=int, default=3)
+    parser.add_argument("--words", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    features = torch.randn(args.batch, REGIONS, DIM, device=args.device)
+    size = {"beam": args.beam, "words": args.words}
+    try:
+        programs = {
+            "captioner": ours(features, **size),
+            "plain loop": ours(features, **size, kind="plain"),
+            "transformers": hugging_face(features, **size),
+        }
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    rates = measure(programs, batch=args.batch, rounds=args.rounds)
+    print(
+        f"batch {args.batch}, beam {args.beam}, {args.words} words, {args.device}, "
+        f"{torch.get_num_threads()} threads"
+    )
+    for name, rate in rates.items():
+        print(f"{name:14}{rate:10.1f} captions/s{rates['captioner'] / rate:8.2f} x")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
