@@ -383,9 +383,14 @@ def test_a_file_of_somebody_else_is_not_written_to(command, folder):
     status, _, errors = command(folder)
     assert (status, output.read_text()) == (2, '{"my": "data"}\n')
     assert errors == [
-        f"captioner: {output}: exists and holds no captions of `captioner folder`; choose another "
-        "--output, or replace it with --overwrite."
+        f"captioner: {output}: exists, and no captions.run.json says that it is the captions of a "
+        "folder; choose another --output, or replace it with --overwrite."
     ]
+    assert command(folder, "--overwrite")[0] == 0
+    output.write_text('{"my": "data"}\n')
+    status, _, errors = command(folder)
+    assert (status, output.read_text()) == (2, '{"my": "data"}\n')
+    assert errors[0].startswith(f"captioner: {output}: line 1 is no record; put the file back")
 
 
 def test_a_half_line_at_the_end_is_cut_off_and_its_photo_captioned_again(command, folder):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from captioner.errors import CaptionerError
 from captioner.folder.durable import digest
-from captioner.folder.records import Record
+from captioner.folder.records import CutOffError, Record
 
 
 @dataclass
@@ -44,10 +44,13 @@ def read_records(path: Path) -> Iterator[tuple[Record, int]]:
                 end += len(line)
                 try:
                     record = Record.from_line(line)
-                except ValueError:
+                except CutOffError:
                     broken = broken or number
                     continue
-                if broken:  # not the trace of a crash: those are at the end
+                except ValueError:
+                    broken = broken or number
+                    record = None
+                if broken or record is None:  # not the trace of a crash: those are at the end
                     raise CaptionerError(
                         f"{path}: line {broken} is no record; put the file back as it was, choose "
                         "another --output, or begin it again with --overwrite."

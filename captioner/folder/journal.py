@@ -122,14 +122,14 @@ class Journal:
                 self._pending.unlink(missing_ok=True)
                 self._open_file(size=0)
                 self._run.write(self._settings)
+        elif not self._run.known() and self.path.exists() and self.path.stat().st_size:
+            raise CaptionerError(
+                f"{self.path}: exists, and no {self._run.path.name} says that it is the captions "
+                "of a folder; choose another --output, or replace it with --overwrite."
+            )
         self.held = read_held(self.path)
         if self.held.size or self._pending.exists():
             self._run.check(self._settings)
-        elif self.path.exists() and self.path.stat().st_size and not self._run.known():
-            raise CaptionerError(
-                f"{self.path}: exists and holds no captions of `captioner folder`; choose another "
-                "--output, or replace it with --overwrite."
-            )
         with explained(self.path):
             if not self.held.size and not self._pending.exists():
                 self._run.write(self._settings)

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 
+class CutOffError(ValueError):
+    """A line is no JSON: what a crash may leave at the end of a journal."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """How one photo ended."""
@@ -54,8 +58,13 @@ class Record:
         """Read a line back.
 
         Raises:
-            ValueError: it is cut off, or no record.
+            CutOffError: it is not whole.
+            ValueError: it is whole, and no record.
         """
         if not line.endswith(b"\n"):
-            raise ValueError("not a record: its end is missing")
-        return cls.from_dict(json.loads(line))
+            raise CutOffError("its end is missing")
+        try:
+            table = json.loads(line)
+        except ValueError as error:  # no JSON, or no text
+            raise CutOffError(str(error)) from None
+        return cls.from_dict(table)

@@ -87,8 +87,8 @@ class RunFile:
         begun = self._read()
         if begun is None:
             raise CaptionerError(
-                f"{self.journal}: holds captions, but {self.path.name} does not say how they were "
-                "made; choose another --output, or begin it again with --overwrite."
+                f"{self.path}: does not say how the captions were made; put it back as it was, "
+                "choose another --output, or begin again with --overwrite."
             )
         old, new = dict(_flat(begun)), dict(_flat(settings))
         changes = [
