@@ -21,6 +21,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 PATIENCE = 180_000
 """Milliseconds to wait for what a slow machine does late."""
+ROUNDING = 10
+"""Pixels from the edge within which the page shows round the corners of the photo."""
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
 
 pytestmark = pytest.mark.skipif(
@@ -103,8 +105,12 @@ def brightest(page: Page) -> tuple[float, float]:
     page.mouse.move(0, 0)
     picture = Image.open(BytesIO(page.locator(".stage").screenshot())).convert("L")
     levels = np.asarray(picture).astype(float)
-    rows, cols = np.nonzero(levels > levels.max() - 20)
-    return rows.mean() / levels.shape[0], cols.mean() / levels.shape[1]
+    inner = levels[ROUNDING:-ROUNDING, ROUNDING:-ROUNDING]
+    rows, cols = np.nonzero(inner > inner.max() - 20)
+    return (
+        (rows.mean() + ROUNDING) / levels.shape[0],
+        (cols.mean() + ROUNDING) / levels.shape[1],
+    )
 
 
 def texts(page: Page) -> list[str]:
