@@ -141,6 +141,8 @@ def test_a_run_goes_on_from_the_checkpoint_of_another(captions):
     after = train("start_from=one/last.safetensors", tiny, folder="two")["model"]
     for name, x in before.items():  # matrices were kept in half precision
         torch.testing.assert_close(after[name], x, rtol=1e-3, atol=1e-6)
+    trained_on = read_header("one/last.safetensors").trained_on
+    assert read_header("two/last.safetensors").trained_on["before"] == trained_on
 
 
 def test_only_what_a_stage_trains_changes(captions):

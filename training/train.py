@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from captioner.checkpoint import Header, save_checkpoint
 from captioner.errors import CaptionerError, ConfigError
+from captioner.header import read_header
 from captioner.pipeline import find_device
 from data.batching import Batch, BatchLoader
 from data.dataset import draw
@@ -52,6 +53,7 @@ class Run:
         self.train_photos, self.val_photos = load_photos(config)
         records = self.train_photos.records
         self.tokenizer = choose_words(config, records)
+        self.before = read_header(config.start_from).trained_on if config.start_from else None
         words = hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest()
         self.identity = {**recipe(config), "photos": len(records), "words": words}
         self.resumed = load_resume(folder / "resume.pt", identity=self.identity)
@@ -227,18 +229,21 @@ class Run:
         return better
 
     def _save(self, name: str, scores: dict[str, float]) -> None:
+        trained_on = {
+            "settings": recipe(self.config),
+            "photos": len(self.train_photos.records),
+            "steps": self.progress.steps,
+            "history": self.progress.history,
+        }
+        if self.before is not None:
+            trained_on["before"] = self.before
         header = Header(
             name=self.config.name,
             model=self.config.model,
             preprocess=self.config.preprocess,
             tokenizer=self.tokenizer,
             search=self.config.search,
-            trained_on={
-                "settings": recipe(self.config),
-                "photos": len(self.train_photos.records),
-                "steps": self.progress.steps,
-                "history": self.progress.history,
-            },
+            trained_on=trained_on,
             scores={"validation": scores},
         )
         save_checkpoint(self.folder / name, self.model, header, half=True)
