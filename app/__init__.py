@@ -18,7 +18,7 @@ import gradio as gr
 from app.api import build_api
 from app.batch import build_batch
 from app.controls import FORGET_AFTER
-from app.single import build_single
+from app.single import NAME_SAMPLES, build_single
 from captioner import Captioner
 
 QUEUE = 64
@@ -49,5 +49,6 @@ def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Bloc
         with gr.Tab("Several photos"):
             build_batch(captioners, file)
         build_api(captioners)
+        app.load(None, js=NAME_SAMPLES)
     app.queue(max_size=queue, default_concurrency_limit=1)
     return app

@@ -29,6 +29,14 @@ from captioner.overlay import ColourMap, Style, render
 COMPARE = "compare all"
 SAMPLES = sorted((Path(__file__).parent.parent / "data" / "samples").glob("*.jpg"))
 
+NAME_SAMPLES = f"""() => {{
+  const names = {json.dumps([path.stem for path in SAMPLES])};
+  document.querySelectorAll(".gallery-item").forEach((button, n) => {{
+    button.setAttribute("aria-label", names[n]);
+  }});
+}}"""
+"""Run when the page is there: Gradio's buttons show the samples, and have no names."""
+
 _PHOTO_PIXELS = (1280, 1280)
 """Height and width that a photo is not reduced below, if it is larger, to be looked at."""
 _SCRIPT = Path(__file__).with_name("viewer.js").read_text(encoding="utf-8")
