@@ -64,6 +64,12 @@ class EncoderConfig:
     """A timm model name that offers `forward_intermediates`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of `timm.create_model`, such as `{pad_type = "same"}`."""
+    levels: int = 1
+    """Feature maps taken, from the last one back: stages of a CNN, which makes its regions finer,
+    or blocks of a ViT."""
+
+    def __post_init__(self) -> None:
+        _require(self.levels >= 1, f"encoder.levels is {self.levels}; it must be 1 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -244,3 +244,43 @@ def test_a_size_that_would_leave_an_edge_of_the_photo_unseen_is_refused():
         "backbone 'test_vit' reads patches of 16x16 pixels, and 100x64 photos do not divide into "
         "them; choose multiples."
     )
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "test_efficientnet", "test_convnext"])
+def test_two_levels_of_a_cnn_have_the_grid_of_the_finer_one(backbone):
+    encoder = make(backbone, size=(64, 96), levels=2)
+    assert encoder.grid == (4, 6)
+    with torch.no_grad():
+        maps = encoder.backbone.forward_intermediates(
+            a_photo(), indices=2, output_fmt="NCHW", intermediates_only=True
+        )
+        features = encoder(a_photo())
+    fine, coarse = maps
+    assert features.shape == (1, 24, fine.shape[1] + coarse.shape[1])
+    mean, deviation = fine.mean(dim=1), fine.std(dim=1, correction=0)
+    standard = (fine - mean) / (deviation**2 + 1e-5).sqrt()
+    assert_close(features[..., : fine.shape[1]], standard.flatten(2).transpose(1, 2))
+
+
+def test_two_levels_of_a_vit_are_its_last_two_blocks():
+    encoder = make("test_vit", levels=2)
+    assert encoder.grid == (4, 6)
+    assert encoder.feature_dim == 2 * make("test_vit").feature_dim
+
+
+@pytest.mark.parametrize("place", [(0, 0), (1, 2), (3, 1), (3, 5)])
+def test_regions_of_several_levels_stay_in_their_places(place):
+    encoder = make("test_resnet", size=(64, 96), levels=2)
+    dark = torch.zeros(1, 3, 64, 96)
+    bright = dark.clone()
+    top, left = place[0] * 16, place[1] * 16
+    bright[:, :, top : top + 16, left : left + 16] = 3.0
+    fine = slice(0, encoder.backbone.feature_info[-2]["num_chs"])
+    with torch.no_grad():
+        change = (encoder(bright) - encoder(dark))[..., fine].norm(dim=-1)[0]
+    assert divmod(int(change.argmax()), 6) == place
+
+
+def test_more_levels_than_there_are_are_refused():
+    with pytest.raises(ConfigError, match=r"encoder.levels is 99, but 'test_resnet' has \d"):
+        make("test_resnet", levels=99)

@@ -79,6 +79,7 @@ def build_model(
         config.encoder.backbone,
         options=config.encoder.options,
         size=(preprocess.height, preprocess.width),
+        levels=config.encoder.levels,
         weights=encoder_weights,
     )
     decoder = build_decoder(config.decoder, words=words, feature_dim=encoder.feature_dim)

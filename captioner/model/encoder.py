@@ -1,6 +1,6 @@
 """Encoder: a timm backbone, and the features of the image regions it sees."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import shorten
@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -26,14 +27,19 @@ class Encoder(nn.Module):
     Batch norms always use their running statistics: the batches that fine-tune a captioner are too
     small to measure better ones.
 
+    Several levels are standardised over their channels, so that none drowns another, brought to the
+    finest one's grid and put together: the hypercolumns of Hariharan et al. 2015 (arXiv:1411.5752).
+
     Args:
         backbone: timm model name.
         options: further arguments of `timm.create_model`.
         size: input height and width in pixels.
+        levels: feature maps taken, from the last one back.
         weights: a safetensors file with the backbone's weights, or True to ask timm's hub.
 
     Raises:
-        ConfigError: the backbone is unknown, has no `forward_intermediates`, or refuses the size.
+        ConfigError: the backbone is unknown, has no `forward_intermediates` or not so many levels,
+            or refuses the size.
         CheckpointError: the weights do not fit.
     """
 
@@ -43,23 +49,29 @@ class Encoder(nn.Module):
         *,
         options: Mapping[str, Any] | None = None,
         size: tuple[int, int] = (224, 224),
+        levels: int = 1,
         weights: Path | bool = False,
     ) -> None:
         super().__init__()
+        self.levels = levels
         self.backbone = _create(backbone, dict(options or {}), size=size, weights=weights)
-        self.backbone.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
+        info = self.backbone.feature_info
+        if levels > len(info):
+            raise ConfigError(f"encoder.levels is {levels}, but {backbone!r} has {len(info)}.")
+        self.backbone.prune_intermediate_layers(levels, prune_norm=False, prune_head=True)
         _require_whole_patches(backbone, self.backbone, size)
         self.eval()
         try:
             with torch.no_grad():
-                feature_map = self._feature_map(torch.zeros(1, 3, *size))
+                maps = self._maps(torch.zeros(1, 3, *size))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise ConfigError(
                 f"backbone {backbone!r} cannot take {size[0]}x{size[1]} photos: {error}"
             ) from error
-        self.feature_dim = feature_map.shape[1]
-        self.grid: tuple[int, int] = (feature_map.shape[2], feature_map.shape[3])
-        _require_whole_regions(backbone, self.backbone, size, self.grid)
+        step = info[-1]["reduction"]
+        _require_whole_regions(backbone, size, step=step, grid=tuple(maps[-1].shape[2:]))
+        self.feature_dim = sum(level.shape[1] for level in maps)
+        self.grid = _finest(maps)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
         """Return the regions' features, row by row from the top left of the grid."""
@@ -74,9 +86,34 @@ class Encoder(nn.Module):
         return self
 
     def _feature_map(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D gh gw"]:
+        maps = self._maps(pixels)
+        if len(maps) == 1:
+            return maps[0]
+        grid = _finest(maps)
+        return torch.cat([_standardise(_widen(level, grid)) for level in maps], dim=1)
+
+    def _maps(self, pixels: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
+        """Return the levels, (B, d, h, w) each."""
         return self.backbone.forward_intermediates(
-            pixels, indices=1, norm=True, output_fmt="NCHW", intermediates_only=True
-        )[-1]
+            pixels, indices=self.levels, norm=True, output_fmt="NCHW", intermediates_only=True
+        )
+
+
+def _finest(maps: Sequence[Tensor]) -> tuple[int, int]:
+    height, width = max(tuple(level.shape[2:]) for level in maps)
+    return height, width
+
+
+def _widen(level: Float[Tensor, "B d h w"], grid: tuple[int, int]) -> Float[Tensor, "B d gh gw"]:
+    """Read a coarser map at the centres of finer regions."""
+    if level.shape[2:] == grid:
+        return level
+    return F.interpolate(level, size=grid, mode="bilinear", align_corners=False)
+
+
+def _standardise(level: Float[Tensor, "B d gh gw"]) -> Float[Tensor, "B d gh gw"]:
+    """Give every region mean 0 and deviation 1 over the channels."""
+    return F.layer_norm(level.movedim(1, -1), level.shape[1:2]).movedim(-1, 1)
 
 
 def _require_whole_patches(name: str, backbone: nn.Module, size: tuple[int, int]) -> None:
@@ -93,15 +130,13 @@ def _require_whole_patches(name: str, backbone: nn.Module, size: tuple[int, int]
 
 
 def _require_whole_regions(
-    name: str, backbone: nn.Module, size: tuple[int, int], grid: tuple[int, int]
+    name: str, size: tuple[int, int], *, step: int, grid: tuple[int, ...]
 ) -> None:
     """Refuse a size that the regions do not tile: the last ones would reach into padding.
 
     A CNN then pads, so that overlays, which take the regions to tile the photo, would be shifted.
     """
-    info: Any = getattr(backbone, "feature_info", None)  # timm's models declare no types
-    step = info[-1]["reduction"] if info else None
-    if step and any(side != step * regions for side, regions in zip(size, grid, strict=True)):
+    if any(side != step * regions for side, regions in zip(size, grid, strict=True)):
         raise ConfigError(
             f"backbone {name!r} sees regions of {step}x{step} pixels, and {size[0]}x{size[1]} "
             "photos do not divide into them; choose multiples."
