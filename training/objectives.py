@@ -69,6 +69,7 @@ class SelfCriticalObjective:
     ) -> None:
         self._decoder = decoder
         self._samples = stage.samples
+        self._temperature = stage.temperature
         self._tokenizer = tokenizer
         self._reward = CiderReward(captions, tokenizer)
         self._max_words = max_words
@@ -80,11 +81,18 @@ class SelfCriticalObjective:
             features,
             count=self._samples,
             max_words=self._max_words,
+            temperature=self._temperature,
             tokenizer=self._tokenizer,
         )
         rewards = self._reward(words[:, :, 1:], batch.words[:, :, 1:])
         reading = self._decoder(features, words[:, :, :-1], with_attention=False)
-        loss = self_critical_loss(reading.logits, words, rewards, tokenizer=self._tokenizer)
+        loss = self_critical_loss(
+            reading.logits,
+            words,
+            rewards,
+            temperature=self._temperature,
+            tokenizer=self._tokenizer,
+        )
         return loss, rewards.mean()
 
 

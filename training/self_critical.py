@@ -20,6 +20,7 @@ def draw_captions(
     *,
     count: int,
     max_words: int,
+    temperature: float,
     tokenizer: Tokenizer,
 ) -> Tensor:
     """Draw captions word by word from the decoder's own distribution.
@@ -29,6 +30,7 @@ def draw_captions(
         features: (B, P, D).
         count: K, captions drawn for each image.
         max_words: longest caption, END not counted.
+        temperature: divides the logits; below 1 it keeps draws to likelier words.
         tokenizer: gives the special ids.
 
     Returns:
@@ -37,12 +39,11 @@ def draw_captions(
     images, device = len(features), features.device
     state = decoder.init_state(features)
     state = state.reorder(torch.zeros(images, count, dtype=torch.long, device=device))
-    banned = torch.tensor(tokenizer.never_written, device=device)
     words = [torch.full((images, count), tokenizer.start_id, device=device)]
     ended = torch.zeros(images, count, dtype=torch.bool, device=device)
     for _ in range(max_words + 1):
         logits, state = decoder.step(words[-1], state)
-        likely = logits.float().index_fill(-1, banned, -math.inf).softmax(dim=-1)
+        likely = _allowed(logits, temperature, tokenizer).softmax(dim=-1)
         drawn = torch.multinomial(likely.flatten(0, 1), 1).view(images, count)
         words.append(drawn.masked_fill(ended, tokenizer.pad_id))
         ended |= drawn == tokenizer.end_id
@@ -52,7 +53,7 @@ def draw_captions(
 
 
 def self_critical_loss(
-    logits: Tensor, words: Tensor, rewards: Tensor, *, tokenizer: Tokenizer
+    logits: Tensor, words: Tensor, rewards: Tensor, *, temperature: float, tokenizer: Tokenizer
 ) -> Tensor:
     """Raise the probability of captions better than their siblings, lower that of the others.
 
@@ -60,13 +61,20 @@ def self_critical_loss(
         logits: (B, K, T, V) on reading `words[..., :-1]`.
         words: (B, K, T + 1) drawn captions, START first.
         rewards: (B, K).
+        temperature: with which the captions were drawn; what is learned is the distribution that
+            they came from.
         tokenizer: gives the special ids.
     """
     count = rewards.shape[1]
     baseline = (rewards.sum(dim=1, keepdim=True) - rewards) / (count - 1)
-    banned = torch.tensor(tokenizer.never_written, device=words.device)
-    log_p = logits.float().index_fill(-1, banned, -math.inf).log_softmax(dim=-1)
+    log_p = _allowed(logits, temperature, tokenizer).log_softmax(dim=-1)
     drawn = words[:, :, 1:]
     real = drawn != tokenizer.pad_id
     chosen = log_p.gather(-1, drawn[..., None]).squeeze(-1).masked_fill(~real, 0.0)
     return -((rewards - baseline)[..., None] * chosen).sum() / real.sum()
+
+
+def _allowed(logits: Tensor, temperature: float, tokenizer: Tokenizer) -> Tensor:
+    """Scores of the words that may be written, before softmax."""
+    banned = torch.tensor(tokenizer.never_written, device=logits.device)
+    return (logits.float() / temperature).index_fill(-1, banned, -math.inf)

@@ -80,6 +80,9 @@ class StageConfig:
     second wants a decoder that has learned the first, and uses no dropout."""
     samples: int = 5
     """Captions drawn for each photo by the objective `cider`."""
+    temperature: float = 1.0
+    """Of those draws. Label smoothing leaves a little probability to every word; below 1, it is
+    not drawn from."""
     encoder: Literal["frozen", "trained"] = "frozen"
     """Frozen features are computed once and cached; a trained encoder reads pixels every time."""
     frozen_layers: float = 0.0
@@ -113,7 +116,7 @@ class StageConfig:
         _at_least(1, self, "stages", "epochs", "batch_size")
         _at_least(2, self, "stages", "samples")  # each is weighed against the others
         _at_least(0, self, "stages", "weight_decay", "coverage", "grounding", "clip", "patience")
-        for name in ("learning_rate", "encoder_learning_rate"):
+        for name in ("learning_rate", "encoder_learning_rate", "temperature"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be above 0.")
         for name in ("frozen_layers", "warmup", "final_rate"):
