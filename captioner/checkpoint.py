@@ -1,6 +1,5 @@
 """Saving a model to one file with its settings and words, and loading it back. Never pickle."""
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from captioner.durable import explained, replace_file, sync_folder
 from captioner.errors import CheckpointError, ConfigError
 from captioner.header import METADATA_KEY, Header, format_header, read_header
 from captioner.model import CaptionModel, build_model
@@ -34,20 +34,10 @@ def save_checkpoint(path: Path | str, model: CaptionModel, header: Header, *, ha
     header = replace(header, parameters=sum(p.numel() for p in model.parameters()))
     tensors = {name: _stored(x, half=half) for name, x in model.state_dict().items()}
     written = save(tensors, metadata={METADATA_KEY: format_header(header)})
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
+    with explained(path, raised=CheckpointError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with unfinished.open("wb") as file:
-                file.write(written)
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(path)
-        except BaseException:  # interrupted, too
-            unfinished.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written: {error.strerror}.") from error
+        replace_file(path, written)
+        sync_folder(path.parent)
 
 
 def load_checkpoint(

@@ -138,7 +138,10 @@ def test_a_write_that_fails_keeps_the_old_checkpoint(toy, tmp_path, monkeypatch)
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError) as caught:
         save_checkpoint(path, *toy, half=True)
-    assert str(caught.value) == f"{path}: cannot be written: No space left on device."
+    assert str(caught.value) == (
+        f"{path}: cannot be written: No space left on device; make room and run the same command "
+        "again; what is written so far is kept."
+    )
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["m.safetensors"]
 

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -27,15 +28,24 @@ class Learner:
             self.schedule.step()
         return self.model[0].weight.detach().clone()
 
-    def save(self, path: Path, progress: Progress) -> None:
-        save_resume(
-            path,
-            progress,
-            identity=IDENTITY,
-            model=self.model,
-            optimizer=self.optimizer,
-            schedule=self.schedule,
-        )
+    @property
+    def parts(self) -> dict:
+        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+
+    def save(self, path: Path, progress: Progress, *, keep: int = 1) -> None:
+        save_resume(path, progress, identity=IDENTITY, parts=self.parts, keep=keep)
+
+
+def steps(path: Path, **options) -> int:
+    """How far the run has come that would go on."""
+    return load_resume(path, identity=IDENTITY, **options)["progress"]["steps"]
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle, as a bad disk does."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
 
 
 def test_a_run_goes_on_as_if_nothing_had_happened(tmp_path):
@@ -48,8 +58,7 @@ def test_a_run_goes_on_as_if_nothing_had_happened(tmp_path):
 
     other = Learner()
     state = load_resume(tmp_path / "resume.pt", identity=IDENTITY)
-    other.model.load_state_dict(state["model"])
-    restore(state, other.optimizer, other.schedule)
+    restore(state, other.parts)
     assert Progress(**state["progress"]) == progress
     assert torch.equal(other.learn(3), expected)
 
@@ -79,18 +88,67 @@ def test_a_damaged_file_is_named(tmp_path):
         load_resume(path, identity=IDENTITY)
 
 
-def test_the_old_file_stays_until_the_new_one_is_on_disk(tmp_path, monkeypatch):
+def test_the_last_files_are_kept_and_no_more(tmp_path):
     path = tmp_path / "resume.pt"
-    Learner().save(path, Progress(steps=1))
-
-    def killed(descriptor: int) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", killed)
-    with pytest.raises(KeyboardInterrupt):
-        Learner().save(path, Progress(steps=2))
-    monkeypatch.undo()
-    assert load_resume(path, identity=IDENTITY)["progress"]["steps"] == 1
-    Learner().save(path, Progress(steps=3))
-    assert load_resume(path, identity=IDENTITY)["progress"]["steps"] == 3
+    for number in range(5):
+        Learner().save(path, Progress(steps=number), keep=3)
+    assert steps(path) == 4
+    assert {file.name for file in tmp_path.iterdir()} == {"resume.pt", "resume.1.pt", "resume.2.pt"}
+    assert [steps(tmp_path / f"resume.{number}.pt") for number in (1, 2)] == [3, 2]
+    Learner().save(path, Progress(steps=5))
     assert [file.name for file in tmp_path.iterdir()] == ["resume.pt"]
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: os.truncate(path, 1000)])
+def test_where_the_newest_file_is_damaged_the_one_before_is_taken(tmp_path, damage):
+    path, said = tmp_path / "resume.pt", []
+    for number in range(3):
+        Learner().save(path, Progress(steps=number), keep=2)
+    damage(path)
+    assert steps(path, say=said.append) == 1
+    if damage is not Path.unlink:
+        assert said[0].startswith(f"{path} is damaged (")
+        assert said[0].endswith(
+            f") and now {tmp_path}/resume.damaged; going on from {tmp_path}/resume.1.pt"
+        )
+    # the good one must not be lost before there is another
+    Learner().save(path, Progress(steps=2), keep=2)
+    assert (steps(path), steps(tmp_path / "resume.1.pt")) == (2, 1)
+
+
+def test_files_that_are_all_damaged_are_left_as_they_are(tmp_path):
+    path = tmp_path / "resume.pt"
+    for number in range(2):
+        Learner().save(path, Progress(steps=number), keep=2)
+    files = [path, tmp_path / "resume.1.pt"]
+    for file in files:
+        flip(file)
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(
+        CheckpointError, match=r"resume\.pt cannot be read \(checksum of .*delete it"
+    ):
+        steps(path)
+    assert [file.read_bytes() for file in files] == before
+
+
+def killed(descriptor: int) -> None:
+    raise KeyboardInterrupt
+
+
+def full(descriptor: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize(("end", "error"), [(killed, KeyboardInterrupt), (full, CheckpointError)])
+def test_the_old_files_stay_until_the_new_one_is_on_disk(tmp_path, monkeypatch, end, error):
+    path = tmp_path / "resume.pt"
+    for number in (0, 1):
+        Learner().save(path, Progress(steps=number), keep=2)
+    monkeypatch.setattr(os, "fsync", end)
+    with pytest.raises(error):
+        Learner().save(path, Progress(steps=2), keep=2)
+    monkeypatch.undo()
+    assert (steps(path), steps(tmp_path / "resume.1.pt")) == (1, 0)
+    Learner().save(path, Progress(steps=3), keep=2)
+    assert (steps(path), steps(tmp_path / "resume.1.pt")) == (3, 1)
+    assert {file.name for file in tmp_path.iterdir()} == {"resume.pt", "resume.1.pt"}

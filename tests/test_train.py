@@ -171,7 +171,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_cache_or_workers(captions
 
 KILLER = """
 import os, signal, sys
-from training import train
+from training import learner, train
 
 def deadly(function, count):
     def counted(*args, **kwargs):
@@ -184,7 +184,8 @@ def deadly(function, count):
 
 for moment in sys.argv[1].split():
     place, count = moment.split(":")
-    owner = {"fsync": os, "caption_batches": train}.get(place, train.Run)
+    owners = {"fsync": os, "step": learner.Learner, "caption_batches": train}
+    owner = owners.get(place, train.Run)
     child = os.fork()
     if not child:
         setattr(owner, place, deadly(getattr(owner, place), int(count)))
@@ -210,9 +211,10 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(captions):
     stages = [scores["stage"] for scores in whole["progress"]["history"]]
     assert stages == ["decoder", "decoder", "whole"]
     moments = [
-        "_step:2",  # in the middle of an epoch
-        "_step:7",  # likewise, with a trained encoder
-        "fsync:4",  # while saving
+        "step:2",  # in the middle of an epoch
+        "step:7",  # likewise, with a trained encoder
+        "fsync:6",  # while saving
+        "fsync:10",  # while saving the checkpoint
         "_train_epoch:1",  # between two epochs
         "caption_batches:1",  # after the last step of a stage
         "_train_stage:1",  # between two stages

@@ -1,16 +1,20 @@
-"""Going on after being killed: all that a run needs to continue, in one file."""
+"""Going on after being killed: all that a run needs to continue, in one file.
 
-import os
-from collections.abc import Mapping
+The last few are kept, `resume.pt`, `resume.1.pt` and so on, in case the newest cannot be read.
+"""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
+from captioner.durable import explained, replace_file, sync_folder
 from captioner.errors import CheckpointError, ConfigError
 
 
@@ -33,73 +37,131 @@ class Progress:
     """Validation scores, epoch by epoch."""
 
 
+class Part(Protocol):
+    """Something whose state a run needs to go on: model, optimizer, schedule, ..."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors that say all."""
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
+        """Become what these say."""
+
+
 def save_resume(
     path: Path,
     progress: Progress,
     *,
     identity: Mapping[str, Any],
-    model: nn.Module,
-    optimizer: Optimizer,
-    schedule: LRScheduler,
+    parts: Mapping[str, Part],
+    keep: int = 1,
 ) -> None:
     """Write where a run stands, whole or not at all.
 
+    What stood in `resume.pt` before goes to `resume.1.pt`, and so on.
+
     Args:
-        path: the file to write or replace.
+        path: the file to write.
         progress: how far the run has come.
         identity: plain values that `load_resume` must find unchanged.
-        model: its weights are kept, like those of the optimizer.
-        optimizer: of the present stage.
-        schedule: of the present stage.
+        parts: whose states are kept, by name.
+        keep: files to keep, this one included.
+
+    Raises:
+        CheckpointError: the file cannot be written; those before it are as they were.
     """
     state = {
         "identity": dict(identity),
         "progress": asdict(progress),
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "schedule": schedule.state_dict(),
+        **{name: part.state_dict() for name, part in parts.items()},
         "random": torch.get_rng_state(),
         "random_gpu": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
     }
-    unfinished = path.with_suffix(".unfinished")
-    with unfinished.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    content = io.BytesIO()  # written into a file, torch would hide why that failed
+    torch.save(state, content)
+    with explained(path, raised=CheckpointError, option="--folder"):
+        newest = path.with_suffix(".new")
+        replace_file(newest, content.getbuffer())
+        for number in range(keep - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                _older(path, number - 1).replace(_older(path, number))
+        newest.replace(path)
+        for number in count(keep):
+            if not _older(path, number).exists():
+                break
+            _older(path, number).unlink()
+        sync_folder(path.parent)
 
 
-def load_resume(path: Path, *, identity: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Read where a run stood; None if there is no such file.
+def load_resume(
+    path: Path, *, identity: Mapping[str, Any], say: Callable[[str], None] = print
+) -> dict[str, Any] | None:
+    """Read where a run stood; None if there is no file.
+
+    Where the newest file is damaged, the one before it is taken: the run ends the same, only later.
+
+    Args:
+        path: as given to `save_resume`.
+        identity: likewise.
+        say: told of damaged files, which are put aside.
 
     Raises:
         ConfigError: it was a run with another identity; the text says in what.
-        CheckpointError: the file is damaged.
+        CheckpointError: the files are damaged, or cannot be read.
     """
-    if not path.exists():
-        return None
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # what a damaged file raises is torch's affair
-        raise CheckpointError(
-            f"{path} cannot be read ({error}); delete it to start the run over."
-        ) from error
-    state = {"identity": dict(identity), "random_gpu": None, **state}  # older files lack these
+    damaged: dict[Path, Exception] = {}
+    for file in sorted(path.parent.glob(f"{path.stem}*{path.suffix}"), key=_age):
+        try:
+            state = _read(file)
+        except OSError as error:
+            raise CheckpointError(f"{file} cannot be read: {error.strerror}.") from error
+        except Exception as error:  # what a damaged file raises is torch's affair
+            damaged[file] = error
+            continue
+        break
+    else:
+        if not damaged:
+            return None
+        file, reason = next(iter(damaged.items()))
+        raise CheckpointError(f"{file} cannot be read ({reason}); delete it to start the run over.")
     if state["identity"] != identity:
         raise ConfigError(
-            f"{path} belongs to another run: {_difference(state['identity'], identity)}. "
+            f"{file} belongs to another run: {_difference(state['identity'], identity)}. "
             f"Give this run another --folder, or delete {path.parent} to start over."
         )
+    for other, reason in damaged.items():  # else they would take the place of good ones
+        aside = other.replace(other.with_suffix(".damaged"))
+        say(f"{other} is damaged ({reason}) and now {aside}; going on from {file}")
     return state
 
 
-def restore(state: Mapping[str, Any], optimizer: Optimizer, schedule: LRScheduler) -> None:
-    """Put optimizer, schedule and random numbers back to where they were."""
-    optimizer.load_state_dict(state["optimizer"])
-    schedule.load_state_dict(state["schedule"])
+def restore(state: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
+    """Put these parts and the random numbers back to where they were."""
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
     torch.set_rng_state(state["random"])
     if state["random_gpu"] is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["random_gpu"])
+
+
+def _older(path: Path, number: int) -> Path:
+    """Where the file before, or so many before, is kept."""
+    return path.with_suffix(f".{number}{path.suffix}") if number else path
+
+
+def _age(file: Path) -> int:
+    """How many newer files there are."""
+    number = file.stem.rpartition(".")[2]
+    return int(number) if number.isdigit() else 0
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Read a file, and make sure that it is as it was written: torch would not."""
+    with zipfile.ZipFile(file) as archive:
+        broken = archive.testzip()
+    if broken is not None:
+        raise zipfile.BadZipFile(f"checksum of {broken}")
+    state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return state
 
 
 def _difference(before: Any, now: Any) -> str:

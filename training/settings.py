@@ -152,6 +152,9 @@ class RunConfig:
     """CPU threads; 0 leaves it to torch."""
     save_minutes: float = 10.0
     """A run that is killed loses at most this much."""
+    keep: int = 2
+    """Files to go on from that are kept, the newest ones; should one be damaged, the one before
+    it is there."""
 
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).name != self.name or self.name == "..":
@@ -161,6 +164,8 @@ class RunConfig:
         for name in ("seed", "threads", "save_minutes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.keep < 1:
+            raise ConfigError(f"keep is {self.keep}; it must be 1 or more.")
         for stage in self.stages:
             if stage.grounding and not any(source.boxes for source in self.data.train):
                 raise ConfigError(
@@ -205,7 +210,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 def recipe(config: RunConfig) -> dict[str, Any]:
     """All settings that change what is learned, as plain values; not where, or how fast."""
     table = to_table(config)
-    for name in ("threads", "save_minutes"):
+    for name in ("threads", "save_minutes", "keep"):
         del table[name]
     for name in ("cache", "workers"):
         del table["data"][name]

@@ -5,7 +5,7 @@
 Settings, data, model; then stages of epochs of steps, each epoch followed by validation and saving.
 Everything a run makes lies in one folder: `best.safetensors` and `last.safetensors` (checkpoints
 anyone can caption with), `log.txt`, `tensorboard/`, and `resume.pt`, from which the same command
-goes on after being killed.
+goes on after being killed, with the one before it, `resume.1.pt`.
 """
 
 import argparse
@@ -19,28 +19,30 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from captioner.checkpoint import Header, save_checkpoint
+from captioner.durable import explained
 from captioner.errors import CaptionerError, ConfigError
 from captioner.header import read_header
 from captioner.pipeline import find_device
-from data.batching import Batch, BatchLoader
+from data.batching import BatchLoader
 from data.dataset import draw
 from training.evaluate import caption_batches, describe
+from training.learner import Learner
 from training.loaders import build_loaders, load_photos
 from training.metrics import score
 from training.objectives import Objective, build_objective
-from training.optim import build_optimizer, build_schedule, choose_trained
+from training.optim import choose_trained
 from training.resume import Progress, load_resume, restore, save_resume
 from training.settings import RunConfig, StageConfig, load_settings, recipe
 from training.start import choose_words, start_model
 
 REPORT_STEPS = 20
 """Steps between two points of the loss curve, which is their mean."""
+RESUME = "resume.pt"
+"""What a run goes on from."""
 
 
 class Run:
@@ -56,7 +58,7 @@ class Run:
         self.before = read_header(config.start_from).trained_on if config.start_from else None
         words = hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest()
         self.identity = {**recipe(config), "photos": len(records), "words": words}
-        self.resumed = load_resume(folder / "resume.pt", identity=self.identity)
+        self.resumed = load_resume(folder / RESUME, identity=self.identity, say=self.log)
         self.progress = Progress()
         torch.manual_seed(config.seed)
         if self.resumed is None:
@@ -92,7 +94,8 @@ class Run:
     def log(self, line: str) -> None:
         """Say it to whoever watches, and keep it."""
         tqdm.write(line, file=sys.stderr)
-        with (self.folder / "log.txt").open("a", encoding="utf-8") as file:
+        path = self.folder / "log.txt"
+        with explained(path, option="--folder"), path.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
 
     def _is_over(self, stage: StageConfig) -> bool:
@@ -118,43 +121,31 @@ class Run:
             captions=[record.captions for record in self.train_photos.records],
             max_words=self.config.data.max_words,
         )
-        optimizer = build_optimizer(self.model, stage)
-        schedule = build_schedule(optimizer, stage, steps=stage.epochs * len(loader))
+        learner = Learner(self.model, objective, stage, steps=stage.epochs * len(loader))
         # Filling a cache of features may have drawn numbers; a stage must not depend on that.
         torch.manual_seed(draw(self.config.seed, progress.stage))
         if self.resumed is not None:
-            restore(self.resumed, optimizer, schedule)
+            restore(self.resumed, learner.parts)
             self.log(f"going on after {progress.batches} batches of epoch {progress.epoch + 1}")
         while not self._is_over(stage):
-            self._train_epoch(stage, loader, objective, optimizer, schedule)
-            self._save_resume(optimizer, schedule)  # validation takes its time
+            self._train_epoch(learner, loader)
+            self._save_resume(learner)  # validation takes its time
             better = self._validate(stage, val_loader)
             progress.waited = 0 if better else progress.waited + 1
             progress.epoch, progress.batches = progress.epoch + 1, 0
-            self._save_resume(optimizer, schedule)
+            self._save_resume(learner)
 
-    def _train_epoch(
-        self,
-        stage: StageConfig,
-        loader: BatchLoader,
-        objective: Objective,
-        optimizer: AdamW,
-        schedule: LambdaLR,
-    ) -> None:
-        progress = self.progress
+    def _train_epoch(self, learner: Learner, loader: BatchLoader) -> None:
+        progress, stage, objective = self.progress, learner.stage, learner.objective
         earlier = sum(done.epochs for done in self.config.stages[: progress.stage])
         loader.set_epoch(earlier + progress.epoch, done=progress.batches)
-        # Captions are drawn without dropout, so what is learned from them is read without it.
-        self.model.train(stage.objective == "words")
-        if stage.encoder == "frozen":
-            self.model.encoder.eval()
+        learner.prepare()
         title = f"{stage.name} {progress.epoch + 1}/{stage.epochs}"
         bar = tqdm(loader, desc=title, initial=progress.batches, total=len(loader), disable=None)
         measures: list[Tensor] = []
         photos, started, saved = 0, time.monotonic(), time.monotonic()
         for batch in bar:
-            measures.append(self._step(batch.to(self.device), stage, objective, optimizer))
-            schedule.step()
+            measures.append(learner.step(batch.to(self.device)))
             progress.batches += 1
             progress.steps += 1
             photos += len(batch.image_ids)
@@ -163,10 +154,10 @@ class Run:
                 bar.set_postfix({objective.measure: f"{measure:.3f}"})
                 self.writer.add_scalar(f"train/{objective.measure}", measure, progress.steps)
                 self.writer.add_scalar("train/gradient_norm", norm, progress.steps)
-                self.writer.add_scalar("train/rate", schedule.get_last_lr()[0], progress.steps)
+                self.writer.add_scalar("train/rate", learner.rate, progress.steps)
             if time.monotonic() - saved > 60 * self.config.save_minutes:
                 self._average(measures[-1:], objective)  # a run gone wrong must not be kept
-                self._save_resume(optimizer, schedule)
+                self._save_resume(learner)
                 saved = time.monotonic()
         if measures:
             seconds = time.monotonic() - started
@@ -175,21 +166,6 @@ class Run:
                 f"{title}  {objective.measure} {measure:.3f}  "
                 f"{photos / seconds:.1f} photos/s  {seconds:.0f} s"
             )
-
-    def _step(
-        self, batch: Batch, stage: StageConfig, objective: Objective, optimizer: AdamW
-    ) -> Tensor:
-        """Learn from one batch; return the objective's measure and the norm of the gradient."""
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            seen = batch.inputs
-            features = seen if seen.ndim == 3 else self.model.encoder(seen)  # cached, or pixels
-            loss, measure = objective(features, batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        trained = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(trained, stage.clip or math.inf)
-        optimizer.step()
-        return torch.stack([measure, norm])
 
     def _average(self, measures: list[Tensor], objective: Objective) -> tuple[float, float]:
         """Measure and gradient norm, averaged over steps, once they are seen to be numbers.
@@ -248,14 +224,13 @@ class Run:
         )
         save_checkpoint(self.folder / name, self.model, header, half=True)
 
-    def _save_resume(self, optimizer: AdamW, schedule: LambdaLR) -> None:
+    def _save_resume(self, learner: Learner) -> None:
         save_resume(
-            self.folder / "resume.pt",
+            self.folder / RESUME,
             self.progress,
             identity=self.identity,
-            model=self.model,
-            optimizer=optimizer,
-            schedule=schedule,
+            parts=learner.parts,
+            keep=self.config.keep,
         )
 
 

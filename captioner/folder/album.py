@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from captioner.config import PreprocessConfig
+from captioner.durable import explained
 from captioner.errors import ImageError
-from captioner.folder.durable import explained
 from captioner.folder.held import read_records
 from captioner.folder.inputs import NO_PHOTOS, Found, Photo
 from captioner.gallery import Entry, write_gallery
@@ -35,7 +35,7 @@ def write_album(
         for photo in found
         if isinstance(photo, Photo) and photo.offset is not None
     }
-    with explained(folder):
+    with explained(folder, option="--output"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / NO_PHOTOS).touch()  # thumbnails among the photos are not to be captioned
         return write_gallery(folder, _entries(journal, root, archived), preprocess=preprocess)

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from captioner.durable import digest
 from captioner.errors import CaptionerError
-from captioner.folder.durable import digest
 from captioner.folder.records import CutOffError, Record
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from captioner.durable import digest
 from captioner.errors import MetadataError
 from captioner.folder.changes import Change
-from captioner.folder.durable import digest
 from captioner.folder.inputs import Found, Photo
 from captioner.folder.journal import Entry, Journal
 from captioner.folder.plan import plan, remember

@@ -12,9 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from captioner.errors import CaptionerError, MetadataError
-from captioner.folder.changes import Change, remove_traces
-from captioner.folder.durable import (
+from captioner.durable import (
     FULL,
     digest,
     explained,
@@ -23,6 +21,8 @@ from captioner.folder.durable import (
     replacing,
     sync_folder,
 )
+from captioner.errors import CaptionerError, MetadataError
+from captioner.folder.changes import Change, remove_traces
 from captioner.folder.held import Held, read_held, read_records
 from captioner.folder.records import Record
 from captioner.folder.settings import RunFile
@@ -56,7 +56,7 @@ class Journal:
         self._committing = False
 
     def __enter__(self) -> "Journal":
-        with explained(self.path):
+        with explained(self.path, option="--output"):
             self.path.parent.mkdir(parents=True, exist_ok=True)
         self._run.lock()
         try:
@@ -94,7 +94,7 @@ class Journal:
                 }
                 for entry in entries
             ]
-            with explained(self._pending):
+            with explained(self._pending, option="--output"):
                 replace_file(self._pending, json.dumps(table).encode())
                 sync_folder(self._pending.parent)
         records = self._complete(entries)
@@ -107,18 +107,18 @@ class Journal:
         Raises:
             CaptionerError: the disk is full, or the journal cannot be written.
         """
-        with explained(self.path):
+        with explained(self.path, option="--output"):
             if not self._committing:  # an interrupted batch is completed by the next run
                 self._pending.unlink(missing_ok=True)
             if self.held.superseded:
                 self._compact()
 
     def _open(self) -> None:
-        with explained(self.path):
+        with explained(self.path, option="--output"):
             for path in (self.path, self._pending):
                 remove_unfinished(path)
         if self._overwrite:
-            with explained(self.path):
+            with explained(self.path, option="--output"):
                 self._pending.unlink(missing_ok=True)
                 self._open_file(size=0)
                 self._run.write(self._settings)
@@ -130,7 +130,7 @@ class Journal:
         self.held = read_held(self.path)
         if self.held.size or self._pending.exists():
             self._run.check(self._settings)
-        with explained(self.path):
+        with explained(self.path, option="--output"):
             if not self.held.size and not self._pending.exists():
                 self._run.write(self._settings)
             if self._file < 0:
@@ -169,7 +169,7 @@ class Journal:
     def _complete(self, entries: Sequence[Entry]) -> list[Record]:
         """Make the changes, then write the lines."""
         records = [_apply(entry) for entry in entries]
-        with explained(self.path):
+        with explained(self.path, option="--output"):
             self._append(records)
         return records
 
@@ -213,7 +213,7 @@ def _apply(entry: Entry) -> Record:
             change.apply()
         except OSError as error:
             if error.errno in FULL:
-                with explained(Path(change.path)):
+                with explained(Path(change.path), option="--output"):
                     raise
             reason = f"{change.path} cannot be written: {error.strerror}."
             return Record(image=entry.record.image, status="failed", reason=reason)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from captioner.folder.durable import digest
+from captioner.durable import digest
 from captioner.folder.held import Held, read_records
 from captioner.folder.inputs import Found, Problem
 from captioner.folder.targets import Target

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from captioner.durable import explained
 from captioner.errors import CaptionerError
-from captioner.folder.durable import explained
 
 if sys.platform == "win32":
     import msvcrt
@@ -40,7 +40,7 @@ class RunFile:
         Raises:
             CaptionerError: another run holds it, or the file system knows no locks.
         """
-        with explained(self.path):
+        with explained(self.path, option="--output"):
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(self._file)

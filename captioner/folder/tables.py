@@ -7,8 +7,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from captioner.durable import explained, replacing, sync_folder
 from captioner.errors import CaptionerError, MissingExtraError
-from captioner.folder.durable import explained, replacing, sync_folder
 from captioner.folder.held import read_records
 from captioner.folder.journal import Journal
 from captioner.folder.records import Record
@@ -41,7 +41,7 @@ def write_table(path: Path, journal: Path) -> None:
         CaptionerError: it cannot be written.
         MissingExtraError: its package is not installed.
     """
-    with explained(path):
+    with explained(path, option="--output"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as unfinished:
             _WRITERS[path.suffix.lower()](unfinished, journal)
@@ -57,7 +57,7 @@ def write_failures(journal: Journal) -> None:
         CaptionerError: it cannot be written.
     """
     path = journal.path.with_suffix(".failed.jsonl")
-    with explained(path):
+    with explained(path, option="--output"):
         if not journal.held.failed:
             path.unlink(missing_ok=True)
             return

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from captioner import metadata
+from captioner.durable import digest
 from captioner.errors import MetadataError
 from captioner.folder.changes import Change, Kind, identify, read, render
-from captioner.folder.durable import digest
 from captioner.folder.inputs import Photo
 
 Existing = Literal["skip", "overwrite", "append", "prepend"]

@@ -11,12 +11,14 @@ from pathlib import Path
 
 from captioner.errors import CaptionerError
 
+_FULL = "make room and run the same command again; what is written so far is kept"
 _HINTS = {
-    errno.ENOSPC: "make room and run the same command again; what is written so far is kept",
-    errno.EDQUOT: "make room and run the same command again; what is written so far is kept",
-    errno.EROFS: "choose a place that can be written with --output",
-    errno.EACCES: "allow writing there, or choose another place with --output",
-    errno.EPERM: "allow writing there, or choose another place with --output",
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f) and run the same command again",
+    errno.EROFS: "choose a place that can be written{option}",
+    errno.EACCES: "allow writing there, or choose another place{option}",
+    errno.EPERM: "allow writing there, or choose another place{option}",
 }
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors that the next file would meet, too."""
@@ -28,13 +30,22 @@ def digest(name: str) -> bytes:
 
 
 @contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """Turn an OSError into a CaptionerError that says what to do about it."""
+def explained(
+    path: Path, *, raised: type[CaptionerError] = CaptionerError, option: str = ""
+) -> Iterator[None]:
+    """Turn an OSError into a CaptionerError that says what to do about it.
+
+    Args:
+        path: what is written.
+        raised: the error a user sees.
+        option: of the command, with which one chooses another place.
+    """
     try:
         yield
     except OSError as error:
         hint = _HINTS.get(error.errno or 0, "check the path")
-        raise CaptionerError(f"{path}: cannot be written: {error.strerror}; {hint}.") from error
+        hint = hint.format(option=f" with {option}" if option else "")
+        raise raised(f"{path}: cannot be written: {error.strerror}; {hint}.") from error
 
 
 @contextmanager
@@ -73,7 +84,7 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f".{digest(path.name).hex()}.unfinished")
 
 
-def replace_file(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes | memoryview) -> None:
     """Write a file as a whole. Its name is on disk after `sync_folder` of its folder.
 
     Raises:
