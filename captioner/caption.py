@@ -1,16 +1,19 @@
-"""What captioning a photo gives: a sentence, and for every word how sure and where it looked."""
+"""What captioning a photo gives: a sentence, and for every word how sure and where it looked.
+
+Attention comes as tensors from `captioner.pipeline` and as NumPy arrays from `captioner.onnx`; what
+stands here works on either, without torch.
+"""
 
 import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
 from captioner.config import AttentionConfig, SearchConfig, to_table
 from captioner.errors import ConfigError
-from captioner.preprocess import Geometry
+from captioner.framing import Geometry
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -21,14 +24,14 @@ class Word:
     """The word."""
     probability: float
     """How likely it was, given the photo and the words before it; the product over its tokens."""
-    attention: Float[Tensor, "gh gw"]
+    attention: Float[Any, "gh gw"]
     """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
     mean over its tokens, and over the heads of the last layer unless another view is chosen."""
-    heads: Float[Tensor, "L M gh gw"]
+    heads: Float[Any, "L M gh gw"]
     """The same for every layer and head by itself; the recurrent decoder has one of each."""
     gate: float | None
     """How far the recurrent decoder let in what it looked at, 0 to 1; None for a Transformer."""
-    rollout: Float[Tensor, "gh gw"] | None = None
+    rollout: Float[Any, "gh gw"] | None = None
     """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
 
 
@@ -105,10 +108,10 @@ class Caption:
 
 
 def select_attention(
-    heads: Float[Tensor, "L M *regions"],
-    rolled_out: Float[Tensor, "*regions"] | None,
+    heads: Float[Any, "L M *regions"],
+    rolled_out: Float[Any, "*regions"] | None,
     view: AttentionConfig,
-) -> Float[Tensor, "*regions"]:
+) -> Float[Any, "*regions"]:
     """Choose from the attention of every layer and head.
 
     Args:
@@ -130,13 +133,13 @@ def select_attention(
                 "the model is recurrent: choose 'layer'."
             )
         return rolled_out
-    layers = heads.mean(dim=1) if view.head is None else heads[:, view.head - 1]
+    layers = heads.mean(axis=1) if view.head is None else heads[:, view.head - 1]
     if view.method == "mean":
-        return layers.mean(dim=0)
+        return layers.mean(axis=0)
     return layers[-1 if view.layer is None else view.layer - 1]
 
 
-def entropy(attention: Float[Tensor, "gh gw"]) -> float:
+def entropy(attention: Float[Any, "gh gw"]) -> float:
     """Return how evenly attention is spread: 0 on one region, 1 the same on all.
 
     It is the Shannon entropy as a share of the largest possible one; 1 for a grid of one region.
@@ -144,8 +147,9 @@ def entropy(attention: Float[Tensor, "gh gw"]) -> float:
     Args:
         attention: weights of the regions, none negative, of positive sum.
     """
-    weights = attention.double().flatten()
+    weights = np.asarray(attention, dtype=np.float64).ravel()
     if len(weights) == 1:
         return 1.0
-    nats: float = torch.special.entr(weights / weights.sum()).sum().item()
+    shares = weights[weights > 0] / weights.sum()
+    nats = float(-(shares * np.log(shares)).sum())
     return min(max(nats / math.log(len(weights)), 0.0), 1.0)

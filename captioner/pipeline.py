@@ -1,57 +1,36 @@
 """Captioner: photo -> Caption.
 
-photo.load_reduced       picture, upright, RGB
-preprocess               (3, H, W) and Geometry
+framing.prepare          picture, upright, RGB; then (3, H, W) and Geometry
 model.encoder            (B, P, D)
 search                   words of the winner, probability of each
 model.decoder            attention (B, K, L, M, T, P) of the winner, read once as a whole
-tokenizer.words          tokens gathered into words a reader sees
+description.describe     tokens gathered into words a reader sees
 """
 
-import math
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
+from numpy.typing import NDArray
 from torch import Tensor
 
-from captioner.caption import Candidate, Caption, Word, select_attention
+from captioner.caption import Candidate, Caption, Word
 from captioner.checkpoint import Header, load_checkpoint
-from captioner.config import AttentionConfig, SearchConfig
+from captioner.config import SearchConfig
+from captioner.description import Look, describe
 from captioner.errors import ConfigError
+from captioner.framing import Prepared, path_of, prepare
 from captioner.model import CaptionModel, Reading
-from captioner.model.rollout import rollout
-from captioner.photo import Source, load_reduced
-from captioner.preprocess import Geometry, preprocess
+from captioner.photo import Source
 from captioner.search import Candidates, log_probabilities, search_steps
 from captioner.search import search as search_captions
 from captioner.shipped import DEFAULT, find_checkpoint
 
 __all__ = ["Candidate", "Caption", "Captioner", "Prepared", "Word"]
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Prepared:
-    """A photo read and brought to the encoder's input."""
-
-    image: str | None
-    """Path of the photo as it was given; None if it was not a path."""
-    pixels: Float[Tensor, "3 H W"]
-    """The encoder's input, on the CPU."""
-    geometry: Geometry
-    """Which part of the photo the input shows."""
-
-
-class _Look(NamedTuple):
-    """Where one caption looked."""
-
-    attention: Float[Tensor, "L M T P"]
-    rollout: Float[Tensor, "T P"] | None
-    gate: Float[Tensor, " T"] | None
 
 
 class Captioner:
@@ -121,7 +100,7 @@ class Captioner:
         prepared = [
             photo
             if isinstance(photo, Prepared)
-            else self.prepare(photo, name=_path(photo) or f"photo {number}")
+            else self.prepare(photo, name=path_of(photo) or f"photo {number}")
             for number, photo in enumerate(photos, start=1)
         ]
         if not prepared:
@@ -206,12 +185,8 @@ class Captioner:
         Raises:
             ImageError: the photo cannot be read.
         """
-        config = self.header.preprocess
-        # Twice the input: what the JPEG decoder averages away is nothing the resizing would keep.
-        enough = (2 * config.height, 2 * config.width)
-        picture, size = load_reduced(photo, at_least=enough, name=name)
-        pixels, geometry = preprocess(picture, config, size=size)
-        return Prepared(image=_path(photo), pixels=pixels, geometry=geometry)
+        prepared = prepare(photo, self.header.preprocess, name=name)
+        return replace(prepared, pixels=torch.from_numpy(prepared.pixels))
 
     @property
     def _marks(self) -> dict[str, Any]:
@@ -250,67 +225,35 @@ class Captioner:
         return reading
 
     def _describe(
-        self, photo: Prepared, found: Candidates, look: _Look, config: SearchConfig
+        self, photo: Prepared, found: Candidates, look: Look, config: SearchConfig
     ) -> Caption:
-        """Put the first of the candidates into words."""
-        tokenizer = self.header.tokenizer
-        texts = [tokenizer.decode(ids) for ids in found.words]
-        # What is looked at on reading one token decides the next: START goes with the first word.
-        grid = self.model.encoder.grid
-        attention = look.attention.reshape(*look.attention.shape[:-1], *grid)
-        rolled_out = None if look.rollout is None else look.rollout.reshape(-1, *grid)
-        words = []
-        for shown in tokenizer.words(found.words[0]):
-            tokens = list(shown.tokens)
-            heads = _normalise(attention[:, :, tokens].mean(dim=2))
-            rolled = None if rolled_out is None else _normalise(rolled_out[tokens].mean(dim=0))
-            words.append(
-                Word(
-                    text=shown.text,
-                    probability=math.exp(sum(found.log_probabilities[0][t] for t in tokens)),
-                    attention=select_attention(heads, rolled, AttentionConfig()),
-                    heads=heads,
-                    gate=None if look.gate is None else look.gate[tokens].mean().item(),
-                    rollout=rolled,
-                )
-            )
-        return Caption(
-            image=photo.image,
-            text=texts[0],
-            words=tuple(words),
-            log_probability=found.log_probability[0],
-            candidates=tuple(
-                Candidate(text=text, log_probability=log_probability, tokens=tuple(tokens))
-                for text, log_probability, tokens in zip(
-                    texts[1:], found.log_probability[1:], found.words[1:], strict=True
-                )
-            ),
-            geometry=photo.geometry,
-            checkpoint=self.header.name,
-            search=config,
+        """Put the first of the candidates into words, with attention as tensors."""
+        caption = describe(
+            photo, found, look, header=self.header, grid=self.model.encoder.grid, search=config
         )
+        return replace(caption, words=tuple(_with_tensors(word) for word in caption.words))
 
 
-def _select(reading: Reading, image: int, caption: int) -> _Look:
-    assert reading.attention is not None  # it was asked for
-    attention = reading.attention[image, caption]
-    gate = None if reading.gate is None else reading.gate[image, caption]
-    rolled_out = None
-    if reading.between_words is not None:
-        words = reading.between_words[image, caption]  # (L, M, T, T)
-        rolled_out = rollout(attention.mean(dim=1), words.mean(dim=1))
-    return _Look(attention=attention, rollout=rolled_out, gate=gate)
+def _select(reading: Reading, image: int, caption: int) -> Look:
+    """Take what one caption saw to the CPU."""
+
+    def take(weights: Tensor | None) -> NDArray[np.float64] | None:
+        if weights is None:
+            return None
+        return weights[image, caption].float().cpu().numpy().astype(np.float64)
+
+    attention = take(reading.attention)
+    assert attention is not None  # it was asked for
+    return Look(attention, between_words=take(reading.between_words), gate=take(reading.gate))
 
 
-def _path(photo: Source) -> str | None:
-    """Return the path as it was given; None for what is no path."""
-    return os.fsdecode(photo) if isinstance(photo, str | os.PathLike) else None
-
-
-def _normalise(weights: Float[Tensor, "*maps gh gw"]) -> Float[Tensor, "*maps gh gw"]:
-    """Make every map sum to 1 to float32's precision, on the CPU."""
-    exact = weights.double().cpu()
-    return (exact / exact.sum(dim=(-2, -1), keepdim=True)).float()
+def _with_tensors(word: Word) -> Word:
+    return replace(
+        word,
+        attention=torch.from_numpy(word.attention),
+        heads=torch.from_numpy(word.heads),
+        rollout=None if word.rollout is None else torch.from_numpy(word.rollout),
+    )
 
 
 def find_device(name: str) -> torch.device:

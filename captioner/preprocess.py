@@ -1,145 +1,19 @@
-"""Photo -> the encoder's input, and Geometry: which part of the photo each input pixel shows.
+"""Photo -> the encoder's input as a tensor; what is done to the photo stands in `framing`."""
 
-The whole photo is always seen; nothing is cropped. The way back (overlays, boxes of regions) reads
-the same Geometry, so it cannot drift from the way in.
-"""
-
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
 import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from captioner.config import PreprocessConfig, from_table
+from captioner.config import PreprocessConfig
+from captioner.framing import Geometry, fit_geometry, frame
 
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-
-
-_REDUCING_GAP = 3.0
-"""Average whole pixels first, down to this many times the size; four times faster from 12
-megapixels, and on photos at most 2 of 255 levels away from the filter alone."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Geometry:
-    """Where the encoder's input lies on the photo.
-
-    The input tiles a rectangle of the photo as displayed. Pixel edges, not centres, are counted: a
-    photo covers 0 to `height` and 0 to `width`. Squashed, the rectangle is the photo itself;
-    letterboxed, it reaches beyond the photo on two sides, by the padding.
-    """
-
-    height: int
-    """Photo, pixels."""
-    width: int
-    """Photo, pixels."""
-    input_height: int
-    """Encoder's input, pixels."""
-    input_width: int
-    """Encoder's input, pixels."""
-    top: float
-    """Upper edge of the rectangle, pixels of the photo; negative in the padding."""
-    left: float
-    """Left edge of the rectangle, pixels of the photo; negative in the padding."""
-    seen_height: float
-    """Height of the rectangle, pixels of the photo."""
-    seen_width: float
-    """Width of the rectangle, pixels of the photo."""
-
-    def region_box(
-        self, row: int, col: int, grid: tuple[int, int]
-    ) -> tuple[float, float, float, float]:
-        """Box of one region of the encoder's grid, in pixels of the photo.
-
-        Args:
-            row: counted from the top, from 0.
-            col: counted from the left, from 0.
-            grid: regions (down, across) that tile the input.
-
-        Returns:
-            Edges (left, top, right, bottom), clipped to the photo; a region that shows nothing but
-            padding has no area.
-
-        Raises:
-            ValueError: there is no such region in the grid.
-        """
-        down, across = grid
-        if not (0 <= row < down and 0 <= col < across):
-            raise ValueError(f"region ({row}, {col}) is not in a grid of {down} x {across}.")
-        return (
-            min(max(self.left + self.seen_width * col / across, 0.0), float(self.width)),
-            min(max(self.top + self.seen_height * row / down, 0.0), float(self.height)),
-            min(max(self.left + self.seen_width * (col + 1) / across, 0.0), float(self.width)),
-            min(max(self.top + self.seen_height * (row + 1) / down, 0.0), float(self.height)),
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values by name, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, table: dict[str, Any]) -> "Geometry":
-        """Read `to_dict` back.
-
-        Raises:
-            ConfigError: a value is missing, unknown, or of the wrong type.
-        """
-        return from_table(cls, table, where="geometry")
+__all__ = ["Geometry", "fit_geometry", "preprocess"]
 
 
 def preprocess(
     photo: Image.Image, config: PreprocessConfig, *, size: tuple[int, int] | None = None
 ) -> tuple[Float[Tensor, "3 H W"], Geometry]:
-    """Turn a photo into the encoder's input.
-
-    Args:
-        photo: mode RGB, upright, as `load_photo` returns it.
-        config: size of the input, how the photo is fitted, and how brightness is normalised.
-        size: (height, width) of the whole photo where `photo` was decoded smaller, as
-            `load_reduced` returns it.
-
-    Returns:
-        Normalised float32 input, and its Geometry in pixels of the whole photo.
-    """
-    height, width = size or (photo.height, photo.width)
-    top, left, inner_height, inner_width = _place(height, width, config)
-    resized = photo.resize(
-        (inner_width, inner_height), _FILTERS[config.interpolation], reducing_gap=_REDUCING_GAP
-    )
-    pixels = torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous() / 255  # (3, H, W)
-    mean, std = (torch.tensor(value)[:, None, None] for value in (config.mean, config.std))
-    model_input = torch.zeros(3, config.height, config.width)  # 0 is the mean colour
-    model_input[:, top : top + inner_height, left : left + inner_width] = (pixels - mean) / std
-    return model_input, fit_geometry(height, width, config)
-
-
-def fit_geometry(height: int, width: int, config: PreprocessConfig) -> Geometry:
-    """Return the Geometry of a photo of this size, without reading it."""
-    top, left, inner_height, inner_width = _place(height, width, config)
-    return Geometry(
-        height=height,
-        width=width,
-        input_height=config.height,
-        input_width=config.width,
-        top=-top * height / inner_height,
-        left=-left * width / inner_width,
-        seen_height=config.height * height / inner_height,
-        seen_width=config.width * width / inner_width,
-    )
-
-
-def _place(height: int, width: int, config: PreprocessConfig) -> tuple[int, int, int, int]:
-    """Where the photo lands on the input: top, left, height and width in input pixels."""
-    if config.fit == "squash":
-        return 0, 0, config.height, config.width
-    scale = min(config.height / height, config.width / width)
-    inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (config.height - inner_height) // 2, (config.width - inner_width) // 2
-    return top, left, inner_height, inner_width
+    """Do what `frame` does, and return its input as a tensor."""
+    pixels, geometry = frame(photo, config, size=size)
+    return torch.from_numpy(pixels), geometry

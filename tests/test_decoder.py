@@ -70,6 +70,22 @@ def test_so_it_does_for_several_captions_of_an_image_at_once(decoder, mask):
     assert_close(stepped, decoder(features(), words, mask).logits)
 
 
+@pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "masked"])
+def test_looking_word_by_word_sees_what_reading_the_whole_sees(decoder, mask):
+    words = captions(count=3)
+    whole = decoder(features(), words, mask, with_attention=True)
+    state = decoder.init_state(features(), mask).reorder(torch.zeros(3, 3, dtype=torch.long))
+    for t in range(words.shape[2]):
+        reading, state = decoder.look(words[:, :, t], state)
+        assert_close(reading.logits, whole.logits[:, :, t : t + 1])
+        assert_close(reading.attention, whole.attention[..., t : t + 1, :])
+        if whole.gate is not None:
+            assert_close(reading.gate, whole.gate[:, :, t : t + 1])
+        if whole.between_words is not None:
+            expected = whole.between_words[..., t : t + 1, : t + 1]
+            assert_close(reading.between_words, expected)
+
+
 def test_reordered_hypotheses_go_on_from_their_parents(decoder):
     words = captions(count=3)
     widened = decoder.init_state(features(), MASK).reorder(torch.zeros(3, 3, dtype=torch.long))

@@ -78,11 +78,22 @@ class LSTMDecoder(nn.Module):
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
         """Take the latest word of every hypothesis; return the scores of the next word."""
-        memory = _Memory(*state.memory)
+        reading, state = self.look(words, state)
+        return reading.logits[:, :, 0], state
+
+    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+        """Do what `step` does; return a reading of these words, with attention."""
         embedded = self._embed(words)
-        past, context, _, _ = self._advance(embedded, _Past(*state.past), memory)
+        past, context, weights, gate = self._advance(
+            embedded, _Past(*state.past), _Memory(*state.memory)
+        )
         logits = self._logits(embedded, past.hidden, context)
-        return logits, DecoderState(memory=state.memory, past=past)
+        reading = Reading(
+            logits=logits[:, :, None],
+            attention=weights[:, :, None, None, None],
+            gate=gate[..., None],
+        )
+        return reading, DecoderState(memory=state.memory, past=past)
 
     def forward(
         self,

@@ -129,7 +129,7 @@ class TransformerDecoder(nn.Module):
         self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
     ) -> DecoderState:
         """Work out every layer's keys and values of the regions, once for all words."""
-        images, width = len(features), self.norm.normalized_shape[0]
+        images, width = features.shape[0], self.norm.normalized_shape[0]
         nothing = features.new_zeros(images, 1, self.heads, 0, width // self.heads)
         nothings = (nothing,) * len(self.blocks)
         return DecoderState(
@@ -140,24 +140,48 @@ class TransformerDecoder(nn.Module):
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
         """Take the latest word of every hypothesis; return the scores of the next word."""
+        reading, state = self._advance(words, state, with_attention=False)
+        return reading.logits[:, :, 0], state
+
+    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+        """Do what `step` does; return a reading of these words, with attention.
+
+        It has T = 1, but for the last axis of `between_words`, where all words so far stand.
+        """
+        return self._advance(words, state, with_attention=True)
+
+    def _advance(
+        self, words: Int[Tensor, "B K"], state: DecoderState, *, with_attention: bool
+    ) -> tuple[Reading, DecoderState]:
         memory, past = _Memory(*state.memory), _Past(*state.past)
         mask = _broadcast(memory.mask)
         position = past.keys[0].shape[3]
         x = self._embed(words[..., None], position)  # (B, K, 1, C)
-        grown_keys, grown_values = [], []
+        grown_keys, grown_values, attention, between_words = [], [], [], []
         for i, block in enumerate(self._blocks):
             y, keys, values = block.read_word(
                 x.flatten(0, 1), past.keys[i].flatten(0, 1), past.values[i].flatten(0, 1)
             )
             grown_keys.append(keys.unflatten(0, words.shape))
             grown_values.append(values.unflatten(0, words.shape))
+            if with_attention:
+                weights = block.self_attention.weights(block.self_norm(x.flatten(0, 1)), keys)
+                between_words.append(weights.unflatten(0, words.shape))  # (B, K, M, 1, T)
+                weights = block.cross_attention.weights(
+                    block.cross_norm(y.unflatten(0, words.shape)[:, :, 0]), memory.keys[i], mask
+                )
+                attention.append(weights.transpose(1, 2)[..., None, :])  # (B, K, M, 1, P)
             y = block.read_regions(
                 y.unflatten(0, words.shape).flatten(1, 2), memory.keys[i], memory.values[i], mask
             )
             x = y.unflatten(1, (words.shape[1], 1))
         grown = _Past(keys=tuple(grown_keys), values=tuple(grown_values))
-        logits = self.words.logits(self.norm(x[:, :, 0]))
-        return logits, DecoderState(memory=state.memory, past=grown)
+        reading = Reading(
+            logits=self.words.logits(self.norm(x)),
+            attention=torch.stack(attention, dim=2) if with_attention else None,
+            between_words=torch.stack(between_words, dim=2) if with_attention else None,
+        )
+        return reading, DecoderState(memory=state.memory, past=grown)
 
     def forward(
         self,

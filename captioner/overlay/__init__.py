@@ -12,10 +12,10 @@ from typing import Literal, get_args
 from PIL import Image
 
 from captioner.caption import Caption, entropy
+from captioner.diagnosis import DIFFUSE, SAME, diagnose, difference
 from captioner.errors import ConfigError
 from captioner.overlay.animation import animate, draw_frames
 from captioner.overlay.colours import ColourMap
-from captioner.overlay.diagnosis import DIFFUSE, SAME, diagnose, difference
 from captioner.overlay.heat import STYLE, Style, heat_layer, heatmap
 from captioner.overlay.page import draw_page
 from captioner.overlay.regions import LEAST_SCALE, shared_scale, spread

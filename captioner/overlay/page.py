@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from captioner.caption import Caption
+from captioner.diagnosis import diagnose
 from captioner.overlay.colours import palette
-from captioner.overlay.diagnosis import diagnose
 from captioner.overlay.heat import STYLE, Style, fit, heat_layer, word_maps
 from captioner.overlay.lettering import GATE, clean, format_note, split_caption
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from captioner.caption import Caption
+from captioner.diagnosis import diagnose
 from captioner.overlay.colours import palette
-from captioner.overlay.diagnosis import diagnose
 from captioner.overlay.heat import STYLE, Style, fit, heatmap, word_maps
 from captioner.overlay.lettering import GATE, Font, clean, format_note, load_font, wrap
 

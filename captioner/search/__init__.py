@@ -17,10 +17,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from captioner.candidates import Candidates
 from captioner.config import SearchConfig
 from captioner.model.decoder import Decoder
 from captioner.search.beam import beam_search
-from captioner.search.hypotheses import Candidates, Steps, candidates, log_probabilities
+from captioner.search.hypotheses import Steps, candidates, log_probabilities
 from captioner.search.walk import likeliest, sampler, walk
 
 __all__ = ["Candidates", "log_probabilities", "search", "search_steps"]

@@ -6,10 +6,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from captioner.candidates import NOTHING
 from captioner.config import SearchConfig
 from captioner.model.decoder import Decoder, DecoderState
 from captioner.search.hypotheses import (
-    NOTHING,
     Rows,
     Steps,
     candidates,

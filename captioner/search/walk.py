@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from captioner.candidates import NOTHING
 from captioner.config import SearchConfig
 from captioner.model.decoder import Decoder, DecoderState
 from captioner.search.hypotheses import (
-    NOTHING,
     Steps,
     candidates,
     log_probabilities,

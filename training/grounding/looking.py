@@ -9,8 +9,8 @@ from torch import Tensor
 from captioner import Captioner
 from captioner.caption import select_attention
 from captioner.config import AttentionConfig
-from captioner.model.rollout import rollout
 from captioner.pipeline import Prepared
+from captioner.rollout import rollout
 from data.boxes import WHOLE, BoxedImage, place_boxes, region_shares, word_tokens
 from training.grounding.deletion import Target
 from training.grounding.pointing import centre_attention, holds, pointing

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 
 from captioner.caption import Word, entropy
 
@@ -23,9 +23,10 @@ def difference(words: Sequence[Word]) -> float:
     """
     if len(words) < 2:
         return 1.0
-    maps = torch.stack([word.attention.double().flatten() for word in words])
-    maps = maps / maps.sum(dim=1, keepdim=True)
-    return torch.pdist(maps, p=1).mean().item() / 2
+    maps = np.stack([np.asarray(word.attention, dtype=np.float64).ravel() for word in words])
+    maps /= maps.sum(axis=1, keepdims=True)
+    one, other = np.triu_indices(len(maps), k=1)
+    return float(np.abs(maps[one] - maps[other]).sum(axis=1).mean() / 2)
 
 
 def diagnose(words: Sequence[Word]) -> list[str]:

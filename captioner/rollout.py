@@ -1,13 +1,13 @@
 """Attention rollout: what each word took from the regions through all layers of a Transformer."""
 
-import torch
+from typing import Any
+
 from jaxtyping import Float
-from torch import Tensor
 
 
 def rollout(
-    regions: Float[Tensor, "*rows L T P"], words: Float[Tensor, "*rows L T T"]
-) -> Float[Tensor, "*rows T P"]:
+    regions: Float[Any, "*rows L T P"], words: Float[Any, "*rows L T T"]
+) -> Float[Any, "*rows T P"]:
     """Follow attention from every word back through the words before it to the regions.
 
     Attention rollout (Abnar and Zuidema 2020, section 3, arXiv:2005.00928) takes each layer as the
@@ -25,12 +25,13 @@ def rollout(
     Args:
         regions: weights over the regions by layer, mean over heads, summing to 1 over P.
         words: weights over the words by layer, mean over heads, summing to 1 over the last axis.
+            Both are tensors, or both NumPy arrays.
 
     Returns:
         Weights over the regions, summing to 1 over P.
     """
-    held = torch.zeros_like(regions.select(-3, 0))
-    for layer in range(regions.shape[-3]):
-        held = (words.select(-3, layer) @ held + held) / 2
-        held = (held + regions.select(-3, layer)) / 2
-    return held / held.sum(dim=-1, keepdim=True)
+    held = regions[..., 0, :, :] / 2  # before the first layer, words hold nothing
+    for layer in range(1, regions.shape[-3]):
+        held = (words[..., layer, :, :] @ held + held) / 2
+        held = (held + regions[..., layer, :, :]) / 2
+    return held / held.sum(-1, keepdims=True)
