@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from captioner.checkpoint import Header, save_checkpoint
+from captioner.cli import main
 from captioner.config import (
     EncoderConfig,
     LSTMConfig,
@@ -124,6 +126,34 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for name, picture in pictures.items():
         picture.save(folder / name)
     return [folder / name for name in pictures]
+
+
+@pytest.fixture
+def folder(tmp_path, photos):
+    """Four photos, one of them in a folder of its own."""
+    place = tmp_path / "photos"
+    (place / "more").mkdir(parents=True)
+    for photo in photos[:3]:
+        shutil.copy(photo, place)
+    shutil.copy(photos[3], place / "more")
+    return place
+
+
+@pytest.fixture
+def command(checkpoints, capfd):
+    """Run `captioner folder` in this process: exit status, lines on stdout, lines on stderr."""
+
+    def run(*arguments: object) -> tuple[int, list[str], list[str]]:
+        try:
+            status = main(
+                ["folder", *map(str, arguments), "--checkpoint", str(checkpoints["lstm"])]
+            )
+        except SystemExit as end:  # argparse
+            status = end.code
+        out, err = capfd.readouterr()
+        return status, out.splitlines(), err.splitlines()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -29,35 +29,7 @@ def model(checkpoints):
     return Captioner.load(checkpoints["lstm"], device="cpu")
 
 
-@pytest.fixture
-def folder(tmp_path, photos):
-    """Four photos, one of them in a folder of its own."""
-    place = tmp_path / "photos"
-    (place / "more").mkdir(parents=True)
-    for photo in photos[:3]:
-        shutil.copy(photo, place)
-    shutil.copy(photos[3], place / "more")
-    return place
-
-
 NAMES = ["flag.png", "more/large.jpg", "strip.jpg", "tower.png"]
-
-
-@pytest.fixture
-def command(checkpoints, capfd):
-    """Run `captioner folder` in this process: exit status, lines on stdout, lines on stderr."""
-
-    def run(*arguments: object) -> tuple[int, list[str], list[str]]:
-        try:
-            status = main(
-                ["folder", *map(str, arguments), "--checkpoint", str(checkpoints["lstm"])]
-            )
-        except SystemExit as end:  # argparse
-            status = end.code
-        out, err = capfd.readouterr()
-        return status, out.splitlines(), err.splitlines()
-
-    return run
 
 
 def records(path):

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from captioner.folder.job import Job
     from captioner.folder.journal import Journal
     from captioner.folder.progress import Style
+    from captioner.folder.shards import Shard
     from captioner.folder.targets import Target
     from captioner.folder.wording import Wording
     from captioner.header import Header
@@ -39,12 +40,18 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Caption what is found, or tell what would be done."""
     from captioner.folder.job import Job
+    from captioner.folder.joining import join_shards
     from captioner.folder.journal import Journal
     from captioner.folder.progress import Progress
+    from captioner.folder.shards import Shard
     from captioner.folder.tables import check_table
 
-    root, find = _inputs(args)
+    shard = Shard.parse(args.shard)
+    if args.join and shard.count > 1:
+        raise CaptionerError("--join gathers what all shards wrote; leave out --shard.")
+    root, find = _inputs(args, shard)
     path, tables = _outputs(args, root)
+    path, *tables = map(shard.place, (path, *tables))
     for table in tables:
         check_table(table)
     wording, targets = _texts(args)
@@ -59,11 +66,15 @@ def run(args: argparse.Namespace) -> int:
         # Relative, so that a folder can be moved together with its captions.
         "folder": os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
     }
+    if shard.count > 1:
+        settings["shard"] = str(shard)
     if args.dry_run:
         return _tell(args, path, find, targets)
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
     with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
+        if args.join:
+            join_shards(journal, settings)
         job = Job(
             journal,
             lambda: _load_engine(args, checkpoint, search),
@@ -84,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
         progress.end("end")
         _finish(journal, tables)
         if args.gallery:
-            _browse(args.gallery, path, root, find, header)
+            _browse(shard.place(args.gallery), path, root, find, header)
     if style == "text":
         print(f"{path}: {progress.tally}")
     return 1 if progress.tally.failed else 0
@@ -119,22 +130,34 @@ def _browse(gallery: Path, path: Path, root: Path, find: "Find", header: "Header
 
 def _tell(args: argparse.Namespace, path: Path, find: "Find", targets: "list[Target]") -> int:
     """Print what would be done about every photo."""
-    from captioner.folder.held import Held, read_held
+    from captioner.folder.held import Held, read_held, read_records
+    from captioner.folder.joining import newer
     from captioner.folder.plan import plan, remember
+    from captioner.folder.shards import find_shards
 
     held = Held() if args.overwrite else read_held(path)
     if not args.overwrite:
         remember(targets, path)
+    for _, part in find_shards(path) if args.join else ():
+        for record, _ in read_records(part):
+            for found in newer([record], held):
+                held.add(found)
+        remember(targets, part)
     for step in plan(find(), held, targets=targets, retry_failed=args.retry_failed):
         print("\t".join(filter(None, (step.kind, step.found.name, step.reason))))
     return 0
 
 
-def _inputs(args: argparse.Namespace) -> "tuple[Path, Find]":
+def _inputs(args: argparse.Namespace, shard: "Shard") -> "tuple[Path, Find]":
     """Return the folder that names are relative to, and what finds the photos."""
     from captioner.folder.inputs import Filter, find_photos, listed_photos
 
-    chosen = Filter(include=tuple(args.include), exclude=tuple(args.exclude), hidden=args.hidden)
+    chosen = Filter(
+        include=tuple(args.include),
+        exclude=tuple(args.exclude),
+        hidden=args.hidden,
+        shard=shard,
+    )
     folder, source = args.folder, args.list
     if folder == "-":
         folder, source = None, "-"

@@ -34,6 +34,19 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
     )
     _add_inputs(parser)
     _add_outputs(parser)
+    parts = parser.add_argument_group("many machines")
+    parts.add_argument(
+        "--shard",
+        default="1/1",
+        metavar="I/N",
+        help="caption only the part I of N, such as 3/16; the names decide which photos that are, "
+        "and captions go to captions-003-of-016.jsonl",
+    )
+    parts.add_argument(
+        "--join",
+        action="store_true",
+        help="first gather what all shards wrote into captions.jsonl; they stay as they are",
+    )
     again = parser.add_argument_group("what was done before")
     again.add_argument("--retry-failed", action="store_true", help="caption only what failed")
     again.add_argument(

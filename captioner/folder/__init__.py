@@ -1,10 +1,12 @@
 """`captioner folder`: every photo of a folder into captions, so that no work is ever lost.
 
     inputs, archives     a folder, a list or tar archives -> Photo, in a stable order
+    shards               which of them are this machine's
     plan                 which of them are to be captioned now
     engine               Photo -> Caption, decoded by threads while the model works on a batch
     wording, targets     Caption -> the text written, and the files beside the photo it goes to
     journal, held        one line a photo; what is in it is done, whatever happens
+    joining              the journals of many machines into one
     tables, album        CSV, Parquet and an HTML gallery, made from the journal
     progress             what the user is told meanwhile
     job                  all of it together

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from captioner.errors import CaptionerError, ImageError
 from captioner.folder.archives import list_archive, read_member
+from captioner.folder.shards import WHOLE, Shard
 
 NO_PHOTOS = ".nomedia"
 """A folder that holds a file of this name holds no photos of its owner's: a custom of Android."""
@@ -83,7 +84,7 @@ Found = Photo | Problem
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which names take part, whatever the case of their letters."""
+    """Which names take part, whatever the case of their letters, and which of them here."""
 
     include: tuple[str, ...] = ()
     """Patterns such as `*.jpg` or `2024/*`; nothing given includes everything."""
@@ -91,6 +92,9 @@ class Filter:
     """Patterns that win over those included."""
     hidden: bool = False
     """Whether names beginning with a dot take part, and folders with a file called `.nomedia`."""
+    shard: Shard = WHOLE
+    """The part of all photos that is taken. The photos of one archive in a folder stay together, so
+    that the other parts need not open it."""
 
     def accepts(self, name: str) -> bool:
         """Whether a file takes part; a pattern fits its whole name, or what follows a slash."""
@@ -113,7 +117,9 @@ def find_photos(root: Path, chosen: Filter) -> Iterator[Found]:
     if root.is_dir():
         yield from _walk(root, chosen)
     elif root.exists():
-        yield from _members(str(root), "", chosen)
+        for found in _members(str(root), "", chosen):
+            if isinstance(found, Problem) or chosen.shard.holds(found.name):
+                yield found
     else:
         raise CaptionerError(f"{root}: no such folder; check the path.")
 
@@ -130,7 +136,7 @@ def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> 
     chosen = replace(chosen, hidden=True)
     for line in _split(file, end):
         name = os.fsdecode(line.rstrip(b"\r") if end == b"\n" else line)
-        if name and chosen.accepts(name.removeprefix("./")):
+        if name and chosen.accepts(name.removeprefix("./")) and chosen.shard.holds(name):
             yield Photo(name=name, path=os.path.join(root, name))
 
 
@@ -201,6 +207,8 @@ def _identify(path: str) -> tuple[int, int] | None:
 
 def _file(path: str, name: str, chosen: Filter) -> Iterator[Found]:
     suffix = os.path.splitext(path)[1]
+    if not chosen.shard.holds(name):
+        return
     if suffix.lower() == ".tar":
         yield from _members(path, f"{name}/", chosen)
     elif chosen.accepts(name) and (_SUFFIXES.fullmatch(suffix) or _begins_like_a_photo(path)):
