@@ -15,15 +15,20 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from captioner.config import PreprocessConfig
-from captioner.photo import load_photo
-from captioner.preprocess import Geometry, fit_geometry, preprocess
+from captioner.preprocess import Geometry, fit_geometry
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.boxes import WHOLE, Box, BoxShares
 from data.coco import Record
+from data.pixels import load_for, to_input
 
 # "a dog on the left" is false in the mirror; so, to be safe, is "leftmost" or "right-handed".
 _SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
+
+_LEAST_AREA = 0.8
+"""Part of a photo that a crop leaves."""
+_SPARE = 1.2
+"""How many times as large a photo must be for its crop to be large enough, about."""
 
 _jitter = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
 
@@ -118,13 +123,14 @@ class CaptionDataset(Dataset[Example]):
             DataError: its file has gone or changed since.
         """
         epoch, index = place if isinstance(place, tuple) else (0, place)
-        photo = self._photo(index)
-        variation = Variation()
-        if self.augment:
-            photo, variation = _vary(
-                photo, seed=draw(self.seed, epoch, index), mirror=self.may_be_mirrored(index)
-            )
-        pixels, geometry = preprocess(photo, self.preprocess)
+        if not self.augment:
+            pixels, geometry = to_input(self._photo(index), self.preprocess)
+            return self.example(index, pixels, geometry=geometry)
+        photo = self._photo(index, spare=_SPARE)
+        with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
+            torch.default_generator.manual_seed(draw(self.seed, epoch, index))
+            photo, variation = _vary(photo, mirror=self.may_be_mirrored(index))
+            pixels, geometry = to_input(photo, self.preprocess, recolour=_jitter)
         return self.example(index, pixels, variation=variation, geometry=geometry)
 
     def example(
@@ -154,7 +160,7 @@ class CaptionDataset(Dataset[Example]):
 
     def pixels(self, index: int) -> Float[Tensor, "3 H W"]:
         """The input without augmentation."""
-        return preprocess(self._photo(index), self.preprocess)[0]
+        return to_input(self._photo(index), self.preprocess)[0]
 
     def words(self, index: int) -> list[list[int]]:
         """Ids of this image's captions, as in `Example`."""
@@ -176,9 +182,9 @@ class CaptionDataset(Dataset[Example]):
             height, width = photo.height, photo.width
         return fit_geometry(height, width, self.preprocess)
 
-    def _photo(self, index: int) -> Image.Image:
+    def _photo(self, index: int, *, spare: float = 1) -> Image.Image:
         name = self.records[index].image
-        return load_photo(self.source.read(name), name=name)
+        return load_for(self.source.read(name), self.preprocess, name=name, spare=spare)
 
 
 def draw(*numbers: int) -> int:
@@ -186,23 +192,20 @@ def draw(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
-def _vary(photo: Image.Image, *, seed: int, mirror: bool) -> tuple[Image.Image, Variation]:
-    """Crop 80 to 100 % of the area at about its own aspect ratio, mirror half, jitter colours."""
+def _vary(photo: Image.Image, *, mirror: bool) -> tuple[Image.Image, Variation]:
+    """Crop 80 to 100 % of the area at about its own aspect ratio, and mirror half."""
     aspect = photo.width / photo.height
-    with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
-        torch.manual_seed(seed)
-        top, left, height, width = v2.RandomResizedCrop.get_params(
-            photo, scale=[0.8, 1.0], ratio=[0.9 * aspect, aspect / 0.9]
-        )
-        crop = (
-            left / photo.width,
-            top / photo.height,
-            (left + width) / photo.width,
-            (top + height) / photo.height,
-        )
-        photo = v2.functional.crop(photo, top, left, height, width)
-        mirrored = mirror and bool(torch.rand(()) < 0.5)
-        if mirrored:
-            photo = v2.functional.hflip(photo)
-        varied: Image.Image = _jitter(photo)
-    return varied, Variation(crop, mirrored)
+    top, left, height, width = v2.RandomResizedCrop.get_params(
+        photo, scale=[_LEAST_AREA, 1.0], ratio=[0.9 * aspect, aspect / 0.9]
+    )
+    crop = (
+        left / photo.width,
+        top / photo.height,
+        (left + width) / photo.width,
+        (top + height) / photo.height,
+    )
+    photo = v2.functional.crop(photo, top, left, height, width)
+    mirrored = mirror and bool(torch.rand(()) < 0.5)
+    if mirrored:
+        photo = v2.functional.hflip(photo)
+    return photo, Variation(crop, mirrored)
