@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from captioner.tokenizer import Tokenizer
 from data.dataset import Example
+from data.ranks import Ranks
 
 _POOL = 50
 """Batches' worth of images that are sorted by length together: enough for little padding, few
@@ -85,6 +86,9 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
     The images of a batch have equally many captions, so that no row of a batch is all padding; an
     image with a rare number of captions may find itself in a small batch. When shuffled, they also
     have longest captions of similar length; otherwise they keep their order within a bucket.
+
+    Where several processes share a run, each takes its share of every batch. A batch that has fewer
+    images than there are processes is filled up with images it has.
     """
 
     def __init__(
@@ -95,15 +99,17 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         batch_size: int,
         shuffle: bool,
         seed: int = 0,
+        ranks: Ranks = Ranks(),  # noqa: B008  # frozen
     ) -> None:
         """Sort images into buckets.
 
         Args:
             caption_counts: captions of each image.
             lengths: words of each image's longest caption.
-            batch_size: images per batch, whatever their number of captions.
+            batch_size: images per batch of all processes, whatever their number of captions.
             shuffle: another order in every epoch.
             seed: of the order, 0 or more.
+            ranks: who shares the batches.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
@@ -113,6 +119,7 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         self._batch_size = batch_size
         self._shuffle = shuffle
         self._seed = seed
+        self._ranks = ranks
         self._epoch = 0
         self._done = 0
 
@@ -135,7 +142,9 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
             ]
         turns = random.permutation(len(batches)) if self._shuffle else range(len(batches))
         for turn in turns[self._done :]:
-            yield [(self._epoch, int(index)) for index in batches[turn]]
+            batch = batches[turn]
+            filled = np.resize(batch, max(len(batch), self._ranks.count)).tolist()
+            yield [(self._epoch, index) for index in self._ranks.share(filled)]
 
     def _shuffled(self, bucket: np.ndarray, random: np.random.Generator) -> np.ndarray:
         """Shuffle, then sort by length within pools of whole batches."""
@@ -182,16 +191,18 @@ def build_loader(
     pad_id: int = Tokenizer.pad_id,
     seed: int = 0,
     workers: int = 0,
+    ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> BatchLoader:
     """Load batches, the same ones for any number of workers.
 
     Args:
         dataset: a CaptionDataset or FeatureDataset.
-        batch_size: images per batch.
+        batch_size: images per batch, of all ranks together.
         shuffle: another order in every epoch; call `set_epoch` before each.
         pad_id: what fills up shorter captions.
         seed: of the order, 0 or more.
         workers: processes that prepare batches; 0 prepares them in this one.
+        ranks: who shares the batches.
     """
     sampler = BucketSampler(
         dataset.caption_counts,
@@ -199,6 +210,7 @@ def build_loader(
         batch_size=batch_size,
         shuffle=shuffle,
         seed=seed,
+        ranks=ranks,
     )
     return BatchLoader(
         dataset,  # type: ignore[arg-type]  # torch asks for its own base class

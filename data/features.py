@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from captioner.durable import explained
 from captioner.errors import DataError, MissingExtraError
 from data.dataset import CaptionDataset, Example, Variation, draw
+from data.ranks import Ranks
 
 View = Literal["plain", "mirror"]
 """The photo as it is, or left and right exchanged."""
@@ -75,6 +77,7 @@ def cache_features(
     device: torch.device | str,
     views: Sequence[View] = ("plain",),
     workers: int = 0,
+    ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> FeatureDataset:
     """Compute the features of all images, or take them from the folder if they are there.
 
@@ -90,9 +93,11 @@ def cache_features(
         device: where the encoder runs.
         views: what to compute, "plain" first.
         workers: processes that decode photos.
+        ranks: who shares the work; the folder is one for all of them.
 
     Raises:
-        DataError: a feature is too large for half precision, or not a number.
+        DataError: a feature is too large for half precision, or not a number; or the folder cannot
+            be written to, or is full.
     """
     if views[0] != "plain":
         raise ValueError(f"views is {views}; the first must be 'plain'.")
@@ -109,18 +114,27 @@ def cache_features(
         }
         text = json.dumps(key, indent=2)
         target, note = folder / f"{view}.npy", folder / f"{view}.json"
-        if target.exists() and note.exists() and note.read_text() == text:
+        if ranks.agree(target.exists() and note.exists() and note.read_text() == text):
             continue
-        loader = DataLoader(_Pixels(dataset, view), batch_size=batch_size, num_workers=workers)
-        unfinished = folder / f"{view}.{os.getpid()}.unfinished"
-        try:
-            _write(encoder, loader, unfinished, device=device)
-            note.unlink(missing_ok=True)  # at no moment may a key stand beside another's features
-            unfinished.replace(target)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        unfinished.write_text(text)
-        unfinished.replace(note)
+        unfinished = folder / f"{view}.{ranks.agree(os.getpid())}.unfinished"
+        places = range(len(dataset))
+        batches = [list(places[start : start + batch_size]) for start in places[::batch_size]]
+        mine = ranks.share(batches)
+        loader = DataLoader(_Pixels(dataset, view), batch_sampler=mine, num_workers=workers)
+        with explained(unfinished, raised=DataError, option="data.cache"):
+            try:
+                _write(encoder, loader, mine, unfinished, device=device, ranks=ranks)
+                ranks.wait()
+                if ranks.first:
+                    note.unlink(missing_ok=True)  # never may a key stand beside another's features
+                    unfinished.replace(target)
+            finally:
+                if ranks.first:
+                    unfinished.unlink(missing_ok=True)
+            if ranks.first:
+                unfinished.write_text(text)
+                unfinished.replace(note)
+        ranks.wait()
     return FeatureDataset(dataset, [folder / f"{view}.npy" for view in views])
 
 
@@ -141,18 +155,24 @@ class _Pixels(Dataset[Tensor]):
 
 @torch.inference_mode()
 def _write(
-    encoder: nn.Module, loader: DataLoader[Tensor], path: Path, *, device: torch.device | str
+    encoder: nn.Module,
+    loader: DataLoader[Tensor],
+    batches: Sequence[Sequence[int]],
+    path: Path,
+    *,
+    device: torch.device | str,
+    ranks: Ranks,
 ) -> None:
-    """Run the encoder over all images and write the features one batch after the other."""
+    """Run the encoder over this process's images and write the features batch after batch."""
     try:
         from tqdm import tqdm  # noqa: PLC0415  # an extra, met where it is needed
     except ImportError as error:
         raise MissingExtraError("Training needs tqdm: pip install 'captioner[train]'") from error
     images = len(loader.dataset)  # type: ignore[arg-type]
-    stored: np.memmap[Any, np.dtype[np.float16]] | None = None
-    done = 0
-    with tqdm(total=images, desc="features", unit="photo") as progress:
-        for pixels in loader:
+    mine = sum(map(len, batches))
+    stored: Any = None
+    with tqdm(total=mine, desc="features", unit="photo", disable=not ranks.first) as progress:
+        for places, pixels in zip(batches, loader, strict=True):
             features = encoder(pixels.to(device)).half().cpu()
             if not features.isfinite().all():
                 raise DataError(
@@ -160,13 +180,28 @@ def _write(
                     "train on photos instead, or check the encoder's weights."
                 )
             if stored is None:
-                shape = (images, *features.shape[1:])
-                stored = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
-            stored[done : done + len(features)] = features.numpy()
-            done += len(features)
+                if ranks.first:
+                    _allocate(path, (images, *features.shape[1:]))
+                ranks.wait()
+                stored = np.load(path, mmap_mode="r+")
+            stored[places[0] : places[-1] + 1] = features.numpy()
             progress.update(len(features))
-    assert stored is not None, "a dataset has at least one image"
-    stored.flush()
+    if stored is None:  # fewer batches than processes
+        ranks.wait()
+    else:
+        stored.flush()
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> None:
+    """Make a file for features, and make sure that there is room for it.
+
+    Raises:
+        OSError: there is not; found out by writing into the memory map, it would end the process.
+    """
+    np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _fingerprint(encoder: nn.Module) -> str:

@@ -14,6 +14,7 @@ from data.boxes import BoxedImage, BoxShares, load_entities
 from data.coco import Record
 from data.dataset import CaptionDataset
 from data.features import FeatureDataset, View, cache_features
+from data.ranks import Ranks
 from training.settings import RunConfig, StageConfig
 from training.start import load_sources
 
@@ -44,6 +45,7 @@ def build_loaders(
     tokenizer: Tokenizer,
     encoder: Encoder,
     device: torch.device,
+    ranks: Ranks,
 ) -> tuple[BatchLoader, BatchLoader]:
     """Make the loaders of training and of validation.
 
@@ -62,6 +64,7 @@ def build_loaders(
             "batch_size": 64,
             "device": device,
             "workers": config.data.workers,
+            "ranks": ranks,
         }
         folder = Path(config.data.cache) / config.name
         train_set = cache_features(encoder, train_set, folder / "train", views=views, **cached)
@@ -71,6 +74,7 @@ def build_loaders(
         "pad_id": tokenizer.pad_id,
         "seed": config.seed,
         "workers": config.data.workers,
+        "ranks": ranks,
     }
     return (
         build_loader(train_set, shuffle=True, **options),

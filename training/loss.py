@@ -1,10 +1,27 @@
 """What a captioner is trained to make small."""
 
+from collections.abc import Callable
+
 import torch.nn.functional as F
 from torch import Tensor
 
+from data.ranks import Ranks
 
-def word_loss(logits: Tensor, words: Tensor, *, pad_id: int, label_smoothing: float) -> Tensor:
+Average = Callable[[Tensor, Tensor], Tensor]
+"""From a total and how many make it up to their mean, over all processes that learn together."""
+
+ALONE: Average = Ranks().average
+"""For a process that learns by itself; the mean of nothing is 0."""
+
+
+def word_loss(
+    logits: Tensor,
+    words: Tensor,
+    *,
+    pad_id: int,
+    label_smoothing: float,
+    average: Average = ALONE,
+) -> Tensor:
     """Cross-entropy of the next word, averaged over all real words, in nats.
 
     Args:
@@ -13,16 +30,21 @@ def word_loss(logits: Tensor, words: Tensor, *, pad_id: int, label_smoothing: fl
         pad_id: marks padding.
         label_smoothing: probability spread evenly over the vocabulary (Szegedy et al. 2016,
             section 7, arXiv:1512.00567).
+        average: how totals become means.
     """
-    return F.cross_entropy(
+    total = F.cross_entropy(
         logits.flatten(0, 2).float(),
         words[:, :, 1:].flatten(),
         ignore_index=pad_id,
         label_smoothing=label_smoothing,
+        reduction="sum",
     )
+    return average(total, (words[:, :, 1:] != pad_id).sum())
 
 
-def coverage_loss(attention: Tensor, words: Tensor, *, pad_id: int) -> Tensor:
+def coverage_loss(
+    attention: Tensor, words: Tensor, *, pad_id: int, average: Average = ALONE
+) -> Tensor:
     """How far the regions are from being looked at once each over the whole caption.
 
     The doubly stochastic penalty of Xu et al. 2015, equation 14 (arXiv:1502.03044): a sum over
@@ -34,15 +56,18 @@ def coverage_loss(attention: Tensor, words: Tensor, *, pad_id: int) -> Tensor:
         attention: (B, K, L, M, T, P), weights summing to 1 over P; the last layer counts.
         words: (B, K, T + 1), START first; padding is not counted.
         pad_id: marks padding.
+        average: how totals become means.
     """
     weights = attention[:, :, -1].float().mean(dim=2)  # (B, K, T, P)
     real = words[:, :, 1:] != pad_id
     looked_at = (weights * real[..., None]).sum(dim=2)  # (B, K, P)
     penalty = ((1 - looked_at) ** 2).sum(dim=-1)
-    return (penalty * real.any(dim=2)).sum() / real.sum()
+    return average((penalty * real.any(dim=2)).sum(), real.sum())
 
 
-def grounding_loss(attention: Tensor, shares: Tensor, *, layer: int = -1) -> Tensor:
+def grounding_loss(
+    attention: Tensor, shares: Tensor, *, layer: int = -1, average: Average = ALONE
+) -> Tensor:
     """How far attention is from lying on what the words name, in nats, averaged over those words.
 
     Minus the logarithm of the attention inside a word's boxes: unlike the cross-entropy of Liu et
@@ -55,6 +80,7 @@ def grounding_loss(attention: Tensor, shares: Tensor, *, layer: int = -1) -> Ten
         shares: (B, K, T, P), which share of each region is inside the boxes of the next word, from
             `data.boxes.token_shares`; all 0 for a word without boxes, and for padding.
         layer: which layer is taught, as an index; the last unless another is shown to users.
+        average: how totals become means.
 
     Returns:
         A scalar; 0 where no word has boxes.
@@ -63,4 +89,4 @@ def grounding_loss(attention: Tensor, shares: Tensor, *, layer: int = -1) -> Ten
     reachable = shares.amax(dim=-1)
     named = reachable > 0
     inside = (weights * shares).sum(dim=-1)[named] / reachable[named]
-    return -inside.clamp(min=1e-6).log().sum() / named.sum().clamp(min=1)
+    return average(-inside.clamp(min=1e-6).log().sum(), named.sum())

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from captioner.model import Decoder
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
-from training.loss import coverage_loss, grounding_loss, word_loss
+from training.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss
 from training.reward import CiderReward
 from training.self_critical import draw_captions, self_critical_loss
 from training.settings import StageConfig
@@ -29,27 +30,35 @@ class WordObjective:
 
     measure = "loss"
 
-    def __init__(self, decoder: Decoder, stage: StageConfig, *, pad_id: int) -> None:
+    def __init__(
+        self, decoder: Decoder, stage: StageConfig, *, pad_id: int, average: Average = ALONE
+    ) -> None:
         self._decoder = decoder
+        self._average = average
         self._stage = stage
         self._pad_id = pad_id
 
     def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the cross-entropy in nats a word."""
-        stage, pad_id = self._stage, self._pad_id
+        stage, pad_id, average = self._stage, self._pad_id, self._average
         looked_at = stage.coverage > 0 or stage.grounding > 0
         reading = self._decoder(features, batch.words[:, :, :-1], with_attention=looked_at)
         loss = total = word_loss(
-            reading.logits, batch.words, pad_id=pad_id, label_smoothing=stage.label_smoothing
+            reading.logits,
+            batch.words,
+            pad_id=pad_id,
+            label_smoothing=stage.label_smoothing,
+            average=average,
         )
         if stage.coverage > 0:
             assert reading.attention is not None
-            penalty = coverage_loss(reading.attention, batch.words, pad_id=pad_id)
+            penalty = coverage_loss(reading.attention, batch.words, pad_id=pad_id, average=average)
             total = total + stage.coverage * penalty
         if stage.grounding > 0:
             assert reading.attention is not None
             assert batch.shares is not None
-            total = total + stage.grounding * grounding_loss(reading.attention, batch.shares)
+            penalty = grounding_loss(reading.attention, batch.shares, average=average)
+            total = total + stage.grounding * penalty
         return total, loss.detach()
 
 
@@ -66,8 +75,10 @@ class SelfCriticalObjective:
         tokenizer: Tokenizer,
         captions: Iterable[Sequence[str]],
         max_words: int,
+        average: Average = ALONE,
     ) -> None:
         self._decoder = decoder
+        self._average = average
         self._samples = stage.samples
         self._temperature = stage.temperature
         self._tokenizer = tokenizer
@@ -92,8 +103,10 @@ class SelfCriticalObjective:
             rewards,
             temperature=self._temperature,
             tokenizer=self._tokenizer,
+            average=self._average,
         )
-        return loss, rewards.mean()
+        drawn = torch.tensor(rewards.numel(), device=rewards.device)
+        return loss, self._average(rewards.sum(), drawn)
 
 
 def build_objective(
@@ -103,6 +116,7 @@ def build_objective(
     tokenizer: Tokenizer,
     captions: Iterable[Sequence[str]],
     max_words: int,
+    average: Average = ALONE,
 ) -> Objective:
     """Make what this stage learns from.
 
@@ -112,9 +126,15 @@ def build_objective(
         tokenizer: its words.
         captions: training captions, image by image; rewards weigh n-grams by them.
         max_words: longest caption that is drawn.
+        average: how totals become means, over all processes that learn together.
     """
     if stage.objective == "words":
-        return WordObjective(decoder, stage, pad_id=tokenizer.pad_id)
+        return WordObjective(decoder, stage, pad_id=tokenizer.pad_id, average=average)
     return SelfCriticalObjective(
-        decoder, stage, tokenizer=tokenizer, captions=captions, max_words=max_words
+        decoder,
+        stage,
+        tokenizer=tokenizer,
+        captions=captions,
+        max_words=max_words,
+        average=average,
     )

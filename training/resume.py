@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor
 
 from captioner.durable import explained, replace_file, sync_folder
 from captioner.errors import CheckpointError, ConfigError
+from data.ranks import Ranks
 
 
 @dataclass
@@ -54,6 +56,7 @@ def save_resume(
     identity: Mapping[str, Any],
     parts: Mapping[str, Part],
     keep: int = 1,
+    ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> None:
     """Write where a run stands, whole or not at all.
 
@@ -65,6 +68,7 @@ def save_resume(
         identity: plain values that `load_resume` must find unchanged.
         parts: whose states are kept, by name.
         keep: files to keep, this one included.
+        ranks: who shares the run; the first one writes, with the random numbers of all.
 
     Raises:
         CheckpointError: the file cannot be written; those before it are as they were.
@@ -73,9 +77,10 @@ def save_resume(
         "identity": dict(identity),
         "progress": asdict(progress),
         **{name: part.state_dict() for name, part in parts.items()},
-        "random": torch.get_rng_state(),
-        "random_gpu": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
+        "random": ranks.gather(_random_state()),
     }
+    if not ranks.first:
+        return
     content = io.BytesIO()  # written into a file, torch would hide why that failed
     torch.save(state, content)
     with explained(path, raised=CheckpointError, option="--folder"):
@@ -134,13 +139,28 @@ def load_resume(
     return state
 
 
-def restore(state: Mapping[str, Any], parts: Mapping[str, Part]) -> None:
-    """Put these parts and the random numbers back to where they were."""
+def restore(
+    state: Mapping[str, Any],
+    parts: Mapping[str, Part],
+    *,
+    ranks: Ranks = Ranks(),  # noqa: B008  # frozen
+) -> None:
+    """Put these parts and the random numbers back to where they were.
+
+    There may be more or fewer processes than before; then the new ones keep their random numbers.
+    """
     for name, part in parts.items():
         part.load_state_dict(state[name])
-    torch.set_rng_state(state["random"])
-    if state["random_gpu"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state(state["random_gpu"])
+    if ranks.rank < len(state["random"]):
+        random = state["random"][ranks.rank]
+        torch.set_rng_state(random["cpu"])
+        if random["gpu"] is not None and torch.cuda.is_available():
+            torch.cuda.set_rng_state(random["gpu"])
+
+
+def _random_state() -> dict[str, Tensor | None]:
+    gpu = torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None
+    return {"cpu": torch.get_rng_state(), "gpu": gpu}
 
 
 def _older(path: Path, number: int) -> Path:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from captioner.model import Decoder
 from captioner.tokenizer import Tokenizer
+from training.loss import ALONE, Average
 
 
 @torch.no_grad()
@@ -53,7 +54,13 @@ def draw_captions(
 
 
 def self_critical_loss(
-    logits: Tensor, words: Tensor, rewards: Tensor, *, temperature: float, tokenizer: Tokenizer
+    logits: Tensor,
+    words: Tensor,
+    rewards: Tensor,
+    *,
+    temperature: float,
+    tokenizer: Tokenizer,
+    average: Average = ALONE,
 ) -> Tensor:
     """Raise the probability of captions better than their siblings, lower that of the others.
 
@@ -64,6 +71,7 @@ def self_critical_loss(
         temperature: with which the captions were drawn; what is learned is the distribution that
             they came from.
         tokenizer: gives the special ids.
+        average: how totals over all words become means.
     """
     count = rewards.shape[1]
     baseline = (rewards.sum(dim=1, keepdim=True) - rewards) / (count - 1)
@@ -71,7 +79,7 @@ def self_critical_loss(
     drawn = words[:, :, 1:]
     real = drawn != tokenizer.pad_id
     chosen = log_p.gather(-1, drawn[..., None]).squeeze(-1).masked_fill(~real, 0.0)
-    return -((rewards - baseline)[..., None] * chosen).sum() / real.sum()
+    return average(-((rewards - baseline)[..., None] * chosen).sum(), real.sum())
 
 
 def _allowed(logits: Tensor, temperature: float, tokenizer: Tokenizer) -> Tensor:

@@ -6,6 +6,10 @@ Settings, data, model; then stages of epochs of steps, each epoch followed by va
 Everything a run makes lies in one folder: `best.safetensors` and `last.safetensors` (checkpoints
 anyone can caption with), `log.txt`, `tensorboard/`, and `resume.pt`, from which the same command
 goes on after being killed, with the one before it, `resume.1.pt`.
+
+    torchrun --nproc-per-node 4 -m training.train CONFIG
+
+does the same on four GPUs: each takes its share of every batch.
 """
 
 import argparse
@@ -13,9 +17,10 @@ import hashlib
 import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,9 +31,10 @@ from captioner.checkpoint import Header, save_checkpoint
 from captioner.durable import explained
 from captioner.errors import CaptionerError, ConfigError
 from captioner.header import read_header
-from captioner.pipeline import find_device
 from data.batching import BatchLoader
 from data.dataset import draw
+from data.ranks import Ranks
+from training.distributed import joined
 from training.evaluate import caption_batches, describe
 from training.learner import Learner
 from training.loaders import build_loaders, load_photos
@@ -48,17 +54,25 @@ RESUME = "resume.pt"
 class Run:
     """A training run: its model, its data and its folder."""
 
-    def __init__(self, config: RunConfig, folder: Path, *, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        folder: Path,
+        *,
+        device: torch.device,
+        ranks: Ranks = Ranks(),  # noqa: B008  # frozen
+    ) -> None:
         self.config = config
         self.folder = folder
         self.device = device
+        self.ranks = ranks
         self.train_photos, self.val_photos = load_photos(config)
         records = self.train_photos.records
         self.tokenizer = choose_words(config, records)
         self.before = read_header(config.start_from).trained_on if config.start_from else None
         words = hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest()
         self.identity = {**recipe(config), "photos": len(records), "words": words}
-        self.resumed = load_resume(folder / RESUME, identity=self.identity, say=self.log)
+        self.resumed = ranks.agree(self._load_resume() if ranks.first else None)
         self.progress = Progress()
         torch.manual_seed(config.seed)
         if self.resumed is None:
@@ -69,8 +83,7 @@ class Run:
             self.model.load_state_dict(self.resumed["model"])
             self.progress = Progress(**self.resumed["progress"])
         self.model.to(device)
-        folder.mkdir(parents=True, exist_ok=True)
-        self.writer = SummaryWriter(str(folder / "tensorboard"), purge_step=self.progress.steps + 1)
+        self.writer = self._open_writer() if ranks.first else None
         self.log(
             f"{config.name}: {len(records)} training photos with "
             f"{sum(len(record.captions) for record in records)} captions, "
@@ -89,10 +102,13 @@ class Run:
                 self.log(f"{stage.name}: no better for {progress.waited} epochs, stopped early")
             self.resumed = None
             progress.stage, progress.epoch, progress.waited = progress.stage + 1, 0, 0
-        self.writer.close()
+        if self.writer is not None:
+            self.writer.close()
 
     def log(self, line: str) -> None:
         """Say it to whoever watches, and keep it."""
+        if not self.ranks.first:
+            return
         tqdm.write(line, file=sys.stderr)
         path = self.folder / "log.txt"
         with explained(path, option="--folder"), path.open("a", encoding="utf-8") as file:
@@ -113,6 +129,7 @@ class Run:
             tokenizer=self.tokenizer,
             encoder=self.model.encoder,
             device=self.device,
+            ranks=self.ranks,
         )
         objective = build_objective(
             self.model.decoder,
@@ -120,12 +137,14 @@ class Run:
             tokenizer=self.tokenizer,
             captions=[record.captions for record in self.train_photos.records],
             max_words=self.config.data.max_words,
+            average=self.ranks.average,
         )
-        learner = Learner(self.model, objective, stage, steps=stage.epochs * len(loader))
+        steps = stage.epochs * len(loader)
+        learner = Learner(self.model, objective, stage, steps=steps, ranks=self.ranks)
         # Filling a cache of features may have drawn numbers; a stage must not depend on that.
-        torch.manual_seed(draw(self.config.seed, progress.stage))
+        torch.manual_seed(draw(self.config.seed, progress.stage, self.ranks.rank))
         if self.resumed is not None:
-            restore(self.resumed, learner.parts)
+            restore(self.resumed, learner.parts, ranks=self.ranks)
             self.log(f"going on after {progress.batches} batches of epoch {progress.epoch + 1}")
         while not self._is_over(stage):
             self._train_epoch(learner, loader)
@@ -141,7 +160,13 @@ class Run:
         loader.set_epoch(earlier + progress.epoch, done=progress.batches)
         learner.prepare()
         title = f"{stage.name} {progress.epoch + 1}/{stage.epochs}"
-        bar = tqdm(loader, desc=title, initial=progress.batches, total=len(loader), disable=None)
+        bar = tqdm(
+            loader,
+            desc=title,
+            initial=progress.batches,
+            total=len(loader),
+            disable=None if self.ranks.first else True,
+        )
         measures: list[Tensor] = []
         photos, started, saved = 0, time.monotonic(), time.monotonic()
         for batch in bar:
@@ -152,10 +177,9 @@ class Run:
             if progress.steps % REPORT_STEPS == 0:
                 measure, norm = self._average(measures[-REPORT_STEPS:], objective)
                 bar.set_postfix({objective.measure: f"{measure:.3f}"})
-                self.writer.add_scalar(f"train/{objective.measure}", measure, progress.steps)
-                self.writer.add_scalar("train/gradient_norm", norm, progress.steps)
-                self.writer.add_scalar("train/rate", learner.rate, progress.steps)
-            if time.monotonic() - saved > 60 * self.config.save_minutes:
+                rate = {objective.measure: measure, "gradient_norm": norm, "rate": learner.rate}
+                self._draw({f"train/{name}": value for name, value in rate.items()})
+            if self.ranks.agree(time.monotonic() - saved > 60 * self.config.save_minutes):
                 self._average(measures[-1:], objective)  # a run gone wrong must not be kept
                 self._save_resume(learner)
                 saved = time.monotonic()
@@ -164,7 +188,7 @@ class Run:
             measure, _ = self._average(measures, objective)
             self.log(
                 f"{title}  {objective.measure} {measure:.3f}  "
-                f"{photos / seconds:.1f} photos/s  {seconds:.0f} s"
+                f"{sum(self.ranks.gather(photos)) / seconds:.1f} photos/s  {seconds:.0f} s"
             )
 
     def _average(self, measures: list[Tensor], objective: Objective) -> tuple[float, float]:
@@ -172,7 +196,7 @@ class Run:
 
         Asked only now and then: a GPU need not wait after every step.
         """
-        measure, norm = torch.stack(measures).mean(dim=0).tolist()
+        measure, norm = self.ranks.mean(torch.stack(measures).mean(dim=0)).tolist()
         if not math.isfinite(measure) or not math.isfinite(norm):
             raise ConfigError(
                 f"training went wrong by step {self.progress.steps}: the {objective.measure} is "
@@ -184,13 +208,19 @@ class Run:
     def _validate(self, stage: StageConfig, loader: BatchLoader) -> bool:
         """Caption the validation photos; save the checkpoint, as the best one too if it is."""
         progress = self.progress
-        bar = tqdm(loader, desc="validation", leave=False, disable=None)
-        captions = caption_batches(self.model, self.tokenizer, bar, self.config.search)
+        quiet = None if self.ranks.first else True
+        bar = tqdm(loader, desc="validation", leave=False, disable=quiet)
+        shares = self.ranks.gather(
+            caption_batches(self.model, self.tokenizer, bar, self.config.search)
+        )
+        found = {image: caption for share in shares for image, caption in share.items()}
         references = {record.image_id: record.captions for record in self.val_photos.records}
-        scores = {**score(references, captions), **describe(captions)}
-        for name, value in scores.items():
-            self.writer.add_scalar(f"val/{name}", value, progress.steps)
-        self.writer.flush()
+        captions = {image: found[image] for image in references}
+        scores = {}
+        if self.ranks.first:
+            scores = {**score(references, captions), **describe(captions)}
+        scores = self.ranks.agree(scores)
+        self._draw({f"val/{name}": value for name, value in scores.items()})
         progress.history.append({"stage": stage.name, "epoch": progress.epoch + 1, **scores})
         better = scores["CIDEr"] > progress.best
         self.log(
@@ -204,7 +234,23 @@ class Run:
             self._save("best.safetensors", scores)
         return better
 
+    def _load_resume(self) -> dict[str, Any] | None:
+        return load_resume(self.folder / RESUME, identity=self.identity, say=self.log)
+
+    def _open_writer(self) -> SummaryWriter:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.progress.steps + 1)
+
+    def _draw(self, curves: Mapping[str, float]) -> None:
+        """Add a point to each of these curves."""
+        if self.writer is not None:
+            for name, value in curves.items():
+                self.writer.add_scalar(name, value, self.progress.steps)
+            self.writer.flush()
+
     def _save(self, name: str, scores: dict[str, float]) -> None:
+        if not self.ranks.first:
+            return
         trained_on = {
             "settings": recipe(self.config),
             "photos": len(self.train_photos.records),
@@ -230,6 +276,7 @@ class Run:
             self.progress,
             identity=self.identity,
             parts=learner.parts,
+            ranks=self.ranks,
             keep=self.config.keep,
         )
 
@@ -257,15 +304,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if config.threads:
             torch.set_num_threads(config.threads)
         folder = args.folder or Path("runs") / config.name
-        run = Run(config, folder, device=find_device(args.device))
-        run.train()
+        with joined(args.device) as (ranks, device):
+            run = Run(config, folder, device=device, ranks=ranks)
+            run.train()
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from where it last saved.", file=sys.stderr)
         return 130
-    print(f"best validation CIDEr {run.progress.best:.4f}: {folder / 'best.safetensors'}")
+    if ranks.first:
+        print(f"best validation CIDEr {run.progress.best:.4f}: {folder / 'best.safetensors'}")
     return 0
 
 

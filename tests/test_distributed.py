@@ -1,0 +1,250 @@
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from shapes import write_shapes
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from captioner.header import read_header
+
+ROOT = Path(__file__).parent.parent
+SMOKE = ROOT / "tests" / "smoke.toml"
+PATIENCE = 180
+"""Seconds that anything may take at most."""
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+pytestmark = pytest.mark.skipif(
+    not torch.distributed.is_available() or not Path("/proc/self/task").exists(),
+    reason="needs torch.distributed, and Linux to find processes",
+)
+
+
+class Together:
+    """A process that runs training by several others."""
+
+    def __init__(self, folder: Path) -> None:
+        with (folder / "errors.txt").open("w") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.together"],
+                cwd=folder,
+                env=ENVIRONMENT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
+            )
+
+    def start(self, ranks: int, arguments: list[str]) -> None:
+        self.process.stdin.write(json.dumps([ranks, arguments]) + "\n")
+        self.process.stdin.flush()
+
+    def run(self, ranks: int, arguments: list[str]) -> None:
+        self.start(ranks, arguments)
+        assert self.process.stdout.readline() == f"{[0] * ranks}\n", Path("errors.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with 72 photos; their captions differ in length and number."""
+    folder = tmp_path_factory.mktemp("together")
+    captions = write_shapes(folder)
+    rows = []
+    for number in range(9):
+        for name, text in captions.items():
+            words = text.split() * 2
+            own = [" ".join(words[: 3 + (number * 5 + len(rows)) % 9])]
+            own += ["a thing"] if number == 0 else []
+            rows.append({"image": f"{number}-{name}", "captions": own})
+            shutil.copy(folder / "photos" / name, folder / "photos" / f"{number}-{name}")
+    lines = [json.dumps(row) for row in rows]
+    (folder / "many.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def together(place) -> Iterator[Together]:
+    running = Together(place)
+    yield running
+    end_session(running.process)
+
+
+@pytest.fixture(autouse=True)
+def _there(place, monkeypatch) -> None:
+    monkeypatch.chdir(place)
+
+
+def members(session: int) -> list[int]:
+    """Processes of a session that still run."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, _, _, own = (entry / "stat").read_text().rpartition(") ")[2].split()[:4]
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(own) == session and state != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+def end_session(process: subprocess.Popen) -> None:
+    for member in members(process.pid):
+        try:
+            os.kill(member, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.communicate()
+
+
+def children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").iterdir()
+    return [int(word) for task in tasks for word in (task / "children").read_text().split()]
+
+
+def wait_until(true, what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not true():
+        assert time.monotonic() < end, f"waited in vain: {what}"
+        time.sleep(0.01)
+
+
+def arguments(folder: str, *changes: str) -> list[str]:
+    source = "{annotations='many.jsonl', images=['photos']}"
+    changes = (f"data.train=[{source}]", f"data.val={source}", "data.min_count=1", *changes)
+    options = [f"--set={change}" for change in changes]
+    return [str(SMOKE), "--folder", folder, "--device", "cpu", *options]
+
+
+def ended(folder: str) -> dict:
+    return torch.load(Path(folder, "resume.pt"), weights_only=True)
+
+
+def curve(folder: str, tag: str) -> list[float]:
+    events = EventAccumulator(f"{folder}/tensorboard")
+    events.Reload()
+    return [point.value for point in events.Scalars(tag)]
+
+
+STAGES = ("stages.0.batch_size=20", "stages.1.batch_size=20", "stages.1.epochs=1")
+LSTM = (
+    "model.decoder={kind='lstm', width=64, embedding_dim=32, attention_width=32, dropout=0.0}",
+    "stages.0.coverage=0.5",
+    "stages.0.label_smoothing=0.1",
+)
+
+
+@pytest.mark.parametrize("decoder", [(), LSTM], ids=["transformer", "lstm"])
+def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(together, decoder):
+    name = f"runs/{len(decoder)}"
+    for ranks in (1, 2):
+        changes = (*STAGES, *decoder, f"data.cache={name}-cache-{ranks}")
+        together.run(ranks, arguments(f"{name}-{ranks}", *changes))
+    for tag in ("train/loss", "train/gradient_norm", "train/rate"):
+        one, two = (curve(f"{name}-{ranks}", tag) for ranks in (1, 2))
+        assert len(one) == 3 * 5  # 64 photos with one caption, 8 with two
+        assert two == pytest.approx(one, rel=2e-3 if tag == "train/gradient_norm" else 2e-4)
+    one, two = ended(f"{name}-1"), ended(f"{name}-2")
+    assert one["progress"].keys() == two["progress"].keys()
+    for key in ("stage", "epoch", "steps", "waited"):
+        assert one["progress"][key] == two["progress"][key]
+    for key, weights in one["model"].items():
+        torch.testing.assert_close(two["model"][key], weights, rtol=1e-2, atol=1e-3)
+    assert len(two["random"]) == 2
+    assert not torch.equal(two["random"][0]["cpu"], two["random"][1]["cpu"])
+    files = sorted(Path(f"{name}-cache-1").rglob("*.npy"))
+    assert len(files) == 2
+    for file in files:
+        other = Path(f"{name}-cache-2", file.relative_to(f"{name}-cache-1"))
+        assert file.read_bytes() == other.read_bytes()
+
+
+def test_only_the_first_process_writes_and_all_validation_photos_count(together):
+    together.run(2, arguments("runs/files", *STAGES))
+    assert {path.name for path in Path("runs/files").iterdir()} == {
+        "best.safetensors",
+        "last.safetensors",
+        "log.txt",
+        "resume.1.pt",
+        "resume.pt",
+        "tensorboard",
+    }
+    assert len(list(Path("runs/files/tensorboard").iterdir())) == 1
+    log = Path("runs/files/log.txt").read_text()
+    assert log.count("decoder 1/2  loss") == log.count("decoder 1/2  CIDEr") == 1
+    scores = read_header("runs/files/last.safetensors").scores["validation"]
+    assert ended("runs/files")["progress"]["history"][-1].items() >= scores.items()
+
+
+def test_two_processes_learn_from_captions_they_draw(together):
+    words = "{name='words', epochs=3, batch_size=20, learning_rate=4e-3}"
+    own = "{name='own', objective='cider', epochs=2, batch_size=20, learning_rate=1e-3, samples=3}"
+    together.run(2, arguments("runs/own", f"stages=[{words}, {own}]", "data.max_words=8"))
+    rewards = curve("runs/own", "train/reward")
+    assert len(rewards) == 10
+    assert all(0 < reward < 10 for reward in rewards)
+
+
+LONG = (
+    "model.decoder.dropout=0.3",
+    "save_minutes=0",
+    "stages.0.epochs=4",
+    "stages.0.batch_size=10",
+    "stages.1.epochs=1",
+    "stages.1.batch_size=10",
+)
+
+
+def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(together, place):
+    together.run(2, arguments("runs/whole", *LONG))
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    process = subprocess.Popen(
+        [*torchrun, "--nproc-per-node=2", "-m", "training.train", *arguments("runs/cut", *LONG)],
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: Path("runs/cut/resume.1.pt").exists(), "the second save")
+        workers = children(process.pid)
+        assert len(workers) == 2
+        os.kill(workers[-1], signal.SIGKILL)
+        assert process.wait(PATIENCE) == 1
+        wait_until(lambda: not members(process.pid), "the other worker's end")
+    finally:
+        end_session(process)
+    assert ended("runs/cut")["progress"] != ended("runs/whole")["progress"]
+    together.run(2, arguments("runs/cut", *LONG))
+    cut, whole = ended("runs/cut"), ended("runs/whole")
+    assert same(cut, whole)
+
+
+def test_when_the_launcher_is_killed_its_processes_end(place):
+    launcher = Together(place)
+    try:
+        launcher.start(2, arguments("runs/orphans", *LONG))
+        wait_until(lambda: Path("runs/orphans/resume.pt").exists(), "the first save")
+        launcher.process.kill()
+        wait_until(lambda: not members(launcher.process.pid), "the end of the orphans")
+    finally:
+        end_session(launcher.process)
+
+
+def same(one, other) -> bool:
+    """Whether nested values are equal to the last bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
