@@ -1,16 +1,23 @@
 """Scores of captions against human references, as coco-caption computes and names them.
 
-    words       splits a sentence the way the metrics agree on (Penn Treebank rules)
-    bleu        Bleu_1 to Bleu_4, fractions, of the whole corpus
-    rouge       ROUGE_L, a fraction, mean over images
-    cider       CIDEr, 0 to 10, mean over images (the CIDEr-D of its paper)
+    words         splits a sentence the way the metrics agree on (Penn Treebank rules)
+    bleu          Bleu_1 to Bleu_4, fractions, of the whole corpus
+    rouge         ROUGE_L, a fraction, mean over images
+    cider         CIDEr, 0 to 10, mean over images (the CIDEr-D of its paper)
+    bootstrap     how sure a score is
+    diversity     how different several captions of an image are
+    novelty       how much was not read in training
+    wording       lengths, distinct captions, repetition
+    calibration   whether a model is right as often as it is sure
 
 Nothing here needs torch or Java. METEOR exists only as a Java program: `training.official`.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from training.metrics.bleu import bleu
+from training.metrics.bleu import Tally, add_up, bleu_of, count_matches
+from training.metrics.bootstrap import Interval, bleu_intervals, mean_intervals
 from training.metrics.cider import cider_d
 from training.metrics.rouge import rouge_l
 from training.metrics.words import split_words
@@ -45,10 +52,46 @@ def score_words(
     references: Sequence[Sequence[Sequence[str]]], candidates: Sequence[Sequence[str]]
 ) -> dict[str, float]:
     """Score captions that are split into words already; otherwise the same as `score`."""
+    return score_images(references, candidates).scores()
+
+
+@dataclass(frozen=True)
+class ImageScores:
+    """What the scores of a corpus are made of, image by image."""
+
+    tallies: list[Tally]
+    rouge: list[float]
+    cider: list[float]
+
+    def scores(self) -> dict[str, float]:
+        """Return the scores of all images together, as `score` does."""
+        return {
+            **{f"Bleu_{n}": v for n, v in enumerate(bleu_of(add_up(self.tallies)), start=1)},
+            "ROUGE_L": sum(self.rouge) / len(self.rouge),
+            "CIDEr": sum(self.cider) / len(self.cider),
+        }
+
+    def intervals(self, *, resamples: int, seed: int) -> dict[str, Interval]:
+        """Return the interval of each score, by the bootstrap over images."""
+        means = {"ROUGE_L": self.rouge, "CIDEr": self.cider}
+        return {
+            **bleu_intervals(self.tallies, resamples=resamples, seed=seed),
+            **mean_intervals(means, resamples=resamples, seed=seed),
+        }
+
+
+def score_images(
+    references: Sequence[Sequence[Sequence[str]]], candidates: Sequence[Sequence[str]]
+) -> ImageScores:
+    """Score every image, given as words.
+
+    Raises:
+        ValueError: no image, or an image without a reference.
+    """
     if not candidates or not all(references):
         raise ValueError("there must be at least one image, each with at least one reference")
-    corpus, _ = bleu(references, candidates)
-    scores = {f"Bleu_{n}": value for n, value in enumerate(corpus, start=1)}
-    scores["ROUGE_L"], _ = rouge_l(references, candidates)
-    scores["CIDEr"], _ = cider_d(references, candidates)
-    return scores
+    return ImageScores(
+        tallies=[count_matches(r, c) for r, c in zip(references, candidates, strict=True)],
+        rouge=rouge_l(references, candidates)[1],
+        cider=cider_d(references, candidates)[1],
+    )

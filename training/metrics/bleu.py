@@ -18,13 +18,17 @@ _TINY = 1e-15
 _SMALL = 1e-9
 
 
-class _Tally(NamedTuple):
+class Tally(NamedTuple):
     """What BLEU needs to know of one caption, or, summed, of a corpus."""
 
-    matched: list[int]  # n-grams also in a reference, clipped, by n
-    total: list[int]  # n-grams of the caption, by n
+    matched: list[int]
+    """N-grams that are also in a reference, clipped, by n."""
+    total: list[int]
+    """N-grams of the caption, by n."""
     words: int
+    """Words of the caption."""
     reference_words: int
+    """Words of the reference whose length is closest."""
 
 
 def bleu(
@@ -40,18 +44,14 @@ def bleu(
         BLEU-1 to BLEU-4 of the corpus, and of every image, as fractions.
     """
     tallies = [
-        _tally(refs, candidate) for refs, candidate in zip(references, candidates, strict=True)
+        count_matches(refs, candidate)
+        for refs, candidate in zip(references, candidates, strict=True)
     ]
-    corpus = _Tally(
-        matched=[sum(t.matched[n] for t in tallies) for n in range(LONGEST)],
-        total=[sum(t.total[n] for t in tallies) for n in range(LONGEST)],
-        words=sum(t.words for t in tallies),
-        reference_words=sum(t.reference_words for t in tallies),
-    )
-    return _bleu(corpus), [_bleu(t) for t in tallies]
+    return bleu_of(add_up(tallies)), [bleu_of(tally) for tally in tallies]
 
 
-def _tally(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> _Tally:
+def count_matches(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> Tally:
+    """Count what one caption shares with its references."""
     most: dict[Ngram, int] = {}
     for reference in references:
         for ngram, count in count_ngrams(reference).items():
@@ -60,7 +60,7 @@ def _tally(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> _Ta
     for ngram, count in count_ngrams(candidate).items():
         matched[len(ngram) - 1] += min(count, most.get(ngram, 0))
     words = len(candidate)
-    return _Tally(
+    return Tally(
         matched=matched,
         total=[max(0, words - n) for n in range(LONGEST)],
         words=words,
@@ -68,8 +68,18 @@ def _tally(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> _Ta
     )
 
 
-def _bleu(tally: _Tally) -> list[float]:
-    """Return the geometric means of the first 1 to 4 precisions, times the brevity penalty."""
+def add_up(tallies: Sequence[Tally]) -> Tally:
+    """Sum the counts of captions to those of a corpus."""
+    return Tally(
+        matched=[sum(t.matched[n] for t in tallies) for n in range(LONGEST)],
+        total=[sum(t.total[n] for t in tallies) for n in range(LONGEST)],
+        words=sum(t.words for t in tallies),
+        reference_words=sum(t.reference_words for t in tallies),
+    )
+
+
+def bleu_of(tally: Tally) -> list[float]:
+    """Return BLEU-1 to BLEU-4: geometric means of precisions, times the brevity penalty."""
     ratio = (tally.words + _TINY) / (tally.reference_words + _SMALL)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0
     product = 1.0

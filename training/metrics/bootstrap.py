@@ -1,0 +1,69 @@
+"""How sure a score is: its interval, as if other images had been drawn.
+
+Source: Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13 (percentile
+intervals). Images are drawn with replacement. BLEU is not a mean: its counts are summed anew over
+the images of each draw. CIDEr keeps the document frequencies of the whole split, so the interval is
+that of the mean over images, as the split weighs them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.metrics.bleu import Tally, bleu_of
+from training.metrics.ngrams import LONGEST
+
+LEVEL = 0.95
+"""Share of the resampled scores that an interval holds."""
+
+Interval = dict[str, float]
+"""The ends, as `low` and `high`."""
+
+
+def mean_intervals(
+    values: Mapping[str, Sequence[float]], *, resamples: int, seed: int
+) -> dict[str, Interval]:
+    """Return the interval of each mean, from the values of every image, in the same order.
+
+    Args:
+        values: by name, one value for each image.
+        resamples: how often images are drawn, 1 or more.
+        seed: of the draws; the same seed draws the same images whatever is measured.
+    """
+    if not values:
+        return {}
+    table = np.array(list(values.values()), dtype=np.float64).T  # (images, names)
+    means = np.stack([t @ table for t in _times(len(table), resamples, seed)]) / len(table)
+    return {name: _interval(column) for name, column in zip(values, means.T, strict=True)}
+
+
+def bleu_intervals(tallies: Sequence[Tally], *, resamples: int, seed: int) -> dict[str, Interval]:
+    """Return the intervals of BLEU-1 to BLEU-4 of the corpus, as `Bleu_1` to `Bleu_4`.
+
+    Args:
+        tallies: counts of every image.
+        resamples: how often images are drawn, 1 or more.
+        seed: of the draws.
+    """
+    table = np.array([[*t.matched, *t.total, t.words, t.reference_words] for t in tallies])
+    scores = []
+    for times in _times(len(table), resamples, seed):
+        counts = (times @ table).tolist()
+        matched, total = counts[:LONGEST], counts[LONGEST : 2 * LONGEST]
+        scores.append(bleu_of(Tally(matched, total, *counts[2 * LONGEST :])))
+    columns = np.array(scores).T
+    return {f"Bleu_{n}": _interval(column) for n, column in enumerate(columns, start=1)}
+
+
+def _times(images: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each image is drawn, for one resample after the other."""
+    random = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(random.integers(images, size=images), minlength=images)
+
+
+def _interval(scores: NDArray[np.float64]) -> Interval:
+    tail = (1 - LEVEL) / 2
+    low, high = np.quantile(scores, [tail, 1 - tail]).tolist()
+    return {"low": low, "high": high}
