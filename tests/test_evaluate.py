@@ -13,7 +13,8 @@ from data.coco import load_records
 from data.dataset import CaptionDataset
 from data.features import cache_features
 from training import score
-from training.evaluate import caption_batches, describe, main
+from training.evaluate import describe, main
+from training.observing import caption_batches
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"

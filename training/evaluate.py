@@ -2,56 +2,46 @@
 
     python -m training.evaluate --checkpoint C --annotations A --images I [--split test] [--beam N]
 
-One JSON object goes to stdout: the scores, and all that is needed to get them again.
+One JSON object goes to stdout: the scores, and all that is needed to get them again; a table for
+reading to stderr. docs/scores.md says what each measure means.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from captioner import Captioner
-from captioner.config import SearchConfig, to_table
-from captioner.errors import CaptionerError, DataError
-from captioner.model import CaptionModel
-from captioner.search import search
-from captioner.tokenizer import Tokenizer
+from captioner.config import TransformerConfig, to_table
+from captioner.errors import CaptionerError, ConfigError
+from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
-from data.batching import Batch, build_loader
+from data.batching import build_loader
 from data.coco import load_records
 from data.dataset import CaptionDataset
-from training.metrics import TOKENIZER, score
+from training.clipscore import ClipScorer
+from training.measures import (
+    RESAMPLES,
+    measure_captions,
+    measure_samples,
+    read_training_captions,
+    split_sentences,
+)
+from training.metrics import TOKENIZER
+from training.metrics.words import split_words
+from training.observing import observe, sampling
+from training.options import add_options, add_report_options, at_least, given_search
+from training.provenance import file_digest, git_commit
+from training.results import write_report, write_results
+from training.tables import write_table
 
-
-@torch.inference_mode()
-def caption_batches(
-    model: CaptionModel, tokenizer: Tokenizer, batches: Iterable[Batch], config: SearchConfig
-) -> dict[int, str]:
-    """Caption every image of these batches, pixels or features; captions by image id.
-
-    The model is left in evaluation mode.
-    """
-    model.eval()
-    device = next(model.parameters()).device
-    captions = {}
-    for batch in batches:
-        seen = batch.inputs.to(device)
-        found = search(
-            model.decoder,
-            seen if seen.ndim == 3 else model.encoder(seen),  # features, or pixels
-            config=config,
-            start_id=tokenizer.start_id,
-            end_id=tokenizer.end_id,
-            forbidden=tokenizer.never_written,
-        )
-        for image_id, candidates in zip(batch.image_ids, found, strict=True):
-            captions[image_id] = tokenizer.decode(candidates.words[0])
-    return captions
+LONGEST = 40
+"""Tokens of a reference that are read; the rest is cut off."""
 
 
 def describe(captions: Mapping[int, str]) -> dict[str, float]:
@@ -64,6 +54,33 @@ def describe(captions: Mapping[int, str]) -> dict[str, float]:
     }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Extent:
+    """What is measured besides the scores."""
+
+    resamples: int = RESAMPLES
+    """Draws of images for the intervals; 0 leaves them out."""
+    samples: int = 0
+    """Captions drawn of each photo for diversity and oracle: none, or 2 and more."""
+    temperature: float | None = None
+    """Of those draws; None takes what the search says."""
+    top_p: float | None = None
+    """Likewise."""
+    training: tuple[Path, ...] = ()
+    """Caption files whose training splits the model has read, for novelty."""
+    clip: Path | None = None
+    """Folder of a CLIP model, for CLIPScore."""
+    seed: int = 0
+    """Of all draws."""
+
+    def __post_init__(self) -> None:
+        if self.samples == 1 or min(self.samples, self.resamples) < 0:
+            raise ConfigError(
+                f"samples is {self.samples}, resamples {self.resamples}; they must be 0 or more, "
+                "and one caption cannot differ from itself: draw 2 or more of each photo."
+            )
+
+
 def evaluate(
     checkpoint: str | Path,
     *,
@@ -74,8 +91,9 @@ def evaluate(
     batch_size: int = 32,
     workers: int = 0,
     device: str = "auto",
+    extent: Extent = Extent(),  # frozen
 ) -> tuple[dict[int, str], dict[str, Any]]:
-    """Caption a split and score it.
+    """Caption a split and measure it.
 
     Args:
         checkpoint: name of a shipped checkpoint, or a path.
@@ -87,6 +105,7 @@ def evaluate(
         batch_size: photos captioned together.
         workers: processes that read photos.
         device: where the model runs.
+        extent: what is measured besides the scores.
 
     Returns:
         Captions by image id in the order of the annotations, and a report: the scores with all that
@@ -95,12 +114,23 @@ def evaluate(
     Raises:
         CaptionerError: checkpoint, captions or photos are not as they should be.
     """
-    captioner = Captioner.load(checkpoint, device=device)
+    path = find_checkpoint(checkpoint)
+    captioner = Captioner.load(path, device=device)
     header = captioner.header
     config = header.search_with(**(search_changes or {}))
+    drawing = header.search_with(config, **_given(extent, "temperature", "top_p"))
+    training = read_training_captions(extent.training)
+    scorer = ClipScorer(extent.clip, device=device) if extent.clip else None
     records = load_records(annotations, split=split)
+    source = ImageSource(images)
+    decoder = header.model.decoder
+    longest = decoder.max_positions - 2 if isinstance(decoder, TransformerConfig) else LONGEST
     dataset = CaptionDataset(
-        records, ImageSource(images), preprocess=header.preprocess, tokenizer=header.tokenizer
+        records,
+        source,
+        preprocess=header.preprocess,
+        tokenizer=header.tokenizer,
+        max_words=min(longest, LONGEST),
     )
     loader = build_loader(
         dataset,
@@ -109,34 +139,47 @@ def evaluate(
         pad_id=header.tokenizer.pad_id,
         workers=workers,
     )
-    batches = tqdm(loader, desc="captioning", unit="batch", disable=None)
-    found = caption_batches(captioner.model, header.tokenizer, batches, config)
-    captions = {record.image_id: found[record.image_id] for record in records}
-    references = {record.image_id: record.captions for record in records}
-    report = {
-        "scores": {**score(references, captions), **describe(captions)},
+    seen = observe(
+        captioner.model,
+        header.tokenizer,
+        tqdm(loader, desc="captioning", unit="batch", disable=None),
+        config,
+        draws=sampling(drawing, number=extent.samples, seed=extent.seed),
+    )
+    captions = {record.image_id: seen.captions[record.image_id] for record in records}
+    references = split_sentences({record.image_id: record.captions for record in records})
+    resampled: dict[str, Any] = {"resamples": extent.resamples, "seed": extent.seed}
+    report = measure_captions(
+        references,
+        [split_words(caption) for caption in captions.values()],
+        training=training,
+        **resampled,
+    )
+    report["scores"] |= describe(captions)
+    if extent.samples:
+        drawn = split_sentences({image: seen.samples[image] for image in captions})
+        told = {name: getattr(drawing, name) for name in ("temperature", "top_k", "top_p")}
+        report["samples"] = told | measure_samples(references, drawn, **resampled)
+    report["calibration"] = seen.reading.report()
+    if scorer is not None:
+        report["clip"] = scorer.score(records, source, captions, **resampled)
+    return captions, {
+        **report,
         "images": len(captions),
         "split": split,
         "annotations": annotations.name,
         "search": to_table(config),
         "tokenizer": TOKENIZER,
         "checkpoint": header.name,
+        "sha256": file_digest(path),
+        "commit": git_commit(),
+        **resampled,
     }
-    return captions, report
 
 
-def write_results(path: Path, captions: Mapping[int, str]) -> None:
-    """Write captions in COCO's results format, which `training.score` reads.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
-    rows = [{"image_id": image, "caption": caption} for image, caption in captions.items()]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(rows, indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise DataError(f"Results {path} cannot be written: {error.strerror}.") from error
+def _given(extent: Extent, *names: str) -> dict[str, Any]:
+    values = {name: getattr(extent, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -150,8 +193,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--split", help="val, test, ...; by default all photos")
     parser.add_argument("--results", type=Path, help="write captions here, in COCO's format")
     parser.add_argument("--method", help="beam, greedy or sample")
-    parser.add_argument("--batch-size", type=_from(1), default=32, help="photos at once")
-    parser.add_argument("--workers", type=_from(0), default=0, help="processes that read photos")
+    parser.add_argument("--batch-size", type=at_least(1), default=32, help="photos at once")
+    parser.add_argument("--workers", type=at_least(0), default=0, help="processes that read photos")
+    add_report_options(parser)
+    parser.add_argument(
+        "--samples",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="captions drawn of each photo, for diversity and for the best of them",
+    )
+    parser.add_argument("--temperature", type=float, help="of draws; below 1 is safer")
+    parser.add_argument("--top-p", type=float, help="of draws: probability of the words kept")
+    parser.add_argument("--clip", type=Path, metavar="FOLDER", help="a CLIP model, for CLIPScore")
     args = parser.parse_args(argv)
     try:
         captions, report = evaluate(
@@ -163,42 +217,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             batch_size=args.batch_size,
             workers=args.workers,
             device=args.device,
+            extent=Extent(
+                resamples=args.bootstrap,
+                samples=args.samples,
+                temperature=args.temperature,
+                top_p=args.top_p,
+                training=tuple(args.training_captions),
+                clip=args.clip,
+                seed=args.seed,
+            ),
         )
+        print(write_table(report), file=sys.stderr)
         print(json.dumps(report))
         if args.results:
             write_results(args.results, captions)
+        if args.json:
+            write_report(args.json, report)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that captions a split asks for."""
-    parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
-    parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
-    parser.add_argument("--beam", type=int, help="captions kept in play by beam search")
-    parser.add_argument("--max-words", type=int, help="longest caption, in tokens")
-    parser.add_argument("--length-penalty", type=float, help="above 0 favours longer captions")
-    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
-
-
-def given_search(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of the search that were given; the checkpoint recommends the rest."""
-    names = ("method", "beam", "max_words", "length_penalty")
-    given = {name: getattr(args, name, None) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _from(least: int) -> Callable[[str], int]:
-    """Make a reader of whole numbers from this one on."""
-
-    def count(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is too small; it must be {least} or more")
-        return int(text)
-
-    return count
 
 
 if __name__ == "__main__":

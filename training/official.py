@@ -1,14 +1,16 @@
 """The official scores, by coco-caption's own code and Java programs; needs pycocoevalcap and Java.
 
 METEOR exists only here: it is a Java program with settings of its own, and its Python namesakes
-give other numbers. SPICE is left out, because it downloads a model and needs an old Java.
+give other numbers. SPICE is added where it can run, see `training.spice`.
 """
 
 import contextlib
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 
 from captioner.errors import CaptionerError, MissingExtraError
+from training.spice import score_spice
 
 TOKENIZER = "stanford-ptb 3.4.1 (pycocoevalcap)"
 """Name of the word splitting in reports."""
@@ -20,7 +22,8 @@ def score_official(
     """Score one caption per image against the image's references, as `training.metrics.score` does.
 
     Returns:
-        Bleu_1 to Bleu_4, METEOR and ROUGE_L as fractions, CIDEr from 0 to 10.
+        Bleu_1 to Bleu_4, METEOR and ROUGE_L as fractions, CIDEr from 0 to 10; SPICE, a fraction,
+        where it can run; where not, stderr says why.
 
     Raises:
         MissingExtraError: pycocoevalcap or Java is not installed.
@@ -34,12 +37,17 @@ def score_official(
     expected = split_officially({image: references[image] for image in captions})
     found = split_officially({image: [caption] for image, caption in captions.items()})
     corpus, _ = Bleu(4).compute_score(expected, found, verbose=0)
-    return {
+    scores = {
         **{f"Bleu_{n}": float(value) for n, value in enumerate(corpus, start=1)},
         "METEOR": _meteor(expected, found),
         "ROUGE_L": float(Rouge().compute_score(expected, found)[0]),
         "CIDEr": float(Cider().compute_score(expected, found)[0]),
     }
+    try:
+        scores["SPICE"] = score_spice(expected, found)
+    except CaptionerError as error:
+        print(f"no SPICE: {error}", file=sys.stderr)
+    return scores
 
 
 def split_officially(sentences: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:

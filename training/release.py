@@ -19,8 +19,10 @@ from captioner.checkpoint import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.shipped import WEIGHTS
 from data.coco import load_records
-from training.evaluate import add_options, evaluate, given_search, write_results
+from training.evaluate import evaluate
 from training.official import TOKENIZER, score_official
+from training.options import add_options, given_search
+from training.results import write_results
 
 
 def release(

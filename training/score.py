@@ -3,59 +3,46 @@
     python -m training.score ANNOTATIONS RESULTS [--split S] [--official]
 
 ANNOTATIONS is any file that `data.coco` reads; RESULTS is COCO's format, a JSON list of
-{"image_id", "caption"}. One JSON object goes to stdout:
+{"image_id", "caption"}. One JSON object goes to stdout, a table for reading to stderr:
 
-    {"scores": {"Bleu_1": 0.64, ...}, "tokenizer": "captioner-ptb", "images": 1000}
+    {"scores": {"Bleu_1": 0.64, ...}, "intervals": {"Bleu_1": {"low": 0.62, "high": 0.66}, ...},
+     "wording": {...}, "tokenizer": "captioner-ptb", "images": 1000, ...}
+
+docs/scores.md says what each measure means.
 """
 
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from captioner.errors import CaptionerError, DataError
 from data.coco import load_records
 from training import metrics, official
-
-_FORMAT = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a beach"}].'
-
-
-def load_results(path: Path) -> dict[int, str]:
-    """Read a results file in COCO's format: captions by image id.
-
-    Raises:
-        DataError: the file is unreadable, empty or of another form, or names an image twice.
-    """
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"Results {path} cannot be read: {error.strerror}.") from error
-    except ValueError as error:  # broken JSON, or not UTF-8
-        raise DataError(f"Results {path} are not JSON ({error}). {_FORMAT}") from error
-    if not isinstance(rows, list) or not rows:
-        found = "an empty list" if rows == [] else f"a JSON {type(rows).__name__}"
-        raise DataError(f"Results {path} hold {found}. {_FORMAT}")
-    captions: dict[int, str] = {}
-    for place, row in enumerate(rows):
-        where = f"Results {path}, entry {place}"
-        if not isinstance(row, dict) or not {"image_id", "caption"} <= row.keys():
-            raise DataError(f"{where}: {row!r:.80} lacks image_id or caption. {_FORMAT}")
-        image, caption = row["image_id"], row["caption"]
-        if type(image) is not int or not isinstance(caption, str):
-            raise DataError(
-                f"{where}: image_id must be a whole number and caption a text, "
-                f"not {image!r:.80} and {caption!r:.80}."
-            )
-        if image in captions:
-            raise DataError(f"{where}: image {image} has a caption already; keep one per image.")
-        captions[image] = caption
-    return captions
+from training.measures import (
+    RESAMPLES,
+    Words,
+    measure_captions,
+    read_training_captions,
+    split_sentences,
+)
+from training.options import add_report_options
+from training.provenance import file_digest, git_commit
+from training.results import load_results, write_report
+from training.tables import write_table
 
 
 def score_results(
-    annotations: Path, results: Path, *, split: str | None = None, with_java: bool = False
+    annotations: Path,
+    results: Path,
+    *,
+    split: str | None = None,
+    with_java: bool = False,
+    training: Sequence[Path] = (),
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Score a results file.
 
@@ -65,6 +52,9 @@ def score_results(
             with a warning on stderr.
         split: compare with this split only.
         with_java: use the official programs, which add METEOR.
+        training: caption files whose training splits the captions' author has read, for novelty.
+        resamples: draws of images for the intervals; 0 leaves them out.
+        seed: of those draws.
 
     Raises:
         CaptionerError: a file is not as it should be, or the official programs are missing.
@@ -85,17 +75,35 @@ def score_results(
             f"in {among}; only those are scored, and CIDEr weighs words by them alone.",
             file=sys.stderr,
         )
-    measure, tokenizer = (
-        (official.score_official, official.TOKENIZER)
-        if with_java
-        else (metrics.score, metrics.TOKENIZER)
-    )
     scored = {image: references[image] for image in captions}
+    report = measure_captions(
+        _split(scored, with_java=with_java),
+        [words for (words,) in _split({i: [c] for i, c in captions.items()}, with_java=with_java)],
+        training=read_training_captions(training),
+        resamples=resamples,
+        seed=seed,
+    )
+    if with_java:
+        report["scores"] = official.score_official(scored, captions)
     return {
-        "scores": measure(scored, captions),
-        "tokenizer": tokenizer,
+        **report,
+        "tokenizer": official.TOKENIZER if with_java else metrics.TOKENIZER,
         "images": len(captions),
+        "split": split,
+        "annotations": annotations.name,
+        "results": results.name,
+        "sha256": file_digest(results),
+        "commit": git_commit(),
+        "resamples": resamples,
+        "seed": seed,
     }
+
+
+def _split(sentences: Mapping[int, Sequence[str]], *, with_java: bool) -> list[list[Words]]:
+    if not with_java:
+        return split_sentences(sentences)
+    groups = official.split_officially(sentences)
+    return [[words.split() for words in group] for group in groups.values()]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,14 +120,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="store_true",
         help="use coco-caption's Java programs: Stanford's tokenizer, and METEOR as well",
     )
+    add_report_options(parser)
     args = parser.parse_args(argv)
     try:
         report = score_results(
-            args.annotations, args.results, split=args.split, with_java=args.official
+            args.annotations,
+            args.results,
+            split=args.split,
+            with_java=args.official,
+            training=args.training_captions,
+            resamples=args.bootstrap,
+            seed=args.seed,
         )
+        if args.json:
+            write_report(args.json, report)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    print(write_table(report), file=sys.stderr)
     print(json.dumps(report))
     return 0
 

@@ -1,0 +1,72 @@
+"""Files of captions in COCO's results format, and of reports.
+
+Results are a JSON list of {"image_id", "caption"}; a report is one JSON object.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import DataError
+
+_FORMAT = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a beach"}].'
+
+
+def load_results(path: Path) -> dict[int, str]:
+    """Read a results file in COCO's format: captions by image id.
+
+    Raises:
+        DataError: the file is unreadable, empty or of another form, or names an image twice.
+    """
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"Results {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:  # broken JSON, or not UTF-8
+        raise DataError(f"Results {path} are not JSON ({error}). {_FORMAT}") from error
+    if not isinstance(rows, list) or not rows:
+        found = "an empty list" if rows == [] else f"a JSON {type(rows).__name__}"
+        raise DataError(f"Results {path} hold {found}. {_FORMAT}")
+    captions: dict[int, str] = {}
+    for place, row in enumerate(rows):
+        where = f"Results {path}, entry {place}"
+        if not isinstance(row, dict) or not {"image_id", "caption"} <= row.keys():
+            raise DataError(f"{where}: {row!r:.80} lacks image_id or caption. {_FORMAT}")
+        image, caption = row["image_id"], row["caption"]
+        if type(image) is not int or not isinstance(caption, str):
+            raise DataError(
+                f"{where}: image_id must be a whole number and caption a text, "
+                f"not {image!r:.80} and {caption!r:.80}."
+            )
+        if image in captions:
+            raise DataError(f"{where}: image {image} has a caption already; keep one per image.")
+        captions[image] = caption
+    return captions
+
+
+def write_results(path: Path, captions: Mapping[int, str]) -> None:
+    """Write captions in COCO's results format, which `training.score` reads.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    rows = [{"image_id": image, "caption": caption} for image, caption in captions.items()]
+    _write(path, json.dumps(rows, indent=0, ensure_ascii=False), what="Results")
+
+
+def _write(path: Path, text: str, *, what: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{what} {path} cannot be written: {error.strerror}.") from error
+
+
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report to a file.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    _write(path, json.dumps(report, indent=2), what="Report")
