@@ -1,4 +1,6 @@
+import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,7 @@ from data.coco import load_records
 from data.dataset import CaptionDataset
 from data.features import cache_features
 from training import score
-from training.evaluate import describe, main
-from training.observing import caption_batches
+from training.evaluate import caption_batches, describe, main
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
@@ -49,6 +50,11 @@ def test_the_report_holds_all_that_is_needed_to_repeat_it(run, tmp_path, capsys)
     search = SearchConfig(beam=3, max_words=9, length_penalty=0.5)
     metrics = ["Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr"]
     assert [*report.pop("scores")] == [*metrics, "distinct_captions", "vocabulary", "mean_words"]
+    measured = {name: report.pop(name) for name in ("intervals", "wording", "calibration")}
+    assert list(measured["intervals"]) == metrics
+    commit = report.pop("commit")  # None outside of a checkout
+    assert commit is None or re.fullmatch(r"[0-9a-f]{40}(-changed)?", commit)
+    checkpoint = (run / "runs/smoke/best.safetensors").read_bytes()
     assert report == {
         "images": 3,
         "split": "test",
@@ -56,6 +62,9 @@ def test_the_report_holds_all_that_is_needed_to_repeat_it(run, tmp_path, capsys)
         "search": to_table(search),
         "tokenizer": "captioner-ptb",
         "checkpoint": "smoke",
+        "sha256": hashlib.sha256(checkpoint).hexdigest(),
+        "resamples": 1000,
+        "seed": 0,
     }
 
 
@@ -70,6 +79,7 @@ def test_the_results_score_the_same_on_their_own(run, tmp_path, capsys):
     again = json.loads(capsys.readouterr().out)
     assert again["tokenizer"] == report["tokenizer"]
     assert again["scores"].items() <= report["scores"].items()
+    assert (again["intervals"], again["wording"]) == (report["intervals"], report["wording"])
     assert report["scores"]["CIDEr"] > 1  # not a comparison of nothings
 
 
@@ -147,3 +157,44 @@ def test_counts_are_checked_by_the_command(run, capsys):
     with pytest.raises(SystemExit):
         evaluate(run, "--batch-size", "0")
     assert "0 is too small; it must be 1 or more" in capsys.readouterr().err
+
+
+def test_everything_is_measured_printed_and_written(run, tmp_path, capsys):
+    asked = ["--samples", "3", "--temperature", "0.7", "--top-p", "0.95", "--seed", "5"]
+    asked += ["--training-captions", str(run / "split.jsonl"), "--bootstrap", "50"]
+    report_file = tmp_path / "made" / "report.json"
+    assert evaluate(run, "--split", "test", *asked, "--json", str(report_file)) == 0
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert json.loads(report_file.read_text()) == report
+    assert evaluate(run, "--split", "test", *asked) == 0
+    assert json.loads(capsys.readouterr().out) == report  # the seed decides every draw
+    samples = report["samples"]
+    assert (samples["number"], samples["temperature"], samples["top_p"]) == (3, 0.7, 0.95)
+    assert samples["best_CIDEr"] >= samples["mean_CIDEr"]
+    assert set(report["novelty"]) >= {"novel_captions", "novel_1grams", "novel_4grams"}
+    lines = said.err.splitlines()
+    assert lines[0].endswith("smoke, 3 images of split test, split.jsonl")
+    assert f"sha256 {report['sha256'][:12]}" in lines[1]
+    table = "\n".join(lines)
+    for title in ("BLEU-4", "CIDEr of the best", "self-CIDEr", "calibration error", "perplexity"):
+        assert f"  {title}" in table
+    cider, ends = report["scores"]["CIDEr"], report["intervals"]["CIDEr"]
+    row = next(line for line in lines if line.startswith("  CIDEr  "))
+    assert row.split() == [
+        "CIDEr",
+        f"{100 * cider:.1f}",
+        f"{100 * ends['low']:.1f}",
+        "to",
+        f"{100 * ends['high']:.1f}",
+    ]
+
+
+def test_one_draw_is_refused(run, capsys):
+    assert evaluate(run, "--samples", "1") == 1
+    assert "draw 2 or more of each photo" in capsys.readouterr().err
+
+
+def test_a_report_that_cannot_be_written_is_named(run, capsys):
+    assert evaluate(run, "--json", str(run / "photos")) == 1
+    assert f"error: Report {run}/photos cannot be written: Is a dir" in capsys.readouterr().err

@@ -1,15 +1,17 @@
 import gzip
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from captioner.errors import CaptionerError, MissingExtraError
-from training import metrics, official
+from training import metrics, official, provenance, spice
 from training.score import main
 
 ROOT = Path(__file__).parent.parent
@@ -69,15 +71,40 @@ def results(tmp_path):
 def test_scores_tokenizer_and_images_are_printed_as_one_object(annotations, results, capsys):
     assert main([annotations, results]) == 0
     printed = capsys.readouterr()
-    assert json.loads(printed.out) == {
+    report = json.loads(printed.out)
+    names = ["Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr"]
+    assert list(report["scores"]) == list(report.pop("intervals")) == names
+    assert report.pop("wording")["lengths"] == [0, 0, 0, 0, 0, 1, 2]
+    assert report.pop("commit", None) == provenance.git_commit()
+    assert report == {
         "scores": metrics.score(REFERENCES, CAPTIONS),
         "tokenizer": "captioner-ptb",
         "images": 3,
+        "split": None,
+        "annotations": "captions.json",
+        "results": "results.json",
+        "sha256": hashlib.sha256(Path(results).read_bytes()).hexdigest(),
+        "resamples": 1000,
+        "seed": 0,
     }
-    assert list(json.loads(printed.out)["scores"]) == [
-        *("Bleu_1", "Bleu_2", "Bleu_3", "Bleu_4", "ROUGE_L", "CIDEr")
-    ]
-    assert printed.err == ""
+    assert printed.err.startswith("results.json, 3 images, captions.json\n")
+    assert f"  CIDEr {100 * report['scores']['CIDEr']:31.1f}" in printed.err
+
+
+def test_novelty_and_intervals_are_as_asked(annotations, results, tmp_path, capsys):
+    read = tmp_path / "read.jsonl"
+    captions = ["A dog runs on a beach!", "a bed"]
+    read.write_text(json.dumps({"image": "1.jpg", "captions": captions}), encoding="utf-8")
+    written = tmp_path / "report.json"
+    options = ["--training-captions", str(read), "--bootstrap", "0", "--json", str(written)]
+    assert main([annotations, results, *options]) == 0
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert json.loads(written.read_text(encoding="utf-8")) == report
+    assert "intervals" not in report
+    assert report["novelty"]["novel_captions"] == pytest.approx(2 / 3)
+    assert "not in the training captions" in printed.err
+    assert "resamples" not in printed.err
 
 
 def test_one_split_of_a_compressed_karpathy_file_is_scored(karpathy, tmp_path, capsys):
@@ -87,7 +114,7 @@ def test_one_split_of_a_compressed_karpathy_file_is_scored(karpathy, tmp_path, c
     printed = capsys.readouterr()
     expected = metrics.score({image: REFERENCES[image] for image in captions}, captions)
     assert json.loads(printed.out)["scores"] == expected
-    assert printed.err == ""
+    assert "warning" not in printed.err
 
 
 def test_results_for_some_images_are_scored_with_a_warning(annotations, tmp_path, capsys):
@@ -98,7 +125,7 @@ def test_results_for_some_images_are_scored_with_a_warning(annotations, tmp_path
     report = json.loads(printed.out)
     assert report["images"] == 2
     assert report["scores"] == metrics.score({i: REFERENCES[i] for i in captions}, captions)
-    assert printed.err == (
+    assert printed.err.startswith(
         f"warning: {results} has captions for 2 of the 3 images in {annotations}; only those are "
         "scored, and CIDEr weighs words by them alone.\n"
     )
@@ -232,6 +259,8 @@ def test_official_scores_add_meteor_and_name_the_tokenizer(annotations, results)
     report = json.loads(done.stdout)
     meteor = report["scores"].pop("METEOR")
     assert 0.1 < meteor < 0.6
+    assert ("SPICE" in report["scores"]) != ("no SPICE: SPICE" in done.stderr)
+    report["scores"].pop("SPICE", None)
     assert report["scores"] == pytest.approx(metrics.score(REFERENCES, CAPTIONS), abs=1e-9)
     assert report["tokenizer"] == "stanford-ptb 3.4.1 (pycocoevalcap)"
     assert report["images"] == 3
@@ -242,3 +271,65 @@ def test_official_scores_add_meteor_and_name_the_tokenizer(annotations, results)
 def test_blank_captions_and_odd_line_breaks_keep_their_place():
     sentences = {5: ["", "a dog\x0bruns\x85far", "\N{DOG FACE}"], 6: ["a cat\n", ""]}
     assert official.split_officially(sentences) == {5: ["", "a dog runs far", ""], 6: ["a cat", ""]}
+
+
+def test_spice_says_what_it_lacks(monkeypatch, tmp_path):
+    monkeypatch.setattr(spice, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'pycocoevalcap>=1.2'"):
+        spice.score_spice({1: ["a dog"]}, {1: ["a dog"]})
+    monkeypatch.undo()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingExtraError, match="no `java` on the PATH"):
+        spice.score_spice({1: ["a dog"]}, {1: ["a dog"]})
+    java = tmp_path / "java"
+    java.write_text("#!/bin/sh\n", encoding="utf-8")
+    java.chmod(0o755)
+    package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(spice, "find_spec", lambda name: package)
+    with pytest.raises(MissingExtraError) as missing:
+        spice.score_spice({1: ["a dog"]}, {1: ["a dog"]})
+    assert str(missing.value) == (
+        "SPICE needs Stanford CoreNLP 3.6.0 (2015-12-09): put stanford-corenlp-3.6.0.jar and "
+        f"stanford-corenlp-3.6.0-models.jar into {tmp_path}/spice/lib."
+    )
+
+
+@pytest.fixture
+def spice_program(tmp_path, monkeypatch):
+    """What pycocoevalcap starts, in place of Java: a script, with the parser seemingly there."""
+    from pycocoevalcap.spice import spice as package
+
+    library = tmp_path / "spice" / "lib"
+    library.mkdir(parents=True)
+    for name in spice._PARSER:
+        (library / name).touch()
+    found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr(spice, "find_spec", lambda name: found)
+    monkeypatch.setattr(package, "get_stanford_models", lambda: None)  # it would fetch
+    monkeypatch.setattr(package, "__file__", str(tmp_path / "spice.py"))
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def write(script: str) -> None:
+        (tmp_path / "java").write_text(f"#!{sys.executable}\n{script}", encoding="utf-8")
+        (tmp_path / "java").chmod(0o755)
+
+    return write
+
+
+def test_spice_gives_its_program_the_captions_and_takes_the_mean(spice_program):
+    spice_program(
+        "import json, sys\n"
+        "rows = json.load(open(sys.argv[4]))\n"
+        "assert rows[0] == {'image_id': 1, 'test': 'a dog', 'refs': ['the dog', 'a pup']}, rows\n"
+        "scores = [{'image_id': r['image_id'], 'scores': {'All': {'f': r['image_id'] / 4}}} "
+        "for r in rows]\n"
+        "json.dump(scores, open(sys.argv[sys.argv.index('-out') + 1], 'w'))\n"
+    )
+    references = {1: ["the dog", "a pup"], 2: ["a cat"]}
+    assert spice.score_spice(references, {1: ["a dog"], 2: ["a cat"]}) == pytest.approx(0.375)
+
+
+def test_a_spice_that_fails_is_reported(spice_program):
+    spice_program("import sys; sys.exit(3)")
+    with pytest.raises(CaptionerError, match=r"SPICE's Java program failed .* exit status 3"):
+        spice.score_spice({1: ["a dog"]}, {1: ["a dog"]})

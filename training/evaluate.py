@@ -34,11 +34,13 @@ from training.measures import (
 )
 from training.metrics import TOKENIZER
 from training.metrics.words import split_words
-from training.observing import observe, sampling
+from training.observing import caption_batches, observe, sampling
 from training.options import add_options, add_report_options, at_least, given_search
 from training.provenance import file_digest, git_commit
 from training.results import write_report, write_results
 from training.tables import write_table
+
+__all__ = ["Extent", "caption_batches", "describe", "evaluate"]
 
 LONGEST = 40
 """Tokens of a reference that are read; the rest is cut off."""
@@ -115,6 +117,7 @@ def evaluate(
         CaptionerError: checkpoint, captions or photos are not as they should be.
     """
     path = find_checkpoint(checkpoint)
+    identity = {"sha256": file_digest(path), "commit": git_commit()}  # before hours may pass
     captioner = Captioner.load(path, device=device)
     header = captioner.header
     config = header.search_with(**(search_changes or {}))
@@ -171,8 +174,7 @@ def evaluate(
         "search": to_table(config),
         "tokenizer": TOKENIZER,
         "checkpoint": header.name,
-        "sha256": file_digest(path),
-        "commit": git_commit(),
+        **identity,
         **resampled,
     }
 

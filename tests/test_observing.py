@@ -1,0 +1,109 @@
+"""What is seen of models: worked out by hand from tables, and the same for any batch."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from captioner.config import SearchConfig
+from captioner.search import search
+from data.dataset import draw
+from tests.toys import END, GARDEN, PAD, SPECIALS, START, UNKNOWN, A, B, C, TableDecoder
+from training.observing import TEMPERATURES, Reading, observe, read_references, sampling
+
+TOKENIZER = SimpleNamespace(
+    pad_id=PAD,
+    start_id=START,
+    end_id=END,
+    never_written=SPECIALS,
+    decode=lambda ids: " ".join("?????abc"[i + 1] for i in ids),
+)
+
+
+def read(*captions: list[int], table=GARDEN) -> dict:
+    longest = max(map(len, captions))
+    words = torch.tensor([[[START, *c] + [PAD] * (longest - len(c)) for c in captions]])
+    decoder, reading = TableDecoder(table), Reading()
+    model = SimpleNamespace(decoder=decoder)
+    read_references(model, TOKENIZER, decoder.images(), words, reading)
+    return reading.report()
+
+
+def test_the_likeliest_next_word_is_compared_with_what_people_said():
+    # A (0.6) is guessed right, then END (0.4) wrong for B, then END (1.0) right;
+    # A (0.6) is guessed wrong for B, then END (0.9) right.
+    found = read([A, B, END], [B, END])
+    assert found["words"] == 5
+    assert found["accuracy"] == pytest.approx(3 / 5)
+    assert found["confidence"] == pytest.approx((0.6 + 0.4 + 1.0 + 0.6 + 0.9) / 5)
+    likelihood = 0.6 * 0.3 * 1.0 * 0.4 * 0.9
+    assert found["perplexity"] == pytest.approx(likelihood ** (-1 / 5), rel=1e-5)
+    assert found["unknown"] == 0.0
+
+
+def test_a_word_the_model_does_not_know_counts_as_wrong():
+    found = read([UNKNOWN, END])
+    assert (found["words"], found["unknown"]) == (2, 0.5)
+    assert found["accuracy"] == 0.5  # END, which the table expects after words it does not know
+    assert found["perplexity"] == pytest.approx(1.0)
+
+
+def test_padding_is_not_read():
+    together, alone = read([A, B, END], [B, END]), [read([A, B, END]), read([B, END])]
+    assert together["words"] == sum(one["words"] for one in alone)
+
+
+def test_a_model_less_sure_than_it_should_be_wants_a_temperature_below_1():
+    # It gives A two thirds of what there is, and is right four times of five: T = ln 2 / ln 4.
+    table = {(): {A: 2 / 3, B: 1 / 3}}
+    found = read(*[[A, END]] * 4, [B, END], table=table)
+    assert found["temperature"] == pytest.approx(math.log(2) / math.log(4), abs=0.05)
+    fair = {(): {A: 4 / 5, B: 1 / 5}}
+    assert read(*[[A, END]] * 4, [B, END], table=fair)["temperature"] == pytest.approx(1.0)
+    assert min(TEMPERATURES) < 0.5 + 1e-9
+
+
+class TableModel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.decoder = TableDecoder(GARDEN, {(): {C: 1.0}})
+        self.weight = nn.Parameter(torch.zeros(1))
+
+
+def batches(*groups: list[int]):
+    words = torch.tensor([[[START, A, END]]])
+    for ids in groups:
+        yield SimpleNamespace(
+            inputs=torch.tensor(ids, dtype=torch.float32)[:, None, None],
+            words=words.expand(len(ids), 1, 3),
+            image_ids=ids,
+        )
+
+
+def test_samples_are_those_of_the_search_with_seeds_of_their_own():
+    config = SearchConfig(method="greedy", max_words=4)
+    draws = sampling(config, number=6, seed=3)
+    assert [d.seed for d in draws] == [draw(3, n) for n in range(6)]
+    seen = observe(TableModel(), TOKENIZER, batches([0, 1]), config, draws=draws)
+    assert seen.captions == {0: "a", 1: "c"}
+    assert seen.samples[1] == ["c"] * 6  # the only caption there is
+    assert len(set(seen.samples[0])) > 1
+    decoder = TableDecoder(GARDEN)
+    marks = {"start_id": START, "end_id": END, "forbidden": SPECIALS}
+    alone = [search(decoder, decoder.images(), config=d, **marks)[0].words[0] for d in draws]
+    assert seen.samples[0] == [TOKENIZER.decode(words) for words in alone]
+
+
+def test_batches_change_nothing_that_is_seen():
+    config = SearchConfig(beam=2, max_words=4)
+    draws = sampling(config, number=2, seed=0)
+    one = observe(TableModel(), TOKENIZER, batches([0, 1]), config, draws=draws)
+    two = observe(TableModel(), TOKENIZER, batches([0], [1]), config, draws=draws)
+    assert (one.captions, one.samples) == (two.captions, two.samples)
+    first, second = one.reading.report(), two.reading.report()
+    assert first.pop("bins") == second.pop("bins")
+    assert first == pytest.approx(second)
+    assert np.concatenate(one.reading.correct).dtype == bool
