@@ -77,6 +77,7 @@ def test_values_can_be_changed_from_outside():
         ("stages.0.epochs=0", "stages.epochs is 0; it must be 1 or more."),
         ("stages.0.learning_rate=0", "stages.learning_rate is 0.0; it must be above 0."),
         ("stages.0.temperature=0", "stages.temperature is 0.0; it must be above 0."),
+        ("stages.0.bleu=-1", "stages.bleu is -1.0; it must be 0 or more."),
         ("stages.0.warmup=1.5", "stages.warmup is 1.5; it must be in [0, 1]."),
         ("stages.0.label_smoothing=1", "stages.label_smoothing is 1.0; it must be in [0, 1)."),
         ("stages.0.clip=-1", "stages.clip is -1.0; it must be 0 or more."),

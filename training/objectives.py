@@ -10,7 +10,7 @@ from captioner.model import Decoder
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
 from training.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss
-from training.reward import CiderReward
+from training.reward import Reward
 from training.self_critical import draw_captions, self_critical_loss
 from training.settings import StageConfig
 
@@ -73,7 +73,7 @@ class SelfCriticalObjective:
         stage: StageConfig,
         *,
         tokenizer: Tokenizer,
-        captions: Iterable[Sequence[str]],
+        reward: Reward,
         max_words: int,
         average: Average = ALONE,
     ) -> None:
@@ -82,7 +82,7 @@ class SelfCriticalObjective:
         self._samples = stage.samples
         self._temperature = stage.temperature
         self._tokenizer = tokenizer
-        self._reward = CiderReward(captions, tokenizer)
+        self._reward = reward
         self._max_words = max_words
 
     def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -130,11 +130,12 @@ def build_objective(
     """
     if stage.objective == "words":
         return WordObjective(decoder, stage, pad_id=tokenizer.pad_id, average=average)
+    ids = ([tokenizer.encode(caption) for caption in own] for own in captions)
     return SelfCriticalObjective(
         decoder,
         stage,
         tokenizer=tokenizer,
-        captions=captions,
+        reward=Reward(ids, tokenizer, bleu=stage.bleu),
         max_words=max_words,
         average=average,
     )

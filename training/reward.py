@@ -1,125 +1,144 @@
-"""CIDEr-D as a reward: all captions of a batch at once, on whatever device they are.
+"""What a drawn caption is worth: CIDEr-D, and BLEU-4 if asked for, of all captions of a batch.
 
-The measure of `training.metrics.cider` (Vedantam et al. 2015, arXiv:1411.5726) on ids in place of
-words. An n-gram is one number. The different n-grams of an image's captions, U of them, are counted
-into one table for each caption; the rest is arithmetic on tables.
+The measures of `training.metrics` on ids in place of words, as arithmetic on tensors.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from captioner.tokenizer import Tokenizer
+from training.overlap import BITS, LONGEST, Overlap, compare, number_ngrams, pad, read
 
-_LONGEST = 4
-_BITS = 16  # of a word in an n-gram; four fill an int64
 _SIGMA = 6.0  # of the Gaussian on the difference in length, in words
 _SCALE = 10.0
+_TINY, _SMALL = 1e-15, 1e-9  # see training.metrics.bleu
+_IMAGES = 4096  # whose n-grams are counted at a time
+
+Ids = Sequence[Sequence[int]]
+"""Captions of one image."""
 
 
-class CiderReward:
-    """CIDEr-D of drawn captions against their image's references.
+class Reward:
+    """CIDEr-D of drawn captions against their image's references, mixed with BLEU-4.
 
     The end mark takes part in the n-grams, so that a caption that stops after "with a" is worth
     less than one that comes to an end. Document frequencies are those of the training captions.
     """
 
-    def __init__(self, captions: Iterable[Sequence[str]], tokenizer: Tokenizer) -> None:
+    def __init__(self, captions: Iterable[Ids], tokenizer: Tokenizer, *, bleu: float = 0.0) -> None:
         """Count in how many images' captions each n-gram occurs.
 
         Args:
-            captions: training captions, image by image.
-            tokenizer: turns them into ids.
+            captions: ids of the training captions, image by image, END not among them.
+            tokenizer: where they come from.
+            bleu: weight of BLEU-4, from 0 to 1, beside CIDEr-D, from 0 to 10.
 
         Raises:
             ValueError: the tokenizer has too many words to be packed into n-grams.
         """
-        if len(tokenizer) >= 2**_BITS:
-            raise ValueError(f"{len(tokenizer)} words; rewards can tell {2**_BITS - 1} apart.")
+        if len(tokenizer) >= 2**BITS:
+            raise ValueError(f"{len(tokenizer)} words; rewards can tell {2**BITS - 1} apart.")
         self._pad_id = tokenizer.pad_id
-        images = []
-        for own in captions:
-            ids = [[*tokenizer.encode(caption), tokenizer.end_id] for caption in own]
-            found = _ngrams(_pad(ids, tokenizer.pad_id), pad_id=tokenizer.pad_id)
-            images.append(np.unique(found.numpy()))
-        known, counts = np.unique(np.concatenate(images), return_counts=True)
-        self._most = math.log(len(images))
+        self._bleu = bleu
+        self._images, known, counts = _document_frequencies(captions, tokenizer)
+        self._most = math.log(self._images)
         self._known = torch.from_numpy(known)
         self._weights = self._most - torch.from_numpy(counts).double().log()
+        self._digest = hashlib.sha256(known.tobytes() + counts.tobytes()).hexdigest()[:12]
+
+    @property
+    def signature(self) -> str:
+        """All that a reward depends on beside the captions, in a line."""
+        mix = f"+{self._bleu:g}*BLEU-4" if self._bleu else ""
+        return (
+            f"CIDEr-D{mix}|n:{LONGEST}|sigma:{_SIGMA:g}|end:counted|"
+            f"df:{self._images} training images, {self._digest}"
+        )
 
     def __call__(self, words: Tensor, references: Tensor) -> Tensor:
-        """Return the reward of each caption, (B, K), from 0 to 10.
+        """Return the reward of each caption, (B, K); CIDEr-D alone is from 0 to 10.
 
         Args:
             words: (B, K, T) ids, START left out, END included, then padding.
             references: (B, R, S) ids of each image's captions, likewise; a row of padding is none.
         """
-        width = max(words.shape[-1], references.shape[-1])
-        captions = torch.cat([self._widen(words, width), self._widen(references, width)], dim=1)
-        tfidf, lengths = self._tables(_ngrams(captions, pad_id=self._pad_id))
-        drawn, written = tfidf.split([words.shape[1], references.shape[1]], dim=1)  # (B, ., U)
-        clipped = torch.minimum(drawn[:, :, None], written[:, None]) * written[:, None]
-        products = clipped @ lengths[:, None]  # (B, K, R, n)
-        squares = tfidf.square() @ lengths
-        norms = squares[:, : words.shape[1], None] * squares[:, None, words.shape[1] :]
+        overlap = compare(words, references, pad_id=self._pad_id)
+        reward = self._cider(overlap)
+        if self._bleu:
+            reward = reward + self._bleu * bleu_4(overlap)
+        return reward.float()
+
+    def _cider(self, overlap: Overlap) -> Tensor:
+        """Vedantam et al. 2015, section 5 (arXiv:1411.5726), as in `training.metrics.cider`."""
+        squares = self._weigh(overlap.ngrams).square()  # (B, U)
+        drawn, written = read(squares, overlap.drawn), read(squares, overlap.written)
+        clipped = torch.minimum(overlap.own[:, :, None], overlap.shared) * overlap.shared
+        once = drawn / overlap.own.clamp(min=1)
+        products = (clipped * once[:, :, None]).sum(dim=-1)  # (B, K, R, n)
+        norms = (overlap.own * drawn).sum(dim=-1)[:, :, None]
+        norms = norms * (overlap.written_own * written).sum(dim=-1)[:, None]
         cosine = torch.where(norms > 0, products / norms.sqrt(), 0.0).mean(dim=-1)
-        difference = self._bigrams(words)[:, :, None] - self._bigrams(references)[:, None]
+        longer = (overlap.lengths - 1).clamp(min=0)[:, :, None]
+        difference = longer - (overlap.written_lengths - 1).clamp(min=0)[:, None]
         scores = cosine * torch.exp(-(difference**2) / (2 * _SIGMA**2))
-        real = (references != self._pad_id).any(dim=-1).sum(dim=-1)  # (B,)
-        return (_SCALE * scores.sum(dim=-1) / real[:, None]).float()
-
-    def _tables(self, ngrams: Tensor) -> tuple[Tensor, Tensor]:
-        """Return TF-IDF of each caption's n-grams, (B, C, U), and their lengths one-hot, (B, U, n).
-
-        Args:
-            ngrams: (B, C, n, T).
-        """
-        images, captions, longest, _ = ngrams.shape
-        ordered, order = ngrams.flatten(1).sort(dim=1)
-        new = torch.nn.functional.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0))
-        ranks = new.cumsum(dim=1)
-        size = int(ranks.max()) + 1
-        places = torch.empty_like(ranks).scatter_(1, order, ranks).view_as(ngrams)  # in U
-        empty = torch.zeros(images, captions, size, dtype=torch.float64, device=ngrams.device)
-        one = torch.ones((), dtype=empty.dtype, device=empty.device)
-        counts = empty.scatter_add(2, places.flatten(2), one.expand_as(places.flatten(2)))
-        weights = empty[:, 0].scatter(1, ranks, self._weigh(ordered))
-        lengths = empty.new_zeros(images, longest, size)
-        lengths.scatter_(2, places.transpose(1, 2).flatten(2), 1.0)
-        return counts * weights[:, None], lengths.transpose(1, 2)
+        real = (overlap.written_lengths > 0).sum(dim=-1)
+        return _SCALE * scores.sum(dim=-1) / real[:, None]
 
     def _weigh(self, ngrams: Tensor) -> Tensor:
         """Inverse document frequency of each n-gram; 0 where there is none."""
         known, weights = self._known.to(ngrams.device), self._weights.to(ngrams.device)
-        place = torch.searchsorted(known, ngrams).clamp(max=len(known) - 1)
-        weight = torch.where(known[place] == ngrams, weights[place], self._most)
+        found = torch.searchsorted(known, ngrams).clamp(max=len(known) - 1)
+        weight = torch.where(known[found] == ngrams, weights[found], self._most)
         return weight.masked_fill(ngrams == 0, 0.0)
 
-    def _widen(self, words: Tensor, width: int) -> Tensor:
-        return torch.nn.functional.pad(words, (0, width - words.shape[-1]), value=self._pad_id)
 
-    def _bigrams(self, words: Tensor) -> Tensor:
-        return ((words != self._pad_id).sum(dim=-1) - 1).clamp(min=0)
-
-
-def _ngrams(words: Tensor, *, pad_id: int) -> Tensor:
-    """Number the n-grams that begin at each word, (..., T) to (..., n, T); 0 where there is none.
-
-    Numbers differ between n-grams of any length, as no word is 0.
-    """
-    ids = torch.where(words == pad_id, 0, words + 1)
-    numbers = [ids]
-    for n in range(1, _LONGEST):
-        shorter = numbers[-1]
-        last = torch.nn.functional.pad(ids[..., n:], (0, min(n, ids.shape[-1])))
-        longer = (shorter << _BITS) | last
-        numbers.append(torch.where((shorter != 0) & (last != 0), longer, 0))
-    return torch.stack(numbers, dim=-2)
+def bleu_4(overlap: Overlap) -> Tensor:
+    """BLEU-4 of each caption, (B, K), from 0 to 1, as in `training.metrics.bleu`."""
+    clipped = torch.minimum(overlap.own, overlap.shared.amax(dim=2))
+    matched = (clipped / overlap.own.clamp(min=1).double()).sum(dim=-1)  # (B, K, n)
+    shorter = torch.arange(LONGEST, device=matched.device)
+    total = (overlap.lengths[..., None] - shorter).clamp(min=0)
+    precision = ((matched + _TINY) / (total + _SMALL)).log().mean(dim=-1).exp()
+    real = overlap.written_lengths[:, None]  # (B, 1, R)
+    # The closest length; of two equally close, the shorter, which half a word decides.
+    distance = 2 * (real - overlap.lengths[..., None]).abs() + (real > overlap.lengths[..., None])
+    distance = distance.masked_fill(real == 0, torch.iinfo(distance.dtype).max)
+    closest = real.expand_as(distance).gather(2, distance.argmin(dim=2, keepdim=True))[..., 0]
+    ratio = (overlap.lengths + _TINY) / (closest + _SMALL)
+    return precision * torch.where(ratio < 1, torch.exp(1 - 1 / ratio), 1.0)
 
 
-def _pad(captions: Sequence[Sequence[int]], pad_id: int) -> Tensor:
-    longest = max(map(len, captions))
-    return torch.tensor([[*ids, *[pad_id] * (longest - len(ids))] for ids in captions])
+def _document_frequencies(
+    captions: Iterable[Ids], tokenizer: Tokenizer
+) -> tuple[int, np.ndarray, np.ndarray]:
+    """Count images, and in how many of them each n-gram occurs: numbers, ascending, and counts."""
+    total, remaining = 0, iter(captions)
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    while some := list(islice(remaining, _IMAGES)):
+        total += len(some)
+        parts.append(_count_images(some, tokenizer))
+    known, places = np.unique(np.concatenate([part for part, _ in parts]), return_inverse=True)
+    counts = np.zeros(len(known), dtype=np.int64)
+    np.add.at(counts, places, np.concatenate([part for _, part in parts]))
+    return total, known, counts
+
+
+def _count_images(captions: Sequence[Ids], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
+    """Count in how many of a few thousand images each n-gram occurs."""
+    rows = [(*ids, tokenizer.end_id) for own in captions for ids in own]
+    images = np.repeat(np.arange(len(captions)), [len(own) for own in captions])
+    ngrams = number_ngrams(pad(rows, pad_id=tokenizer.pad_id), pad_id=tokenizer.pad_id).numpy()
+    real = ngrams != 0
+    found = ngrams[real]
+    image = np.broadcast_to(images[:, None, None], ngrams.shape)[real]
+    order = found.argsort(kind="stable")  # images stay in order among equal n-grams
+    found, image = found[order], image[order]
+    first = np.ones(len(found), dtype=bool)  # occurrence of an n-gram in an image
+    first[1:] = (found[1:] != found[:-1]) | (image[1:] != image[:-1])
+    return np.unique(found[first], return_counts=True)

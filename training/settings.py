@@ -83,6 +83,8 @@ class StageConfig:
     temperature: float = 1.0
     """Of those draws. Label smoothing leaves a little probability to every word; below 1, it is
     not drawn from."""
+    bleu: float = 0.0
+    """Weight of their BLEU-4, from 0 to 1, beside their CIDEr-D, from 0 to 10."""
     encoder: Literal["frozen", "trained"] = "frozen"
     """Frozen features are computed once and cached; a trained encoder reads pixels every time."""
     frozen_layers: float = 0.0
@@ -116,6 +118,7 @@ class StageConfig:
         _at_least(1, self, "stages", "epochs", "batch_size")
         _at_least(2, self, "stages", "samples")  # each is weighed against the others
         _at_least(0, self, "stages", "weight_decay", "coverage", "grounding", "clip", "patience")
+        _at_least(0, self, "stages", "bleu")
         for name in ("learning_rate", "encoder_learning_rate", "temperature"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be above 0.")
