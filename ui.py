@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
@@ -37,8 +38,13 @@ def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
         mcp: whether language models may call the API too.
 
     Raises:
-        CaptionerError: `CAPTIONER_AUTH` is set, and is no name with a password.
+        CaptionerError: `CAPTIONER_AUTH` is set, and is no name with a password; or the package that
+            talks to language models is not installed.
     """
+    if mcp and find_spec("mcp") is None:
+        raise CaptionerError(
+            '--mcp needs the package mcp; `pip install --editable ".[mcp]"` brings it.'
+        )
     user, colon, password = os.environ.get("CAPTIONER_AUTH", "").partition(":")
     if user and not (colon and password):
         raise CaptionerError("CAPTIONER_AUTH is not understood; set it to NAME:PASSWORD.")

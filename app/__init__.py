@@ -1,7 +1,10 @@
 """The app: a photo, its caption, and where the model looked for each word; built on Gradio.
 
     html           what is shown: HTML with every text escaped; viewer.js and app.css beside it
+    wording        the same in words
     controls       inputs, errors and downloads that the parts share
+    search         settings of the search, as inputs
+    viewer         one model's caption of a photo
     single         one photo, word by word
     batch          several photos, as a table
     api            what programs may call
@@ -18,7 +21,7 @@ import gradio as gr
 from app.api import build_api
 from app.batch import build_batch
 from app.controls import FORGET_AFTER
-from app.single import NAME_SAMPLES, build_single
+from app.single import ON_LOAD, build_single
 from captioner import Captioner
 
 QUEUE = 64
@@ -49,6 +52,6 @@ def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Bloc
         with gr.Tab("Several photos"):
             build_batch(captioners, file)
         build_api(captioners)
-        app.load(None, js=NAME_SAMPLES)
+        app.load(None, js=ON_LOAD)
     app.queue(max_size=queue, default_concurrency_limit=1)
     return app

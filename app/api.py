@@ -1,67 +1,92 @@
-"""What programs may call: `/caption`."""
+"""What programs may call: `/caption` with every number, `/describe` in words."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
-from app.controls import (
-    as_message,
-    photo_input,
-    read_upload,
-    search_controls,
-    search_settings,
-)
-from captioner import Captioner, CaptionerError
+from app.controls import MODEL_EVENT, as_message, photo_input, read_upload
+from app.search import search_inputs, search_settings
+from app.wording import describe
+from captioner import Caption, Captioner, CaptionerError
 
 
 def build_api(captioners: Mapping[str, Captioner]) -> None:
-    """Offer `/caption` to programs."""
-    photo = photo_input(visible=False, label="photo")
-    names = list(captioners)
-    checkpoint = gr.Dropdown(names, value=names[0], visible=False, label="checkpoint")
-    search = search_controls(captioners, visible=False)
-    result = gr.JSON(visible=False, label="result")
+    """Offer the endpoints; over MCP each is a tool with the name of its function."""
+    with gr.Column(visible=False):
+        photo = photo_input(label="photo")
+        names = list(captioners)
+        checkpoint = gr.Dropdown(names, value=names[0], label="checkpoint")
+        search = search_inputs(captioners)
+        result = gr.JSON(label="result")
+        description = gr.Textbox(label="description")
 
-    def caption(  # noqa: PLR0917  # Gradio passes arguments by position
-        photo: str | None,
-        checkpoint: str,
-        method: str,
-        beam: int,
-        temperature: float,
-        top_p: float,
-        seed: int,
-    ) -> dict[str, Any]:
-        """Caption a photo.
-
-        Args:
-            photo: an image file.
-            checkpoint: name of the model.
-            method: how the sentence is looked for: beam, greedy or sample.
-            beam: captions that beam search keeps in play.
-            temperature: sampling, below 1 is safer, above 1 is bolder.
-            top_p: sampling keeps the likeliest words that together have this probability.
-            seed: of sampling; the same seed and photo give the same caption.
-
-        Returns:
-            The caption with its log-probability, and for every word its probability and the
-            attention over the regions of the photo, row by row from the top left.
-        """
+    def answer(photo: str | None, checkpoint: str, **changes: Any) -> Caption:
         if photo is None:
             raise gr.Error("Give a photo.", print_exception=False)
         try:
             source, name = read_upload(photo)
             prepared = captioners[checkpoint].prepare(source, name=name)
-            changes = search_settings(method, beam, temperature, top_p, seed)
-            return captioners[checkpoint].caption(prepared, **changes).to_dict()
+            return captioners[checkpoint].caption(prepared, **changes)
         except CaptionerError as error:
             raise as_message(error) from error
 
+    def describe_photo(photo: str | None, checkpoint: str) -> str:
+        """Caption a photo; say for each word how sure the model was and where it looked.
+
+        The model is small, and its caption may be wrong.
+
+        Args:
+            photo: an image file: its http(s) address, or its content as a data: URI in base64.
+            checkpoint: name of the model.
+
+        Returns:
+            The caption, a line for each of its words, and captions that were nearly as likely.
+        """
+        return describe(answer(photo, checkpoint))
+
+    def caption_photo_in_numbers(  # noqa: PLR0917  # Gradio passes arguments by position
+        photo: str | None,
+        checkpoint: str,
+        method: str,
+        beam: int,
+        max_words: int,
+        length_penalty: float,
+        temperature: float,
+        top_k: int,
+        top_p: float,
+        seed: int,
+    ) -> dict[str, Any]:
+        """Caption a photo; return everything that is known of each word, its attention too.
+
+        The answer is long: some two hundred numbers for every word.
+
+        Args:
+            photo: an image file: its http(s) address, or its content as a data: URI in base64.
+            checkpoint: name of the model.
+            method: how the sentence is looked for: beam, greedy or sample.
+            beam: sentences that beam search keeps in play, from 1 to 10.
+            max_words: longest sentence in tokens.
+            length_penalty: of beam search; above 0, longer sentences may win.
+            temperature: of sampling; below 1 is safer, above 1 is bolder.
+            top_k: sampling draws from this many likeliest words; 0 is all.
+            top_p: sampling draws from the likeliest words that together have this probability.
+            seed: of sampling; the same seed and photo give the same caption.
+
+        Returns:
+            The caption; for every word its probability and its attention over the regions.
+        """
+        values = (method, beam, max_words, length_penalty, temperature, top_k, top_p, seed)
+        return answer(photo, checkpoint, **search_settings(values)).to_dict()
+
+    queued: dict[str, Any] = MODEL_EVENT | {"api_visibility": "public"}
     gr.Button(visible=False).click(
-        caption,
+        describe_photo, [photo, checkpoint], description, api_name="describe", **queued
+    )
+    gr.Button(visible=False).click(
+        caption_photo_in_numbers,
         [photo, checkpoint, *search],
         result,
         api_name="caption",
-        concurrency_id="model",
-        concurrency_limit=1,
+        **queued,
     )

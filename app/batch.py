@@ -2,9 +2,11 @@
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -23,32 +25,96 @@ from captioner import Captioner, CaptionerError, load_reduced
 _THUMBNAIL_PIXELS = (128, 128)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a session's batch is made of, and what has come of it."""
+
+    paths: tuple[str, ...] = ()
+    """The photos."""
+    model: str = ""
+    """Name of the model."""
+    rows: tuple[BatchRow, ...] = ()
+    """Of the photos done, in order."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether photos are left."""
+        return len(self.rows) < len(self.paths)
+
+
 def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
-    """Caption several photos, and save what came out as a table."""
-    files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=160)
+    """Caption several photos, and save what came out as a table.
+
+    Each photo is an event of its own, brought about by the end of the one before. So it waits in
+    the queue like anybody's, and others get their turn between two photos.
+    """
+    files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=180)
     model = model_choice(captioners, [])
     with gr.Row():
         start = gr.Button("Caption all", variant="primary")
-        stop = gr.Button("Stop")
+        stop = gr.Button("Stop", visible=False)
     table = gr.HTML(elem_id="batch")
-    done = gr.State([], time_to_live=FORGET_AFTER)
-    with gr.Row(elem_classes="downloads"):
+    with gr.Row(elem_classes="downloads", visible=False) as downloads:
         as_csv = gr.Button("Save CSV", size="sm")
         as_json = gr.Button("Save JSON", size="sm")
+    work = gr.State(Batch(), time_to_live=FORGET_AFTER)
+    turns = gr.State(0)  # a change of it is the next photo's turn
+    halted = gr.State(False)
 
-    def run(paths: list[str] | None, choice: str) -> Iterator[tuple[str, list[BatchRow]]]:
+    def buttons(*, running: bool) -> dict[Any, Any]:
+        return {start: gr.Button(interactive=not running), stop: gr.Button(visible=running)}
+
+    def begin(paths: list[str] | None, choice: str, batch: Batch) -> dict[Any, Any]:
         if not paths:
             raise gr.Error("Choose some photos first.", print_exception=False)
-        rows: list[BatchRow] = []
-        yield draw_batch(rows, total=len(paths)), rows
-        for path in paths:
-            rows = [*rows, _caption_row(captioners[choice], Path(path))]
-            yield draw_batch(rows, total=len(paths)), rows
+        same = batch.unfinished and (batch.paths, batch.model) == (tuple(paths), choice)
+        batch = batch if same else Batch(paths=tuple(paths), model=choice)
+        shown = draw_batch(batch.rows, total=len(paths))
+        return {
+            work: batch,
+            table: shown,
+            halted: False,
+            downloads: gr.Row(visible=True),
+            **buttons(running=True),
+        }
 
-    running = start.click(run, [files, model], [table, done], show_progress="hidden", **MODEL_EVENT)
-    stop.click(None, cancels=[running], api_visibility="private")
+    def step(batch: Batch, turn: int, stopped: bool) -> dict[Any, Any]:
+        if stopped or not batch.unfinished:
+            return buttons(running=False)
+        row = _caption_row(captioners[batch.model], Path(batch.paths[len(batch.rows)]))
+        batch = replace(batch, rows=(*batch.rows, row))
+        shown = draw_batch(batch.rows, total=len(batch.paths))
+        return {
+            work: batch,
+            table: shown,
+            turns: turn + batch.unfinished,
+            **buttons(running=batch.unfinished),
+        }
+
+    def halt(batch: Batch) -> dict[Any, Any]:
+        shown = draw_batch(batch.rows, total=len(batch.paths), stopped=batch.unfinished)
+        return {table: shown, halted: True, **buttons(running=False)}
+
+    at_once: dict[str, Any] = {"queue": False, "api_visibility": "private"}
+    begun = start.click(
+        begin, [files, model, work], [work, table, halted, downloads, start, stop], **at_once
+    )
+    outcome = [table, halted, start, stop]
+    steps = [
+        when(
+            step,
+            [work, turns, halted],
+            [work, table, turns, start, stop],
+            show_progress="hidden",
+            **MODEL_EVENT,
+        )
+        for when in (begun.success, turns.change)
+    ]
+    for running in steps:
+        running.failure(halt, work, outcome, **at_once)  # the queue is full
+    stop.click(halt, work, outcome, cancels=steps, **at_once)
     for button, write in ((as_csv, to_csv), (as_json, to_json)):
-        button.click(write, done, file, show_progress="hidden", api_visibility="private").then(
+        button.click(write, work, file, show_progress="hidden", **at_once).then(
             None, file, js=SAVE_FILE
         )
 
@@ -69,12 +135,12 @@ def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
     )
 
 
-def to_csv(rows: Sequence[BatchRow]) -> str:
+def to_csv(batch: Batch) -> str:
     """Pack a table for spreadsheets, which would run a text that begins like a formula."""
     text = StringIO()
     table = csv.writer(text)
     table.writerow(["file", "caption", "log_probability", "error"])
-    for row in rows:
+    for row in batch.rows:
         name, caption, error = (
             f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
             for cell in (row.name, row.caption, row.error)
@@ -83,7 +149,7 @@ def to_csv(rows: Sequence[BatchRow]) -> str:
     return pack("captions.csv", text.getvalue().encode())
 
 
-def to_json(rows: Sequence[BatchRow]) -> str:
+def to_json(batch: Batch) -> str:
     """Pack a table for programs."""
     table = [
         {
@@ -92,6 +158,6 @@ def to_json(rows: Sequence[BatchRow]) -> str:
             "log_probability": r.log_probability,
             "error": r.error,
         }
-        for r in rows
+        for r in batch.rows
     ]
     return pack("captions.json", json.dumps(table, indent=1).encode())

@@ -48,35 +48,6 @@ def model_choice(captioners: Mapping[str, Captioner], more: Sequence[str]) -> gr
     return gr.Radio([*captioners, *more], value=next(iter(captioners)), label="Model")
 
 
-def search_controls(
-    captioners: Mapping[str, Captioner], *, visible: bool = True
-) -> list[gr.components.Component]:
-    """Lay out the settings that `search_settings` takes, set to what the first model likes best."""
-    best = next(iter(captioners.values())).header.search
-    return [
-        gr.Radio(["beam", "greedy", "sample"], value=best.method, label="Method", visible=visible),
-        gr.Slider(1, 10, best.beam, step=1, label="Beam: sentences kept in play", visible=visible),
-        gr.Slider(
-            0.1, 2, best.temperature, step=0.05, label="Sample: temperature", visible=visible
-        ),
-        gr.Slider(0.05, 1, best.top_p, step=0.05, label="Sample: top-p", visible=visible),
-        gr.Number(best.seed, precision=0, label="Sample: seed", visible=visible),
-    ]
-
-
-def search_settings(
-    method: str, beam: float, temperature: float, top_p: float, seed: float | None
-) -> dict[str, Any]:
-    """Name the settings of a search, for `Captioner.caption`."""
-    return {
-        "method": method,
-        "beam": int(beam),
-        "temperature": temperature,
-        "top_p": top_p,
-        "seed": int(seed or 0),
-    }
-
-
 def read_upload(path: str | Path) -> tuple[bytes, str]:
     """Return an uploaded file, and what its user called it.
 

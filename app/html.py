@@ -16,20 +16,10 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from captioner import Caption, Word
-from captioner.overlay import (
-    DIFFUSE,
-    ColourMap,
-    Style,
-    diagnose,
-    entropy,
-    heat_layer,
-    shared_scale,
-    spread,
-)
+from app.wording import note, percent, spread_word
+from captioner import Caption
+from captioner.overlay import ColourMap, Style, diagnose, heat_layer, shared_scale
 
-_LAYER_PIXELS = 480
-"""Longer side of an overlay; it is smooth, so the browser can enlarge it."""
 _THUMBNAIL_PIXELS = 320
 
 
@@ -45,6 +35,20 @@ class BatchRow:
     error: str = ""
     thumbnail: str = ""
     """A data URI, or nothing."""
+
+
+def draw_welcome() -> str:
+    """Say what is to be seen here, in the looks that it will have."""
+    words = [("Your", 0.9), ("photo,", 0.5), ("word", 1.0), ("by", 0.7), ("word", 0.25)]
+    chips = "".join(
+        f'<span class="chip" style="--p: {p}"><span>{word}</span></span>' for word, p in words
+    )
+    return (
+        f'<div class="welcome"><div class="chips" aria-hidden="true">{chips}</div>'
+        "<p>Choose a photo. Its caption appears here as the model writes it; the surer the model "
+        "is of a word, the stronger its colour.</p>"
+        "<p>Choose a word, and see where in the photo the model looked for it.</p></div>"
+    )
 
 
 def draw_stage(photo: Image.Image, *, title: str) -> str:
@@ -64,7 +68,7 @@ def draw_growing(caption: Caption, colour_map: ColourMap) -> str:
         return ""
     last = len(caption.words) - 1
     densities = [word.attention * word.attention.numel() for word in caption.words]
-    layer = _layer(_spread(caption, last), shared_scale(densities), colour_map)
+    layer = _layer(spread_word(caption, last), shared_scale(densities), colour_map)
     chips = "".join(
         f'<span class="chip{" on" * (n == last)}" style="--p: {word.probability:.3f}">'
         f"{_name(word.text, word.probability)}</span> "
@@ -88,13 +92,13 @@ def draw_words(caption: Caption, photo: Image.Image, *, colour_map: ColourMap, k
     """
     if not caption.words:
         return '<div class="words" data-text=""><p>The model has nothing to say.</p></div>'
-    maps = [_spread(caption, n) for n in range(len(caption.words))]
+    maps = [spread_word(caption, n) for n in range(len(caption.words))]
     scale = shared_scale(maps)
     chips, thumbnails, bars = [], [], []
     for n, (word, weights) in enumerate(zip(caption.words, maps, strict=True)):
-        note = _note(word, weights)
+        told = note(word, weights)
         chips.append(
-            f'<label class="chip" data-n="{n}" data-note="{_text(note)}" '
+            f'<label class="chip" data-n="{n}" data-note="{_text(told)}" '
             f'style="--p: {word.probability:.3f}">'
             f'<input type="radio" name="{_text(key)}" value="{n}">'
             f"{_name(word.text, word.probability)}</label>"
@@ -124,6 +128,7 @@ def draw_words(caption: Caption, photo: Image.Image, *, colour_map: ColourMap, k
         f'<input type="radio" name="{_text(key)}" value=""><span>photo alone</span></label>'
         "</fieldset>"
         '<div class="player"><button type="button" class="play">Play all words</button>'
+        '<button type="button" class="copy">Copy caption</button>'
         f'<span class="scale" style="background: {_gradient(colour_map)}"></span>'
         f"<span>from nothing to {scale:.0f} times an even look</span></div>"
         f"{warnings}"
@@ -136,13 +141,16 @@ def draw_words(caption: Caption, photo: Image.Image, *, colour_map: ColourMap, k
     )
 
 
-def draw_batch(rows: Sequence[BatchRow], *, total: int) -> str:
+def draw_batch(rows: Sequence[BatchRow], *, total: int, stopped: bool = False) -> str:
     """Show how far a batch has come, and what it found."""
     failed = sum(bool(row.error) for row in rows)
     said = f"{len(rows)} of {total} photos done" + (f", {failed} could not be read" * bool(failed))
+    if stopped:
+        said = f"Stopped: {said}"
     body = "".join(
         f"<tr{' class=failed' * bool(row.error)}><td>{_thumbnail(row)}</td>"
-        f'<th scope="row">{_text(row.name)}</th><td>{_text(row.error or row.caption)}</td>'
+        f'<th scope="row">{_text(row.name)}</th>'
+        f"<td>{_text(row.error.removeprefix(f'{row.name}: ') or row.caption)}</td>"
         f"<td>{'' if row.log_probability is None else f'{row.log_probability:.2f}'}</td></tr>"
         for row in rows
     )
@@ -159,44 +167,10 @@ def data_uri(photo: Image.Image) -> str:
     return _uri(photo, "JPEG", quality=85)
 
 
-def percent(probability: float) -> str:
-    """Write a fraction as a percentage that is never rounded to certainty."""
-    if 0 < probability < 0.005:
-        return "<1%"
-    if 0.995 <= probability < 1:
-        return ">99%"
-    return f"{probability:.0%}"
-
-
-def place(weights: Float[Tensor, "H W"]) -> str:
-    """Say in words where the heaviest weight lies."""
-    height, width = weights.shape
-    row, column = divmod(int(weights.argmax()), width)
-    down = ("top", "", "bottom")[min(3 * row // height, 2)]
-    across = ("left", "", "right")[min(3 * column // width, 2)]
-    return " ".join(part for part in (down, across) if part) or "centre"
-
-
-def _spread(caption: Caption, number: int) -> Float[Tensor, "H W"]:
-    """Weight of every pixel for one word, as large as overlays are drawn."""
-    geometry = caption.geometry
-    ratio = _LAYER_PIXELS / max(geometry.height, geometry.width)
-    size = (max(1, round(geometry.height * ratio)), max(1, round(geometry.width * ratio)))
-    return spread(caption.words[number].attention, geometry, smooth=True, size=size)
-
-
 def _layer(weights: Float[Tensor, "H W"], scale: float, colour_map: ColourMap) -> str:
     """Draw an overlay at full strength; the page lets the photo through."""
     layer = heat_layer(weights, scale=scale, style=Style(colour_map=colour_map, alpha=1.0))
     return _uri(layer.convert("RGBA"), "WEBP", quality=70, method=2)
-
-
-def _note(word: Word, weights: Float[Tensor, "H W"]) -> str:
-    """Say about a word what its overlay shows."""
-    everywhere = entropy(word.attention) >= DIFFUSE
-    where = "nearly everywhere" if everywhere else f"most at the {place(weights)}"
-    note = f"{word.text}: {percent(word.probability)} sure, looked {where}"
-    return note if word.gate is None else f"{note}, gate {word.gate:.2f}"
 
 
 def _name(text: str, probability: float) -> str:

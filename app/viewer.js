@@ -42,8 +42,30 @@ function play() {
   step();
 }
 
+async function copy(button) {
+  const text = find(".words").dataset.text;
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea"); // pages of other machines have no clipboard
+    area.value = text;
+    button.after(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = "Copied";
+  setTimeout(() => (button.textContent = "Copy caption"), 1500);
+}
+
+function fitPlot() {
+  const plot = find(".plot");
+  plot?.classList.toggle("narrow", plot.clientWidth < 68 * plot.children.length); // names lie down
+}
+
 function refresh() {
   pause();
+  fitPlot();
   const drawn = find(".words");
   if (!drawn) return;
   const photo = viewer.querySelector(".photo");
@@ -69,6 +91,8 @@ element.addEventListener("click", (event) => {
     timer ? pause() : play();
     return;
   }
+  const button = event.target.closest(".copy");
+  if (button) copy(button);
   const part = event.target.closest(".thumb, .bar");
   if (!part) return;
   pause();
@@ -81,5 +105,6 @@ element.addEventListener("pointerover", (event) => {
 element.addEventListener("pointerout", (event) => {
   if (event.target.closest("[data-n]") && !timer && chosen !== null) show(chosen);
 });
+new ResizeObserver(fitPlot).observe(element);
 watch("value", refresh);
 refresh();

@@ -1,17 +1,19 @@
 """The app in a process of its own, for Gradio leaves event loops and sockets open behind it.
 
-`python -m tests.serving FOLDER` serves three apps as `ui.py` does, prints their addresses as JSON,
+`python -m tests.serving FOLDER` serves four apps as `ui.py` does, prints their addresses as JSON,
 and stops when its input ends:
 
-    toys       the models of conftest.py
+    toys       the models of conftest.py, for language models too
     planted    a model that says the same of every photo, and looks at known places
     slow       a model that waits until FOLDER/go exists; one request may wait
+    paced      a model that takes PACE seconds, and notes the height of each photo in FOLDER/paced
 """
 
 import json
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from app import build
@@ -24,6 +26,8 @@ from ui import launch_options
 
 PLANTED = {"red": (0, 0), "green": (0, 3), "blue": (3, 0), "yellow": (3, 3)}
 """What the planted model says, and the region of 4 x 4 it looks at for each word."""
+
+PACE = 0.5
 
 
 class Planted(Captioner):
@@ -52,20 +56,33 @@ class Slow(Captioner):
         return super().caption(*args, **changes)
 
 
+class Paced(Captioner):
+    folder: Path
+
+    def caption(self, photo: Prepared, **changes) -> Caption:
+        time.sleep(PACE)
+        with (self.folder / "paced").open("a") as notes:
+            print(photo.geometry.height, file=notes)
+        return super().caption(photo, **changes)
+
+
 def main(folder: Path) -> None:
     tokenizer = Tokenizer.train_words(CAPTIONS, min_count=1)
     toys = [Captioner(*make(tokenizer)) for make in TOYS.values()]
     slow = Slow(*TOYS["lstm"](tokenizer))
-    slow.folder = folder
+    paced = Paced(*TOYS["lstm"](tokenizer))
+    slow.folder = paced.folder = folder
     apps = {
         "toys": build({toy.header.name: toy for toy in toys}),
         "planted": build({"planted": Planted(*TOYS["transformer"](tokenizer))}),
         "slow": build({"slow": slow}, queue=1),
+        "paced": build({"paced": paced}),
     }
     urls = {}
     for name, app in apps.items():
-        options = launch_options(host="127.0.0.1", port=None, mcp=False)
-        _, urls[name], _ = app.launch(**options, prevent_thread_lock=True, quiet=True)
+        options = launch_options(host="127.0.0.1", port=None, mcp=name == "toys")
+        with redirect_stdout(sys.stderr):  # what it says of MCP, it says even if quiet
+            _, urls[name], _ = app.launch(**options, prevent_thread_lock=True, quiet=True)
     print(json.dumps(urls), flush=True)
     sys.stdin.read()
 

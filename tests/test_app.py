@@ -5,6 +5,7 @@ import re
 import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 
 import httpx
@@ -13,15 +14,17 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import ui
-from app.batch import to_csv, to_json
+from app.batch import Batch, to_csv, to_json
 from app.controls import read_upload
 from app.html import BatchRow
-from app.single import list_views
-from captioner import AttentionConfig, Captioner, CaptionerError
+from app.viewer import list_views
+from captioner import AttentionConfig, Captioner, CaptionerError, SearchConfig
 from tests.conftest import TOYS
 from tests.photos import noise
 
 CLIENTS = 20
+GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0)
+"""The settings of a search, in order."""
 PATIENCE = 120
 """Seconds to wait for what a slow machine does late."""
 
@@ -48,7 +51,7 @@ def client(url) -> Client:
 
 def post(url: str, photo: object) -> str:
     """What `/caption` answers to a photo given as it stands."""
-    data = [photo, "toy-lstm", "greedy", 1, 1, 1, 0]
+    data = [photo, "toy-lstm", *GREEDY]
     begun = httpx.post(f"{url}gradio_api/call/caption", json={"data": data})
     if begun.status_code != 200:
         return begun.text
@@ -76,12 +79,33 @@ def test_a_seed_gives_programs_the_same_draw(client, captioners, photos):
     assert answer["caption"] == expected.text
 
 
-def test_programs_see_one_endpoint_with_its_explanation(client):
+def test_programs_see_two_endpoints_with_their_explanations(client):
     described = client.view_api(return_format="dict")
-    assert list(described["named_endpoints"]) == ["/caption"]
+    endpoints = described["named_endpoints"]
+    assert list(endpoints) == ["/describe", "/caption"]
     assert described["unnamed_endpoints"] == {}
-    names = [p["parameter_name"] for p in described["named_endpoints"]["/caption"]["parameters"]]
-    assert names == ["photo", "checkpoint", "method", "beam", "temperature", "top_p", "seed"]
+    names = [p["parameter_name"] for p in endpoints["/caption"]["parameters"]]
+    assert names == ["photo", "checkpoint", *(f.name for f in fields(SearchConfig))]
+    assert all(endpoint["description"] for endpoint in endpoints.values())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"beam": 3, "length_penalty": 1.5, "max_words": 3},
+        {"method": "sample", "top_k": 2, "temperature": 2, "seed": 5},
+    ],
+)
+def test_every_setting_of_the_search_reaches_it(client, captioners, photos, changes):
+    answer = client.predict(photo=handle_file(photos[1]), api_name="/caption", **changes)
+    expected = captioners["toy-transformer"].caption(photos[1].read_bytes(), **changes)
+    assert answer["caption"] == expected.text
+    assert {name: answer["search"][name] for name in changes} == changes
+
+
+def test_a_setting_out_of_range_is_named(client, photos):
+    with pytest.raises(AppError, match="Value 11 is greater than maximum value 10"):
+        client.predict(photo=handle_file(photos[1]), beam=11, api_name="/caption")
 
 
 def test_a_file_that_is_no_photo_is_named_with_the_reason(client, tmp_path):
@@ -112,7 +136,7 @@ def test_clients_at_once_all_get_their_own_captions(url, captioners, tmp_path):
 
 def test_a_full_queue_says_so_and_loses_nothing(served):
     url, folder = served[0]["slow"], served[1]
-    data = {"data": [_upload(url), "slow", "greedy", 1, 1, 1, 0]}
+    data = {"data": [_upload(url), "slow", *GREEDY]}
 
     def ask() -> httpx.Response:
         return httpx.post(f"{url}gradio_api/call/caption", json=data, timeout=PATIENCE)
@@ -229,17 +253,17 @@ def test_layers_and_heads_are_offered_where_there_are_some(captioners):
 
 
 def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():
-    rows = [
+    rows = (
         BatchRow(name="a.jpg", caption='A "dog", running', log_probability=-0.5),
         BatchRow(name="=1+1.jpg", error="=1+1.jpg: not an image"),
-    ]
-    assert unpack(to_csv(rows)) == (
+    )
+    assert unpack(to_csv(Batch(rows=rows))) == (
         "captions.csv",
         "file,caption,log_probability,error\r\n"
         'a.jpg,"A ""dog"", running",-0.5,\r\n'
         "'=1+1.jpg,,,'=1+1.jpg: not an image\r\n",
     )
-    name, text = unpack(to_json(rows))
+    name, text = unpack(to_json(Batch(rows=rows)))
     assert name == "captions.json"
     assert json.loads(text) == [
         {"file": "a.jpg", "caption": 'A "dog", running', "log_probability": -0.5, "error": ""},

@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+import re
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from captioner import Captioner
 from tests.conftest import TOYS
 from tests.photos import noise, turned
-from tests.serving import PLANTED
+from tests.serving import PACE, PLANTED
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
@@ -172,6 +174,60 @@ def test_words_are_chosen_with_the_keyboard_alone(planted):
     assert outline == "solid"
 
 
+def test_a_photo_is_chosen_and_looked_at_with_the_keyboard_alone(planted):
+    reach(planted, ".gallery-item[aria-label=cat]")
+    planted.keyboard.press("Enter")
+    expect(planted.locator(".play")).to_be_visible()
+    reach(planted, ".chip input")
+    planted.keyboard.press("ArrowLeft")
+    expect(planted.locator("label.chip.on")).to_contain_text("blue")
+    reach(planted, ".play")
+    planted.keyboard.press("Enter")
+    expect(planted.get_by_role("button", name="Stop", exact=True)).to_be_visible()
+
+
+def reach(page: Page, selector: str) -> None:
+    """Press Tab until this has the focus."""
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("selector => document.activeElement.matches(selector)", selector):
+            return
+    raise AssertionError(f"Tab never reached {selector}")
+
+
+def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
+    page.get_by_text("How the sentence is looked for").click()
+    expect(page.get_by_label("number input for Beam")).to_be_visible()
+    for name in ("Temperature", "Top-k", "Top-p", "Seed"):
+        expect(page.get_by_label(name)).to_have_count(0)
+    page.get_by_label("Sampling").check()
+    expect(page.get_by_label("number input for Top-k")).to_be_visible()
+    expect(page.get_by_label("number input for Beam")).to_have_count(0)
+    changes = {"temperature": 1.8, "top_k": 3, "seed": 11, "max_words": 4}
+    labels = (
+        "number input for Temperature",
+        "number input for Top-k",
+        "Seed",
+        "number input for L",
+    )
+    for label, value in zip(labels, changes.values(), strict=True):
+        page.get_by_label(label).fill(str(value))
+        page.keyboard.press("Tab")
+    upload(page, SAMPLES / "cat.jpg")
+    expect(page.locator(".play")).to_be_visible()
+    captioner = Captioner(*TOYS["transformer"](tokenizer))
+    expected = captioner.caption(SAMPLES / "cat.jpg", method="sample", **changes)
+    expect(page.locator(".words")).to_have_attribute("data-text", expected.text)
+
+
+def test_the_caption_is_copied(browser, planted_url):
+    for page in opened(browser, planted_url, permissions=["clipboard-read", "clipboard-write"]):
+        upload(page, grey())
+        page.get_by_role("button", name="Copy caption").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == " ".join(PLANTED)
+
+
 def test_the_overlay_can_be_made_weaker_without_drawing_it_anew(planted):
     upload(planted, grey())
     expect(planted.locator(".play")).to_be_visible()
@@ -240,12 +296,13 @@ def test_overlays_are_saved_as_files(page):
             b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>',
             "drawing.svg: SVG is a drawing, not a photo",
         ),
+        ("<img src=x onerror=alert(1)>.jpg", b"no photo", "jpg: not an image"),
     ],
 )
 def test_what_is_no_photo_is_named_with_the_reason(page, name, content, reason):
     upload(page, as_file(name, content))
     expect(page.get_by_text(reason).first).to_be_visible()
-    page.get_by_role("button", name="Remove Image").click()
+    expect(page.locator("#photo img")).to_have_count(0)  # and there is room for another one
     upload(page, SAMPLES / "cat.jpg")
     expect(page.locator(".play")).to_be_visible()
 
@@ -270,17 +327,63 @@ def test_a_batch_goes_on_after_a_broken_file_and_is_saved(page):
         ]
     )
     expect(page.locator(".file-preview tr")).to_have_count(3)
+    expect(page.get_by_role("button", name="Save JSON")).to_have_count(0)  # nothing to save yet
     page.get_by_role("button", name="Caption all").click()
     expect(page.locator(".batch [role=status]")).to_have_text(
         "3 of 3 photos done, 1 could not be read"
     )
     rows = page.locator(".batch tbody tr")
-    expect(rows.nth(1)).to_contain_text("broken.jpg: damaged or cut short")
+    expect(rows.nth(1).locator("th")).to_have_text("broken.jpg")
+    expect(rows.nth(1)).to_contain_text("damaged or cut short")
     with page.expect_download() as download:
         page.get_by_role("button", name="Save JSON").click()
     table = json.loads(Path(download.value.path()).read_text())
     assert [row["file"] for row in table] == ["cat.jpg", "broken.jpg", "coffee.jpg"]
     assert [bool(row["caption"]) for row in table] == [True, False, True]
+
+
+@pytest.fixture
+def batch(browser, served):
+    """Eight photos under way, with a model that takes its time; and its notes about them."""
+    urls, folder = served
+    notes = folder / "paced"
+    notes.unlink(missing_ok=True)
+    for page in opened(browser, urls["paced"]):
+        page.get_by_role("tab", name="Several photos").click()
+        files = [grey(100, 50 + n) | {"name": f"{n}.png"} for n in range(8)]
+        page.locator("input[type=file][multiple]").set_input_files(files)
+        expect(page.locator(".file-preview tr")).to_have_count(8)
+        page.get_by_role("button", name="Caption all").click()
+        expect(page.locator(".batch [role=status]")).to_contain_text(re.compile("^[1-8] of 8"))
+        yield page, notes
+
+
+def test_others_get_their_turn_between_the_photos_of_a_batch(batch, served, photos):
+    page, notes = batch
+    client = Client(served[0]["paced"], verbose=False, httpx_kwargs={"timeout": 120})
+    client.predict(photo=handle_file(photos[0]), api_name="/describe")
+    expect(page.locator(".batch [role=status]")).to_have_text("8 of 8 photos done")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    heights = notes.read_text().split()
+    with Image.open(photos[0]) as photo:
+        ours = str(photo.height)
+    assert 1 <= heights.index(ours) < 8
+    assert [height for height in heights if height != ours] == [str(50 + n) for n in range(8)]
+
+
+def test_a_batch_stops_at_once_and_goes_on_where_it_was(batch):
+    page, notes = batch
+    page.get_by_role("button", name="Stop").click()
+    status = page.locator(".batch [role=status]")
+    expect(status).to_contain_text(re.compile("^Stopped: [1-7] of 8"))
+    said = status.inner_text()
+    page.wait_for_timeout(4 * PACE * 1000)
+    assert status.inner_text() == said
+    assert len(notes.read_text().split()) <= int(said.split()[1]) + 1  # one was under way
+    page.get_by_role("button", name="Caption all").click()
+    expect(status).to_have_text("8 of 8 photos done")
+    assert len(notes.read_text().split()) <= 9
+    assert set(notes.read_text().split()) == {str(50 + n) for n in range(8)}
 
 
 def test_nothing_sticks_out_of_a_phone(browser, planted_url):

@@ -4,7 +4,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from app.html import BatchRow, data_uri, draw_batch, draw_growing, draw_stage, draw_words, place
+from app.html import BatchRow, data_uri, draw_batch, draw_growing, draw_stage, draw_words
+from app.wording import describe, place
+from captioner.caption import Candidate
 from captioner.overlay import Style, heat_layer, shared_scale, spread
 from tests.captions import caption_of, even, one_hot, word
 from tests.photos import noise, quarters
@@ -133,4 +135,27 @@ def test_a_batch_tells_what_went_wrong_with_each_photo():
     assert "A dog-0.12" in page.text
     assert len(page.named("img")) == 1
     assert page.named("script") == []
+    assert page.text.count(": not an image") == 0  # the name stands beside it
     assert page.named("progress") == [{"max": "3", "value": "2", "aria-label": "Photos done"}]
+    assert "Stopped: 2 of 3 photos done" in Page(draw_batch(rows, total=3, stopped=True)).text
+
+
+def test_a_caption_is_described_in_words():
+    caption = caption_of(quarters(), WORDS, text="A dog's ball")
+    other = Candidate(text="A ball", log_probability=-2.25, tokens=())
+    assert describe(replace(caption, candidates=(other,))).splitlines() == [
+        "A dog's ball",
+        "",
+        "Word by word:",
+        "- A: 97% sure, looked nearly everywhere",
+        "- dog's: 60% sure, looked most at the top left",
+        "- ball: <1% sure, looked most at the bottom right",
+        'The model looked nearly everywhere at once for "A".',
+        "",
+        "Log-probability of the candidates:",
+        "- -1.50 this caption",
+        "- -2.25 A ball",
+        "",
+        "Written by toy.",
+    ]
+    assert describe(caption_of(quarters(), [])) == "The model has nothing to say."

@@ -1,0 +1,79 @@
+"""How the sentence is looked for: the settings of a search, as inputs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import gradio as gr
+
+from captioner import Captioner, SearchConfig
+
+_METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
+_NAMES = [setting.name for setting in fields(SearchConfig)]
+_WHOLE = ("beam", "max_words", "top_k", "seed")
+"""Settings that are whole numbers, whatever a browser makes of them."""
+_LONGEST = 40
+_SHOW_WHAT_IS_USED = """(method) => ["beam", "sample"].map(
+  (name) => ({ __type__: "update", visible: name === method }))"""
+
+
+def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Component]:
+    """Lay out the method, and below it only what that method uses.
+
+    Returns:
+        An input for each setting of `SearchConfig`, in its order, set to what the first model likes
+        best.
+    """
+    best = next(iter(captioners.values())).header.search
+    limits = (getattr(c.header.model.decoder, "max_positions", None) for c in captioners.values())
+    longest = min([_LONGEST, *(limit - 1 for limit in limits if limit)])
+    made: dict[str, gr.components.Component] = {}
+    made["method"] = method = gr.Radio(_METHODS, value=best.method, label="Method")
+    with gr.Column(visible=best.method == "beam", elem_classes="settings") as for_beam:
+        made["beam"] = _slider(best.beam, 1, 10, 1, label="Beam", info="Sentences kept in play.")
+        made["length_penalty"] = _slider(
+            best.length_penalty,
+            *(0, 2, 0.1),
+            label="Length penalty",
+            info="Above 0, longer sentences may win.",
+        )
+    with gr.Column(visible=best.method == "sample", elem_classes="settings") as for_sampling:
+        made["temperature"] = _slider(
+            best.temperature,
+            *(0.1, 2, 0.05),
+            label="Temperature",
+            info="Below 1 is safer, above 1 is bolder.",
+        )
+        made["top_k"] = _slider(
+            best.top_k,
+            *(0, 100, 1),
+            label="Top-k",
+            info="Draw from this many likeliest words; 0 is all.",
+        )
+        made["top_p"] = _slider(
+            best.top_p,
+            *(0.05, 1, 0.05),
+            label="Top-p",
+            info="Draw from the likeliest words that together have this probability.",
+        )
+        made["seed"] = gr.Number(
+            best.seed, precision=0, label="Seed", info="The same seed draws the same sentence."
+        )
+    made["max_words"] = _slider(
+        best.max_words, 1, longest, 1, label="Longest sentence", info="In tokens."
+    )
+    method.change(None, method, [for_beam, for_sampling], js=_SHOW_WHAT_IS_USED)
+    return [made[name] for name in _NAMES]
+
+
+def search_settings(values: Sequence[Any]) -> dict[str, Any]:
+    """Name the values of `search_inputs`, for `Captioner.caption`."""
+    named = dict(zip(_NAMES, values, strict=True))
+    return named | {name: int(named[name] or 0) for name in _WHOLE}
+
+
+def _slider(
+    best: float, low: float, high: float, step: float, *, label: str, info: str
+) -> gr.Slider:
+    """Offer a range, widened if what a model likes best lies outside."""
+    return gr.Slider(min(low, best), max(high, best), best, step=step, label=label, info=info)

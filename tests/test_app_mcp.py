@@ -1,0 +1,91 @@
+"""The app as a language model meets it: over the Model Context Protocol, by a client of its own."""
+
+import asyncio
+import sys
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+from mcp.types import CallToolResult
+
+import ui
+from app.wording import describe
+from captioner import Captioner, CaptionerError
+from tests.conftest import TOYS
+
+
+@pytest.fixture(scope="module")
+def talk(served) -> Callable[..., Any]:
+    """Say something to the server within a session, and return the answer."""
+    url = f"{served[0]['toys']}gradio_api/mcp/"
+
+    def talk(method: str, *args: Any) -> Any:
+        async def whole() -> Any:
+            async with (
+                streamable_http_client(url) as (read, write, _),
+                ClientSession(read, write) as session,
+            ):
+                await session.initialize()
+                return await getattr(session, method)(*args)
+
+        return asyncio.run(whole())
+
+    return talk
+
+
+def text(result: CallToolResult) -> str:
+    (content,) = result.content
+    return content.text
+
+
+def as_uri(content: bytes, kind: str = "image/jpeg") -> str:
+    return f"data:{kind};base64,{b64encode(content).decode()}"
+
+
+def test_tools_say_what_they_do_and_what_they_take(talk):
+    tools = {tool.name: tool for tool in talk("list_tools").tools}
+    assert list(tools) == ["describe_photo", "caption_photo_in_numbers"]
+    described = tools["describe_photo"]
+    assert described.description.startswith("Caption a photo; say for each word how sure")
+    assert described.inputSchema["required"] == ["photo"]
+    taken = described.inputSchema["properties"]
+    assert list(taken) == ["photo", "checkpoint"]
+    assert taken["photo"]["type"] == "string"
+    assert taken["checkpoint"]["enum"] == ["toy-transformer", "toy-lstm"]
+    for tool in tools.values():
+        assert all(setting["description"] for setting in tool.inputSchema["properties"].values())
+
+
+@pytest.mark.parametrize("kind", list(TOYS))
+def test_a_photo_is_described_in_words(talk, tokenizer, photos, kind):
+    captioner = Captioner(*TOYS[kind](tokenizer))
+    photo = {"photo": as_uri(photos[1].read_bytes()), "checkpoint": captioner.header.name}
+    answer = talk("call_tool", "describe_photo", photo)
+    assert not answer.isError
+    assert text(answer) == describe(captioner.caption(photos[1].read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("photo", "reason"),
+    [
+        (as_uri(b"no photo", "text/plain"), "not an image"),
+        ("/etc/passwd", "Invalid file data format"),
+        ("file:///etc/passwd", "Invalid file data format"),
+        ("http://127.0.0.1/", "raised an exception"),
+        ("http://169.254.169.254/latest/", "raised an exception"),
+    ],
+)
+def test_what_is_no_photo_or_lies_on_this_machine_is_refused(talk, photo, reason):
+    answer = talk("call_tool", "describe_photo", {"photo": photo})
+    assert answer.isError
+    assert reason in text(answer)
+    assert "root:" not in text(answer)
+
+
+def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mcp", None)
+    with pytest.raises(CaptionerError, match=r'--mcp needs the package mcp; .*"\.\[mcp\]"'):
+        ui.launch_options(host="127.0.0.1", port=None, mcp=True)
