@@ -1,8 +1,11 @@
-"""Images by name, read in place from folders and tar archives."""
+"""Images by name, read in place from folders, tar archives and zip archives."""
 
 import glob
+import io
 import os
 import tarfile
+import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,10 +21,15 @@ class _Place:
     path: str
     offset: int = 0
     size: int | None = None  # in bytes; None is the rest of the file
+    zipped: int | None = None  # in a zip archive, behind a header: compressed bytes, 0 for plain
+
+
+_ZIP_HEADER = 30  # bytes before the name; the last four say how much of names follows
+_DEFLATED = zipfile.ZIP_DEFLATED
 
 
 class ImageSource:
-    """The images of some folders and tar archives, under one roof.
+    """The images of some folders and archives, under one roof.
 
     An image goes by its path inside its folder or archive. A shorter or longer path will do too, as
     long as one image only fits it: captions that say `dog.jpg` or `photos/val/dog.jpg` find
@@ -35,8 +43,8 @@ class ImageSource:
         """Index the files.
 
         Args:
-            paths: folders (looked through in depth, archives in them included), `.tar` archives, or
-                patterns such as `shards/train-*.tar`; one of them or several.
+            paths: folders (looked through in depth, `.tar` archives in them included), `.tar` and
+                `.zip` archives, or patterns such as `shards/train-*.tar`; one of them or several.
 
         Raises:
             DataError: a path does not exist, an archive is broken or compressed, or nothing is
@@ -75,9 +83,12 @@ class ImageSource:
         place = self._only(name)
         try:
             with open(place.path, "rb", buffering=0) as file:
-                file.seek(place.offset)
-                content = file.read() if place.size is None else file.read(place.size)
-        except OSError as error:
+                if place.zipped is not None:
+                    content = _unzip(file, place)
+                else:
+                    file.seek(place.offset)
+                    content = file.read() if place.size is None else file.read(place.size)
+        except (OSError, zlib.error) as error:
             raise DataError(f"Image {name!r} cannot be read: {error}.") from error
         if place.size is not None and len(content) < place.size:
             raise DataError(
@@ -151,7 +162,7 @@ def _expand(path: str) -> list[str]:
 
 def _index(path: str) -> Iterator[tuple[str, _Place]]:
     if not os.path.isdir(path):
-        yield from _index_tar(path)
+        yield from _index_zip(path) if path.endswith(".zip") else _index_tar(path)
         return
     # Data sets are often linked into place, so links to folders are followed.
     for folder, inside, files in os.walk(path, followlinks=True):
@@ -165,16 +176,52 @@ def _index(path: str) -> Iterator[tuple[str, _Place]]:
 
 
 def _index_tar(path: str) -> Iterator[tuple[str, _Place]]:
+    """Find the images; WebDataset puts captions as JSON files beside them."""
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                if member.isreg() and not member.issparse():
+                if member.isreg() and not member.issparse() and not member.name.endswith(".json"):
                     yield _tidy(member.name), _Place(path, member.offset_data, member.size)
     except (tarfile.TarError, OSError) as error:
         raise DataError(
             f"{path} is not a whole, uncompressed tar archive ({error}). Decompress it, or fetch "
             "it again."
         ) from error
+
+
+def _index_zip(path: str) -> Iterator[tuple[str, _Place]]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            f"{path} is not a whole zip archive ({error}). Its download may have stopped; fetch "
+            "the rest, or all of it again."
+        ) from error
+    for member in members:
+        if member.is_dir():
+            continue
+        if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, _DEFLATED):
+            raise DataError(
+                f"{path}: {member.filename!r} is encrypted or compressed in a rare way. Unpack the "
+                "archive."
+            )
+        taken = member.compress_size if member.compress_type == _DEFLATED else 0
+        yield (
+            _tidy(member.filename),
+            _Place(path, member.header_offset, member.file_size, zipped=taken),
+        )
+
+
+def _unzip(file: io.FileIO, place: _Place) -> bytes:
+    """Read one member; the header in front of it has names of its own length."""
+    file.seek(place.offset)
+    header = file.read(_ZIP_HEADER)
+    names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    file.seek(place.offset + _ZIP_HEADER + names)
+    if place.zipped:
+        return zlib.decompress(file.read(place.zipped), wbits=-zlib.MAX_WBITS)
+    return file.read(place.size or 0)
 
 
 def _tidy(name: str) -> str:

@@ -1,6 +1,7 @@
 import io
 import multiprocessing
 import tarfile
+import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -154,3 +155,44 @@ def test_an_archive_that_shrinks_or_goes_afterwards_is_noticed(tmp_path):
     shard.unlink()
     with pytest.raises(DataError, match=r"Image 'a\.jpg' cannot be read: .*No such file"):
         source.read("a.jpg")
+
+
+def zipped(path: Path, **files: bytes) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.mkdir("photos")
+        for number, (name, content) in enumerate(files.items()):
+            method = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
+            archive.writestr(f"photos/{name}.jpg", content, compress_type=method)
+    return path
+
+
+def test_a_zip_archive_is_read_in_place_when_it_is_named(tmp_path):
+    path = zipped(tmp_path / "photos.zip", a=b"a" * 900, b=b"b" * 900, c=b"", d=b"")
+    source = ImageSource(path)
+    assert source.names() == tuple(f"photos/{name}.jpg" for name in "abcd")
+    assert [source.read(f"{name}.jpg") for name in "abcd"] == [b"a" * 900, b"b" * 900, b"", b""]
+    assert [source.size(f"{name}.jpg") for name in "abcd"] == [900, 900, 0, 0]
+    folder(tmp_path, photos__a=b"unpacked")
+    assert ImageSource(tmp_path).read("a.jpg") == b"unpacked"
+
+
+def test_a_zip_archive_that_is_cut_or_changed_is_noticed(tmp_path):
+    path = zipped(tmp_path / "photos.zip", a=b"a" * 900, b=bytes(range(250)) * 9)
+    whole = path.read_bytes()
+    source = ImageSource(path)
+    path.write_bytes(whole[:600])
+    with pytest.raises(DataError, match=r"photos\.zip ends inside image 'a\.jpg'"):
+        source.read("a.jpg")
+    path.write_bytes(whole.replace(b"photos/b", b"photos/x")[:-300])
+    with pytest.raises(DataError, match=r"photos\.zip is not a whole zip archive"):
+        ImageSource(path)
+    path.write_bytes(b"\0" * len(whole))
+    with pytest.raises(DataError, match=r"Image 'b\.jpg' cannot be read"):
+        source.read("b.jpg")
+
+
+def test_captions_beside_the_photos_of_a_shard_are_no_images(tmp_path):
+    shard = tar(tmp_path / "shard.tar", a=b"a")
+    with tarfile.open(shard, "a") as archive:
+        archive.addfile(tarfile.TarInfo("a.json"), io.BytesIO())
+    assert ImageSource(shard).names() == ("a.jpg",)

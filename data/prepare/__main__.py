@@ -1,0 +1,118 @@
+"""Check downloaded captions and photos, and pack them into tar shards.
+
+    python -m data.prepare coco --root datasets/coco [--short-side 256]
+
+Nothing is downloaded: what is missing is named, with its address and the place to put it. The same
+command goes on after being killed.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from captioner.errors import CaptionerError, DataError
+from data.archives import ImageSource
+from data.coco import load_records
+from data.prepare.checks import Found, find
+from data.prepare.known import KNOWN
+from data.prepare.plan import ShardSettings
+from data.prepare.shards import write_shards
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, 1 with the reason on stderr, or 130 when interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="python -m data.prepare",
+        description="Check downloaded captions and photos, and pack them into tar shards.",
+        epilog="The same command goes on after being killed.",
+    )
+    default = ShardSettings()
+    parser.add_argument(
+        "data", help=f"{', '.join(KNOWN)}, or a captions file of your own in any format we read"
+    )
+    parser.add_argument(
+        "--root", required=True, type=Path, help="folder of the downloads or photos"
+    )
+    parser.add_argument("--output", type=Path, help="folder for the shards; ROOT_shards by default")
+    parser.add_argument(
+        "--short-side",
+        type=int,
+        default=default.short_side,
+        metavar="N",
+        help="make photos smaller, to N pixels on the short side; 0 (the default) keeps the files",
+    )
+    parser.add_argument(
+        "--quality",
+        type=int,
+        default=default.quality,
+        help="JPEG quality of photos made smaller (90)",
+    )
+    parser.add_argument(
+        "--photos", type=int, default=default.photos, metavar="N", help="photos in a shard (2000)"
+    )
+    parser.add_argument("--seed", type=int, default=default.seed, help="of the order of the photos")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)"
+    )
+    parser.add_argument(
+        "--no-md5", dest="md5", action="store_false", help="check sizes, but no checksums"
+    )
+    parser.add_argument("--check", action="store_true", help="check the files and write no shards")
+    args = parser.parse_args(argv)
+    output = args.output or args.root.with_name(args.root.name + "_shards")
+    try:
+        settings = ShardSettings(
+            short_side=args.short_side, quality=args.quality, photos=args.photos, seed=args.seed
+        )
+        if output.resolve().is_relative_to(args.root.resolve()):
+            raise DataError(
+                f"{output} lies inside {args.root}, where its photos would be found twice; choose "
+                "another folder with --output."
+            )
+        found = _find(args.data, args.root, checked=output / "checked.json", md5=args.md5)
+        counts = Counter(record.split for record in found.records)
+        say(", ".join(f"{count:,} {split}" for split, count in counts.items()))
+        source = ImageSource(found.images)
+        if args.check:
+            source.require(record.image for record in found.records)
+            say("all photos are there")
+            return 0
+        write_shards(
+            found.records, source, output, settings=settings, workers=args.workers, say=say
+        )
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "interrupted; the same command goes on from the shards that are whole.", file=sys.stderr
+        )
+        return 130
+    print(f'annotations = "{output / "captions.jsonl"}"\nimages = ["{output}"]')
+    return 0
+
+
+def say(line: str) -> None:
+    """Tell whoever watches."""
+    print(line, file=sys.stderr)
+
+
+def _find(data: str, root: Path, *, checked: Path, md5: bool) -> Found:
+    """The files of a known data set, or captions and photos of the user's own."""
+    if data in KNOWN:
+        if not root.is_dir():
+            raise DataError(f"{root} is no folder; make it, and put the downloads there.")
+        return find(root, KNOWN[data], checked=checked, md5=md5)
+    if not Path(data).exists():
+        raise DataError(
+            f"{data!r} is neither a data set that is known ({', '.join(KNOWN)}) nor a file of "
+            "captions."
+        )
+    return Found(load_records(Path(data)), [str(root)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The data sets that can be prepared by name: what to download, and what is in it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Download:
+    """One file as it is published."""
+
+    name: str
+    size: int | None = None
+    """Bytes; None where it is not publicly known."""
+    md5: str | None = None
+    address: str
+    """Where it comes from, or the page where it is asked for."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Photos:
+    """One set of photos, as it is downloaded or unpacked."""
+
+    folders: tuple[str, ...]
+    """Names the unpacked folder may have; where none is there, the download is read in place."""
+    download: Download
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """Photos, the file that tells captions and splits, and how many photos each split has."""
+
+    title: str
+    annotations: str
+    """Karpathy's file; it may be compressed with gzip, or still be in `ANNOTATIONS`."""
+    annotations_size: int
+    photos: tuple[Photos, ...]
+    splits: dict[str, int]
+    strangers: tuple[str, ...] = ()
+    """Files and folders that look right and are of another year."""
+
+
+ANNOTATIONS = Download(
+    name="caption_datasets.zip",
+    size=36_745_453,
+    address="https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",
+)
+"""Karpathy and Li's splits (2015, arXiv:1412.2306) of all three data sets."""
+
+KNOWN = {
+    "coco": DataSet(
+        title="COCO",
+        annotations="dataset_coco.json",
+        annotations_size=144_186_139,
+        photos=(
+            Photos(
+                folders=("train2014",),
+                download=Download(
+                    name="train2014.zip",
+                    size=13_510_573_713,
+                    md5="0da8c0bd3d6becc4dcb32757491aca88",
+                    address="http://images.cocodataset.org/zips/train2014.zip",
+                ),
+            ),
+            Photos(
+                folders=("val2014",),
+                download=Download(
+                    name="val2014.zip",
+                    size=6_645_013_297,
+                    md5="a3d79f5ed8d289b7a7554ce06a5782b3",
+                    address="http://images.cocodataset.org/zips/val2014.zip",
+                ),
+            ),
+        ),
+        splits={"train": 113_287, "val": 5_000, "test": 5_000},
+        strangers=("train2017", "val2017", "train2017.zip", "val2017.zip"),
+    ),
+    "flickr8k": DataSet(
+        title="Flickr8k",
+        annotations="dataset_flickr8k.json",
+        annotations_size=9_035_673,
+        photos=(
+            Photos(
+                folders=("Flicker8k_Dataset", "Flickr8k_Dataset"),
+                download=Download(
+                    name="Flickr8k_Dataset.zip",
+                    address="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
+                ),
+            ),
+        ),
+        splits={"train": 6_000, "val": 1_000, "test": 1_000},
+    ),
+    "flickr30k": DataSet(
+        title="Flickr30k",
+        annotations="dataset_flickr30k.json",
+        annotations_size=38_318_553,
+        photos=(
+            Photos(
+                folders=("flickr30k-images", "flickr30k_images"),
+                download=Download(
+                    name="flickr30k-images.tar",
+                    address="https://shannon.cs.illinois.edu/DenotationGraph/",
+                ),
+            ),
+        ),
+        splits={"train": 29_000, "val": 1_014, "test": 1_000},
+    ),
+}

@@ -1,0 +1,49 @@
+"""A photo as it goes into a shard: as it came, or smaller."""
+
+from io import BytesIO
+from pathlib import PurePosixPath
+
+from PIL import Image
+
+from captioner.photo import load_photo, load_reduced
+
+_SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
+
+
+def pack(content: bytes, *, name: str, short_side: int, quality: int) -> tuple[bytes, str]:
+    """Make sure that a photo can be read, and make it smaller where asked for.
+
+    Args:
+        content: the file as it is.
+        name: what to call the photo in an error.
+        short_side: pixels that the shorter side shall have; a photo that is no larger stays as it
+            is, byte for byte, and so do all for 0.
+        quality: of the JPEG file that a photo made smaller becomes, from 1 to 95.
+
+    Returns:
+        The file to keep, and what its name is to end with.
+
+    Raises:
+        ImageError: the photo cannot be read.
+    """
+    if not short_side:
+        load_photo(content, name=name)
+        return content, _suffix(content, name)
+    photo, (height, width) = load_reduced(
+        content, at_least=(2 * short_side, 2 * short_side), name=name
+    )
+    scale = short_side / min(height, width)
+    if scale >= 1:
+        return content, _suffix(content, name)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    stream = BytesIO()
+    photo.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0).save(
+        stream, "JPEG", quality=quality
+    )
+    return stream.getvalue(), "jpg"
+
+
+def _suffix(content: bytes, name: str) -> str:
+    with Image.open(BytesIO(content)) as photo:
+        kind = photo.format or ""
+    return _SUFFIXES.get(kind) or PurePosixPath(name).suffix.lower().lstrip(".") or kind.lower()

@@ -1,0 +1,98 @@
+"""Which photo goes into which shard, and under what name."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import PurePosixPath
+from random import Random
+from typing import Any
+
+from captioner.errors import ConfigError
+from data.coco import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardSettings:
+    """How shards are made."""
+
+    short_side: int = 0
+    """Pixels of the shorter side of a photo; 0 leaves photos as they are."""
+    quality: int = 90
+    """JPEG quality of photos made smaller."""
+    photos: int = 2000
+    """Photos in a shard; the last of a split may have fewer."""
+    seed: int = 0
+    """Of the order of the photos, so that each shard is a sample of its split."""
+
+    def __post_init__(self) -> None:
+        for name, least, most in (
+            ("short_side", 0, 10_000),
+            ("quality", 1, 95),
+            ("photos", 1, None),
+        ):
+            value = getattr(self, name)
+            if value < least or (most is not None and value > most):
+                end = f" to {most}" if most else " or more"
+                raise ConfigError(f"{name} is {value}; it must be {least}{end}.")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One archive to be written."""
+
+    name: str
+    split: str
+    records: list[Record]
+    keys: list[str]
+    """Names of the photos in the archive, without what they end with."""
+
+
+def plan(records: Sequence[Record], settings: ShardSettings) -> list[Shard]:
+    """Say which photo goes where, split by split."""
+    keys = _choose_keys(records)
+    shards = []
+    for split in dict.fromkeys(record.split for record in records):
+        own = [place for place, record in enumerate(records) if record.split == split]
+        Random(settings.seed).shuffle(own)
+        for number, start in enumerate(range(0, len(own), settings.photos)):
+            places = own[start : start + settings.photos]
+            name = f"{split}-{number:05}.tar"
+            shards.append(
+                Shard(name, split, [records[p] for p in places], [keys[p] for p in places])
+            )
+    return shards
+
+
+def describe(record: Record) -> dict[str, Any]:
+    """What stands in the JSON file of a photo."""
+    return {
+        "image": record.image,
+        "image_id": record.image_id,
+        "split": record.split,
+        "captions": list(record.captions),
+    }
+
+
+def _choose_keys(records: Sequence[Record]) -> list[str]:
+    """A name for each photo with no dot in it, at which WebDataset would cut it; no two alike."""
+    taken: set[str] = set()
+    keys = []
+    for record in records:
+        path = PurePosixPath(record.image.replace("\\", "/"))
+        parts = [part for part in path.with_suffix("").parts if part not in ("/", "..")]
+        plain = "/".join(part.replace(".", "_") for part in parts) or str(record.image_id)
+        key, number = plain, 2
+        while key in taken:
+            key, number = f"{plain}_{number}", number + 1
+        taken.add(key)
+        keys.append(key)
+    return keys
+
+
+def fingerprint(records: Sequence[Record]) -> str:
+    """A short text that changes with any name, caption or split."""
+    digest = sha256()
+    for record in records:
+        digest.update(json.dumps(describe(record)).encode())
+    return digest.hexdigest()
