@@ -16,6 +16,7 @@ import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 
 from captioner.errors import CheckpointError, ConfigError, DataError
+from captioner.writing import is_unspaced, may_break
 
 # Neither a word nor the alphabet of bytes holds an angle bracket, so no text encodes to a special.
 SPECIALS = ("⟨pad⟩", "⟨start⟩", "⟨end⟩", "⟨unk⟩")
@@ -32,8 +33,13 @@ _WORD = (
     rf"{_LETTER}+(?:(?:-|'(?!t\b)(?!(?:s|re|ve|ll|d|m)\b)|(?<=\p{{N}})[.,:](?=\p{{N}})){_LETTER}+)*"
 )
 
-# Writing without spaces between words, by the first word of a character's Unicode name.
-_UNSPACED = frozenset(("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR"))
+_STOPS = ".,!?;:)\u060c\u061b\u061f\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
+"""Marks that no space goes before; those of Arabic and Chinese are among them."""
+_DIRECTIONS = "[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+"""Invisible marks that say which way text runs; its letters say that already."""
+_LONGEST_PIECE = 16
+"""Bytes: room for any English word but the very longest, and for five Chinese characters. Without
+spaces to end it, a piece would else grow to a whole caption that occurs twice."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,8 @@ class Tokenizer:
         Words are lower-case and without punctuation, as captions are scored.
 
         Raises:
-            ConfigError: `min_count` is below 1, or so high that no word is left.
+            ConfigError: `min_count` is below 1, or so high that no word is left; or words have no
+                spaces between them, as in Chinese.
             DataError: there are no captions.
         """
         if min_count < 1:
@@ -86,6 +93,11 @@ class Tokenizer:
         counts = Counter(word for caption in captions for word, _ in split(read(caption)))
         if not counts:
             raise DataError("There are no words to number: the captions are missing or empty.")
+        if sum(n for word, n in counts.items() if is_unspaced(word[0])) > counts.total() / 2:
+            raise ConfigError(
+                "The captions have no spaces between words, so whole sentences would be numbered; "
+                'learn pieces of words instead: data.words = "bpe".'
+            )
         most = max(counts.values())
         if most < min_count:
             raise ConfigError(
@@ -122,7 +134,11 @@ class Tokenizer:
             raise DataError("There are no pieces to number: the captions are missing or empty.")
         engine = _pieces_engine(models.BPE(), lowercase=lowercase)
         trainer = trainers.BpeTrainer(
-            vocab_size=vocabulary - len(SPECIALS), initial_alphabet=alphabet, show_progress=False
+            vocab_size=vocabulary - len(SPECIALS),
+            min_frequency=2,
+            initial_alphabet=alphabet,
+            max_token_length=_LONGEST_PIECE,
+            show_progress=False,
         )
         engine.train_from_iterator(texts, trainer)
         # Taught as specials, the marks would be looked for in every text; so they are added after.
@@ -208,12 +224,13 @@ def _pieces_engine(model: models.BPE, *, lowercase: bool) -> tokenizers.Tokenize
     engine.normalizer = normalizers.Sequence(
         [
             normalizers.NFC(),
+            normalizers.Replace(Regex(_DIRECTIONS), ""),
             *([normalizers.Lowercase()] if lowercase else []),
             normalizers.Replace(Regex(r"[\s\p{Cc}]+"), " "),
             # Captions are often published with their words already set apart: "the dog 's ball ."
-            normalizers.Replace(Regex(rf" (?=[.,!?;:)]|{_ENDING}|{_NEGATION})"), ""),
+            normalizers.Replace(Regex(rf" (?=[{_STOPS}]|{_ENDING}|{_NEGATION})"), ""),
             # Some captions end with a full stop and some do not; it would say nothing.
-            normalizers.Replace(Regex(r"[.。।]+\s*$"), ""),
+            normalizers.Replace(Regex(r"[.。।\u06d4]+\s*$"), ""),
             normalizers.Strip(),
         ]
     )
@@ -243,7 +260,7 @@ def _gather_pieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
         space = space or text[:1] == " "
         shown = " ".join(text.split())
         if shown:
-            if words and not space and not _breaks(words[-1].text[-1], shown[0]):
+            if words and not space and not may_break(words[-1].text[-1], shown[0]):
                 last = words.pop()
                 shown, waiting, space = last.text + shown, last.tokens + waiting, last.spaced
             words.append(DisplayWord(shown, waiting, spaced=space))
@@ -276,17 +293,6 @@ def _whole_characters(tokens: list[tuple[int, str]]) -> list[tuple[str, tuple[in
 
 def _is_blank(character: str) -> bool:
     return character.isspace() or unicodedata.category(character) == "Cc"
-
-
-def _breaks(before: str, after: str) -> bool:
-    """Whether a word may begin between these characters although no space does."""
-    return _is_unspaced(after) or (_is_unspaced(before) and after.isalnum())
-
-
-def _is_unspaced(character: str) -> bool:
-    # Not the vowel signs and tone marks of Thai, which are no letters and stay with theirs.
-    name = unicodedata.name(character, "")
-    return character.isalpha() and name.replace("-", " ").partition(" ")[0] in _UNSPACED
 
 
 def _capitalise(word: DisplayWord) -> DisplayWord:

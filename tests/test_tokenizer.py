@@ -186,6 +186,48 @@ def test_frequent_chinese_runs_are_shown_as_one_word() -> None:
     assert texts(tokenizer, "海滩狗") == ["海滩", "狗"]
 
 
+def test_a_caption_without_spaces_does_not_become_one_word() -> None:
+    tokenizer = Tokenizer.train_bpe(["一只狗在海滩上奔跑很快"] * 9, vocabulary=400)
+    words = texts(tokenizer, "一只狗在海滩上奔跑很快")
+    assert "".join(words) == "一只狗在海滩上奔跑很快"
+    assert len(words) > 1
+    assert max(map(len, words)) <= 5
+
+
+def test_signs_that_go_with_the_letter_before_begin_no_word() -> None:
+    tokenizer = Tokenizer.train_bpe(["犬"], vocabulary=260)  # nothing but bytes
+    assert texts(tokenizer, "しょボード人々") == ["しょ", "ボー", "ド", "人々"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "same"),
+    [
+        ("كلب ، قطة \u06d4", "كلب، قطة"),
+        ("狗 \uff0c 猫 。", "狗\uff0c 猫"),
+        ("\u200fكلב\u200e", "كلב"),  # marks of direction
+    ],
+)
+def test_spelling_variants_of_other_languages_encode_alike(
+    pieces: Tokenizer, raw: str, same: str
+) -> None:
+    assert pieces.encode(raw) == pieces.encode(same)
+
+
+def test_joiners_inside_persian_words_stay() -> None:
+    tokenizer = Tokenizer.train_bpe(["گربه می\u200cرود"] * 3, vocabulary=300)
+    assert texts(tokenizer, "گربه می\u200cرود") == ["گربه", "می\u200cرود"]
+
+
+def test_words_of_a_writing_without_spaces_are_refused() -> None:
+    with pytest.raises(ConfigError) as error:
+        Tokenizer.train_words(["一只狗在海滩上奔跑", "两个女孩 iPad"], min_count=1)
+    assert str(error.value) == (
+        "The captions have no spaces between words, so whole sentences would be numbered; learn "
+        'pieces of words instead: data.words = "bpe".'
+    )
+    assert len(Tokenizer.train_words(["a dog says 猫", "кот и собака"], min_count=1)) == 4 + 7
+
+
 def test_thai_vowel_signs_stay_with_their_letter(pieces: Tokenizer) -> None:
     words = texts(pieces, "หมาวิ่งบนชายหาด")
     assert "".join(words) == "หมาวิ่งบนชายหาด"

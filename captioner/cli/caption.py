@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from captioner.cli.options import (
     Subcommands,
@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
                 if args.overlay:
                     _draw(caption, args.overlay, kind=args.format)
                 if args.overlay or args.json:
-                    _warn(caption)
+                    _warn(caption, drawn=bool(args.overlay) and args.format != "html")
             batch = []
     return status
 
@@ -150,15 +150,26 @@ def _draw(caption: "Caption", folder: Path, *, kind: "Format") -> None:
         raise CaptionerError(f"{target}: cannot be written: {error.strerror}.") from error
 
 
-def _warn(caption: "Caption") -> None:
-    """Say on standard error what the attention cannot show."""
+def _warn(caption: "Caption", *, drawn: bool) -> None:
+    """Say on standard error what the attention, or a drawn overlay, cannot show."""
     from captioner.overlay import diagnose
+    from captioner.overlay.lettering import find_faults
 
-    for warning in diagnose(caption.words):
+    for warning in [*diagnose(caption.words), *(find_faults(caption.text) if drawn else [])]:
         print(f"captioner: {caption.image}: {warning}", file=sys.stderr)
 
 
 def _format(caption: "Caption", args: argparse.Namespace) -> str:
     if args.json:
-        return json.dumps(caption.to_dict())
+        return _to_json(caption.to_dict())
     return caption.text if len(args.photos) == 1 else f"{caption.image}\t{caption.text}"
+
+
+def _to_json(table: dict[str, Any]) -> str:
+    """One line of JSON, letters as they are; escaped where the output or a file's name has none."""
+    text = json.dumps(table, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return json.dumps(table)
+    return text

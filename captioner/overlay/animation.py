@@ -15,6 +15,7 @@ from captioner.overlay.lettering import (
     split_caption,
     wrap,
 )
+from captioner.writing import is_right_to_left
 
 _PAPER, _INK, _PALE, _LINE = "#161616", "#ffffff", "#9a9a9a", "#fca50a"
 _MARGIN = 16
@@ -128,6 +129,11 @@ def _place_words(caption: Caption, font: Font, width: int) -> list[list[Piece]]:
         placed.append([(x if n == 0 else 0.0, line + n, part) for n, part in enumerate(parts)])
         line += max(len(parts) - 1, 0)
         x = font.getlength(parts[-1]) + (x if len(parts) == 1 else 0.0) if parts else x
+    if is_right_to_left(caption.text):
+        return [
+            [(width - at - font.getlength(part), line, part) for at, line, part in pieces]
+            for pieces in placed
+        ]
     return placed
 
 

@@ -1,10 +1,12 @@
 """Text of overlays: which font, where lines break, and where each word of a caption stands."""
 
+import unicodedata
 from functools import cache, lru_cache
 
-from PIL import ImageFont
+from PIL import ImageFont, features
 
 from captioner.caption import Caption, Word
+from captioner.writing import is_right_to_left
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -13,7 +15,13 @@ _FONTS = (
     "DejaVuSans.ttf",
     "NotoSans-Regular.ttf",
     "NotoSansCJK-Regular.ttc",
+    "NotoSansSC-Regular.otf",
+    "NotoSansArabic-Regular.ttf",
+    "NotoSansHebrew-Regular.ttf",
+    "NotoSansThai-Regular.ttf",
     "NotoSansDevanagari-Regular.ttf",
+    "NotoSansBengali-Regular.ttf",
+    "NotoSansTamil-Regular.ttf",
     "wqy-zenhei.ttc",
     "Arial.ttf",
     "Arial Unicode.ttf",
@@ -40,8 +48,26 @@ def load_font(size: int, *, for_text: str) -> Font:
         size: height of a line in pixels, about.
         for_text: everything to be written in one look.
     """
-    letters = "".join(sorted({letter for letter in for_text if not letter.isspace()}))
-    return _load(_choose(letters), size)
+    return _load(_choose(_letters(for_text))[0], size)
+
+
+def find_faults(text: str) -> list[str]:
+    """Say in full sentences what of the text is not drawn as it should be; nothing if it is."""
+    faults = []
+    lacking = _choose(_letters(text))[1]
+    if lacking:  # shown here, they would be boxes, too
+        kinds = sorted({unicodedata.name(letter, "unknown").split()[0] for letter in lacking})
+        faults.append(
+            f"No font of this machine knows all letters of the caption ({', '.join(kinds)}), so "
+            "boxes stand in their place; install one, such as fonts-noto-core or fonts-noto-cjk, "
+            "or draw an HTML page."
+        )
+    if is_right_to_left(text) and not features.check("raqm"):
+        faults.append(
+            "This Pillow was built without Raqm, so letters stand from left to right and apart; "
+            "draw an HTML page."
+        )
+    return faults
 
 
 def clean(text: str) -> str:
@@ -102,23 +128,28 @@ def _fits(text: str, font: Font, width: int) -> bool:
     return len(text) == 1 or font.getlength(text) <= width
 
 
+def _letters(text: str) -> str:
+    """All letters once; what is not to be seen, such as marks of direction, needs no font."""
+    return "".join(sorted({letter for letter in clean(text) if not letter.isspace()}))
+
+
 @lru_cache(maxsize=256)
-def _choose(letters: str) -> str | None:
-    """Name of the font that lacks the fewest letters; None is Pillow's own."""
-    fewest = len(letters) + 1
-    best = None
+def _choose(letters: str) -> tuple[str | None, str]:
+    """Name of the font that lacks the fewest letters, and these; None is Pillow's own font."""
+    best: str | None = None
+    lacking = letters
     for name in _FONTS:
         try:
             font = _load(name, 16)
         except OSError:  # not on this machine
             continue
         missing = bytes(font.getmask(_MISSING))
-        lacking = sum(bytes(font.getmask(letter)) == missing for letter in letters)
-        if lacking < fewest:
-            best, fewest = name, lacking
+        unknown = "".join(c for c in letters if bytes(font.getmask(c)) == missing)
+        if len(unknown) < len(lacking):
+            best, lacking = name, unknown
         if not lacking:
             break
-    return best
+    return best, lacking
 
 
 @cache

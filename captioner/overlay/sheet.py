@@ -9,7 +9,16 @@ from captioner.caption import Caption
 from captioner.diagnosis import diagnose
 from captioner.overlay.colours import palette
 from captioner.overlay.heat import STYLE, Style, fit, heatmap, word_maps
-from captioner.overlay.lettering import GATE, Font, clean, format_note, load_font, wrap
+from captioner.overlay.lettering import (
+    GATE,
+    Font,
+    clean,
+    find_faults,
+    format_note,
+    load_font,
+    wrap,
+)
+from captioner.writing import is_right_to_left
 
 _PAPER, _INK, _PALE = "#ffffff", "#161616", "#5c5c5c"
 _MARGIN, _GAP = 28, 24
@@ -38,7 +47,8 @@ def contact_sheet(
     """Draw the photo under its caption, and where the model looked for every word.
 
     All panels share one scale of colours, which the foot explains. What they cannot show, because
-    attention is even or the same for all words, stands there too.
+    attention is even or the same for all words or letters are missing, stands there too. A caption
+    that runs from right to left has its panels run so.
 
     Args:
         photo: mode RGB, as displayed; of any size.
@@ -64,16 +74,20 @@ def contact_sheet(
     rows = [panels[start : start + across] for start in range(0, len(panels), across)]
     heights = [max(panel.height for panel in row) for row in rows]
     width = across * (column + _GAP) - _GAP
-    head = _draw_head(wrap(clean(caption.text), title, width=width), width, title)
+    backwards = is_right_to_left(caption.text)
+    head = _draw_head(wrap(clean(caption.text), title, width=width), width, title, backwards)
     gated = [GATE] if any(word.gate is not None for word in caption.words) else []
-    foot = _draw_foot(width, scale, [*gated, *diagnose(caption.words)], style, notes)
+    found = [*gated, *diagnose(caption.words), *find_faults(everything)]
+    foot = _draw_foot(width, scale, found, style, notes)
     height = head.height + sum(heights) + foot.height
     sheet = Image.new("RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN), _PAPER)
     sheet.paste(head, (_MARGIN, _MARGIN))
     top = _MARGIN + head.height
     for row, height in zip(rows, heights, strict=True):
         for place, shown in enumerate(row):
-            _draw_panel(sheet, shown, (_MARGIN + place * (column + _GAP), top), font, notes)
+            column_at = across - 1 - place if backwards else place
+            corner = (_MARGIN + column_at * (column + _GAP), top)
+            _draw_panel(sheet, shown, corner, font, notes)
         top += height
     sheet.paste(foot, (_MARGIN, top))
     return sheet
@@ -86,11 +100,12 @@ def _count_columns(panels: list[_Panel], column: int) -> int:
     return min(len(panels), max(3, round(pleasant)))
 
 
-def _draw_head(lines: list[str], width: int, font: Font) -> Image.Image:
+def _draw_head(lines: list[str], width: int, font: Font, backwards: bool) -> Image.Image:
     step = round(_TITLE * _LINE)
     head = Image.new("RGB", (width, len(lines) * step + _GAP // 2), _PAPER)
     for place, line in enumerate(lines):
-        ImageDraw.Draw(head).text((0, place * step - _TITLE * 0.2), line, fill=_INK, font=font)
+        x = width - font.getlength(line) if backwards else 0
+        ImageDraw.Draw(head).text((x, place * step - _TITLE * 0.2), line, fill=_INK, font=font)
     return head
 
 
