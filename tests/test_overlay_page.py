@@ -136,7 +136,7 @@ def test_a_large_photo_is_made_smaller_and_a_small_one_left(size, shown):
     photo = noise(*size)
     page = Page(draw_page(photo, caption_of(photo, WORDS)))
     assert [picture(i["src"]).size for i in page.named("img")] == [shown] * 4
-    assert {"style": f"--shape: {shown[0]} / {shown[1]}"} in page.named("main")
+    assert {"class": "overlay", "style": f"--shape: {shown[0]} / {shown[1]}"} in page.named("div")
 
 
 def test_a_caption_without_words_is_a_page_with_the_photo():

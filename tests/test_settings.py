@@ -126,10 +126,11 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):
 def test_the_recipe_is_all_but_where_and_how_fast():
     plain = load_settings(SMOKE)
     elsewhere = ["threads=3", "save_minutes=1", "keep=1", "data.cache=/elsewhere", "data.workers=2"]
+    elsewhere += ["wandb=project"]
     assert recipe(load_settings(SMOKE, elsewhere)) == recipe(plain)
     for change in ("seed=1", "stages.0.epochs=9", "data.min_count=2", "model.decoder.width=32"):
         assert recipe(load_settings(SMOKE, [change])) != recipe(plain)
-    kept = set(RunConfig.__dataclass_fields__) - {"threads", "save_minutes", "keep"}
+    kept = set(RunConfig.__dataclass_fields__) - {"threads", "save_minutes", "keep", "wandb"}
     assert recipe(plain).keys() == kept
 
 

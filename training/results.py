@@ -52,13 +52,23 @@ def write_results(path: Path, captions: Mapping[int, str]) -> None:
         DataError: the file cannot be written.
     """
     rows = [{"image_id": image, "caption": caption} for image, caption in captions.items()]
-    _write(path, json.dumps(rows, indent=0, ensure_ascii=False), what="Results")
+    write_text(path, json.dumps(rows, indent=0, ensure_ascii=False) + "\n", what="Results")
 
 
-def _write(path: Path, text: str, *, what: str) -> None:
+def write_text(path: Path, text: str, *, what: str) -> None:
+    """Write a file, and the folders it lies in.
+
+    Args:
+        path: the file.
+        text: what it is to hold.
+        what: what to call it in an error.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise DataError(f"{what} {path} cannot be written: {error.strerror}.") from error
 
@@ -69,4 +79,4 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
     Raises:
         DataError: the file cannot be written.
     """
-    _write(path, json.dumps(report, indent=2), what="Report")
+    write_text(path, json.dumps(report, indent=2) + "\n", what="Report")

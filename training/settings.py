@@ -155,6 +155,8 @@ class RunConfig:
     """CPU threads; 0 leaves it to torch."""
     save_minutes: float = 10.0
     """A run that is killed loses at most this much."""
+    wandb: str = ""
+    """Project of Weights & Biases that gets the curves, too; empty sends nothing anywhere."""
     keep: int = 2
     """Files to go on from that are kept, the newest ones; should one be damaged, the one before
     it is there."""
@@ -213,7 +215,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 def recipe(config: RunConfig) -> dict[str, Any]:
     """All settings that change what is learned, as plain values; not where, or how fast."""
     table = to_table(config)
-    for name in ("threads", "save_minutes", "keep"):
+    for name in ("threads", "save_minutes", "keep", "wandb"):
         del table[name]
     for name in ("cache", "workers"):
         del table["data"][name]

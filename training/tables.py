@@ -89,7 +89,7 @@ def sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Row]]]:
             rows_of(samples, samples.get("intervals", {})) + counts,
         )
     if calibration := report.get("calibration"):
-        yield "next word of the references", _calibration(calibration)
+        yield "next word of the references, per cent", _calibration(calibration)
 
 
 def rows_of(values: Mapping[str, Any], intervals: Mapping[str, Mapping[str, float]]) -> list[Row]:
@@ -132,10 +132,10 @@ def _wording(wording: Mapping[str, Any]) -> list[Row]:
 
 def _calibration(found: Mapping[str, Any]) -> list[Row]:
     rows = [
-        ("guessed right, per cent", percent(found["accuracy"]), f"of {found['words']} words"),
-        ("sure of the guess, per cent", percent(found["confidence"]), ""),
-        ("calibration error, per cent", percent(found["ece"]), ""),
-        ("unknown words, per cent", percent(found["unknown"]), ""),
+        ("guessed right", percent(found["accuracy"]), f"of {found['words']} words"),
+        ("sure of the guess", percent(found["confidence"]), ""),
+        ("calibration error", percent(found["ece"]), ""),
+        ("unknown words", percent(found["unknown"]), ""),
     ]
     if found["perplexity"] is not None:
         rows += [

@@ -24,7 +24,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from captioner.checkpoint import Header, save_checkpoint
@@ -38,6 +37,8 @@ from training.distributed import joined
 from training.evaluate import caption_batches, describe
 from training.learner import Learner
 from training.loaders import build_loaders, load_photos
+from training.logbook import Logbook
+from training.machine import describe_machine
 from training.metrics import score
 from training.objectives import Objective, build_objective
 from training.optim import choose_trained
@@ -83,13 +84,14 @@ class Run:
             self.model.load_state_dict(self.resumed["model"])
             self.progress = Progress(**self.resumed["progress"])
         self.model.to(device)
-        self.writer = self._open_writer() if ranks.first else None
+        self.logbook = self._open_logbook() if ranks.first else None
         self.log(
             f"{config.name}: {len(records)} training photos with "
             f"{sum(len(record.captions) for record in records)} captions, "
             f"{len(self.val_photos.records)} validation photos, {len(self.tokenizer)} words, "
             f"{sum(p.numel() for p in self.model.parameters()) / 1e6:.1f} M weights, on {device}"
         )
+        self.log(f"machine: {describe_machine(device)}")
 
     def train(self) -> None:
         """Go through all stages from where the run stands."""
@@ -102,8 +104,8 @@ class Run:
                 self.log(f"{stage.name}: no better for {progress.waited} epochs, stopped early")
             self.resumed = None
             progress.stage, progress.epoch, progress.waited = progress.stage + 1, 0, 0
-        if self.writer is not None:
-            self.writer.close()
+        if self.logbook is not None:
+            self.logbook.close()
 
     def log(self, line: str) -> None:
         """Say it to whoever watches, and keep it."""
@@ -237,16 +239,19 @@ class Run:
     def _load_resume(self) -> dict[str, Any] | None:
         return load_resume(self.folder / RESUME, identity=self.identity, say=self.log)
 
-    def _open_writer(self) -> SummaryWriter:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return SummaryWriter(str(self.folder / "tensorboard"), purge_step=self.progress.steps + 1)
+    def _open_logbook(self) -> Logbook:
+        return Logbook(
+            self.folder,
+            first_step=self.progress.steps + 1,
+            project=self.config.wandb,
+            name=self.config.name,
+            settings=self.identity,
+        )
 
     def _draw(self, curves: Mapping[str, float]) -> None:
         """Add a point to each of these curves."""
-        if self.writer is not None:
-            for name, value in curves.items():
-                self.writer.add_scalar(name, value, self.progress.steps)
-            self.writer.flush()
+        if self.logbook is not None:
+            self.logbook.add(curves, self.progress.steps)
 
     def _save(self, name: str, scores: dict[str, float]) -> None:
         if not self.ranks.first:

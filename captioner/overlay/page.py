@@ -1,62 +1,22 @@
 """HTML page: the photo, and its caption as words to point at; one file, no scripts.
 
 Everything is inside: pictures as data URIs, style inline, and a policy that lets the browser load
-nothing else. Words are radio buttons, so mouse, touch and keyboard choose them without a script.
+nothing else.
 """
 
-from base64 import b64encode
-from html import escape
-from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 
 from captioner.caption import Caption
-from captioner.diagnosis import diagnose
-from captioner.overlay.colours import palette
-from captioner.overlay.heat import STYLE, Style, fit, heat_layer, word_maps
-from captioner.overlay.lettering import GATE, clean, format_note, split_caption
-
-_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-
-# The photo and all layers have one place and one width; the layer of the word that is pointed at,
-# or else of the chosen word, is visible.
-_CSS = """\
-:root { color-scheme: light dark; --ink: #161616; --pale: #5c5c5c; --paper: #fff; --sure: .75; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #f4f4f4; --pale: #a8a8a8; --paper: #161616; --sure: .45; }
-}
-body { margin: 0; padding: 1.5rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }
-main { position: relative; max-width: 60rem; margin: auto; }
-.photo, .heat { display: block; width: min(100%, 72vh * var(--shape)); height: auto;
-  aspect-ratio: var(--shape); }
-.heat { position: absolute; top: 0; left: 0; visibility: hidden; pointer-events: none; }
-input:checked ~ .heat, .word:hover .heat { visibility: visible; }
-.caption:has(.word:hover) .word:not(:hover) .heat { visibility: hidden; }
-.caption { border: 0; margin: 1rem 0; padding: 0; font-size: 1.6rem; line-height: 2.6; }
-.caption legend { padding: 0 0 .4rem; font-size: 1rem; line-height: 1.5; color: var(--pale); }
-input { position: absolute; opacity: 0; pointer-events: none; }
-.name { display: inline-block; padding: .1em .35em; border-radius: .3em; line-height: 1.35;
-  cursor: pointer; border: 2px solid transparent;
-  background: rgb(252 165 10 / calc(var(--sure) * var(--p, 0))); }
-.name small { display: block; font-size: .55em; line-height: 1.2; }
-.word:hover .name, input:checked + .name { border-color: var(--ink); }
-input:focus-visible + .name { outline: 3px solid #3b82f6; outline-offset: 2px; }
-.plain .name { font-size: 1rem; border-color: var(--pale); }
-.scale { display: inline-block; width: 11rem; height: .9rem; margin-right: .8rem;
-  vertical-align: middle; }
-p { margin: .3rem 0; }
-.pale { color: var(--pale); }
-"""
+from captioner.overlay.figure import CSS, POLICY, draw_figure, text
+from captioner.overlay.heat import STYLE, Style
 
 
 def draw_page(
     photo: Image.Image, caption: Caption, *, style: Style = STYLE, longest: int = 960
 ) -> str:
     """Write an HTML page that shows where the model looked for the word pointed at or chosen.
-
-    All words share one scale of colours, and are themselves the brighter the likelier they were.
 
     Args:
         photo: mode RGB, as displayed; of any size.
@@ -70,67 +30,25 @@ def draw_page(
     Raises:
         ValueError: the photo is not the captioned one.
     """
-    photo = fit(photo, longest=min(longest, max(photo.size)))
-    maps, scale = word_maps(caption, size=(photo.height, photo.width), smooth=style.smooth)
-    layers = [
-        _data_uri(heat_layer(m, scale=scale, style=style), "PNG", optimize=True) for m in maps
-    ]
-    words = [
-        f'{" " * spaced}<label class="word"><input type="radio" name="word">'
-        f'<span class="name" style="--p: {word.probability:.3f}">{_text(shown)}'
-        f"<small>{escape(format_note(word))}</small></span>"
-        f'<img class="heat" src="{layer}" alt=""></label>'
-        for (spaced, shown), word, layer in zip(
-            split_caption(caption), caption.words, layers, strict=True
-        )
-    ]
-    gated = [GATE] if any(word.gate is not None for word in caption.words) else []
-    sentence = _text(caption.text)
     about = [caption.checkpoint, f"log-probability {caption.log_probability:.2f}"]
     if caption.image is not None:
         about.insert(0, Path(caption.image).name)
+    below = f'<p class="pale">{" | ".join(map(text, about))}</p>\n'
     return f"""\
 <!DOCTYPE html>
 <html>
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{sentence}</title>
+<title>{text(caption.text)}</title>
 <style>
-{_CSS}</style>
+{CSS}main {{ max-width: 60rem; margin: auto; }}
+</style>
 </head>
 <body>
-<main style="--shape: {photo.width} / {photo.height}">
-<img class="photo" src="{_data_uri(photo, "JPEG", quality=88)}" alt="{sentence}">
-<fieldset class="caption">
-<legend>Point at a word, or choose one, to see where the model looked.</legend>
-<div dir="auto">{"".join(words)}</div>
-<label class="plain"><input type="radio" name="word" checked>\
-<span class="name">photo alone</span></label>
-</fieldset>
-<p class="pale"><span class="scale" style="background: {_gradient(style)}"></span>\
-from nothing to {scale:.0f} times an even look</p>
-{"".join(f"<p>{_text(found)}</p>" for found in [*gated, *diagnose(caption.words)])}
-<p class="pale">{" | ".join(map(_text, about))}</p>
-</main>
+<main>
+{draw_figure(photo, caption, style=style, longest=longest, about=below)}</main>
 </body>
 </html>
 """
-
-
-def _text(text: str) -> str:
-    """Make any text harmless in HTML, between tags and between quotes."""
-    return escape(clean(text))
-
-
-def _data_uri(picture: Image.Image, kind: str, **options: int) -> str:
-    stream = BytesIO()
-    picture.save(stream, kind, **options)
-    return f"data:image/{kind.lower()};base64,{b64encode(stream.getvalue()).decode()}"
-
-
-def _gradient(style: Style) -> str:
-    colours = palette(style.colour_map)
-    stops = ", ".join(f"#{colours[3 * n : 3 * n + 3].hex()}" for n in range(0, 256, 15))
-    return f"linear-gradient(to right, {stops})"

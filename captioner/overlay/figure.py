@@ -1,0 +1,124 @@
+"""A photo, and its caption as words to point at: a part of a page, without scripts.
+
+Words are radio buttons, so mouse, touch and keyboard choose them without a script. A page may hold
+several figures, each with a name of its own.
+"""
+
+from base64 import b64encode
+from html import escape
+from io import BytesIO
+
+from PIL import Image
+
+from captioner.caption import Caption
+from captioner.diagnosis import diagnose
+from captioner.overlay.colours import palette
+from captioner.overlay.heat import Style, fit, heat_layer, word_maps
+from captioner.overlay.lettering import GATE, clean, format_note, split_caption
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+"""What a browser may load for a page of figures: nothing."""
+
+# The photo and all layers have one place and one width; the layer of the word that is pointed at,
+# or else of the chosen word, is visible.
+CSS = """\
+:root { color-scheme: light dark; --ink: #161616; --pale: #5c5c5c; --paper: #fff; --sure: .75; }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #f4f4f4; --pale: #a8a8a8; --paper: #161616; --sure: .45; }
+}
+body { margin: 0; padding: 1.5rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; }
+.overlay { position: relative; }
+.photo, .heat { display: block; width: min(100%, 72vh * var(--shape)); height: auto;
+  aspect-ratio: var(--shape); }
+.heat { position: absolute; top: 0; left: 0; visibility: hidden; pointer-events: none; }
+input:checked ~ .heat, .word:hover .heat { visibility: visible; }
+.caption:has(.word:hover) .word:not(:hover) .heat { visibility: hidden; }
+.caption { border: 0; margin: 1rem 0; padding: 0; font-size: 1.6rem; line-height: 2.6; }
+.caption legend { padding: 0 0 .4rem; font-size: 1rem; line-height: 1.5; color: var(--pale); }
+.caption input { position: absolute; opacity: 0; pointer-events: none; }
+.name { display: inline-block; padding: .1em .35em; border-radius: .3em; line-height: 1.35;
+  cursor: pointer; border: 2px solid transparent;
+  background: rgb(252 165 10 / calc(var(--sure) * var(--p, 0))); }
+.name small { display: block; font-size: .55em; line-height: 1.2; }
+.word:hover .name, input:checked + .name { border-color: var(--ink); }
+input:focus-visible + .name { outline: 3px solid #3b82f6; outline-offset: 2px; }
+.plain .name { font-size: 1rem; border-color: var(--pale); }
+.scale { display: inline-block; width: 11rem; height: .9rem; margin-right: .8rem;
+  vertical-align: middle; }
+p { margin: .3rem 0; }
+.pale { color: var(--pale); }
+"""
+"""Style of figures, and of a page around them."""
+
+
+def draw_figure(
+    photo: Image.Image,
+    caption: Caption,
+    *,
+    style: Style,
+    longest: int,
+    name: str = "word",
+    about: str = "",
+) -> str:
+    """Write the part of a page that shows where the model looked for the word chosen.
+
+    All words share one scale of colours, and are themselves the brighter the likelier they were.
+
+    Args:
+        photo: mode RGB, as displayed; of any size.
+        caption: of this photo.
+        style: how attention is drawn.
+        longest: longer side of the pictures, pixels, unless the photo is smaller.
+        name: of the figure, unlike those of all others on the page: small letters and digits.
+        about: HTML that goes below.
+
+    Raises:
+        ValueError: the photo is not the captioned one.
+    """
+    photo = fit(photo, longest=min(longest, max(photo.size)))
+    maps, scale = word_maps(caption, size=(photo.height, photo.width), smooth=style.smooth)
+    layers = [
+        _data_uri(heat_layer(m, scale=scale, style=style), "PNG", optimize=True) for m in maps
+    ]
+    words = [
+        f'{" " * spaced}<label class="word"><input type="radio" name="{name}">'
+        f'<span class="name" style="--p: {word.probability:.3f}">{text(shown)}'
+        f"<small>{escape(format_note(word))}</small></span>"
+        f'<img class="heat" src="{layer}" alt=""></label>'
+        for (spaced, shown), word, layer in zip(
+            split_caption(caption), caption.words, layers, strict=True
+        )
+    ]
+    gated = [GATE] if any(word.gate is not None for word in caption.words) else []
+    return f"""\
+<div class="overlay" style="--shape: {photo.width} / {photo.height}">
+<img class="photo" src="{_data_uri(photo, "JPEG", quality=88)}" alt="{text(caption.text)}">
+<fieldset class="caption">
+<legend>Point at a word, or choose one, to see where the model looked.</legend>
+<div dir="auto">{"".join(words)}</div>
+<label class="plain"><input type="radio" name="{name}" checked>\
+<span class="name">photo alone</span></label>
+</fieldset>
+<p class="pale"><span class="scale" style="background: {_gradient(style)}"></span>\
+from nothing to {scale:.0f} times an even look</p>
+{"".join(f"<p>{text(found)}</p>" for found in [*gated, *diagnose(caption.words)])}
+{about}</div>
+"""
+
+
+def text(raw: str) -> str:
+    """Make any text harmless in HTML, between tags and between quotes."""
+    return escape(clean(raw))
+
+
+def _data_uri(picture: Image.Image, kind: str, **options: int) -> str:
+    stream = BytesIO()
+    picture.save(stream, kind, **options)
+    return f"data:image/{kind.lower()};base64,{b64encode(stream.getvalue()).decode()}"
+
+
+def _gradient(style: Style) -> str:
+    colours = palette(style.colour_map)
+    stops = ", ".join(f"#{colours[3 * n : 3 * n + 3].hex()}" for n in range(0, 256, 15))
+    return f"linear-gradient(to right, {stops})"

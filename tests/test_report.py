@@ -1,0 +1,213 @@
+"""Reports of runs: whole, half-done and hardly begun; with and without photos; safe to open."""
+
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from shapes import write_shapes
+
+from captioner.errors import DataError
+from training.report.__main__ import main
+from training.report.figures import draw_lengths, draw_lines, draw_reliability, ticks
+from training.report.record import read_record
+from training.train import main as train
+
+SMOKE = Path(__file__).parent / "smoke.toml"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """The folder in which a run of two stages was made."""
+    folder = tmp_path_factory.mktemp("report")
+    write_shapes(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        source = "{annotations='captions.jsonl', images=['photos']}"
+        stages = ", ".join(f"{{name='{name}', epochs=2, batch_size=2}}" for name in ("a", "b"))
+        sources = ", ".join([source] * 6)
+        # A name that would do harm if it were not escaped; it names the folder, too.
+        changes = [f"data.train=[{sources}]", f"stages=[{stages}]", "name='smoke <b>&'"]
+        assert train([str(SMOKE), *(f"--set={change}" for change in changes)]) == 0
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path, monkeypatch) -> Path:
+    """A copy of that run; the photos are found from here."""
+    monkeypatch.chdir(trained)
+    return Path(shutil.copytree(trained / "runs/smoke <b>&", tmp_path / "run"))
+
+
+class Page(HTMLParser):
+    """What a browser would make of it: tags, attributes, and text outside of style."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.links += [value for name, value in attrs if name in ("src", "href", "data")]
+
+    def handle_data(self, data):
+        if self.tags[-1:] != ["style"]:
+            self.text += data
+
+
+def make(run: Path, *options: str) -> Page:
+    assert main([str(run), *options]) == 0
+    return Page((run / "report.html").read_text(encoding="utf-8"))
+
+
+def test_the_page_of_a_finished_run_holds_everything_and_loads_nothing(run, capsys):
+    page = make(run, "--photos", "2")
+    assert capsys.readouterr().out == f"{run}/report.html\n"
+    for heading in ("Curves", "Scores", "Photos", "Cost", "Settings"):
+        assert heading in page.text
+    assert "finished: 4 epochs" in page.text
+    assert page.links
+    assert all(link.startswith("data:image/") for link in page.links)
+    assert "script" not in page.tags
+    assert page.tags.count("fieldset") == 2
+    # loss, CIDEr, BLEU-4, distinct captions, rate, gradient; lengths and reliability
+    assert page.tags.count("svg") == 8
+    assert "smoke <b>&" in page.text  # escaped, and so it is text
+    assert "b" not in page.tags
+    evaluation = json.loads((run / "evaluation.json").read_text())
+    assert f"sha256 {evaluation['sha256'][:12]}" in page.text
+    ends = evaluation["intervals"]["Bleu_1"]
+    assert f"{100 * ends['low']:.1f} to {100 * ends['high']:.1f}" in page.text
+    assert "cores" in page.text  # the machine
+
+
+def test_drawings_are_whole(run):
+    make(run, "--photos", "1")
+    html = (run / "report.html").read_text(encoding="utf-8")
+    for drawing in re.findall(r"<svg.*?</svg>", html, re.DOTALL):
+        ElementTree.fromstring(drawing)
+        assert "nan" not in drawing
+
+
+def test_an_evaluation_is_kept_until_the_checkpoint_changes(run):
+    make(run, "--photos", "0")
+    first = json.loads((run / "evaluation.json").read_text())
+    (run / "evaluation.json").write_text(json.dumps(first | {"commit": "f" * 40}))
+    assert "commit ffffffffff" in make(run, "--photos", "0").text
+    (run / "evaluation.json").write_text(
+        json.dumps(first | {"sha256": "0" * 64, "commit": "e" * 40})
+    )
+    assert "commit eeeeeeeeee" not in make(run, "--photos", "0").text
+
+
+def test_without_photos_a_sentence_says_so(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = make(run)
+    assert "No photos: Image folder or archive photos does not exist." in page.text
+    assert "give --annotations and --images" in page.text
+    assert "No intervals, lengths and calibration: Caption file captions.jsonl" in page.text
+    assert page.tags.count("fieldset") == 0
+    assert "Validation after every epoch" in page.text
+
+
+def test_photos_may_lie_elsewhere(run, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    where = ["--annotations", str(trained / "captions.jsonl"), "--images", str(trained / "photos")]
+    assert make(run, *where, "--photos", "1", "--no-measure").tags.count("fieldset") == 1
+    assert not (run / "evaluation.json").exists()
+
+
+def test_a_run_that_has_hardly_begun_has_a_page(run):
+    for checkpoint in run.glob("*.safetensors"):
+        checkpoint.unlink()
+    shutil.rmtree(run / "tensorboard")
+    lines = (run / "log.txt").read_text().splitlines(keepends=True)
+    (run / "log.txt").write_text("".join(lines[:2]))
+    page = make(run)
+    assert "no epoch is over yet" in page.text
+    assert "No photos yet" in page.text
+    assert "There are no points yet." in page.text
+
+
+def test_without_events_the_checkpoints_history_is_drawn(run):
+    shutil.rmtree(run / "tensorboard")
+    page = make(run, "--no-measure", "--photos", "0")
+    assert page.tags.count("svg") == 3
+    assert "epochs" in page.text
+
+
+def test_stages_cost_and_machine_are_read_from_what_the_run_left(run):
+    record = read_record(run)
+    assert [(e.stage, e.number) for e in record.epochs] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
+    assert all(e.measure == "loss" and e.photos_per_second > 0 for e in record.epochs)
+    ((step, _),) = record.stage_ends
+    assert step == record.curves["val/CIDEr"][1][0]
+    assert "torch" in record.machine
+    assert [entry["CIDEr"] for entry in record.history] == pytest.approx(
+        [value for _, value in record.curves["val/CIDEr"]], rel=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("nowhere", "nowhere is no folder; give that of a run"),
+        ("photos", "photos holds neither a checkpoint nor log.txt"),
+    ],
+)
+def test_what_is_no_run_is_named(trained, name, text, capsys):
+    assert main([str(trained / name)]) == 1
+    assert text in capsys.readouterr().err
+
+
+def test_a_spoilt_evaluation_is_named(run):
+    (run / "evaluation.json").write_text("{")
+    with pytest.raises(DataError, match=r"evaluation\.json is not JSON"):
+        read_record(run)
+    (run / "evaluation.json").write_text("[]")
+    with pytest.raises(DataError, match=r"evaluation\.json holds no report"):
+        read_record(run)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1]),
+        (0.31, 0.62, [0.4, 0.5, 0.6]),
+        (0, 1300, [0, 500, 1000]),
+        (-3, 8, [-2, 0, 2, 4, 6, 8]),
+        (2e-5, 9e-5, [2e-5, 4e-5, 6e-5, 8e-5]),
+    ],
+)
+def test_ticks_are_round(low, high, expected):
+    assert ticks(low, high) == pytest.approx(expected)
+
+
+def test_lines_of_one_point_of_none_and_with_gaps_are_drawn():
+    assert draw_lines({"x": []}, title="t", x_label="steps") == ""
+    assert draw_lines({"x": [(1, float("nan"))]}, title="t", x_label="steps") == ""
+    one = draw_lines({"x": [(5, 0.0)]}, title="<t>", x_label="a & b", best=True)
+    assert ElementTree.fromstring(one).get("aria-label") == "<t>"
+    long = draw_lines(
+        {"x": [(n, n % 7) for n in range(5000)]}, title="t", x_label="steps", marks=[10]
+    )
+    (line,) = re.findall(r'polyline class="line a" points="([^"]*)"', long)
+    assert len(line.split()) <= 400
+
+
+def test_bars_and_dots_stand_where_their_numbers_are():
+    bins = [{"words": 4, "accuracy": 0.5, "confidence": 0.25}]
+    root = ElementTree.fromstring(draw_reliability(bins, title="r"))
+    (dot,) = (e for e in root if e.tag == "circle")
+    assert float(dot.get("cx")) == pytest.approx(46 + 0.25 * 302, abs=0.1)
+    assert float(dot.get("cy")) == pytest.approx(180 - 0.5 * 168, abs=0.1)
+    root = ElementTree.fromstring(draw_lengths([0, 1, 3], [2, 2], title="l"))
+    heights = [float(e.get("height")) for e in root if e.tag == "rect"]
+    assert heights[0] == 0
+    assert heights[2] == pytest.approx(3 * heights[1], abs=0.2)

@@ -1,0 +1,78 @@
+"""Where the numbers of a run go while it runs: TensorBoard, and Weights & Biases if asked for."""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from captioner.errors import MissingExtraError
+
+_IDENTITY = "wandb.id"  # so that a run that goes on is the same run there, too
+
+
+class Logbook:
+    """Keeps curves: numbers by name and step.
+
+    Args:
+        folder: of the run.
+        first_step: whatever TensorBoard holds from here on is of a run that was killed.
+        project: of Weights & Biases; empty to leave that out. Its own variables say where it goes:
+            with WANDB_MODE=offline, nothing leaves the machine.
+        name: of the run there.
+        settings: shown there.
+
+    Raises:
+        MissingExtraError: a project is named, but wandb is not installed.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        first_step: int,
+        project: str = "",
+        name: str = "",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._wandb = _begin(folder, project, name, settings or {}) if project else None
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
+
+    def add(self, curves: Mapping[str, float], step: int) -> None:
+        """Add a point to each of these curves."""
+        for name, value in curves.items():
+            self._writer.add_scalar(name, value, step)
+        self._writer.flush()
+        if self._wandb is not None:
+            self._wandb.log({**curves, "step": step})
+
+    def close(self) -> None:
+        """Say that the run is over."""
+        self._writer.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def _begin(folder: Path, project: str, name: str, settings: Mapping[str, Any]) -> Any:
+    try:
+        import wandb  # noqa: PLC0415  # an extra, met where it is needed
+    except ImportError as error:
+        raise MissingExtraError(
+            f"The setting wandb is {project!r}, which needs the package: "
+            "pip install 'captioner[wandb]'"
+        ) from error
+    place = folder / _IDENTITY
+    if not place.is_file():
+        place.write_text(secrets.token_hex(4), encoding="utf-8")
+    run = wandb.init(
+        project=project,
+        name=name,
+        id=place.read_text(encoding="utf-8").strip(),
+        resume="allow",
+        dir=str(folder),
+        config=dict(settings),
+    )
+    run.define_metric("*", step_metric="step")
+    return run

@@ -1,0 +1,118 @@
+"""The command `python -m training.report`."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import CaptionerError
+from training.evaluate import evaluate
+from training.options import at_least
+from training.provenance import file_digest
+from training.report.page import write_page
+from training.report.photos import draw_samples
+from training.report.record import EVALUATION, Record, read_record
+from training.results import write_report, write_text
+
+_WAY_OUT = "Start from where training was started, or give --annotations and --images."
+
+
+def report(
+    folder: Path,
+    *,
+    annotations: Path | None = None,
+    images: Sequence[str] = (),
+    number: int = 6,
+    measure: bool = True,
+    device: str = "auto",
+) -> str:
+    """Make the page of a run.
+
+    Args:
+        folder: of the run.
+        annotations: captions to validate on; by default those of the run's settings.
+        images: where their photos are; likewise.
+        number: photos to show.
+        measure: evaluate the best checkpoint unless the folder holds a report about it, and keep
+            the report there.
+        device: where the model runs.
+
+    Raises:
+        CaptionerError: the folder is not that of a run, or something in it is damaged.
+    """
+    record = read_record(folder)
+    notes: dict[str, str] = {}
+    photos: list[str] = []
+    checkpoint = record.checkpoint
+    if checkpoint is None:
+        notes["photos"] = "No photos yet: the first checkpoint comes with the first validation."
+        return write_page(record, photos=photos, notes=notes)
+    source = _source(record, annotations, images)
+    if record.evaluation and record.evaluation.get("sha256") != file_digest(checkpoint):
+        record = replace(record, evaluation=None)  # of an earlier checkpoint
+    try:
+        if record.evaluation is None and measure:
+            _, found = evaluate(checkpoint, device=device, **source)
+            write_report(folder / EVALUATION, found)
+            record = replace(record, evaluation=found)
+    except CaptionerError as error:
+        notes["scores"] = f"No intervals, lengths and calibration: {error}"
+    try:
+        if number:
+            photos = draw_samples(checkpoint, number=number, device=device, **source)
+    except CaptionerError as error:
+        notes["photos"] = f"No photos: {error} {_WAY_OUT}"
+    return write_page(record, photos=photos, notes=notes)
+
+
+def _source(record: Record, annotations: Path | None, images: Sequence[str]) -> dict[str, Any]:
+    """Where the validation photos are: as the run's settings say, unless told otherwise."""
+    known = record.settings.get("data", {}).get("val", {})
+    return {
+        "annotations": annotations or Path(known.get("annotations", "unknown")),
+        "images": list(images) or list(known.get("images", [])),
+        "split": known.get("split"),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 with the reason on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.report",
+        description="Write a run's report, finished or not, as one HTML file.",
+    )
+    parser.add_argument("run", type=Path, help="folder of the run, such as runs/NAME")
+    parser.add_argument("--output", type=Path, help="the file; RUN/report.html by default")
+    parser.add_argument("--annotations", type=Path, help="captions; by default those of the run")
+    parser.add_argument("--images", nargs="+", default=[], help="their photos; likewise")
+    parser.add_argument("--photos", type=at_least(0), default=6, help="how many to show (6)")
+    parser.add_argument(
+        "--measure",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="evaluate the best checkpoint unless that was done (the default)",
+    )
+    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
+    args = parser.parse_args(argv)
+    output = args.output or args.run / "report.html"
+    try:
+        page = report(
+            args.run,
+            annotations=args.annotations,
+            images=args.images,
+            number=args.photos,
+            measure=args.measure,
+            device=args.device,
+        )
+        write_text(output, page, what="Report")
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(output)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""What a run took: time, photos a second, the machine."""
+
+from captioner.overlay.figure import text
+from training.report.parts import definitions
+from training.report.record import Record
+
+
+def write_cost(record: Record) -> str:
+    """Write the section of cost."""
+    epochs = record.epochs
+    if not epochs:
+        return ""
+    seconds = sum(epoch.seconds for epoch in epochs)
+    rows = {
+        "training": f"{_duration(seconds)} in {len(epochs)} epochs, validation not counted",
+        "machine": record.machine or "not recorded",
+    }
+    lines = "".join(
+        f"<tr><td>{text(e.stage)}</td><td class='n'>{e.number}</td>"
+        f"<td class='n'>{text(e.measure)} {e.value:.3f}</td>"
+        f"<td class='n'>{e.photos_per_second:.1f}</td>"
+        f"<td class='n'>{_duration(e.seconds)}</td></tr>\n"
+        for e in epochs
+    )
+    return (
+        f"{definitions(rows)}<div class='wide'><table>\n<tr><th>stage</th><th class='n'>epoch</th>"
+        "<th class='n'>measure</th><th class='n'>photos/s</th><th class='n'>time</th></tr>\n"
+        f"{lines}</table></div>\n"
+    )
+
+
+def _duration(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

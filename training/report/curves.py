@@ -1,0 +1,40 @@
+"""How training went: losses, rewards, validation scores, over steps."""
+
+from training.report.figures import draw_lines
+from training.report.parts import chart
+from training.report.record import Record
+
+_TRAINING = {
+    "loss": "Training loss, nats a word",
+    "reward": "Reward of drawn captions, CIDEr-D",
+    "rate": "Learning rate of the decoder",
+    "gradient_norm": "Norm of the gradient",
+}
+_VALIDATION = {
+    "CIDEr": "Validation CIDEr",
+    "Bleu_4": "Validation BLEU-4",
+    "distinct_captions": "Distinct validation captions",
+}
+
+
+def write_curves(record: Record) -> str:
+    """Write the section of curves."""
+    ends = [step for step, _ in record.stage_ends]
+    charts = []
+    for name, title in _VALIDATION.items():
+        line, label, marks = record.curves.get(f"val/{name}", []), "steps", ends
+        if not line:  # no events: the checkpoint remembers, by epoch
+            line = [(n, entry[name]) for n, entry in enumerate(record.history, start=1)]
+            label, marks = "epochs", []
+        drawing = draw_lines(
+            {title: line}, title=title, x_label=label, marks=marks, dots=True, best=name == "CIDEr"
+        )
+        charts.append(chart(title, drawing))
+    for name, title in _TRAINING.items():
+        line = record.curves.get(f"train/{name}", [])
+        drawing = draw_lines({title: line}, title=title, x_label="steps", marks=ends)
+        charts.append(chart(title, drawing))
+    if not any(charts):
+        return '<p class="pale">There are no points yet.</p>\n'
+    told = "<p class='pale'>A dashed line is where a stage ended.</p>\n" if ends else ""
+    return f'<div class="charts">\n{"".join(charts)}</div>\n{told}'
