@@ -36,6 +36,13 @@ def test_a_release_carries_what_was_measured_and_captions_as_before(checkpoints,
     assert Captioner.load(released).caption(photo).text in {row["caption"] for row in rows}
 
 
+def test_a_release_goes_by_the_name_it_is_given(checkpoints, shapes):
+    given = ["--annotations", shapes / "captions.jsonl", "--images", shapes / "photos"]
+    arguments = [checkpoints["lstm"], *given, "--split", "train", "--folder", shapes, "--name", "b"]
+    assert main([str(argument) for argument in arguments]) == 0
+    assert read_header(shapes / "b" / "model.safetensors").name == "b"
+
+
 def test_a_run_that_does_not_exist_is_named(shapes, capsys):
     given = ["--annotations", str(shapes / "captions.jsonl"), "--images", str(shapes / "photos")]
     assert main(["runs/none.safetensors", *given]) == 1

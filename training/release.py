@@ -33,9 +33,12 @@ def release(
     split: str,
     search_changes: dict[str, Any],
     folder: Path,
+    name: str | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Measure a checkpoint on a split and write it, with the report, to `folder`/<its name>.
+    """Measure a checkpoint on a split and write it, with the report, to `folder`/`name`.
+
+    Without a name, it keeps that of its run.
 
     Returns:
         The report of `training.evaluate`, with the official scores under `official` if there are
@@ -62,6 +65,7 @@ def release(
     report["seed"] = header.trained_on.get("settings", {}).get("seed")
     header = replace(
         header,
+        name=name or header.name,
         search=header.search_with(**search_changes),
         scores={**header.scores, split: report},
     )
@@ -81,6 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_options(parser)
     parser.add_argument("--split", default="test", help="what to measure on (test)")
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
+    parser.add_argument("--name", help="what it is shipped as (the name of its run)")
     args = parser.parse_args(argv)
     try:
         report = release(
@@ -90,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             split=args.split,
             search_changes=given_search(args),
             folder=args.folder,
+            name=args.name,
             device=args.device,
         )
     except CaptionerError as error:
