@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from captioner.config import SearchConfig
     from captioner.folder.engine import Engine
     from captioner.folder.inputs import Found
+    from captioner.folder.job import Engine as AnyEngine
     from captioner.folder.job import Job
     from captioner.folder.journal import Journal
     from captioner.folder.progress import Style
@@ -70,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         settings["shard"] = str(shard)
     if args.dry_run:
         return _tell(args, path, find, targets)
+    load_engine = _choose_engine(args, checkpoint, search)
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
     with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
@@ -77,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
             join_shards(journal, settings)
         job = Job(
             journal,
-            lambda: _load_engine(args, checkpoint, search),
+            load_engine,
             wording=wording,
             targets=targets,
             words=args.words,
@@ -234,7 +237,28 @@ def _identify(checkpoint: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _load_engine(args: argparse.Namespace, checkpoint: Path, search: "SearchConfig") -> "Engine":
+def _choose_engine(
+    args: argparse.Namespace, checkpoint: Path, search: "SearchConfig"
+) -> "Callable[[], AnyEngine]":
+    """Return what makes the engine: of this process, or of a Ray cluster."""
+    load = partial(_load_engine, args, search=search)
+    if args.engine == "local":
+        return partial(load, checkpoint)
+
+    from captioner.folder.ray_engine import RayEngine
+
+    engine = RayEngine(checkpoint, load, words=args.words, gpus=args.device != "cpu")
+    return lambda: engine
+
+
+def _load_engine(
+    args: argparse.Namespace,
+    checkpoint: Path,
+    search: "SearchConfig",
+    *,
+    threads: int | None = None,
+) -> "Engine":
+    """Load the model; `threads` is how many cores there are for it, if not all of them."""
     from captioner.folder.engine import Engine
     from captioner.pipeline import Captioner
 
@@ -244,5 +268,5 @@ def _load_engine(args: argparse.Namespace, checkpoint: Path, search: "SearchConf
         captioner,
         search=search,
         batch_size=args.batch_size or (16 if on_cpu else 64),
-        workers=args.workers or min(16, os.cpu_count() or 1),
+        workers=args.workers or min(16, threads or os.cpu_count() or 1),
     )

@@ -47,6 +47,13 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         action="store_true",
         help="first gather what all shards wrote into captions.jsonl; they stay as they are",
     )
+    parts.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="ray: caption on the cluster whose address is in RAY_ADDRESS, or on all cores or GPUs "
+        "of this machine, a model on each",
+    )
     again = parser.add_argument_group("what was done before")
     again.add_argument("--retry-failed", action="store_true", help="caption only what failed")
     again.add_argument(

@@ -3,9 +3,9 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from captioner.durable import digest
 from captioner.errors import MetadataError
@@ -18,9 +18,27 @@ from captioner.folder.records import Record
 from captioner.folder.targets import Target
 from captioner.folder.wording import Wording
 
-if TYPE_CHECKING:  # torch is imported only once there is a photo to caption
-    from captioner.caption import Caption
-    from captioner.folder.engine import Engine, Outcome
+
+class Sentence(Protocol):
+    """What a caption is asked for; see `Caption`."""
+
+    @property
+    def text(self) -> str:
+        """The sentence."""
+
+    @property
+    def log_probability(self) -> float:
+        """Of the sentence."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its words, among others."""
+
+
+class Engine(Protocol):
+    """What captions photos. It brings in torch, so it is made only once there is a photo."""
+
+    def run(self, photos: Iterable[Photo]) -> Iterator[Sequence[tuple[Photo, Sentence | str]]]:
+        """Yield the outcomes batch by batch."""
 
 
 class Job:
@@ -39,7 +57,7 @@ class Job:
     def __init__(
         self,
         journal: Journal,
-        load_engine: "Callable[[], Engine]",
+        load_engine: Callable[[], Engine],
         *,
         wording: Wording,
         targets: Sequence[Target],
@@ -54,7 +72,7 @@ class Job:
         self.words = words
         self.retry_failed = retry_failed
         self.progress = progress
-        self._engine: "Engine | None" = None
+        self._engine: Engine | None = None
         self._met: set[bytes] | None = None  # when watching: each photo is counted only once
         remember(targets, journal.path)
 
@@ -106,7 +124,7 @@ class Job:
             else:
                 self.progress.failed(step.found.name, step.reason)
 
-    def _write(self, outcomes: "Sequence[Outcome]") -> None:
+    def _write(self, outcomes: Sequence[tuple[Photo, Sentence | str]]) -> None:
         entries: dict[bytes, Entry] = {}
         for photo, outcome in outcomes:
             key = digest(photo.name)
@@ -127,7 +145,7 @@ class Job:
                 self.progress.failed(record.image, record.reason or "")
         self.progress.advance()
 
-    def _entry(self, photo: Photo, caption: "Caption") -> Entry | str:
+    def _entry(self, photo: Photo, caption: Sentence) -> Entry | str:
         """Put a caption into the form in which it is written, or say why nothing is written."""
         text = self.wording(caption.text, photo=photo.name)
         try:

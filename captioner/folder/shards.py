@@ -56,7 +56,9 @@ class Shard:
         """Return what this part writes in place of a file: `captions-003-of-016.jsonl`."""
         if self.count == 1:
             return path
-        return path.with_name(f"{path.stem}-{self.number:03}-of-{self.count:03}{path.suffix}")
+        digits = max(3, len(str(self.count)))  # so that they sort as they count
+        part = f"{self.number:0{digits}}-of-{self.count:0{digits}}"
+        return path.with_name(f"{path.stem}-{part}{path.suffix}")
 
 
 WHOLE = Shard()

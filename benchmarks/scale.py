@@ -1,0 +1,103 @@
+"""What `captioner folder` needs for each photo: seconds of one core, bytes of journal.
+
+    python benchmarks/scale.py --photos datasets/coco_sample/multi-00.tar
+
+Runs the real command on one core, with photos as they are, and with the same photos enlarged to
+what a camera takes. What counts is processor time, so that other programs on the machine change
+little, and the difference between a run with many and a run with few photos, so that the start of
+the program is not in it. Writes nothing but to a temporary folder.
+"""
+
+import argparse
+import io
+import json
+import os
+import resource
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+
+CAMERA = (4000, 3000)
+
+
+def main() -> None:
+    """Print one line a measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--photos", type=Path, required=True, help="a tar archive of JPEG photos")
+    parser.add_argument("--many", type=int, default=240, help="photos of the longer run")
+    parser.add_argument("--few", type=int, default=48, help="photos of the shorter run")
+    parser.add_argument("--smallest", type=int, default=640, help="pixels of the longer side")
+    args = parser.parse_args()
+    with TemporaryDirectory() as place:
+        for kind, share in (("as they are", 1), ("12 megapixels", 4)):
+            few, many = args.few // share, args.many // share
+            folders = [Path(place) / f"{kind} {count}" for count in (few, many)]
+            for folder, count in zip(folders, (few, many), strict=True):
+                lay_out(folder, args.photos, count, args.smallest, camera=share > 1)
+            size = sum(path.stat().st_size for path in folders[1].iterdir()) / many
+            for search in (["--search", "greedy"], []):
+                seconds = [caption(folder, *search)[0] for folder in folders]
+                each = (seconds[1] - seconds[0]) / (many - few)
+                print(
+                    f"{kind} ({size / 1000:.0f} kB each), {' '.join(search) or 'beam search'}: "
+                    f"{1 / each:.1f} photos/s on one core ({1000 * each:.0f} ms each)",
+                    flush=True,
+                )
+        for words in ([], ["--words"]):
+            size = caption(folders[0], *words)[1]
+            print(f"journal {' '.join(words)}: {size:.0f} bytes a photo")
+
+
+def lay_out(folder: Path, archive: Path, count: int, smallest: int, *, camera: bool) -> None:
+    """Write this many photos, taken from the archive over and over."""
+    folder.mkdir()
+    contents = list(large_enough(archive, smallest))
+    if not contents:
+        raise SystemExit(f"{archive}: no JPEG in it is {smallest} pixels wide or high.")
+    for number in range(count):
+        content = contents[number % len(contents)]
+        path = folder / f"{number:04}.jpg"
+        if camera:
+            picture = Image.open(io.BytesIO(content)).convert("RGB")
+            picture.resize(CAMERA, Image.Resampling.BICUBIC).save(path, quality=92)
+        else:
+            path.write_bytes(content)
+
+
+def large_enough(archive: Path, smallest: int) -> Iterator[bytes]:
+    """Yield the photos of at least this many pixels on the longer side."""
+    with tarfile.open(archive) as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            if file is None or not member.name.endswith(".jpg"):
+                continue
+            content = file.read()
+            if max(Image.open(io.BytesIO(content)).size) >= smallest:
+                yield content
+
+
+def caption(folder: Path, *options: str) -> tuple[float, float]:
+    """Run the command on one core; processor seconds it took, and bytes written a photo."""
+    core = min(os.sched_getaffinity(0))
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [sys.executable, "-m", "captioner", "folder", folder, "--workers", "1"]
+    done = subprocess.run(
+        [*command, "--overwrite", "--log", "json", *options],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        preexec_fn=lambda: os.sched_setaffinity(0, {core}),
+        stderr=subprocess.PIPE,
+        check=True,
+    )
+    end = json.loads(done.stderr.splitlines()[-1])
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, (folder / "captions.jsonl").stat().st_size / end["captioned"]
+
+
+if __name__ == "__main__":
+    main()
