@@ -74,6 +74,7 @@ class CaptionDataset(Dataset[Example]):
         preprocess: PreprocessConfig,
         tokenizer: Tokenizer,
         augment: bool = False,
+        randaugment: tuple[int, int] = (0, 0),
         max_words: int = 40,
         seed: int = 0,
         boxes: BoxShares | None = None,
@@ -86,6 +87,8 @@ class CaptionDataset(Dataset[Example]):
             preprocess: how a photo becomes the encoder's input.
             tokenizer: captions to ids.
             augment: crop, mirror and recolour the photos a little, anew in each epoch.
+            randaugment: so many changes more, this strong (0 to 30); none moves left to right, but
+                boxes do not follow them.
             max_words: longest caption in ids, START and END not counted; the rest is cut off.
             seed: of the augmentation, 0 or more.
             boxes: what the captions speak of, to learn where to look.
@@ -101,6 +104,9 @@ class CaptionDataset(Dataset[Example]):
         self.seed = seed
         self._ends = (tokenizer.start_id, tokenizer.end_id)
         self._max_words = max_words
+        changes, magnitude = randaugment
+        fill = [round(255 * level) for level in preprocess.mean]  # where a photo is moved away
+        self._randaugment = v2.RandAugment(changes, magnitude, fill=fill) if changes else None
         self._boxes = boxes
         # Ids are packed: as lists of numbers, those of COCO would take 300 MB, and in every worker.
         self._ids = [
@@ -130,6 +136,8 @@ class CaptionDataset(Dataset[Example]):
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
             torch.default_generator.manual_seed(draw(self.seed, epoch, index))
             photo, variation = _vary(photo, mirror=self.may_be_mirrored(index))
+            if self._randaugment is not None:
+                photo = self._randaugment(photo)
             pixels, geometry = to_input(photo, self.preprocess, recolour=_jitter)
         return self.example(index, pixels, variation=variation, geometry=geometry)
 

@@ -160,3 +160,21 @@ def test_boxes_follow_the_photo_through_crops_and_mirrors(tmp_path, fit):
             assert together > (0.95 if fit == "squash" else 0.85)
         sides.add(bool(shares.view(8, 8)[:, :4].sum() > shares.view(8, 8)[:, 4:].sum()))
     assert sides == {True, False}
+
+
+def test_randaugment_changes_photos_further_but_never_mirrors_a_sided_one(source):
+    plain = build(source, augment=True, seed=1)
+    first, second = (build(source, augment=True, seed=1, randaugment=(2, 9)) for _ in range(2))
+    places = [(epoch, index) for epoch in range(8) for index in range(2)]
+    changed = {place: first[place].inputs for place in places}
+    torch.manual_seed(9)
+    for place in reversed(places):
+        assert torch.equal(second[place].inputs, changed[place])
+    differences = [(changed[p] - plain[p].inputs).abs().mean().item() for p in places]
+    assert sum(difference > 0.05 for difference in differences) > 8
+    for epoch in range(40):  # the middle is never moved out of the picture, green never solarised
+        green = first[epoch, 1].inputs[1]
+        assert green[:, 9].mean() < green[:, 14].mean()
+    stronger = build(source, augment=True, seed=1, randaugment=(2, 30))
+    further = [(stronger[p].inputs - plain[p].inputs).abs().mean().item() for p in places]
+    assert sum(further) > 1.3 * sum(differences)

@@ -1,9 +1,11 @@
+import pytest
 import torch
 
 from captioner.config import LSTMConfig, TransformerConfig
 from captioner.model import build_decoder
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
+from training.distillation import distillation_loss
 from training.objectives import build_objective
 from training.settings import StageConfig
 
@@ -31,10 +33,20 @@ def make_batch() -> Batch:
     return Batch(inputs=features, words=words, image_ids=[0, 1], captions=CAPTIONS)
 
 
-def learn(decoder, **settings) -> tuple[float, float, dict[str, torch.Tensor]]:
+def learn(
+    decoder, *, progress=0.0, taught=None, **settings
+) -> tuple[float, float, dict[str, torch.Tensor]]:
     """Loss, measure and gradients of one step."""
     stage = StageConfig(name="test", epochs=1, **settings)
-    objective = build_objective(decoder, stage, tokenizer=TOKENIZER, captions=CAPTIONS, max_words=8)
+    objective = build_objective(
+        decoder,
+        stage,
+        tokenizer=TOKENIZER,
+        captions=CAPTIONS,
+        max_words=8,
+        teacher=None if taught is None else lambda batch: taught,
+    )
+    objective.progress = progress
     batch = make_batch()
     decoder.zero_grad()
     torch.manual_seed(2)
@@ -50,3 +62,38 @@ def test_bleu_joins_the_reward_of_the_same_draws():
     _, mixed, after = learn(decoder, objective="cider", samples=64, bleu=5.0)
     assert alone < mixed < alone + 5
     assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_as_a_stage_goes_on_more_of_the_words_read_are_the_models_own(kind):
+    decoder = make_decoder(kind)
+    plain, _, _ = learn(decoder)
+    begun, _, _ = learn(decoder, scheduled_sampling=1.0)
+    done, _, changed = learn(decoder, scheduled_sampling=1.0, progress=1.0)
+    assert begun == plain != done
+    assert changed.keys() == {name for name, _ in decoder.named_parameters()}
+
+
+def test_a_teacher_has_its_share_of_the_loss():
+    decoder, batch = make_decoder(), make_batch()
+    words = batch.words
+    logits = decoder(batch.inputs, words[:, :, :-1]).logits
+    taught = torch.randn_like(logits)
+    people, _, before = learn(decoder, label_smoothing=0.0)
+    loss, measure, after = learn(
+        decoder, label_smoothing=0.0, teacher="x", teacher_weight=0.25, taught=taught
+    )
+    apart = distillation_loss(logits, taught, words, temperature=1.0, pad_id=TOKENIZER.pad_id)
+    assert loss == pytest.approx(0.75 * people + 0.25 * apart.item())
+    assert measure == pytest.approx(people)  # what is shown can be compared with other runs
+    assert any(not torch.allclose(before[name], after[name]) for name in before)
+
+
+def test_captions_can_be_looked_for_rather_than_drawn():
+    decoder = make_decoder()
+    first = learn(decoder, objective="cider", samples=3, draws="beam")
+    torch.manual_seed(5)
+    again = learn(decoder, objective="cider", samples=3, draws="beam")
+    drawn = learn(decoder, objective="cider", samples=3)
+    assert first[0] == again[0] != drawn[0]
+    assert any(x.abs().sum() > 0 for x in first[2].values())

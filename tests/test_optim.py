@@ -99,3 +99,35 @@ def test_a_stage_frees_what_the_one_before_froze():
     choose_trained(model, stage(encoder="frozen"))
     choose_trained(model, stage(encoder="trained"))
     assert all(p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize("backbone", ["test_vit", "test_resnet"])
+def test_layers_of_the_encoder_learn_the_slower_the_nearer_they_are_to_the_photo(backbone):
+    model = build(backbone)
+    config = stage(
+        encoder="trained",
+        learning_rate=0.3,
+        encoder_learning_rate=0.1,
+        layer_decay=0.5,
+        weight_decay=0.02,
+    )
+    choose_trained(model, config)
+    groups = build_optimizer(model, config).param_groups
+    found = {
+        id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]
+    }
+    assert len(found) == sum(len(group["params"]) for group in groups)
+    named = {name: found.pop(id(p)) for name, p in model.named_parameters()}
+    assert not found
+    for name, (rate, decay) in named.items():
+        assert decay == (0.02 if model.get_parameter(name).ndim > 1 else 0.0)
+        assert (rate == 0.3) == name.startswith("decoder.")
+    rates = {name: rate for name, (rate, _) in named.items() if name.startswith("encoder.")}
+    if backbone == "test_vit":  # patches; six blocks, the last with the norm
+        assert rates["encoder.backbone.norm.weight"] == pytest.approx(0.1)
+        for block in range(6):
+            name = f"encoder.backbone.blocks.{block}.attn.qkv.weight"
+            assert rates[name] == pytest.approx(0.1 * 0.5 ** (5 - block))
+        assert rates["encoder.backbone.patch_embed.proj.weight"] == pytest.approx(0.1 * 0.5**6)
+    assert max(rates.values()) == pytest.approx(0.1)
+    assert len(set(rates.values())) > 3

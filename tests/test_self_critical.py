@@ -4,7 +4,8 @@ import torch
 from captioner.config import TransformerConfig
 from captioner.model import build_decoder
 from captioner.tokenizer import Tokenizer
-from training.self_critical import draw_captions, self_critical_loss
+from tests.toys import GARDEN, A, B, C, TableDecoder
+from training.self_critical import draw_captions, find_captions, self_critical_loss
 
 TOKENIZER = Tokenizer.train_words(["a dog runs on grass", "a man on a bike"], min_count=1)
 PLAIN = {"temperature": 1.0, "tokenizer": TOKENIZER}
@@ -80,3 +81,19 @@ def test_the_loss_is_that_of_the_distribution_the_captions_came_from():
     expected = -(2 * totals[0] - 2 * totals[1]) / (words[..., 1:] != pad).sum()
     loss = self_critical_loss(logits, words, rewards, temperature=0.5, tokenizer=TOKENIZER)
     torch.testing.assert_close(loss, expected)
+
+
+def test_the_beams_captions_come_best_first_and_a_missing_one_is_repeated():
+    decoder = TableDecoder(GARDEN)
+    words = find_captions(decoder, decoder.images(), count=6, max_words=4, **PLAIN)
+    start, end, pad = TOKENIZER.start_id, TOKENIZER.end_id, TOKENIZER.pad_id
+    assert words.tolist() == [
+        [
+            [start, B, end, pad],
+            [start, A, end, pad],
+            [start, A, B, end],
+            [start, A, C, end],
+            [start, B, C, end],
+            [start, B, C, end],  # there are no more
+        ]
+    ]

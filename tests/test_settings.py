@@ -78,6 +78,17 @@ def test_values_can_be_changed_from_outside():
         ("stages.0.learning_rate=0", "stages.learning_rate is 0.0; it must be above 0."),
         ("stages.0.temperature=0", "stages.temperature is 0.0; it must be above 0."),
         ("stages.0.bleu=-1", "stages.bleu is -1.0; it must be 0 or more."),
+        ("stages.0.accumulate=0", "stages.accumulate is 0; it must be 1 or more."),
+        ("stages.0.ema=1", "stages.ema is 1.0; it must be in [0, 1)."),
+        ("stages.1.layer_decay=0", "stages.layer_decay is 0.0; it must be above 0."),
+        ("stages.1.layer_decay=1.1", "stages.layer_decay is 1.1; it must be in [0, 1]."),
+        ("stages.0.scheduled_sampling=2", "stages.scheduled_sampling is 2.0; it must be in [0, 1]"),
+        ("stages.0.teacher_weight=2", "stages.teacher_weight is 2.0; it must be in [0, 1]."),
+        ("stages.0.teacher_temperature=0", "teacher_temperature is 0.0; it must be above 0."),
+        ("stages.0.randaugment=-1", "stages.randaugment is -1; it must be 0 or more."),
+        ("stages.0.randaugment_magnitude=31", "magnitude is 31; it must be 30 or less."),
+        ("stages.0.draws=dice", "draws is 'dice'; choose from samples, beam."),
+        ("precision=int8", "precision is 'int8'; choose from auto, float32, bfloat16, float16."),
         ("stages.0.warmup=1.5", "stages.warmup is 1.5; it must be in [0, 1]."),
         ("stages.0.label_smoothing=1", "stages.label_smoothing is 1.0; it must be in [0, 1)."),
         ("stages.0.clip=-1", "stages.clip is -1.0; it must be 0 or more."),
@@ -97,6 +108,42 @@ def test_values_can_be_changed_from_outside():
 )
 def test_what_cannot_be_is_refused_with_the_way_out(override, text):
     assert text in refused(override)
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [
+        ("stages.0.layer_decay=0.7", '0.7, which needs encoder = "trained"; encoder is "frozen".'),
+        ("stages.0.checkpointing=true", 'true, which needs encoder = "trained"; encoder is "fr'),
+        ("stages.0.randaugment=2", '2, which needs encoder = "trained"; encoder is "frozen".'),
+        ("stages.1.randaugment=2", "2, which needs augment = true; augment is false."),
+        ("stages.0.bleu=1", '1.0, which needs objective = "cider"; objective is "words".'),
+        ("stages.0.draws=beam", '"beam", which needs objective = "cider"; objective is "words".'),
+    ],
+)
+def test_what_a_stage_would_pass_over_is_refused(override, text):
+    name = override.split(".")[2].partition("=")[0]
+    stage = ("decoder", "whole")[int(override.split(".")[1])]
+    assert refused(override).startswith(f"stages.{name} of stage {stage!r} is {text}")
+
+
+def test_what_needs_another_objective_is_refused():
+    own = "stages.0.objective=cider"
+    assert "which needs objective" in refused(own, "stages.0.scheduled_sampling=0.2")
+    assert "which needs objective" in refused(own, "stages.0.teacher=big.safetensors")
+    assert refused(own, "stages.0.draws=beam", "stages.0.temperature=0.5") == (
+        "stages.draws of stage 'decoder' is \"beam\", which needs temperature = 1.0; temperature "
+        "is 0.5."
+    )
+
+
+def test_boxes_do_not_follow_randaugment():
+    boxes = "data.train.0.boxes=boxes.json"
+    changes = ["stages.1.augment=true", "stages.1.randaugment=2", "stages.1.grounding=0.1"]
+    assert refused(boxes, *changes) == (
+        "stages.randaugment of stage 'whole' moves what is in a photo, and the boxes of "
+        "stages.grounding would not follow; set one of them to 0."
+    )
 
 
 def test_captions_must_fit_the_decoders_positions():
@@ -126,11 +173,18 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):
 def test_the_recipe_is_all_but_where_and_how_fast():
     plain = load_settings(SMOKE)
     elsewhere = ["threads=3", "save_minutes=1", "keep=1", "data.cache=/elsewhere", "data.workers=2"]
-    elsewhere += ["wandb=project"]
+    elsewhere += ["wandb=project", "compile=inductor", "stages.1.checkpointing=true"]
     assert recipe(load_settings(SMOKE, elsewhere)) == recipe(plain)
-    for change in ("seed=1", "stages.0.epochs=9", "data.min_count=2", "model.decoder.width=32"):
+    for change in (
+        "seed=1",
+        "stages.0.epochs=9",
+        "precision=float16",
+        "data.min_count=2",
+        "model.decoder.width=32",
+    ):
         assert recipe(load_settings(SMOKE, [change])) != recipe(plain)
-    kept = set(RunConfig.__dataclass_fields__) - {"threads", "save_minutes", "keep", "wandb"}
+    kept = set(RunConfig.__dataclass_fields__)
+    kept -= {"threads", "save_minutes", "keep", "wandb", "compile"}
     assert recipe(plain).keys() == kept
 
 

@@ -9,7 +9,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import cast
 
 import torch
 import torch.distributed
@@ -61,6 +62,18 @@ def shared(module: nn.Module, ranks: Ranks) -> nn.Module:
     if ranks.count == 1:
         return module
     return DistributedDataParallel(module)
+
+
+def sharing(module: nn.Module, share: bool) -> AbstractContextManager[None]:
+    """Within it, gradients are averaged over all processes, or only added up for now.
+
+    Args:
+        module: from `shared`.
+        share: false keeps what is found to this process, until it is found within another.
+    """
+    if share or not isinstance(module, DistributedDataParallel):
+        return nullcontext()
+    return cast(AbstractContextManager[None], module.no_sync())
 
 
 def _end_with_launcher() -> None:

@@ -1,7 +1,8 @@
 """A model in one stage of its training: what it learns from, its optimizer and its schedule."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -9,9 +10,11 @@ from torch import Tensor, nn
 from captioner.model import CaptionModel
 from data.batching import Batch
 from data.ranks import Ranks
-from training.distributed import shared
+from training.averaging import average_weights
+from training.distributed import shared, sharing
 from training.objectives import Objective
 from training.optim import build_optimizer, build_schedule
+from training.precision import Kind, Precision
 from training.resume import Part
 from training.settings import StageConfig
 
@@ -42,6 +45,7 @@ class Learner:
         *,
         steps: int,
         ranks: Ranks,
+        precision: Kind = "auto",
     ) -> None:
         """Make optimizer and schedule.
 
@@ -51,18 +55,42 @@ class Learner:
             stage: says how it learns.
             steps: steps of the whole stage.
             ranks: who learns together.
+            precision: of the arithmetic.
         """
         self.model = model
         self.objective = objective
         self.stage = stage
         self.optimizer = build_optimizer(model, stage)
         self.schedule = build_schedule(self.optimizer, stage, steps=steps)
+        self._steps = steps
+        self._ranks = ranks
+        self._precision = Precision(precision, device=next(model.parameters()).device)
+        self._average = average_weights(model, decay=stage.ema) if stage.ema else None
         self._lesson = shared(Lesson(model, objective), ranks)
 
     @property
     def parts(self) -> Mapping[str, Part]:
         """All that must be kept to go on after being killed, by name."""
-        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+        parts: dict[str, Part] = {
+            "model": self.model,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+        }
+        if self._precision.scaler.is_enabled():
+            parts["scaler"] = self._precision.scaler
+        if self._average is not None:
+            parts["average"] = self._average
+        return parts
+
+    @property
+    def result(self) -> CaptionModel:
+        """What has been learned: the model, or the moving average of its weights."""
+        return self.model if self._average is None else cast(CaptionModel, self._average.module)
+
+    def finish(self) -> None:
+        """Leave the model with what has been learned, for the next stage to go on from."""
+        if self._average is not None:
+            self.model.load_state_dict(self._average.module.state_dict())
 
     @property
     def rate(self) -> float:
@@ -76,15 +104,26 @@ class Learner:
         if self.stage.encoder == "frozen":
             self.model.encoder.eval()
 
-    def step(self, batch: Batch) -> Tensor:
-        """Learn from one batch; return the objective's measure and the norm of the gradient."""
-        device = batch.inputs.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss, measure = self._lesson(batch)
+    def step(self, batches: Sequence[Batch]) -> Tensor:
+        """Learn from these as from one batch; return the measure and the norm of the gradient."""
+        self.objective.progress = self.schedule.last_epoch / self._steps
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = torch.nn.utils.clip_grad_norm_(trained, self.stage.clip or math.inf)
-        self.optimizer.step()
+        measures = []
+        for batch, share in zip(batches, self._shares(batches), strict=True):
+            with sharing(self._lesson, batch is batches[-1]):  # once all is added up
+                with self._precision.context():
+                    loss, measure = self._lesson(batch)
+                self._precision.backward(loss * share)
+            measures.append(measure * share)
+        norm = self._precision.step(self.optimizer, clip=self.stage.clip or math.inf)
         self.schedule.step()
-        return torch.stack([measure, norm])
+        if self._average is not None:
+            self._average.update_parameters(self.model)
+        return torch.stack([torch.stack(measures).sum(), norm])
+
+    def _shares(self, batches: Sequence[Batch]) -> Sequence[Tensor | float]:
+        """How much each batch has to say: its loss is a mean over so many of all words."""
+        if len(batches) == 1:
+            return [1.0]
+        sizes = self._ranks.sum(torch.stack([self.objective.size(batch) for batch in batches]))
+        return list(sizes / sizes.sum())

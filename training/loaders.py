@@ -56,8 +56,15 @@ def build_loaders(
     boxes = None
     if stage.grounding > 0:
         boxes = BoxShares(load_boxes(config), tokenizer=tokenizer, grid=encoder.grid)
-    train_set = _dataset(config, train, tokenizer, augment=stage.augment, boxes=boxes)
-    val_set = _dataset(config, val, tokenizer, augment=False)
+    train_set = _dataset(
+        config,
+        train,
+        tokenizer,
+        augment=stage.augment,
+        randaugment=(stage.randaugment, stage.randaugment_magnitude),
+        boxes=boxes,
+    )
+    val_set = _dataset(config, val, tokenizer)
     if stage.encoder == "frozen":
         views: tuple[View, ...] = ("plain", "mirror") if stage.augment else ("plain",)
         cached: dict[str, Any] = {
@@ -97,20 +104,14 @@ def load_boxes(config: RunConfig) -> list[BoxedImage]:
 
 
 def _dataset(
-    config: RunConfig,
-    photos: Photos,
-    tokenizer: Tokenizer,
-    *,
-    augment: bool,
-    boxes: BoxShares | None = None,
+    config: RunConfig, photos: Photos, tokenizer: Tokenizer, **options: Any
 ) -> CaptionDataset:
     return CaptionDataset(
         photos.records,
         photos.source,
         preprocess=config.preprocess,
         tokenizer=tokenizer,
-        augment=augment,
         max_words=config.data.max_words,
         seed=config.seed,
-        boxes=boxes,
+        **options,
     )

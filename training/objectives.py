@@ -9,9 +9,11 @@ from torch import Tensor
 from captioner.model import Decoder
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
+from training.distillation import Teacher, distillation_loss
 from training.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss
 from training.reward import Reward
-from training.self_critical import draw_captions, self_critical_loss
+from training.scheduled_sampling import mix_words
+from training.self_critical import draw_captions, find_captions, self_critical_loss
 from training.settings import StageConfig
 
 
@@ -20,6 +22,13 @@ class Objective(Protocol):
 
     measure: str
     """Name of the number that tells how well it goes."""
+    signature: str
+    """What the measure depends on that no setting says."""
+    progress: float
+    """How much of the stage is done, from 0 to 1; told before each step."""
+
+    def size(self, batch: Batch) -> Tensor:
+        """How many things the measure of a batch is the mean of."""
 
     def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return what to make small, and the measure, for features (B, P, D) of a batch."""
@@ -29,20 +38,40 @@ class WordObjective:
     """Say the next word of the captions people wrote."""
 
     measure = "loss"
+    signature = ""
 
     def __init__(
-        self, decoder: Decoder, stage: StageConfig, *, pad_id: int, average: Average = ALONE
+        self,
+        decoder: Decoder,
+        stage: StageConfig,
+        *,
+        tokenizer: Tokenizer,
+        teacher: Teacher | None = None,
+        average: Average = ALONE,
     ) -> None:
+        self.progress = 0.0
         self._decoder = decoder
         self._average = average
         self._stage = stage
-        self._pad_id = pad_id
+        self._teacher = teacher
+        self._tokenizer = tokenizer
+        self._pad_id = tokenizer.pad_id
+
+    def size(self, batch: Batch) -> Tensor:
+        """Words, padding not counted."""
+        return (batch.words[:, :, 1:] != self._pad_id).sum()
 
     def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the cross-entropy in nats a word."""
         stage, pad_id, average = self._stage, self._pad_id, self._average
+        read = batch.words[:, :, :-1]
+        if stage.scheduled_sampling > 0:
+            p = self.progress * stage.scheduled_sampling
+            read = mix_words(
+                self._decoder, features, read, probability=p, tokenizer=self._tokenizer
+            )
         looked_at = stage.coverage > 0 or stage.grounding > 0
-        reading = self._decoder(features, batch.words[:, :, :-1], with_attention=looked_at)
+        reading = self._decoder(features, read, with_attention=looked_at)
         loss = total = word_loss(
             reading.logits,
             batch.words,
@@ -50,6 +79,16 @@ class WordObjective:
             label_smoothing=stage.label_smoothing,
             average=average,
         )
+        if self._teacher is not None:
+            apart = distillation_loss(
+                reading.logits,
+                self._teacher(batch),
+                batch.words,
+                temperature=stage.teacher_temperature,
+                pad_id=pad_id,
+                average=average,
+            )
+            total = (1 - stage.teacher_weight) * loss + stage.teacher_weight * apart
         if stage.coverage > 0:
             assert reading.attention is not None
             penalty = coverage_loss(reading.attention, batch.words, pad_id=pad_id, average=average)
@@ -77,22 +116,29 @@ class SelfCriticalObjective:
         max_words: int,
         average: Average = ALONE,
     ) -> None:
+        self.progress = 0.0
         self._decoder = decoder
         self._average = average
-        self._samples = stage.samples
-        self._temperature = stage.temperature
+        self._stage = stage
         self._tokenizer = tokenizer
         self._reward = reward
+        self.signature = reward.signature
         self._max_words = max_words
 
+    def size(self, batch: Batch) -> Tensor:
+        """Captions that are drawn."""
+        return torch.tensor(len(batch.words) * self._stage.samples, device=batch.words.device)
+
     def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """See `Objective`; the measure is the mean reward, from 0 to 10."""
-        words = draw_captions(
+        """See `Objective`; the measure is the mean reward, from 0 to 10 if CIDEr-D alone counts."""
+        stage = self._stage
+        draw = find_captions if stage.draws == "beam" else draw_captions
+        words = draw(
             self._decoder,
             features,
-            count=self._samples,
+            count=stage.samples,
             max_words=self._max_words,
-            temperature=self._temperature,
+            temperature=stage.temperature,
             tokenizer=self._tokenizer,
         )
         rewards = self._reward(words[:, :, 1:], batch.words[:, :, 1:])
@@ -101,7 +147,7 @@ class SelfCriticalObjective:
             reading.logits,
             words,
             rewards,
-            temperature=self._temperature,
+            temperature=stage.temperature,
             tokenizer=self._tokenizer,
             average=self._average,
         )
@@ -116,6 +162,7 @@ def build_objective(
     tokenizer: Tokenizer,
     captions: Iterable[Sequence[str]],
     max_words: int,
+    teacher: Teacher | None = None,
     average: Average = ALONE,
 ) -> Objective:
     """Make what this stage learns from.
@@ -126,10 +173,11 @@ def build_objective(
         tokenizer: its words.
         captions: training captions, image by image; rewards weigh n-grams by them.
         max_words: longest caption that is drawn.
+        teacher: whom a learner of words learns from as well.
         average: how totals become means, over all processes that learn together.
     """
     if stage.objective == "words":
-        return WordObjective(decoder, stage, pad_id=tokenizer.pad_id, average=average)
+        return WordObjective(decoder, stage, tokenizer=tokenizer, teacher=teacher, average=average)
     ids = ([tokenizer.encode(caption) for caption in own] for own in captions)
     return SelfCriticalObjective(
         decoder,

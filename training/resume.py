@@ -37,6 +37,8 @@ class Progress:
     """Epochs of this stage since the last better one."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Validation scores, epoch by epoch."""
+    rewards: dict[str, str] = field(default_factory=dict)
+    """Signature of the reward, by name of the stage that learned from one."""
 
 
 class Part(Protocol):

@@ -9,9 +9,12 @@ import math
 import torch
 from torch import Tensor
 
+from captioner.config import SearchConfig
 from captioner.model import Decoder
+from captioner.search import search
 from captioner.tokenizer import Tokenizer
 from training.loss import ALONE, Average
+from training.overlap import pad
 
 
 @torch.no_grad()
@@ -51,6 +54,40 @@ def draw_captions(
         if ended.all():
             break
     return torch.stack(words, dim=-1)
+
+
+def find_captions(
+    decoder: Decoder,
+    features: Tensor,
+    *,
+    count: int,
+    max_words: int,
+    temperature: float,
+    tokenizer: Tokenizer,
+) -> Tensor:
+    """Find the best captions by beam search, to draw less from what the model would never say.
+
+    Source: Cornia et al. 2020, section 3.3 (arXiv:1912.08226). Arguments and result are those of
+    `draw_captions`, with a temperature of 1.
+    """
+    assert temperature == 1
+    config = SearchConfig(method="beam", beam=count, max_words=max_words, length_penalty=0.0)
+    found = search(
+        decoder,
+        features,
+        config=config,
+        start_id=tokenizer.start_id,
+        end_id=tokenizer.end_id,
+        forbidden=tokenizer.never_written,
+    )
+    rows = []
+    for image in found:
+        own = [
+            [tokenizer.start_id, *words, *[tokenizer.end_id] * finished]
+            for words, finished in zip(image.words, image.finished, strict=True)
+        ]
+        rows += [*own, *own[-1:] * (count - len(own))]  # where no more captions exist
+    return pad(rows, pad_id=tokenizer.pad_id).to(features.device).unflatten(0, (-1, count))
 
 
 def self_critical_loss(

@@ -1,5 +1,6 @@
 """Frozen settings of a training run, read from a TOML file and `--set` overrides."""
 
+import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -80,6 +81,9 @@ class StageConfig:
     second wants a decoder that has learned the first, and uses no dropout."""
     samples: int = 5
     """Captions drawn for each photo by the objective `cider`."""
+    draws: Literal["samples", "beam"] = "samples"
+    """Drawn word by word; or the best that beam search finds (Cornia et al. 2020, section 3.3,
+    arXiv:1912.08226)."""
     temperature: float = 1.0
     """Of those draws. Label smoothing leaves a little probability to every word; below 1, it is
     not drawn from."""
@@ -89,12 +93,21 @@ class StageConfig:
     """Frozen features are computed once and cached; a trained encoder reads pixels every time."""
     frozen_layers: float = 0.0
     """Fraction of a trained encoder's layers, from the input on, that stay as they are."""
+    checkpointing: bool = False
+    """Compute a trained encoder's activations anew on the way back: less memory, more time."""
     batch_size: int = 32
-    """Photos a step; each brings all its captions."""
+    """Photos a batch; each brings all its captions."""
+    accumulate: int = 1
+    """Batches a step: learns as from one batch of all their photos, in the memory of one."""
+    ema: float = 0.0
+    """Decay of a moving average of the weights, such as 0.999, which is then what is validated and
+    saved, and what the next stage starts from; 0 keeps none."""
     learning_rate: float = 5e-4
     """Peak rate of the decoder."""
     encoder_learning_rate: float = 2e-5
     """Peak rate of the encoder."""
+    layer_decay: float = 1.0
+    """Each layer of the encoder learns at this fraction of the rate of the one after it."""
     weight_decay: float = 0.01
     """AdamW's decay of matrices; vectors are left alone."""
     warmup: float = 0.05
@@ -103,6 +116,16 @@ class StageConfig:
     """What the rate falls to, as a fraction of its peak."""
     label_smoothing: float = 0.1
     """Probability spread over all words (Szegedy et al. 2016, section 7, arXiv:1512.00567)."""
+    scheduled_sampling: float = 0.0
+    """Probability, reached at the end of the stage, that a word read is the model's own (Bengio et
+    al. 2015, arXiv:1506.03099)."""
+    teacher: str = ""
+    """A checkpoint with the same words whose probabilities are learned from as well."""
+    teacher_weight: float = 0.5
+    """Share of the teacher in the loss; the rest is that of the words people wrote."""
+    teacher_temperature: float = 1.0
+    """Divides both models' scores before they are compared (Hinton et al. 2015,
+    arXiv:1503.02531)."""
     coverage: float = 0.0
     """Weight of the doubly stochastic penalty, lambda of Xu et al. 2015, equation 14."""
     grounding: float = 0.0
@@ -111,23 +134,60 @@ class StageConfig:
     """Largest norm of the gradient; 0 leaves it."""
     augment: bool = True
     """Crop, flip and recolour photos; with cached features, flips only."""
+    randaugment: int = 0
+    """Changes made to a photo beside these, drawn by RandAugment (Cubuk et al. 2020,
+    arXiv:1909.13719)."""
+    randaugment_magnitude: int = 9
+    """How strong they are, from 0 to 30."""
     patience: int = 0
     """Stop the stage after so many epochs without a better validation CIDEr-D; 0 never stops."""
 
     def __post_init__(self) -> None:
-        _at_least(1, self, "stages", "epochs", "batch_size")
+        _at_least(1, self, "stages", "epochs", "batch_size", "accumulate")
         _at_least(2, self, "stages", "samples")  # each is weighed against the others
         _at_least(0, self, "stages", "weight_decay", "coverage", "grounding", "clip", "patience")
-        _at_least(0, self, "stages", "bleu")
-        for name in ("learning_rate", "encoder_learning_rate", "temperature"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be above 0.")
-        for name in ("frozen_layers", "warmup", "final_rate"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be in [0, 1].")
-        if not 0 <= self.label_smoothing < 1:
+        _at_least(0, self, "stages", "bleu", "randaugment", "randaugment_magnitude")
+        for name in ("learning_rate", "encoder_learning_rate", "temperature", "layer_decay"):
+            _above_0(self, "stages", name)
+        _above_0(self, "stages", "teacher_temperature")
+        for name in ("frozen_layers", "warmup", "final_rate", "layer_decay", "scheduled_sampling"):
+            _in_0_to_1(self, "stages", name)
+        _in_0_to_1(self, "stages", "teacher_weight")
+        for name in ("label_smoothing", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"stages.{name} is {getattr(self, name)}; it must be in [0, 1).")
+        if self.randaugment_magnitude > 30:
             raise ConfigError(
-                f"stages.label_smoothing is {self.label_smoothing}; it must be in [0, 1)."
+                f"stages.randaugment_magnitude is {self.randaugment_magnitude}; it must be 30 or "
+                "less."
+            )
+        self._refuse_what_does_nothing()
+
+    def _refuse_what_does_nothing(self) -> None:
+        """Refuse settings that this stage cannot follow: they would be passed over in silence."""
+        where = f"of stage {self.name!r}"
+        needs: list[tuple[bool, str, str]] = [
+            (self.layer_decay < 1, "layer_decay", 'encoder = "trained"'),
+            (self.checkpointing, "checkpointing", 'encoder = "trained"'),
+            (self.randaugment > 0, "randaugment", 'encoder = "trained"'),
+            (self.randaugment > 0, "randaugment", "augment = true"),
+            (self.scheduled_sampling > 0, "scheduled_sampling", 'objective = "words"'),
+            (bool(self.teacher), "teacher", 'objective = "words"'),
+            (self.bleu > 0, "bleu", 'objective = "cider"'),
+            (self.draws == "beam", "draws", 'objective = "cider"'),
+            (self.draws == "beam", "draws", "temperature = 1.0"),
+        ]
+        for asked, name, need in needs:
+            setting, _, value = need.partition(" = ")
+            given, found = (json.dumps(getattr(self, key)) for key in (name, setting))
+            if asked and found != value:
+                raise ConfigError(
+                    f"stages.{name} {where} is {given}, which needs {need}; {setting} is {found}."
+                )
+        if self.randaugment and self.grounding:
+            raise ConfigError(
+                f"stages.randaugment {where} moves what is in a photo, and the boxes of "
+                "stages.grounding would not follow; set one of them to 0."
             )
 
 
@@ -151,6 +211,11 @@ class RunConfig:
     """A checkpoint of ours to go on from, its words included; then `encoder_weights` says
     nothing. The model must be the same but for its dropout."""
     seed: int = 0
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Of the arithmetic; weights stay float32. `auto` takes bfloat16 on a GPU, else float32;
+    float16 scales the loss, for GPUs without bfloat16."""
+    compile: str = ""
+    """Backend of torch.compile for encoder and decoder, such as `inductor`; none leaves them."""
     threads: int = 0
     """CPU threads; 0 leaves it to torch."""
     save_minutes: float = 10.0
@@ -215,8 +280,10 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 def recipe(config: RunConfig) -> dict[str, Any]:
     """All settings that change what is learned, as plain values; not where, or how fast."""
     table = to_table(config)
-    for name in ("threads", "save_minutes", "keep", "wandb"):
+    for name in ("threads", "save_minutes", "keep", "wandb", "compile"):
         del table[name]
+    for stage in table["stages"]:
+        del stage["checkpointing"]
     for name in ("cache", "workers"):
         del table["data"][name]
     return table
@@ -227,6 +294,16 @@ def _at_least(least: int, settings: object, where: str, *names: str) -> None:
         value = getattr(settings, name)
         if value < least:
             raise ConfigError(f"{where}.{name} is {value}; it must be {least} or more.")
+
+
+def _above_0(settings: object, where: str, name: str) -> None:
+    if getattr(settings, name) <= 0:
+        raise ConfigError(f"{where}.{name} is {getattr(settings, name)}; it must be above 0.")
+
+
+def _in_0_to_1(settings: object, where: str, name: str) -> None:
+    if not 0 <= getattr(settings, name) <= 1:
+        raise ConfigError(f"{where}.{name} is {getattr(settings, name)}; it must be in [0, 1].")
 
 
 def _override(table: dict[str, Any], override: str) -> None:

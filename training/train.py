@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ from captioner.checkpoint import Header, save_checkpoint
 from captioner.durable import explained
 from captioner.errors import CaptionerError, ConfigError
 from captioner.header import read_header
+from captioner.model import CaptionModel
 from data.batching import BatchLoader
 from data.dataset import draw
 from data.ranks import Ranks
+from training.compiling import compile_model
+from training.distillation import load_teacher
 from training.distributed import joined
 from training.evaluate import caption_batches, describe
 from training.learner import Learner
@@ -84,6 +88,8 @@ class Run:
             self.model.load_state_dict(self.resumed["model"])
             self.progress = Progress(**self.resumed["progress"])
         self.model.to(device)
+        if config.compile:
+            compile_model(self.model, backend=config.compile)
         self.logbook = self._open_logbook() if ranks.first else None
         self.log(
             f"{config.name}: {len(records)} training photos with "
@@ -139,10 +145,19 @@ class Run:
             tokenizer=self.tokenizer,
             captions=[record.captions for record in self.train_photos.records],
             max_words=self.config.data.max_words,
+            teacher=load_teacher(self.config, stage, model=self.model, tokenizer=self.tokenizer),
             average=self.ranks.average,
         )
-        steps = stage.epochs * len(loader)
-        learner = Learner(self.model, objective, stage, steps=steps, ranks=self.ranks)
+        learner = Learner(
+            self.model,
+            objective,
+            stage,
+            steps=stage.epochs * math.ceil(len(loader) / stage.accumulate),
+            ranks=self.ranks,
+            precision=self.config.precision,
+        )
+        if objective.signature:
+            progress.rewards[stage.name] = objective.signature
         # Filling a cache of features may have drawn numbers; a stage must not depend on that.
         torch.manual_seed(draw(self.config.seed, progress.stage, self.ranks.rank))
         if self.resumed is not None:
@@ -151,9 +166,11 @@ class Run:
         while not self._is_over(stage):
             self._train_epoch(learner, loader)
             self._save_resume(learner)  # validation takes its time
-            better = self._validate(stage, val_loader)
+            better = self._validate(learner, val_loader)
             progress.waited = 0 if better else progress.waited + 1
             progress.epoch, progress.batches = progress.epoch + 1, 0
+            if self._is_over(stage):
+                learner.finish()
             self._save_resume(learner)
 
     def _train_epoch(self, learner: Learner, loader: BatchLoader) -> None:
@@ -171,11 +188,12 @@ class Run:
         )
         measures: list[Tensor] = []
         photos, started, saved = 0, time.monotonic(), time.monotonic()
-        for batch in bar:
-            measures.append(learner.step(batch.to(self.device)))
-            progress.batches += 1
+        batches = iter(bar)
+        while some := list(islice(batches, stage.accumulate)):
+            measures.append(learner.step([batch.to(self.device) for batch in some]))
+            progress.batches += len(some)
             progress.steps += 1
-            photos += len(batch.image_ids)
+            photos += sum(len(batch.image_ids) for batch in some)
             if progress.steps % REPORT_STEPS == 0:
                 measure, norm = self._average(measures[-REPORT_STEPS:], objective)
                 bar.set_postfix({objective.measure: f"{measure:.3f}"})
@@ -207,14 +225,12 @@ class Run:
             )
         return measure, norm
 
-    def _validate(self, stage: StageConfig, loader: BatchLoader) -> bool:
+    def _validate(self, learner: Learner, loader: BatchLoader) -> bool:
         """Caption the validation photos; save the checkpoint, as the best one too if it is."""
-        progress = self.progress
+        progress, stage, model = self.progress, learner.stage, learner.result
         quiet = None if self.ranks.first else True
         bar = tqdm(loader, desc="validation", leave=False, disable=quiet)
-        shares = self.ranks.gather(
-            caption_batches(self.model, self.tokenizer, bar, self.config.search)
-        )
+        shares = self.ranks.gather(caption_batches(model, self.tokenizer, bar, self.config.search))
         found = {image: caption for share in shares for image, caption in share.items()}
         references = {record.image_id: record.captions for record in self.val_photos.records}
         captions = {image: found[image] for image in references}
@@ -230,10 +246,10 @@ class Run:
             f"Bleu_4 {scores['Bleu_4']:.4f}  {scores['distinct_captions']} distinct captions"
             f"{'  best so far' if better else ''}  such as {next(iter(captions.values()))!r}"
         )
-        self._save("last.safetensors", scores)
+        self._save("last.safetensors", model, scores)
         if better:
             progress.best = scores["CIDEr"]
-            self._save("best.safetensors", scores)
+            self._save("best.safetensors", model, scores)
         return better
 
     def _load_resume(self) -> dict[str, Any] | None:
@@ -253,7 +269,7 @@ class Run:
         if self.logbook is not None:
             self.logbook.add(curves, self.progress.steps)
 
-    def _save(self, name: str, scores: dict[str, float]) -> None:
+    def _save(self, name: str, model: CaptionModel, scores: dict[str, float]) -> None:
         if not self.ranks.first:
             return
         trained_on = {
@@ -262,6 +278,8 @@ class Run:
             "steps": self.progress.steps,
             "history": self.progress.history,
         }
+        if self.progress.rewards:
+            trained_on["rewards"] = self.progress.rewards
         if self.before is not None:
             trained_on["before"] = self.before
         header = Header(
@@ -273,7 +291,7 @@ class Run:
             trained_on=trained_on,
             scores={"validation": scores},
         )
-        save_checkpoint(self.folder / name, self.model, header, half=True)
+        save_checkpoint(self.folder / name, model, header, half=True)
 
     def _save_resume(self, learner: Learner) -> None:
         save_resume(

@@ -1,0 +1,48 @@
+"""Which arithmetic a step is done in: weights are float32, products may be narrower."""
+
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+Kind = Literal["auto", "float32", "bfloat16", "float16"]
+
+_TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Precision:
+    """Automatic mixed precision (Micikevicius et al. 2018, arXiv:1710.03740).
+
+    Gradients of float16 are so small that they would vanish: the loss is scaled up, and where that
+    was too far, the step is left out.
+    """
+
+    def __init__(self, kind: Kind, *, device: torch.device) -> None:
+        if kind == "auto":
+            kind = "bfloat16" if device.type == "cuda" else "float32"
+        self._device = device
+        self._type = _TYPES.get(kind)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=kind == "float16")
+        """Keeps the scale; does nothing in the other kinds."""
+
+    def context(self) -> AbstractContextManager[object]:
+        """Within it, the model computes with that precision."""
+        return torch.autocast(self._device.type, self._type, enabled=self._type is not None)
+
+    def backward(self, loss: Tensor) -> None:
+        """Find the gradients, scaled."""
+        self.scaler.scale(loss).backward()
+
+    def step(self, optimizer: Optimizer, *, clip: float) -> Tensor:
+        """Take a step; return the norm of the gradient before it was clipped to `clip`.
+
+        A step that is left out has norm 0.
+        """
+        self.scaler.unscale_(optimizer)
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(trained, clip)
+        self.scaler.step(optimizer)
+        self.scaler.update()
+        return norm.nan_to_num(0.0, posinf=0.0) if self.scaler.is_enabled() else norm
