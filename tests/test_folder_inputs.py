@@ -202,3 +202,10 @@ def test_names_with_line_feeds_can_be_listed_with_zeros(tmp_path):
     for last in (b"", b"\0"):
         found = listed(b"\0".join(names) + last, tmp_path, end=b"\0")
         assert [os.fsencode(photo.name) for photo in found] == names
+
+
+def test_what_is_no_photo_by_its_name_nor_its_first_bytes_is_passed_by(tmp_path):
+    lay_out(tmp_path, "cars", content=b"BMW, Bavaria's best-known car maker")
+    lay_out(tmp_path, "burst", content=b"\0\0\0\x18ftyphevc\0\0\0\0")
+    lay_out(tmp_path, "half", content=encode(quarters(), "PNG")[:40])
+    assert names(tmp_path) == ["burst", "half"]

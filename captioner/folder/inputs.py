@@ -16,6 +16,7 @@ from typing import BinaryIO
 from captioner.errors import CaptionerError, ImageError
 from captioner.folder.archives import list_archive, read_member
 from captioner.folder.shards import WHOLE, Shard
+from captioner.photo.opening import begins_like_a_photo
 
 NO_PHOTOS = ".nomedia"
 """A folder that holds a file of this name holds no photos of its owner's: a custom of Android."""
@@ -29,11 +30,6 @@ _OTHERS = re.compile(
     re.IGNORECASE,
 )
 """A file named so often lies beside photos; it is not opened to see what it is."""
-_BEGINS_LIKE_A_PHOTO = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8[79]a|BM....\0\0\0\0|RIFF....WEBP|....ftyp(avi|hei|mif)|"
-    rb"II\*\0|MM\0\*|\0\0\0\x0cjP  ",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -211,18 +207,18 @@ def _file(path: str, name: str, chosen: Filter) -> Iterator[Found]:
         return
     if suffix.lower() == ".tar":
         yield from _members(path, f"{name}/", chosen)
-    elif chosen.accepts(name) and (_SUFFIXES.fullmatch(suffix) or _begins_like_a_photo(path)):
+    elif chosen.accepts(name) and (_SUFFIXES.fullmatch(suffix) or _content_is_a_photo(path)):
         yield Photo(name=name, path=path)
 
 
-def _begins_like_a_photo(path: str) -> bool:
+def _content_is_a_photo(path: str) -> bool:
     if _OTHERS.fullmatch(os.path.splitext(path)[1]):
         return False
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for somebody to write
             return False
         with open(path, "rb", buffering=0) as file:
-            return bool(_BEGINS_LIKE_A_PHOTO.match(file.read(16)))
+            return begins_like_a_photo(file.read(16))
     except OSError:
         return False
 

@@ -18,13 +18,20 @@ MAX_PIXELS = 178_956_970
 
 _SNIFFED = 1024  # bytes from the start of a file that tell its kind
 _KNOWN = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8[79]a|BM|RIFF....WEBP|....ftypavi|II\*\0|MM\0\*", re.DOTALL
+    rb"\xff\xd8\xff|\x89PNG|GIF8[79]a|BM....\0\0\0\0|RIFF....WEBP|....ftypavi|II\*\0|MM\0\*|"
+    rb"\0\0\0\x0cjP  ",
+    re.DOTALL,
 )
 _HEIC = re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL)
 _SVG = re.compile(rb"\s*(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<svg[\s>]", re.DOTALL)
 _DRAWINGS = ("EPS", "WMF", "EMF")
 _DATA = ("BUFR", "GRIB", "HDF5", "MPEG")  # Pillow knows their names, but reads no pixels
 _LONGEST_STREAM = 2**30  # bytes read from a pipe, which may have no end
+
+
+def begins_like_a_photo(head: bytes) -> bool:
+    """Whether a file with these first 16 bytes is meant to be a photo, readable or not."""
+    return bool(_KNOWN.match(head) or _HEIC.match(head))
 
 
 @contextmanager
