@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,42 +13,24 @@ from shapes import write_shapes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from captioner.header import read_header
+from tests.together import (
+    ENVIRONMENT,
+    PATIENCE,
+    ROOT,
+    Together,
+    children,
+    end_session,
+    members,
+    same,
+    wait_until,
+)
 
-ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "tests" / "smoke.toml"
-PATIENCE = 180
-"""Seconds that anything may take at most."""
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not Path("/proc/self/task").exists(),
     reason="needs torch.distributed, and Linux to find processes",
 )
-
-
-class Together:
-    """A process that runs training by several others."""
-
-    def __init__(self, folder: Path) -> None:
-        with (folder / "errors.txt").open("w") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.together"],
-                cwd=folder,
-                env=ENVIRONMENT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                start_new_session=True,
-            )
-
-    def start(self, ranks: int, arguments: list[str]) -> None:
-        self.process.stdin.write(json.dumps([ranks, arguments]) + "\n")
-        self.process.stdin.flush()
-
-    def run(self, ranks: int, arguments: list[str]) -> None:
-        self.start(ranks, arguments)
-        assert self.process.stdout.readline() == f"{[0] * ranks}\n", Path("errors.txt").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -74,47 +55,12 @@ def place(tmp_path_factory) -> Path:
 def together(place) -> Iterator[Together]:
     running = Together(place)
     yield running
-    end_session(running.process)
+    running.close()
 
 
 @pytest.fixture(autouse=True)
 def _there(place, monkeypatch) -> None:
     monkeypatch.chdir(place)
-
-
-def members(session: int) -> list[int]:
-    """Processes of a session that still run."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, _, _, own = (entry / "stat").read_text().rpartition(") ")[2].split()[:4]
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if int(own) == session and state != "Z":
-                found.append(int(entry.name))
-    return found
-
-
-def end_session(process: subprocess.Popen) -> None:
-    for member in members(process.pid):
-        try:
-            os.kill(member, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.communicate()
-
-
-def children(process: int) -> list[int]:
-    tasks = Path(f"/proc/{process}/task").iterdir()
-    return [int(word) for task in tasks for word in (task / "children").read_text().split()]
-
-
-def wait_until(true, what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < end, f"waited in vain: {what}"
-        time.sleep(0.01)
 
 
 def arguments(folder: str, *changes: str) -> list[str]:
@@ -147,7 +93,7 @@ def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(togethe
     name = f"runs/{len(decoder)}"
     for ranks in (1, 2):
         changes = (*STAGES, *decoder, f"data.cache={name}-cache-{ranks}")
-        together.run(ranks, arguments(f"{name}-{ranks}", *changes))
+        together.run(arguments(f"{name}-{ranks}", *changes), ranks=ranks)
     for tag in ("train/loss", "train/gradient_norm", "train/rate"):
         one, two = (curve(f"{name}-{ranks}", tag) for ranks in (1, 2))
         assert len(one) == 3 * 5  # 64 photos with one caption, 8 with two
@@ -168,7 +114,7 @@ def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(togethe
 
 
 def test_only_the_first_process_writes_and_all_validation_photos_count(together):
-    together.run(2, arguments("runs/files", *STAGES))
+    together.run(arguments("runs/files", *STAGES), ranks=2)
     assert {path.name for path in Path("runs/files").iterdir()} == {
         "best.safetensors",
         "last.safetensors",
@@ -187,7 +133,7 @@ def test_only_the_first_process_writes_and_all_validation_photos_count(together)
 def test_two_processes_learn_from_captions_they_draw(together):
     words = "{name='words', epochs=3, batch_size=20, learning_rate=4e-3}"
     own = "{name='own', objective='cider', epochs=2, batch_size=20, learning_rate=1e-3, samples=3}"
-    together.run(2, arguments("runs/own", f"stages=[{words}, {own}]", "data.max_words=8"))
+    together.run(arguments("runs/own", f"stages=[{words}, {own}]", "data.max_words=8"), ranks=2)
     rewards = curve("runs/own", "train/reward")
     assert len(rewards) == 10
     assert all(0 < reward < 10 for reward in rewards)
@@ -204,7 +150,7 @@ LONG = (
 
 
 def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(together, place):
-    together.run(2, arguments("runs/whole", *LONG))
+    together.run(arguments("runs/whole", *LONG), ranks=2)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     process = subprocess.Popen(
         [*torchrun, "--nproc-per-node=2", "-m", "training.train", *arguments("runs/cut", *LONG)],
@@ -223,7 +169,7 @@ def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(together, pla
     finally:
         end_session(process)
     assert ended("runs/cut")["progress"] != ended("runs/whole")["progress"]
-    together.run(2, arguments("runs/cut", *LONG))
+    together.run(arguments("runs/cut", *LONG), ranks=2)
     cut, whole = ended("runs/cut"), ended("runs/whole")
     assert same(cut, whole)
 
@@ -231,20 +177,9 @@ def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(together, pla
 def test_when_the_launcher_is_killed_its_processes_end(place):
     launcher = Together(place)
     try:
-        launcher.start(2, arguments("runs/orphans", *LONG))
+        launcher.start(arguments("runs/orphans", *LONG), ranks=2)
         wait_until(lambda: Path("runs/orphans/resume.pt").exists(), "the first save")
         launcher.process.kill()
         wait_until(lambda: not members(launcher.process.pid), "the end of the orphans")
     finally:
-        end_session(launcher.process)
-
-
-def same(one, other) -> bool:
-    """Whether nested values are equal to the last bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
+        launcher.close()

@@ -256,18 +256,20 @@ class Run:
         return load_resume(self.folder / RESUME, identity=self.identity, say=self.log)
 
     def _open_logbook(self) -> Logbook:
-        return Logbook(
-            self.folder,
-            first_step=self.progress.steps + 1,
-            project=self.config.wandb,
-            name=self.config.name,
-            settings=self.identity,
-        )
+        with explained(self.folder, option="--folder"):
+            return Logbook(
+                self.folder,
+                first_step=self.progress.steps + 1,
+                project=self.config.wandb,
+                name=self.config.name,
+                settings=self.identity,
+            )
 
     def _draw(self, curves: Mapping[str, float]) -> None:
         """Add a point to each of these curves."""
         if self.logbook is not None:
-            self.logbook.add(curves, self.progress.steps)
+            with explained(self.folder, option="--folder"):
+                self.logbook.add(curves, self.progress.steps)
 
     def _save(self, name: str, model: CaptionModel, scores: dict[str, float]) -> None:
         if not self.ranks.first:
