@@ -56,7 +56,7 @@ class Caption:
     text: str
     """The sentence: its words joined by spaces, in languages that write them."""
     words: tuple[Word, ...]
-    """Its words in order."""
+    """Its words in order; none where they were not asked for."""
     log_probability: float
     """Of the whole sentence: natural logarithm, summed over its tokens and the end mark."""
     candidates: tuple[Candidate, ...]

@@ -31,7 +31,7 @@ class Look(NamedTuple):
 def describe(
     photo: Prepared,
     found: Candidates,
-    look: Look,
+    look: Look | None,
     *,
     header: Header,
     grid: tuple[int, int],
@@ -42,20 +42,41 @@ def describe(
     Args:
         photo: the captioned one.
         found: captions of it, best first.
-        look: where the first of them looked.
+        look: where the first of them looked; None leaves the caption without words.
         header: the words, and the model's name.
         grid: regions down and across.
         search: how the caption was looked for.
     """
     tokenizer = header.tokenizer
     texts = [tokenizer.decode(ids) for ids in found.words]
+    return Caption(
+        image=photo.image,
+        text=texts[0],
+        words=() if look is None else _words(found, look, header=header, grid=grid),
+        log_probability=found.log_probability[0],
+        candidates=tuple(
+            Candidate(text=text, log_probability=log_probability, tokens=tuple(tokens))
+            for text, log_probability, tokens in zip(
+                texts[1:], found.log_probability[1:], found.words[1:], strict=True
+            )
+        ),
+        geometry=photo.geometry,
+        checkpoint=header.name,
+        search=search,
+    )
+
+
+def _words(
+    found: Candidates, look: Look, *, header: Header, grid: tuple[int, int]
+) -> tuple[Word, ...]:
+    """Gather the tokens of the first candidate into words."""
     attention = look.attention.reshape(*look.attention.shape[:-1], *grid)
     rolled_out = None
     if look.between_words is not None:
         rolled = rollout(look.attention.mean(axis=1), look.between_words.mean(axis=1))
         rolled_out = rolled.reshape(-1, *grid)
     words = []
-    for shown in tokenizer.words(found.words[0]):
+    for shown in header.tokenizer.words(found.words[0]):
         # What is looked at on reading one token decides the next: START goes with the first word.
         tokens = list(shown.tokens)
         heads = _normalise(attention[:, :, tokens].mean(axis=2))
@@ -70,21 +91,7 @@ def describe(
                 rollout=passed,
             )
         )
-    return Caption(
-        image=photo.image,
-        text=texts[0],
-        words=tuple(words),
-        log_probability=found.log_probability[0],
-        candidates=tuple(
-            Candidate(text=text, log_probability=log_probability, tokens=tuple(tokens))
-            for text, log_probability, tokens in zip(
-                texts[1:], found.log_probability[1:], found.words[1:], strict=True
-            )
-        ),
-        geometry=photo.geometry,
-        checkpoint=header.name,
-        search=search,
-    )
+    return tuple(words)
 
 
 def _normalise(weights: Float[Doubles, "*maps gh gw"]) -> Float[NDArray[np.float32], "*maps gh gw"]:

@@ -145,9 +145,8 @@ def command(checkpoints, capfd):
 
     def run(*arguments: object) -> tuple[int, list[str], list[str]]:
         try:
-            status = main(
-                ["folder", *map(str, arguments), "--checkpoint", str(checkpoints["lstm"])]
-            )
+            model = ("--checkpoint", str(checkpoints["lstm"]), "--precision", "float32")
+            status = main(["folder", *map(str, arguments), *model])
         except SystemExit as end:  # argparse
             status = end.code
         out, err = capfd.readouterr()

@@ -23,7 +23,7 @@ from tests.photos import noise
 PHOTOS = 40
 OPTIONS = (
     "--sidecar", "txt", "--existing", "append", "--search", "greedy", "--batch-size", "2",
-    "--workers", "2", "--quiet",
+    "--workers", "2", "--precision", "float32", "--quiet",
 )  # fmt: skip
 
 

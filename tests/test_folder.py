@@ -13,8 +13,6 @@ from pathlib import Path
 import pytest
 
 from captioner.cli import main
-from captioner.folder import engine as engine_module
-from captioner.folder.engine import Engine
 from captioner.folder.journal import Journal
 from captioner.metadata import embed, read_caption, read_sidecar
 from captioner.photo import load_photo
@@ -413,49 +411,11 @@ def test_a_full_disk_is_explained_and_what_was_written_stays(command, folder, mo
     assert list(captions(output)) == NAMES
 
 
-def test_memory_that_does_not_suffice_halves_the_batch(model, folder, monkeypatch):
-    sizes = []
-    whole = Captioner.caption_batch
-
-    def small(self, photos, **options):
-        sizes.append(len(photos))
-        if len(photos) > 1:
-            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
-        return whole(self, photos, **options)
-
-    monkeypatch.setattr(Captioner, "caption_batch", small)
-    engine = Engine(model, search=model.header.search, batch_size=4, workers=2)
-    from captioner.folder.inputs import Filter, find_photos
-
-    found = [pair for batch in engine.run(find_photos(folder, Filter())) for pair in batch]
-    assert [photo.name for photo, _ in found] == NAMES
-    assert [caption.text for _, caption in found] == [
-        model.caption(folder / name).text for name in NAMES
-    ]
-    assert sizes == [4, 2, 1, 1, 1, 1] + [1] * 4  # those behind are the ones to compare with
-    assert engine.batch_size == 1
-    assert engine_module._is_out_of_memory(MemoryError())
-
-
-def test_another_error_of_the_model_is_not_taken_for_want_of_memory(model, folder, monkeypatch):
-    def broken(self, photos, **options):
-        raise RuntimeError("shapes do not fit")
-
-    monkeypatch.setattr(Captioner, "caption_batch", broken)
-    assert main(["folder", str(folder / "none")]) == 2
-    engine = Engine(model, search=model.header.search, batch_size=4, workers=2)
-    from captioner.folder.inputs import Filter, find_photos
-
-    with pytest.raises(RuntimeError, match="shapes do not fit"):
-        list(engine.run(find_photos(folder, Filter())))
-
-
 def test_an_interruption_keeps_what_is_done(command, folder, monkeypatch):
     whole = Captioner.caption_batch
-    calls = iter([True, False])
 
     def interrupted(self, photos, **options):
-        if next(calls):
+        if photos[0].image.endswith(NAMES[0]):
             return whole(self, photos, **options)
         raise KeyboardInterrupt
 

@@ -99,7 +99,7 @@ def test_image_and_words_are_kept_apart_so_a_beam_copies_no_image():
     decoder = make()
     state = decoder.init_state(features()).reorder(torch.zeros(3, 5, dtype=torch.long))
     _, state = decoder.step(torch.ones(3, 5, dtype=torch.long), state)
-    assert {x.shape for x in state.memory.keys + state.memory.values} == {(3, 2, 4, 4)}
+    assert state.memory.regions.shape == (3, 4, 8)
     assert {x.shape for x in state.past.keys + state.past.values} == {(3, 5, 2, 1, 4)}
 
 

@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
         "search": to_table(search),
         "text": to_table(wording),
         "words": args.words,
+        "precision": args.precision,
         "also_in": ", ".join(target.kind for target in targets),
         # Relative, so that a folder can be moved together with its captions.
         "folder": os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
@@ -262,11 +263,11 @@ def _load_engine(
     from captioner.folder.engine import Engine
     from captioner.pipeline import Captioner
 
-    captioner = Captioner.load(checkpoint, device=args.device)
-    on_cpu = next(captioner.model.parameters()).device.type == "cpu"
+    captioner = Captioner.load(checkpoint, device=args.device, precision=args.precision)
     return Engine(
         captioner,
         search=search,
-        batch_size=args.batch_size or (16 if on_cpu else 64),
+        batch_size=args.batch_size,
         workers=args.workers or min(16, threads or os.cpu_count() or 1),
+        words=args.words,
     )

@@ -1,9 +1,16 @@
-"""Photos into captions: threads decode while the model works on the batch before."""
+"""Photos into captions: threads decode while the model works on batches decoded before.
+
+PyTorch splits the work of one batch between cores poorly: its many small steps wait for each other.
+So on a CPU several batches are worked on side by side, in lanes, each on cores of its own; on a GPU
+two, so that one is encoded while the words of the other are looked for.
+"""
 
 import gc
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
 
 import torch
@@ -12,13 +19,16 @@ from captioner.caption import Caption
 from captioner.config import SearchConfig
 from captioner.errors import ImageError
 from captioner.folder.inputs import Photo
+from captioner.folder.sizing import BatchSize
 from captioner.pipeline import Captioner, Prepared
 
 Outcome = tuple[Photo, Caption | str]
 """A photo and its caption, or the reason why it has none."""
 
-_AHEAD = 2
-"""Batches that are decoded, or waiting for it, beside the one the model works on."""
+_Batch = Sequence[tuple[Photo, "Future[Prepared | str]"]]
+
+_MOST_LANES = 16
+"""Batches worked on side by side on a CPU; more would wait for Python's lock."""
 
 
 class Engine:
@@ -27,35 +37,55 @@ class Engine:
     Args:
         captioner: the model.
         search: how captions are looked for.
-        batch_size: photos captioned at once; halved for good where memory does not suffice.
+        batch_size: photos captioned at once, halved for good where memory does not suffice; None
+            finds the fastest size by trying.
         workers: threads that read and decode. Pillow decodes outside Python's lock.
+        words: whether captions tell of each word how sure it was and where the model looked.
     """
 
     def __init__(
-        self, captioner: Captioner, *, search: SearchConfig, batch_size: int, workers: int
+        self,
+        captioner: Captioner,
+        *,
+        search: SearchConfig,
+        batch_size: int | None,
+        workers: int,
+        words: bool = True,
     ) -> None:
         self.captioner = captioner
         self.search = search
-        self.batch_size = batch_size
         self.workers = workers
+        self.words = words
+        self._device = next(captioner.model.parameters()).device
+        self._size = BatchSize(batch_size, self._device)
+
+    @property
+    def batch_size(self) -> int:
+        """Photos captioned at once, as far as is known now."""
+        return self._size.now
 
     def run(self, photos: Iterable[Photo]) -> Iterator[list[Outcome]]:
         """Yield the outcomes in the order of the photos, a batch at a time."""
         feed = iter(photos)
-        waiting: deque[tuple[Photo, Future[Prepared | str]]] = deque()
-        pool = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        try:
-            while True:
-                room = (1 + _AHEAD) * self.batch_size - len(waiting)
-                for photo in islice(feed, room):
-                    waiting.append((photo, pool.submit(self._prepare, photo)))
-                if not waiting:
-                    return
-                size = min(self.batch_size, len(waiting))
-                batch = [waiting.popleft() for _ in range(size)]
-                yield self._caption([(photo, future.result()) for photo, future in batch])
-        finally:
-            pool.shutdown(cancel_futures=True)
+        waiting: deque[Future[list[Outcome]]] = deque()
+        decoding = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
+        with _lanes(self._device) as lanes, ThreadPoolExecutor(lanes, "caption") as captioning:
+            try:
+                while True:
+                    while len(waiting) < 2 * lanes:
+                        batch = [
+                            (photo, decoding.submit(self._prepare, photo))
+                            for photo in islice(feed, self.batch_size)
+                        ]
+                        if not batch:
+                            break
+                        waiting.append(captioning.submit(self._caption, batch))
+                    if not waiting:
+                        return
+                    yield waiting.popleft().result()
+            finally:
+                captioning.shutdown(wait=False, cancel_futures=True)
+                decoding.shutdown(cancel_futures=True)
 
     def _prepare(self, photo: Photo) -> Prepared | str:
         """Read and decode a photo, or say why it cannot be."""
@@ -66,13 +96,15 @@ class Engine:
         except Exception as error:  # one photo must not end a run of thousands
             return f"cannot be prepared ({type(error).__name__}: {error})."
 
-    def _caption(self, batch: Sequence[tuple[Photo, Prepared | str]]) -> list[Outcome]:
+    def _caption(self, batch: _Batch) -> list[Outcome]:
         """Caption those of a batch that could be read."""
-        good = [prepared for _, prepared in batch if isinstance(prepared, Prepared)]
-        captions = iter(self._caption_all(good))
+        prepared = [(photo, future.result()) for photo, future in batch]
+        good = [found for _, found in prepared if isinstance(found, Prepared)]
+        with _stream(self._device):
+            captions = iter(self._caption_all(good))
         return [
-            (photo, next(captions) if isinstance(prepared, Prepared) else prepared)
-            for photo, prepared in batch
+            (photo, next(captions) if isinstance(found, Prepared) else found)
+            for photo, found in prepared
         ]
 
     def _caption_all(self, photos: list[Prepared]) -> list[Caption | str]:
@@ -80,8 +112,10 @@ class Engine:
         done: list[Caption | str] = []
         while len(done) < len(photos):
             part = photos[len(done) : len(done) + self.batch_size]
+            started = time.perf_counter()
             try:
-                done += self.captioner.caption_batch(part, search=self.search)
+                done += self.captioner.caption_batch(part, search=self.search, words=self.words)
+                self._size.took(len(part), time.perf_counter() - started)
                 continue
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
@@ -93,8 +127,31 @@ class Engine:
             if len(part) == 1:
                 done.append("there is not enough memory to caption it.")
             else:
-                self.batch_size = max(1, len(part) // 2)
+                self._size.did_not_fit(len(part))
         return done
+
+
+@contextmanager
+def _lanes(device: torch.device) -> Iterator[int]:
+    """Say how many batches to work on side by side, and divide the cores between them."""
+    if device.type != "cpu":
+        yield 2 if device.type == "cuda" else 1
+        return
+    cores = torch.get_num_threads()
+    lanes = min(cores, _MOST_LANES)
+    torch.set_num_threads(cores // lanes)  # of each thread that is started from now on
+    try:
+        yield lanes
+    finally:
+        torch.set_num_threads(cores)
+
+
+def _stream(device: torch.device) -> AbstractContextManager[object]:
+    """Keep the steps of one lane from waiting for those of another, on a GPU."""
+    if device.type != "cuda":
+        return nullcontext()
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return torch.cuda.stream(stream)
 
 
 def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:

@@ -185,3 +185,28 @@ class MultiHeadAttention(nn.Module):
         """Return the weights the fused kernel uses inside, summing to 1 over S."""
         queries = self.split(self.query(x))
         return normalise(queries @ keys.mT * queries.shape[-1] ** -0.5, mask)
+
+    def attend_unprojected(
+        self,
+        x: Float[Tensor, "B T C"],
+        seen: Float[Tensor, "B S C"],
+        mask: Bool[Tensor, "#B #M #T S"] | None = None,
+    ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B M T S"]]:
+        """Attend to what has no keys and values yet, without making them; return weights, too.
+
+        With keys K s + k and values V s + v, a score is q . (K s + k) = (q K) . s, up to q . k,
+        which is the same for all of `seen`; and the weighted mean of the values is V applied to the
+        weighted mean of `seen`, plus v. So the projections move to the queries' side: less work
+        than keys and values for all of `seen` as long as there are fewer queries than a head has
+        channels, and one thing to hold in memory in place of two a layer.
+        """
+        to_key, to_value = (
+            layer.weight.unflatten(0, (self.heads, -1)) for layer in (self.key, self.value)
+        )
+        queries = self.split(self.query(x)) * (to_key.shape[1] ** -0.5)
+        folded = torch.einsum("bmtd,mdc->bmtc", queries, to_key)
+        scores = (folded.flatten(1, 2) @ seen.mT).unflatten(1, folded.shape[1:3])
+        weights = normalise(scores, mask)
+        means = (weights.flatten(1, 2) @ seen).unflatten(1, folded.shape[1:3])
+        values = torch.einsum("bmtc,mdc->btmd", means, to_value).flatten(2) + self.value.bias
+        return self.out(values), weights

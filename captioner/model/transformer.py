@@ -13,10 +13,9 @@ from captioner.model.words import WordTable
 
 
 class _Memory(NamedTuple):
-    """Keys and values of the regions, by layer."""
+    """The regions, as every layer's cross-attention meets them."""
 
-    keys: tuple[Float[Tensor, "B M P d"], ...]
-    values: tuple[Float[Tensor, "B M P d"], ...]
+    regions: Float[Tensor, "B P C"]
     mask: Bool[Tensor, "B P"] | None
 
 
@@ -84,6 +83,19 @@ class Block(nn.Module):
     ) -> Float[Tensor, "B Q C"]:
         """Attend to the regions, all words of an image at once, then think it over."""
         x = x + self.dropout(self.cross_attention(self.cross_norm(x), keys, values, mask))
+        return self._think(x)
+
+    def read_regions_once(
+        self,
+        x: Float[Tensor, "B Q C"],
+        regions: Float[Tensor, "B P C"],
+        mask: Bool[Tensor, "B 1 1 P"] | None,
+    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B M Q P"]]:
+        """Do what `read_regions` does, for few words: without keys and values, and with weights."""
+        read, weights = self.cross_attention.attend_unprojected(self.cross_norm(x), regions, mask)
+        return self._think(x + self.dropout(read)), weights
+
+    def _think(self, x: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q C"]:
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
 
@@ -128,12 +140,13 @@ class TransformerDecoder(nn.Module):
     def init_state(
         self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
     ) -> DecoderState:
-        """Work out every layer's keys and values of the regions, once for all words."""
+        """Bring the regions to the decoder's width, once for all words and layers."""
         images, width = features.shape[0], self.norm.normalized_shape[0]
         nothing = features.new_zeros(images, 1, self.heads, 0, width // self.heads)
         nothings = (nothing,) * len(self.blocks)
         return DecoderState(
-            memory=self._memory(features, mask), past=_Past(keys=nothings, values=nothings)
+            memory=_Memory(regions=self.from_feature(features), mask=mask),
+            past=_Past(keys=nothings, values=nothings),
         )
 
     def step(
@@ -167,14 +180,11 @@ class TransformerDecoder(nn.Module):
             if with_attention:
                 weights = block.self_attention.weights(block.self_norm(x.flatten(0, 1)), keys)
                 between_words.append(weights.unflatten(0, words.shape))  # (B, K, M, 1, T)
-                weights = block.cross_attention.weights(
-                    block.cross_norm(y.unflatten(0, words.shape)[:, :, 0]), memory.keys[i], mask
-                )
-                attention.append(weights.transpose(1, 2)[..., None, :])  # (B, K, M, 1, P)
-            y = block.read_regions(
-                y.unflatten(0, words.shape).flatten(1, 2), memory.keys[i], memory.values[i], mask
+            y, weights = block.read_regions_once(
+                y.unflatten(0, words.shape)[:, :, 0], memory.regions, mask
             )
-            x = y.unflatten(1, (words.shape[1], 1))
+            attention.append(weights.transpose(1, 2)[..., None, :])  # (B, K, M, 1, P)
+            x = y[:, :, None]
         grown = _Past(keys=tuple(grown_keys), values=tuple(grown_values))
         reading = Reading(
             logits=self.words.logits(self.norm(x)),
@@ -192,22 +202,20 @@ class TransformerDecoder(nn.Module):
         with_attention: bool = False,
     ) -> Reading:
         """Read K whole captions of each image, START first."""
-        memory = self._memory(features, mask)
-        region_mask = _broadcast(mask)
+        regions, region_mask = self.from_feature(features), _broadcast(mask)
         x = self._embed(words, 0)
         attention, between_words = [], []
-        for i, block in enumerate(self._blocks):
+        for block in self._blocks:
             if with_attention:
                 weights = block.weigh_words(x.flatten(0, 1))  # (B*K, M, T, T)
                 between_words.append(weights.unflatten(0, words.shape[:2]))
             y = block.read_words(x.flatten(0, 1))  # (B*K, T, C)
             y = y.unflatten(0, words.shape[:2]).flatten(1, 2)  # (B, K*T, C)
+            keys, values = block.cross_attention.keys_and_values(regions)
             if with_attention:
-                weights = block.cross_attention.weights(
-                    block.cross_norm(y), memory.keys[i], region_mask
-                )
+                weights = block.cross_attention.weights(block.cross_norm(y), keys, region_mask)
                 attention.append(weights.unflatten(2, words.shape[1:]))  # (B, M, K, T, P)
-            y = block.read_regions(y, memory.keys[i], memory.values[i], region_mask)
+            y = block.read_regions(y, keys, values, region_mask)
             x = y.unflatten(1, words.shape[1:])
         return Reading(
             logits=self.words.logits(self.norm(x)),
@@ -216,14 +224,6 @@ class TransformerDecoder(nn.Module):
             else None,
             between_words=torch.stack(between_words, dim=2) if with_attention else None,
         )
-
-    def _memory(
-        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None
-    ) -> _Memory:
-        regions = self.from_feature(features)
-        pairs = [block.cross_attention.keys_and_values(regions) for block in self._blocks]
-        keys, values = zip(*pairs, strict=True)
-        return _Memory(keys=keys, values=values, mask=mask)
 
     def _embed(self, words: Int[Tensor, "B K T"], first_position: int) -> Float[Tensor, "B K T C"]:
         last = first_position + words.shape[-1]

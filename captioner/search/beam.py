@@ -60,7 +60,10 @@ def beam_search(
         going = (_bound(live, length, config) > kept.value[:, -1]).nonzero()[:, 0]
         if len(going) == 0:
             break
-        state, latest = state.reorder(parents.gather(1, picks)), words.gather(1, picks)
+        moves, before = parents.gather(1, picks), latest.shape[1]
+        if moves.shape[1] != before or (moves != torch.arange(before, device=moves.device)).any():
+            state = state.reorder(moves)
+        latest = words.gather(1, picks)
         if len(going) < len(images):
             state, live, kept = state.select(going), live.select(going), kept.select(going)
             images, latest = images[going], latest[going]

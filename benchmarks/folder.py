@@ -1,0 +1,240 @@
+"""How near `captioner folder` comes to the bare encoder, and where the rest of the time goes.
+
+    python -m benchmarks.folder [--photos 384] [--sizes 224x224 1024x768] [--batch 32] [--rounds 3]
+                                [--checkpoint NAME] [--precision float32] [--plot FILE]
+
+The photos are the samples, brought to these sizes and saved as JPEG. In every round the bare
+encoder reads all of them, already decoded, on all cores, batch after batch; then the whole command
+does its work on the files, greedy and at beam 3, with the model loaded. Prints photos a second
+(median over the rounds), the ratio to the bare encoder, and the milliseconds of one core that each
+part takes for a photo, measured apart from each other on one thread. The plot needs matplotlib.
+"""
+
+import argparse
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from PIL import Image
+
+from captioner.config import SearchConfig
+from captioner.folder.engine import Engine
+from captioner.folder.inputs import Photo
+from captioner.folder.job import Job
+from captioner.folder.journal import Entry, Journal
+from captioner.folder.progress import Progress
+from captioner.folder.records import Record
+from captioner.folder.wording import Wording
+from captioner.pipeline import Captioner, Prepared
+from captioner.precision import calculating_in
+from captioner.search import search
+
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
+SEARCHES = {
+    "greedy": SearchConfig(method="greedy"),
+    "beam 3": SearchConfig(beam=3, length_penalty=0.7),
+}
+AIMS = {"greedy": 0.8, "beam 3": 0.6}
+Result = TypeVar("Result")
+PARTS = ("read", "decode", "encode", "search", "write")
+
+
+def make_photos(folder: Path, size: tuple[int, int], count: int) -> list[Photo]:
+    """Write the samples at this width and height, and name each as often as it takes."""
+    files = []
+    for sample in sorted(SAMPLES.glob("*.jpg")):
+        file = folder / f"{sample.stem}-{size[0]}x{size[1]}.jpg"
+        with Image.open(sample) as picture:
+            picture.convert("RGB").resize(size).save(file, quality=90)
+        files.append(file)
+    return [
+        Photo(name=f"{n:06}", path=str(file))
+        for n, file in zip(range(count), itertools.cycle(files), strict=False)
+    ]
+
+
+class Bench:
+    """One checkpoint, on photos of one size.
+
+    Args:
+        captioner: the model.
+        photos: files to caption.
+        batch: photos at once.
+    """
+
+    def __init__(self, captioner: Captioner, photos: list[Photo], batch: int) -> None:
+        self.captioner = captioner
+        self.photos = photos
+        self.batch = batch
+        known: dict[str, Prepared] = {}
+        for photo in photos:
+            known.setdefault(photo.path, captioner.prepare(photo.path))
+        self.prepared = [known[photo.path] for photo in photos]
+
+    def batches(self) -> Iterator[list[Prepared]]:
+        """Decoded photos, as many at once as the command takes."""
+        for start in range(0, len(self.prepared), self.batch):
+            yield self.prepared[start : start + self.batch]
+
+    @torch.inference_mode()
+    def encode(self) -> None:
+        """Let the bare encoder read all photos."""
+        device = next(self.captioner.model.parameters()).device
+        for batch in self.batches():
+            pixels = torch.stack([photo.pixels for photo in batch])
+            pixels = pixels.to(device, memory_format=torch.channels_last)
+            with calculating_in(self.captioner.precision, device):
+                self.captioner.model.encoder(pixels)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def caption(self, config: SearchConfig) -> None:
+        """Do all that the command does once the model is loaded."""
+        engine = Engine(
+            self.captioner,
+            search=config,
+            batch_size=self.batch,
+            workers=torch.get_num_threads(),
+            words=False,
+        )
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Journal(Path(folder) / "captions.jsonl", {}) as journal,
+        ):
+            job = Job(
+                journal,
+                lambda: engine,
+                wording=Wording(),
+                targets=[],
+                words=False,
+                retry_failed=False,
+                progress=Progress("quiet"),
+            )
+            job.run(iter(self.photos))
+            assert len(journal.held.captioned) == len(self.photos)
+
+    def parts(self, config: SearchConfig, *, batches: int = 3) -> dict[str, float]:
+        """Milliseconds that each part takes for a photo, on one thread."""
+        seconds = dict.fromkeys(PARTS, 0.0)
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        count = batches * self.batch
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            Journal(Path(folder) / "captions.jsonl", {}) as journal,
+        ):
+            for number in range(-1, batches):  # the first warms up
+                start = max(number, 0) * self.batch % len(self.photos)
+                photos = self.photos[start : start + self.batch]
+                took = self._parts_of(photos, config, journal)
+                if number >= 0:
+                    seconds = {part: seconds[part] + took[part] for part in PARTS}
+        torch.set_num_threads(threads)
+        return {part: 1000 * seconds[part] / count for part in PARTS}
+
+    def _parts_of(
+        self, photos: list[Photo], config: SearchConfig, journal: Journal
+    ) -> dict[str, float]:
+        captioner, seconds = self.captioner, {}
+        contents, seconds["read"] = timed(lambda: [Path(p.path).read_bytes() for p in photos])
+        prepared, seconds["decode"] = timed(lambda: [captioner.prepare(c) for c in contents])
+        features, seconds["encode"] = timed(lambda: captioner._encode(prepared))
+        found, seconds["search"] = timed(
+            lambda: search(captioner.model.decoder, features, config=config, **captioner._marks)
+        )
+        texts = [captioner.header.tokenizer.decode(candidates.words[0]) for candidates in found]
+        entries = [
+            Entry(record=Record(image=p.name, status="captioned", caption=text))
+            for p, text in zip(photos, texts, strict=True)
+        ]
+        _, seconds["write"] = timed(lambda: journal.commit(entries))
+        return seconds
+
+
+def timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """Do something, and say how many seconds it took."""
+    started = time.perf_counter()
+    result = work()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return result, time.perf_counter() - started
+
+
+def measure(bench: Bench, rounds: int) -> dict[str, float]:
+    """Photos a second of the bare encoder and of the command, the median over the rounds."""
+    works: dict[str, Callable[[], None]] = {"bare encoder": bench.encode}
+    for name, config in SEARCHES.items():
+        works[name] = lambda config=config: bench.caption(config)
+    rates: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(rounds + 1):
+        for name, work in works.items():
+            _, seconds = timed(work)
+            if turn:  # the first warms up
+                rates[name].append(len(bench.photos) / seconds)
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+def draw(rows: list[tuple[str, dict[str, float]]], path: Path, title: str) -> None:
+    """Draw the milliseconds of each part, a bar for every row."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415  # only for the plot
+
+    figure, axes = plt.subplots(figsize=(8, 0.55 * len(rows) + 1.4), layout="constrained")
+    colours = ("#999999", "#e69f00", "#0072b2", "#009e73", "#cc79a7")
+    left = [0.0] * len(rows)
+    for part, colour in zip(PARTS, colours, strict=True):
+        widths = [parts[part] for _, parts in rows]
+        axes.barh(range(len(rows)), widths, left=left, color=colour, label=part)
+        left = [a + b for a, b in zip(left, widths, strict=True)]
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("milliseconds of one core for a photo")
+    axes.set_title(title, fontsize="medium", loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(ncols=len(PARTS), frameon=False, loc="upper left", bbox_to_anchor=(0, -0.25))
+    figure.savefig(path, dpi=110, metadata={"Software": ""})
+
+
+def main() -> None:
+    """Run the benchmark, print its tables, draw its plot."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.folder")
+    parser.add_argument("--photos", type=int, default=384)
+    parser.add_argument("--sizes", nargs="+", default=["224x224", "1024x768"])
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--precision", nargs="+", default=["float32"])
+    parser.add_argument("--plot", type=Path)
+    args = parser.parse_args()
+    rows: list[tuple[str, dict[str, float]]] = []
+    print(f"{'photos':>10} {'precision':>10} {'':14}{'photos/s':>9}{'ratio':>7}", end="")
+    print("".join(f"{part:>8}" for part in PARTS), "ms a photo, one core")
+    with tempfile.TemporaryDirectory() as folder:
+        for size, precision in itertools.product(args.sizes, args.precision):
+            captioner = Captioner.load(args.checkpoint, device=args.device, precision=precision)
+            width, height = map(int, size.split("x"))
+            photos = make_photos(Path(folder), (width, height), args.photos)
+            bench = Bench(captioner, photos, args.batch)
+            rates = measure(bench, args.rounds)
+            for name, rate in rates.items():
+                ratio = rate / rates["bare encoder"]
+                line = f"{size:>10} {precision:>10} {name:14}{rate:9.1f}{ratio:7.2f}"
+                if name in SEARCHES:
+                    parts = bench.parts(SEARCHES[name])
+                    rows.append((f"{size}, {precision}, {name}", parts))
+                    line += "".join(f"{parts[part]:8.2f}" for part in PARTS)
+                    line += "" if ratio >= AIMS[name] else f"  under {AIMS[name]:.2f}"
+                print(line, flush=True)
+    title = f"{captioner.header.name}, batch {args.batch}, {torch.get_num_threads()} cores"
+    print(title)
+    if args.plot:
+        draw(rows, args.plot, title)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,72 @@
+"""How many photos are captioned at once: found by trying, within the memory there is."""
+
+import sys
+from pathlib import Path
+from threading import Lock
+
+import torch
+
+_FIRST = 4
+"""Photos of the first batches, so that a few photos reach all threads, too."""
+_TRIALS = 2
+"""Batches of a size whose better one counts: the first of a size is slow, and others disturb."""
+_GAIN = 0.95
+"""A size is worth doubling while this share of the seconds a photo, or less, suffices."""
+_LARGEST = 512
+
+
+class BatchSize:
+    """The size of the batches: as asked, or doubled for as long as photos take less time.
+
+    Args:
+        asked: the size, if somebody knows better.
+        device: where the model is.
+    """
+
+    def __init__(self, asked: int | None, device: torch.device) -> None:
+        self.now = asked or _FIRST
+        self._settled = asked is not None
+        self._device = device
+        self._times: dict[int, list[float]] = {}
+        self._lock = Lock()
+
+    def took(self, photos: int, seconds: float) -> None:
+        """Learn from a batch; those of another size, as at the end of a folder, teach nothing."""
+        with self._lock:
+            if self._settled or photos != self.now:
+                return
+            times = self._times.setdefault(photos, [])
+            times.append(seconds / photos)
+            if len(times) < _TRIALS:
+                return
+            smaller = self._times.get(photos // 2)
+            if smaller and min(times) > _GAIN * min(smaller):
+                self._settled = True
+                if min(times) > min(smaller):
+                    self.now = photos // 2
+            elif 2 * photos > _LARGEST or not _has_room(self._device):
+                self._settled = True
+            else:
+                self.now = 2 * photos
+
+    def did_not_fit(self, photos: int) -> None:
+        """Halve it for good."""
+        with self._lock:
+            self.now = min(self.now, max(1, photos // 2))
+            self._settled = True
+
+
+def _has_room(device: torch.device) -> bool:
+    """Whether batches may be doubled: that takes at most as much again as all has taken so far."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free > 2 * torch.cuda.max_memory_reserved(device)
+    if sys.platform != "linux":  # where it cannot be asked, what is usual is taken to be there
+        return True
+    import resource  # noqa: PLC0415  # not on Windows
+
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024 * int(line.split()[1]) > peak
+    return True

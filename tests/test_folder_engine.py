@@ -1,0 +1,220 @@
+import gc
+import shutil
+import tracemalloc
+
+import pytest
+import torch
+
+from captioner.errors import ConfigError
+from captioner.folder import engine as engine_module
+from captioner.folder import sizing
+from captioner.folder.engine import Engine
+from captioner.folder.held import Held
+from captioner.folder.inputs import Filter, Photo, find_photos
+from captioner.folder.records import Record
+from captioner.folder.sizing import BatchSize
+from captioner.pipeline import Captioner
+from captioner.precision import _knows_bfloat16, find_precision
+from tests.photos import quarters
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def model(checkpoints):
+    return Captioner.load(checkpoints["lstm"], device="cpu")
+
+
+@pytest.fixture
+def folder(tmp_path, photos):
+    for photo in photos:
+        shutil.copy(photo, tmp_path)
+    return tmp_path
+
+
+def engine_of(model, **options):
+    options = {"batch_size": 4, "workers": 2} | options
+    return Engine(model, search=model.header.search, **options)
+
+
+def caption(engine, folder):
+    found = find_photos(folder, Filter())
+    return [(photo.name, outcome) for batch in engine.run(found) for photo, outcome in batch]
+
+
+def test_memory_that_does_not_suffice_halves_the_batch(model, folder, monkeypatch):
+    sizes = []
+    whole = Captioner.caption_batch
+
+    def small(self, photos, **options):
+        sizes.append(len(photos))
+        if len(photos) > 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to ...")
+        return whole(self, photos, **options)
+
+    expected = [(path.name, model.caption(path).text) for path in sorted(folder.iterdir())]
+    monkeypatch.setattr(Captioner, "caption_batch", small)
+    engine = engine_of(model)
+    assert [(name, found.text) for name, found in caption(engine, folder)] == expected
+    assert sizes == [4, 2, 1, 1, 1, 1]
+    assert engine.batch_size == 1
+    assert engine_module._is_out_of_memory(MemoryError())
+
+
+def test_another_error_of_the_model_is_not_taken_for_want_of_memory(model, folder, monkeypatch):
+    def broken(self, photos, **options):
+        raise RuntimeError("shapes do not fit")
+
+    monkeypatch.setattr(Captioner, "caption_batch", broken)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        caption(engine_of(model), folder)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_side_by_side_come_back_in_the_order_of_the_photos(model, folder, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        many = [Photo(name=str(n), path=str(folder / "flag.png")) for n in range(9)]
+        many[4] = Photo(name="4", path=str(folder / "gone.png"))
+        outcomes = [pair for batch in engine_of(model, batch_size=2).run(many) for pair in batch]
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert [photo.name for photo, _ in outcomes] == [str(n) for n in range(9)]
+    assert [photo.name for photo, outcome in outcomes if isinstance(outcome, str)] == ["4"]
+
+
+def test_photos_are_taken_only_as_they_are_needed(model, folder):
+    taken = []
+
+    def feed():
+        for n in range(1000):
+            taken.append(n)
+            yield Photo(name=str(n), path=str(folder / "flag.png"))
+
+    most = 2 * (2 * torch.get_num_threads())
+    run = engine_of(model, batch_size=2).run(feed())
+    next(run)
+    assert len(taken) <= most
+    run.close()
+
+
+def test_captions_without_words_are_the_same_sentences(model, folder):
+    with_words = caption(engine_of(model), folder)
+    without = caption(engine_of(model, words=False), folder)
+    for (_, one), (_, other) in zip(with_words, without, strict=True):
+        assert one.words
+        assert not other.words
+        assert other.text == one.text
+        assert other.candidates == one.candidates
+        assert other.log_probability == pytest.approx(one.log_probability, abs=1e-5)
+
+
+def test_bfloat16_is_close_to_float32_and_attention_still_sums_to_1(checkpoint, photos):
+    exact = Captioner.load(checkpoint, device="cpu")
+    half = Captioner.load(checkpoint, device="cpu", precision="bfloat16")
+    prepared = [exact.prepare(photo) for photo in photos]
+    features, rounded = exact._encode(prepared), half._encode(prepared)
+    assert rounded.dtype == torch.float32
+    assert 0 < (rounded - features).abs().max() < 0.05 * features.abs().max()
+    for word in half.caption(photos[0]).words:
+        assert word.attention.dtype == torch.float32
+        assert word.attention.sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_auto_takes_bfloat16_only_where_the_processor_says_it_has_it(tmp_path, monkeypatch):
+    cpu = tmp_path / "cpuinfo"
+    cpu.write_text("processor : 0\nflags\t\t: fpu avx512f avx512_bf16\nflags : fpu\n")
+    assert _knows_bfloat16(cpu)
+    cpu.write_text("processor : 0\nflags\t\t: fpu avx512f\n")
+    assert not _knows_bfloat16(cpu)
+    assert not _knows_bfloat16(tmp_path / "none")
+    for there, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr("captioner.precision._knows_bfloat16", lambda there=there: there)
+        assert find_precision("auto", CPU) == expected
+    assert find_precision("float32", CPU) == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("half", "precision is 'half'; choose from auto, float32, bfloat16, float16."),
+        ("float16", "precision float16 is for GPUs; choose auto, bfloat16 or float32 on a CPU."),
+    ],
+)
+def test_a_precision_that_cannot_be_is_refused(name, message):
+    with pytest.raises(ConfigError) as error:
+        find_precision(name, CPU)
+    assert str(error.value) == message
+
+
+def run_sizes(size, seconds, batches=40):
+    """Report batches of a machine that takes `seconds(photos)` for one; sizes as they come."""
+    sizes = []
+    for _ in range(batches):
+        sizes.append(size.now)
+        size.took(size.now, seconds(size.now))
+    return sizes
+
+
+def test_the_batch_grows_while_photos_take_less_time_and_stays_where_they_do_not(monkeypatch):
+    monkeypatch.setattr(sizing, "_has_room", lambda device: True)
+    # 8 ms a batch and 1 ms a photo, up to 32 photos, where some cache is full.
+    sizes = run_sizes(BatchSize(None, CPU), lambda n: 8 + n + 100 * (n > 32))
+    assert sizes == [4, 4, 8, 8, 16, 16, 32, 32, 64, 64] + [32] * 30
+    # Doubling 16 saves less than 5 %.
+    sizes = run_sizes(BatchSize(None, CPU), lambda n: 1 + n)
+    assert sizes == [4, 4, 8, 8, 16, 16] + [32] * 34
+    assert run_sizes(BatchSize(12, CPU), lambda n: 8 + n) == [12] * 40
+
+
+def test_the_batch_does_not_grow_beyond_the_memory_there_is(monkeypatch):
+    monkeypatch.setattr(sizing, "_has_room", lambda device: False)
+    assert run_sizes(BatchSize(None, CPU), lambda n: 8 + n) == [4] * 40
+    monkeypatch.setattr(sizing, "_has_room", lambda device: True)
+    size = BatchSize(None, CPU)
+    run_sizes(size, lambda n: 8 + n, batches=6)
+    size.did_not_fit(16)
+    assert run_sizes(size, lambda n: 8 + n) == [8] * 40
+
+
+def test_half_a_batch_teaches_nothing_about_the_size(monkeypatch):
+    monkeypatch.setattr(sizing, "_has_room", lambda device: True)
+    size = BatchSize(None, CPU)
+    for _ in range(9):
+        size.took(3, 0.001)
+    assert size.now == 4
+
+
+def test_what_is_remembered_of_a_photo_that_is_done_is_small():
+    held = Held()
+    names = [f"holiday/with/a/long/name/of/a/folder/{n:09}.jpg" for n in range(20_000)]
+    gc.collect()
+    tracemalloc.start()
+    for name in names:
+        held.add(Record(image=name, status="captioned", caption="a dog", log_probability=-1.0))
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(names) < 200  # bytes
+
+
+def test_a_run_holds_no_more_for_many_photos_than_for_few(command, tmp_path):
+    quarters(8, 8).save(tmp_path / "photo.png")
+
+    def peak(count):
+        """Bytes that Python holds at most while this many photos are captioned."""
+        listed = tmp_path / f"{count}.txt"
+        listed.write_text("".join(f"./{'/' * n}photo.png\n" for n in range(count)))
+        options = ("--batch-size", 4, "--search", "greedy", "--max-words", 1, "--quiet")
+        output = tmp_path / f"{count}.jsonl"
+        gc.collect()
+        tracemalloc.start()
+        assert command("--list", listed, tmp_path, "--output", output, *options)[0] == 0
+        size = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert len(output.read_text().splitlines()) == count
+        return size
+
+    peak(10)  # imports, caches
+    assert peak(400) - peak(40) < 360 * 2000  # bytes; a decoded photo alone is 147,456
