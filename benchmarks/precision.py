@@ -1,0 +1,125 @@
+"""How fast an encoder is in narrower numbers and another layout, and what that does to captions.
+
+    python -m benchmarks.precision [--checkpoints NAME ...] [--backbones NAME ...] [--batch 16]
+                                   [--rounds 7] [--threads N] [--photos FOLDER]
+
+Every way takes its turn within a round. Prints photos a second (median over the rounds) and the
+ratio to plain float32. With `--photos`, captions of up to 200 of them are compared with those of
+float32, by the search that the checkpoint recommends: how many are the same, and how much their
+log-probability differs (median). Backbones have random weights, which do not change the speed.
+
+`int8` is PyTorch's dynamic quantisation of the linear layers; it knows no convolutions.
+"""
+
+import argparse
+import copy
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from captioner.model import Encoder
+from captioner.pipeline import Captioner, Prepared
+from captioner.search import search
+
+Way = Callable[[Tensor], Tensor]
+
+
+def ways(encoder: Encoder) -> dict[str, Way]:
+    """Every way of calculating, by name."""
+    last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is to be replaced some day
+        whole = torch.ao.quantization.quantize_dynamic(
+            copy.deepcopy(encoder), {nn.Linear}, dtype=torch.qint8
+        )
+
+    def half(model: nn.Module, pixels: Tensor) -> Tensor:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            return model(pixels).float()
+
+    def turned(pixels: Tensor) -> Tensor:
+        return pixels.to(memory_format=torch.channels_last)
+
+    return {
+        "float32": encoder,
+        "float32, channels last": lambda pixels: last(turned(pixels)),
+        "bfloat16": lambda pixels: half(encoder, pixels),
+        "bfloat16, channels last": lambda pixels: half(last, turned(pixels)),
+        "int8": whole,
+    }
+
+
+@torch.inference_mode()
+def measure(choices: dict[str, Way], pixels: Tensor, rounds: int) -> dict[str, float]:
+    """Photos a second of each way, the median over the rounds."""
+    rates: dict[str, list[float]] = {name: [] for name in choices}
+    for turn in range(rounds + 1):
+        for name, way in choices.items():
+            started = time.perf_counter()
+            way(pixels)
+            if turn:  # the first warms up
+                rates[name].append(len(pixels) / (time.perf_counter() - started))
+    return {name: statistics.median(values) for name, values in rates.items()}
+
+
+@torch.inference_mode()
+def captions(captioner: Captioner, photos: list[Prepared], way: Way) -> list[tuple[str, float]]:
+    """Text and log-probability of each photo's caption."""
+    found = []
+    for start in range(0, len(photos), 40):
+        features = way(torch.stack([photo.pixels for photo in photos[start : start + 40]]))
+        found += search(
+            captioner.model.decoder,
+            features,
+            config=captioner.header.search,
+            **captioner._marks,
+        )
+    decode = captioner.header.tokenizer.decode
+    return [(decode(one.words[0]), one.log_probability[0]) for one in found]
+
+
+def compare(ours: list[tuple[str, float]], theirs: list[tuple[str, float]]) -> str:
+    """Say how many captions are the same, and how far apart their log-probabilities are."""
+    same = [abs(p - q) for (text, p), (other, q) in zip(ours, theirs, strict=True) if text == other]
+    apart = statistics.median(same) if same else float("nan")
+    return f"{100 * len(same) / len(ours):6.1f} % same, {apart:.4f} apart"
+
+
+def main() -> None:
+    """Run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision")
+    parser.add_argument("--checkpoints", nargs="*", default=["vit-tiny-transformer"])
+    parser.add_argument("--backbones", nargs="*", default=["tf_efficientnet_lite0"])
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=0, help="0 leaves it to torch")
+    parser.add_argument("--photos", type=Path, help="a folder of JPEG files")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    files = sorted(args.photos.glob("*.jpg"))[:200] if args.photos else []
+    print(f"{torch.get_num_threads()} threads, batch {args.batch}, {len(files)} photos compared")
+    for name in [*args.checkpoints, *args.backbones]:
+        captioner = Captioner.load(name, device="cpu") if name in args.checkpoints else None
+        encoder = captioner.model.encoder if captioner else Encoder(name)
+        encoder = encoder.eval().to(memory_format=torch.contiguous_format)
+        size = captioner.header.preprocess if captioner else None
+        shape = (size.height, size.width) if size else (224, 224)
+        choices = ways(encoder)
+        rates = measure(choices, torch.randn(args.batch, 3, *shape), args.rounds)
+        photos = [captioner.prepare(file) for file in files] if captioner else []
+        exact = captions(captioner, photos, encoder) if captioner and photos else []
+        for way, rate in rates.items():
+            line = f"{name:24}{way:26}{rate:8.1f} photos/s{rate / rates['float32']:7.2f} x"
+            if captioner and photos:
+                line += compare(captions(captioner, photos, choices[way]), exact)
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
