@@ -6,10 +6,8 @@
 The photos are the samples, brought to these sizes and saved as JPEG. In every round the bare
 encoder reads all of them, already decoded, on all cores, batch after batch; then the whole command
 does its work on the files, greedy and at beam 3, with the model loaded. Prints photos a second
-(median over the rounds), the ratio to the bare encoder, the same ratio by processor time (`cores`:
-what it would be if nobody ever waited, and the same on a machine where others are at work), and the
-milliseconds of one core that each part takes for a photo, measured apart from each other on one
-thread. The plot needs matplotlib.
+(median over the rounds), the ratio to the bare encoder, and the milliseconds of one core that each
+part takes for a photo, measured apart from each other on one thread. The plot needs matplotlib.
 """
 
 import argparse
@@ -167,23 +165,18 @@ def timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return result, time.perf_counter() - started
 
 
-def measure(bench: Bench, rounds: int) -> dict[str, tuple[float, float]]:
-    """Photos a second, and a second of one core, of the bare encoder and of the command."""
+def measure(bench: Bench, rounds: int) -> dict[str, float]:
+    """Photos a second of the bare encoder and of the command, the median over the rounds."""
     works: dict[str, Callable[[], None]] = {"bare encoder": bench.encode}
     for name, config in SEARCHES.items():
         works[name] = lambda config=config: bench.caption(config)
-    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in works}
+    rates: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(rounds + 1):
         for name, work in works.items():
-            before = time.process_time()
             _, seconds = timed(work)
             if turn:  # the first warms up
-                cores = time.process_time() - before
-                rates[name].append((len(bench.photos) / seconds, len(bench.photos) / cores))
-    return {
-        name: (statistics.median(v[0] for v in values), statistics.median(v[1] for v in values))
-        for name, values in rates.items()
-    }
+                rates[name].append(len(bench.photos) / seconds)
+    return {name: statistics.median(values) for name, values in rates.items()}
 
 
 def draw(rows: list[tuple[str, dict[str, float]]], path: Path, title: str) -> None:
@@ -219,9 +212,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     args = parser.parse_args()
     rows: list[tuple[str, dict[str, float]]] = []
-    print(
-        f"{'photos':>10} {'precision':>10} {'':14}{'photos/s':>9}{'ratio':>7}{'cores':>7}", end=""
-    )
+    print(f"{'photos':>10} {'precision':>10} {'':14}{'photos/s':>9}{'ratio':>7}", end="")
     print("".join(f"{part:>8}" for part in PARTS), "ms a photo, one core")
     with tempfile.TemporaryDirectory() as folder:
         for size, precision in itertools.product(args.sizes, args.precision):
@@ -230,10 +221,9 @@ def main() -> None:
             photos = make_photos(Path(folder), (width, height), args.photos)
             bench = Bench(captioner, photos, args.batch)
             rates = measure(bench, args.rounds)
-            for name, (rate, per_core) in rates.items():
-                ratio = rate / rates["bare encoder"][0]
+            for name, rate in rates.items():
+                ratio = rate / rates["bare encoder"]
                 line = f"{size:>10} {precision:>10} {name:14}{rate:9.1f}{ratio:7.2f}"
-                line += f"{per_core / rates['bare encoder'][1]:7.2f}"
                 if name in SEARCHES:
                     parts = bench.parts(SEARCHES[name])
                     rows.append((f"{size}, {precision}, {name}", parts))

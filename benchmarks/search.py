@@ -96,8 +96,11 @@ def hugging_face(features: Tensor, *, beam: int, words: int) -> Program:
         eos_token_id=END,
         pad_token_id=PAD,
     )
-    seen = BaseModelOutput(last_hidden_state=features)
-    return lambda: model.generate(encoder_outputs=seen, generation_config=settings)
+    # `generate` repeats the features for every beam in the very object it is given, so each call
+    # gets one of its own: a second call would otherwise search for three times as many photos.
+    return lambda: model.generate(
+        encoder_outputs=BaseModelOutput(last_hidden_state=features), generation_config=settings
+    )
 
 
 def measure(programs: dict[str, Program], *, batch: int, rounds: int) -> dict[str, float]:
