@@ -11,11 +11,10 @@ from typing import Any
 
 from captioner.errors import CheckpointError
 from captioner.header import read_header
+from captioner.hub.fetch import PREFIX, WEIGHTS, fetch
 
 DEFAULT = "vit-tiny-transformer"
 """The checkpoint used where none is asked for."""
-WEIGHTS = "model.safetensors"
-"""File of a checkpoint inside its folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +39,18 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
     """Find the file of a checkpoint.
 
     Args:
-        name_or_path: name of a shipped checkpoint; or a `.safetensors` file, or a folder that holds
-            `model.safetensors`. A name wins over a file that is called the same.
+        name_or_path: name of a shipped checkpoint; a `.safetensors` file, or a folder that holds
+            `model.safetensors`; or `hf:OWNER/NAME`, with `@REVISION` if need be, on the Hugging
+            Face hub. A name wins over a file that is called the same.
 
     Raises:
-        CheckpointError: there is neither such a name nor such a file.
+        CheckpointError: there is neither such a name nor such a file nor such a repository.
+        MissingExtraError: it lies on the hub, and huggingface_hub is not installed.
     """
     known = _shipped()
     text, path = str(name_or_path), Path(name_or_path)
+    if text.startswith(PREFIX):
+        return fetch(text)
     if text in known:
         return known[text]
     if path.is_file():

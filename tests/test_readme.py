@@ -38,7 +38,9 @@ def test_every_captioner_command_shown_is_understood(command, monkeypatch):
     arguments = shlex.split(command)
     monkeypatch.setattr("captioner.cli.caption.run", lambda args: 0)
     monkeypatch.setattr("captioner.cli.checkpoints.run", lambda args: 0)
+    monkeypatch.setattr("captioner.cli.export.run", lambda args: 0)
     monkeypatch.setattr("captioner.cli.folder.run", lambda args: 0)
+    monkeypatch.setattr("captioner.cli.push.run", lambda args: 0)
     assert main(arguments) == 0
 
 

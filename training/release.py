@@ -17,7 +17,7 @@ from typing import Any
 
 from captioner.checkpoint import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, MissingExtraError
-from captioner.shipped import WEIGHTS
+from captioner.hub.fetch import WEIGHTS
 from data.coco import load_records
 from training.evaluate import evaluate
 from training.official import TOKENIZER, score_official

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from io import TextIOWrapper
 
 from captioner import __version__
-from captioner.cli import caption, checkpoints, folder
+from captioner.cli import caption, checkpoints, export, folder, push
 from captioner.cli.options import complain
 from captioner.errors import CaptionerError
 
@@ -49,4 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     caption.add_parser(commands)
     folder.add_parser(commands)
     checkpoints.add_parser(commands)
+    export.add_parser(commands)
+    push.add_parser(commands)
     return parser

@@ -20,8 +20,11 @@ from captioner.errors import CaptionerError, ImageError
 
 if TYPE_CHECKING:
     from captioner.caption import Caption
+    from captioner.config import SearchConfig
+    from captioner.framing import Prepared
+    from captioner.onnx import OnnxCaptioner
     from captioner.overlay import Format
-    from captioner.pipeline import Captioner, Prepared
+    from captioner.pipeline import Captioner
 
 _OVERLAY_PIXELS = (1920, 1920)
 """Height and width that a photo under an overlay is not reduced below, if it is larger."""
@@ -93,16 +96,8 @@ def _add_view_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Caption photos in order, a batch at a time; what cannot be read is named and passed over."""
-    from captioner.header import read_header
-    from captioner.shipped import DEFAULT, find_checkpoint
-
     view = AttentionConfig(method=args.attention, layer=args.layer, head=args.head)
-    checkpoint = find_checkpoint(args.checkpoint or DEFAULT)
-    search = choose_search(read_header(checkpoint), args)
-
-    from captioner.pipeline import Captioner
-
-    captioner = Captioner.load(checkpoint, device=args.device)
+    captioner, search = _load(args)
     batch: list[Prepared] = []
     status = 0
     for left, photo in zip(reversed(range(len(args.photos))), args.photos, strict=True):
@@ -123,7 +118,31 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
+def _load(args: argparse.Namespace) -> "tuple[Captioner | OnnxCaptioner, SearchConfig]":
+    """Load a checkpoint, or without PyTorch an ONNX export, and say how captions are looked for."""
+    from captioner.header import read_header
+    from captioner.onnx.files import find_export
+    from captioner.shipped import DEFAULT, find_checkpoint
+
+    name = args.checkpoint or DEFAULT
+    export = find_export(name)
+    if export is None:
+        checkpoint = find_checkpoint(name)
+        search = choose_search(read_header(checkpoint), args)
+
+        from captioner.pipeline import Captioner
+
+        return Captioner.load(checkpoint, device=args.device), search
+    if args.device not in ("auto", "cpu"):
+        raise CaptionerError(f"{export}: an ONNX export runs on the CPU; leave out --device.")
+
+    from captioner.onnx import OnnxCaptioner
+
+    runner = OnnxCaptioner.load(export)
+    return runner, choose_search(runner.header, args)
+
+
+def _prepare(captioner: "Captioner | OnnxCaptioner", photo: str) -> "Prepared":
     """Read a photo; a folder is told from other things that are none."""
     path = Path(photo)
     if path.is_dir():
@@ -152,10 +171,14 @@ def _draw(caption: "Caption", folder: Path, *, kind: "Format") -> None:
 
 def _warn(caption: "Caption", *, drawn: bool) -> None:
     """Say on standard error what the attention, or a drawn overlay, cannot show."""
-    from captioner.overlay import diagnose
-    from captioner.overlay.lettering import find_faults
+    from captioner.diagnosis import diagnose
 
-    for warning in [*diagnose(caption.words), *(find_faults(caption.text) if drawn else [])]:
+    faults = []
+    if drawn:  # with torch
+        from captioner.overlay.lettering import find_faults
+
+        faults = find_faults(caption.text)
+    for warning in [*diagnose(caption.words), *faults]:
         print(f"captioner: {caption.image}: {warning}", file=sys.stderr)
 
 

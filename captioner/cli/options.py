@@ -26,8 +26,9 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of a model and of where it runs."""
     parser.add_argument(
         "--checkpoint",
-        metavar="NAME|PATH",
-        help="a model by name, see `captioner checkpoints`, or a .safetensors file",
+        metavar="NAME|PATH|hf:OWNER/NAME",
+        help="a model by name, see `captioner checkpoints`; a .safetensors file; or one on the "
+        "Hugging Face hub, hf:OWNER/NAME or hf:OWNER/NAME@REVISION",
     )
     parser.add_argument(
         "--device", default="auto", help="auto (the default: a GPU if there is one), cpu, cuda, ..."

@@ -31,7 +31,7 @@ class DecoderState:
     def reorder(self: State, parents: Int[Tensor, "B K"]) -> State:
         """Continue these hypotheses of each image: repeats widen a beam, omissions prune it."""
         images = torch.arange(len(parents), device=parents.device)[:, None]
-        return replace(self, past=_map(lambda x: x[images, parents], self.past))
+        return replace(self, past=map_tensors(lambda x: x[images, parents], self.past))
 
     def select(self: State, images: Int[Tensor, " N"]) -> State:
         """Keep these images only, in this order."""
@@ -39,16 +39,18 @@ class DecoderState:
         def take(x: Tensor) -> Tensor:
             return x.index_select(0, images)
 
-        return replace(self, memory=_map(take, self.memory), past=_map(take, self.past))
+        return replace(
+            self, memory=map_tensors(take, self.memory), past=map_tensors(take, self.past)
+        )
 
 
-def _map(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
     """Change every tensor of nested tuples; named tuples keep their type."""
     if tree is None:
         return None
     if isinstance(tree, Tensor):
         return change(tree)
-    items = [_map(change, item) for item in tree]
+    items = [map_tensors(change, item) for item in tree]
     return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
 
 

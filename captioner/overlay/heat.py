@@ -103,7 +103,8 @@ def word_maps(
             f"a photo of {size[0]} x {size[1]} pixels is not the captioned one, which is "
             f"{geometry.height} x {geometry.width}; load_photo reads it and turns it upright."
         )
-    maps = [spread(w.attention, geometry, smooth=smooth, size=size) for w in caption.words]
+    looks = [torch.as_tensor(word.attention) for word in caption.words]
+    maps = [spread(look, geometry, smooth=smooth, size=size) for look in looks]
     return maps, shared_scale(maps)
 
 

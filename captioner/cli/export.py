@@ -1,0 +1,56 @@
+"""`captioner export --onnx CHECKPOINT --output DIR`: a checkpoint for programs without PyTorch."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from captioner.cli.options import Subcommands
+
+_EPILOG = """\
+Writes image.onnx (photo -> state), step.onnx (word, state -> scores, attention, state) and
+captioner.json (words, input, search, names of the tensors) into DIR. `captioner caption PHOTO
+--checkpoint DIR` captions with them, and so does captioner.onnx.OnnxCaptioner from Python.
+
+The graphs are compared with PyTorch before DIR is touched. Needs: pip install "captioner[onnx]"
+"""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the command to the others."""
+    parser = commands.add_parser(
+        "export",
+        help="write a checkpoint as ONNX, to caption without PyTorch",
+        description="Write a checkpoint in a form that other programs run.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
+    )
+    parser.add_argument(
+        "--onnx", action="store_true", required=True, help="the form, the only one there is"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
+    )
+    parser.add_argument(
+        "--int8",
+        action="store_true",
+        help="store weights in eight bits: smaller, and other captions now and then",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, and tell how near it is to PyTorch."""
+    from captioner.shipped import find_checkpoint
+
+    checkpoint = find_checkpoint(args.checkpoint)
+
+    from captioner.onnx.export import export_onnx
+
+    off = export_onnx(checkpoint, args.output, int8=args.int8)
+    print(f"captioner: logits and attention differ from PyTorch by {off:.1e}", file=sys.stderr)
+    print(args.output)
+    return 0

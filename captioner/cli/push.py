@@ -1,0 +1,70 @@
+"""`captioner push CHECKPOINT OWNER/NAME`: a checkpoint for everybody, on the hub."""
+
+import argparse
+from pathlib import Path
+
+from captioner.cli.options import Subcommands
+
+_EPILOG = """\
+Uploads model.safetensors and a model card: the README.md beside the checkpoint, with the scores,
+settings and data of its header as metadata. Everybody can then ask for hf:OWNER/NAME:
+  captioner caption photo.jpg --checkpoint hf:OWNER/NAME
+
+Log in first: `hf auth login`, or HF_TOKEN. Needs: pip install "captioner[hub]"
+"""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the command to the others."""
+    parser = commands.add_parser(
+        "push",
+        help="upload a checkpoint with its card to the Hugging Face hub",
+        description="Upload a checkpoint with its card to the Hugging Face hub.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
+    )
+    parser.add_argument("repo", metavar="OWNER/NAME", help="repository; made if it is not there")
+    parser.add_argument("--private", action="store_true", help="let nobody else see it")
+    parser.add_argument(
+        "--dry-run", type=Path, metavar="DIR", help="write to DIR what would be uploaded, only"
+    )
+    card = parser.add_argument_group("the card", "What the checkpoint does not know of itself.")
+    card.add_argument("--license", metavar="ID", help="such as apache-2.0")
+    card.add_argument("--language", default="en", metavar="CODE", help="of the captions (en)")
+    card.add_argument(
+        "--dataset",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="what it was trained on (the names of its annotation files); can be given several "
+        "times",
+    )
+    card.add_argument(
+        "--base-model", metavar="NAME", help="what the encoder was before (timm's own weights)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Push, or write what would be pushed; print where it is."""
+    from captioner.hub.card import Facts
+    from captioner.hub.push import push, write_folder
+    from captioner.shipped import find_checkpoint
+
+    checkpoint = find_checkpoint(args.checkpoint)
+    facts = Facts(
+        licence=args.license,
+        language=args.language,
+        datasets=tuple(args.dataset),
+        base_model=args.base_model,
+    )
+    if args.dry_run is not None:
+        write_folder(checkpoint, args.repo, args.dry_run, facts=facts)
+        print(args.dry_run)
+        return 0
+    print(push(checkpoint, args.repo, facts=facts, private=args.private))
+    return 0

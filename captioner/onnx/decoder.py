@@ -1,0 +1,107 @@
+"""The two graphs of an export as a decoder: what `search` asks, onnxruntime answers."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+
+from captioner.errors import CheckpointError, MissingExtraError
+from captioner.onnx.files import IMAGE, STEP, Export
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class State:
+    """What the decoder remembers between two words; a value, as `DecoderState` is."""
+
+    memory: tuple[Array, ...]
+    """(B, ...): what the image says."""
+    past: tuple[Array, ...]
+    """(B, K, ...): what the words so far say."""
+
+    def reorder(self, parents: Int[Array, "B K"]) -> "State":
+        """Continue these hypotheses of each image."""
+        images = np.arange(len(parents))[:, None]
+        return replace(self, past=tuple(x[images, parents] for x in self.past))
+
+    def select(self, images: Int[Array, " N"]) -> "State":
+        """Keep these images only, in this order."""
+        return State(tuple(x[images] for x in self.memory), tuple(x[images] for x in self.past))
+
+
+class Glimpse(NamedTuple):
+    """What one step says about the words it took in."""
+
+    logits: Float[Array, "B K V"]
+    """Score of every word coming next."""
+    attention: Float[Array, "B K L M P"]
+    """Weights of the regions by layer and head."""
+    between_words: Float[Array, "B K L M T"] | None = None
+    """Weights of all words so far; only a Transformer has them."""
+    gate: Float[Array, "B K"] | None = None
+    """How far the attended feature was let in; only a recurrent decoder has one."""
+
+
+class OnnxDecoder:
+    """Runs the graphs on the CPU.
+
+    Args:
+        folder: of the export.
+        export: what it says about itself.
+        threads: cores that one operation may use; None leaves it to onnxruntime.
+
+    Raises:
+        MissingExtraError: onnxruntime is not installed.
+        CheckpointError: a graph is missing or damaged.
+    """
+
+    def __init__(self, folder: Path, export: Export, *, threads: int | None = None) -> None:
+        self._export = export
+        self._image = _open(folder / IMAGE, threads)
+        self._step = _open(folder / STEP, threads)
+        needed = {"words", *export.memory, *export.past}
+        missing = needed - {node.name for node in self._step.get_inputs()}
+        if missing:
+            raise CheckpointError(
+                f"{folder / STEP}: has no input {min(missing)!r}; "
+                "its files belong to several exports: export again."
+            )
+
+    def init_state(self, pixels: Float[Array, "B 3 H W"]) -> State:
+        """Read the images, with one hypothesis of no words each."""
+        memory, past = self._export.memory, self._export.past
+        found = self._image.run([*memory, *past], {"pixels": pixels})
+        return State(tuple(found[: len(memory)]), tuple(found[len(memory) :]))
+
+    def step(self, words: Int[Array, "B K"], state: State) -> tuple[Glimpse, State]:
+        """Take the latest word of every hypothesis."""
+        export = self._export
+        named = zip((*export.memory, *export.past), (*state.memory, *state.past), strict=True)
+        logits, *rest = self._step.run(None, {"words": words, **dict(named)})
+        seen = dict(zip(export.seen, rest, strict=False))
+        return Glimpse(logits, **seen), replace(state, past=tuple(rest[len(export.seen) :]))
+
+
+def _open(path: Path, threads: int | None) -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise MissingExtraError(
+            'An ONNX export runs on onnxruntime: pip install "captioner[onnx]"'
+        ) from error
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; export the checkpoint again.")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the library raises nothing narrower
+        raise CheckpointError(
+            f"{path}: onnxruntime cannot read it ({error}); export the checkpoint again."
+        ) from error

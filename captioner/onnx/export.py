@@ -1,0 +1,124 @@
+"""Checkpoint -> folder with two ONNX graphs, checked against PyTorch."""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from captioner.checkpoint import load_checkpoint
+from captioner.errors import CaptionerError, CheckpointError
+from captioner.model import CaptionModel
+from captioner.onnx.decoder import OnnxDecoder
+from captioner.onnx.files import DESCRIPTION, IMAGE, STEP, Export, write_export
+from captioner.onnx.graphs import write_graphs
+
+TOLERANCE = 1e-4
+"""How far logits of a float export may be from those of PyTorch."""
+
+_CHECKED_WORDS = 6
+
+
+def export_onnx(checkpoint: Path, folder: Path, *, int8: bool = False) -> float:
+    """Write a checkpoint as an ONNX export, and compare it with the checkpoint.
+
+    Args:
+        checkpoint: file to read.
+        folder: where to; it is made, and files of an earlier export are replaced.
+        int8: store the weights of matrix products in eight bits, and multiply in them: smaller
+            files, and other captions now and then.
+
+    Returns:
+        The largest difference of any logit or attention weight from PyTorch's, on noise.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read.
+        MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
+        CaptionerError: the network cannot be written as ONNX, differs from PyTorch by more than
+            `TOLERANCE` (unless `int8`), or the folder cannot be written.
+    """
+    model, header = load_checkpoint(checkpoint)
+    size = (header.preprocess.height, header.preprocess.width)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
+            unfinished = Path(made)
+            names = write_graphs(model, unfinished, size=size)
+            if int8:
+                _quantise(unfinished)
+            export = Export(
+                header=header,
+                grid=model.encoder.grid,
+                memory=names.memory,
+                past=names.past,
+                seen=names.seen,
+                int8=int8,
+            )
+            words = min(_CHECKED_WORDS, header.search.max_words)
+            off = compare(model, OnnxDecoder(unfinished, export), size=size, words=words)
+            if not int8 and not off <= TOLERANCE:
+                raise CaptionerError(
+                    f"{folder}: the export would differ from PyTorch by {off:.1e}, more than "
+                    f"{TOLERANCE:.0e}; try another version of torch or onnxruntime."
+                )
+            write_export(unfinished, export)
+            for name in (IMAGE, STEP, DESCRIPTION):  # the last one makes the folder an export
+                shutil.move(unfinished / name, folder / name)
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written: {error.strerror}.") from error
+    return off
+
+
+@torch.inference_mode()
+def compare(
+    model: CaptionModel, decoder: OnnxDecoder, *, size: tuple[int, int], words: int
+) -> float:
+    """Return the largest difference of any logit or attention weight over some words.
+
+    Two images of noise go through both, with the likeliest two words each and what follows.
+    """
+    pixels = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    state = model.decoder.init_state(model.encoder(pixels))
+    other = decoder.init_state(pixels.numpy())
+    latest = torch.ones(2, 1, dtype=torch.long)
+    off = 0.0
+    for t in range(words):
+        reading, state = model.decoder.look(latest, state)
+        glimpse, other = decoder.step(latest.numpy(), other)
+        assert reading.attention is not None
+        pairs = (
+            (reading.logits[:, :, 0], glimpse.logits),
+            (reading.attention[..., 0, :], glimpse.attention),
+        )
+        off = max([off, *(float(np.abs(x.numpy() - y).max()) for x, y in pairs)])
+        latest = reading.logits[:, :, 0].argmax(dim=-1)
+        if t == 0:
+            latest = reading.logits[:, 0, 0].topk(2).indices
+            parents = torch.zeros_like(latest)
+            state, other = state.reorder(parents), other.reorder(parents.numpy())
+    return off
+
+
+def _quantise(folder: Path) -> None:
+    """Replace the graphs by ones whose matrix products work on eight bits.
+
+    Weights are quantised per output channel once, activations as they come.
+    """
+    import onnx  # noqa: PLC0415  # an extra
+    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415
+
+    for name in (IMAGE, STEP):
+        graph = onnx.load(folder / name).graph
+        vectors = {tensor.name for tensor in graph.initializer if len(tensor.dims) < 2}
+        quantised = folder / f"int8-{name}"
+        quantize_dynamic(
+            folder / name,
+            quantised,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            # A product with a vector has one channel, which quantising does not know.
+            nodes_to_exclude=[node.name for node in graph.node if vectors & set(node.input)],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+        )
+        quantised.replace(folder / name)

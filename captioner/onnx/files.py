@@ -1,0 +1,114 @@
+"""The folder of an export: two ONNX graphs, and a JSON file that says how to run them.
+
+    image.onnx        pixels -> memory and past: the state before the first word
+    step.onnx         words, memory, past -> logits, where each word looked, grown past
+    captioner.json    {"format": 1, "checkpoint": the header of the checkpoint, "grid": [14, 14],
+                       "memory": [names], "past": [names], "seen": [names], "int8": false}
+
+Memory is kept once per image, (B, ...); past once per hypothesis, (B, K, ...). The grown past comes
+in the order of the past.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import CheckpointError
+from captioner.header import Header, format_header, parse_header
+
+IMAGE = "image.onnx"
+"""The graph that reads a photo."""
+STEP = "step.onnx"
+"""The graph that reads a word."""
+DESCRIPTION = "captioner.json"
+"""What tells a folder to be an export."""
+FORMAT = 1
+"""The format written, and the only one read."""
+
+_NAMES = ("memory", "past", "seen")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """What an export says about itself."""
+
+    header: Header
+    """What the checkpoint says about itself."""
+    grid: tuple[int, int]
+    """Regions down and across."""
+    memory: tuple[str, ...]
+    """Tensors that depend on the image alone; outputs of the one graph, inputs of the other."""
+    past: tuple[str, ...]
+    """Tensors that depend on the words so far."""
+    seen: tuple[str, ...]
+    """What the step tells of where it looked: `attention` (B, K, L, M, P), of a Transformer also
+    `between_words` (B, K, L, M, T), of a recurrent decoder `gate` (B, K)."""
+    int8: bool
+    """Whether the weights of matrix products are stored in eight bits."""
+
+
+def find_export(name_or_path: str | Path) -> Path | None:
+    """Return the folder of an export: the one given, or that of the `.onnx` file given.
+
+    Returns:
+        None if the path is no export, but perhaps a checkpoint.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".onnx" or path.name == DESCRIPTION:
+        return path.parent
+    return path if (path / DESCRIPTION).is_file() else None
+
+
+def write_export(folder: Path, export: Export) -> None:
+    """Write the JSON file of an export.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    table = {
+        "format": FORMAT,
+        "checkpoint": json.loads(format_header(export.header)),
+        "grid": list(export.grid),
+        **{name: list(getattr(export, name)) for name in _NAMES},
+        "int8": export.int8,
+    }
+    text = json.dumps(table, ensure_ascii=False, indent=1)
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def read_export(folder: Path) -> Export:
+    """Read what an export says about itself.
+
+    Raises:
+        CheckpointError: it is not there, damaged, or of a newer format.
+    """
+    path = folder / DESCRIPTION
+    try:
+        table = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise CheckpointError(
+            f"{path}: no such file; an export is a folder of {IMAGE}, {STEP} and {DESCRIPTION}, "
+            "which `captioner export --onnx` writes."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); export again.") from error
+    number = table.get("format") if isinstance(table, dict) else None
+    if number != FORMAT:
+        raise CheckpointError(
+            f"{path}: of format {number!r}, and this captioner reads {FORMAT}; "
+            "export again, or upgrade it: pip install --upgrade captioner"
+        )
+    header = parse_header(json.dumps(table.get("checkpoint")), where=str(path))
+    return _parse(table, header, path)
+
+
+def _parse(table: dict[str, Any], header: Header, path: Path) -> Export:
+    try:
+        down, across = map(int, table["grid"])
+        names = {name: tuple(map(str, table[name])) for name in _NAMES}
+        return Export(header=header, grid=(down, across), int8=bool(table["int8"]), **names)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: damaged ({type(error).__name__}: {error}); export again."
+        ) from error

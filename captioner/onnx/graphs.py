@@ -1,0 +1,217 @@
+"""The network as two ONNX graphs: one reads a photo, the other a word.
+
+Both come from `torch.export`, through the exporter that PyTorch calls dynamo, with as many images,
+hypotheses and words as one likes. The operator set is 18: the one that exporter is written in, so
+nothing is converted, and every onnxruntime since 1.14 runs it.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.export import Dim
+
+from captioner.errors import CaptionerError, MissingExtraError
+from captioner.model import CaptionModel, DecoderState, LSTMDecoder, TransformerDecoder
+from captioner.model.decoder import map_tensors
+from captioner.onnx.files import IMAGE, STEP
+
+OPSET = 18
+"""Version of the operators."""
+
+_IMAGES, _HYPOTHESES, _WORDS = 5, 3, 2
+"""Sizes to trace with; all different, and none of them 1, which would be taken for fixed."""
+
+_MANY = 2**20
+
+Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class Names:
+    """What the tensors of the graphs are called."""
+
+    memory: tuple[str, ...]
+    past: tuple[str, ...]
+    seen: tuple[str, ...]
+
+
+class ImageGraph(nn.Module):
+    """Photo -> every tensor of the state before the first word."""
+
+    def __init__(self, model: CaptionModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Tensors:
+        """Return memory, then past."""
+        state = self.model.decoder.init_state(self.model.encoder(pixels))
+        return (*_tensors(state.memory), *_tensors(state.past))
+
+
+class StepGraph(nn.Module):
+    """Words and the tensors of a state -> logits, where they looked, grown past.
+
+    Args:
+        decoder: takes in the words.
+        state: any of its states, for the tree that memory and past are.
+    """
+
+    def __init__(self, decoder: LSTMDecoder | TransformerDecoder, state: DecoderState) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self._state = state
+
+    def forward(self, words: Int[Tensor, "B K"], memory: Tensors, past: Tensors) -> Tensors:
+        """Return logits (B, K, V), what `seen` names, and past, in this order."""
+        state = DecoderState(
+            memory=_fill(self._state.memory, memory), past=_fill(self._state.past, past)
+        )
+        reading, state = self.decoder.look(words, state)
+        seen = _seen(reading._asdict()).values()
+        return (reading.logits[:, :, 0], *seen, *_tensors(state.past))
+
+
+def write_graphs(model: CaptionModel, folder: Path, *, size: tuple[int, int]) -> Names:
+    """Write both graphs of a model in float32.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        folder: where to.
+        size: height and width of the encoder's input in pixels.
+
+    Returns:
+        How the graphs call their tensors.
+
+    Raises:
+        MissingExtraError: onnx or onnxscript is not installed.
+        CaptionerError: an operation of the encoder has no counterpart in ONNX.
+    """
+    images, hypotheses = Dim("B", max=_MANY), Dim("K", max=_MANY)
+    length = Dim("T", max=_longest(model.decoder))
+    with torch.no_grad():
+        pixels = torch.zeros(_IMAGES, 3, *size)
+        state = model.decoder.init_state(model.encoder(pixels))
+        state = state.reorder(torch.zeros(_IMAGES, _HYPOTHESES, dtype=torch.long))
+        words = torch.zeros(_IMAGES, _HYPOTHESES, dtype=torch.long)
+        shorter = state
+        for _ in range(_WORDS):
+            shorter = state
+            reading, state = model.decoder.look(words, state)
+    memory, past = _tensors(state.memory), _tensors(state.past)
+    names = Names(
+        memory=tuple(f"memory_{i}" for i in range(len(memory))),
+        past=tuple(f"past_{i}" for i in range(len(past))),
+        seen=tuple(_seen(reading._asdict())),
+    )
+    _write(
+        ImageGraph(model),
+        (pixels,),
+        folder / IMAGE,
+        inputs=["pixels"],
+        outputs=[*names.memory, *names.past],
+        shapes=({0: images},),
+    )
+    grows = [_growing(x, y) for x, y in zip(_tensors(shorter.past), past, strict=True)]
+    _write(
+        StepGraph(model.decoder, state),
+        (words, memory, past),
+        folder / STEP,
+        inputs=["words", *names.memory, *names.past],
+        outputs=["logits", *names.seen, *(f"grown_{name}" for name in names.past)],
+        shapes=(
+            {0: images, 1: hypotheses},
+            tuple({0: images} for _ in memory),
+            tuple({0: images, 1: hypotheses, **dict.fromkeys(axes, length)} for axes in grows),
+        ),
+    )
+    return names
+
+
+def _write(
+    graph: nn.Module,
+    arguments: tuple[Any, ...],
+    path: Path,
+    *,
+    inputs: list[str],
+    outputs: list[str],
+    shapes: tuple[Any, ...],
+) -> None:
+    try:
+        import onnx  # noqa: F401, PLC0415  # an extra
+        import onnxscript  # noqa: F401, PLC0415
+    except ImportError as error:
+        raise MissingExtraError(
+            f'Exporting needs {error.name}: pip install "captioner[onnx]"'
+        ) from error
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # A name of a size that several inputs share, and PyTorch's own future.
+            warnings.simplefilter("ignore")
+            # Traced here, as the exporter would fix a size by itself that the graph is fixed to.
+            traced = torch.export.export(graph.eval(), arguments, dynamic_shapes=shapes)
+            torch.onnx.export(
+                traced,
+                (),
+                path,
+                dynamo=True,
+                opset_version=OPSET,
+                dynamic_shapes=shapes,  # for their names
+                input_names=inputs,
+                output_names=outputs,
+                external_data=False,
+                verbose=False,
+            )
+    except Exception as error:  # whatever the encoder's code does not let itself be traced for
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise CaptionerError(
+            f"{path.name}: the network cannot be written as ONNX ({reason}); "
+            "its encoder may need another operator: try another PyTorch or backbone."
+        ) from error
+
+
+def _longest(decoder: LSTMDecoder | TransformerDecoder) -> int:
+    """Words that a past can hold."""
+    return len(decoder.positions) - 1 if isinstance(decoder, TransformerDecoder) else _MANY
+
+
+def _seen(reading: dict[str, Tensor | None]) -> dict[str, Tensor]:
+    """Where one word looked, without the axis of that one word."""
+    seen = {}
+    for name in ("attention", "between_words"):
+        if (weights := reading[name]) is not None:
+            seen[name] = weights[..., 0, :]
+    if (gate := reading["gate"]) is not None:
+        seen["gate"] = gate[..., 0]
+    return seen
+
+
+def _tensors(tree: Any) -> Tensors:
+    found: list[Tensor] = []
+    map_tensors(_noting(found), tree)
+    return tuple(found)
+
+
+def _noting(found: list[Tensor]) -> Callable[[Tensor], Tensor]:
+    def note(x: Tensor) -> Tensor:
+        found.append(x)
+        return x
+
+    return note
+
+
+def _fill(tree: Any, tensors: Tensors) -> Any:
+    """Put other tensors in the place of those in a tree, in the order of `_tensors`."""
+    others: Iterator[Tensor] = iter(tensors)
+    return map_tensors(lambda _: next(others), tree)
+
+
+def _growing(before: Tensor, after: Tensor) -> list[int]:
+    """Axes along which a tensor of the past grows with every word."""
+    sizes = zip(before.shape, after.shape, strict=True)
+    return [axis for axis, (small, large) in enumerate(sizes) if small != large]

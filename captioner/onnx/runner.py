@@ -1,0 +1,114 @@
+"""OnnxCaptioner: photo -> Caption, on onnxruntime and NumPy."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captioner.caption import Caption
+from captioner.config import SearchConfig
+from captioner.description import describe
+from captioner.framing import Prepared, path_of, prepare
+from captioner.header import Header
+from captioner.onnx.decoder import OnnxDecoder
+from captioner.onnx.files import Export, find_export, read_export
+from captioner.onnx.search import search as search_captions
+from captioner.photo import Source
+
+
+class OnnxCaptioner:
+    """An exported model ready to caption photos on the CPU; `load` makes one from its folder.
+
+    Args:
+        decoder: runs the graphs.
+        export: what the export says about itself.
+    """
+
+    def __init__(self, decoder: OnnxDecoder, export: Export) -> None:
+        self._decoder = decoder
+        self._export = export
+
+    @property
+    def header(self) -> Header:
+        """What the checkpoint said about itself."""
+        return self._export.header
+
+    @classmethod
+    def load(cls, path: str | Path, *, threads: int | None = None) -> "OnnxCaptioner":
+        """Load what `captioner export --onnx` wrote.
+
+        Args:
+            path: the folder, or a file in it.
+            threads: cores that one operation may use; None leaves it to onnxruntime.
+
+        Raises:
+            MissingExtraError: onnxruntime is not installed.
+            CheckpointError: the export is missing, damaged, or of a newer format.
+        """
+        folder = find_export(path) or Path(path)
+        export = read_export(folder)
+        return cls(OnnxDecoder(folder, export, threads=threads), export)
+
+    def caption(
+        self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any
+    ) -> Caption:
+        """Caption one photo, as `Captioner.caption` does; attention comes as NumPy arrays.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ConfigError: a setting of the search is unknown, out of range, or `sample`.
+        """
+        prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
+        return self.caption_batch([prepared], search=search, **changes)[0]
+
+    def caption_batch(
+        self,
+        photos: Sequence[Source | Prepared],
+        *,
+        search: SearchConfig | None = None,
+        **changes: Any,
+    ) -> list[Caption]:
+        """Caption photos together, as `Captioner.caption_batch` does.
+
+        Raises:
+            ImageError: a photo cannot be read.
+            ConfigError: a setting of the search is unknown, out of range, or `sample`.
+        """
+        chosen = self.header.search_with(search, **changes)
+        prepared = [
+            photo
+            if isinstance(photo, Prepared)
+            else self.prepare(photo, name=path_of(photo) or f"photo {number}")
+            for number, photo in enumerate(photos, start=1)
+        ]
+        if not prepared:
+            return []
+        tokenizer = self.header.tokenizer
+        found = search_captions(
+            self._decoder,
+            self._decoder.init_state(np.stack([photo.pixels for photo in prepared])),
+            config=chosen,
+            start_id=tokenizer.start_id,
+            end_id=tokenizer.end_id,
+            forbidden=tokenizer.never_written,
+        )
+        return [
+            describe(
+                photo,
+                item.candidates,
+                item.look,
+                header=self.header,
+                grid=self._export.grid,
+                search=chosen,
+            )
+            for photo, item in zip(prepared, found, strict=True)
+        ]
+
+    def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
+        """Read a photo, without captioning it yet, as `Captioner.prepare` does.
+
+        Raises:
+            ImageError: the photo cannot be read.
+        """
+        return prepare(photo, self.header.preprocess, name=name)

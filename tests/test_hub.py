@@ -1,0 +1,350 @@
+"""The real client of the hub against a hub on this machine."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+
+from captioner import shipped
+from captioner.checkpoint import load_checkpoint, save_checkpoint
+from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
+from captioner.header import METADATA_KEY
+from captioner.hub.card import Facts
+from captioner.hub.fetch import Address, parse_address
+from captioner.hub.push import push
+from captioner.pipeline import Captioner
+from captioner.shipped import find_checkpoint
+from tests.hub import TOKEN, Repo, serve
+from tests.test_cli import call
+
+# What the client does with its own library.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+
+ROOT = Path(__file__).parent.parent
+VIT_TINY = "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """An empty hub that the client in this process asks, with a cache and a token of its own."""
+    with serve() as served:
+        constants = huggingface_hub.constants
+        listen(monkeypatch, served.address)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        yield served
+
+
+@pytest.fixture
+def published(hub, checkpoints):
+    """The hub with a checkpoint at me/toy."""
+    hub.repos["me/toy"] = Repo()
+    hub.repos["me/toy"].commit({"model.safetensors": checkpoints["lstm"].read_bytes()})
+    return hub
+
+
+def listen(monkeypatch, address):
+    """Let the client, which reads HF_ENDPOINT only once, ask this address."""
+    constants = huggingface_hub.constants
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    file = f"{address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", file)
+
+
+def gone(monkeypatch):
+    """Take the hub off the network: nothing listens at its address any more."""
+    listen(monkeypatch, "http://127.0.0.1:9")
+
+
+# Down
+
+
+@pytest.mark.parametrize(
+    ("text", "repo", "revision"),
+    [
+        ("hf:me/toy", "me/toy", None),
+        ("hf:me/vit-tiny_2.1", "me/vit-tiny_2.1", None),
+        ("hf:me/toy@v1.0", "me/toy", "v1.0"),
+        ("hf:me/toy@refs/pr/3", "me/toy", "refs/pr/3"),
+    ],
+)
+def test_an_address_is_a_repository_and_perhaps_a_revision(text, repo, revision):
+    assert parse_address(text) == Address(repo=repo, revision=revision)
+
+
+@pytest.mark.parametrize(
+    "text", ["hf:", "hf:toy", "hf:/toy", "hf:me/toy/x", "hf:me/../x", "hf:me/toy@"]
+)
+def test_what_is_no_address_is_told_how_one_looks(text):
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(text)
+    assert str(caught.value) == (
+        f"{text}: not the address of a checkpoint on the hub; "
+        "write hf:OWNER/NAME or hf:OWNER/NAME@REVISION."
+    )
+
+
+def test_a_checkpoint_is_fetched_once_and_then_found_in_the_cache(published, checkpoints, tmp_path):
+    path = find_checkpoint("hf:me/toy")
+    assert path.is_relative_to(tmp_path / "cache")
+    assert path.read_bytes() == checkpoints["lstm"].read_bytes()
+    assert find_checkpoint("hf:me/toy") == path
+    asked = [request.split()[0] for request in published.requests if "/resolve/" in request]
+    assert asked == ["HEAD", "GET", "HEAD"]
+
+
+def test_a_captioner_is_loaded_from_the_hub(published, photos, checkpoints):
+    captioner = Captioner.load("hf:me/toy", device="cpu")
+    expected = Captioner.load(checkpoints["lstm"], device="cpu").caption(photos[0])
+    assert captioner.caption(photos[0]).text == expected.text
+
+
+def test_a_revision_is_taken_as_it_was(published, checkpoints):
+    old = next(iter(published.repos["me/toy"].commits))
+    published.repos["me/toy"].commit({"model.safetensors": checkpoints["transformer"].read_bytes()})
+    newest = find_checkpoint("hf:me/toy")
+    assert newest.read_bytes() == checkpoints["transformer"].read_bytes()
+    assert find_checkpoint(f"hf:me/toy@{old}").read_bytes() == checkpoints["lstm"].read_bytes()
+
+
+def test_without_a_network_the_cache_is_taken(published, monkeypatch):
+    path = find_checkpoint("hf:me/toy")
+    gone(monkeypatch)
+    assert find_checkpoint("hf:me/toy") == path
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert find_checkpoint("hf:me/toy") == path
+
+
+def problem(text):
+    with pytest.raises(CheckpointError) as caught:
+        find_checkpoint(text)
+    assert str(caught.value).startswith(f"{text}: ")
+    return str(caught.value).removeprefix(f"{text}: ")
+
+
+def test_without_network_and_cache_the_way_out_is_told(published, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    assert problem("hf:me/toy") == (
+        "not in the cache, and the hub cannot be reached; "
+        "check the network, or HF_HUB_OFFLINE and HF_ENDPOINT."
+    )
+
+
+def test_what_the_hub_does_not_have_is_told(published):
+    assert problem("hf:me/nothing") == (
+        "no such repository, or a private one; check the name, or `hf auth login`."
+    )
+    assert problem("hf:me/toy@v9") == (
+        "the repository has no revision 'v9'; check it, or leave it out for the newest."
+    )
+    published.repos["me/toy"].gated = True
+    assert "its owner asks to accept terms first" in problem("hf:me/toy")
+
+
+def test_a_private_repository_is_for_those_who_log_in(published, monkeypatch):
+    published.repos["me/toy"].private = True
+    monkeypatch.setenv("HF_TOKEN", "another")
+    assert "no such repository, or a private one" in problem("hf:me/toy")
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert find_checkpoint("hf:me/toy").is_file()
+
+
+def test_a_repository_of_another_kind_is_told(hub, tmp_path, checkpoints):
+    hub.repos["me/other"] = Repo()
+    hub.repos["me/other"].commit({"pytorch_model.bin": b"\x80\x04."})
+    assert problem("hf:me/other") == (
+        "the repository holds no model.safetensors; it is not one that `captioner push` made."
+    )
+    assert not any("pytorch_model.bin" in request for request in hub.requests)
+    hub.repos["me/other"].commit({"model.safetensors": b"\x80\x04."})
+    assert problem("hf:me/other").startswith("not a whole safetensors file (")
+    stranger = checkpoints["lstm"].read_bytes().replace(METADATA_KEY.encode(), b"strangers", 1)
+    hub.repos["me/other"].commit({"model.safetensors": stranger})
+    assert problem("hf:me/other").startswith("holds weights but no captioner header; ")
+
+
+def test_a_missing_package_is_told_with_the_line_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(MissingExtraError) as caught:
+        find_checkpoint("hf:me/toy")
+    assert str(caught.value) == (
+        'The hub is spoken to by huggingface_hub: pip install "captioner[hub]"'
+    )
+
+
+# Up
+
+
+def card_of(content):
+    return huggingface_hub.ModelCard(content.decode())
+
+
+def test_what_is_pushed_can_be_fetched(hub, capsys, checkpoints):
+    status, lines, _ = call(
+        capsys, "push", checkpoints["transformer"], "me/toy", "--license", "mit"
+    )
+    assert (status, lines) == (0, [f"{hub.address}/me/toy"])
+    repo = hub.repos["me/toy"]
+    files = list(repo.commits.values())[-1]
+    assert sorted(files) == [".gitattributes", "README.md", "model.safetensors"]
+    assert files["model.safetensors"] == checkpoints["transformer"].read_bytes()
+    assert not repo.private
+    assert repo.messages[-1] == "Upload toy-transformer"
+    assert find_checkpoint("hf:me/toy").read_bytes() == files["model.safetensors"]
+
+    card = card_of(files["README.md"])
+    assert "transformer on test_vit, 0." in card.text
+    assert "captioner caption photo.jpg --checkpoint hf:me/toy" in card.text
+    assert (card.data.license, card.data.language) == ("mit", "en")
+    assert (card.data.library_name, card.data.pipeline_tag) == ("captioner", "image-to-text")
+    assert card.data.tags == ["image-captioning", "attention", "transformer"]
+    found = {r.metric_name: (r.dataset_name, r.metric_value) for r in card.data.eval_results}
+    assert found == {"CIDEr": ("toys", 50.0)}
+
+
+def test_pushing_again_is_another_commit(hub, capsys, checkpoints):
+    for kind in ("transformer", "lstm"):
+        assert call(capsys, "push", checkpoints[kind], "me/toy")[0] == 0
+    assert hub.repos["me/toy"].messages == [
+        "initial commit", "Upload toy-transformer", "Upload toy-lstm",
+    ]  # fmt: skip
+
+
+def test_private_means_private(hub, capsys, checkpoints):
+    assert call(capsys, "push", checkpoints["lstm"], "me/secret", "--private")[0] == 0
+    assert hub.repos["me/secret"].private
+    assert call(capsys, "push", checkpoints["lstm"], "me/secret", "--private")[0] == 0
+    hub.repos["me/open"] = Repo()
+    hub.repos["me/open"].commit({})
+    status, lines, errors = call(capsys, "push", checkpoints["lstm"], "me/open", "--private")
+    assert (status, lines) == (2, [])
+    assert errors[-1].startswith("captioner: me/open: is there already, and public; nothing was ")
+    assert len(hub.repos["me/open"].commits) == 1
+
+
+def test_a_hub_that_refuses_is_explained(hub, checkpoints, monkeypatch):
+    with pytest.raises(CaptionerError, match="theirs/toy: your token may not write there; check"):
+        push(checkpoints["lstm"], "theirs/toy", facts=Facts())
+    monkeypatch.setenv("HF_TOKEN", "another")
+    with pytest.raises(CaptionerError, match="me/toy: the hub does not know you; `hf auth login`"):
+        push(checkpoints["lstm"], "me/toy", facts=Facts())
+    assert hub.repos == {}
+
+
+@pytest.mark.parametrize("repo", ["toy", "me/toy@v1"])
+def test_only_a_repository_can_be_pushed_to(hub, capsys, checkpoints, repo):
+    status, lines, errors = call(capsys, "push", checkpoints["lstm"], repo)
+    assert (status, lines, len(errors)) == (2, [], 1)
+    assert hub.requests == []
+
+
+def test_a_dry_run_writes_what_would_be_pushed_and_asks_nobody(hub, capsys, checkpoints, tmp_path):
+    folder = tmp_path / "new" / "folder"
+    status, lines, errors = call(capsys, "push", checkpoints["lstm"], "me/toy", "--dry-run", folder)
+    assert (status, lines, errors) == (0, [str(folder)], [])
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "model.safetensors"]
+    assert (folder / "model.safetensors").read_bytes() == checkpoints["lstm"].read_bytes()
+    assert hub.requests == []
+    status, lines, errors = call(capsys, "push", folder, "me/toy", "--dry-run", folder)
+    assert (status, errors) == (
+        2,
+        [f"captioner: {folder}: holds the checkpoint; give another folder."],
+    )
+
+
+# The card
+
+
+@pytest.fixture
+def dry(capsys, tmp_path):
+    """Write the card of a checkpoint and read it back."""
+
+    def run(checkpoint, *arguments):
+        folder = tmp_path / "card"
+        status, _, errors = call(
+            capsys, "push", checkpoint, "me/toy", "--dry-run", folder, *arguments
+        )
+        assert (status, errors) == (0, [])
+        return card_of((folder / "README.md").read_bytes())
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["vit-tiny-transformer", "vit-tiny-lstm"])
+def test_a_shipped_checkpoint_gets_a_card_from_its_readme_and_its_header(dry, name):
+    card = dry(name, "--license", "apache-2.0")
+    text = (ROOT / "checkpoints" / name / "README.md").read_text(encoding="utf-8")
+    assert card.text.strip().startswith(f"# {name}\n")
+    assert "## Limits" in card.text
+    assert "](../" in text  # which led nowhere on the hub
+    assert not re.search(r"\]\((?!\w+:|#)", card.text)
+    assert card.data.base_model == VIT_TINY
+    assert "flickr8k" in card.data.datasets
+    results = {r.metric_name: r for r in card.data.eval_results if r.dataset_split == "test"}
+    assert list(results) == [
+        "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr", "METEOR",
+    ]  # fmt: skip
+    header = shipped.read_header(find_checkpoint(name))
+    report = header.scores["test"]
+    for metric, key in (("CIDEr", "CIDEr"), ("BLEU-4", "Bleu_4"), ("METEOR", "METEOR")):
+        result = results[metric]
+        assert result.metric_value == round(100 * report["official"]["scores"][key], 2)
+        assert (result.task_type, result.dataset_name) == ("image-to-text", "flickr8k")
+        assert result.metric_args["search"] == report["search"]
+        assert result.metric_args["images"] == 1000
+        assert "stanford-ptb" in result.metric_args["tokenizer"]
+
+
+def test_what_the_command_says_and_what_the_readme_says_goes_into_the_metadata(
+    dry, checkpoints, tmp_path
+):
+    model, header = load_checkpoint(checkpoints["lstm"])
+    checkpoint = tmp_path / "mine" / "model.safetensors"
+    save_checkpoint(checkpoint, model, replace(header, scores={}), half=False)
+    card = dry(checkpoint, "--dataset", "my/photos", "--language", "de", "--base-model", "me/net")
+    assert (card.data.datasets, card.data.language) == (["my/photos"], "de")
+    assert (card.data.base_model, card.data.license) == ("me/net", None)
+    assert card.data.eval_results is None
+    (checkpoint.parent / "README.md").write_text(
+        "---\nlicense: cc-by-4.0\ntags: [birds]\n---\n\n# Birds\n\n[why](../why.md)\n"
+    )
+    card = dry(checkpoint, "--license", "mit")
+    assert (card.data.license, card.data.tags) == ("cc-by-4.0", ["birds"])
+    assert card.text.strip().startswith("# Birds\n\nwhy\n")
+
+
+# As a user would
+
+
+def test_the_real_commands_push_fetch_and_go_on_without_the_hub(checkpoints, photos, tmp_path):
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT),
+        "HF_HOME": str(tmp_path),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HF_TOKEN": TOKEN,
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(*arguments, **changes):
+        command = [sys.executable, "-m", "captioner", *map(str, arguments)]
+        done = subprocess.run(
+            command, env=environment | changes, capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout.splitlines(), done.stderr
+
+    captioning = ("caption", photos[0], "--checkpoint", "hf:me/toy")
+    with serve() as hub:
+        environment["HF_ENDPOINT"] = hub.address
+        status, lines, _ = run("push", checkpoints["lstm"], "me/toy")
+        assert (status, lines) == (0, [f"{hub.address}/me/toy"])
+        expected = [Captioner.load(checkpoints["lstm"], device="cpu").caption(photos[0]).text]
+        assert run(*captioning)[:2] == (0, expected)
+    assert run(*captioning, HF_HUB_OFFLINE="1") == (0, expected, "")
