@@ -100,7 +100,7 @@ def test_a_run_that_is_killed_and_loses_a_worker_captions_as_one_without_a_clust
 ):
     pytest.importorskip("ray")
     local, there = tmp_path / "local.jsonl", tmp_path / "there.jsonl"
-    options = ("--words", "--search", "greedy", "--batch-size", "2")
+    options = ("--words", "--search", "greedy", "--batch-size", "2", "--precision", "float32")
     command(many, *options, "--output", local)
 
     arguments = (many, *options, "--engine", "ray", "--log", "json", "--output", there)
