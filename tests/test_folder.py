@@ -295,7 +295,7 @@ def real(checkpoints, *arguments, **options):
     """Run the command in a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "captioner", "folder", *map(os.fspath, arguments)]
-    command += ["--checkpoint", str(checkpoints["lstm"])]
+    command += ["--checkpoint", str(checkpoints["lstm"]), "--precision", "float32"]
     return subprocess.run(command, capture_output=True, env=environment, check=False, **options)
 
 

@@ -203,7 +203,7 @@ def test_a_shard_killed_half_way_is_completed_and_joined(command, many, checkpoi
     process = subprocess.Popen(
         [
             sys.executable, "-m", "captioner", "folder", many, "--shard", "1/2", "--quiet",
-            "--batch-size", "2", "--checkpoint", checkpoints["lstm"],
+            "--batch-size", "2", "--precision", "float32", "--checkpoint", checkpoints["lstm"],
         ],
         cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
     )  # fmt: skip
