@@ -174,6 +174,25 @@ def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(together, pla
     assert same(cut, whole)
 
 
+def test_weights_shared_out_among_processes_learn_the_same_and_go_on_the_same(together):
+    whole = "{name='whole', encoder='trained', epochs=2, batch_size=20, frozen_layers=0.3}"
+    own = "{name='own', objective='cider', encoder='trained', epochs=1, batch_size=20, samples=2}"
+    changes = (f"stages=[{whole}, {own}]", "data.max_words=8", "save_minutes=0")
+    together.run(arguments("runs/one", *changes))
+    together.run(arguments("runs/shards", *changes, "shard=true"), ranks=2)
+    for tag in ("train/loss", "train/gradient_norm"):
+        one, two = (curve(f"runs/{name}", tag)[:10] for name in ("one", "shards"))
+        assert len(one) == 10  # then captions are drawn, others by each process
+        assert two == pytest.approx(one, rel=2e-3 if tag == "train/gradient_norm" else 2e-4)
+    together.start(arguments("runs/cut-shards", *changes, "shard=true"), ranks=2)
+    wait_until(Path("runs/cut-shards/resume.1.pt").exists, "the second save")
+    for child in children(together.process.pid):
+        os.kill(child, signal.SIGKILL)
+    assert together.ended() == [-signal.SIGKILL] * 2
+    together.run(arguments("runs/cut-shards", *changes, "shard=true"), ranks=2)
+    assert same(ended("runs/cut-shards"), ended("runs/shards"))
+
+
 def test_when_the_launcher_is_killed_its_processes_end(place):
     launcher = Together(place)
     try:

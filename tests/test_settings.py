@@ -172,7 +172,8 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path):
 
 def test_the_recipe_is_all_but_where_and_how_fast():
     plain = load_settings(SMOKE)
-    elsewhere = ["threads=3", "save_minutes=1", "keep=1", "data.cache=/elsewhere", "data.workers=2"]
+    elsewhere = ["threads=3", "save_minutes=1", "keep=1", "shard=true"]
+    elsewhere += ["data.cache=/elsewhere", "data.workers=2"]
     elsewhere += ["wandb=project", "compile=inductor", "stages.1.checkpointing=true"]
     assert recipe(load_settings(SMOKE, elsewhere)) == recipe(plain)
     for change in (
@@ -184,7 +185,7 @@ def test_the_recipe_is_all_but_where_and_how_fast():
     ):
         assert recipe(load_settings(SMOKE, [change])) != recipe(plain)
     kept = set(RunConfig.__dataclass_fields__)
-    kept -= {"threads", "save_minutes", "keep", "wandb", "compile"}
+    kept -= {"threads", "save_minutes", "keep", "shard", "wandb", "compile"}
     assert recipe(plain).keys() == kept
 
 

@@ -2,7 +2,9 @@
 
 torchrun starts one process for each GPU and ends all when one dies. Each has a copy of the model,
 learns from its share of every batch, and has its gradients averaged with those of the others by
-DistributedDataParallel (Li et al. 2020, arXiv:2006.15704), so that the copies stay the same.
+DistributedDataParallel (Li et al. 2020, arXiv:2006.15704), so that the copies stay the same. Where
+`shard` is set, encoders learn with weights, gradients and optimizer in pieces, one for each GPU, by
+FSDP (Zhao et al. 2023, arXiv:2304.11277).
 """
 
 import os
@@ -10,16 +12,24 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import cast
+from copy import deepcopy
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.distributed
-from torch import nn
+from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map_only
 
 from captioner.errors import ConfigError
 from captioner.pipeline import find_device
 from data.ranks import Ranks
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @contextmanager
@@ -74,6 +84,66 @@ def sharing(module: nn.Module, share: bool) -> AbstractContextManager[None]:
     if share or not isinstance(module, DistributedDataParallel):
         return nullcontext()
     return cast(AbstractContextManager[None], module.no_sync())
+
+
+def sharded(module: Module, backbone: str) -> Module:
+    """Return a copy whose weights are shared out among all processes, gathered only for their use.
+
+    Args:
+        module: the same in all processes; the copy must be called by its forward.
+        backbone: name of the part in it that is gathered block by block.
+    """
+    module = deepcopy(module)
+    device = next(module.parameters()).device
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    for layers in module.get_submodule(backbone).children():
+        if isinstance(layers, nn.Sequential | nn.ModuleList):
+            for block in layers:
+                if any(True for _ in block.parameters()):
+                    fully_shard(block, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+    return module
+
+
+@torch.no_grad()
+def collect(source: nn.Module, target: nn.Module) -> None:
+    """Bring the weights of a sharded copy back into what it is a copy of."""
+    for whole, piece in zip(target.parameters(), source.parameters(), strict=True):
+        whole.copy_(gathered(piece))
+
+
+def gathered(x: Tensor) -> Tensor:
+    """Put the pieces of a tensor together, if it is in pieces."""
+    return x.full_tensor() if isinstance(x, DTensor) else x
+
+
+class WholeOptimizer:
+    """An optimizer whose state may be in pieces, saved and loaded as if it were not."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+
+    def state_dict(self) -> dict[str, Any]:
+        """Put the pieces together."""
+        state = self._optimizer.state_dict()
+        return tree_map_only(DTensor, lambda x: gathered(x).cpu(), state)
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Keep the pieces that belong to this process's weights."""
+        groups = self._optimizer.param_groups
+        weights = dict(enumerate(weight for group in groups for weight in group["params"]))
+        states = {
+            number: {name: _piece(x, weights[number]) for name, x in state.items()}
+            for number, state in state_dict["state"].items()
+        }
+        self._optimizer.load_state_dict({**state_dict, "state": states})
+
+
+def _piece(x: Any, weight: Tensor) -> Any:
+    """Take apart what belongs to a weight as the weight is, but for counts of steps."""
+    if isinstance(weight, DTensor) and x.shape == weight.shape:
+        return distribute_tensor(x.to(weight.device), weight.device_mesh, weight.placements)
+    return x
 
 
 def _end_with_launcher() -> None:

@@ -11,7 +11,7 @@ from captioner.model import CaptionModel
 from data.batching import Batch
 from data.ranks import Ranks
 from training.averaging import average_weights
-from training.distributed import shared, sharing
+from training.distributed import WholeOptimizer, collect, gathered, sharded, shared, sharing
 from training.objectives import Objective
 from training.optim import build_optimizer, build_schedule
 from training.precision import Kind, Precision
@@ -46,6 +46,7 @@ class Learner:
         steps: int,
         ranks: Ranks,
         precision: Kind = "auto",
+        shard: bool = False,
     ) -> None:
         """Make optimizer and schedule.
 
@@ -56,24 +57,31 @@ class Learner:
             steps: steps of the whole stage.
             ranks: who learns together.
             precision: of the arithmetic.
+            shard: share the weights out among them while the encoder learns.
         """
         self.model = model
         self.objective = objective
         self.stage = stage
-        self.optimizer = build_optimizer(model, stage)
+        lesson = Lesson(model, objective)
+        self._shard = shard and ranks.count > 1 and stage.encoder == "trained"
+        if self._shard:
+            lesson = sharded(lesson, "model.encoder.backbone")
+            self.objective = lesson.objective
+        self._trained = lesson.model
+        self._lesson = lesson if self._shard else shared(lesson, ranks)
+        self.optimizer = build_optimizer(self._trained, stage)
         self.schedule = build_schedule(self.optimizer, stage, steps=steps)
         self._steps = steps
         self._ranks = ranks
         self._precision = Precision(precision, device=next(model.parameters()).device)
         self._average = average_weights(model, decay=stage.ema) if stage.ema else None
-        self._lesson = shared(Lesson(model, objective), ranks)
 
     @property
     def parts(self) -> Mapping[str, Part]:
         """All that must be kept to go on after being killed, by name."""
         parts: dict[str, Part] = {
             "model": self.model,
-            "optimizer": self.optimizer,
+            "optimizer": WholeOptimizer(self.optimizer),
             "schedule": self.schedule,
         }
         if self._precision.scaler.is_enabled():
@@ -97,12 +105,17 @@ class Learner:
         """The decoder's learning rate in the next step."""
         return float(self.schedule.get_last_lr()[0])
 
+    def settle(self) -> None:
+        """Bring what was learned into the model, should its weights be shared out."""
+        if self._shard:
+            collect(self._trained, self.model)
+
     def prepare(self) -> None:
         """Switch dropout on or off, as this stage wants it."""
         # Captions are drawn without dropout, so what is learned from them is read without it.
-        self.model.train(self.stage.objective == "words")
+        self._trained.train(self.stage.objective == "words")
         if self.stage.encoder == "frozen":
-            self.model.encoder.eval()
+            self._trained.encoder.eval()
 
     def step(self, batches: Sequence[Batch]) -> Tensor:
         """Learn from these as from one batch; return the measure and the norm of the gradient."""
@@ -115,9 +128,10 @@ class Learner:
                     loss, measure = self._lesson(batch)
                 self._precision.backward(loss * share)
             measures.append(measure * share)
-        norm = self._precision.step(self.optimizer, clip=self.stage.clip or math.inf)
+        norm = gathered(self._precision.step(self.optimizer, clip=self.stage.clip or math.inf))
         self.schedule.step()
         if self._average is not None:
+            self.settle()
             self._average.update_parameters(self.model)
         return torch.stack([torch.stack(measures).sum(), norm])
 

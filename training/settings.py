@@ -222,6 +222,9 @@ class RunConfig:
     """A run that is killed loses at most this much."""
     wandb: str = ""
     """Project of Weights & Biases that gets the curves, too; empty sends nothing anywhere."""
+    shard: bool = False
+    """On several GPUs, share weights, gradients and optimizer out among them while the encoder
+    learns, for encoders that are too large else; one more copy of the weights is validated with."""
     keep: int = 2
     """Files to go on from that are kept, the newest ones; should one be damaged, the one before
     it is there."""
@@ -280,7 +283,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 def recipe(config: RunConfig) -> dict[str, Any]:
     """All settings that change what is learned, as plain values; not where, or how fast."""
     table = to_table(config)
-    for name in ("threads", "save_minutes", "keep", "wandb", "compile"):
+    for name in ("threads", "save_minutes", "keep", "shard", "wandb", "compile"):
         del table[name]
     for stage in table["stages"]:
         del stage["checkpointing"]

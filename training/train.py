@@ -155,6 +155,7 @@ class Run:
             steps=stage.epochs * math.ceil(len(loader) / stage.accumulate),
             ranks=self.ranks,
             precision=self.config.precision,
+            shard=self.config.shard,
         )
         if objective.signature:
             progress.rewards[stage.name] = objective.signature
@@ -201,8 +202,10 @@ class Run:
                 self._draw({f"train/{name}": value for name, value in rate.items()})
             if self.ranks.agree(time.monotonic() - saved > 60 * self.config.save_minutes):
                 self._average(measures[-1:], objective)  # a run gone wrong must not be kept
+                learner.settle()
                 self._save_resume(learner)
                 saved = time.monotonic()
+        learner.settle()
         if measures:
             seconds = time.monotonic() - started
             measure, _ = self._average(measures, objective)
