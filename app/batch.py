@@ -14,13 +14,12 @@ from app.controls import (
     FORGET_AFTER,
     MODEL_EVENT,
     SAVE_FILE,
-    fit,
     model_choice,
+    open_upload,
     pack,
-    read_upload,
 )
 from app.html import BatchRow, data_uri, draw_batch
-from captioner import Captioner, CaptionerError, load_reduced
+from captioner import Captioner, CaptionerError
 
 _THUMBNAIL_PIXELS = (128, 128)
 
@@ -122,16 +121,15 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
 def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
     """Caption one photo of a batch; what cannot be read becomes a row as well."""
     try:
-        source, name = read_upload(path)
-        picture, _ = load_reduced(source, at_least=_THUMBNAIL_PIXELS, name=name)
-        caption = captioner.caption(captioner.prepare(source, name=name))
+        upload = open_upload(path, size=_THUMBNAIL_PIXELS)
+        caption = captioner.caption(captioner.prepare(upload.content, name=upload.name))
     except CaptionerError as error:
         return BatchRow(name=path.name, error=str(error))
     return BatchRow(
         name=path.name,
         caption=caption.text,
         log_probability=caption.log_probability,
-        thumbnail=data_uri(fit(picture, _THUMBNAIL_PIXELS)),
+        thumbnail=data_uri(upload.picture),
     )
 
 

@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from captioner import Captioner, CaptionerError
+from captioner import Captioner, CaptionerError, load_reduced
 
 FORGET_AFTER = 3600
 """Seconds after which a photo nobody has touched is dropped."""
@@ -48,6 +49,33 @@ def model_choice(captioners: Mapping[str, Captioner], more: Sequence[str]) -> gr
     return gr.Radio([*captioners, *more], value=next(iter(captioners)), label="Model")
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Upload:
+    """A photo that a user gave."""
+
+    name: str
+    """The file as the user called it."""
+    content: bytes
+    picture: Image.Image
+    """Small enough to be looked at."""
+
+
+def open_upload(path: str | Path, *, size: tuple[int, int]) -> Upload:
+    """Read an uploaded photo, and make a picture of it to look at.
+
+    Args:
+        path: of an uploaded file.
+        size: height and width that the picture has to fit into.
+
+    Raises:
+        CaptionerError: the file was not uploaded, or is no photo.
+    """
+    content, name = read_upload(path)
+    picture, _ = load_reduced(content, at_least=size, name=name)
+    picture.thumbnail(size[::-1], Image.Resampling.LANCZOS, reducing_gap=3)
+    return Upload(name=name, content=content, picture=picture)
+
+
 def read_upload(path: str | Path) -> tuple[bytes, str]:
     """Return an uploaded file, and what its user called it.
 
@@ -57,15 +85,9 @@ def read_upload(path: str | Path) -> tuple[bytes, str]:
         CaptionerError: the file was not uploaded.
     """
     file = Path(path).resolve()
-    if not file.is_relative_to(Path(get_upload_folder()).resolve()):
+    if not (file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()):
         raise CaptionerError(f"{Path(path).name}: it was not uploaded; upload it.")
     return file.read_bytes(), file.name
-
-
-def fit(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Make a picture as small as it needs to be."""
-    picture.thumbnail(size[::-1], Image.Resampling.LANCZOS, reducing_gap=3)
-    return picture
 
 
 def pack(name: str, content: bytes) -> str:

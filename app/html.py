@@ -144,7 +144,9 @@ def draw_words(caption: Caption, photo: Image.Image, *, colour_map: ColourMap, k
 def draw_batch(rows: Sequence[BatchRow], *, total: int, stopped: bool = False) -> str:
     """Show how far a batch has come, and what it found."""
     failed = sum(bool(row.error) for row in rows)
-    said = f"{len(rows)} of {total} photos done" + (f", {failed} could not be read" * bool(failed))
+    said = f"{len(rows)} of {total} photo{'s' * (total != 1)} done" + (
+        f", {failed} could not be read" * bool(failed)
+    )
     if stopped:
         said = f"Stopped: {said}"
     body = "".join(

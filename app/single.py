@@ -7,11 +7,11 @@ from typing import Any, get_args
 
 import gradio as gr
 
-from app.controls import MODEL_EVENT, as_message, fit, model_choice, photo_input, read_upload
+from app.controls import MODEL_EVENT, as_message, model_choice, open_upload, photo_input
 from app.html import draw_growing, draw_stage, draw_welcome
 from app.search import search_inputs, search_settings
 from app.viewer import Shown, build_viewer, choose_view, connect, list_views
-from captioner import Captioner, CaptionerError, load_reduced
+from captioner import Captioner, CaptionerError
 from captioner.overlay import ColourMap
 
 COMPARE = "compare all"
@@ -32,7 +32,7 @@ ON_LOAD = f"""() => {{
 that browsers cannot read, such as a TIFF, would be shown as a broken one."""
 
 _PHOTO_PIXELS = (1280, 1280)
-"""Height and width that a photo is not reduced below, if it is larger, to be looked at."""
+"""Height and width that a photo to be looked at has to fit into."""
 _SHOW_IF_THERE_IS_ONE = "(photo) => ({ __type__: 'update', visible: Boolean(photo) })"
 _KEEP_STRENGTH = "(s) => document.documentElement.style.setProperty('--strength', s)"
 
@@ -86,19 +86,18 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
         ]
         chosen = views[view][1]
         try:
-            source, name = read_upload(path)
-            picture = fit(load_reduced(source, at_least=_PHOTO_PIXELS, name=name)[0], _PHOTO_PIXELS)
+            upload = open_upload(path, size=_PHOTO_PIXELS)
             begun: dict[Any, Any] = {welcome: gr.HTML(visible=False)}
             begun |= {v.column: gr.Column(visible=True) for _, v in sides}
-            begun |= {v.stage: draw_stage(picture, title=c.header.name) for c, v in sides}
+            begun |= {v.stage: draw_stage(upload.picture, title=c.header.name) for c, v in sides}
             yield hidden | begun
             for captioner, viewer in sides:
-                prepared = captioner.prepare(source, name=name)
+                prepared = captioner.prepare(upload.content, name=upload.name)
                 for caption in captioner.stream(prepared, **search_settings(search)):
                     growing = draw_growing(choose_view(caption, chosen), colours)
                     yield {viewer.words: growing}
                 others = captioner.read_candidates(prepared, caption)
-                shown = Shown(photo=picture, captions=(caption, *others))
+                shown = Shown(photo=upload.picture, captions=(caption, *others))
                 yield viewer.full(shown, chosen, colours)
         except CaptionerError as error:
             yield hidden | {photo: None}

@@ -176,3 +176,13 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[dict[str,
         yield json.loads(process.stdout.readline()), folder
         process.stdin.close()
         process.stdout.close()
+
+
+@pytest.fixture
+def slow(served: tuple[dict[str, str], Path]) -> Iterator[tuple[str, Path]]:
+    """Address of the slow app, and the folder where it says that it started; freed in the end."""
+    urls, folder = served
+    for sign in ("started", "go"):
+        (folder / sign).unlink(missing_ok=True)
+    yield urls["slow"], folder
+    (folder / "go").touch()

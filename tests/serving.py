@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import httpx
+
 from app import build
 from captioner.caption import Caption
 from captioner.pipeline import Captioner, Prepared
@@ -64,6 +66,13 @@ class Paced(Captioner):
         with (self.folder / "paced").open("a") as notes:
             print(photo.geometry.height, file=notes)
         return super().caption(photo, **changes)
+
+
+def uploaded(url: str, photo: Path) -> dict[str, object]:
+    """Upload a photo and return how to speak of it."""
+    files = {"files": (photo.name, photo.read_bytes())}
+    (path,) = httpx.post(f"{url}gradio_api/upload", files=files, timeout=120).json()
+    return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
 def main(folder: Path) -> None:

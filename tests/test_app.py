@@ -21,7 +21,9 @@ from app.viewer import list_views
 from captioner import AttentionConfig, Captioner, CaptionerError, SearchConfig
 from tests.conftest import TOYS
 from tests.photos import noise
+from tests.serving import uploaded
 
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 CLIENTS = 20
 GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0)
 """The settings of a search, in order."""
@@ -134,34 +136,24 @@ def test_clients_at_once_all_get_their_own_captions(url, captioners, tmp_path):
     assert len({answer["log_probability"] for answer in answers}) == CLIENTS
 
 
-def test_a_full_queue_says_so_and_loses_nothing(served):
-    url, folder = served[0]["slow"], served[1]
-    data = {"data": [_upload(url), "slow", *GREEDY]}
+def test_a_full_queue_says_so_and_loses_nothing(slow):
+    url, folder = slow
+    data = {"data": [uploaded(url, SAMPLES / "cat.jpg"), "slow", *GREEDY]}
 
     def ask() -> httpx.Response:
         return httpx.post(f"{url}gradio_api/call/caption", json=data, timeout=PATIENCE)
 
-    try:
-        first = ask()
-        while not (folder / "started").exists():  # and so left the queue
-            time.sleep(0.05)
-        second, third = ask(), ask()
-    finally:
-        (folder / "go").touch()
+    first = ask()
+    while not (folder / "started").exists():  # and so left the queue
+        time.sleep(0.05)
+    second, third = ask(), ask()
+    (folder / "go").touch()
     assert (first.status_code, second.status_code, third.status_code) == (200, 200, 503)
     assert "Queue is full" in third.text
     for answer in (first, second):
         event = answer.json()["event_id"]
         text = httpx.get(f"{url}gradio_api/call/caption/{event}", timeout=PATIENCE).text
         assert "event: complete" in text
-
-
-def _upload(url: str) -> dict:
-    """Upload a photo and return how to speak of it."""
-    buffer = Path(__file__).parent.parent / "data" / "samples" / "cat.jpg"
-    files = {"files": ("cat.jpg", buffer.read_bytes())}
-    (path,) = httpx.post(f"{url}gradio_api/upload", files=files).json()
-    return {"path": path, "meta": {"_type": "gradio.FileData"}}
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])

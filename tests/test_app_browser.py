@@ -7,6 +7,7 @@ import shutil
 from io import BytesIO
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -17,7 +18,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from captioner import Captioner
 from tests.conftest import TOYS
 from tests.photos import noise, turned
-from tests.serving import PACE, PLANTED
+from tests.serving import PACE, PLANTED, uploaded
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
@@ -340,6 +341,28 @@ def test_a_batch_goes_on_after_a_broken_file_and_is_saved(page):
     table = json.loads(Path(download.value.path()).read_text())
     assert [row["file"] for row in table] == ["cat.jpg", "broken.jpg", "coffee.jpg"]
     assert [bool(row["caption"]) for row in table] == [True, False, True]
+
+
+def test_who_comes_when_the_queue_is_full_is_told_and_may_try_again(browser, slow):
+    url, folder = slow
+    data = {"data": [uploaded(url, SAMPLES / "cat.jpg"), "slow"]}
+
+    def ask() -> str:
+        answer = httpx.post(f"{url}gradio_api/call/describe", json=data, timeout=120)
+        return f"{url}gradio_api/call/describe/{answer.json()['event_id']}"
+
+    for page in opened(browser, url):
+        first = ask()
+        while not (folder / "started").exists():  # and so left the queue
+            page.wait_for_timeout(50)
+        second = ask()  # which fills the queue
+        upload(page, SAMPLES / "cat.jpg")
+        expect(page.get_by_text("currently busy")).to_be_visible()
+        (folder / "go").touch()
+        for event in (first, second):
+            assert "Written by toy-lstm" in httpx.get(event, timeout=120).text
+        page.get_by_role("button", name="Caption again").click()
+        expect(page.locator(".play")).to_be_visible()
 
 
 @pytest.fixture

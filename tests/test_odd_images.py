@@ -1,15 +1,20 @@
 """Broken and odd photos by the hundred: each is shown as it should be, or says why not."""
 
+import os
 import re
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from captioner.errors import ImageError
+from app.controls import open_upload
+from captioner.errors import CaptionerError, ImageError
 from captioner.photo import load_photo, load_reduced
 from tests.odd_images import FLAG, Odd, corpus, write_corpus
 from tests.photos import encode
@@ -40,16 +45,18 @@ def outcome(content: bytes, at_least: tuple[int, int] | None) -> tuple:
         return str(error), None
 
 
-def fault(path: Path, odd: Odd) -> str | None:
+def fault(
+    path: Path, odd: Odd, *, load: Callable[[Path], Image.Image] = load_photo, name: str = ""
+) -> str | None:
     """What is wrong about how this photo was read."""
     start = time.perf_counter()
     try:
-        photo = load_photo(path)
-    except ImageError as error:
+        photo = load(path)
+    except CaptionerError as error:
         found = str(error)
         if odd.shown is not None:
             return f"not shown: {found}"
-        name = re.escape(str(path))
+        name = re.escape(name or str(path))
         if not re.fullmatch(f"{name}: {odd.reason or '.+'}", found, re.DOTALL):
             return f"failed for another reason: {found}"
     else:
@@ -77,6 +84,28 @@ def test_there_are_hundreds_and_no_two_are_the_same():
 def test_each_is_shown_as_it_should_be_or_fails_for_its_reason(tmp_path):
     faults = {odd.name: fault(path, odd) for path, odd in write_corpus(tmp_path)}
     assert {name: wrong for name, wrong in faults.items() if wrong} == {}
+
+
+def test_the_app_shows_each_as_it_should_be_or_gives_its_reason(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+
+    def load(path: Path) -> Image.Image:
+        return open_upload(path, size=(1280, 1280)).picture
+
+    for odd in corpus():  # what is odd about a file itself does not come through an upload
+        (tmp_path / odd.name).write_bytes(odd.content)
+        largest = max(odd.shown.size) if odd.shown is not None else 0
+        expected = odd if largest <= 1280 else replace(odd, shown=None)
+        assert fault(tmp_path / odd.name, expected, load=load, name=odd.name) is None, odd.name
+
+
+def test_the_app_opens_nothing_but_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    (tmp_path / "folder.jpg").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for name in ("folder.jpg", "pipe.jpg", "missing.jpg"):
+        with pytest.raises(CaptionerError, match=rf"^{name}: it was not uploaded; upload it"):
+            open_upload(tmp_path / name, size=(1280, 1280))
 
 
 def test_a_jpeg_decoded_small_is_refused_or_shown_like_the_whole():
