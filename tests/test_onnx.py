@@ -129,7 +129,7 @@ def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer)
         json.loads(tokenizer.to_json())
     )
     states = {
-        "transformer": ([10, 10], 4, 4, ["attention", "between_words"]),
+        "transformer": ([10, 10], 1, 4, ["attention", "between_words"]),
         "lstm": ([3, 4], 2, 2, ["attention", "gate"]),
     }
     grid, memory, past, seen = states[kind]

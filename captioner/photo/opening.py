@@ -18,8 +18,8 @@ MAX_PIXELS = 178_956_970
 
 _SNIFFED = 1024  # bytes from the start of a file that tell its kind
 _KNOWN = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8[79]a|BM....\0\0\0\0|RIFF....WEBP|....ftypavi|II\*\0|MM\0\*|"
-    rb"\0\0\0\x0cjP  ",
+    rb"\xff\xd8\xff|\x89PNG|GIF8[79]a|BM(?:....\0\0\0\0|.{0,7}\Z)|RIFF....WEBP|....ftypavi|"
+    rb"II\*\0|MM\0\*|\0\0\0\x0cjP  ",
     re.DOTALL,
 )
 _HEIC = re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL)
