@@ -233,8 +233,11 @@ def test_the_overlay_can_be_made_weaker_without_drawing_it_anew(planted):
     upload(planted, grey())
     expect(planted.locator(".play")).to_be_visible()
     planted.get_by_text("How attention is drawn").click()
-    planted.get_by_label("number input for Strength of the overlay").fill("0.2")
-    planted.keyboard.press("Tab")
+    strength = planted.get_by_label("number input for Strength of the overlay")
+    expect(strength).to_have_value("0.75")
+    for value in ("0.4", "0.2"):
+        strength.fill(value)
+        planted.keyboard.press("Tab")
     expect(planted.locator(".heat")).to_have_css("opacity", "0.2")
 
 
