@@ -55,8 +55,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.levels = levels
         self.backbone = _create(backbone, dict(options or {}), size=size, weights=weights)
-        info = self.backbone.feature_info
-        if levels > len(info):
+        info: Any = getattr(self.backbone, "feature_info", None)  # timm's models declare no types
+        if info and levels > len(info):
             raise ConfigError(f"encoder.levels is {levels}, but {backbone!r} has {len(info)}.")
         self.backbone.prune_intermediate_layers(levels, prune_norm=False, prune_head=True)
         _require_whole_patches(backbone, self.backbone, size)
@@ -68,8 +68,9 @@ class Encoder(nn.Module):
             raise ConfigError(
                 f"backbone {backbone!r} cannot take {size[0]}x{size[1]} photos: {error}"
             ) from error
-        step = info[-1]["reduction"]
-        _require_whole_regions(backbone, size, step=step, grid=tuple(maps[-1].shape[2:]))
+        if info:
+            step = info[-1]["reduction"]
+            _require_whole_regions(backbone, size, step=step, grid=tuple(maps[-1].shape[2:]))
         self.feature_dim = sum(level.shape[1] for level in maps)
         self.grid = _finest(maps)
 
