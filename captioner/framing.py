@@ -5,6 +5,7 @@ the same Geometry, so it cannot drift from the way in. Nothing here needs torch.
 """
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -122,6 +123,22 @@ def prepare(photo: Source, config: PreprocessConfig, *, name: str | None = None)
     picture, size = load_reduced(photo, at_least=enough, name=name)
     pixels, geometry = frame(picture, config, size=size)
     return Prepared(image=path_of(photo), pixels=pixels, geometry=geometry)
+
+
+def prepare_each(
+    photos: Sequence[Source | Prepared], prepare: Callable[..., Prepared]
+) -> list[Prepared]:
+    """Prepare those that are not yet, by a captioner's own `prepare`, naming each in errors.
+
+    Raises:
+        ImageError: a photo cannot be read.
+    """
+    return [
+        photo
+        if isinstance(photo, Prepared)
+        else prepare(photo, name=path_of(photo) or f"photo {number}")
+        for number, photo in enumerate(photos, start=1)
+    ]
 
 
 def path_of(photo: Source) -> str | None:

@@ -23,7 +23,7 @@ from captioner.checkpoint import Header, load_checkpoint
 from captioner.config import SearchConfig
 from captioner.description import Look, describe
 from captioner.errors import ConfigError
-from captioner.framing import Prepared, path_of, prepare
+from captioner.framing import Prepared, prepare, prepare_each
 from captioner.model import CaptionModel, Reading
 from captioner.photo import Source
 from captioner.precision import calculating_in, find_precision
@@ -118,12 +118,7 @@ class Captioner:
             ConfigError: a setting of the search is unknown or out of range.
         """
         chosen = self.header.search_with(search, **changes)
-        prepared = [
-            photo
-            if isinstance(photo, Prepared)
-            else self.prepare(photo, name=path_of(photo) or f"photo {number}")
-            for number, photo in enumerate(photos, start=1)
-        ]
+        prepared = prepare_each(photos, self.prepare)
         if not prepared:
             return []
         features = self._encode(prepared)

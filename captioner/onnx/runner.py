@@ -9,7 +9,7 @@ import numpy as np
 from captioner.caption import Caption
 from captioner.config import SearchConfig
 from captioner.description import describe
-from captioner.framing import Prepared, path_of, prepare
+from captioner.framing import Prepared, prepare, prepare_each
 from captioner.header import Header
 from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.files import Export, find_export, read_export
@@ -76,12 +76,7 @@ class OnnxCaptioner:
             ConfigError: a setting of the search is unknown, out of range, or `sample`.
         """
         chosen = self.header.search_with(search, **changes)
-        prepared = [
-            photo
-            if isinstance(photo, Prepared)
-            else self.prepare(photo, name=path_of(photo) or f"photo {number}")
-            for number, photo in enumerate(photos, start=1)
-        ]
+        prepared = prepare_each(photos, self.prepare)
         if not prepared:
             return []
         tokenizer = self.header.tokenizer
