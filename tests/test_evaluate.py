@@ -130,6 +130,20 @@ def test_descriptions_count_captions_and_words():
 
 
 @pytest.mark.parametrize(
+    ("captions", "vocabulary", "mean"),
+    [
+        (["一只狗在海滩上", "一只猫"], 8, 5.0),  # 7 and 3 characters, not 1 and 1 words
+        (["a dog, running", "a dog."], 3, 2.5),  # a comma makes no other dog
+        (["كلب يركض", "كلب"], 2, 1.5),
+        (["หมาวิ่ง", "หมา"], 5, 4.0),  # vowel signs stay with their letters
+    ],
+)
+def test_descriptions_count_words_of_writings_without_spaces(captions, vocabulary, mean):
+    found = describe(dict(enumerate(captions)))
+    assert found == {"distinct_captions": 2, "vocabulary": vocabulary, "mean_words": mean}
+
+
+@pytest.mark.parametrize(
     ("options", "text"),
     [
         (["--split", "val"], "split.jsonl has no split 'val'; it has train (5), test (3)."),

@@ -33,6 +33,7 @@ from training.measures import (
     split_sentences,
 )
 from training.metrics import TOKENIZER
+from training.metrics.wording import count_variety
 from training.metrics.words import split_words
 from training.observing import caption_batches, observe, sampling
 from training.options import add_options, add_report_options, at_least, given_search
@@ -47,13 +48,12 @@ LONGEST = 40
 
 
 def describe(captions: Mapping[int, str]) -> dict[str, float]:
-    """Count what tells a captioner from one that says the same of every photo."""
-    words = [caption.lower().split() for caption in captions.values()]
-    return {
-        "distinct_captions": len(set(captions.values())),
-        "vocabulary": len({word for caption in words for word in caption}),
-        "mean_words": sum(map(len, words)) / len(words),
-    }
+    """Count what tells a captioner from one that says the same of every photo.
+
+    Words are those of the metrics: a character each where there are no spaces between words.
+    """
+    words = [split_words(caption) for caption in captions.values()]
+    return {**count_variety(words), "mean_words": sum(map(len, words)) / len(words)}
 
 
 @dataclass(frozen=True, kw_only=True)
