@@ -1,20 +1,19 @@
 """What search found and where the model looked, token by token -> a Caption, word by word."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 
 from captioner.candidates import Candidates
 from captioner.caption import Candidate, Caption, Word, select_attention
 from captioner.config import AttentionConfig, SearchConfig
-from captioner.framing import Prepared
+from captioner.framing import Prepared, Singles
 from captioner.header import Header
 from captioner.rollout import rollout
 
-Doubles = NDArray[np.float64]
+Doubles = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Look(NamedTuple):
@@ -94,7 +93,7 @@ def _words(
     return tuple(words)
 
 
-def _normalise(weights: Float[Doubles, "*maps gh gw"]) -> Float[NDArray[np.float32], "*maps gh gw"]:
+def _normalise(weights: Float[Doubles, "*maps gh gw"]) -> Float[Singles, "*maps gh gw"]:
     """Make every map sum to 1 to float32's precision."""
     weights = weights / weights.sum(axis=(-2, -1), keepdims=True)
     return weights.astype(np.float32)

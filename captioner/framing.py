@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import NDArray
 from PIL import Image
 
 from captioner.config import PreprocessConfig, from_table
 from captioner.photo import Source, load_reduced
+
+Singles = np.ndarray[Any, np.dtype[np.float32]]
+"""NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
 
 _FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -148,7 +150,7 @@ def path_of(photo: Source) -> str | None:
 
 def frame(
     photo: Image.Image, config: PreprocessConfig, *, size: tuple[int, int] | None = None
-) -> tuple[Float[NDArray[np.float32], "3 H W"], Geometry]:
+) -> tuple[Float[Singles, "3 H W"], Geometry]:
     """Turn a photo into the encoder's input.
 
     Args:

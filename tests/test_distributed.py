@@ -197,6 +197,31 @@ def test_weights_shared_out_among_processes_learn_the_same_and_go_on_the_same(to
     assert same(ended("runs/cut-shards"), ended("runs/shards"))
 
 
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_shards_keep_the_average_and_leave_out_the_steps_that_one_process_does(together, precision):
+    stage = (
+        "{name='whole', encoder='trained', epochs=1, batch_size=20, frozen_layers=0.3, ema=0.5, "
+        "final_rate=1.0, learning_rate=1e-2, encoder_learning_rate=1e-3}"
+    )
+    changes = (f"stages=[{stage}]", f"precision={precision}")
+    runs = [f"runs/{name}-{precision}" for name in ("mean", "mean-shards")]
+    together.run(arguments(runs[0], *changes))
+    together.run(arguments(runs[1], *changes, "shard=true"), ranks=2)
+    one, two = (curve(run, "train/gradient_norm") for run in runs)
+    assert two == pytest.approx(one, rel=1e-3 if precision == "float32" else 5e-2)
+    overflown = precision == "float16"  # the scale that it begins with is too large
+    assert [norm == 0 for norm in one] == [overflown, False, False, False, False]
+    one, two = (torch.load(Path(run, "resume.1.pt"), weights_only=True) for run in runs)
+    assert ("scaler" in one) == overflown
+    assert one.get("scaler") == two.get("scaler")
+    if not overflown:  # whose rounding Adam makes as large as a step
+        for name, average in one["average"].items():
+            if not name.endswith("key.bias"):  # which attention does not see
+                torch.testing.assert_close(two["average"][name], average, rtol=1e-3, atol=1e-5)
+    name = "decoder.norm.weight"
+    assert (two["model"][name] - two["average"][f"module.{name}"]).abs().max() > 4e-3
+
+
 def test_when_the_launcher_is_killed_its_processes_end(place):
     launcher = Together(place)
     try:

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
-from numpy.typing import NDArray
 
 from captioner.errors import CheckpointError, MissingExtraError
 from captioner.onnx.files import IMAGE, STEP, Export
 
-Array = NDArray[Any]
+Array = np.ndarray[Any, np.dtype[Any]]
+"""NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
 
 
 @dataclass(frozen=True)
