@@ -48,6 +48,17 @@ def explained(
         raise raised(f"{path}: cannot be written: {error.strerror}; {hint}.") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, if it is not there, that can be written to.
+
+    Raises:
+        OSError: it cannot be made, or nothing can be written into it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a file to be filled, which takes the place of `path` once it is whole and on disk.

@@ -3,6 +3,7 @@
     CaptionerError
     ├── ImageError          a photo that cannot be read: names the file and the reason
     ├── MetadataError       a file that cannot take, or does not hold, a caption as metadata
+    │   └── UnsupportedFileError    a kind of file that never holds one
     ├── ConfigError         a setting that is unknown, missing or out of range
     ├── CheckpointError     a checkpoint that is missing, corrupt, or of a newer format
     ├── DataError           captions, splits or archives that do not fit together
@@ -23,6 +24,10 @@ class ImageError(CaptionerError):
 
 class MetadataError(CaptionerError):
     """A caption cannot be written into a file or read from it; the text names it and says why."""
+
+
+class UnsupportedFileError(MetadataError):
+    """Files of this kind hold no captions; the text says which do."""
 
 
 class ConfigError(CaptionerError):

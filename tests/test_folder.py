@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from captioner.cli import main
+from captioner.folder.job import Job
 from captioner.folder.journal import Journal
 from captioner.metadata import embed, read_caption, read_sidecar
 from captioner.photo import load_photo
@@ -171,15 +173,10 @@ def test_sidecars_lie_beside_their_photos_and_respect_those_there(
 
 def test_captions_go_into_xmp_files_and_photos_without_touching_a_pixel(command, folder):
     before = {name: load_photo(folder / name).tobytes() for name in NAMES}
-    noise().save(folder / "old.gif")
     arguments = (folder, "--sidecar", "xmp", "--sidecar", "txt", "--in-place")
     status, lines, errors = command(*arguments)
-    assert status == 1
-    assert lines[0].endswith("5 photos: 4 captioned, 0 captioned before, 0 skipped, 1 failed")
-    assert errors == [
-        "captioner: old.gif: captions can be written into JPEG, PNG and WebP files only; write a "
-        "sidecar."
-    ]
+    assert (status, errors) == (0, [])
+    assert lines[0].endswith("4 photos: 4 captioned, 0 captioned before, 0 skipped, 0 failed")
     told = captions(folder / "captions.jsonl")
     for name in NAMES:
         photo = folder / name
@@ -187,8 +184,29 @@ def test_captions_go_into_xmp_files_and_photos_without_touching_a_pixel(command,
         assert read_sidecar((folder / f"{name}.xmp").read_bytes(), name=name) == told[name]
         assert photo.with_suffix(".txt").read_text() == told[name] + "\n"
         assert load_photo(photo).tobytes() == before[name]
-    assert not (folder / "old.gif.xmp").exists()
-    assert not (folder / "old.txt").exists()
+
+
+def test_what_cannot_hold_its_caption_has_it_in_a_sidecar_or_fails(command, folder):
+    gif, flag = folder / "old.gif", folder / "flag.png"
+    noise().save(gif)
+    flag.chmod(0o444)
+    before = {path: path.read_bytes() for path in (gif, flag)}
+    only = (folder, "--in-place", "--include", "old.gif", "--include", "flag.png")
+    status, lines, errors = command(*only)
+    assert status == 1
+    assert "0 captioned, 0 captioned before, 0 skipped, 2 failed" in lines[0]
+    assert errors == [
+        "captioner: flag.png: flag.png is read-only, and stays as it is; allow writing it (chmod "
+        "u+w), or choose another place for captions.",
+        "captioner: old.gif: captions can be written into JPEG, PNG and WebP files only; write a "
+        "sidecar.",
+    ]
+    status, lines, errors = command(*only, "--sidecar", "xmp", "--overwrite", "--existing", "skip")
+    assert (status, len(errors)) == (1, 1), "the read-only photo fails, as a whole"
+    told = captions(folder / "captions.jsonl")
+    assert read_sidecar((folder / "old.gif.xmp").read_bytes(), name="x") == told["old.gif"]
+    assert not (folder / "flag.png.xmp").exists()
+    assert {path: path.read_bytes() for path in (gif, flag)} == before
 
 
 def test_each_file_keeps_or_joins_the_caption_it_has(command, folder):
@@ -250,7 +268,8 @@ def test_a_dry_run_tells_everything_and_writes_nothing(command, folder, monkeypa
     (folder / "flag.txt").write_text("sks dog")
     before = sorted(folder.rglob("*"))
     status, lines, errors = command(folder, "--dry-run", "--sidecar", "txt")
-    assert (status, errors) == (0, [])
+    assert status == 0
+    assert errors == ["captioner: 1 skip, 3 caption; nothing is written."]
     assert lines == [
         "skip\tflag.png\tflag.txt is there already",
         "caption\tmore/large.jpg",
@@ -327,6 +346,29 @@ def test_another_checkpoint_is_noticed_even_under_the_same_name(command, folder,
     status = main(["folder", str(folder), "--checkpoint", str(folder / "other.safetensors")])
     assert status == 2
     assert errors == []
+
+
+def test_a_folder_that_photos_lie_in_has_a_name_at_the_top_too(command, folder):
+    command(folder, "--template", "{folder}/{name}")
+    assert list(captions(folder / "captions.jsonl").values()) == [
+        "photos/flag.png",
+        "more/large.jpg",
+        "photos/strip.jpg",
+        "photos/tower.png",
+    ]
+
+
+def test_a_run_that_is_told_to_end_ends_as_if_by_ctrl_c(command, folder, monkeypatch):
+    def told_to_end(self, photos, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)  # where the signal arrives
+
+    monkeypatch.setattr(Job, "run", told_to_end)
+    status, lines, errors = command(folder, "--output", folder / "c.csv")
+    assert (status, lines) == (143, [])
+    assert errors == [f"captioner: {folder / 'c.jsonl'}: the same command goes on from here."]
+    assert (folder / "c.csv").exists()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_folder_moves_together_with_its_captions(command, folder, tmp_path):
@@ -455,27 +497,32 @@ def test_watching_captions_what_comes_and_counts_everything_once(command, folder
     assert list(captions(folder / "captions.jsonl")) == [*NAMES, "old.png", "young.png"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "problem"),
-    [
-        ([], "captioner: no photos are named: give a folder, or --list FILE."),
-        (["-"], "captioner: a list has no folder to put captions in; give --output FILE.jsonl."),
-        (["none"], "captioner: none: no such folder; check the path."),
-        (["--list", "none", "--output", "x.jsonl"], "captioner: none: the list cannot be read: "),
-        ([".", "--output", "x.txt"], "captioner: x.txt: captions are not written as '.txt'; "),
-        (
-            [".", "--output", "x.jsonl", "--output", "y.jsonl"],
-            "captioner: y.jsonl: it would hold what x.jsonl holds; give only one.",
-        ),
-        ([".", "--template", "{captoin}"], "captioner: template '{captoin}': {captoin} has no "),
-        ([".", "--template", "{"], "captioner: template '{': "),
-        ([".", "--list", "x", "--watch"], "captioner: --watch waits for files in a folder, not in"),
-        ([".", "--workers", "0"], "argument --workers: 0 is not 1 or more"),
-    ],
-)
-def test_what_makes_no_sense_is_a_usage_error(command, tmp_path, monkeypatch, arguments, problem):
-    monkeypatch.chdir(tmp_path)
-    status, lines, errors = command(*arguments)
-    assert (status, lines) == (2, [])
-    assert problem in errors[-1]
-    assert list(tmp_path.iterdir()) == []
+def test_a_photo_met_half_copied_is_captioned_once_it_is_whole(command, folder, monkeypatch):
+    whole = (folder / "flag.png").read_bytes()
+    late = folder / "late.png"
+    looks = iter(range(5))
+
+    def put(content, moment):
+        late.write_bytes(content)
+        os.utime(late, (moment, moment))
+
+    def pause(seconds):
+        look = next(looks)
+        if look == 1:
+            put(whole[:60], 2)  # another part, and no better
+        if look == 2:
+            put(whole, 3)
+        if look == 4:
+            raise KeyboardInterrupt
+
+    put(whole[:50], 1)
+    for name in NAMES:
+        os.utime(folder / name, (0, 0))
+    monkeypatch.setattr("captioner.folder.job.time.sleep", pause)
+    status, _, errors = command(folder, "--watch", "--log", "json")
+    events = [json.loads(line) for line in errors]
+    assert status == 130
+    assert [event["event"] for event in events] == ["begin", "failed", "failed", "interrupted"]
+    assert events[-1].items() >= {"captioned": 5, "before": 0, "failed": 0}.items()
+    assert list(captions(folder / "captions.jsonl")) == [*NAMES, "late.png"]
+    assert not (folder / "captions.failed.jsonl").exists()

@@ -125,7 +125,8 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_and_the_others_go_on(tmp_pa
 
     monkeypatch.setattr(os, "scandir", guarded)
     first, second = find_photos(tmp_path, Filter())
-    assert first == Problem(name="a/", reason="this folder cannot be listed: Permission denied.")
+    reason = "this folder cannot be listed: Permission denied."
+    assert first == Problem(name="a/", reason=reason, path=str(tmp_path / "a"))
     assert second.name == "b/2.jpg"
 
 
@@ -209,3 +210,42 @@ def test_what_is_no_photo_by_its_name_nor_its_first_bytes_is_passed_by(tmp_path)
     lay_out(tmp_path, "burst", content=b"\0\0\0\x18ftyphevc\0\0\0\0")
     lay_out(tmp_path, "half", content=encode(quarters(), "PNG")[:40])
     assert names(tmp_path) == ["burst", "half"]
+
+
+@pytest.mark.parametrize("pattern", ["2024", "2024/", "./2024", "2024/*", "TRIP", "20*/t?ip"])
+def test_a_pattern_may_name_a_folder(tmp_path, pattern):
+    lay_out(tmp_path, "2024/Trip/a.jpg", "b/2024.jpg", "c.jpg")
+    assert names(tmp_path, exclude=(pattern,)) == ["b/2024.jpg", "c.jpg"]
+    assert names(tmp_path, include=(pattern,)) == ["2024/Trip/a.jpg"]
+
+
+def test_what_is_excluded_is_not_looked_into(tmp_path, monkeypatch):
+    lay_out(tmp_path, "bad.tar", "a/b/1.jpg", "c.jpg", content=b"x")
+    entered = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda folder: entered.append(folder) or scandir(folder))
+    assert names(tmp_path, exclude=("*.tar", "a")) == ["c.jpg"]
+    assert entered == [str(tmp_path)]
+
+
+def test_downloads_on_their_way_are_no_photos_yet(tmp_path):
+    endings = (".part", ".crdownload", ".download", ".TMP")
+    content = encode(quarters(), "PNG")
+    lay_out(tmp_path, *(f"a.png{ending}" for ending in endings), content=content)
+    assert names(tmp_path) == []
+
+
+def test_a_list_may_begin_with_a_mark_and_name_archives(tmp_path):
+    lay_out(tmp_path, "a.jpg")
+    archive(tmp_path / "s.tar", one_png=b"1", two_txt=b"2")
+    lay_out(tmp_path, "bad.tar", content=b"x" * 600)
+    found = listed(b"\xef\xbb\xbfa.jpg\r\ns.tar\r\nbad.tar\r\ngone.tar\r\n", tmp_path)
+    assert [item.name for item in found] == ["a.jpg", "s.tar/one.png", "bad.tar/", "gone.tar"]
+    assert found[1].read() == b"1"
+    assert isinstance(found[2], Problem)
+
+
+@pytest.mark.parametrize("text", [b"a.jpg\0b.jpg\0", "a.jpg\nb.jpg\n".encode("utf-16")])
+def test_a_list_that_ends_its_paths_otherwise_is_explained(tmp_path, text):
+    with pytest.raises(CaptionerError, match=r"zero bytes, .* give --null, or else save .* UTF-8"):
+        listed(text, tmp_path)

@@ -4,14 +4,16 @@ import argparse
 import hashlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from captioner.cli.folder_options import add_folder_parser
+from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.options import Subcommands, choose_search
+from captioner.cli.stopping import Stopped, stopping_gently
 from captioner.config import to_table
 from captioner.errors import CaptionerError
 
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from captioner.folder.inputs import Found
     from captioner.folder.job import Engine as AnyEngine
     from captioner.folder.job import Job
-    from captioner.folder.journal import Journal
     from captioner.folder.progress import Style
     from captioner.folder.shards import Shard
     from captioner.folder.targets import Target
@@ -41,21 +42,33 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Caption what is found, or tell what would be done."""
+    from captioner.folder.progress import Progress
+
+    try:
+        with stopping_gently():
+            return _run(args)
+    except Stopped as stopped:
+        return stopped.status
+    except CaptionerError as error:
+        if args.log != "json":
+            raise
+        Progress("json").error(str(error))
+        return 2
+
+
+def _run(args: argparse.Namespace) -> int:
     from captioner.folder.job import Job
     from captioner.folder.joining import join_shards
     from captioner.folder.journal import Journal
     from captioner.folder.progress import Progress
     from captioner.folder.shards import Shard
-    from captioner.folder.tables import check_table
+    from captioner.folder.tables import prepare_table
 
+    check_together(args)
     shard = Shard.parse(args.shard)
-    if args.join and shard.count > 1:
-        raise CaptionerError("--join gathers what all shards wrote; leave out --shard.")
     root, find = _inputs(args, shard)
     path, tables = _outputs(args, root)
     path, *tables = map(shard.place, (path, *tables))
-    for table in tables:
-        check_table(table)
     wording, targets = _texts(args)
     checkpoint, header, search = _model(args)
     settings = {
@@ -76,6 +89,11 @@ def run(args: argparse.Namespace) -> int:
     load_engine = _choose_engine(args, checkpoint, search)
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
+    for table in tables:
+        prepare_table(table)
+    gallery = shard.place(args.gallery) if args.gallery else None
+    if gallery:
+        _prepare(gallery)
     with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
         if args.join:
             join_shards(journal, settings)
@@ -92,16 +110,20 @@ def run(args: argparse.Namespace) -> int:
             _caption(args, job, find)
         except KeyboardInterrupt:
             progress.end("interrupted")
-            _finish(journal, tables)
+            _finish(job, tables)
             if style == "text":
                 print(f"captioner: {path}: the same command goes on from here.", file=sys.stderr)
             raise
         progress.end("end")
-        _finish(journal, tables)
-        if args.gallery:
-            _browse(shard.place(args.gallery), path, root, find, header)
+        _finish(job, tables)
+        if gallery:
+            _browse(gallery, path, root, header)
     if style == "text":
-        print(f"{path}: {progress.tally}")
+        if not progress.tally.total:
+            print(f"captioner: {_nothing(args, root)}", file=sys.stderr)
+        print(f"{', '.join(map(str, (path, *tables)))}: {progress.tally}")
+        if gallery:
+            print(f"{gallery / 'index.html'}: open it in a browser")
     return 1 if progress.tally.failed else 0
 
 
@@ -116,27 +138,43 @@ def _caption(args: argparse.Namespace, job: "Job", find: "Find") -> None:
         job.run(find())
 
 
-def _finish(journal: "Journal", tables: list[Path]) -> None:
+def _finish(job: "Job", tables: list[Path]) -> None:
     """Leave everything that is made from the journal as it is now."""
     from captioner.folder.tables import write_failures, write_table
 
-    journal.tidy()
-    write_failures(journal)
+    job.journal.tidy()
+    write_failures(job.journal, job.problems)
     for table in tables:
-        write_table(table, journal.path)
+        write_table(table, job.journal.path)
 
 
-def _browse(gallery: Path, path: Path, root: Path, find: "Find", header: "Header") -> None:
+def _prepare(gallery: Path) -> None:
+    from captioner.folder.album import prepare_album
+
+    prepare_album(gallery)
+
+
+def _browse(gallery: Path, path: Path, root: Path, header: "Header") -> None:
     from captioner.folder.album import write_album
 
-    write_album(gallery, path, root=root, found=find(), preprocess=header.preprocess)
+    write_album(gallery, path, root=root, preprocess=header.preprocess)
+
+
+def _nothing(args: argparse.Namespace, root: Path) -> str:
+    """Say that no photos were found, and why that may be."""
+    if "-" in (args.list, args.folder) or args.list:
+        return "the list names no photos."
+    if args.include or args.exclude:
+        return f"{root}: no photos that --include and --exclude leave; check the patterns."
+    return f"{root}: no photos in it; check the path (--hidden takes hidden ones, too)."
 
 
 def _tell(args: argparse.Namespace, path: Path, find: "Find", targets: "list[Target]") -> int:
-    """Print what would be done about every photo."""
+    """Print what would be done about every photo, one a line, and how many there are of each."""
     from captioner.folder.held import Held, read_held, read_records
     from captioner.folder.joining import newer
     from captioner.folder.plan import plan, remember
+    from captioner.folder.progress import one_line
     from captioner.folder.shards import find_shards
 
     held = Held() if args.overwrite else read_held(path)
@@ -147,8 +185,13 @@ def _tell(args: argparse.Namespace, path: Path, find: "Find", targets: "list[Tar
             for found in newer([record], held):
                 held.add(found)
         remember(targets, part)
+    kinds: Counter[str] = Counter()
     for step in plan(find(), held, targets=targets, retry_failed=args.retry_failed):
-        print("\t".join(filter(None, (step.kind, step.found.name, step.reason))))
+        kinds[step.kind] += 1
+        print("\t".join(filter(None, (step.kind, one_line(step.found.name), step.reason))))
+    if not args.quiet:
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no photos"
+        print(f"captioner: {counts}; nothing is written.", file=sys.stderr)
     return 0
 
 
@@ -170,6 +213,8 @@ def _inputs(args: argparse.Namespace, shard: "Shard") -> "tuple[Path, Find]":
     root = Path(folder or ".")
     if not root.exists():
         raise CaptionerError(f"{root}: no such folder; check the path.")
+    if root.is_file():
+        _check_archive(root)
     if source is None:
         return root, lambda: find_photos(root, chosen)
     if args.watch:
@@ -184,8 +229,28 @@ def _inputs(args: argparse.Namespace, shard: "Shard") -> "tuple[Path, Find]":
     return root, find
 
 
+def _check_archive(file: Path) -> None:
+    """Make sure that a file given in place of a folder is a tar archive."""
+    from captioner.folder.archives import list_archive
+    from captioner.photo.opening import begins_like_a_photo
+
+    try:
+        with file.open("rb") as stream:
+            if begins_like_a_photo(stream.read(16)):
+                raise CaptionerError(
+                    f"{file}: a photo, not a folder; `captioner caption` captions single photos."
+                )
+        next(list_archive(file), None)
+    except ValueError as error:
+        raise CaptionerError(f"{file}: neither a folder nor a tar archive: {error}.") from error
+    except OSError as error:
+        raise CaptionerError(f"{file}: cannot be read: {error.strerror}.") from error
+
+
 def _open_list(source: str) -> BinaryIO:
     if source == "-":
+        if sys.stdin is None:
+            raise CaptionerError("standard input is closed; give the list with --list FILE.")
         return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
     try:
         return Path(source).open("rb")
@@ -195,8 +260,12 @@ def _open_list(source: str) -> BinaryIO:
 
 def _outputs(args: argparse.Namespace, root: Path) -> tuple[Path, list[Path]]:
     """Return the journal, and the tables that are made from it."""
+    from captioner.folder.tables import check_table
+
     lines = [path for path in args.output if path.suffix.lower() == ".jsonl"]
     tables = [path for path in args.output if path.suffix.lower() != ".jsonl"]
+    for table in tables:
+        check_table(table)
     if len(lines) > 1:
         raise CaptionerError(f"{lines[1]}: it would hold what {lines[0]} holds; give only one.")
     if lines:
@@ -216,9 +285,13 @@ def _texts(args: argparse.Namespace) -> "tuple[Wording, list[Target]]":
     from captioner.folder.wording import Wording
 
     kinds = sorted(set(args.sidecar)) + ["photo"] * args.in_place
+    separator = ", " if args.separator is None else args.separator
     return (
         Wording(prefix=args.prefix, suffix=args.suffix, template=args.template),
-        [Target(kind=kind, existing=args.existing, separator=args.separator) for kind in kinds],
+        [
+            Target(kind=kind, existing=args.existing or "skip", separator=separator)
+            for kind in kinds
+        ],
     )
 
 

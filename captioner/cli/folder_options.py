@@ -1,6 +1,7 @@
 """What can be said to `captioner folder`."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from captioner.cli.options import (
@@ -9,6 +10,7 @@ from captioner.cli.options import (
     add_search_options,
     positive,
 )
+from captioner.errors import CaptionerError
 
 _EPILOG = """\
 Every photo ends as captioned, skipped or failed. What is done is on disk, so a run that was stopped
@@ -18,7 +20,7 @@ or killed goes on with the same command. The captions are JSON lines:
 Beside them, FILE.run.json says how they were made, and FILE.failed.jsonl lists what failed.
 
 Exit status: 0 all photos are captioned or skipped, 1 some failed (standard error names them), 2 the
-command makes no sense or the output cannot be written, 130 interrupted.
+command makes no sense or the output cannot be written, 130 interrupted, 143 told to end.
 """
 
 
@@ -98,6 +100,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         help="a folder, with the folders and tar archives in it; a tar archive; or - for a list of "
         "paths on standard input",
     )
+    inputs.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # to say that it is too much
     inputs.add_argument("--list", metavar="FILE", help="a path a line, relative to DIR; - as above")
     inputs.add_argument("--null", action="store_true", help="paths in the list end with a zero")
     inputs.add_argument(
@@ -153,9 +156,45 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument(
         "--existing",
         choices=("skip", "overwrite", "append", "prepend"),
-        default="skip",
         help="what to do where --sidecar or --in-place meets a caption (skip)",
     )
     outputs.add_argument(
-        "--separator", default=", ", metavar="TEXT", help="between captions that are joined (', ')"
+        "--separator", metavar="TEXT", help="between captions that are joined (', ')"
     )
+
+
+def check_together(args: argparse.Namespace) -> None:
+    """Refuse what cannot be meant, and point out what does nothing.
+
+    Raises:
+        CaptionerError: two options contradict each other.
+    """
+    elsewhere = bool(args.sidecar or args.in_place)
+    if args.more:
+        raise CaptionerError(
+            f"{args.more[0]}: there is one folder to a run, and {args.folder} is it; caption the "
+            "others with commands of their own, single photos with `captioner caption`, and many "
+            "by a list: `ls photos/*.jpg | captioner folder - --output captions.jsonl`."
+        )
+    if args.join and args.shard != "1/1":
+        raise CaptionerError("--join gathers what all shards wrote; leave out --shard.")
+    if args.overwrite and args.retry_failed:
+        raise CaptionerError(
+            "--overwrite begins again, and --retry-failed captions only what failed before; give "
+            "one of them."
+        )
+    if args.overwrite and elsewhere and args.existing is None:
+        raise CaptionerError(
+            "--overwrite begins the output again; say with --existing what is to become of "
+            "captions that are in sidecars or photos: overwrite replaces them, skip passes their "
+            "photos by."
+        )
+    idle = {
+        "--existing is for captions written with --sidecar or --in-place": args.existing
+        and not elsewhere,
+        "--separator is for --existing append or prepend": args.separator is not None
+        and args.existing not in ("append", "prepend"),
+        "--null is for lists": args.null and "-" not in (args.list, args.folder) and not args.list,
+    }
+    for why in (why for why, useless in idle.items() if useless):
+        print(f"captioner: {why}; it does nothing here.", file=sys.stderr)

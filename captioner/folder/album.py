@@ -1,27 +1,42 @@
 """The captions of a journal as a gallery to browse."""
 
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from captioner.config import PreprocessConfig
-from captioner.durable import explained
-from captioner.errors import ImageError
+from captioner.durable import explained, make_folder
+from captioner.folder.archives import list_archive, read_member
 from captioner.folder.held import read_records
-from captioner.folder.inputs import NO_PHOTOS, Found, Photo
-from captioner.gallery import Entry, write_gallery
+from captioner.folder.inputs import NO_PHOTOS
+from captioner.gallery import Entry, check_gallery, write_gallery
+
+_IN_ARCHIVE = re.compile(r"(?<=\.tar)/", re.IGNORECASE)
+"""Where the name of an archive may end, and that of a photo in it begin."""
 
 
-def write_album(
-    folder: Path, journal: Path, *, root: Path, found: Iterable[Found], preprocess: PreprocessConfig
-) -> int:
+def prepare_album(folder: Path) -> None:
+    """Make the folder of a gallery, before hours of work begin.
+
+    Raises:
+        CaptionerError: it cannot be written to, or holds another page.
+    """
+    with explained(folder, option="--gallery"):
+        check_gallery(folder)
+        make_folder(folder)
+        (folder / NO_PHOTOS).touch()  # thumbnails among the photos are not to be captioned
+
+
+def write_album(folder: Path, journal: Path, *, root: Path, preprocess: PreprocessConfig) -> int:
     """Write a gallery of all that a journal has captions for.
 
     Args:
-        folder: of the gallery; made if it is not there.
+        folder: of the gallery; `prepare_album` has made it.
         journal: with words, the gallery shows where the model looked.
-        root: the folder that the names in the journal are relative to.
-        found: the photos; looked at for those in archives only.
+        root: the folder that the names in the journal are relative to, or the archive.
         preprocess: of the model.
 
     Returns:
@@ -30,27 +45,51 @@ def write_album(
     Raises:
         CaptionerError: it cannot be written.
     """
-    archived = {
-        photo.name: photo
-        for photo in found
-        if isinstance(photo, Photo) and photo.offset is not None
-    }
-    with explained(folder, option="--output"):
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / NO_PHOTOS).touch()  # thumbnails among the photos are not to be captioned
-        return write_gallery(folder, _entries(journal, root, archived), preprocess=preprocess)
+    with explained(folder, option="--gallery"):
+        return write_gallery(folder, _entries(journal, root), preprocess=preprocess)
 
 
-def _entries(journal: Path, root: Path, archived: dict[str, Photo]) -> Iterator[Entry]:
+def _entries(journal: Path, root: Path) -> Iterator[Entry]:
+    archives = _Archives()
     for record, _ in read_records(journal):
-        if record.caption is None:
-            continue
-        source: str | bytes = os.path.join(root, record.image)
-        if record.image in archived:
-            try:
-                source = archived[record.image].read()
-            except ImageError:
-                source = b""  # gone since; the gallery shows its caption alone
-        yield Entry(
-            name=record.image, source=source, caption=record.caption, words=record.words or ()
-        )
+        if record.caption is not None:
+            yield Entry(
+                name=record.image,
+                source=_source(root, record.image, archives),
+                caption=record.caption,
+                words=record.words or (),
+            )
+
+
+def _source(root: Path, name: str, archives: "_Archives") -> str | bytes:
+    """Return the photo of this name: its path, or its bytes where it lies in an archive."""
+    if root.is_file():
+        return archives.read(root, name)
+    for found in _IN_ARCHIVE.finditer(name):
+        archive = root / name[: found.start()]
+        if archive.is_file():
+            return archives.read(archive, name[found.end() :])
+    return os.path.join(root, name)
+
+
+class _Archives:
+    """Reads photos of archives, each of which is listed once: its photos follow each other."""
+
+    def __init__(self) -> None:
+        self._list = lru_cache(maxsize=4)(_members)
+
+    def read(self, archive: Path, member: str) -> bytes:
+        """Return the bytes of a photo; none if it is gone: the gallery shows its caption alone."""
+        with suppress(OSError, ValueError, KeyError):
+            offset, size = self._list(archive)[member]
+            return read_member(archive, offset=offset, size=size)
+        return b""
+
+
+def _members(archive: Path) -> dict[str, tuple[int, int]]:
+    """Where the files of an archive lie in it; of one that is damaged, those before the damage."""
+    found = {}
+    with suppress(ValueError):
+        for name, offset, size in list_archive(archive):
+            found[name] = (offset, size)
+    return found

@@ -7,6 +7,7 @@ read is seen later, from its content alone: a PNG called `photo.jpg` is captione
 import os
 import re
 import stat
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -26,10 +27,12 @@ _SUFFIXES = re.compile(
 )
 """A file named so is meant to be a photo: it is captioned, or fails with a reason."""
 _OTHERS = re.compile(
-    r"\.(csv|db|html?|ini|jsonl?|log|md|parquet|pdf|py|toml|[ct]sv|txt|unfinished|xm[lp]|ya?ml|zip)",
+    r"\.(csv|db|html?|ini|jsonl?|log|md|parquet|pdf|py|toml|[ct]sv|txt|unfinished|xm[lp]|ya?ml|zip"
+    r"|aria2|crdownload|download|filepart|opdownload|part|partial|tmp)",
     re.IGNORECASE,
 )
-"""A file named so often lies beside photos; it is not opened to see what it is."""
+"""A file named so often lies beside photos, or will have another name once it is downloaded; it is
+not opened to see what it is."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +76,7 @@ class Problem:
 
     name: str
     reason: str
+    path: str
 
 
 Found = Photo | Problem
@@ -83,7 +87,7 @@ class Filter:
     """Which names take part, whatever the case of their letters, and which of them here."""
 
     include: tuple[str, ...] = ()
-    """Patterns such as `*.jpg` or `2024/*`; nothing given includes everything."""
+    """Patterns such as `*.jpg` or `2024`; nothing given includes everything."""
     exclude: tuple[str, ...] = ()
     """Patterns that win over those included."""
     hidden: bool = False
@@ -93,12 +97,18 @@ class Filter:
     that the other parts need not open it."""
 
     def accepts(self, name: str) -> bool:
-        """Whether a file takes part; a pattern fits its whole name, or what follows a slash."""
+        """Whether a file takes part.
+
+        A pattern fits its whole name, or what follows a slash, or a folder that it lies in.
+        """
         if not self.hidden and any(part.startswith(".") for part in name.split("/")):
             return False
-        folded = name.casefold()
-        included = not self.include or any(_fits(folded, pattern) for pattern in self.include)
-        return included and not any(_fits(folded, pattern) for pattern in self.exclude)
+        included = not self.include or _fit(name, self.include)
+        return included and not self.excludes(name)
+
+    def excludes(self, name: str) -> bool:
+        """Whether a file, or all that is in a folder or an archive, is left out by a pattern."""
+        return bool(self.exclude) and _fit(name, self.exclude)
 
 
 def find_photos(root: Path, chosen: Filter) -> Iterator[Found]:
@@ -120,20 +130,38 @@ def find_photos(root: Path, chosen: Filter) -> Iterator[Found]:
         raise CaptionerError(f"{root}: no such folder; check the path.")
 
 
-def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> Iterator[Photo]:
+def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> Iterator[Found]:
     """Take the photos from a list of paths, each ended by `end`; empty ones are passed over.
+
+    A tar archive on the list stands for its members.
 
     Args:
         file: the list; a name that is no text comes through unchanged.
         root: the folder that relative paths are relative to.
         chosen: applied to the paths as listed; hidden ones are taken, since they are asked for.
         end: the byte after each path: a line feed, or zero where names may hold line feeds.
+
+    Raises:
+        CaptionerError: paths end with another byte than `end`.
     """
     chosen = replace(chosen, hidden=True)
-    for line in _split(file, end):
+    for number, line in enumerate(_split(file, end)):
+        if b"\0" in line:
+            raise CaptionerError(
+                "the list holds zero bytes, so it is no text; where each path ends with one, as "
+                "after `find -print0`, give --null, or else save the list as UTF-8."
+            )
+        if number == 0:  # some editors begin a text with a mark
+            line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901
         name = os.fsdecode(line.rstrip(b"\r") if end == b"\n" else line)
-        if name and chosen.accepts(name.removeprefix("./")) and chosen.shard.holds(name):
-            yield Photo(name=name, path=os.path.join(root, name))
+        if not name or not chosen.shard.holds(name):
+            continue
+        path, plain = os.path.join(root, name), name.removeprefix("./")
+        if os.path.splitext(name)[1].lower() == ".tar" and os.path.isfile(path):
+            if not chosen.excludes(plain):
+                yield from _members(path, f"{name}/", chosen)
+        elif chosen.accepts(plain):
+            yield Photo(name=name, path=path)
 
 
 def _split(file: BinaryIO, end: bytes) -> Iterator[bytes]:
@@ -158,7 +186,7 @@ def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
             continue
         if isinstance(entry, OSError):
             reason = f"this folder cannot be listed: {entry.strerror}."
-            yield Problem(name=prefix or f"{root}/", reason=reason)
+            yield Problem(name=prefix or f"{root}/", reason=reason, path=folder)
             continue
         own_name, is_folder = entry
         path, name = os.path.join(folder, own_name), prefix + own_name
@@ -166,6 +194,8 @@ def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
             continue
         if not is_folder:
             yield from _file(path, name, chosen)
+            continue
+        if chosen.excludes(name):
             continue
         if not chosen.hidden and os.path.exists(os.path.join(path, NO_PHOTOS)):
             continue
@@ -206,6 +236,8 @@ def _file(path: str, name: str, chosen: Filter) -> Iterator[Found]:
     if not chosen.shard.holds(name):
         return
     if suffix.lower() == ".tar":
+        if chosen.excludes(name):
+            return
         yield from _members(path, f"{name}/", chosen)
     elif chosen.accepts(name) and (_SUFFIXES.fullmatch(suffix) or _content_is_a_photo(path)):
         yield Photo(name=name, path=path)
@@ -231,14 +263,20 @@ def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
             if _SUFFIXES.fullmatch(suffix) and chosen.accepts(prefix + name):
                 yield Photo(name=prefix + name, path=path, offset=offset, size=size)
     except ValueError as error:
-        yield Problem(name=prefix or path, reason=f"{error}.")
+        yield Problem(name=prefix or path, reason=f"{error}.", path=path)
     except OSError as error:
-        yield Problem(name=prefix or path, reason=f"cannot be read: {error.strerror}.")
+        yield Problem(name=prefix or path, reason=f"cannot be read: {error.strerror}.", path=path)
 
 
-def _fits(name: str, pattern: str) -> bool:
-    pattern = pattern.casefold()
-    return fnmatchcase(name, pattern) or fnmatchcase(name, f"*/{pattern}")
+def _fit(name: str, patterns: Iterable[str]) -> bool:
+    """Whether a pattern fits a name, the end of it from a slash on, or that of a folder above."""
+    name = name.casefold()
+    above = [name[:end] for end, letter in enumerate(name) if letter == "/"]
+    for pattern in patterns:
+        plain = pattern.casefold().removeprefix("./").rstrip("/")
+        if any(fnmatchcase(f"/{part}", f"*/{plain}") for part in (name, *above)):
+            return True
+    return False
 
 
 def count(found: Iterable[Found]) -> int:

@@ -1,21 +1,20 @@
 """A run of `captioner folder`: from the photos found to the journal."""
 
-import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
 from captioner.durable import digest
-from captioner.errors import MetadataError
+from captioner.errors import MetadataError, UnsupportedFileError
 from captioner.folder.changes import Change
-from captioner.folder.inputs import Found, Photo
+from captioner.folder.inputs import Found, Photo, Problem
 from captioner.folder.journal import Entry, Journal
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
 from captioner.folder.targets import Target
+from captioner.folder.watching import Watched
 from captioner.folder.wording import Wording
 
 
@@ -72,8 +71,10 @@ class Job:
         self.words = words
         self.retry_failed = retry_failed
         self.progress = progress
+        self.problems: dict[str, str] = {}
+        """Folders and archives that cannot be looked through, with the reason."""
         self._engine: Engine | None = None
-        self._met: set[bytes] | None = None  # when watching: each photo is counted only once
+        self._watched: Watched | None = None
         remember(targets, journal.path)
 
     def run(self, found: Iterator[Found]) -> None:
@@ -83,7 +84,7 @@ class Job:
             CaptionerError: the disk is full or the output cannot be written; what was written
                 before stays, and the same run again goes on from there.
         """
-        photos = self._select(found)
+        photos = self._select(found if self._watched else self._note(found))
         first = next(photos, None)
         if first is None:
             return
@@ -95,30 +96,39 @@ class Job:
     def watch(self, find: Callable[[], Iterator[Found]], *, seconds: float) -> None:
         """Caption what is there and what comes, looking again after this many seconds, for ever.
 
-        A file changed less than this long ago may still be on its way: it waits for its turn.
+        A file changed less than this long ago may still be on its way: it waits for its turn. What
+        was met half copied all the same, and failed, is tried again when it has changed.
         """
-        self._met = set()
+        self._watched = Watched(self.journal.held, seconds=seconds)
         while True:
-            self.run(_settled(find(), seconds))
+            self.problems = {}
+            self.run(self._watched.news(self._note(find())))
             self.progress.advance()
             time.sleep(seconds)
+
+    def _note(self, found: Iterator[Found]) -> Iterator[Found]:
+        """Remember the problems that come by."""
+        for item in found:
+            if isinstance(item, Problem):
+                self.problems[item.name] = item.reason
+            yield item
 
     def _select(self, found: Iterator[Found]) -> Iterator[Photo]:
         """Yield what is to be captioned, and count the others."""
         steps = plan(found, self.journal.held, targets=self.targets, retry_failed=self.retry_failed)
         for step in steps:
-            if self._met is not None:
-                key = digest(step.found.name)
-                if key in self._met:
-                    continue
-                self._met.add(key)
             if step.kind == "caption":
                 assert isinstance(step.found, Photo)
                 yield step.found
             elif step.kind == "done":
                 self.progress.tally.before += 1
             elif step.kind == "failed before":
-                self.progress.tally.failed += 1
+                assert isinstance(step.found, Photo)
+                if self._watched is not None and self._watched.tries_again(step.found):
+                    self.progress.tally.failed -= 1  # counted when it was met
+                    yield step.found
+                else:
+                    self.progress.tally.failed += 1
             elif step.kind == "skip":
                 self.progress.skipped(step.found.name, step.reason)
             else:
@@ -147,14 +157,21 @@ class Job:
 
     def _entry(self, photo: Photo, caption: Sentence) -> Entry | str:
         """Put a caption into the form in which it is written, or say why nothing is written."""
-        text = self.wording(caption.text, photo=photo.name)
-        try:
-            plans = [target.plan(photo, text) for target in self.targets]
-        except MetadataError as error:
-            return _failure(photo, str(error).removeprefix(f"{photo.name}: "))
-        except OSError as error:
-            return _failure(photo, f"{error.filename} cannot be read: {error.strerror}.")
+        text = self.wording(caption.text, photo=photo)
+        plans: list[Change | str] = []
+        unsupported: MetadataError | None = None
+        for target in self.targets:
+            try:
+                plans.append(target.plan(photo, text))
+            except UnsupportedFileError as error:
+                unsupported = error  # a sidecar will do, if there is one
+            except MetadataError as error:
+                return _failure(photo, str(error).removeprefix(f"{photo.name}: "))
+            except OSError as error:
+                return _failure(photo, f"{error.filename} cannot be read: {error.strerror}.")
         changes = tuple(plan for plan in plans if isinstance(plan, Change))
+        if unsupported is not None and not changes:
+            return _failure(photo, str(unsupported).removeprefix(f"{photo.name}: "))
         if plans and not changes:
             return str(plans[0])
         for target in self.targets:
@@ -171,14 +188,3 @@ class Job:
 
 def _failure(photo: Photo, reason: str) -> Entry:
     return Entry(record=Record(image=photo.name, status="failed", reason=reason))
-
-
-def _settled(found: Iterator[Found], seconds: float) -> Iterator[Found]:
-    """Leave out the files that changed within this time."""
-    for item in found:
-        try:
-            age = time.time() - os.stat(item.path).st_mtime if isinstance(item, Photo) else math.inf
-        except OSError:
-            age = math.inf
-        if abs(age) >= seconds:  # a clock may be wrong: what comes from the future is no draft
-            yield item

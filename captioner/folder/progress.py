@@ -1,6 +1,7 @@
 """What the user is told while a run goes on: in words with a bar, or as JSON events."""
 
 import json
+import re
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -10,6 +11,9 @@ Style = Literal["text", "json", "quiet"]
 
 _EVERY = 10.0
 """Seconds between two JSON events of progress."""
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass
@@ -50,6 +54,7 @@ class Progress:
         self.tally = Tally()
         self._style = style
         self._bar: Any = None
+        self._first_skipped: tuple[str, str] | None = None
         self._started = self._told = time.monotonic()
 
     @property
@@ -74,13 +79,14 @@ class Progress:
         if self._style == "json":
             self._event("failed", image=name, reason=reason)
         elif self._bar is not None:
-            self._bar.write(f"captioner: {name}: {reason}", file=sys.stderr)
+            self._bar.write(f"captioner: {one_line(name)}: {reason}", file=sys.stderr)
         else:
-            print(f"captioner: {name}: {reason}", file=sys.stderr, flush=True)
+            print(f"captioner: {one_line(name)}: {reason}", file=sys.stderr, flush=True)
 
     def skipped(self, name: str, reason: str) -> None:
-        """Count a photo that is left as it is; only the JSON events name it."""
+        """Count a photo that is left as it is; JSON events name each, the text ends with one."""
         self.tally.skipped += 1
+        self._first_skipped = self._first_skipped or (name, reason)
         if self._style == "json":
             self._event("skipped", image=name, reason=reason)
 
@@ -95,10 +101,19 @@ class Progress:
             self._event("progress", **self._numbers())
 
     def end(self, event: Literal["end", "interrupted"]) -> None:
-        """Close the bar; JSON events end with the tally."""
+        """Close the bar, and say why photos were skipped; JSON events end with the tally."""
         self.__exit__()
         if self._style == "json":
             self._event(event, **self._numbers())
+        elif self._style == "text" and self._first_skipped is not None:
+            name, reason = self._first_skipped
+            others = self.tally.skipped - 1
+            more = f"; and {others} more, which --dry-run names" if others else ""
+            print(f"captioner: {one_line(name)} is skipped: {reason}{more}.", file=sys.stderr)
+
+    def error(self, message: str) -> None:
+        """Say why the run ends before its time, as a JSON event."""
+        self._event("error", message=message)
 
     def __enter__(self) -> "Progress":
         return self
@@ -115,3 +130,8 @@ class Progress:
     @staticmethod
     def _event(event: str, **values: Any) -> None:
         print(json.dumps({"event": event, **values}), file=sys.stderr, flush=True)
+
+
+def one_line(name: str) -> str:
+    """Name a file on one line: what would break it, or steer a terminal, is escaped."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], name)

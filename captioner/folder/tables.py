@@ -2,12 +2,12 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
-from captioner.durable import explained, replacing, sync_folder
+from captioner.durable import explained, make_folder, replacing, sync_folder
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.folder.held import read_records
 from captioner.folder.journal import Journal
@@ -22,16 +22,28 @@ def check_table(path: Path) -> None:
     """Make sure that a table of this kind can be written, before hours of work begin.
 
     Raises:
-        CaptionerError: there is no such kind.
+        CaptionerError: there is no such kind, or a folder of this name.
         MissingExtraError: its package is not installed.
     """
+    if path.is_dir():
+        raise CaptionerError(f"{path}: is a folder; give --output the name of a file.")
     if path.suffix.lower() not in _WRITERS:
+        kind = f"as {path.suffix!r}" if path.suffix else "into files without an ending"
         raise CaptionerError(
-            f"{path}: captions are not written as {path.suffix or 'a file without ending'!r}; "
-            "choose a name in .jsonl, .csv or .parquet."
+            f"{path}: captions are not written {kind}; choose a name in .jsonl, .csv or .parquet."
         )
     if path.suffix.lower() == ".parquet":
         _arrow(path)
+
+
+def prepare_table(path: Path) -> None:
+    """Make the folder of a table, and make sure that it can be written to.
+
+    Raises:
+        CaptionerError: it cannot.
+    """
+    with explained(path, option="--output"):
+        make_folder(path.parent)
 
 
 def write_table(path: Path, journal: Path) -> None:
@@ -48,24 +60,29 @@ def write_table(path: Path, journal: Path) -> None:
         sync_folder(path.parent)
 
 
-def write_failures(journal: Journal) -> None:
+def write_failures(journal: Journal, problems: Mapping[str, str]) -> None:
     """Write `captions.failed.jsonl` beside `captions.jsonl`: what failed and why, one a line.
 
     Where nothing failed, there is no such file.
+
+    Args:
+        journal: the photos that failed are in it.
+        problems: folders and archives that could not be looked through, with the reason.
 
     Raises:
         CaptionerError: it cannot be written.
     """
     path = journal.path.with_suffix(".failed.jsonl")
     with explained(path, option="--output"):
-        if not journal.held.failed:
+        if not journal.held.failed and not problems:
             path.unlink(missing_ok=True)
             return
+        records = (record for record, _ in read_records(journal.path))
+        failed = ((r.image, r.reason) for r in records if r.status == "failed")
         with replacing(path) as unfinished, unfinished.open("wb") as file:
-            for record, _ in read_records(journal.path):
-                if record.status == "failed":
-                    table = {"image": record.image, "reason": record.reason}
-                    file.write(json.dumps(table).encode() + b"\n")
+            for image, reason in chain(failed, problems.items()):
+                table = {"image": image, "reason": reason}
+                file.write(json.dumps(table).encode() + b"\n")
 
 
 def _write_csv(path: Path, journal: Path) -> None:

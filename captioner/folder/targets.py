@@ -54,13 +54,19 @@ class Target:
 
         Raises:
             OSError: there is one that cannot be read.
-            MetadataError: the photo, or an XMP file that is there, cannot hold a caption.
+            MetadataError: the photo, or an XMP file that is there, cannot hold a caption, or is
+            read-only.
         """
         refusal = self.refuse(photo)
         if refusal is not None:
             return refusal
         path = self._place(photo)
         content = read(path)
+        if content is not None and not _may_write(path):
+            raise MetadataError(
+                f"{photo.name}: {Path(path).name} is read-only, and stays as it is; allow writing "
+                "it (chmod u+w), or choose another place for captions."
+            )
         old = self._caption(content, photo)
         if old and self.existing == "append":
             caption = old + self.separator + caption
@@ -89,6 +95,11 @@ class Target:
         if self.kind == "xmp":
             return metadata.read_sidecar(content, name=photo.name)
         return metadata.read_caption(content, name=photo.name)
+
+
+def _may_write(path: str) -> bool:
+    """Whether somebody may write a file; who may change its folder could replace any in it."""
+    return os.access(path, os.W_OK) and bool(os.stat(path).st_mode & 0o222)
 
 
 def _stem(path: str) -> str:

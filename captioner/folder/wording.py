@@ -1,10 +1,12 @@
 """How a caption is worded where it is written: what stands before it, after it and around it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from string import Formatter
 
 from captioner.errors import ConfigError
+from captioner.folder.inputs import Photo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,12 +36,13 @@ class Wording:
                     f"template {self.template!r}: {{{name}}} has no meaning; choose from {choices}."
                 )
 
-    def __call__(self, sentence: str, *, photo: str) -> str:
-        """Word the caption of a photo of this name."""
-        path = PurePosixPath(photo)
+    def __call__(self, sentence: str, *, photo: Photo) -> str:
+        """Word the caption of a photo."""
+        path = PurePosixPath(photo.name)
+        place = os.path.dirname(os.path.abspath(photo.path))  # of those with no folder in the name
         return self.template.format(
             caption=f"{self.prefix}{sentence}{self.suffix}",
             name=path.name,
             stem=path.stem,
-            folder=path.parent.name,
+            folder=path.parent.name or os.path.basename(place),
         )

@@ -7,6 +7,7 @@ Browsers load a thumbnail when its card comes into view, so thousands of photos 
 page is written while entries come, and takes the place of an older one when it is complete.
 """
 
+import errno
 import os
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ from captioner.photo import Source, load_photo
 from captioner.preprocess import Geometry
 from captioner.preprocess import preprocess as fit_input
 
-__all__ = ["Entry", "write_gallery"]
+__all__ = ["Entry", "check_gallery", "write_gallery"]
 
 _PICTURES = "pictures"
 
@@ -86,9 +87,11 @@ def write_gallery(
         How many photos it shows.
 
     Raises:
+        FileExistsError: there is a page that is no gallery.
         OSError: the folder cannot be written to.
     """
     folder = Path(folder)
+    check_gallery(folder)
     (folder / _PICTURES).mkdir(parents=True, exist_ok=True)
     new = folder / f"index.{secrets.token_hex(4)}.part"
     shown = 0
@@ -103,6 +106,18 @@ def write_gallery(
     finally:
         new.unlink(missing_ok=True)
     return shown
+
+
+def check_gallery(folder: Path) -> None:
+    """Make sure that a gallery here would replace no other page than a gallery.
+
+    Raises:
+        FileExistsError: it would.
+        OSError: the page that is there cannot be read.
+    """
+    with suppress(FileNotFoundError), (folder / "index.html").open("rb") as file:
+        if page.MARK.encode() not in file.read(1000):
+            raise FileExistsError(errno.EEXIST, "it holds another page", str(folder))
 
 
 def _card(folder: Path, entry: Entry, config: PreprocessConfig | None, style: Style) -> str:

@@ -112,6 +112,10 @@ TAIL = f"</main>\n<script>{_SCRIPT}</script>\n</body>\n</html>\n"
 """What follows the last card."""
 
 
+MARK = '<meta name="generator" content="captioner">'
+"""Stands near the beginning of every page that is a gallery."""
+
+
 def head(title: str) -> str:
     """What precedes the first card."""
     return f"""\
@@ -119,6 +123,7 @@ def head(title: str) -> str:
 <html>
 <head>
 <meta charset="utf-8">
+{MARK}
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text(title)}</title>

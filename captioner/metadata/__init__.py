@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from captioner.errors import MetadataError
+from captioner.errors import UnsupportedFileError
 from captioner.metadata import iptc, jpeg, png, webp, xmp
 from captioner.metadata.files import TEMPORARY, replace_file
 
@@ -46,11 +46,12 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
         The file with the caption; the same bytes when it had this caption already.
 
     Raises:
-        MetadataError: the file is of another kind, damaged, or cannot be changed safely.
+        UnsupportedFileError: the file is of another kind.
+        MetadataError: it is damaged, or cannot be changed safely.
     """
     kind = _kind(data)
     if kind is None:
-        raise MetadataError(
+        raise UnsupportedFileError(
             f"{name}: captions can be written into JPEG, PNG and WebP files only; write a sidecar."
         )
     old = kind.read_xmp(data, name)

@@ -1,0 +1,76 @@
+"""Photos that come while a folder is watched: when they are whole, and which of them are news."""
+
+import math
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from captioner.durable import digest
+from captioner.folder.held import Held
+from captioner.folder.inputs import Found, Photo
+
+_State = tuple[int, int]
+"""When a file was last changed, in nanoseconds, and its bytes."""
+
+
+class Watched:
+    """Tells the news from what was met before, look after look.
+
+    Args:
+        held: what the journal holds; it grows meanwhile.
+        seconds: a file changed less than this long ago may still be on its way.
+    """
+
+    def __init__(self, held: Held, *, seconds: float) -> None:
+        self._held = held
+        self._seconds = seconds
+        self._met: set[bytes] = set()
+        self._tried: dict[bytes, _State | None] = {}  # of photos that are not captioned
+        self._again: set[bytes] = set()
+
+    def news(self, found: Iterable[Found]) -> Iterator[Found]:
+        """Leave out what is still being written, and what was met and is as it was then.
+
+        A photo that failed may have been met half copied: it comes once more when it has changed.
+        """
+        for item in found:
+            key = digest(item.name)
+            if key in self._held.captioned:
+                self._tried.pop(key, None)
+                if key in self._met:
+                    continue
+            elif not self._is_settled(item):
+                continue
+            elif isinstance(item, Photo):
+                state = _look(item.path)
+                if key in self._met:
+                    if key not in self._held.failed or state == self._tried.get(key):
+                        continue
+                    self._again.add(key)
+                self._tried[key] = state
+            elif key in self._met:
+                continue
+            self._met.add(key)
+            yield item
+
+    def tries_again(self, photo: Photo) -> bool:
+        """Whether a photo that failed is to be tried once more; true once for each time."""
+        key = digest(photo.name)
+        asked = key in self._again
+        self._again.discard(key)
+        return asked
+
+    def _is_settled(self, item: Found) -> bool:
+        try:
+            age = time.time() - os.stat(item.path).st_mtime
+        except OSError:
+            age = math.inf
+        return abs(age) >= self._seconds  # a clock may be wrong: what is of the future is no draft
+
+
+def _look(path: str) -> _State | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size

@@ -1,0 +1,147 @@
+"""What `captioner folder` says: of what cannot be meant, what was found, and what went wrong."""
+
+import json
+import os
+import tarfile
+
+import pytest
+
+from tests.photos import encode, quarters
+from tests.test_folder import captions, records
+
+
+def test_a_damaged_archive_is_in_the_report_until_it_is_mended(command, folder):
+    shard = folder / "shard.tar"
+    shard.write_bytes(b"no archive")
+    status, lines, errors = command(folder)
+    assert (status, len(errors)) == (1, 1)
+    assert lines[0].endswith("5 photos: 4 captioned, 0 captioned before, 0 skipped, 1 failed")
+    (failed,) = records(folder / "captions.failed.jsonl")
+    assert failed["image"] == "shard.tar/"
+    assert errors == [f"captioner: shard.tar/: {failed['reason']}"]
+    with tarfile.open(shard, "w") as archive:
+        archive.add(folder / "flag.png", "0001.png")
+    assert command(folder)[0] == 0
+    assert not (folder / "captions.failed.jsonl").exists()
+
+
+def test_why_photos_are_skipped_is_said_once(command, folder):
+    for name in ("flag", "strip"):
+        (folder / f"{name}.txt").write_text("sks dog")
+    _, _, errors = command(folder, "--sidecar", "txt", "--include", "flag.png")
+    assert errors == ["captioner: flag.png is skipped: flag.txt is there already."]
+    _, lines, errors = command(folder, "--sidecar", "txt")
+    assert "4 photos: 2 captioned, 0 captioned before, 2 skipped" in lines[0]
+    assert errors == [
+        "captioner: flag.png is skipped: flag.txt is there already; and 1 more, which --dry-run "
+        "names."
+    ]
+    assert command(folder, "--sidecar", "txt", "--quiet") == (0, [], [])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names as on POSIX")
+def test_a_name_takes_one_line_whatever_is_in_it(command, folder):
+    (folder / "a\nb\x1b[31m.jpg").write_bytes(b"")
+    only = (folder, "--include", "a*")
+    assert command(*only, "--dry-run")[1] == ["caption\ta\\nb\\x1b[31m.jpg"]
+    (error,) = command(*only)[2]
+    assert error.startswith("captioner: a\\nb\\x1b[31m.jpg: the file is empty")
+    assert list(captions(folder / "captions.jsonl")) == ["a\nb\x1b[31m.jpg"]
+
+
+def test_all_that_is_written_is_named(command, folder, tmp_path):
+    table, gallery = tmp_path / "c.csv", tmp_path / "gallery"
+    _, lines, _ = command(folder, "--output", table, "--gallery", gallery)
+    assert lines == [
+        f"{table.with_suffix('.jsonl')}, {table}: 4 photos: 4 captioned, 0 captioned before, 0 "
+        "skipped, 0 failed",
+        f"{gallery / 'index.html'}: open it in a browser",
+    ]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(command, folder, tmp_path):
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site/index.html").write_text("my page")
+    for option, place in (("--gallery", "file"), ("--gallery", "site"), ("--output", "file/c.csv")):
+        output = () if option == "--output" else ("--output", folder / "c.jsonl")
+        status, _, (error,) = command(folder, option, tmp_path / place, *output)
+        assert status == 2
+        assert error.startswith(f"captioner: {tmp_path / place}: cannot be written: ")
+    assert (tmp_path / "site/index.html").read_text() == "my page"
+    assert not (folder / "c.jsonl").exists()
+
+
+def test_where_nothing_is_found_the_way_to_find_it_is_told(command, folder, tmp_path):
+    status, lines, errors = command(folder, "--include", "*.tif")
+    assert (status, len(lines)) == (0, 1)
+    assert errors == [
+        f"captioner: {folder}: no photos that --include and --exclude leave; check the patterns."
+    ]
+    (tmp_path / "none").mkdir()
+    assert "no photos in it; check the path" in command(tmp_path / "none")[2][0]
+
+
+def test_errors_are_json_events_too(command, folder):
+    command(folder)
+    status, lines, (event,) = command(folder, "--beam", 3, "--log", "json")
+    assert (status, lines) == (2, [])
+    table = json.loads(event)
+    assert (table["event"], "search.beam was 2 and is now 3" in table["message"]) == ("error", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "captioner: no photos are named: give a folder, or --list FILE."),
+        (["-"], "captioner: a list has no folder to put captions in; give --output FILE.jsonl."),
+        (["none"], "captioner: none: no such folder; check the path."),
+        (["--list", "none", "--output", "x.jsonl"], "captioner: none: the list cannot be read: "),
+        ([".", "--output", "x.txt"], "captioner: x.txt: captions are not written as '.txt'; "),
+        ([".", "--output", "x"], "captioner: x: captions are not written into files without an "),
+        ([".", "--output", "."], "captioner: .: is a folder; give --output the name of a file."),
+        (["a", "b", "c"], "captioner: b: there is one folder to a run, and a is it; caption the "),
+        ([".", "--overwrite", "--retry-failed"], "captioner: --overwrite begins again, and --retr"),
+        ([".", "--overwrite", "--sidecar", "txt"], "captioner: --overwrite begins the output agai"),
+        (
+            [".", "--output", "x.jsonl", "--output", "y.jsonl"],
+            "captioner: y.jsonl: it would hold what x.jsonl holds; give only one.",
+        ),
+        ([".", "--template", "{captoin}"], "captioner: template '{captoin}': {captoin} has no "),
+        ([".", "--template", "{"], "captioner: template '{': "),
+        ([".", "--list", "x", "--watch"], "captioner: --watch waits for files in a folder, not in"),
+        ([".", "--workers", "0"], "argument --workers: 0 is not 1 or more"),
+    ],
+)
+def test_what_makes_no_sense_is_a_usage_error(command, tmp_path, monkeypatch, arguments, problem):
+    monkeypatch.chdir(tmp_path)
+    status, lines, errors = command(*arguments)
+    assert (status, lines) == (2, [])
+    assert problem in errors[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (encode(quarters(), "PNG"), "a photo, not a folder; `captioner caption` captions single"),
+        (b"hello", "neither a folder nor a tar archive: not a whole, uncompressed tar archive"),
+    ],
+)
+def test_a_file_in_place_of_a_folder_is_named(command, tmp_path, content, problem):
+    file = tmp_path / "file.jpg"
+    file.write_bytes(content)
+    status, lines, (error,) = command(file)
+    assert (status, lines) == (2, [])
+    assert error.startswith(f"captioner: {file}: {problem}")
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_options_that_do_nothing_are_pointed_out(command, folder):
+    idle = ("--existing", "append", "--null", "--separator", " ")
+    _, _, errors = command(folder, *idle, "--dry-run", "--quiet")
+    assert errors == [
+        "captioner: --existing is for captions written with --sidecar or --in-place; it does "
+        "nothing here.",
+        "captioner: --null is for lists; it does nothing here.",
+    ]
