@@ -95,7 +95,7 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f".{digest(path.name).hex()}.unfinished")
 
 
-def replace_file(path: Path, content: bytes | memoryview) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file as a whole. Its name is on disk after `sync_folder` of its folder.
 
     Raises:

@@ -87,7 +87,7 @@ def save_resume(
     torch.save(state, content)
     with explained(path, raised=CheckpointError, option="--folder"):
         newest = path.with_suffix(".new")
-        replace_file(newest, content.getbuffer())
+        replace_file(newest, content.getvalue())
         for number in range(keep - 1, 0, -1):
             with suppress(FileNotFoundError):
                 _older(path, number - 1).replace(_older(path, number))
