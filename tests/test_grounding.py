@@ -287,7 +287,7 @@ def test_the_command_reports_everything_needed_to_get_it_again(data, checkpoint,
     report = json.loads(out)
     assert list(report) == [
         "checkpoint", "boxes", "split", "photos", "phrases", "view", "attention_correctness",
-        "pointing", "by_kind", "by_view", "deletion", "seed", "resamples",
+        "pointing", "by_kind", "by_view", "deletion", "seed", "resamples", "sha256", "commit",
     ]  # fmt: skip
     assert report["view"] == {"method": "layer", "layer": 1, "head": 1}
     assert (report["photos"], report["phrases"], report["split"]) == (2, 4, "test")

@@ -1,5 +1,6 @@
 """Reports of runs: whole, half-done and hardly begun; with and without photos; safe to open."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -104,6 +105,51 @@ def test_an_evaluation_is_kept_until_the_checkpoint_changes(run):
         json.dumps(first | {"sha256": "0" * 64, "commit": "e" * 40})
     )
     assert "commit eeeeeeeeee" not in make(run, "--photos", "0").text
+
+
+def grounding(**changes) -> dict:
+    """A report as `training.grounding` writes it."""
+    share = {"value": 0.625, "low": 0.5, "high": 0.75}
+    judged = {
+        "attention_correctness": dict.fromkeys(
+            ("model", "uniform", "centre", "times_uniform"), share
+        ),
+        "pointing": {"model": share, "centre": share},
+    }
+    layer = {"method": "layer", "layer": None, "head": None}
+    view = layer | {"layer": 1, "attention_correctness": 0.125, "pointing": 0.25}
+    about = {"checkpoint": "smoke", "photos": 7, "split": "val", "boxes": "<boxes>", "view": layer}
+    draws = {"seed": 0, "resamples": 20, "deletion": None}
+    kinds = {"dogs <b>&": {"phrases": 3, **judged}}
+    return {
+        "phrases": 9,
+        **judged,
+        "by_kind": kinds,
+        "by_view": [view],
+        **about,
+        **draws,
+        **changes,
+    }
+
+
+@pytest.mark.parametrize("measured", [True, False])
+def test_grounding_of_this_checkpoint_and_no_other_is_laid_out_as_tables(run, measured):
+    digest = hashlib.sha256((run / "best.safetensors").read_bytes()).hexdigest()
+    options = ("--photos", "0") if measured else ("--photos", "0", "--no-measure")
+    path = run / "grounding.json"
+    path.write_text(json.dumps(grounding(sha256=digest)))
+    page = make(run, *options)
+    assert "smoke, 7 photos of split val, <boxes>, attention of last layer, mean" in page.text
+    html = (run / "report.html").read_text(encoding="utf-8")
+    assert (
+        "<tr><td>dogs &lt;b&gt;&amp;</td><td class='n'>3</td>"
+        "<td class='n'>62.5% (50.0 to 75.0)</td>" in html
+    )
+    assert "<td>layer 1, mean of heads</td><td class='n'>12.5%</td>" in html
+    path.write_text(json.dumps(grounding(sha256="0" * 64)))
+    page = make(run, *options)
+    assert "Does it look" not in page.text
+    assert "grounding.json is about another checkpoint; measure this one anew." in page.text
 
 
 def test_without_photos_a_sentence_says_so(run, tmp_path, monkeypatch):

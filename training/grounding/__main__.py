@@ -11,12 +11,14 @@ from captioner import Captioner
 from captioner.cli.options import positive
 from captioner.config import AttentionConfig
 from captioner.errors import CaptionerError
+from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
 from data.boxes import BoxedImage, load_entities
 from data.coco import load_records
 from data.instances import load_instances
 from training.grounding.report import measure
 from training.grounding.tables import write_tables
+from training.provenance import file_digest, git_commit
 
 
 def load_images(boxes: Path, annotations: Path | None, *, split: str | None) -> list[BoxedImage]:
@@ -61,7 +63,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             images = Random(args.seed).sample(images, args.limit)
         source = ImageSource(args.images)
         source.require(image.image for image in images)
-        captioner = Captioner.load(args.checkpoint, device=args.device)
+        path = find_checkpoint(args.checkpoint)
+        identity = {"sha256": file_digest(path), "commit": git_commit()}  # before hours may pass
+        captioner = Captioner.load(path, device=args.device)
         report = measure(
             captioner,
             images,
@@ -76,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     print(write_tables(report), file=sys.stderr)
     about = {"checkpoint": captioner.header.name, "boxes": args.boxes.name, "split": args.split}
-    print(json.dumps(about | report))
+    print(json.dumps(about | report | identity))
     return 0
 
 

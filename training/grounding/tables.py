@@ -1,35 +1,84 @@
 """A report laid out for reading."""
 
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Table(NamedTuple):
+    """Rows of text; the first of each says what the others are about."""
+
+    heads: tuple[str, ...]
+    rows: list[tuple[str, ...]]
 
 
 def write_tables(report: dict[str, Any]) -> str:
     """Lay a report out for reading: results in per cent, with the ends of their intervals."""
-    lines = [
-        f"{'':14}{'phrases':>8}  {'in boxes':>21}{'uniform':>9}{'centre':>8}{'times uniform':>21}"
-        f"{'pointing':>23}{'centre':>8}"
-    ]
-    rows = {"all": report, **report["by_kind"]}
-    for name, row in rows.items():
+    parts = [*map(_columns, tables(report)), describe_deletion(report)]
+    return "\n\n".join(filter(None, parts))
+
+
+def tables(report: dict[str, Any]) -> tuple[Table, Table]:
+    """Results by kind of thing, and by view of the attention."""
+    kinds = []
+    for name, row in {"all": report, **report["by_kind"]}.items():
         correct, pointed = row["attention_correctness"], row["pointing"]
-        lines.append(
-            f"{name:14}{row['phrases']:>8}  {_percent(correct['model']):>21}"
-            f"{correct['uniform']['value']:>9.1%}{correct['centre']['value']:>8.1%}"
-            f"{_times(correct['times_uniform']):>21}{_percent(pointed['model']):>23}"
-            f"{pointed['centre']['value']:>8.1%}"
+        kinds.append(
+            (
+                name,
+                str(row["phrases"]),
+                _percent(correct["model"]),
+                f"{correct['uniform']['value']:.1%}",
+                f"{correct['centre']['value']:.1%}",
+                _times(correct["times_uniform"]),
+                _percent(pointed["model"]),
+                f"{pointed['centre']['value']:.1%}",
+            )
         )
-    lines += ["", f"{'attention of':24}{'in boxes':>9}{'pointing':>10}"]
-    for row in report["by_view"]:
-        lines.append(f"{_name(row):24}{row['attention_correctness']:>9.1%}{row['pointing']:>10.1%}")
-    if deletion := report["deletion"]:
-        lines += [
-            "",
-            f"deletion test, {deletion['words']} words, of probability "
-            f"{_percent(deletion['probability'])}: without the most attended tenth it falls by "
-            f"{_percent(deletion['fall_attended'])}, without a random tenth by "
-            f"{_percent(deletion['fall_random'])}, a difference of {_percent(deletion['more'])}",
-        ]
-    return "\n".join(lines)
+    views = [
+        (_name(row), f"{row['attention_correctness']:.1%}", f"{row['pointing']:.1%}")
+        for row in report["by_view"]
+    ]
+    heads = "phrases", "in boxes", "uniform", "centre", "times uniform", "pointing", "centre"
+    return Table(("", *heads), kinds), Table(("attention of", "in boxes", "pointing"), views)
+
+
+def describe_deletion(report: dict[str, Any]) -> str:
+    """Say what came of the deletion test; nothing if there was none."""
+    deletion = report["deletion"]
+    if not deletion:
+        return ""
+    return (
+        f"deletion test, {deletion['words']} words, of probability "
+        f"{_percent(deletion['probability'])}: without the most attended tenth it falls by "
+        f"{_percent(deletion['fall_attended'])}, without a random tenth by "
+        f"{_percent(deletion['fall_random'])}, a difference of {_percent(deletion['more'])}"
+    )
+
+
+def describe_origin(report: dict[str, Any]) -> str:
+    """Say what was measured, and by which draws."""
+    split, commit = report.get("split"), report.get("commit")
+    parts = (
+        str(report.get("checkpoint", "")),
+        f"{report['photos']} photos" + (f" of split {split}" if split else ""),
+        str(report.get("boxes", "")),
+        f"attention of {_name(report['view'])}",
+        f"seed {report['seed']}",
+        f"{report['resamples']} resamples",
+        f"commit {commit[:10]}" if commit else "",
+        f"sha256 {report['sha256'][:12]}" if "sha256" in report else "",
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _columns(table: Table) -> str:
+    """Line the cells up, the first ones at the left and the others at the right."""
+    lines = [table.heads, *table.rows]
+    first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
+    return "\n".join(
+        f"{name:{first}}"
+        + "".join(f"  {cell:>{width}}" for cell, width in zip(cells, others, strict=True))
+        for name, *cells in lines
+    )
 
 
 def _percent(result: dict[str, float]) -> str:
@@ -40,8 +89,9 @@ def _times(result: dict[str, float]) -> str:
     return f"{result['value']:.2f} ({result['low']:.2f} to {result['high']:.2f})"
 
 
-def _name(row: dict[str, Any]) -> str:
-    if row["method"] != "layer":
-        return "mean of all layers" if row["method"] == "mean" else "rollout"
-    head = "mean of heads" if row["head"] is None else f"head {row['head']}"
-    return f"layer {row['layer']}, {head}"
+def _name(view: dict[str, Any]) -> str:
+    if view["method"] != "layer":
+        return "mean of all layers" if view["method"] == "mean" else "rollout"
+    layer = "last layer" if view["layer"] is None else f"layer {view['layer']}"
+    head = "mean of heads" if view["head"] is None else f"head {view['head']}"
+    return f"{layer}, {head}"

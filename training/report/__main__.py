@@ -13,7 +13,7 @@ from training.options import at_least
 from training.provenance import file_digest
 from training.report.page import write_page
 from training.report.photos import draw_samples
-from training.report.record import EVALUATION, Record, read_record
+from training.report.record import EVALUATION, GROUNDING, Record, read_record
 from training.results import write_report, write_text
 
 _WAY_OUT = "Start from where training was started, or give --annotations and --images."
@@ -50,8 +50,12 @@ def report(
         notes["photos"] = "No photos yet: the first checkpoint comes with the first validation."
         return write_page(record, photos=photos, notes=notes)
     source = _source(record, annotations, images)
-    if record.evaluation and record.evaluation.get("sha256") != file_digest(checkpoint):
+    digest = file_digest(checkpoint)
+    if record.evaluation and record.evaluation.get("sha256") != digest:
         record = replace(record, evaluation=None)  # of an earlier checkpoint
+    if record.grounding and record.grounding.get("sha256") != digest:
+        record = replace(record, grounding=None)
+        notes["grounding"] = f"{GROUNDING} is about another checkpoint; measure this one anew."
     try:
         if record.evaluation is None and measure:
             _, found = evaluate(checkpoint, device=device, **source)

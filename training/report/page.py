@@ -20,7 +20,8 @@ main { max-width: 76rem; margin: auto; }
 h1 { margin: .5rem 0; font-size: 1.7rem; overflow-wrap: anywhere; }
 h2 { margin: 2.5rem 0 .8rem; font-size: 1.25rem; }
 h3 { margin: 0 0 .3rem; font-size: 1rem; font-weight: 600; }
-.charts, .photos { display: grid; gap: 1.5rem;
+h3.next { margin-top: 2rem; }
+.charts, .photos { display: grid; gap: 1.5rem; margin-block: 1rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); }
 .chart { margin: 0; min-width: 0; }
 svg { display: block; width: 100%; height: auto; overflow: visible; }
@@ -43,7 +44,8 @@ th, td { padding: .2rem 1rem .2rem 0; text-align: left; border-bottom: 1px solid
 th { font-weight: 600; }
 td { vertical-align: baseline; }
 td.n, th.n { text-align: right; }
-td.n, td.pale { white-space: nowrap; }
+td.n, th.n, td.pale { white-space: nowrap; }
+p { max-width: 60rem; }
 summary { cursor: pointer; overflow-wrap: anywhere; }
 pre { overflow-x: auto; font-size: .85rem; }
 .photos .caption { font-size: 1.15rem; margin: .6rem 0; }
@@ -61,13 +63,16 @@ def write_page(record: Record, *, photos: Sequence[str], notes: Mapping[str, str
     Args:
         record: the run.
         photos: figures of captioned photos.
-        notes: sentences that say why something is not shown, by section: `photos`, `scores`.
+        notes: sentences that say why something is not shown, by section: `photos`,
+            `scores`, `grounding`.
     """
     name = record.header.name if record.header else record.folder.name
     parts = [
         _summary(record),
         _section("Curves", write_curves(record)),
-        _section("Scores", write_scores(record) + _note(notes, "scores")),
+        _section(
+            "Scores", write_scores(record) + _note(notes, "grounding") + _note(notes, "scores")
+        ),
         _section("Photos", _photos(record, photos) + _note(notes, "photos")),
         _section("Cost", write_cost(record)),
         _section("Settings", _settings(record)),

@@ -1,9 +1,9 @@
 """What was measured of a run's best checkpoint, and after every epoch."""
 
 from captioner.overlay.figure import text
-from training.grounding.tables import write_tables
+from training.grounding.tables import Table, describe_deletion, describe_origin, tables
 from training.report.figures import draw_lengths, draw_reliability
-from training.report.parts import chart, text_lines
+from training.report.parts import chart
 from training.report.record import Record
 from training.tables import about, percent, sections
 
@@ -12,15 +12,15 @@ def write_scores(record: Record) -> str:
     """Write the section of scores: tables, lengths, reliability, grounding, history."""
     report = record.evaluation
     if report is None:
-        return _history(record)
-    tables = []
+        return _grounding(record) + _history(record)
+    groups = []
     for title, rows in sections(report):
         lines = "".join(
             f"<tr><td>{text(name)}</td><td class='n'>{text(value)}</td>"
             f"<td class='pale'>{text(rest)}</td></tr>\n"
             for name, value, rest in rows
         )
-        tables.append(f"<div><h3>{text(title.capitalize())}</h3><table>\n{lines}</table></div>\n")
+        groups.append(f"<div><h3>{text(title.capitalize())}</h3><table>\n{lines}</table></div>\n")
     wording, calibration = report["wording"], report.get("calibration")
     charts = [
         chart(
@@ -39,15 +39,42 @@ def write_scores(record: Record) -> str:
             )
         )
     where = "".join(f"<p class='pale'>{text(line)}</p>\n" for line in about(report).splitlines())
-    grounding = ""
-    if record.grounding:
-        grounding = (
-            "<h3>Does it look at what it says?</h3>\n"
-            f"<pre>{text_lines(write_tables(record.grounding))}</pre>\n"
-        )
     return (
-        f'{where}<div class="charts">\n{"".join(tables)}{"".join(charts)}</div>\n'
-        f"{grounding}{_history(record)}"
+        f'{where}<div class="charts">\n{"".join(groups)}{"".join(charts)}</div>\n'
+        f"{_grounding(record)}{_history(record)}"
+    )
+
+
+def _grounding(record: Record) -> str:
+    """Whether the model looks at what it says, should that have been measured."""
+    report = record.grounding
+    if report is None:
+        return ""
+    said = (
+        "Weight of the attention that lies in the boxes of what is named, beside that of attention "
+        "spread evenly or about the centre; and how often its peak lies there (pointing). With "
+        "95 % intervals."
+    )
+    by_kind, by_view = map(_table, tables(report))
+    return (
+        "<h3 class='next'>Does it look at what it says?</h3>\n"
+        f"<p class='pale'>{text(describe_origin(report))}</p>\n<p class='pale'>{said}</p>\n"
+        f"{by_kind}<p>{text(describe_deletion(report).capitalize())}</p>\n"
+        f"<details><summary>By layer and head</summary>{by_view}</details>\n"
+    )
+
+
+def _table(table: Table) -> str:
+    head, *heads = table.heads
+    titles = "".join(f"<th class='n'>{text(name)}</th>" for name in heads)
+    rows = "".join(
+        f"<tr><td>{text(name)}</td>"
+        + "".join(f"<td class='n'>{text(cell)}</td>" for cell in cells)
+        + "</tr>\n"
+        for name, *cells in table.rows
+    )
+    return (
+        f"<div class='wide'><table>\n<tr><th>{text(head)}</th>{titles}</tr>\n{rows}</table></div>\n"
     )
 
 
