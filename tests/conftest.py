@@ -114,6 +114,42 @@ def checkpoint(request: pytest.FixtureRequest, checkpoints: dict[str, Path]) -> 
 
 
 @pytest.fixture(scope="session")
+def exports(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFactory):
+    """Folders of both toys' exports to ONNX, by kind of decoder."""
+    from captioner.onnx.export import TOLERANCE
+    from tests.exported import traced
+
+    folder = tmp_path_factory.mktemp("exports")
+    for kind, checkpoint in checkpoints.items():
+        assert traced(checkpoint, folder / kind) <= TOLERANCE
+    return {kind: folder / kind for kind in checkpoints}
+
+
+@pytest.fixture
+def spare(exports, monkeypatch):
+    """Trace nothing again: `spare(kind)` lets an export take the graphs there are."""
+    from captioner.onnx.files import IMAGE, STEP, read_export
+    from captioner.onnx.graphs import Names
+
+    def take(kind):
+        def copy(model, folder, *, size):
+            for name in (IMAGE, STEP):
+                shutil.copy(exports[kind] / name, folder / name)
+            export = read_export(exports[kind])
+            return Names(memory=export.memory, past=export.past, seen=export.seen)
+
+        monkeypatch.setattr("captioner.onnx.export.write_graphs", copy)
+
+    return take
+
+
+@pytest.fixture(params=list(TOYS))
+def kind(request: pytest.FixtureRequest) -> str:
+    """Kind of a toy's decoder; every test of it runs for both."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Four photos of different sizes, shapes and kinds."""
     folder = tmp_path_factory.mktemp("photos")

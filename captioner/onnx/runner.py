@@ -57,7 +57,7 @@ class OnnxCaptioner:
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting of the search is unknown, out of range, or `sample`.
+            ConfigError: a setting of the search is unknown or out of range.
         """
         prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
         return self.caption_batch([prepared], search=search, **changes)[0]
@@ -73,7 +73,7 @@ class OnnxCaptioner:
 
         Raises:
             ImageError: a photo cannot be read.
-            ConfigError: a setting of the search is unknown, out of range, or `sample`.
+            ConfigError: a setting of the search is unknown or out of range.
         """
         chosen = self.header.search_with(search, **changes)
         prepared = prepare_each(photos, self.prepare)

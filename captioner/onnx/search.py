@@ -1,7 +1,7 @@
-"""Beam and greedy search in NumPy: what `captioner.search` finds, without torch.
+"""Beam search, greedy search and sampling in NumPy: what `captioner.search` finds, without torch.
 
-The images go through the decoder side by side, and each has a `Beam` of its own that decides how it
-goes on. A test holds the captions, probabilities and attention to those of `captioner.search`.
+The images go through the decoder side by side, and each has a `Beam` or a `Walk` of its own that
+decides how it goes on. A test holds captions, probabilities and attention to `captioner.search`.
 """
 
 import math
@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from captioner.candidates import NOTHING, Candidates, rank
 from captioner.config import SearchConfig
 from captioner.description import Look
-from captioner.errors import ConfigError
 from captioner.onnx.decoder import Array, Glimpse, OnnxDecoder, State
+from captioner.onnx.sampling import sampler
 
 
 class Rows(NamedTuple):
@@ -68,14 +68,10 @@ def search(
         start_id: the word every caption is begun with; not part of the result.
         end_id: the word that finishes a caption; not part of the result.
         forbidden: words that are never produced.
-
-    Raises:
-        ConfigError: the method is neither beam nor greedy search.
     """
-    if config.method == "sample":
-        raise ConfigError("search.method is 'sample'; an ONNX export knows beam and greedy search.")
     images = len(state.memory[0])
-    beams = [Beam(config, end_id) for _ in range(images)]
+    make = Walk if config.method == "sample" else Beam
+    beams = [make(config, end_id) for _ in range(images)]
     going = beams
     latest = np.full((images, 1), start_id, np.int64)
     for _ in range(config.max_words + 1):
@@ -189,6 +185,29 @@ class Beam:
             rows=np.zeros(shape, np.int64),
             value=np.full(hypotheses, value, np.float32),
         )
+
+
+class Walk(Beam):
+    """One caption of one image, drawn word by word, that never turns back."""
+
+    def __init__(self, config: SearchConfig, end_id: int) -> None:
+        super().__init__(replace(config, beam=1), end_id)
+        self._choose = sampler(config)
+
+    def advance(
+        self, log_p: Float[Array, "K V"], glimpse: Glimpse
+    ) -> tuple[Int[Array, " J"], Int[Array, " J"]] | None:
+        """Draw the next word; return that the caption goes on with it, or None if it is done."""
+        place, word = len(self._seen), self._choose(log_p[0])
+        self._seen.append(glimpse)
+        ended, cut = word == self._end_id, place == self._config.max_words
+        if ended or not cut:
+            self._live.words[0, place] = word
+            self._live.logs[0, place] = log_p[0, word]
+        if ended or cut:
+            self._kept = self._live
+            return None
+        return np.array([0]), np.array([word])
 
 
 def log_probabilities(

@@ -18,7 +18,7 @@ def write_tables(report: dict[str, Any]) -> str:
 
 def tables(report: dict[str, Any]) -> tuple[Table, Table]:
     """Results by kind of thing, and by view of the attention."""
-    kinds = []
+    kinds: list[tuple[str, ...]] = []
     for name, row in {"all": report, **report["by_kind"]}.items():
         correct, pointed = row["attention_correctness"], row["pointing"]
         kinds.append(
@@ -33,7 +33,7 @@ def tables(report: dict[str, Any]) -> tuple[Table, Table]:
                 f"{pointed['centre']['value']:.1%}",
             )
         )
-    views = [
+    views: list[tuple[str, ...]] = [
         (_name(row), f"{row['attention_correctness']:.1%}", f"{row['pointing']:.1%}")
         for row in report["by_view"]
     ]

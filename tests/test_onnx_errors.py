@@ -1,0 +1,83 @@
+"""What is wrong with an export is said, and nothing half-done is left."""
+
+import json
+import shutil
+import sys
+
+import pytest
+
+from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
+from captioner.onnx import OnnxCaptioner
+from captioner.onnx.export import export_onnx
+from captioner.onnx.files import DESCRIPTION, IMAGE, STEP
+
+
+def broken(exports, folder, name, content):
+    shutil.copytree(exports["lstm"], folder, dirs_exist_ok=True)
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_text(content, encoding="utf-8")
+    with pytest.raises(CheckpointError) as caught:
+        OnnxCaptioner.load(folder / STEP)
+    return str(caught.value).removeprefix(f"{folder / name}: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        (IMAGE, None, "no such file; export the checkpoint again."),
+        (STEP, "not a graph", "onnxruntime cannot read it ("),
+        (DESCRIPTION, None, "no such file; an export is a folder of image.onnx, step.onnx and "),
+        (DESCRIPTION, "{", "cannot be read (Expecting "),
+        (DESCRIPTION, "[]", "of format None, and this captioner reads 1; export again"),
+        (DESCRIPTION, '{"format": 2}', "of format 2, and this captioner reads 1; export again"),
+        (DESCRIPTION, '{"format": 1}', "its header gives no format number"),
+    ],
+)
+def test_a_broken_export_is_named(exports, tmp_path, name, content, problem):
+    assert broken(exports, tmp_path, name, content).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"grid": [3]}, "damaged (ValueError: "),
+        ({"memory": None}, "damaged (TypeError: "),
+        ({"past": ["past_0", "past_7"]}, f"/{STEP}: has no input 'past_7'; its files belong to "),
+    ],
+)
+def test_a_description_that_does_not_fit_is_named(exports, tmp_path, change, problem):
+    table = json.loads((exports["lstm"] / DESCRIPTION).read_text(encoding="utf-8"))
+    assert problem in broken(exports, tmp_path, DESCRIPTION, json.dumps(table | change))
+
+
+def test_what_is_no_export_is_told(checkpoints):
+    with pytest.raises(CheckpointError, match="no such file; an export is a folder of image"):
+        OnnxCaptioner.load(checkpoints["lstm"])
+
+
+def test_a_folder_that_cannot_be_written_is_named(checkpoints, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(CheckpointError, match="cannot be written: Not a directory"):
+        export_onnx(checkpoints["lstm"], tmp_path / "file" / "export")
+
+
+def test_missing_packages_are_told_with_the_line_that_installs_them(
+    checkpoints, exports, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    with pytest.raises(MissingExtraError, match=r'onnxscript: pip install "captioner\[onnx\]"'):
+        export_onnx(checkpoints["lstm"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(MissingExtraError, match=r'onnxruntime: pip install "captioner\[onnx\]"'):
+        OnnxCaptioner.load(exports["lstm"])
+
+
+def test_an_export_far_from_torch_is_not_written(checkpoints, spare, tmp_path, monkeypatch):
+    spare("lstm")
+    monkeypatch.setattr("captioner.onnx.export.TOLERANCE", 1e-12)
+    with pytest.raises(CaptionerError, match="the export would differ from PyTorch by "):
+        export_onnx(checkpoints["lstm"], tmp_path)
+    assert list(tmp_path.iterdir()) == []
