@@ -4,10 +4,12 @@ import glob
 import io
 import os
 import tarfile
+import time
 import zipfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -26,6 +28,11 @@ class _Place:
 
 _ZIP_HEADER = 30  # bytes before the name; the last four say how much of names follows
 _DEFLATED = zipfile.ZIP_DEFLATED
+_AT_ONCE = 16
+"""Files that are asked for at once: on a network mount, each keeps one waiting for a while."""
+_SLOW = 0.002
+"""Seconds: no file that is in memory, or on a disk in this machine without moving parts, takes as
+long, and threads would cost more than they save."""
 
 
 class ImageSource:
@@ -53,10 +60,9 @@ class ImageSource:
         given = [paths] if isinstance(paths, str | Path) else list(paths)
         self.paths = tuple(str(path) for path in given)
         self._places: dict[str, list[_Place]] = defaultdict(list)
-        for found in dict.fromkeys(found for path in self.paths for found in _expand(path)):
-            for name, place in _index(found):
-                if place not in self._places[name]:  # a folder and, again, an archive inside it
-                    self._places[name].append(place)
+        for name, place in _index([found for path in self.paths for found in _expand(path)]):
+            if place not in self._places[name]:  # a folder and, again, an archive inside it
+                self._places[name].append(place)
         if not self._places:
             raise DataError(f"There are no images in {', '.join(self.paths) or 'an empty list'}.")
         self._by_file_name: dict[str, list[str]] = defaultdict(list)
@@ -96,6 +102,25 @@ class ImageSource:
                 "opened. Fetch it again."
             )
         return content
+
+    def read_each(self, names: Iterable[str]) -> Iterator[bytes]:
+        """Return the encoded images in this order.
+
+        Once one of them has been waited for, the others are read side by side, ahead of their turn.
+
+        Raises:
+            DataError: as `read` does, at the turn of the image.
+        """
+        left = iter(names)
+        for name in left:
+            started = time.perf_counter()
+            content = self.read(name)
+            slow = time.perf_counter() - started > _SLOW
+            yield content
+            if slow:
+                break
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            yield from pool.map(self.read, left)
 
     def size(self, name: str) -> int:
         """Bytes of the encoded image."""
@@ -160,19 +185,34 @@ def _expand(path: str) -> list[str]:
     return found
 
 
-def _index(path: str) -> Iterator[tuple[str, _Place]]:
+def _index(paths: list[str]) -> Iterator[tuple[str, _Place]]:
+    """Find the images; a tar archive is read from one end to the other, many archives at once."""
+    files = [file for path in dict.fromkeys(paths) for file in _files(path)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        indexed = pool.map(_index_archive, [path for name, path in files if name is None])
+        for name, path in files:
+            if name is None:
+                yield from next(indexed)
+            else:
+                yield name, _Place(path)
+
+
+def _files(path: str) -> Iterator[tuple[str | None, str]]:
+    """Find images by their names, and archives, which have none."""
     if not os.path.isdir(path):
-        yield from _index_zip(path) if path.endswith(".zip") else _index_tar(path)
+        yield None, path
         return
     # Data sets are often linked into place, so links to folders are followed.
     for folder, inside, files in os.walk(path, followlinks=True):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         for file in sorted(name for name in files if not name.startswith(".")):
             full = os.path.join(folder, file)
-            if file.endswith(".tar"):
-                yield from _index_tar(full)
-            else:
-                yield _tidy(os.path.relpath(full, path)), _Place(full)
+            name = None if file.endswith(".tar") else _tidy(os.path.relpath(full, path))
+            yield name, full
+
+
+def _index_archive(path: str) -> list[tuple[str, _Place]]:
+    return list(_index_zip(path) if path.endswith(".zip") else _index_tar(path))
 
 
 def _index_tar(path: str) -> Iterator[tuple[str, _Place]]:

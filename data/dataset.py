@@ -129,10 +129,25 @@ class CaptionDataset(Dataset[Example]):
             DataError: its file has gone or changed since.
         """
         epoch, index = place if isinstance(place, tuple) else (0, place)
+        return self._item(epoch, index, self.source.read(self.records[index].image))
+
+    def __getitems__(self, places: Sequence[tuple[int, int]]) -> list[Example]:
+        """Return the items of a batch, at (epoch, index) each, their photos read side by side.
+
+        Raises:
+            ImageError, DataError: as for one item.
+        """
+        contents = self.source.read_each(self.records[index].image for _, index in places)
+        return [
+            self._item(epoch, index, content)
+            for (epoch, index), content in zip(places, contents, strict=True)
+        ]
+
+    def _item(self, epoch: int, index: int, content: bytes) -> Example:
         if not self.augment:
-            pixels, geometry = to_input(self._photo(index), self.preprocess)
+            pixels, geometry = to_input(self._photo(index, content), self.preprocess)
             return self.example(index, pixels, geometry=geometry)
-        photo = self._photo(index, spare=_SPARE)
+        photo = self._photo(index, content, spare=_SPARE)
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
             torch.default_generator.manual_seed(draw(self.seed, epoch, index))
             photo, variation = _vary(photo, mirror=self.may_be_mirrored(index))
@@ -166,9 +181,13 @@ class CaptionDataset(Dataset[Example]):
             shares = [x[: len(ids) - 1] for x, ids in zip(found, words, strict=True)]
         return Example(inputs, words, record.image_id, record.captions, shares)
 
-    def pixels(self, index: int) -> Float[Tensor, "3 H W"]:
-        """The input without augmentation."""
-        return to_input(self._photo(index), self.preprocess)[0]
+    def pixels(self, indices: Sequence[int]) -> list[Float[Tensor, "3 H W"]]:
+        """The inputs of some images without augmentation, their photos read side by side."""
+        contents = self.source.read_each(self.records[index].image for index in indices)
+        return [
+            to_input(self._photo(index, content), self.preprocess)[0]
+            for index, content in zip(indices, contents, strict=True)
+        ]
 
     def words(self, index: int) -> list[list[int]]:
         """Ids of this image's captions, as in `Example`."""
@@ -186,13 +205,13 @@ class CaptionDataset(Dataset[Example]):
         """How the whole photo lies on the input; only a letterbox depends on its shape."""
         height, width = self.preprocess.height, self.preprocess.width
         if self.preprocess.fit == "letterbox":
-            photo = self._photo(index)
+            photo = self._photo(index, self.source.read(self.records[index].image))
             height, width = photo.height, photo.width
         return fit_geometry(height, width, self.preprocess)
 
-    def _photo(self, index: int, *, spare: float = 1) -> Image.Image:
+    def _photo(self, index: int, content: bytes, *, spare: float = 1) -> Image.Image:
         name = self.records[index].image
-        return load_for(self.source.read(name), self.preprocess, name=name, spare=spare)
+        return load_for(content, self.preprocess, name=name, spare=spare)
 
 
 def draw(*numbers: int) -> int:

@@ -149,8 +149,12 @@ class _Pixels(Dataset[Tensor]):
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Tensor:
-        pixels = self._dataset.pixels(index)
-        return pixels.flip(-1) if self._view == "mirror" else pixels
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[Tensor]:
+        """Return the images of a batch."""
+        pixels = self._dataset.pixels(indices)
+        return [x.flip(-1) for x in pixels] if self._view == "mirror" else pixels
 
 
 @torch.inference_mode()

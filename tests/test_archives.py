@@ -1,6 +1,8 @@
 import io
+import math
 import multiprocessing
 import tarfile
+import threading
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -125,6 +127,47 @@ def test_threads_read_from_one_source_at_once(tmp_path):
     source = ImageSource(tar(tmp_path / "shard.tar", **files))
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(source.read, source.names())) == list(files.values())
+
+
+@pytest.mark.parametrize("slow", [0, math.inf])
+def test_many_images_are_read_at_once_as_soon_as_one_is_waited_for(tmp_path, monkeypatch, slow):
+    names = [f"p{n}.jpg" for n in range(5)]
+    source = ImageSource(folder(tmp_path, **{name[:-4]: name.encode() for name in names}))
+    company, threads, read = threading.Barrier(4), [], source.read
+
+    def wait(name):
+        threads.append(threading.get_ident())
+        if name != "p0.jpg" and not slow:
+            company.wait(timeout=30)
+        return read(name)
+
+    monkeypatch.setattr("data.archives._SLOW", slow)
+    monkeypatch.setattr(source, "read", wait)
+    assert list(source.read_each(names)) == [name.encode() for name in names]
+    here = threading.get_ident()
+    assert [thread == here for thread in threads] == [True, *[slow > 0] * 4]
+
+
+@pytest.mark.parametrize("slow", [0, math.inf])
+def test_an_image_that_cannot_be_read_is_told_at_its_turn(tmp_path, monkeypatch, slow):
+    monkeypatch.setattr("data.archives._SLOW", slow)
+    contents = ImageSource(folder(tmp_path, a=b"1")).read_each(["a.jpg", "a.jpg", "none.jpg"])
+    assert [next(contents), next(contents)] == [b"1", b"1"]
+    with pytest.raises(DataError, match=r"Image 'none\.jpg' is not in"):
+        next(contents)
+
+
+def test_many_archives_are_looked_through_at_once(tmp_path, monkeypatch):
+    for n in range(3):
+        tar(tmp_path / f"{n}.tar", **{f"p{n}": b"%d" % n})
+    company, opened = threading.Barrier(3), tarfile.open
+
+    def wait(*arguments):
+        company.wait(timeout=30)
+        return opened(*arguments)
+
+    monkeypatch.setattr(tarfile, "open", wait)
+    assert ImageSource(tmp_path).names() == ("p0.jpg", "p1.jpg", "p2.jpg")
 
 
 def test_paths_that_hold_nothing_are_refused(tmp_path):

@@ -12,6 +12,7 @@ from captioner.photo import load_photo
 from captioner.preprocess import preprocess
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
+from data.batching import build_loader
 from data.boxes import BoxedCaption, BoxedImage, BoxShares, Phrase
 from data.coco import Record
 from data.dataset import CaptionDataset
@@ -55,6 +56,22 @@ def build(source, **options) -> CaptionDataset:
 
 def is_mirrored(pixels: torch.Tensor) -> bool:
     return bool(pixels[..., 0].mean() > pixels[..., -1].mean())
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_a_loader_reads_the_photos_of_a_batch_together(source, augment, monkeypatch):
+    dataset = build(source, augment=augment)
+    expected = torch.stack([dataset[3, index].inputs for index in (0, 1)])
+    together = []
+    monkeypatch.setattr(source, "read", None)
+    monkeypatch.setattr(
+        source, "read_each", lambda names: (together.append(list(names)), [ramp(), ramp()])[1]
+    )
+    loader = build_loader(dataset, batch_size=2, shuffle=False)
+    loader.set_epoch(3)
+    (batch,) = loader
+    assert torch.equal(batch.inputs, expected)
+    assert together == [list(CAPTIONS)]
 
 
 def test_an_item_is_an_image_as_the_encoder_sees_it_with_all_its_captions(source):

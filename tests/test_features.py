@@ -152,8 +152,8 @@ def test_an_interrupted_run_leaves_the_old_features_whole(tmp_path):
 def test_the_mirrored_view_is_taken_half_the_time_where_no_caption_knows_sides(tmp_path):
     dataset, encoder = build(tmp_path / "photos"), Patches()
     features = cache(encoder, dataset, tmp_path / "cache", views=("plain", "mirror"))
-    plain = encode(encoder, dataset.pixels(0))
-    mirror = encode(encoder, dataset.pixels(0).flip(-1))
+    plain = encode(encoder, dataset.pixels([0])[0])
+    mirror = encode(encoder, dataset.pixels([0])[0].flip(-1))
     taken = []
     for epoch in range(40):
         inputs = features[epoch, 0].inputs
@@ -161,7 +161,7 @@ def test_the_mirrored_view_is_taken_half_the_time_where_no_caption_knows_sides(t
         assert taken[-1] or torch.allclose(inputs, plain, atol=1e-3)
         assert torch.equal(features[epoch, 0].inputs, inputs)
     assert 10 < sum(taken) < 30
-    sided = encode(encoder, dataset.pixels(1))
+    sided = encode(encoder, dataset.pixels([1])[0])
     for epoch in range(20):
         torch.testing.assert_close(features[epoch, 1].inputs, sided, rtol=0, atol=1e-3)
 
