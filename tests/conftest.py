@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
@@ -24,6 +25,10 @@ from captioner.config import (
 from captioner.model import CaptionModel, build_model
 from captioner.tokenizer import Tokenizer
 from tests.photos import noise, quarters
+from tests.tongues import ENGLISH, MANY_TONGUES
+
+if TYPE_CHECKING:
+    from tests.together import Together
 
 CAPTIONS = (
     "a dog's ball on the beach",
@@ -88,6 +93,18 @@ TOYS: dict[str, Callable[[Tokenizer], Toy]] = {"transformer": _transformer, "lst
 def tokenizer() -> Tokenizer:
     """21 ids; 's and n't are tokens that readers see as the end of another word."""
     return Tokenizer.train_words(CAPTIONS, min_count=1)
+
+
+@pytest.fixture(scope="session")
+def whole_words() -> Tokenizer:
+    """Word-level, of English."""
+    return Tokenizer.train_words(ENGLISH, min_count=1)
+
+
+@pytest.fixture(scope="session")
+def pieces() -> Tokenizer:
+    """Byte-pair encoding, of many languages."""
+    return Tokenizer.train_bpe(MANY_TONGUES * 3, vocabulary=340)
 
 
 @pytest.fixture(params=list(TOYS))
@@ -189,6 +206,16 @@ def command(checkpoints, capfd):
         return status, out.splitlines(), err.splitlines()
 
     return run
+
+
+@pytest.fixture(scope="module")
+def together(place: Path) -> Iterator["Together"]:
+    """Runs training in the module's `place`, by processes that can be killed."""
+    from tests.together import Together
+
+    running = Together(place)
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,13 +48,6 @@ def place(tmp_path_factory) -> Path:
     lines = [json.dumps(row) for row in rows]
     (folder / "many.jsonl").write_text("\n".join(lines), encoding="utf-8")
     return folder
-
-
-@pytest.fixture(scope="module")
-def together(place) -> Iterator[Together]:
-    running = Together(place)
-    yield running
-    running.close()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -46,13 +45,6 @@ def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("kills")
     write_shapes(folder)
     return folder
-
-
-@pytest.fixture(scope="module")
-def together(place) -> Iterator[Together]:
-    running = Together(place)
-    yield running
-    running.close()
 
 
 @pytest.fixture(scope="module")

@@ -85,7 +85,7 @@ def test_the_loss_is_that_of_the_distribution_the_captions_came_from():
 
 def test_the_beams_captions_come_best_first_and_a_missing_one_is_repeated():
     decoder = TableDecoder(GARDEN)
-    words = find_captions(decoder, decoder.images(), count=6, max_words=4, **PLAIN)
+    words = find_captions(decoder, decoder.images(), count=6, max_words=4, tokenizer=TOKENIZER)
     start, end, pad = TOKENIZER.start_id, TOKENIZER.end_id, TOKENIZER.pad_id
     assert words.tolist() == [
         [

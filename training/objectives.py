@@ -132,15 +132,7 @@ class SelfCriticalObjective:
     def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the mean reward, from 0 to 10 if CIDEr-D alone counts."""
         stage = self._stage
-        draw = find_captions if stage.draws == "beam" else draw_captions
-        words = draw(
-            self._decoder,
-            features,
-            count=stage.samples,
-            max_words=self._max_words,
-            temperature=stage.temperature,
-            tokenizer=self._tokenizer,
-        )
+        words = self._draw(features)
         rewards = self._reward(words[:, :, 1:], batch.words[:, :, 1:])
         reading = self._decoder(features, words[:, :, :-1], with_attention=False)
         loss = self_critical_loss(
@@ -153,6 +145,20 @@ class SelfCriticalObjective:
         )
         drawn = torch.tensor(rewards.numel(), device=rewards.device)
         return loss, self._average(rewards.sum(), drawn)
+
+    def _draw(self, features: Tensor) -> Tensor:
+        """Captions (B, K, T) to compare, START first."""
+        stage = self._stage
+        limits = {"count": stage.samples, "max_words": self._max_words}
+        if stage.draws == "beam":
+            return find_captions(self._decoder, features, tokenizer=self._tokenizer, **limits)
+        return draw_captions(
+            self._decoder,
+            features,
+            temperature=stage.temperature,
+            tokenizer=self._tokenizer,
+            **limits,
+        )
 
 
 def build_objective(

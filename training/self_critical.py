@@ -62,15 +62,13 @@ def find_captions(
     *,
     count: int,
     max_words: int,
-    temperature: float,
     tokenizer: Tokenizer,
 ) -> Tensor:
     """Find the best captions by beam search, to draw less from what the model would never say.
 
     Source: Cornia et al. 2020, section 3.3 (arXiv:1912.08226). Arguments and result are those of
-    `draw_captions`, with a temperature of 1.
+    `draw_captions`; the temperature is 1.
     """
-    assert temperature == 1
     config = SearchConfig(method="beam", beam=count, max_words=max_words, length_penalty=0.0)
     found = search(
         decoder,

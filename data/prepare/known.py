@@ -45,6 +45,26 @@ ANNOTATIONS = Download(
 )
 """Karpathy and Li's splits (2015, arXiv:1412.2306) of all three data sets."""
 
+
+def _flickr(
+    number: str,
+    *,
+    photos: tuple[str, ...],
+    download: str,
+    address: str,
+    annotations_size: int,
+    splits: dict[str, int],
+) -> DataSet:
+    """One of the two sets of photos of Flickr: one download, handed out on request."""
+    return DataSet(
+        title=f"Flickr{number}",
+        annotations=f"dataset_flickr{number}.json",
+        annotations_size=annotations_size,
+        photos=(Photos(folders=photos, download=Download(name=download, address=address)),),
+        splits=splits,
+    )
+
+
 KNOWN = {
     "coco": DataSet(
         title="COCO",
@@ -73,34 +93,20 @@ KNOWN = {
         splits={"train": 113_287, "val": 5_000, "test": 5_000},
         strangers=("train2017", "val2017", "train2017.zip", "val2017.zip"),
     ),
-    "flickr8k": DataSet(
-        title="Flickr8k",
-        annotations="dataset_flickr8k.json",
+    "flickr8k": _flickr(
+        "8k",
+        photos=("Flicker8k_Dataset", "Flickr8k_Dataset"),
+        download="Flickr8k_Dataset.zip",
+        address="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
         annotations_size=9_035_673,
-        photos=(
-            Photos(
-                folders=("Flicker8k_Dataset", "Flickr8k_Dataset"),
-                download=Download(
-                    name="Flickr8k_Dataset.zip",
-                    address="https://hockenmaier.cs.illinois.edu/8k-pictures.html",
-                ),
-            ),
-        ),
         splits={"train": 6_000, "val": 1_000, "test": 1_000},
     ),
-    "flickr30k": DataSet(
-        title="Flickr30k",
-        annotations="dataset_flickr30k.json",
+    "flickr30k": _flickr(
+        "30k",
+        photos=("flickr30k-images", "flickr30k_images"),
+        download="flickr30k-images.tar",
+        address="https://shannon.cs.illinois.edu/DenotationGraph/",
         annotations_size=38_318_553,
-        photos=(
-            Photos(
-                folders=("flickr30k-images", "flickr30k_images"),
-                download=Download(
-                    name="flickr30k-images.tar",
-                    address="https://shannon.cs.illinois.edu/DenotationGraph/",
-                ),
-            ),
-        ),
         splits={"train": 29_000, "val": 1_014, "test": 1_000},
     ),
 }
