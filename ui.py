@@ -38,8 +38,8 @@ def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
         mcp: whether language models may call the API too.
 
     Raises:
-        CaptionerError: `CAPTIONER_AUTH` is set, and is no name with a password; or the package that
-            talks to language models is not installed.
+        CaptionerError: `CAPTIONER_AUTH` is set, and is no name with a password; or language models
+            are to call, and need a package that is not installed, or would not be asked for it.
     """
     if mcp and find_spec("mcp") is None:
         raise CaptionerError(
@@ -48,6 +48,12 @@ def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
     user, colon, password = os.environ.get("CAPTIONER_AUTH", "").partition(":")
     if user and not (colon and password):
         raise CaptionerError("CAPTIONER_AUTH is not understood; set it to NAME:PASSWORD.")
+    if user and mcp:
+        raise CaptionerError(
+            "--mcp and CAPTIONER_AUTH do not go together: the MCP endpoint asks for no password, "
+            "tells everybody which tools there are, and then cannot call them. Serve language "
+            "models with a second `python ui.py --mcp`, to this machine alone."
+        )
     return {
         "server_name": host,
         "server_port": port,

@@ -8,6 +8,7 @@
     single         one photo, word by word
     batch          several photos, as a table
     api            what programs may call
+    requests       what is wrong with what they sent
 
 Every event that uses the model waits in one bounded queue, so captions are made one after the
 other. A photo stays in the memory of its own session and is dropped with it.
@@ -21,6 +22,7 @@ import gradio as gr
 from app.api import build_api
 from app.batch import build_batch
 from app.controls import FORGET_AFTER
+from app.requests import explain_requests
 from app.single import ON_LOAD, build_single
 from captioner import Captioner
 
@@ -53,5 +55,6 @@ def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Bloc
             build_batch(captioners, file)
         build_api(captioners)
         app.load(None, js=ON_LOAD)
+    explain_requests(app)
     app.queue(max_size=queue, default_concurrency_limit=1)
     return app

@@ -1,6 +1,6 @@
 """What programs may call: `/caption` with every number, `/describe` in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -21,10 +21,13 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         result = gr.JSON(label="result")
         description = gr.Textbox(label="description")
 
-    def answer(photo: str | None, checkpoint: str, **changes: Any) -> Caption:
+    def answer(photo: str | None, checkpoint: str | None, search: Sequence[Any] = ()) -> Caption:
         if photo is None:
             raise gr.Error("Give a photo.", print_exception=False)
         try:
+            if checkpoint is None:
+                raise CaptionerError(f"checkpoint is missing; choose from {', '.join(names)}.")
+            changes = search_settings(search) if search else {}
             source, name = read_upload(photo)
             prepared = captioners[checkpoint].prepare(source, name=name)
             return captioners[checkpoint].caption(prepared, **changes)
@@ -77,7 +80,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
             The caption; for every word its probability and its attention over the regions.
         """
         values = (method, beam, max_words, length_penalty, temperature, top_k, top_p, seed)
-        return answer(photo, checkpoint, **search_settings(values)).to_dict()
+        return answer(photo, checkpoint, values).to_dict()
 
     queued: dict[str, Any] = MODEL_EVENT | {"api_visibility": "public"}
     gr.Button(visible=False).click(

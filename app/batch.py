@@ -21,6 +21,8 @@ from app.controls import (
 from app.html import BatchRow, data_uri, draw_batch
 from captioner import Captioner, CaptionerError
 
+MOST_PHOTOS = 200
+"""Of one batch: they all lie on the server until the page is closed."""
 _THUMBNAIL_PIXELS = (128, 128)
 
 
@@ -47,7 +49,12 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
     Each photo is an event of its own, brought about by the end of the one before. So it waits in
     the queue like anybody's, and others get their turn between two photos.
     """
-    files = gr.File(label="Photos", file_count="multiple", file_types=["image"], height=180)
+    files = gr.File(
+        label=f"Photos, {MOST_PHOTOS} at most",
+        file_count="multiple",
+        file_types=["image"],
+        height=180,
+    )
     model = model_choice(captioners, [])
     with gr.Row():
         start = gr.Button("Caption all", variant="primary")
@@ -64,8 +71,8 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
         return {start: gr.Button(interactive=not running), stop: gr.Button(visible=running)}
 
     def begin(paths: list[str] | None, choice: str, batch: Batch) -> dict[Any, Any]:
-        if not paths:
-            raise gr.Error("Choose some photos first.", print_exception=False)
+        if not paths or len(paths) > MOST_PHOTOS:
+            raise gr.Error(refuse(len(paths or ())), print_exception=False)
         same = batch.unfinished and (batch.paths, batch.model) == (tuple(paths), choice)
         batch = batch if same else Batch(paths=tuple(paths), model=choice)
         shown = draw_batch(batch.rows, total=len(paths))
@@ -116,6 +123,16 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
         button.click(write, work, file, show_progress="hidden", **at_once).then(
             None, file, js=SAVE_FILE
         )
+
+
+def refuse(count: int) -> str:
+    """Say why no batch is made of so many photos."""
+    if not count:
+        return "Choose some photos first."
+    return (
+        f"{count} photos are too many at once; choose {MOST_PHOTOS} at most, or run `captioner "
+        "folder` on the folder they are in."
+    )
 
 
 def _caption_row(captioner: Captioner, path: Path) -> BatchRow:

@@ -17,6 +17,9 @@ from captioner import Captioner, CaptionerError, load_reduced
 FORGET_AFTER = 3600
 """Seconds after which a photo nobody has touched is dropped."""
 
+_LONGEST_NAME = 100
+"""Letters of a name that are sent back to whom it came from."""
+
 MODEL_EVENT: dict[str, Any] = {
     "concurrency_id": "model",
     "concurrency_limit": 1,
@@ -40,7 +43,18 @@ def photo_input(**options: Any) -> gr.Image:
 
     # A subclass would do, but Gradio writes a stub file beside the module of each.
     component = gr.Image(type="filepath", **options)
+    fetch = component.async_move_resource_to_block_cache
+
+    async def fetch_or_explain(address: str | Path | None) -> str | None:
+        try:
+            return await fetch(address)
+        except Exception as error:  # of the network, of its server, or the address is refused
+            name, reason = str(address)[:_LONGEST_NAME], str(error) or type(error).__name__
+            message = f"{name}: cannot be fetched ({reason}); give the public address of an image."
+            raise as_message(CaptionerError(message)) from error
+
     component.preprocess = pass_on  # type: ignore[method-assign]
+    component.async_move_resource_to_block_cache = fetch_or_explain  # type: ignore[method-assign]
     return component
 
 
@@ -86,7 +100,8 @@ def read_upload(path: str | Path) -> tuple[bytes, str]:
     """
     file = Path(path).resolve()
     if not (file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()):
-        raise CaptionerError(f"{Path(path).name}: it was not uploaded; upload it.")
+        name = Path(path).name[:_LONGEST_NAME]
+        raise CaptionerError(f"{name}: it was not uploaded; upload it.")
     return file.read_bytes(), file.name
 
 

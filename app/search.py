@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from captioner import Captioner, SearchConfig
+from captioner import Captioner, CaptionerError, SearchConfig
 
 _METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
 _NAMES = [setting.name for setting in fields(SearchConfig)]
@@ -67,9 +67,18 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
 
 
 def search_settings(values: Sequence[Any]) -> dict[str, Any]:
-    """Name the values of `search_inputs`, for `Captioner.caption`."""
+    """Name the values of `search_inputs`, for `Captioner.caption`.
+
+    Raises:
+        CaptionerError: one is no number: programs may send anything.
+    """
     named = dict(zip(_NAMES, values, strict=True))
-    return named | {name: int(named[name] or 0) for name in _WHOLE}
+    for name in _NAMES[1:]:
+        try:
+            named[name] = int(named[name] or 0) if name in _WHOLE else float(named[name])
+        except (OverflowError, TypeError, ValueError):
+            raise CaptionerError(f"{name} is {named[name]!r}; it must be a number.") from None
+    return named
 
 
 def _slider(

@@ -1,22 +1,27 @@
 """The app as programs and careless settings meet it; a browser meets it in test_app_browser.py."""
 
+import asyncio
 import json
+import math
 import re
 import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 
+import gradio as gr
 import httpx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import ui
-from app.batch import Batch, to_csv, to_json
+from app.batch import Batch, refuse, to_csv, to_json
 from app.controls import read_upload
 from app.html import BatchRow
+from app.requests import explain_requests
 from app.viewer import list_views
 from captioner import AttentionConfig, Captioner, CaptionerError, SearchConfig
 from tests.conftest import TOYS
@@ -53,8 +58,14 @@ def client(url) -> Client:
 
 def post(url: str, photo: object) -> str:
     """What `/caption` answers to a photo given as it stands."""
-    data = [photo, "toy-lstm", *GREEDY]
-    begun = httpx.post(f"{url}gradio_api/call/caption", json={"data": data})
+    return send(url, [photo, "toy-lstm", *GREEDY])
+
+
+def send(url: str, data: list) -> str:
+    """What `/caption` answers to values given as they stand, NaN among them."""
+    kind = {"Content-Type": "application/json"}
+    content = json.dumps({"data": data})
+    begun = httpx.post(f"{url}gradio_api/call/caption", content=content, headers=kind)
     if begun.status_code != 200:
         return begun.text
     event = begun.json()["event_id"]
@@ -108,6 +119,56 @@ def test_every_setting_of_the_search_reaches_it(client, captioners, photos, chan
 def test_a_setting_out_of_range_is_named(client, photos):
     with pytest.raises(AppError, match="Value 11 is greater than maximum value 10"):
         client.predict(photo=handle_file(photos[1]), beam=11, api_name="/caption")
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        (0, "garbage", "photo is 'garbage'; it must be an uploaded file or an address"),
+        (0, {"path": 5}, "photo is {'path': 5}; it must be an uploaded file or an address"),
+        (1, None, "checkpoint is missing; choose from toy-transformer, toy-lstm."),
+        (1, "nope", "Value: nope is not in the list of choices"),
+        (3, "x" * 10_000, "beam is 'xxx"),
+        (3, math.nan, "beam is nan; it must be a number"),
+        (5, None, "length penalty is None; it must be a number"),
+        (6, math.nan, "search.temperature is nan; it must be finite"),
+        (9, [], "seed is []; it must be a number"),
+        (9, 10**30, "search.seed is 1000000000000000000000000000000; it must fit into 64 bits"),
+    ],
+)
+def test_a_value_that_no_page_sends_is_named(url, place, value, reason):
+    data = [uploaded(url, SAMPLES / "cat.jpg"), "toy-lstm", *GREEDY]
+    data[place] = value
+    answer = send(url, data)
+    assert "event: error" in answer
+    error = json.loads(answer.partition("data: ")[2].splitlines()[0])["error"]
+    assert error.startswith(reason)
+    assert len(error) < 200
+
+
+def test_too_few_values_are_counted(url):
+    error = "2 values were sent, and 10 are needed; /gradio_api/info says what is expected."
+    assert error in send(url, [None, "toy-lstm"])
+
+
+@pytest.mark.parametrize("raised", [gr.Error("beam is 99"), TypeError("of Gradio's, with a path")])
+def test_a_callers_mistake_is_no_traceback_on_the_console(raised):
+    async def preprocess(event, values):
+        raise raised
+
+    app, event = SimpleNamespace(preprocess_data=preprocess), SimpleNamespace(inputs=[])
+    explain_requests(app)
+    with pytest.raises(gr.Error) as told:
+        asyncio.run(app.preprocess_data(event, []))
+    assert not told.value.print_exception
+    assert "path" not in told.value.message
+
+
+def test_a_batch_has_a_limit():
+    assert refuse(0) == "Choose some photos first."
+    assert refuse(201).startswith(
+        "201 photos are too many at once; choose 200 at most, or run `cap"
+    )
 
 
 def test_a_file_that_is_no_photo_is_named_with_the_reason(client, tmp_path):
@@ -221,6 +282,12 @@ def test_a_password_without_a_name_is_refused(monkeypatch):
     monkeypatch.setenv("CAPTIONER_AUTH", "secret")
     with pytest.raises(CaptionerError, match=r"CAPTIONER_AUTH .* NAME:PASSWORD"):
         ui.launch_options(host="127.0.0.1", port=None, mcp=False)
+
+
+def test_a_password_and_an_endpoint_that_asks_for_none_do_not_go_together(monkeypatch):
+    monkeypatch.setenv("CAPTIONER_AUTH", "ann:secret")
+    with pytest.raises(CaptionerError, match=r"--mcp and CAPTIONER_AUTH do not go together: "):
+        ui.launch_options(host="127.0.0.1", port=None, mcp=True)
 
 
 def test_an_unknown_checkpoint_ends_the_program_with_a_line(capsys):
