@@ -59,6 +59,9 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         top_k: int,
         top_p: float,
         seed: int,
+        no_repeat: int,
+        forbid: str,
+        require: str,
     ) -> dict[str, Any]:
         """Caption a photo; return everything that is known of each word, its attention too.
 
@@ -75,11 +78,15 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
             top_k: sampling draws from this many likeliest words; 0 is all.
             top_p: sampling draws from the likeliest words that together have this probability.
             seed: of sampling; the same seed and photo give the same caption.
+            no_repeat: no run of so many words is said twice; 0 lets all repeat.
+            forbid: words that the caption must not have, with commas between them.
+            require: words that beam search makes the caption have, with commas between them.
 
         Returns:
             The caption; for every word its probability and its attention over the regions.
         """
-        values = (method, beam, max_words, length_penalty, temperature, top_k, top_p, seed)
+        drawing = (temperature, top_k, top_p, seed)
+        values = (method, beam, max_words, length_penalty, *drawing, no_repeat, forbid, require)
         return answer(photo, checkpoint, values).to_dict()
 
     queued: dict[str, Any] = MODEL_EVENT | {"api_visibility": "public"}

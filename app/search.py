@@ -9,10 +9,14 @@ import gradio as gr
 from captioner import Captioner, CaptionerError, SearchConfig
 
 _METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
-_NAMES = [setting.name for setting in fields(SearchConfig)]
-_WHOLE = ("beam", "max_words", "top_k", "seed")
+_NAMES = [setting.name for setting in fields(SearchConfig) if setting.name != "no_end"]
+_WHOLE = ("beam", "max_words", "top_k", "seed", "no_repeat")
 """Settings that are whole numbers, whatever a browser makes of them."""
+_LISTS = ("forbid", "require")
+"""Settings that are words, typed with commas between them."""
 _LONGEST = 40
+_LONGEST_LIST = 200
+"""Characters."""
 _SHOW_WHAT_IS_USED = """(method) => ["beam", "sample"].map(
   (name) => ({ __type__: "update", visible: name === method }))"""
 
@@ -21,8 +25,8 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     """Lay out the method, and below it only what that method uses.
 
     Returns:
-        An input for each setting of `SearchConfig`, in its order, set to what the first model likes
-        best.
+        An input for each setting of `SearchConfig` but `no_end`, in its order, set to what the
+        first model likes best.
     """
     best = next(iter(captioners.values())).header.search
     limits = (getattr(c.header.model.decoder, "max_positions", None) for c in captioners.values())
@@ -37,6 +41,7 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
             label="Length penalty",
             info="Above 0, longer sentences may win.",
         )
+        made["require"] = _words(best.require, label="Must say")
     with gr.Column(visible=best.method == "sample", elem_classes="settings") as for_sampling:
         made["temperature"] = _slider(
             best.temperature,
@@ -62,6 +67,12 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     made["max_words"] = _slider(
         best.max_words, 1, longest, 1, label="Longest sentence", info="In tokens."
     )
+    made["forbid"] = _words(best.forbid, label="Must not say")
+    made["no_repeat"] = _slider(
+        *(best.no_repeat, 0, 4, 1),
+        label="No repeats",
+        info="No run of so many words is said twice; 0 lets all repeat.",
+    )
     method.change(None, method, [for_beam, for_sampling], js=_SHOW_WHAT_IS_USED)
     return [made[name] for name in _NAMES]
 
@@ -70,15 +81,34 @@ def search_settings(values: Sequence[Any]) -> dict[str, Any]:
     """Name the values of `search_inputs`, for `Captioner.caption`.
 
     Raises:
-        CaptionerError: one is no number: programs may send anything.
+        CaptionerError: one is no number, or no text: programs may send anything.
     """
     named = dict(zip(_NAMES, values, strict=True))
     for name in _NAMES[1:]:
-        try:
-            named[name] = int(named[name] or 0) if name in _WHOLE else float(named[name])
-        except (OverflowError, TypeError, ValueError):
-            raise CaptionerError(f"{name} is {named[name]!r}; it must be a number.") from None
+        named[name] = _read(name, named[name])
+    if named["method"] != "beam":
+        named["require"] = ()  # hidden, as all that only beam search uses
     return named
+
+
+def _read(name: str, value: Any) -> float | tuple[str, ...]:
+    try:
+        if name in _LISTS:
+            return tuple(part.strip() for part in (value or "").split(",") if part.strip())
+        return int(value or 0) if name in _WHOLE else float(value)
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        what = "a text" if name in _LISTS else "a number"
+        raise CaptionerError(f"{name} is {value!r}; it must be {what}.") from None
+
+
+def _words(best: Sequence[str], *, label: str) -> gr.Textbox:
+    return gr.Textbox(
+        ", ".join(best),
+        label=label,
+        placeholder="none",
+        info="Words, with commas between them.",
+        max_length=_LONGEST_LIST,
+    )
 
 
 def _slider(

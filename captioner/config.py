@@ -167,6 +167,14 @@ class SearchConfig:
     """Sampling keeps the likeliest words that together hold this probability."""
     seed: int = 0
     """Seed of the draws; the same seed and photo give the same caption."""
+    no_repeat: int = 0
+    """No run of so many tokens is said twice; 0 lets all repeat. 1 would forbid a second "a"."""
+    forbid: tuple[str, ...] = ()
+    """Words, or runs of words, that are never said."""
+    require: tuple[str, ...] = ()
+    """Words, or runs of words, that beam search makes the caption say, in any order."""
+    no_end: tuple[str, ...] = ()
+    """Words that a caption does not end with, such as "a" and "with"."""
 
     def __post_init__(self) -> None:
         for name in ("beam", "max_words"):
@@ -188,6 +196,14 @@ class SearchConfig:
         )
         _require(self.top_k >= 0, f"search.top_k is {self.top_k}; it must be 0 or more.")
         _require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
+        _require(
+            self.no_repeat >= 0, f"search.no_repeat is {self.no_repeat}; it must be 0 or more."
+        )
+        _require(
+            not self.require or self.method == "beam",
+            f"search.require is {list(self.require)}, which needs beam search; search.method is "
+            f"{self.method!r}.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -253,8 +269,15 @@ def from_table(settings: type[Settings], table: dict[str, Any], *, where: str) -
 
 
 def to_table(settings: Any) -> dict[str, Any]:
-    """Turn settings back into plain values; `from_table` reads them again."""
-    return asdict(settings)
+    """Turn settings back into plain values, as in JSON; `from_table` reads them again."""
+    table: dict[str, Any] = _plain(asdict(settings))
+    return table
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _convert(kind: Any, value: Any, *, where: str) -> Any:

@@ -26,6 +26,7 @@ from captioner.config import (
     to_table,
 )
 from captioner.errors import CaptionerError, CheckpointError, ConfigError
+from captioner.rules import rules_of
 from captioner.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -63,8 +64,8 @@ class Header:
         """Change single settings of a search, or of the recommended one where none is given.
 
         Raises:
-            ConfigError: a setting is unknown or out of range, or the decoder cannot write captions
-                that long.
+            ConfigError: a setting is unknown or out of range, the decoder cannot write captions
+                that long, or does not know a word that they are to have.
         """
         chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
         decoder = self.model.decoder
@@ -73,6 +74,7 @@ class Header:
                 f"search.max_words is {chosen.max_words}; {self.name} writes "
                 f"{decoder.max_positions - 1} at most."
             )
+        rules_of(chosen, self.tokenizer)
         return chosen
 
 

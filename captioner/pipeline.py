@@ -27,6 +27,7 @@ from captioner.framing import Prepared, prepare, prepare_each
 from captioner.model import CaptionModel, Reading
 from captioner.photo import Source
 from captioner.precision import calculating_in, find_precision
+from captioner.rules import rules_of
 from captioner.search import Candidates, log_probabilities, search_steps
 from captioner.search import search as search_captions
 from captioner.shipped import DEFAULT, find_checkpoint
@@ -90,7 +91,7 @@ class Captioner:
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range.
+            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
         """
         prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
         return self.caption_batch([prepared], search=search, **changes)[0]
@@ -115,14 +116,20 @@ class Captioner:
 
         Raises:
             ImageError: a photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range.
+            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
         """
         chosen = self.header.search_with(search, **changes)
         prepared = prepare_each(photos, self.prepare)
         if not prepared:
             return []
         features = self._encode(prepared)
-        found = search_captions(self.model.decoder, features, config=chosen, **self._marks)
+        found = search_captions(
+            self.model.decoder,
+            features,
+            config=chosen,
+            rules=rules_of(chosen, self.header.tokenizer),
+            **self._marks,
+        )
         if not words:
             return [
                 self._describe(photo, candidates, None, chosen)
@@ -150,12 +157,16 @@ class Captioner:
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range.
+            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
         """
         chosen = self.header.search_with(search, **changes)
         prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
         features = self._encode([prepared])
-        for found in search_steps(self.model.decoder, features, config=chosen, **self._marks):
+        rules = rules_of(chosen, self.header.tokenizer)
+        steps = search_steps(
+            self.model.decoder, features, config=chosen, rules=rules, **self._marks
+        )
+        for found in steps:
             reading = self._read(features, [found.words[:1]])
             yield self._describe(prepared, found, _select(reading, 0, 0), chosen)
 

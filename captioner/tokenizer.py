@@ -11,6 +11,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
@@ -179,6 +180,12 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Turn a caption into ids, without START and END; a word never learned becomes UNK."""
         return self._engine.encode(text).ids
+
+    def similar(self, word: str) -> list[str]:
+        """Return known words that are spelled like this one; none where words are in pieces."""
+        if self._has_pieces:
+            return []
+        return get_close_matches(word.lower(), self._vocabulary[len(SPECIALS) :], n=3)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Turn ids into a sentence; it is `join_words` of `words`."""

@@ -98,7 +98,8 @@ def test_programs_see_two_endpoints_with_their_explanations(client):
     assert list(endpoints) == ["/describe", "/caption"]
     assert described["unnamed_endpoints"] == {}
     names = [p["parameter_name"] for p in endpoints["/caption"]["parameters"]]
-    assert names == ["photo", "checkpoint", *(f.name for f in fields(SearchConfig))]
+    settings = [f.name for f in fields(SearchConfig) if f.name != "no_end"]
+    assert names == ["photo", "checkpoint", *settings]
     assert all(endpoint["description"] for endpoint in endpoints.values())
 
 
@@ -114,6 +115,21 @@ def test_every_setting_of_the_search_reaches_it(client, captioners, photos, chan
     expected = captioners["toy-transformer"].caption(photos[1].read_bytes(), **changes)
     assert answer["caption"] == expected.text
     assert {name: answer["search"][name] for name in changes} == changes
+
+
+def test_programs_say_which_words_are_wanted(client, captioners, photos):
+    tokenizer = captioners["toy-transformer"].header.tokenizer
+    wanted, other, unwanted = "a", "the", "dog"
+    answer = client.predict(
+        photo=handle_file(photos[1]),
+        require=f"{wanted}, {other}",
+        forbid=unwanted,
+        api_name="/caption",
+    )
+    assert answer["search"]["require"] == [wanted, other]
+    said = tokenizer.encode(answer["caption"])
+    assert set(tokenizer.encode(f"{wanted} {other}")) <= set(said)
+    assert tokenizer.encode(unwanted)[0] not in said
 
 
 def test_a_setting_out_of_range_is_named(client, photos):

@@ -12,6 +12,7 @@ import pytest
 import captioner
 from captioner import shipped
 from captioner.cli import main
+from captioner.header import read_header
 from captioner.pipeline import Captioner
 
 ROOT = Path(__file__).parent.parent
@@ -175,9 +176,40 @@ def test_every_setting_reaches_the_search(caption, photos):
         "top_k": 4,
         "top_p": 0.9,
         "seed": 6,
+        "no_repeat": 0,
+        "forbid": [],
+        "require": [],
+        "no_end": [],
     }
     _, lines, _ = caption(photos[0], "--json", "--beam", 3, "--length-penalty", 0.7)
     assert json.loads(lines[0])["search"]["length_penalty"] == 0.7
+
+
+def test_rules_reach_the_search(caption, photos, checkpoints):
+    words = read_header(checkpoints["lstm"]).tokenizer
+    first, second = (words.decode([id]).lower() for id in (4, 5))
+    rules = ("--require", first, "--forbid", second, "--no-repeat", 2, "--no-end", first)
+    _, lines, _ = caption(photos[0], "--json", *rules)
+    found = json.loads(lines[0])
+    assert {
+        name: found["search"][name] for name in ("require", "forbid", "no_repeat", "no_end")
+    } == {
+        "require": [first],
+        "forbid": [second],
+        "no_repeat": 2,
+        "no_end": [first],
+    }
+    said = words.encode(found["caption"])
+    assert words.encode(first)[0] in said[:-1]
+    assert words.encode(second)[0] not in said
+
+
+def test_words_that_cannot_be_required_are_a_usage_error(caption, photos):
+    status, lines, errors = caption(photos[0], "--require", "xyzzy")
+    assert (status, lines) == (2, [])
+    assert errors == [
+        "captioner: search.require: 'xyzzy' is no word this model can say; choose another word."
+    ]
 
 
 def test_photos_that_cannot_be_read_are_named_and_the_others_captioned(caption, photos, tmp_path):

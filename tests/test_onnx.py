@@ -28,6 +28,7 @@ SEARCHES = (
     {"beam": 1, "max_words": 1},
     {"beam": 5, "length_penalty": 1.0},
     {"beam": 3, "max_words": 3, "length_penalty": -0.5},
+    {"beam": 3, "no_repeat": 1, "forbid": ("dog", "a man"), "no_end": ("a",)},
 )
 
 

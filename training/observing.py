@@ -18,6 +18,7 @@ from torch import Tensor
 
 from captioner.config import SearchConfig
 from captioner.model import CaptionModel
+from captioner.rules import rules_of
 from captioner.search import log_probabilities, search
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
@@ -70,6 +71,7 @@ def caption_features(
         start_id=tokenizer.start_id,
         end_id=tokenizer.end_id,
         forbidden=tokenizer.never_written,
+        rules=rules_of(config, tokenizer),
     )
     return [tokenizer.decode(candidates.words[0]) for candidates in found]
 

@@ -66,6 +66,7 @@ def describe_search(search: Mapping[str, Any]) -> str:
         text += f", seed {search['seed']}"
     else:
         text = "greedy"
+    text += f", no {search['no_repeat']} words twice" if search.get("no_repeat") else ""
     return f"{text}, at most {search['max_words']} words"
 
 

@@ -20,6 +20,7 @@ _ONLY_FOR = {
     "seed": "sample",
 }
 """Settings of the search that would do nothing with another method."""
+_RULES = ("forbid", "require", "no_repeat", "no_end")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -58,11 +59,26 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="sample: keep words that together have probability X",
     )
     search.add_argument("--seed", type=int, metavar="N", help="sample: same seed, same caption")
+    search.add_argument(
+        "--require",
+        action="append",
+        metavar="WORD",
+        help="beam search: a word, or several, that the caption must have; can be given again",
+    )
+    search.add_argument(
+        "--forbid", action="append", metavar="WORD", help="one that it must not have; the same"
+    )
+    search.add_argument(
+        "--no-repeat", type=int, metavar="N", help="say no run of N words twice; 0 lets all repeat"
+    )
+    search.add_argument(
+        "--no-end", action="append", metavar="WORD", help="do not end with this word; the same"
+    )
 
 
 def choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:
     """Change the checkpoint's recommendation where asked; point out what does nothing."""
-    names = ("method", "max_words", *_ONLY_FOR)
+    names = ("method", "max_words", *_RULES, *_ONLY_FOR)
     asked = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     search = header.search_with(**asked)
     for name, method in _ONLY_FOR.items():

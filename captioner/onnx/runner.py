@@ -15,6 +15,7 @@ from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.files import Export, find_export, read_export
 from captioner.onnx.search import search as search_captions
 from captioner.photo import Source
+from captioner.rules import rules_of
 
 
 class OnnxCaptioner:
@@ -57,7 +58,7 @@ class OnnxCaptioner:
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range.
+            ConfigError: a setting of the search is unknown or out of range, or `require` is given.
         """
         prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
         return self.caption_batch([prepared], search=search, **changes)[0]
@@ -73,7 +74,7 @@ class OnnxCaptioner:
 
         Raises:
             ImageError: a photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range.
+            ConfigError: a setting of the search is unknown or out of range, or `require` is given.
         """
         chosen = self.header.search_with(search, **changes)
         prepared = prepare_each(photos, self.prepare)
@@ -87,6 +88,7 @@ class OnnxCaptioner:
             start_id=tokenizer.start_id,
             end_id=tokenizer.end_id,
             forbidden=tokenizer.never_written,
+            rules=rules_of(chosen, tokenizer),
         )
         return [
             describe(

@@ -14,8 +14,10 @@ from jaxtyping import Float, Int
 from captioner.candidates import NOTHING, Candidates, rank
 from captioner.config import SearchConfig
 from captioner.description import Look
+from captioner.errors import ConfigError
 from captioner.onnx.decoder import Array, Glimpse, OnnxDecoder, State
 from captioner.onnx.sampling import sampler
+from captioner.rules import NO_RULES, Rules
 
 
 class Rows(NamedTuple):
@@ -58,6 +60,7 @@ def search(
     start_id: int,
     end_id: int,
     forbidden: tuple[int, ...],
+    rules: Rules = NO_RULES,
 ) -> list[Found]:
     """Caption every image, as `captioner.search.search` does.
 
@@ -67,11 +70,20 @@ def search(
         config: method and limits.
         start_id: the word every caption is begun with; not part of the result.
         end_id: the word that finishes a caption; not part of the result.
-        forbidden: words that are never produced.
+        forbidden: words that are never produced; they have no probability.
+        rules: what captions must not say and must not repeat.
+
+    Raises:
+        ConfigError: something is required.
     """
+    if rules.required:
+        raise ConfigError(
+            f"search.require is {list(config.require)}; an ONNX export cannot look for words, so "
+            "leave it out, or use the checkpoint that it was made from."
+        )
     images = len(state.memory[0])
     make = Walk if config.method == "sample" else Beam
-    beams = [make(config, end_id) for _ in range(images)]
+    beams = [make(config, rules, end_id) for _ in range(images)]
     going = beams
     latest = np.full((images, 1), start_id, np.int64)
     for _ in range(config.max_words + 1):
@@ -94,10 +106,11 @@ class Beam:
     `captioner.search.beam` has the rules. Greedy search is a beam of one, without length penalty.
     """
 
-    def __init__(self, config: SearchConfig, end_id: int) -> None:
+    def __init__(self, config: SearchConfig, rules: Rules, end_id: int) -> None:
         self._ranking = config.length_penalty  # greedy search reports it, but does not use it
         greedy = config.method == "greedy"
         self._config = replace(config, beam=1, length_penalty=0.0) if greedy else config
+        self._rules = rules
         self._end_id = end_id
         self._live = self._no_words(1, value=0.0)
         self._kept = self._no_words(self._config.beam, value=-math.inf)
@@ -109,6 +122,7 @@ class Beam:
         """Continue the hypotheses by a word; return which go on and with what, or None if done."""
         config, length = self._config, len(self._seen) + 1
         self._seen.append(glimpse)
+        log_p = self._obey(log_p)
         if length > config.max_words:
             self._stop(log_p)
             return None
@@ -144,6 +158,16 @@ class Beam:
         best = candidates.words[0] + [self._end_id] * candidates.finished[0]
         (first,) = [k for k, row in enumerate(words) if row[row != NOTHING].tolist() == best]
         return Found(candidates, self._look(rows[first, : len(best)]))
+
+    def _obey(self, log_p: Float[Array, "K V"]) -> Float[Array, "K V"]:
+        """Rule out words that would break a rule."""
+        if self._rules == NO_RULES:
+            return log_p
+        log_p = log_p.copy()
+        for scores, words in zip(log_p, self._live.words.tolist(), strict=True):
+            said = words[: len(self._seen) - 1]
+            scores[list(self._rules.broken_by(said, end_id=self._end_id))] = -np.inf
+        return log_p
 
     def _stop(self, log_p: Float[Array, "K V"]) -> None:
         """Score hypotheses of `max_words` words: finished where END comes next, or cut off."""
@@ -190,16 +214,18 @@ class Beam:
 class Walk(Beam):
     """One caption of one image, drawn word by word, that never turns back."""
 
-    def __init__(self, config: SearchConfig, end_id: int) -> None:
-        super().__init__(replace(config, beam=1), end_id)
+    def __init__(self, config: SearchConfig, rules: Rules, end_id: int) -> None:
+        super().__init__(replace(config, beam=1), rules, end_id)
         self._choose = sampler(config)
 
     def advance(
         self, log_p: Float[Array, "K V"], glimpse: Glimpse
     ) -> tuple[Int[Array, " J"], Int[Array, " J"]] | None:
         """Draw the next word; return that the caption goes on with it, or None if it is done."""
-        place, word = len(self._seen), self._choose(log_p[0])
+        place = len(self._seen)
         self._seen.append(glimpse)
+        log_p = self._obey(log_p)
+        word = self._choose(log_p[0])
         ended, cut = word == self._end_id, place == self._config.max_words
         if ended or not cut:
             self._live.words[0, place] = word

@@ -10,12 +10,14 @@ from torch import Tensor
 from captioner.candidates import NOTHING
 from captioner.config import SearchConfig
 from captioner.model.decoder import Decoder, DecoderState
+from captioner.rules import Rules
 from captioner.search.hypotheses import (
     Steps,
     candidates,
     log_probabilities,
     no_words,
 )
+from captioner.search.obedience import obey
 
 Choose = Callable[[Float[Tensor, "B V"]], Int[Tensor, " B"]]
 """Picks the next word of each image from the words' log-probabilities."""
@@ -30,6 +32,7 @@ def walk(
     config: SearchConfig,
     end_id: int,
     banned: Int[Tensor, " F"],
+    rules: Rules,
 ) -> Steps:
     """Follow the chosen words until END, or one step past `max_words`."""
     images = torch.arange(len(latest), device=latest.device)  # not finished yet
@@ -38,7 +41,8 @@ def walk(
         if t:
             yield path.select(images)
         logits, state = decoder.step(latest, state)
-        log_p = log_probabilities(logits, banned)[:, 0]
+        log_p = log_probabilities(logits, banned)
+        log_p = obey(rules, log_p, path.words[images, :, :t], end_id=end_id)[:, 0]
         words = choose(log_p)
         path.words[images, 0, t] = words
         path.logs[images, 0, t] = log_p.gather(1, words[:, None])[:, 0]
