@@ -30,7 +30,7 @@ from tests.serving import uploaded
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 CLIENTS = 20
-GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0)
+GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0, 0, "", "")
 """The settings of a search, in order."""
 PATIENCE = 120
 """Seconds to wait for what a slow machine does late."""
@@ -221,7 +221,9 @@ def test_a_full_queue_says_so_and_loses_nothing(slow):
         return httpx.post(f"{url}gradio_api/call/caption", json=data, timeout=PATIENCE)
 
     first = ask()
+    patience = time.monotonic() + PATIENCE
     while not (folder / "started").exists():  # and so left the queue
+        assert time.monotonic() < patience, "the first request was never begun"
         time.sleep(0.05)
     second, third = ask(), ask()
     (folder / "go").touch()
