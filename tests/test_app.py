@@ -163,7 +163,7 @@ def test_a_value_that_no_page_sends_is_named(url, place, value, reason):
 
 
 def test_too_few_values_are_counted(url):
-    error = "2 values were sent, and 10 are needed; /gradio_api/info says what is expected."
+    error = "2 values were sent, and 13 are needed; /gradio_api/info says what is expected."
     assert error in send(url, [None, "toy-lstm"])
 
 
