@@ -54,7 +54,7 @@ def photo_input(**options: Any) -> gr.Image:
             raise as_message(CaptionerError(message)) from error
 
     component.preprocess = pass_on  # type: ignore[method-assign]
-    component.async_move_resource_to_block_cache = fetch_or_explain  # type: ignore[method-assign]
+    setattr(component, "async_move_resource_to_block_cache", fetch_or_explain)  # noqa: B010
     return component
 
 

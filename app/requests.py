@@ -19,7 +19,7 @@ def explain_requests(app: gr.Blocks) -> None:
 
     async def preprocess_or_explain(
         event: Any, values: list[Any], *args: Any, **options: Any
-    ) -> list[Any]:
+    ) -> Any:
         try:
             return await preprocess(event, values, *args, **options)
         except gr.Error as error:
@@ -29,7 +29,7 @@ def explain_requests(app: gr.Blocks) -> None:
             message = escape(find_fault(event.inputs, values), quote=False)
             raise gr.Error(message, print_exception=False) from error
 
-    app.preprocess_data = preprocess_or_explain  # type: ignore[method-assign]
+    setattr(app, "preprocess_data", preprocess_or_explain)  # noqa: B010
 
 
 def find_fault(inputs: Sequence[Any], values: Sequence[Any]) -> str:
