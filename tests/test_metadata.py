@@ -460,3 +460,12 @@ def test_when_replacing_fails_the_old_file_and_nothing_else_is_there(tmp_path, m
         metadata.replace_file(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("side", [26, 28])  # where a lossy WebP holds its width and its height
+def test_a_webp_without_a_pixel_is_damaged(side):
+    data = bytearray(encode(quarters(), "WEBP"))
+    assert data[23:26] == b"\x9d\x01\x2a"
+    data[side : side + 2] = b"\0\0"
+    with pytest.raises(MetadataError, match=r"photo\.webp: damaged or cut short"):
+        embed(bytes(data), "a cat", name="photo.webp")

@@ -84,6 +84,8 @@ def _features(first: _Chunk, name: str) -> bytes:
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         flags = _HAS_ALPHA if bits >> 28 & 1 else 0
     else:
+        width = height = flags = 0
+    if not (width and height):
         raise MetadataError(f"{name}: damaged or cut short; copy or download it again.")
     sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     return bytes([flags, 0, 0, 0]) + sides
