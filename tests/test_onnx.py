@@ -85,6 +85,13 @@ def test_the_runner_says_what_the_captioner_says(kind, checkpoints, exports, pho
     assert runner.caption_batch([]) == []
 
 
+def test_captions_may_come_without_words(kind, exports, photos):
+    runner = OnnxCaptioner.load(exports[kind])
+    whole, brief = runner.caption(photos[1]), runner.caption_batch(photos[1:2], words=False)[0]
+    assert brief.words == () != whole.words
+    assert (brief.text, brief.candidates) == (whole.text, whole.candidates)
+
+
 def test_attention_comes_as_arrays_of_float32_that_sum_to_one(kind, exports, photos):
     caption = OnnxCaptioner.load(exports[kind]).caption(photos[0].read_bytes())
     assert caption.image is None

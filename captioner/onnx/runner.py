@@ -68,9 +68,17 @@ class OnnxCaptioner:
         photos: Sequence[Source | Prepared],
         *,
         search: SearchConfig | None = None,
+        words: bool = True,
         **changes: Any,
     ) -> list[Caption]:
         """Caption photos together, as `Captioner.caption_batch` does.
+
+        Args:
+            photos: paths, file contents, pictures, arrays, or what `prepare` returned.
+            search: settings to use in place of the recommended ones.
+            words: whether the captions tell of each word how sure it was and where the model
+                looked; without, they have the text and no words.
+            changes: single settings.
 
         Raises:
             ImageError: a photo cannot be read.
@@ -94,7 +102,7 @@ class OnnxCaptioner:
             describe(
                 photo,
                 item.candidates,
-                item.look,
+                item.look if words else None,
                 header=self.header,
                 grid=self._export.grid,
                 search=chosen,
