@@ -14,7 +14,7 @@ CLASSES = [
 
 
 def test_the_tree_in_the_docstring_names_every_error_and_no_other() -> None:
-    drawn = re.findall(r"^ +(?:[├└]── )?(\w+Error)\b", errors.__doc__ or "", flags=re.MULTILINE)
+    drawn = re.findall(r"^ [ │]+(?:[├└]── )?(\w+Error)\b", errors.__doc__ or "", flags=re.MULTILINE)
     assert sorted(drawn) == sorted(cls.__name__ for cls in CLASSES)
 
 
