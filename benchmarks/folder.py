@@ -216,7 +216,8 @@ def main() -> None:
     print("".join(f"{part:>8}" for part in PARTS), "ms a photo, one core")
     with tempfile.TemporaryDirectory() as folder:
         for size, precision in itertools.product(args.sizes, args.precision):
-            captioner = Captioner.load(args.checkpoint, device=args.device, precision=precision)
+            loaded = Captioner.load(args.checkpoint, device=args.device, precision=precision)
+            captioner = loaded.packed()
             width, height = map(int, size.split("x"))
             photos = make_photos(Path(folder), (width, height), args.photos)
             bench = Bench(captioner, photos, args.batch)

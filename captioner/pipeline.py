@@ -25,6 +25,7 @@ from captioner.description import Look, describe
 from captioner.errors import ConfigError
 from captioner.framing import Prepared, prepare, prepare_each
 from captioner.model import CaptionModel, Reading
+from captioner.model.packing import pack
 from captioner.photo import Source
 from captioner.precision import calculating_in, find_precision
 from captioner.rules import rules_of
@@ -78,6 +79,14 @@ class Captioner:
         # Convolutions are up to twice as fast so, and Vision Transformers have next to none.
         model.encoder.to(memory_format=torch.channels_last)
         return cls(model, header, precision=dtype)
+
+    def packed(self) -> "Captioner":
+        """Return a captioner with the same model, laid out to caption many photos faster.
+
+        Its captions are the same but for rounding. It takes some memory more, and gains on CPUs
+        only; elsewhere it is no slower.
+        """
+        return Captioner(pack(self.model), self.header, precision=self.precision)
 
     def caption(
         self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any

@@ -31,7 +31,12 @@ class DecoderState:
     def reorder(self: State, parents: Int[Tensor, "B K"]) -> State:
         """Continue these hypotheses of each image: repeats widen a beam, omissions prune it."""
         images = torch.arange(len(parents), device=parents.device)[:, None]
-        return replace(self, past=map_tensors(lambda x: x[images, parents], self.past))
+
+        def take(x: Tensor) -> Tensor:  # by whole rows, which is faster than x[images, parents]
+            rows = (images * x.shape[1] + parents).flatten()
+            return x.flatten(0, 1).index_select(0, rows).unflatten(0, parents.shape)
+
+        return replace(self, past=map_tensors(take, self.past))
 
     def select(self: State, images: Int[Tensor, " N"]) -> State:
         """Keep these images only, in this order."""

@@ -90,9 +90,13 @@ class Block(nn.Module):
         x: Float[Tensor, "B Q C"],
         regions: Float[Tensor, "B P C"],
         mask: Bool[Tensor, "B 1 1 P"] | None,
-    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B M Q P"]]:
-        """Do what `read_regions` does, for few words: without keys and values, and with weights."""
-        read, weights = self.cross_attention.attend_unprojected(self.cross_norm(x), regions, mask)
+        *,
+        with_weights: bool,
+    ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B M Q P"] | None]:
+        """Do what `read_regions` does, for few words: without keys and values."""
+        read, weights = self.cross_attention.attend_unprojected(
+            self.cross_norm(x), regions, mask, with_weights=with_weights
+        )
         return self._think(x + self.dropout(read)), weights
 
     def _think(self, x: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q C"]:
@@ -181,9 +185,13 @@ class TransformerDecoder(nn.Module):
                 weights = block.self_attention.weights(block.self_norm(x.flatten(0, 1)), keys)
                 between_words.append(weights.unflatten(0, words.shape))  # (B, K, M, 1, T)
             y, weights = block.read_regions_once(
-                y.unflatten(0, words.shape)[:, :, 0], memory.regions, mask
+                y.unflatten(0, words.shape)[:, :, 0],
+                memory.regions,
+                mask,
+                with_weights=with_attention,
             )
-            attention.append(weights.transpose(1, 2)[..., None, :])  # (B, K, M, 1, P)
+            if weights is not None:
+                attention.append(weights.transpose(1, 2)[..., None, :])  # (B, K, M, 1, P)
             x = y[:, :, None]
         grown = _Past(keys=tuple(grown_keys), values=tuple(grown_values))
         reading = Reading(

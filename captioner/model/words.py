@@ -19,11 +19,15 @@ class WordTable(nn.Module):
         self.output = None if tie else nn.Linear(width, words, bias=False)
         self.bias = nn.Parameter(self.vectors.weight.new_zeros(words))
 
+    @property
+    def scorers(self) -> Float[Tensor, "V C"]:
+        """The vectors that a state is scored against."""
+        return self.vectors.weight if self.output is None else self.output.weight
+
     def forward(self, words: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows C"]:
         """Look the words up."""
         return self.vectors(words)
 
     def logits(self, state: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows V"]:
         """Score every word as the next one."""
-        weight = self.vectors.weight if self.output is None else self.output.weight
-        return F.linear(state, weight, self.bias)
+        return F.linear(state, self.scorers, self.bias)
