@@ -11,7 +11,7 @@ from PIL import Image
 import captioner
 from captioner.caption import entropy
 from captioner.checkpoint import save_checkpoint
-from captioner.config import SearchConfig
+from captioner.config import SearchConfig, to_table
 from captioner.errors import CheckpointError, ConfigError, ImageError
 from captioner.photo import load_photo
 from captioner.pipeline import Candidate, Caption, Captioner, find_device
@@ -307,7 +307,7 @@ def test_a_caption_as_plain_values_is_all_that_json_needs(model, photos):
     assert table["caption"] == caption.text == " ".join(w["word"] for w in table["words"])
     assert table["log_probability"] == caption.log_probability < 0
     assert table["checkpoint"] == model.header.name
-    assert table["search"] == asdict(caption.search)
+    assert table["search"] == to_table(caption.search)
     for entry, word in zip(table["words"], caption.words, strict=True):
         assert list(entry) == ["word", "probability", "gate", "entropy", "attention"]
         assert (entry["gate"], entry["entropy"]) == (word.gate, entropy(word.attention))

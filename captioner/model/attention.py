@@ -73,7 +73,7 @@ class AdditiveAttention(RegionAttention):
         query, to_score = self.from_query(queries)[:, :, None], self.to_score.weight[0]
         if torch.is_grad_enabled() or keys.device.type != "cpu":
             return torch.tanh(keys[:, None] + query) @ to_score  # of (B, K, P, A)
-        # tanh x = 2 sigmoid 2x - 1, and PyTorch works out a sigmoid on a CPU in a fifth of the time.
+        # tanh x = 2 sigmoid 2x - 1, and on a CPU a sigmoid takes PyTorch a fifth of the time.
         fit = torch.add(2 * query, keys[:, None], alpha=2).sigmoid_()
         return fit @ (2 * to_score) - to_score.sum()
 

@@ -48,7 +48,9 @@ def _gains() -> bool:
 
 def _can_be_packed(weight: Tensor) -> bool:
     """Whether it is float32 on a CPU, and PyTorch keeps account of its changes."""
-    return weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.is_inference()
+    return (
+        weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.is_inference()
+    )
 
 
 class _Product:
