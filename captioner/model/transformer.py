@@ -182,8 +182,8 @@ class TransformerDecoder(nn.Module):
             grown_keys.append(keys.unflatten(0, words.shape))
             grown_values.append(values.unflatten(0, words.shape))
             if with_attention:
-                weights = block.self_attention.weights(block.self_norm(x.flatten(0, 1)), keys)
-                between_words.append(weights.unflatten(0, words.shape))  # (B, K, M, 1, T)
+                between = block.self_attention.weights(block.self_norm(x.flatten(0, 1)), keys)
+                between_words.append(between.unflatten(0, words.shape))  # (B, K, M, 1, T)
             y, weights = block.read_regions_once(
                 y.unflatten(0, words.shape)[:, :, 0],
                 memory.regions,
