@@ -110,14 +110,14 @@ def _quantise(folder: Path) -> None:
 
     for name in (IMAGE, STEP):
         graph = onnx.load(folder / name).graph
-        vectors = {tensor.name for tensor in graph.initializer if len(tensor.dims) < 2}
+        others = {tensor.name for tensor in graph.initializer if len(tensor.dims) != 2}
         quantised = folder / f"int8-{name}"
         quantize_dynamic(
             folder / name,
             quantised,
             op_types_to_quantize=["MatMul", "Gemm"],
-            # A product with a vector has one channel, which quantising does not know.
-            nodes_to_exclude=[node.name for node in graph.node if vectors & set(node.input)],
+            # Channels are those of matrices: a vector has one, and a stack of matrices has many.
+            nodes_to_exclude=[node.name for node in graph.node if others & set(node.input)],
             per_channel=True,
             weight_type=QuantType.QInt8,
         )
