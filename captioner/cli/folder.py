@@ -338,7 +338,7 @@ def _load_engine(
 
     captioner = Captioner.load(checkpoint, device=args.device, precision=args.precision)
     return Engine(
-        captioner.packed(),
+        captioner.compiled() if args.compile else captioner.packed(),
         search=search,
         batch_size=args.batch_size,
         workers=args.workers or min(16, threads or os.cpu_count() or 1),

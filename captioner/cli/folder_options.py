@@ -85,6 +85,12 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         "here and there",
     )
     parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="have torch.compile turn the encoder into code first, which takes a minute and a C++ "
+        "compiler; for --engine local",
+    )
+    parser.add_argument(
         "--workers", type=positive, metavar="N", help="threads that decode (one a core, at most 16)"
     )
     add_search_options(parser)
