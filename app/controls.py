@@ -27,6 +27,8 @@ MODEL_EVENT: dict[str, Any] = {
 }
 """Of every event that keeps the processor busy: they take turns, and programs do not see them."""
 
+_fetch = gr.Image.async_move_resource_to_block_cache
+
 SAVE_FILE = """(file) => {
   if (!file) return;
   const link = document.createElement("a");
@@ -36,26 +38,25 @@ SAVE_FILE = """(file) => {
 
 
 def photo_input(**options: Any) -> gr.Image:
-    """Take a photo as the file it comes in: Gradio's own reader would lose how it is turned."""
+    """Take a photo as the file it comes in: Gradio would encode it anew, and lose how it is turned."""
+    # Of the class, since Gradio makes components anew, from their class, for sessions that have
+    # changed one. A subclass would do, but Gradio writes a stub file beside the module of each.
+    gr.Image.preprocess = _pass_on  # type: ignore[method-assign]
+    setattr(gr.Image, "async_move_resource_to_block_cache", _fetch_or_explain)  # noqa: B010
+    return gr.Image(type="filepath", **options)
 
-    def pass_on(payload: Any) -> str | None:
-        return None if payload is None else payload.path
 
-    # A subclass would do, but Gradio writes a stub file beside the module of each.
-    component = gr.Image(type="filepath", **options)
-    fetch = component.async_move_resource_to_block_cache
+def _pass_on(self: gr.Image, payload: Any) -> str | None:
+    return None if payload is None else payload.path
 
-    async def fetch_or_explain(address: str | Path | None) -> str | None:
-        try:
-            return await fetch(address)
-        except Exception as error:  # of the network, of its server, or the address is refused
-            name, reason = str(address)[:_LONGEST_NAME], str(error) or type(error).__name__
-            message = f"{name}: cannot be fetched ({reason}); give the public address of an image."
-            raise as_message(CaptionerError(message)) from error
 
-    component.preprocess = pass_on  # type: ignore[method-assign]
-    setattr(component, "async_move_resource_to_block_cache", fetch_or_explain)  # noqa: B010
-    return component
+async def _fetch_or_explain(self: gr.Image, address: str | Path | None) -> str | None:
+    try:
+        return await _fetch(self, address)
+    except Exception as error:  # of the network, of its server, or the address is refused
+        name, reason = str(address)[:_LONGEST_NAME], str(error) or type(error).__name__
+        message = f"{name}: cannot be fetched ({reason}); give the public address of an image."
+        raise as_message(CaptionerError(message)) from error
 
 
 def model_choice(captioners: Mapping[str, Captioner], more: Sequence[str]) -> gr.Radio:

@@ -255,6 +255,17 @@ def test_a_photo_is_captioned_as_by_the_library(page, tokenizer):
     ]
 
 
+def test_the_next_photo_is_read_as_it_comes_too(page, tokenizer):
+    upload(page, SAMPLES / "coffee.jpg")
+    expect(page.locator(".play")).to_be_visible()
+    upload(page, SAMPLES / "cat.jpg")
+    caption = Captioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "cat.jpg")
+    expect(page.locator(".photo")).to_have_attribute("alt", f"The photo: {caption.text}")
+    chips = page.locator(".viewer:visible label.chip:not(.plain) > span").all_inner_texts()
+    expected = [f"{word.probability:.0%}" for word in caption.words]
+    assert [chip.split("\n")[-1] for chip in chips] == expected
+
+
 def test_another_candidate_brings_its_own_words_and_overlays(page):
     upload(page, SAMPLES / "cat.jpg")
     before = page.locator(".strip").inner_html()
