@@ -38,7 +38,7 @@ SAVE_FILE = """(file) => {
 
 
 def photo_input(**options: Any) -> gr.Image:
-    """Take a photo as the file it comes in: Gradio would encode it anew, and lose how it is turned."""
+    """Take a photo as the file it comes in: Gradio would encode it anew, and not turn it."""
     # Of the class, since Gradio makes components anew, from their class, for sessions that have
     # changed one. A subclass would do, but Gradio writes a stub file beside the module of each.
     gr.Image.preprocess = _pass_on  # type: ignore[method-assign]

@@ -256,14 +256,15 @@ def test_a_photo_is_captioned_as_by_the_library(page, tokenizer):
 
 
 def test_the_next_photo_is_read_as_it_comes_too(page, tokenizer):
-    upload(page, SAMPLES / "coffee.jpg")
+    upload(page, SAMPLES / "photographer.jpg")
     expect(page.locator(".play")).to_be_visible()
-    upload(page, SAMPLES / "cat.jpg")
-    caption = Captioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "cat.jpg")
+    upload(page, SAMPLES / "astronaut.jpg")
+    caption = Captioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "astronaut.jpg")
     expect(page.locator(".photo")).to_have_attribute("alt", f"The photo: {caption.text}")
-    chips = page.locator(".viewer:visible label.chip:not(.plain) > span").all_inner_texts()
+    chips = page.locator(".viewer:visible label.chip:not(.plain) > span")
+    expect(chips).to_have_count(len(caption.words))
     expected = [f"{word.probability:.0%}" for word in caption.words]
-    assert [chip.split("\n")[-1] for chip in chips] == expected
+    assert [chip.split("\n")[-1] for chip in chips.all_inner_texts()] == expected
 
 
 def test_another_candidate_brings_its_own_words_and_overlays(page):
