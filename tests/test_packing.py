@@ -1,4 +1,5 @@
 import copy
+import pickle
 
 import pytest
 import torch
@@ -63,6 +64,34 @@ def test_weights_that_change_later_are_never_stale(checkpoint, photos):
             parameter.add_(0.05 * torch.randn_like(parameter))
     fresh = Captioner(copy.deepcopy(captioner.model), captioner.header)
     found, expected = packed.caption(photos[1]), fresh.caption(photos[1])
+    assert found.text == expected.text
+    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
+
+
+@with_onednn
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+def test_weights_that_are_replaced_later_are_never_stale(checkpoints, photos, kind):
+    packed = Captioner.load(checkpoints[kind], device="cpu").packed()
+    other = Captioner.load(checkpoints[kind], device="cpu")
+    weights = {
+        name: x + 0.05 * torch.randn_like(x) if x.is_floating_point() else x
+        for name, x in other.model.state_dict().items()
+    }
+    packed.model.load_state_dict(weights, assign=True)
+    other.model.load_state_dict(weights)
+    found, expected = packed.caption(photos[1]), other.caption(photos[1])
+    assert found.text == expected.text
+    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
+
+
+@with_onednn
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_packed_model_can_be_copied_and_sent(checkpoints, photos, kind, copied):
+    packed = Captioner.load(checkpoints[kind], device="cpu").packed()
+    other = Captioner(copied(packed.model), packed.header)
+    assert count_packed(other.model) == count_packed(packed.model) > 0
+    found, expected = other.caption(photos[1]), packed.caption(photos[1])
     assert found.text == expected.text
     assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
 

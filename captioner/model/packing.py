@@ -22,7 +22,8 @@ Network = TypeVar("Network", bound=nn.Module)
 def pack(network: Network) -> Network:
     """Make a twin that shares all weights and has packed copies of those of linear layers.
 
-    Where the twin's weights are changed later, it calculates with what they are then, unpacked.
+    Where the twin's weights are changed or replaced later, it calculates with what they are then,
+    unpacked. Only changes through `weight.data`, of which PyTorch keeps no account, are not seen.
     Where packing is known to gain nothing, the network itself is returned.
     """
     if not _gains():
@@ -59,52 +60,63 @@ class _Product:
     These operators are what torch.compile makes of linear layers; they are not documented.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.weight, self.bias = weight, bias
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach())
-        self._made_of = self._state()
+    def __init__(self, weight: Tensor) -> None:
+        self._weight = weight
+        self._kept = weight.detach()  # so that no other weight comes to lie where this one does
+        self._version = weight._version
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(self._kept)
 
-    def __call__(self, x: Float[Tensor, "*rows i"]) -> Float[Tensor, "*rows o"]:
+    def __call__(
+        self, x: Float[Tensor, "*rows i"], weight: Tensor, bias: Tensor | None
+    ) -> Float[Tensor, "*rows o"]:
         """Multiply by the packed copy if it is up to date and the product is not to be learnt."""
         if (
             torch.is_grad_enabled()
             or torch.is_autocast_enabled("cpu")
             or x.dtype != torch.float32
-            or self._state() != self._made_of
+            or not self._is_of(weight)
         ):
-            return F.linear(x, self.weight, self.bias)
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(
-            x, self._packed, self.bias, "none", [], ""
-        )
+            return F.linear(x, weight, bias)
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._packed, bias, "none", [], "")
         return product
 
-    def _state(self) -> tuple[int, int]:
-        """Where the weight lies, and how often it was written to."""
-        return self.weight.data_ptr(), self.weight._version
+    def _is_of(self, weight: Tensor) -> bool:
+        """Whether the copy was made of this weight, and it was not written to since."""
+        return (
+            weight is self._weight
+            and weight.data_ptr() == self._kept.data_ptr()
+            and weight._version == self._version
+        )
+
+    def __reduce__(self) -> tuple[type["_Product"], tuple[Tensor]]:
+        """Have packed copies made anew where a network is copied or sent elsewhere."""
+        return _Product, (self._weight,)
 
 
 class _PackedLinear(nn.Linear):
     def __init__(self, plain: nn.Linear) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(plain.__dict__)
-        self._product = _Product(plain.weight, plain.bias)
+        self._product = _Product(plain.weight)
 
     def forward(self, x: Float[Tensor, "*rows i"]) -> Float[Tensor, "*rows o"]:
-        return self._product(x)
+        return self._product(x, self.weight, self.bias)
 
 
 class _PackedLSTMCell(nn.LSTMCell):
     def __init__(self, plain: nn.LSTMCell) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(plain.__dict__)
-        self._from_input = _Product(plain.weight_ih, plain.bias_ih)
-        self._from_hidden = _Product(plain.weight_hh, plain.bias_hh)
+        self._from_input = _Product(plain.weight_ih)
+        self._from_hidden = _Product(plain.weight_hh)
 
     def forward(  # type: ignore[override]  # the state is always given
         self, x: Float[Tensor, "N i"], state: tuple[Float[Tensor, "N C"], Float[Tensor, "N C"]]
     ) -> tuple[Float[Tensor, "N C"], Float[Tensor, "N C"]]:
         hidden, cell = state
-        let_in, keep, new, let_out = (self._from_input(x) + self._from_hidden(hidden)).chunk(4, -1)
+        gates = self._from_input(x, self.weight_ih, self.bias_ih)
+        gates = gates + self._from_hidden(hidden, self.weight_hh, self.bias_hh)
+        let_in, keep, new, let_out = gates.chunk(4, -1)
         cell = keep.sigmoid() * cell + let_in.sigmoid() * new.tanh()
         return let_out.sigmoid() * cell.tanh(), cell
 
@@ -113,10 +125,10 @@ class _PackedWordTable(WordTable):
     def __init__(self, plain: WordTable) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(plain.__dict__)
-        self._product = _Product(plain.scorers, plain.bias)
+        self._product = _Product(plain.scorers)
 
     def logits(self, state: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows V"]:
-        return self._product(state)
+        return self._product(state, self.scorers, self.bias)
 
 
 _PACKED: dict[type[nn.Module], Any] = {
