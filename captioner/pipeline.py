@@ -102,10 +102,8 @@ class Captioner:
             size=(preprocess.height, preprocess.width),
             precision=self.precision,
         )
-        packed = self.packed()
-        if packed.model is not self.model:
-            packed.model.encoder = self.model.encoder
-        return packed
+        model = CaptionModel(self.model.encoder, pack(self.model.decoder))
+        return Captioner(model, self.header, precision=self.precision)
 
     def caption(
         self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any

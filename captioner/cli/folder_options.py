@@ -81,14 +81,14 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         choices=("auto", "float32", "bfloat16", "float16"),
         default="auto",
         help="what the encoder calculates in: auto (the default) takes the fastest the processor "
-        "knows; float32 gives exactly what `captioner caption` gives, others choose another word "
-        "here and there",
+        "knows; float32 gives what `captioner caption` gives, but for rounding, others choose "
+        "another word here and there",
     )
     parser.add_argument(
         "--compile",
         action="store_true",
         help="have torch.compile turn the encoder into code first, which takes a minute and a C++ "
-        "compiler; for --engine local",
+        "compiler",
     )
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="threads that decode (one a core, at most 16)"
