@@ -1,7 +1,8 @@
 """Photo -> the encoder's input, and Geometry: which part of the photo each input pixel shows.
 
 The whole photo is always seen; nothing is cropped. The way back (overlays, boxes of regions) reads
-the same Geometry, so it cannot drift from the way in. Nothing here needs torch.
+the same Geometry, so it cannot drift from the way in. Nothing here needs torch; where that is at
+hand, `captioner.preprocess` brings a faster way to resize.
 """
 
 import os
@@ -10,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from captioner.config import PreprocessConfig, from_table
@@ -19,11 +20,11 @@ from captioner.photo import Source, load_reduced
 Singles = np.ndarray[Any, np.dtype[np.float32]]
 """NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
 
-_FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+Levels = np.ndarray[Any, np.dtype[np.uint8]]
+"""Brightness from 0 to 255."""
+
+Resize = Callable[[Image.Image, tuple[int, int], str], UInt8[Levels, "h w 3"]]
+"""From a photo of mode RGB, (h, w) and a filter's name: bilinear, bicubic or lanczos."""
 
 _REDUCING_GAP = 3.0
 """Average whole pixels first, down to this many times the size; four times faster from 12
@@ -109,13 +110,30 @@ class Prepared:
     """Which part of the photo the input shows."""
 
 
-def prepare(photo: Source, config: PreprocessConfig, *, name: str | None = None) -> Prepared:
+def resize_with_pillow(
+    photo: Image.Image, size: tuple[int, int], interpolation: str
+) -> UInt8[Levels, "h w 3"]:
+    """Resize a photo to (h, w), whatever lies between its pixels averaged away."""
+    resized = photo.resize(
+        size[::-1], Image.Resampling[interpolation.upper()], reducing_gap=_REDUCING_GAP
+    )
+    return np.asarray(resized)
+
+
+def prepare(
+    photo: Source,
+    config: PreprocessConfig,
+    *,
+    name: str | None = None,
+    resize: Resize = resize_with_pillow,
+) -> Prepared:
     """Read a photo and frame it.
 
     Args:
         photo: a path, the bytes of a file, a Pillow picture or an array; see `load_photo`.
         config: as in `frame`.
         name: what to call the photo in an error; without it, its path.
+        resize: as in `frame`.
 
     Raises:
         ImageError: the photo cannot be read.
@@ -123,7 +141,7 @@ def prepare(photo: Source, config: PreprocessConfig, *, name: str | None = None)
     # Twice the input: what the JPEG decoder averages away is nothing the resizing would keep.
     enough = (2 * config.height, 2 * config.width)
     picture, size = load_reduced(photo, at_least=enough, name=name)
-    pixels, geometry = frame(picture, config, size=size)
+    pixels, geometry = frame(picture, config, size=size, resize=resize)
     return Prepared(image=path_of(photo), pixels=pixels, geometry=geometry)
 
 
@@ -149,7 +167,11 @@ def path_of(photo: Source) -> str | None:
 
 
 def frame(
-    photo: Image.Image, config: PreprocessConfig, *, size: tuple[int, int] | None = None
+    photo: Image.Image,
+    config: PreprocessConfig,
+    *,
+    size: tuple[int, int] | None = None,
+    resize: Resize = resize_with_pillow,
 ) -> tuple[Float[Singles, "3 H W"], Geometry]:
     """Turn a photo into the encoder's input.
 
@@ -158,16 +180,15 @@ def frame(
         config: size of the input, how the photo is fitted, and how brightness is normalised.
         size: (height, width) of the whole photo where `photo` was decoded smaller, as
             `load_reduced` returns it.
+        resize: makes the photo as large as it is on the input.
 
     Returns:
         Normalised float32 input, and its Geometry in pixels of the whole photo.
     """
     height, width = size or (photo.height, photo.width)
     top, left, inner_height, inner_width = _place(height, width, config)
-    resized = photo.resize(
-        (inner_width, inner_height), _FILTERS[config.interpolation], reducing_gap=_REDUCING_GAP
-    )
-    pixels = np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1)) / np.float32(255)
+    resized = resize(photo, (inner_height, inner_width), config.interpolation)
+    pixels = np.ascontiguousarray(resized.transpose(2, 0, 1)) / np.float32(255)
     pixels -= np.array(config.mean, np.float32)[:, None, None]
     pixels /= np.array(config.std, np.float32)[:, None, None]
     model_input = np.zeros((3, config.height, config.width), np.float32)  # 0 is the mean colour

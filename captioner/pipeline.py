@@ -29,6 +29,7 @@ from captioner.model import CaptionModel, Reading
 from captioner.model.packing import pack
 from captioner.photo import Source
 from captioner.precision import calculating_in, find_precision
+from captioner.preprocess import resize
 from captioner.rules import rules_of
 from captioner.search import Candidates, log_probabilities, search_steps
 from captioner.search import search as search_captions
@@ -243,7 +244,7 @@ class Captioner:
         Raises:
             ImageError: the photo cannot be read.
         """
-        prepared = prepare(photo, self.header.preprocess, name=name)
+        prepared = prepare(photo, self.header.preprocess, name=name, resize=resize)
         return replace(prepared, pixels=torch.from_numpy(prepared.pixels))
 
     @property
@@ -260,7 +261,7 @@ class Captioner:
     def _encode(self, photos: Sequence[Prepared]) -> Float[Tensor, "B P D"]:
         self.model.eval()  # its owner may have trained it meanwhile; dropout makes captions random
         device = next(self.model.parameters()).device
-        pixels = torch.stack([photo.pixels for photo in photos])
+        pixels = torch.stack([torch.as_tensor(photo.pixels) for photo in photos])
         if device.type == "cuda":  # from pinned memory, the copy does not keep this thread waiting
             pixels = pixels.pin_memory().to(device, non_blocking=True)
         pixels = pixels.to(device, memory_format=torch.channels_last)

@@ -1,30 +1,22 @@
-"""Photo -> input pixels at the rate that training asks for.
-
-`captioner.preprocess` does the same with Pillow, where resizing a photo takes longer than decoding
-it. Here torch's kernels for bytes resize, six times as fast; hardly a pixel differs from
-Pillow's by 1 of 255 levels, and none by more than 2. `benchmarks/loading.py` measures it.
-"""
+"""Photo -> input pixels as `captioner.preprocess` makes them, from files and with other colours."""
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from captioner.config import PreprocessConfig
+from captioner.framing import Geometry, Levels, frame
 from captioner.photo import load_reduced
-from captioner.preprocess import Geometry, fit_geometry
+from captioner.preprocess import preprocess, resize
 
 _DETAIL = 2
 """A JPEG is decoded no smaller than this many times the input, as it is to be captioned."""
-_REDUCED = 6
-"""From this many times the input on, Pillow averages whole pixels first and is the faster one."""
 
 Recolour = Callable[[Float[Tensor, "3 h w"]], Float[Tensor, "3 h w"]]
-"""From fractions of full brightness to others."""
+"""From fractions of full brightness to others, from 0 to 1."""
 
 
 def load_for(
@@ -58,30 +50,15 @@ def to_input(
     Returns:
         Normalised float32 input, and its Geometry in pixels of this photo.
     """
-    geometry = fit_geometry(photo.height, photo.width, config)
-    height = round(config.height * photo.height / geometry.seen_height)
-    width = round(config.width * photo.width / geometry.seen_width)
-    pixels = _resize(photo, height, width, config).contiguous() / 255
-    if recolour is not None:
-        pixels = recolour(pixels)
-    top = round(-geometry.top * height / photo.height)
-    left = round(-geometry.left * width / photo.width)
-    mean, std = (torch.tensor(value)[:, None, None] for value in (config.mean, config.std))
-    pixels = (pixels - mean) / std
-    if (height, width) == (config.height, config.width):
-        return pixels, geometry
-    padded = torch.zeros(3, config.height, config.width)  # 0 is the mean colour
-    padded[:, top : top + height, left : left + width] = pixels
-    return padded, geometry
+    if recolour is None:
+        return preprocess(photo, config)
 
+    def resize_and_recolour(
+        photo: Image.Image, size: tuple[int, int], interpolation: str
+    ) -> UInt8[Levels, "h w 3"]:
+        levels = torch.from_numpy(resize(photo, size, interpolation)).permute(2, 0, 1)
+        brightness = recolour(levels.contiguous() / 255)
+        return (brightness * 255).round().byte().permute(1, 2, 0).numpy()
 
-def _resize(
-    photo: Image.Image, height: int, width: int, config: PreprocessConfig
-) -> UInt8[Tensor, "3 h w"]:
-    name = config.interpolation
-    large = photo.height >= _REDUCED * height or photo.width >= _REDUCED * width
-    if large or name == "lanczos":  # torch has no such filter
-        resized = photo.resize((width, height), Image.Resampling[name.upper()], reducing_gap=3.0)
-        return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
-    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)  # still channels last in memory
-    return F.interpolate(pixels[None], size=(height, width), mode=name, antialias=True)[0]
+    pixels, geometry = frame(photo, config, resize=resize_and_recolour)
+    return torch.from_numpy(pixels), geometry

@@ -126,9 +126,10 @@ def test_an_export_draws_what_pytorch_draws_where_the_noise_is(
     kind, checkpoints, exports, photos, monkeypatch
 ):
     changes = {"method": "sample", "seed": 3, "temperature": 1.5}
-    expected = Captioner.load(checkpoints[kind], device="cpu").caption_batch(photos, **changes)
-    monkeypatch.setattr(np.random, "default_rng", Noise)
     runner = OnnxCaptioner.load(exports[kind], threads=1)
+    prepared = [runner.prepare(photo) for photo in photos]
+    expected = Captioner.load(checkpoints[kind], device="cpu").caption_batch(prepared, **changes)
+    monkeypatch.setattr(np.random, "default_rng", Noise)
     for found, other in zip(runner.caption_batch(photos, **changes), expected, strict=True):
         assert_same(found, other)
 

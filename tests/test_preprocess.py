@@ -13,6 +13,7 @@ from torchvision.transforms import v2
 
 from captioner.config import PreprocessConfig
 from captioner.errors import ConfigError
+from captioner.framing import frame
 from captioner.photo import load_photo, load_reduced
 from captioner.preprocess import Geometry, preprocess
 from tests.photos import TURNS, noise, turned
@@ -56,10 +57,36 @@ def test_the_squashed_input_equals_torchvision(name):
         ]
     )
     photo = load_photo(SAMPLES / "coffee.jpg")
-    model_input, _ = preprocess(photo, config)
-    torch.testing.assert_close(model_input, reference(photo).as_subclass(torch.Tensor))
-    assert model_input.dtype == torch.float32
-    assert model_input.is_contiguous()
+    expected = reference(photo).as_subclass(torch.Tensor)
+    model_input, geometry = frame(photo, config)
+    torch.testing.assert_close(torch.from_numpy(model_input), expected)
+    faster, where = preprocess(photo, config)
+    torch.testing.assert_close(faster, expected, atol=1.01 / 255 / min(config.std), rtol=0)
+    assert geometry == where
+    assert model_input.dtype == np.float32
+    assert model_input.flags.c_contiguous
+    assert faster.is_contiguous()
+
+
+@given(
+    height=st.integers(1, 300),
+    width=st.integers(1, 300),
+    fit=st.sampled_from(["squash", "letterbox"]),
+    interpolation=st.sampled_from(["bilinear", "bicubic", "lanczos"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_any_photo_resized_fast_is_within_two_levels_of_pillow(height, width, fit, interpolation):
+    config = PreprocessConfig(height=32, width=48, fit=fit, interpolation=interpolation, **PLAIN)
+    photo = noise(height, width)
+    assert np.abs(preprocess(photo, config)[0].numpy() - frame(photo, config)[0]).max() * 255 < 2.01
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.jpg")), ids=lambda path: path.stem)
+def test_of_a_real_photo_resized_fast_hardly_a_pixel_differs_from_pillow(path):
+    photo, config = load_photo(path), PreprocessConfig(**PLAIN)
+    levels = np.abs(preprocess(photo, config)[0].numpy() - frame(photo, config)[0]) * 255
+    assert levels.max() < 1.01
+    assert levels.mean() < 0.01
 
 
 def test_the_letterboxed_input_is_the_shrunken_photo_between_bars_of_the_mean_colour():

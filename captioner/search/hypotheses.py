@@ -70,10 +70,10 @@ def top(
     """Return the largest values of each row, first, and their places; of equals, the first."""
     # topk leaves open which of equals it takes and in which order; sorting all values would settle
     # it, but slowly, and equals at the brink are rare.
-    largest, places = values.topk(count)
-    if (values >= largest[:, -1:]).sum() > largest.numel():
-        places = values.argsort(dim=-1, descending=True, stable=True)[:, :count]
-    places = places.sort(dim=-1).values
+    largest, places = values.topk(min(count + 1, values.shape[1]))
+    if (largest[:, count:] == largest[:, count - 1 : count]).any():
+        places = values.argsort(dim=-1, descending=True, stable=True)
+    places = places[:, :count].sort(dim=-1).values
     largest, order = values.gather(1, places).sort(dim=-1, descending=True, stable=True)
     return largest, places.gather(1, order)
 
