@@ -1,7 +1,5 @@
 """`python -m captioner`: the same as the `captioner` command."""
 
-import sys
+from captioner.cli import program
 
-from captioner.cli import main
-
-sys.exit(main())
+program()

@@ -9,12 +9,26 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from io import TextIOWrapper
+from typing import NoReturn
 
 from captioner import __version__
 from captioner.cli import caption, checkpoints, export, folder, push
 from captioner.cli.options import complain
 from captioner.errors import CaptionerError
+
+
+def program() -> NoReturn:
+    """Run the command line as a program of its own, and end it."""
+    status = main()
+    if status > 1:  # ended before its time: threads still caption what nobody waits for any more
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -61,8 +61,8 @@ def _run(args: argparse.Namespace) -> int:
     from captioner.folder.joining import join_shards
     from captioner.folder.journal import Journal
     from captioner.folder.progress import Progress
+    from captioner.folder.results import Results
     from captioner.folder.shards import Shard
-    from captioner.folder.tables import prepare_table
 
     check_together(args)
     shard = Shard.parse(args.shard)
@@ -89,11 +89,9 @@ def _run(args: argparse.Namespace) -> int:
     load_engine = _choose_engine(args, checkpoint, search)
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
-    for table in tables:
-        prepare_table(table)
     gallery = shard.place(args.gallery) if args.gallery else None
-    if gallery:
-        _prepare(gallery)
+    results = Results(tables=tables, gallery=gallery, root=root, preprocess=header.preprocess)
+    results.prepare()
     with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
         if args.join:
             join_shards(journal, settings)
@@ -106,18 +104,21 @@ def _run(args: argparse.Namespace) -> int:
             retry_failed=args.retry_failed,
             progress=progress,
         )
+        over = False
         try:
             _caption(args, job, find)
+            over = True
+            journal.tidy()
+            results.write(journal, job.problems, whole=True)
         except KeyboardInterrupt:
             progress.end("interrupted")
-            _finish(job, tables)
             if style == "text":
-                print(f"captioner: {path}: the same command goes on from here.", file=sys.stderr)
+                _tell_interrupted(args, job)
+            if not over:  # watching has no other end
+                journal.tidy(compact=args.watch)
+                results.write(journal, job.problems, whole=args.watch)
             raise
         progress.end("end")
-        _finish(job, tables)
-        if gallery:
-            _browse(gallery, path, root, header)
     if style == "text":
         if not progress.tally.total:
             print(f"captioner: {_nothing(args, root)}", file=sys.stderr)
@@ -138,26 +139,15 @@ def _caption(args: argparse.Namespace, job: "Job", find: "Find") -> None:
         job.run(find())
 
 
-def _finish(job: "Job", tables: list[Path]) -> None:
-    """Leave everything that is made from the journal as it is now."""
-    from captioner.folder.tables import write_failures, write_table
-
-    job.journal.tidy()
-    write_failures(job.journal, job.problems)
-    for table in tables:
-        write_table(table, job.journal.path)
-
-
-def _prepare(gallery: Path) -> None:
-    from captioner.folder.album import prepare_album
-
-    prepare_album(gallery)
-
-
-def _browse(gallery: Path, path: Path, root: Path, header: "Header") -> None:
-    from captioner.folder.album import write_album
-
-    write_album(gallery, path, root=root, preprocess=header.preprocess)
+def _tell_interrupted(args: argparse.Namespace, job: "Job") -> None:
+    """Say how far the run came, and how to go on."""
+    again = "the same command without --overwrite" if args.overwrite else "the same command"
+    print(
+        f"captioner: {job.journal.path}: interrupted after {job.progress.tally}; {again} goes on "
+        "from here.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _nothing(args: argparse.Namespace, root: Path) -> str:

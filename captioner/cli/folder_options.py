@@ -14,13 +14,14 @@ from captioner.errors import CaptionerError
 
 _EPILOG = """\
 Every photo ends as captioned, skipped or failed. What is done is on disk, so a run that was stopped
-or killed goes on with the same command. The captions are JSON lines:
+or killed goes on with the same command. Ctrl-C ends it at once, and a second one leaves tables as
+they are. The captions are JSON lines:
   {"image", "status": "captioned", "caption", "log_probability"} or
   {"image", "status": "failed", "reason"}
 Beside them, FILE.run.json says how they were made, and FILE.failed.jsonl lists what failed.
 
 Exit status: 0 all photos are captioned or skipped, 1 some failed (standard error names them), 2 the
-command makes no sense or the output cannot be written, 130 interrupted, 143 told to end.
+command makes no sense or the output cannot be written, 130 interrupted, 143 told to end (SIGTERM).
 """
 
 
@@ -115,7 +116,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="not these")
     inputs.add_argument("--hidden", action="store_true", help="names that begin with a dot, too")
     inputs.add_argument(
-        "--watch", action="store_true", help="go on for ever with the photos that come"
+        "--watch",
+        action="store_true",
+        help="go on with the photos that come, until Ctrl-C; tables and gallery are written then",
     )
 
 

@@ -9,6 +9,7 @@
     journal, held        one line a photo; what is in it is done, whatever happens
     joining              the journals of many machines into one
     tables, album        CSV, Parquet and an HTML gallery, made from the journal
+    results              all that is made from it at the end
     progress             what the user is told meanwhile
     job                  all of it together
 

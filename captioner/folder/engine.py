@@ -69,7 +69,8 @@ class Engine:
         feed = iter(photos)
         waiting: deque[Future[list[Outcome]]] = deque()
         decoding = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        with _lanes(self._device) as lanes, ThreadPoolExecutor(lanes, "caption") as captioning:
+        with _lanes(self._device) as lanes:
+            captioning = ThreadPoolExecutor(lanes, thread_name_prefix="caption")
             try:
                 while True:
                     while len(waiting) < 2 * lanes:
@@ -83,9 +84,9 @@ class Engine:
                     if not waiting:
                         return
                     yield waiting.popleft().result()
-            finally:
-                captioning.shutdown(wait=False, cancel_futures=True)
-                decoding.shutdown(cancel_futures=True)
+            finally:  # who stops half-way does not wait for the batches in hand
+                for pool in (captioning, decoding):
+                    pool.shutdown(wait=False, cancel_futures=True)
 
     def _prepare(self, photo: Photo) -> Prepared | str:
         """Read and decode a photo, or say why it cannot be."""

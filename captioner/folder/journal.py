@@ -101,8 +101,11 @@ class Journal:
         self._committing = False
         return records
 
-    def tidy(self) -> None:
-        """Leave one line a photo, and no trace of a batch that is written.
+    def tidy(self, *, compact: bool = True) -> None:
+        """Leave no trace of a batch that is written, and one line a photo.
+
+        Args:
+            compact: drop lines that later ones have replaced, which takes long in a long journal.
 
         Raises:
             CaptionerError: the disk is full, or the journal cannot be written.
@@ -110,7 +113,7 @@ class Journal:
         with explained(self.path, option="--output"):
             if not self._committing:  # an interrupted batch is completed by the next run
                 self._pending.unlink(missing_ok=True)
-            if self.held.superseded:
+            if compact and self.held.superseded:
                 self._compact()
 
     def _open(self) -> None:

@@ -1,0 +1,55 @@
+"""What is made of a journal at the end of a run: tables, a report of failures, a gallery."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from captioner.config import PreprocessConfig
+from captioner.folder.journal import Journal
+from captioner.folder.tables import prepare_table, write_failures, write_table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """Where they go."""
+
+    tables: Sequence[Path]
+    """CSV and Parquet files."""
+    gallery: Path | None
+    """Its folder."""
+    root: Path
+    """The folder that names in the journal are relative to, or the archive."""
+    preprocess: PreprocessConfig
+    """Of the model, for where it looked."""
+
+    def prepare(self) -> None:
+        """Make sure that they can be written, before hours of work begin.
+
+        Raises:
+            CaptionerError: they cannot.
+        """
+        for table in self.tables:
+            prepare_table(table)
+        if self.gallery:
+            from captioner.folder.album import prepare_album  # noqa: PLC0415  # brings in torch
+
+            prepare_album(self.gallery)
+
+    def write(self, journal: Journal, problems: Mapping[str, str], *, whole: bool) -> None:
+        """Write them as the journal is now.
+
+        Args:
+            journal: open, and tidy.
+            problems: folders and archives that could not be looked through, with the reason.
+            whole: with the gallery, which takes longest.
+
+        Raises:
+            CaptionerError: one of them cannot be written.
+        """
+        write_failures(journal, problems)
+        for table in self.tables:
+            write_table(table, journal.path)
+        if self.gallery and whole:
+            from captioner.folder.album import write_album  # noqa: PLC0415
+
+            write_album(self.gallery, journal.path, root=self.root, preprocess=self.preprocess)
