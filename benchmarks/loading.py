@@ -33,6 +33,7 @@ from torchvision import transforms as T
 
 from captioner.config import PreprocessConfig
 from captioner.errors import CaptionerError
+from captioner.framing import enough_for
 from captioner.photo import load_photo, load_reduced
 from captioner.preprocess import preprocess
 from captioner.tokenizer import Tokenizer
@@ -140,10 +141,9 @@ def measure(loaders: dict[str, Loader], count: int, rounds: int) -> dict[str, li
 def compare_pixels(contents: Sequence[bytes], load: Loader) -> tuple[float, float]:
     """How many levels our pixels lie from those of the captioner, at most and on average."""
     std = torch.tensor(CONFIG.std)[:, None, None] * 255
-    enough = (2 * CONFIG.height, 2 * CONFIG.width)  # as in Captioner.prepare
     differences = []
     for number, content in enumerate(contents):
-        photo, size = load_reduced(content, at_least=enough)
+        photo, size = load_reduced(content, at_least=enough_for(CONFIG))
         seen, _ = preprocess(photo, CONFIG, size=size)
         differences.append(((load(number) - seen) * std).abs())
     return max(float(d.max()) for d in differences), statistics.mean(

@@ -26,6 +26,10 @@ Levels = np.ndarray[Any, np.dtype[np.uint8]]
 Resize = Callable[[Image.Image, tuple[int, int], str], UInt8[Levels, "h w 3"]]
 """From a photo of mode RGB, (h, w) and a filter's name: bilinear, bicubic or lanczos."""
 
+_DETAIL = 1.5
+"""A large JPEG is decoded no smaller than this many times the input. Of what the decoder averages
+away then, resizing would keep so little that captions score the same (`benchmarks/decoding.py`)."""
+
 _REDUCING_GAP = 3.0
 """Average whole pixels first, down to this many times the size; four times faster from 12
 megapixels, and on photos at most 2 of 255 levels away from the filter alone."""
@@ -138,11 +142,14 @@ def prepare(
     Raises:
         ImageError: the photo cannot be read.
     """
-    # Twice the input: what the JPEG decoder averages away is nothing the resizing would keep.
-    enough = (2 * config.height, 2 * config.width)
-    picture, size = load_reduced(photo, at_least=enough, name=name)
+    picture, size = load_reduced(photo, at_least=enough_for(config), name=name)
     pixels, geometry = frame(picture, config, size=size, resize=resize)
     return Prepared(image=path_of(photo), pixels=pixels, geometry=geometry)
+
+
+def enough_for(config: PreprocessConfig, *, spare: float = 1) -> tuple[int, int]:
+    """Return the (height, width) that a JPEG may be decoded at; `spare` more to crop some away."""
+    return round(_DETAIL * spare * config.height), round(_DETAIL * spare * config.width)
 
 
 def prepare_each(

@@ -8,12 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from captioner.config import PreprocessConfig
-from captioner.framing import Geometry, Levels, frame
+from captioner.framing import Geometry, Levels, enough_for, frame
 from captioner.photo import load_reduced
 from captioner.preprocess import preprocess, resize
-
-_DETAIL = 2
-"""A JPEG is decoded no smaller than this many times the input, as it is to be captioned."""
 
 Recolour = Callable[[Float[Tensor, "3 h w"]], Float[Tensor, "3 h w"]]
 """From fractions of full brightness to others, from 0 to 1."""
@@ -33,8 +30,7 @@ def load_for(
     Raises:
         ImageError: the photo cannot be read.
     """
-    enough = tuple(round(_DETAIL * spare * side) for side in (config.height, config.width))
-    return load_reduced(content, at_least=enough, name=name)[0]  # type: ignore[arg-type]
+    return load_reduced(content, at_least=enough_for(config, spare=spare), name=name)[0]
 
 
 def to_input(

@@ -67,8 +67,7 @@ def load_reduced(
     Args:
         source: as in `load_photo`.
         at_least: displayed (height, width) that the result must not fall below, unless the photo
-            itself does; twice the encoder's input keeps its pixels within 2 of 255 levels. None
-            reads every pixel.
+            itself does; None reads every pixel.
         name: as in `load_photo`.
 
     Returns:
