@@ -129,8 +129,8 @@ def select_attention(
     if view.method == "rollout":
         if rolled_out is None:
             raise ConfigError(
-                "attention.method is 'rollout', which follows a Transformer's layers; "
-                "the model is recurrent: choose 'layer'."
+                "attention.method is 'rollout', which follows the layers of one Transformer; "
+                "the model is recurrent, or several: choose 'layer'."
             )
         return rolled_out
     layers = heads.mean(axis=1) if view.head is None else heads[:, view.head - 1]

@@ -10,8 +10,8 @@ up to date by one function per step, listed in `MIGRATIONS`.
 """
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,17 @@ class Header:
     """Results by data set and metric, fractions, for the reader."""
     parameters: int = 0
     """Weights that training can change, encoder included; `save_checkpoint` counts them."""
+    members: tuple["Header", ...] = ()
+    """Of an ensemble: what each member says of itself; never saved."""
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the longest caption that the decoder, or each of several, can write."""
+        if self.members:
+            limits = [member.longest for member in self.members]
+            return min((limit for limit in limits if limit is not None), default=None)
+        decoder = self.model.decoder
+        return decoder.max_positions - 1 if isinstance(decoder, TransformerConfig) else None
 
     def search_with(self, search: SearchConfig | None = None, **changes: Any) -> SearchConfig:
         """Change single settings of a search, or of the recommended one where none is given.
@@ -68,14 +79,61 @@ class Header:
                 that long, or does not know a word that they are to have.
         """
         chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
-        decoder = self.model.decoder
-        if isinstance(decoder, TransformerConfig) and chosen.max_words >= decoder.max_positions:
+        if self.longest is not None and chosen.max_words > self.longest:
             raise ConfigError(
                 f"search.max_words is {chosen.max_words}; {self.name} writes "
-                f"{decoder.max_positions - 1} at most."
+                f"{self.longest} at most."
             )
         rules_of(chosen, self.tokenizer)
         return chosen
+
+
+def join_headers(headers: Sequence[Header]) -> Header:
+    """Describe an ensemble: what it is fed, and how captions are looked for, is the first one's.
+
+    A single header is returned as it is.
+
+    Raises:
+        ConfigError: two do not know the same words or are not fed alike, or one is an ensemble.
+    """
+    first, *others = headers
+    if not others:
+        return first
+    for header in headers:
+        if header.members:
+            raise ConfigError(f"{header.name} is an ensemble itself; give its members.")
+    for other in others:
+        if other.tokenizer.to_json() != first.tokenizer.to_json():
+            raise ConfigError(
+                f"{first.name} and {other.name} do not know the same words ({len(first.tokenizer)} "
+                f"and {len(other.tokenizer)} of them), so they cannot caption together; choose "
+                "checkpoints that were trained with the same vocabulary."
+            )
+        _require_alike(first, other)
+    return replace(
+        first,
+        name=" + ".join(header.name for header in headers),
+        trained_on={},
+        scores={},
+        parameters=sum(header.parameters for header in headers),
+        members=tuple(headers),
+    )
+
+
+def _require_alike(first: Header, other: Header) -> None:
+    """Refuse members that need photos of their own; another normalisation of colours does not.
+
+    Where photos are padded it does: each pads with the mean colour that it knows.
+    """
+    for setting in fields(PreprocessConfig):
+        one, another = (getattr(header.preprocess, setting.name) for header in (first, other))
+        colours = setting.name in ("mean", "std") and first.preprocess.fit == "squash"
+        if one != another and not colours:
+            raise ConfigError(
+                f"{first.name} and {other.name} are not fed alike (preprocess.{setting.name} is "
+                f"{one!r} and {another!r}), and photos are read once for all; choose checkpoints "
+                "that take the same input."
+            )
 
 
 def read_header(path: Path | str) -> Header:

@@ -25,7 +25,8 @@ from captioner.config import SearchConfig
 from captioner.description import Look, describe
 from captioner.errors import ConfigError
 from captioner.framing import Prepared, prepare, prepare_each
-from captioner.model import CaptionModel, Reading
+from captioner.header import join_headers
+from captioner.model import CaptionModel, Reading, join_models
 from captioner.model.packing import pack
 from captioner.photo import Source
 from captioner.precision import calculating_in, find_precision
@@ -81,6 +82,33 @@ class Captioner:
         # Convolutions are up to twice as fast so, and Vision Transformers have next to none.
         model.encoder.to(memory_format=torch.channels_last)
         return cls(model, header, precision=dtype)
+
+    @classmethod
+    def ensemble(cls, members: Sequence["Captioner"]) -> "Captioner":
+        """Make one captioner of several, of which one alone is itself.
+
+        A word's probability is the mean of those that the members give it. Where a word was looked
+        for is shown as the mean over the members, and by member as over heads; those whose grid
+        differs from the first one's have no part in that. The first one's are the recommended
+        search, the precision and the device.
+
+        Args:
+            members: with the same words, fed alike; their models are shared, not copied.
+
+        Raises:
+            ConfigError: two do not know the same words, are not fed alike, or there is none.
+        """
+        if not members:
+            raise ConfigError("an ensemble needs a member; give two captioners or more.")
+        if len(members) == 1:
+            return members[0]
+        headers = [member.header for member in members]
+        header = join_headers(headers)
+        model = join_models(
+            [member.model for member in members], [own.preprocess for own in headers]
+        )
+        device = next(members[0].model.parameters()).device
+        return cls(model.to(device), header, precision=members[0].precision)
 
     def packed(self) -> "Captioner":
         """Return a captioner with the same model, laid out to caption many photos faster.

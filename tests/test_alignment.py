@@ -14,7 +14,7 @@ from captioner.config import (
     PreprocessConfig,
     SearchConfig,
 )
-from captioner.model import DecoderState, Encoder, Reading
+from captioner.model import CaptionModel, DecoderState, Encoder, Reading
 from captioner.overlay import spread
 from captioner.pipeline import Captioner
 from tests.photos import TURNS, turned
@@ -73,7 +73,8 @@ def captioner(kind, fit, tokenizer):
         tokenizer=tokenizer,
         search=SearchConfig(method="greedy", max_words=4),
     )
-    model = nn.Module()
+    model = CaptionModel.__new__(CaptionModel)  # which knows no such decoder
+    nn.Module.__init__(model)
     model.weight = nn.Parameter(torch.zeros(()))
     model.encoder = encoder
     model.decoder = Startled(encoder, tokenizer, torch.zeros(1, 3, height, width))
@@ -111,7 +112,17 @@ def planted(kind, fit, size, number):
 def test_what_stands_out_in_a_photo_lights_up_whatever_its_size_and_orientation(
     kind, fit, tokenizer, tmp_path
 ):
-    model = captioner(kind, fit, tokenizer)
+    assert_lights_up(captioner(kind, fit, tokenizer), kind, fit, tmp_path)
+
+
+@pytest.mark.parametrize("fit", ["squash", "letterbox"])
+def test_what_stands_out_lights_up_where_several_look(fit, tokenizer, tmp_path):
+    """Two on a grid of 7 by 7, and one whose other grid is left out."""
+    members = [captioner(kind, fit, tokenizer) for kind in ("cnn", "vit", "hierarchical")]
+    assert_lights_up(Captioner.ensemble(members), "cnn", fit, tmp_path)
+
+
+def assert_lights_up(model, kind, fit, tmp_path):
     for orientation, size in zip(TURNS, SIZES, strict=True):
         left, top, right, bottom = planted(kind, fit, size, orientation)
         shown = Image.new("RGB", (size[1], size[0]))

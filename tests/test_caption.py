@@ -68,8 +68,8 @@ def test_a_recurrent_decoder_has_nothing_to_roll_out():
     with pytest.raises(ConfigError) as caught:
         select_attention(HEADS[:1, :1], None, AttentionConfig(method="rollout"))
     assert str(caught.value) == (
-        "attention.method is 'rollout', which follows a Transformer's layers; "
-        "the model is recurrent: choose 'layer'."
+        "attention.method is 'rollout', which follows the layers of one Transformer; "
+        "the model is recurrent, or several: choose 'layer'."
     )
 
 

@@ -68,8 +68,8 @@ def test_the_overlay_shows_the_attention_asked_for(caption, checkpoints, photos,
         (
             "lstm",
             ["--attention", "rollout"],
-            "attention.method is 'rollout', which follows a Transformer's layers; "
-            "the model is recurrent: choose 'layer'.",
+            "attention.method is 'rollout', which follows the layers of one Transformer; "
+            "the model is recurrent, or several: choose 'layer'.",
         ),
     ],
 )

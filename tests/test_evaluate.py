@@ -68,6 +68,19 @@ def test_the_report_holds_all_that_is_needed_to_repeat_it(run, tmp_path, capsys)
     }
 
 
+def test_several_checkpoints_are_measured_as_one(run, capsys):
+    checkpoint = run / "runs/smoke/best.safetensors"
+    reports = []
+    for more in ([], ["--checkpoint", str(checkpoint)]):
+        assert evaluate(run, "--bootstrap", "0", *more) == 0
+        reports.append(json.loads(capsys.readouterr().out))
+    alone, together = reports
+    assert together["checkpoint"] == "smoke + smoke"
+    assert together["sha256"] == ", ".join([alone["sha256"]] * 2)
+    assert together["scores"] == alone["scores"]
+    assert together["calibration"]["ece"] == pytest.approx(alone["calibration"]["ece"], abs=1e-4)
+
+
 def test_the_results_score_the_same_on_their_own(run, tmp_path, capsys):
     results = tmp_path / "results.json"
     assert evaluate(run, "--results", str(results)) == 0

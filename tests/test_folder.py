@@ -333,17 +333,17 @@ def test_other_settings_are_noticed_and_explained(command, folder):
     assert command(folder, "--beam", 3, "--prefix", "A ")[0] == 0
 
 
-def test_another_checkpoint_is_noticed_even_under_the_same_name(command, folder, checkpoints):
+def test_another_checkpoint_is_noticed_even_under_the_same_name(
+    command, folder, checkpoints, capfd
+):
     command(folder)
     shutil.copy(checkpoints["lstm"], folder / "other.safetensors")
     with (folder / "other.safetensors").open("r+b") as file:
         file.seek(-1, os.SEEK_END)
         file.write(b"\x01")
-    status, _, errors = command(folder, "--checkpoint", folder / "other.safetensors")
-    assert status == 0  # the fixture's checkpoint comes last and wins
-    status = main(["folder", str(folder), "--checkpoint", str(folder / "other.safetensors")])
-    assert status == 2
-    assert errors == []
+    other = ["--checkpoint", str(folder / "other.safetensors")]
+    assert main(["folder", str(folder), "--precision", "float32", *other]) == 2
+    assert "other settings: weights was" in capfd.readouterr().err
 
 
 def test_a_folder_that_photos_lie_in_has_a_name_at_the_top_too(command, folder):

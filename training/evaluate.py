@@ -2,6 +2,7 @@
 
     python -m training.evaluate --checkpoint C --annotations A --images I [--split test] [--beam N]
 
+Several checkpoints, each after a `--checkpoint` of its own, caption together.
 One JSON object goes to stdout: the scores, and all that is needed to get them again; a table for
 reading to stderr. docs/scores.md says what each measure means.
 """
@@ -17,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from captioner import Captioner
-from captioner.config import TransformerConfig, to_table
+from captioner.config import to_table
 from captioner.errors import CaptionerError, ConfigError
 from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
@@ -84,7 +85,7 @@ class Extent:
 
 
 def evaluate(
-    checkpoint: str | Path,
+    checkpoint: str | Path | Sequence[str | Path],
     *,
     annotations: Path,
     images: Sequence[str],
@@ -98,7 +99,7 @@ def evaluate(
     """Caption a split and measure it.
 
     Args:
-        checkpoint: name of a shipped checkpoint, or a path.
+        checkpoint: name of a shipped checkpoint, or a path; or several, that caption together.
         annotations: captions in any format that `data.coco` reads.
         images: folders or tar archives.
         split: which photos; None takes all.
@@ -116,9 +117,11 @@ def evaluate(
     Raises:
         CaptionerError: checkpoint, captions or photos are not as they should be.
     """
-    path = find_checkpoint(checkpoint)
-    identity = {"sha256": file_digest(path), "commit": git_commit()}  # before hours may pass
-    captioner = Captioner.load(path, device=device)
+    names = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
+    paths = [find_checkpoint(name) for name in names]
+    digest = ", ".join(map(file_digest, paths))
+    identity = {"sha256": digest, "commit": git_commit()}  # before hours may pass
+    captioner = Captioner.ensemble([Captioner.load(path, device=device) for path in paths])
     header = captioner.header
     config = header.search_with(**(search_changes or {}))
     drawing = header.search_with(config, **_given(extent, "temperature", "top_p"))
@@ -126,8 +129,7 @@ def evaluate(
     scorer = ClipScorer(extent.clip, device=device) if extent.clip else None
     records = load_records(annotations, split=split)
     source = ImageSource(images)
-    decoder = header.model.decoder
-    longest = decoder.max_positions - 2 if isinstance(decoder, TransformerConfig) else LONGEST
+    longest = LONGEST if header.longest is None else header.longest - 1
     dataset = CaptionDataset(
         records,
         source,
@@ -190,7 +192,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m training.evaluate",
         description="Caption a split with a checkpoint and score the captions.",
     )
-    parser.add_argument("--checkpoint", required=True, help="name of a shipped checkpoint, or path")
+    parser.add_argument(
+        "--checkpoint",
+        required=True,
+        action="append",
+        help="name of a shipped checkpoint, or path; given again, they caption together",
+    )
     add_options(parser)
     parser.add_argument("--split", help="val, test, ...; by default all photos")
     parser.add_argument("--results", type=Path, help="write captions here, in COCO's format")

@@ -13,6 +13,7 @@ from captioner.cli.options import (
     add_search_options,
     choose_search,
     complain,
+    find_models,
     positive,
 )
 from captioner.config import AttentionConfig
@@ -120,19 +121,25 @@ def run(args: argparse.Namespace) -> int:
 
 def _load(args: argparse.Namespace) -> "tuple[Captioner | OnnxCaptioner, SearchConfig]":
     """Load a checkpoint, or without PyTorch an ONNX export, and say how captions are looked for."""
-    from captioner.header import read_header
     from captioner.onnx.files import find_export
-    from captioner.shipped import DEFAULT, find_checkpoint
+    from captioner.shipped import DEFAULT
 
-    name = args.checkpoint or DEFAULT
-    export = find_export(name)
+    names = args.checkpoint or [DEFAULT]
+    export = next(filter(None, map(find_export, names)), None)
     if export is None:
-        checkpoint = find_checkpoint(name)
-        search = choose_search(read_header(checkpoint), args)
+        checkpoints, header = find_models(args)
+        search = choose_search(header, args)
 
         from captioner.pipeline import Captioner
 
-        return Captioner.load(checkpoint, device=args.device), search
+        members = [Captioner.load(path, device=args.device) for path in checkpoints]
+        _tell_unseen(members)
+        return Captioner.ensemble(members), search
+    if len(names) > 1:
+        raise CaptionerError(
+            f"{export}: an ONNX export captions alone; give the checkpoints that it and the others "
+            "were made from."
+        )
     if args.device not in ("auto", "cpu"):
         raise CaptionerError(f"{export}: an ONNX export runs on the CPU; leave out --device.")
 
@@ -140,6 +147,18 @@ def _load(args: argparse.Namespace) -> "tuple[Captioner | OnnxCaptioner, SearchC
 
     runner = OnnxCaptioner.load(export)
     return runner, choose_search(runner.header, args)
+
+
+def _tell_unseen(members: "list[Captioner]") -> None:
+    """Say on standard error whose attention is not shown."""
+    first = members[0]
+    for member in members:
+        if member.model.encoder.grid != first.model.encoder.grid:
+            print(
+                f"captioner: {member.header.name} looks at other regions than {first.header.name}; "
+                "where it looked is not shown.",
+                file=sys.stderr,
+            )
 
 
 def _prepare(captioner: "Captioner | OnnxCaptioner", photo: str) -> "Prepared":

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from captioner.cli.folder_options import add_folder_parser, check_together
-from captioner.cli.options import Subcommands, choose_search
+from captioner.cli.options import Subcommands, choose_search, find_models
 from captioner.cli.stopping import Stopped, stopping_gently
 from captioner.config import to_table
 from captioner.errors import CaptionerError
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from captioner.folder.shards import Shard
     from captioner.folder.targets import Target
     from captioner.folder.wording import Wording
-    from captioner.header import Header
 
     Find = Callable[[], Iterator[Found]]
 
@@ -70,10 +69,11 @@ def _run(args: argparse.Namespace) -> int:
     path, tables = _outputs(args, root)
     path, *tables = map(shard.place, (path, *tables))
     wording, targets = _texts(args)
-    checkpoint, header, search = _model(args)
+    checkpoints, header = find_models(args)
+    search = choose_search(header, args)
     settings = {
         "checkpoint": header.name,
-        "weights": _identify(checkpoint),
+        "weights": ", ".join(map(_identify, checkpoints)),
         "search": to_table(search),
         "text": to_table(wording),
         "words": args.words,
@@ -86,7 +86,7 @@ def _run(args: argparse.Namespace) -> int:
         settings["shard"] = str(shard)
     if args.dry_run:
         return _tell(args, path, find, targets)
-    load_engine = _choose_engine(args, checkpoint, search)
+    load_engine = _choose_engine(args, checkpoints, search)
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
     gallery = shard.place(args.gallery) if args.gallery else None
@@ -285,16 +285,6 @@ def _texts(args: argparse.Namespace) -> "tuple[Wording, list[Target]]":
     )
 
 
-def _model(args: argparse.Namespace) -> "tuple[Path, Header, SearchConfig]":
-    """Return the checkpoint's file, what it says of itself, and how captions are looked for."""
-    from captioner.header import read_header
-    from captioner.shipped import DEFAULT, find_checkpoint
-
-    checkpoint = find_checkpoint(args.checkpoint or DEFAULT)
-    header = read_header(checkpoint)
-    return checkpoint, header, choose_search(header, args)
-
-
 def _identify(checkpoint: Path) -> str:
     """Digest of the checkpoint's file: names may be used twice."""
     with checkpoint.open("rb") as file:
@@ -302,22 +292,22 @@ def _identify(checkpoint: Path) -> str:
 
 
 def _choose_engine(
-    args: argparse.Namespace, checkpoint: Path, search: "SearchConfig"
+    args: argparse.Namespace, checkpoints: list[Path], search: "SearchConfig"
 ) -> "Callable[[], AnyEngine]":
     """Return what makes the engine: of this process, or of a Ray cluster."""
     load = partial(_load_engine, args, search=search)
     if args.engine == "local":
-        return partial(load, checkpoint)
+        return partial(load, checkpoints)
 
     from captioner.folder.ray_engine import RayEngine
 
-    engine = RayEngine(checkpoint, load, words=args.words, gpus=args.device != "cpu")
+    engine = RayEngine(checkpoints, load, words=args.words, gpus=args.device != "cpu")
     return lambda: engine
 
 
 def _load_engine(
     args: argparse.Namespace,
-    checkpoint: Path,
+    checkpoints: list[Path],
     search: "SearchConfig",
     *,
     threads: int | None = None,
@@ -326,7 +316,12 @@ def _load_engine(
     from captioner.folder.engine import Engine
     from captioner.pipeline import Captioner
 
-    captioner = Captioner.load(checkpoint, device=args.device, precision=args.precision)
+    captioner = Captioner.ensemble(
+        [
+            Captioner.load(checkpoint, device=args.device, precision=args.precision)
+            for checkpoint in checkpoints
+        ]
+    )
     return Engine(
         captioner.compiled() if args.compile else captioner.packed(),
         search=search,

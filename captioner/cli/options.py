@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from captioner.config import SearchConfig
@@ -27,13 +28,24 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of a model and of where it runs."""
     parser.add_argument(
         "--checkpoint",
+        action="append",
         metavar="NAME|PATH|hf:OWNER/NAME",
         help="a model by name, see `captioner checkpoints`; a .safetensors file; or one on the "
-        "Hugging Face hub, hf:OWNER/NAME or hf:OWNER/NAME@REVISION",
+        "Hugging Face hub, hf:OWNER/NAME or hf:OWNER/NAME@REVISION; given again, the models "
+        "caption together, by the mean of their words' probabilities",
     )
     parser.add_argument(
         "--device", default="auto", help="auto (the default: a GPU if there is one), cpu, cuda, ..."
     )
+
+
+def find_models(args: argparse.Namespace) -> "tuple[list[Path], Header]":
+    """Return the files of the checkpoints asked for, and what they say of themselves together."""
+    from captioner.header import join_headers, read_header
+    from captioner.shipped import DEFAULT, find_checkpoint
+
+    checkpoints = [find_checkpoint(name) for name in args.checkpoint or [DEFAULT]]
+    return checkpoints, join_headers([read_header(checkpoint) for checkpoint in checkpoints])
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:

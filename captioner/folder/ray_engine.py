@@ -12,7 +12,7 @@ import pickle
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from captioner.folder.engine import Engine
 
 LoadEngine = Callable[..., "Engine"]
-"""Makes a worker's engine from the checkpoint's file and a number of `threads` that decode."""
+"""Makes a worker's engine from the checkpoints' files and a number of `threads` that decode."""
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
@@ -64,10 +64,10 @@ class Told:
 class RayEngine:
     """Captions photos on the cluster that RAY_ADDRESS names, or on one begun for this run.
 
-    The other machines see the photos under the same paths. The checkpoint is sent to them.
+    The other machines see the photos under the same paths. The checkpoints are sent to them.
 
     Args:
-        checkpoint: file of the model.
+        checkpoints: files of the model, or of the members of an ensemble.
         load_engine: what a worker makes its engine with.
         words: whether captions come with probability and attention of every word.
         gpus: whether models run on GPUs where there are some.
@@ -77,9 +77,9 @@ class RayEngine:
     """
 
     def __init__(
-        self, checkpoint: Path, load_engine: LoadEngine, *, words: bool, gpus: bool
+        self, checkpoints: Sequence[Path], load_engine: LoadEngine, *, words: bool, gpus: bool
     ) -> None:
-        self.checkpoint = checkpoint
+        self.checkpoints = checkpoints
         self.load_engine = load_engine
         self.words = words
         self.gpus = gpus
@@ -127,7 +127,7 @@ class RayEngine:
         return data.from_arrow_refs(chunks).map(
             _Worker,
             fn_constructor_kwargs={
-                "checkpoint": self.checkpoint.read_bytes(),
+                "checkpoints": [checkpoint.read_bytes() for checkpoint in self.checkpoints],
                 "load_engine": self.load_engine,
                 "threads": max(1, cores // workers),
                 "words": self.words,
@@ -141,13 +141,14 @@ class _Worker:
     """Holds the model in a process of its own."""
 
     def __init__(
-        self, *, checkpoint: bytes, load_engine: LoadEngine, threads: int, words: bool
+        self, *, checkpoints: list[bytes], load_engine: LoadEngine, threads: int, words: bool
     ) -> None:
         self.words = words
         with TemporaryDirectory() as folder:
-            file = Path(folder) / "model.safetensors"
-            file.write_bytes(checkpoint)
-            self.engine = load_engine(file, threads=threads)
+            files = [Path(folder) / f"{number}.safetensors" for number in range(len(checkpoints))]
+            for file, checkpoint in zip(files, checkpoints, strict=True):
+                file.write_bytes(checkpoint)
+            self.engine = load_engine(files, threads=threads)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         """Caption a chunk."""

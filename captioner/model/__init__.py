@@ -5,8 +5,10 @@ channels, C channels of a decoder's state, L layers, M heads, d channels of a he
 counted on input, END on output), V words in the vocabulary, H W pixels.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import cast
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from captioner.config import LSTMConfig, ModelConfig, PreprocessConfig, TransformerConfig
 from captioner.model.decoder import Decoder, DecoderState, Reading
 from captioner.model.encoder import Encoder
+from captioner.model.ensemble import EnsembleDecoder, EnsembleEncoder
 from captioner.model.lstm import LSTMDecoder
 from captioner.model.transformer import TransformerDecoder
 
@@ -27,16 +30,22 @@ __all__ = [
     "TransformerDecoder",
     "build_decoder",
     "build_model",
+    "join_models",
 ]
 
 
 class CaptionModel(nn.Module):
-    """Encoder and decoder together; what a checkpoint holds."""
+    """Encoder and decoder together; what a checkpoint holds, or an ensemble of those."""
 
-    def __init__(self, encoder: Encoder, decoder: LSTMDecoder | TransformerDecoder) -> None:
+    def __init__(
+        self,
+        encoder: Encoder | EnsembleEncoder,
+        decoder: LSTMDecoder | TransformerDecoder | EnsembleDecoder,
+    ) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.decoder = decoder
+        # Only what captions meets an ensemble, and that asks no more of it than of one model.
+        self.encoder = cast(Encoder, encoder)
+        self.decoder = cast(LSTMDecoder | TransformerDecoder, decoder)
 
     def forward(
         self,
@@ -83,4 +92,18 @@ def build_model(
         weights=encoder_weights,
     )
     decoder = build_decoder(config.decoder, words=words, feature_dim=encoder.feature_dim)
+    return CaptionModel(encoder, decoder)
+
+
+def join_models(
+    models: Sequence[CaptionModel], preprocess: Sequence[PreprocessConfig]
+) -> CaptionModel:
+    """Make one model of several over the same words, which shares their weights.
+
+    Args:
+        models: from checkpoints.
+        preprocess: what each is fed; `captioner.header.join_headers` says what they may differ in.
+    """
+    encoder = EnsembleEncoder([model.encoder for model in models], preprocess)
+    decoder = EnsembleDecoder([model.decoder for model in models], encoder.shares)
     return CaptionModel(encoder, decoder)

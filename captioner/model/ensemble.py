@@ -1,0 +1,161 @@
+"""Several models that caption together: an encoder and a decoder made of theirs.
+
+An ensemble sees the regions of all members side by side, (B, P, D) with P the sum of theirs and D
+the widest, and gives each member its own back; its state holds theirs, member by member. So search
+meets a decoder like any other.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from captioner.config import PreprocessConfig
+from captioner.model.decoder import Decoder, DecoderState, Reading
+from captioner.model.encoder import Encoder
+
+
+class Share(NamedTuple):
+    """What one member sees of a photo."""
+
+    grid: tuple[int, int]
+    """Regions down and across."""
+    channels: int
+    """Of its features."""
+
+    @property
+    def regions(self) -> int:
+        """How many there are."""
+        return self.grid[0] * self.grid[1]
+
+
+class EnsembleEncoder(nn.Module):
+    """The encoders of the members, fed from the input of the first.
+
+    Args:
+        encoders: of the members.
+        preprocess: what each was trained on; they differ in the normalisation of colours at most.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, encoders: Sequence[Encoder], preprocess: Sequence[PreprocessConfig]) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(encoders)
+        self.grid = encoders[0].grid
+        """Of the first member, whose attention the others' is laid upon."""
+        self.shares = [Share(encoder.grid, encoder.feature_dim) for encoder in encoders]
+        mean, std = (
+            torch.tensor([getattr(own, name) for own in preprocess])[:, :, None, None]
+            for name in ("mean", "std")
+        )  # (members, 3, 1, 1)
+        self.register_buffer("scale", std[0] / std, persistent=False)
+        self.register_buffer("shift", (mean[0] - mean) / std, persistent=False)
+
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
+        """Return the regions of all members side by side."""
+        features = [
+            encoder(pixels * scale + shift)
+            for encoder, scale, shift in zip(self.encoders, self.scale, self.shift, strict=True)
+        ]
+        widest = max(share.channels for share in self.shares)
+        return torch.cat([F.pad(own, (0, widest - own.shape[-1])) for own in features], dim=1)
+
+
+class EnsembleDecoder(nn.Module):
+    """The decoders of the members; a word's probability is the mean of those they give it.
+
+    The arithmetic mean, as in the ensembles of Rennie et al. 2017 (arXiv:1612.00563): a word that
+    one member is sure of stays likely where another would not have thought of it. The geometric
+    mean, of the logits, would let every member veto every word.
+
+    Attention is the members' own, each as a head of one layer: the mean over the heads of its last
+    layer. Members whose grid is not the first one's are left out of it.
+
+    Args:
+        decoders: of the members, over the same words.
+        shares: what each sees of the features.
+    """
+
+    def __init__(self, decoders: Sequence[nn.Module], shares: Sequence[Share]) -> None:
+        super().__init__()
+        self.decoders = nn.ModuleList(decoders)
+        self.shares = shares
+
+    @property
+    def _decoders(self) -> list[Decoder]:
+        """The decoders by their type, which a ModuleList forgets."""
+        return cast(list[Decoder], list(self.decoders))
+
+    def init_state(
+        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
+    ) -> DecoderState:
+        """Let every member read its regions."""
+        states = [
+            decoder.init_state(*own)
+            for decoder, own in zip(self._decoders, self._divide(features, mask), strict=True)
+        ]
+        return DecoderState(
+            memory=tuple(state.memory for state in states),
+            past=tuple(state.past for state in states),
+        )
+
+    def step(
+        self, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
+        """Take the latest word of every hypothesis; return the scores of the next word."""
+        logits, pasts = [], []
+        for decoder, *own in zip(self._decoders, state.memory, state.past, strict=True):
+            scores, after = decoder.step(words, DecoderState(*own))
+            logits.append(scores)
+            pasts.append(after.past)
+        return _average(logits), DecoderState(memory=state.memory, past=tuple(pasts))
+
+    def forward(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B K T"],
+        mask: Bool[Tensor, "B P"] | None = None,
+        *,
+        with_attention: bool = False,
+    ) -> Reading:
+        """Read K whole captions of each image, START first."""
+        readings = [
+            decoder(own, words, own_mask, with_attention=with_attention)
+            for decoder, (own, own_mask) in zip(
+                self._decoders, self._divide(features, mask), strict=True
+            )
+        ]
+        looks = [
+            reading.attention[:, :, -1].mean(dim=2)  # (B, K, T, P)
+            for reading, share in zip(readings, self.shares, strict=True)
+            if reading.attention is not None and share.grid == self.shares[0].grid
+        ]
+        return Reading(
+            logits=_average([reading.logits for reading in readings]),
+            attention=torch.stack(looks, dim=2)[:, :, None] if with_attention else None,
+        )
+
+    def _divide(
+        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Give every member its regions, and which of them are real."""
+        regions = [share.regions for share in self.shares]
+        masks = [None] * len(regions) if mask is None else mask.split(regions, dim=1)
+        return [
+            (own[..., : share.channels], own_mask)
+            for own, share, own_mask in zip(
+                features.split(regions, dim=1), self.shares, masks, strict=True
+            )
+        ]
+
+
+def _average(logits: Sequence[Float[Tensor, "*rows V"]]) -> Float[Tensor, "*rows V"]:
+    """Return the logarithm of the mean probability."""
+    logs = torch.stack([own.float().log_softmax(dim=-1) for own in logits])
+    return logs.logsumexp(dim=0) - math.log(len(logits))
