@@ -1,14 +1,16 @@
-"""How fast an encoder is in narrower numbers and another layout, and what that does to captions.
+"""How fast an encoder is in narrower numbers and other layouts, and what that does to captions.
 
     python -m benchmarks.precision [--checkpoints NAME ...] [--backbones NAME ...] [--batch 16]
-                                   [--rounds 7] [--threads N] [--photos FOLDER]
+                                   [--rounds 7] [--threads N] [--photos FOLDER] [--compile]
 
 Every way takes its turn within a round. Prints photos a second (median over the rounds) and the
 ratio to plain float32. With `--photos`, captions of up to 200 of them are compared with those of
 float32, by the search that the checkpoint recommends: how many are the same, and how much their
 log-probability differs (median). Backbones have random weights, which do not change the speed.
 
-`int8` is PyTorch's dynamic quantisation of the linear layers; it knows no convolutions.
+`int8` is PyTorch's dynamic quantisation of the linear layers; it knows no convolutions. `packed`
+has weights as `Captioner.packed` lays them out; `compiled` is code by torch.compile, which takes a
+minute, and for convolutions many.
 """
 
 import argparse
@@ -22,14 +24,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from captioner.compilation import compile_encoder
 from captioner.model import Encoder
+from captioner.model.packing import pack
 from captioner.pipeline import Captioner, Prepared
 from captioner.search import search
 
 Way = Callable[[Tensor], Tensor]
 
 
-def ways(encoder: Encoder) -> dict[str, Way]:
+def ways(encoder: Encoder, size: tuple[int, int], *, compiled: bool) -> dict[str, Way]:
     """Every way of calculating, by name."""
     last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
     with warnings.catch_warnings():
@@ -45,13 +49,22 @@ def ways(encoder: Encoder) -> dict[str, Way]:
     def turned(pixels: Tensor) -> Tensor:
         return pixels.to(memory_format=torch.channels_last)
 
-    return {
+    packed = pack(last)
+    found: dict[str, Way] = {
         "float32": encoder,
         "float32, channels last": lambda pixels: last(turned(pixels)),
+        "float32, packed": lambda pixels: packed(turned(pixels)),
         "bfloat16": lambda pixels: half(encoder, pixels),
         "bfloat16, channels last": lambda pixels: half(last, turned(pixels)),
         "int8": whole,
     }
+    if compiled:
+        code, half_code = copy.deepcopy(last), copy.deepcopy(last)
+        compile_encoder(code, size=size, precision=torch.float32)
+        compile_encoder(half_code, size=size, precision=torch.bfloat16)
+        found["float32, compiled"] = lambda pixels: code(turned(pixels))
+        found["bfloat16, compiled"] = lambda pixels: half(half_code, turned(pixels))
+    return found
 
 
 @torch.inference_mode()
@@ -99,6 +112,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=0, help="0 leaves it to torch")
     parser.add_argument("--photos", type=Path, help="a folder of JPEG files")
+    parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -110,7 +124,7 @@ def main() -> None:
         encoder = encoder.eval().to(memory_format=torch.contiguous_format)
         size = captioner.header.preprocess if captioner else None
         shape = (size.height, size.width) if size else (224, 224)
-        choices = ways(encoder)
+        choices = ways(encoder, shape, compiled=args.compile)
         rates = measure(choices, torch.randn(args.batch, 3, *shape), args.rounds)
         photos = [captioner.prepare(file) for file in files] if captioner else []
         exact = captions(captioner, photos, encoder) if captioner and photos else []

@@ -131,6 +131,67 @@ def test_results_for_some_images_are_scored_with_a_warning(annotations, tmp_path
     )
 
 
+def lines(path: Path, *records: object) -> str:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    return str(path)
+
+
+def test_what_the_folder_command_wrote_is_scored_by_the_names_of_the_photos(
+    annotations, karpathy, tmp_path, capsys
+):
+    written = lines(
+        tmp_path / "captions.jsonl",
+        *(
+            {"image": f"beach/{i}.jpg", "status": "captioned", "caption": CAPTIONS[i]}
+            for i in (3, 1)
+        ),
+        {"image": "2.jpg", "status": "failed", "reason": "damaged"},
+    )
+    for captions, options in ((CAPTIONS, [annotations]), ({1: CAPTIONS[1]}, [karpathy])):
+        split = ["--split", "val"] if options == [karpathy] else []
+        assert main([*options, written, *split]) == 0
+        printed = capsys.readouterr()
+        scored = {i: captions[i] for i in (3, 1) if i in captions}
+        expected = metrics.score({i: REFERENCES[i] for i in scored}, scored)
+        assert json.loads(printed.out)["scores"] == expected
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        (
+            [{"image": "9.jpg", "caption": "a dog"}],
+            "line 1: no image of the annotations, or more than one, is called 9.jpg; results and "
+            "annotations must be of the same photos.",
+        ),
+        (
+            [{"image": "1.jpg", "caption": "a dog"}, {"image": "a/1.jpg", "caption": "a cat"}],
+            "line 2: a/1.jpg has a caption already; keep one per image.",
+        ),
+        (
+            [{"image_id": 1}],
+            'line 1: \'{"image_id": 1}\' is not such as {"image": "a.jpg", "caption": "a dog"}.',
+        ),
+        (["1.jpg"], 'line 1: \'"1.jpg"\' is not such as {"image": "a.jpg", "caption": "a dog"}.'),
+    ],
+)
+def test_lines_that_name_no_photo_of_the_annotations_are_refused(
+    records, message, annotations, tmp_path, capsys
+):
+    results = lines(tmp_path / "captions.jsonl", *records)
+    assert main([annotations, results]) == 1
+    assert capsys.readouterr().err == f"error: Results {results}, {message}\n"
+
+
+def test_lines_without_captions_are_refused(annotations, karpathy, tmp_path, capsys):
+    results = lines(tmp_path / "a.jsonl", {"image": "1.jpg", "status": "failed", "reason": "no"})
+    assert main([annotations, results]) == 1
+    assert capsys.readouterr().err == f"error: Results {results} hold no captions.\n"
+    results = lines(tmp_path / "b.jsonl", {"image": "3.jpg", "caption": "a man"})
+    assert main([karpathy, results, "--split", "val"]) == 1
+    assert "none of its photos is of that split." in capsys.readouterr().err
+
+
 FORM = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a beach"}].'
 
 

@@ -1,6 +1,7 @@
-"""Files of captions in COCO's results format, and of reports.
+"""Files of captions, and of reports.
 
-Results are a JSON list of {"image_id", "caption"}; a report is one JSON object.
+Results are a JSON list of {"image_id", "caption"}, COCO's format, or the JSON lines that `captioner
+folder` writes; a report is one JSON object.
 """
 
 import json
@@ -10,6 +11,8 @@ from typing import Any
 
 from captioner.errors import DataError
 
+LINES = ".jsonl"
+"""How a file of JSON lines is named."""
 _FORMAT = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a beach"}].'
 
 
@@ -43,6 +46,53 @@ def load_results(path: Path) -> dict[int, str]:
             raise DataError(f"{where}: image {image} has a caption already; keep one per image.")
         captions[image] = caption
     return captions
+
+
+def load_lines(path: Path, ids: Mapping[str, int]) -> dict[int, str]:
+    """Read what `captioner folder` or `captioner caption --json` wrote: captions by image id.
+
+    Args:
+        path: JSON lines with "image" and "caption"; those without a caption, as of photos that
+            failed, are passed by.
+        ids: of the images, by path or by file name without folders.
+
+    Raises:
+        DataError: the file is unreadable or of another form, or names an image that is unknown, or
+            one twice.
+    """
+    captions: dict[int, str] = {}
+    for number, line in enumerate(_read_lines(path), start=1):
+        where = f"Results {path}, line {number}"
+        try:
+            row = json.loads(line)
+            image, caption = row["image"].replace("\\", "/"), row.get("caption")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f'{where}: {line[:80]!r} is not such as {{"image": "a.jpg", "caption": "a dog"}}.'
+            ) from error
+        if caption is None:
+            continue
+        image_id = ids.get(image, ids.get(image.rpartition("/")[2]))
+        if image_id is None:
+            raise DataError(
+                f"{where}: no image of the annotations, or more than one, is called {image}; "
+                "results and annotations must be of the same photos."
+            )
+        if image_id in captions:
+            raise DataError(f"{where}: {image} has a caption already; keep one per image.")
+        captions[image_id] = caption
+    if not captions:
+        raise DataError(f"Results {path} hold no captions.")
+    return captions
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise DataError(f"Results {path} cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise DataError(f"Results {path} are not UTF-8 ({error}).") from error
 
 
 def write_results(path: Path, captions: Mapping[int, str]) -> None:

@@ -2,8 +2,9 @@
 
     python -m training.score ANNOTATIONS RESULTS [--split S] [--official]
 
-ANNOTATIONS is any file that `data.coco` reads; RESULTS is COCO's format, a JSON list of
-{"image_id", "caption"}. One JSON object goes to stdout, a table for reading to stderr:
+ANNOTATIONS is any file that `data.coco` reads. RESULTS is COCO's format, a JSON list of
+{"image_id", "caption"}, or what `captioner folder` wrote (.jsonl), whose photos are known by their
+file names. One JSON object goes to stdout, a table for reading to stderr:
 
     {"scores": {"Bleu_1": 0.64, ...}, "intervals": {"Bleu_1": {"low": 0.62, "high": 0.66}, ...},
      "wording": {...}, "tokenizer": "captioner-ptb", "images": 1000, ...}
@@ -14,8 +15,9 @@ docs/scores.md says what each measure means.
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from captioner.errors import CaptionerError, DataError
@@ -30,7 +32,7 @@ from training.measures import (
 )
 from training.options import add_report_options
 from training.provenance import file_digest, git_commit
-from training.results import load_results, write_report
+from training.results import LINES, load_lines, load_results, write_report
 from training.tables import write_table
 
 
@@ -48,8 +50,9 @@ def score_results(
 
     Args:
         annotations: human captions, any format of `data.coco`.
-        results: captions in COCO's results format; images without one are left out of the scores,
-            with a warning on stderr.
+        results: captions in COCO's results format, or JSON lines of `captioner folder`, of which
+            those of other splits are passed by; images without one are left out of the scores, with
+            a warning on stderr.
         split: compare with this split only.
         with_java: use the official programs, which add METEOR.
         training: caption files whose training splits the captions' author has read, for novelty.
@@ -59,10 +62,9 @@ def score_results(
     Raises:
         CaptionerError: a file is not as it should be, or the official programs are missing.
     """
-    captions = load_results(results)
-    references = {
-        record.image_id: record.captions for record in load_records(annotations, split=split)
-    }
+    records = load_records(annotations, split=split)
+    references = {record.image_id: record.captions for record in records}
+    captions = _load(results, annotations, references)
     among = f"split {split!r} of {annotations}" if split else str(annotations)
     if unknown := [image for image in captions if image not in references]:
         raise DataError(
@@ -99,6 +101,22 @@ def score_results(
     }
 
 
+def _load(results: Path, annotations: Path, references: Mapping[int, Any]) -> dict[int, str]:
+    """Read the captions, whichever form they have."""
+    if results.suffix.lower() != LINES:
+        return load_results(results)
+    records = load_records(annotations)
+    often = Counter(PurePosixPath(record.image).name for record in records)
+    names = {PurePosixPath(record.image).name: record.image_id for record in records}
+    ids = {name: image for name, image in names.items() if often[name] == 1}
+    ids |= {record.image: record.image_id for record in records}
+    captions = load_lines(results, ids)
+    found = {image: text for image, text in captions.items() if image in references}
+    if not found:
+        raise DataError(f"Results {results}: none of its photos is of that split.")
+    return found
+
+
 def _split(sentences: Mapping[int, Sequence[str]], *, with_java: bool) -> list[list[Words]]:
     if not with_java:
         return split_sentences(sentences)
@@ -110,10 +128,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.score",
-        description="Score captions in COCO's results format against human ones.",
+        description="Score captions that are already written against human ones.",
     )
     parser.add_argument("annotations", type=Path, help="human captions: COCO, Karpathy, CSV, JSONL")
-    parser.add_argument("results", type=Path, help="JSON list of {image_id, caption}")
+    parser.add_argument(
+        "results", type=Path, help="JSON list of {image_id, caption}, or .jsonl of captioner folder"
+    )
     parser.add_argument("--split", help="val, test, ...; by default all images")
     parser.add_argument(
         "--official",
