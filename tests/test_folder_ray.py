@@ -1,4 +1,4 @@
-"""The same captions from a Ray cluster: two workers, of which one is killed at work."""
+"""The same captions from a Ray cluster of two workers, whatever kills them."""
 
 import io
 import json
@@ -13,12 +13,17 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from captioner.errors import CaptionerError
+from captioner.folder.cluster import import_ray
 from captioner.folder.inputs import Photo
-from captioner.folder.ray_engine import _chunks
+from captioner.folder.ray_engine import _DEADLY, RayEngine, _chunks
+from captioner.folder.suspects import Piece, Suspects
+from tests.deadly import die_loading, load_deadly
 from tests.photos import encode, noise
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = 400
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.context")  # of itself
 
 
 @pytest.fixture
@@ -48,6 +53,38 @@ def environment():
             "RAY_ADDRESS": "",
             "RAY_TMPDIR": place,
         }
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two cores of Ray, begun once for all tests that run in this process."""
+    pytest.importorskip("ray")
+    ray, _, _ = import_ray()
+    with TemporaryDirectory(prefix="ray", dir="/tmp") as place:
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="CRITICAL",
+            object_store_memory=100 * 2**20,
+            _temp_dir=place,
+        )
+        yield
+        ray.shutdown()
+
+
+def left_over(environment):
+    """Processes begun with this environment, or by those."""
+    mark = f"RAY_TMPDIR={environment['RAY_TMPDIR']}".encode()
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append((entry / "cmdline").read_bytes())
+        except OSError:
+            continue
+    return [title for title in found if title]
 
 
 def workers(ancestor):
@@ -83,7 +120,14 @@ def start(environment, *arguments):
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(cores)[:2])  # which the process inherits
     try:
-        return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # as in a terminal, whose Ctrl-C all of it receives
+        )
     finally:
         os.sched_setaffinity(0, cores)
 
@@ -95,7 +139,7 @@ def wait_for(path, count, process):
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds the workers in /proc")
-def test_a_run_that_is_killed_and_loses_a_worker_captions_as_one_without_a_cluster(
+def test_a_run_that_is_interrupted_and_loses_a_worker_captions_as_one_without_a_cluster(
     command, many, tmp_path, environment, checkpoints
 ):
     pytest.importorskip("ray")
@@ -107,10 +151,17 @@ def test_a_run_that_is_killed_and_loses_a_worker_captions_as_one_without_a_clust
     arguments += ("--checkpoint", checkpoints["lstm"])
     first = start(environment, *arguments)
     wait_for(there, 17, first)
-    first.kill()  # the command itself
-    first.wait()
-    first.stderr.close()
+    os.killpg(first.pid, signal.SIGINT)
+    _, errors = first.communicate(timeout=20)
+    assert first.returncode == 130
+    assert json.loads(errors.splitlines()[-1])["event"] == "interrupted"
     begun = lines(there)
+    assert 17 <= begun < PHOTOS - 32
+    for _ in range(50):  # Ray's processes end together with the command, or within moments
+        if not left_over(environment):
+            break
+        time.sleep(0.1)
+    assert left_over(environment) == []
 
     second = start(environment, *arguments)
     wait_for(there, begun + 17, second)
@@ -118,9 +169,10 @@ def test_a_run_that_is_killed_and_loses_a_worker_captions_as_one_without_a_clust
     assert len(busy) == min(2, len(os.sched_getaffinity(0)))
     os.kill(busy[0], signal.SIGKILL)
     at_the_kill = lines(there)
-    _, errors = second.communicate()
+    out, errors = second.communicate()
     events = [json.loads(line) for line in errors.splitlines()]
 
+    assert out == ""
     assert begun < at_the_kill < PHOTOS - 32
     assert second.returncode == 1, "a photo is broken"
     assert {event["event"] for event in events} <= {"begin", "progress", "failed", "end"}
@@ -131,7 +183,7 @@ def test_a_run_that_is_killed_and_loses_a_worker_captions_as_one_without_a_clust
 
 
 def test_a_cluster_that_does_not_answer_is_named(command, many, monkeypatch):
-    pytest.importorskip("ray")
+    assert not pytest.importorskip("ray").is_initialized(), "the tests that begin it come later"
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     status, _, errors = command(many, "--engine", "ray")
     assert status == 2
@@ -139,6 +191,73 @@ def test_a_cluster_that_does_not_answer_is_named(command, many, monkeypatch):
         "captioner: no Ray cluster can be reached or begun: [Errno 111] Connection refused; start "
         "one with `ray start` and give its address in RAY_ADDRESS, or leave that empty."
     ]
+
+
+def test_photos_that_end_their_process_fail_with_a_reason_and_the_others_do_not(cluster, tmp_path):
+    checkpoint = tmp_path / "model.safetensors"
+    checkpoint.write_bytes(b"which these engines do not read")
+    names = [f"deadly-{number}" if number in (3, 20) else str(number) for number in range(40)]
+    photos = [Photo(name=name, path=f"/{name}") for name in names]
+    engine = RayEngine([checkpoint], load_deadly, words=False, gpus=False)
+    outcomes = [outcome for batch in engine.run(photos) for outcome in batch]
+    assert outcomes == [
+        (photo, _DEADLY if "deadly" in photo.name else f"seen: {photo.name}") for photo in photos
+    ]
+
+
+def test_workers_that_end_while_they_load_the_model_end_the_run(cluster, tmp_path):
+    checkpoint = tmp_path / "model.safetensors"
+    checkpoint.write_bytes(b"which no engine lives to read")
+    engine = RayEngine([checkpoint], die_loading, words=False, gpus=False)
+    with pytest.raises(CaptionerError, match="6 times in a row, a worker ended while it loaded"):
+        list(engine.run([Photo(name=str(number), path="/") for number in range(40)]))
+
+
+def test_every_kind_of_output_is_as_without_a_cluster(command, cluster, tmp_path):
+    options = ("--words", "--search", "greedy", "--batch-size", "2", "--precision", "float32")
+    options += ("--sidecar", "txt", "--in-place")
+    written = []
+    for engine in ("local", "ray"):
+        place = tmp_path / engine / "photos"
+        place.mkdir(parents=True)
+        for number in range(5):
+            noise(8, 8, seed=number).save(place / f"{number}.jpg")
+        whole = (place / "2.jpg").read_bytes()
+        (place / "2.jpg").write_bytes(whole[:60])
+        outputs = ("--output", place / "out.jsonl", "--output", place / "out.parquet")
+        arguments = (place, *options, *outputs, "--engine", engine)
+        assert command(*arguments)[0] == 1, "a photo is broken"
+        failed = {path.name: path.read_bytes() for path in sorted(place.iterdir())}
+        (place / "2.jpg").write_bytes(whole)
+        assert command(*arguments, "--retry-failed")[0] == 0
+        mended = {path.name: path.read_bytes() for path in sorted(place.iterdir())}
+        assert (place / "2.txt").exists()
+        assert "2.txt" not in failed
+        written.append((failed, mended))
+    assert written[0] == written[1]
+
+
+def test_what_a_worker_had_in_hand_is_divided_until_a_photo_is_alone_and_given_up():
+    suspects, hands = Suspects(workers=1), []
+    while True:
+        for piece in suspects.open(7, 512):
+            if piece.hopeless:
+                continue
+            suspects.take(7, piece)
+            hands.append((piece.first, piece.count))
+            if piece.first <= 100 < piece.first + piece.count:
+                break  # it ends the worker
+        else:
+            break
+    deadly = [hand for hand in hands if hand[0] <= 100 < sum(hand)]
+    assert deadly == [(0, 512), (96, 32), (100, 2), (100, 1), (100, 1)]
+    pieces = suspects.open(7, 512)
+    assert [piece for piece in pieces if piece.hopeless] == [Piece(first=100, count=1, deaths=2)]
+    assert [
+        place for piece in pieces for place in range(piece.first, piece.first + piece.count)
+    ] == [*range(512)]
+    suspects.close(7)
+    assert suspects.open(7, 512) == [Piece(first=0, count=512)]
 
 
 def test_photos_reach_the_workers_once_in_order_and_in_growing_chunks():

@@ -5,6 +5,7 @@
     plan                 which of them are to be captioned now
     engine               Photo -> Caption, decoded by threads while the model works on a batch
     ray_engine           the same on a cluster: actors that hold an engine each
+    cluster, suspects    which cluster; which photo ended the process that had it in hand
     wording, targets     Caption -> the text written, and the files beside the photo it goes to
     journal, held        one line a photo; what is in it is done, whatever happens
     joining              the journals of many machines into one

@@ -3,25 +3,24 @@
     RayEngine.run     photos -> chunks -> Ray Data -> outcomes, in the order of the photos
     _Worker           an actor that holds the model: one a GPU, or one a core
 
-Ray Data starts a worker that dies anew and gives it its chunk again. A chunk reaches the journal as
-a whole or not at all, so nothing is lost and nothing is written twice.
+Ray Data starts a worker that dies anew and gives it its chunk again, in pieces: `suspects`. A chunk
+reaches the journal as a whole or not at all, so nothing is lost and nothing is written twice.
 """
 
 import os
 import pickle
-import re
-import socket
-import sys
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from captioner.errors import CaptionerError, MissingExtraError
+from captioner.errors import CaptionerError
+from captioner.folder.cluster import cluster, import_ray, reason
 from captioner.folder.inputs import Photo
+from captioner.folder.suspects import Piece, Suspects
 
 if TYPE_CHECKING:
     from captioner.folder.engine import Engine
@@ -29,20 +28,11 @@ if TYPE_CHECKING:
 LoadEngine = Callable[..., "Engine"]
 """Makes a worker's engine from the checkpoints' files and a number of `threads` that decode."""
 
-_QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
-    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_DATA_LOG_LEVEL": "CRITICAL",
-    "RAY_BACKEND_LOG_LEVEL": "fatal",
-}
-"""What is set for Ray unless the user has set it: the command shows progress by itself."""
-_ONLY_HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Lets a cluster begun on this machine listen on 127.0.0.1 alone; Ray has no other name for it."""
-_OBJECTS = 512 * 2**20
-"""Bytes of shared memory for a cluster begun on this machine; what does not fit goes to disk."""
-
-_PATIENCE = 20
-"""Seconds that a cluster has to answer."""
+_DEADLY = (
+    "it ended the process that reads it, twice, with no other photo in hand: it makes a decoder "
+    "crash or takes more memory than there is. Save it anew with another program, smaller if it is "
+    "huge, and give --retry-failed."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +73,7 @@ class RayEngine:
         self.load_engine = load_engine
         self.words = words
         self.gpus = gpus
-        _import_ray()
+        import_ray()
 
     def run(self, photos: Iterable[Photo]) -> Iterator[list[tuple[Photo, Told | str]]]:
         """Yield the outcomes in the order of the photos, a chunk at a time.
@@ -91,23 +81,25 @@ class RayEngine:
         Raises:
             CaptionerError: there is no such cluster, or it fails.
         """
-        ray, data, arrow = _import_ray()
-        with _cluster(ray):
+        ray, data, arrow = import_ray()
+        with cluster(ray):
             try:
-                chunks, sent = [], 0
+                chunks: list[Any] = []
+                sent = 0
                 for chunk in _chunks(photos):
                     sent += len(chunk)
-                    chunks.append(ray.put(arrow.table({"photos": [pickle.dumps(chunk)]})))
+                    row = {"chunk": [len(chunks)], "photos": [_pack(chunk)]}
+                    chunks.append(arrow.table(row))
                 if not chunks:
                     return
                 returned = 0
                 for row in self._dataset(ray, data, chunks).iter_rows():
-                    outcomes = pickle.loads(row["outcomes"])
+                    outcomes = _unpack(row["outcomes"])
                     returned += len(outcomes)
                     yield outcomes
             except ray.exceptions.RayError as error:
                 raise CaptionerError(
-                    f"the Ray cluster failed: {_reason(error)}; what is written so far is kept, "
+                    f"the Ray cluster failed: {reason(error)}; what is written so far is kept, "
                     "and the same command goes on from there."
                 ) from error
             if returned != sent:
@@ -124,13 +116,15 @@ class RayEngine:
         workers = gpus or cores
         context = data.DataContext.get_current()
         context.execution_options.preserve_order = True  # whose text file it is, the order decides
-        return data.from_arrow_refs(chunks).map(
+        suspects = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Suspects)
+        return data.from_arrow(chunks).map(
             _Worker,
             fn_constructor_kwargs={
                 "checkpoints": [checkpoint.read_bytes() for checkpoint in self.checkpoints],
                 "load_engine": self.load_engine,
                 "threads": max(1, cores // workers),
                 "words": self.words,
+                "suspects": suspects.remote(workers),
             },
             compute=data.ActorPoolStrategy(size=min(workers, len(chunks))),
             **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
@@ -141,9 +135,17 @@ class _Worker:
     """Holds the model in a process of its own."""
 
     def __init__(
-        self, *, checkpoints: list[bytes], load_engine: LoadEngine, threads: int, words: bool
+        self,
+        *,
+        checkpoints: list[bytes],
+        load_engine: LoadEngine,
+        threads: int,
+        words: bool,
+        suspects: Any,
     ) -> None:
         self.words = words
+        self.suspects = suspects
+        self._ask("start")
         with TemporaryDirectory() as folder:
             files = [Path(folder) / f"{number}.safetensors" for number in range(len(checkpoints))]
             for file, checkpoint in zip(files, checkpoints, strict=True):
@@ -151,14 +153,28 @@ class _Worker:
             self.engine = load_engine(files, threads=threads)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Caption a chunk."""
-        photos: list[Photo] = pickle.loads(row["photos"])
-        outcomes = [
-            (photo, outcome if isinstance(outcome, str) else self._tell(outcome))
-            for batch in self.engine.run(photos)
-            for photo, outcome in batch
-        ]
-        return {"outcomes": pickle.dumps(outcomes)}
+        """Caption a chunk, as a whole unless a worker ended with it in hand."""
+        chunk, photos = row["chunk"], _unpack(row["photos"])
+        pieces: list[Piece] = self._ask("open", chunk, len(photos))
+        outcomes: list[tuple[Photo, Told | str]] = []
+        for piece in pieces:
+            part = photos[piece.first : piece.first + piece.count]
+            if piece.hopeless:
+                outcomes += [(photo, _DEADLY) for photo in part]
+                continue
+            self._ask("take", chunk, piece)
+            for batch in self.engine.run(part):
+                outcomes += [
+                    (photo, found if isinstance(found, str) else self._tell(found))
+                    for photo, found in batch
+                ]
+        self._ask("close", chunk)
+        return {"outcomes": _pack(outcomes)}
+
+    def _ask(self, what: str, *arguments: Any) -> Any:
+        """Call the one who knows what every worker has in hand."""
+        ray, _, _ = import_ray()
+        return ray.get(getattr(self.suspects, what).remote(*arguments))
 
     def _tell(self, caption: Any) -> Told:
         return Told(
@@ -179,94 +195,10 @@ def _chunks(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
         yield chunk
 
 
-@contextmanager
-def _cluster(ray: Any) -> Iterator[None]:
-    """Be connected to a cluster; one that was begun here ends here."""
-    if ray.is_initialized():
-        yield
-        return
-    options: dict[str, Any] = {}
-    if _is_local():
-        options = {
-            "include_dashboard": False,
-            "object_store_memory": _OBJECTS,
-            "num_cpus": _cores(),
-        }
-    try:
-        _knock()
-        with _muted():
-            ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
-    except Exception as error:  # it lets anything through that goes wrong on the way
-        raise CaptionerError(
-            f"no Ray cluster can be reached or begun: {_reason(error)}; start one with `ray "
-            "start` and give its address in RAY_ADDRESS, or leave that empty."
-        ) from error
-    try:
-        yield
-    finally:
-        ray.shutdown()
+def _pack(content: Any) -> bytes:
+    """Make it small: paths resemble each other."""
+    return zlib.compress(pickle.dumps(content), 1)
 
 
-def _is_local() -> bool:
-    """Whether the cluster is one that is begun here."""
-    return os.environ.get("RAY_ADDRESS", "") in ("", "local")
-
-
-def _knock() -> None:
-    """Make sure that somebody answers at the cluster's address: Ray would ask for ever.
-
-    Raises:
-        OSError: nobody does.
-    """
-    host, _, port = os.environ.get("RAY_ADDRESS", "").removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
-
-
-def _cores() -> int:
-    """Cores that this process may use: a job of a scheduler has fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-@contextmanager
-def _muted() -> Iterator[None]:
-    """Keep what Ray prints past Python out of standard error, which may be read as JSON."""
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
-
-
-def _reason(error: Exception) -> str:
-    """Return what the last line of an error says; Ray puts whole tracebacks into them."""
-    error = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r"^[\w.]+(Error|Exception): ", "", lines[-1].strip()).rstrip(".")
-
-
-def _import_ray() -> tuple[Any, Any, Any]:
-    """Import Ray, Ray Data and Arrow, quietly.
-
-    Raises:
-        MissingExtraError: they are not installed.
-    """
-    for name, value in _QUIET.items():
-        os.environ.setdefault(name, value)
-    if _is_local():
-        os.environ.update(_ONLY_HERE)  # read when Ray is imported
-    try:
-        import pyarrow  # noqa: PLC0415  # an extra
-        import ray  # noqa: PLC0415
-        import ray.data  # noqa: PLC0415
-    except ImportError:
-        raise MissingExtraError(
-            "--engine ray needs Ray; install it: pip install 'captioner[ray]'"
-        ) from None
-    return ray, ray.data, pyarrow
+def _unpack(content: bytes) -> Any:
+    return pickle.loads(zlib.decompress(content))

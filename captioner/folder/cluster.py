@@ -1,0 +1,135 @@
+"""The Ray cluster that a run connects to, or begins on this machine and ends with itself."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from captioner.errors import CaptionerError, MissingExtraError
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DATA_LOG_LEVEL": "CRITICAL",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+"""What is set for Ray unless the user has set it: the command shows progress by itself."""
+_ONLY_HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Lets a cluster begun on this machine listen on 127.0.0.1 alone; Ray has no other name for it."""
+_OBJECTS = 512 * 2**20
+"""Bytes of shared memory for a cluster begun on this machine; what does not fit goes to disk."""
+
+_PATIENCE = 20
+"""Seconds that a cluster has to answer."""
+
+
+@contextmanager
+def cluster(ray: Any) -> Iterator[None]:
+    """Be connected to a cluster; one that was begun here ends here."""
+    if ray.is_initialized():
+        yield
+        return
+    options: dict[str, Any] = {}
+    if _is_local():
+        options = {
+            "include_dashboard": False,
+            "object_store_memory": _OBJECTS,
+            "num_cpus": _cores(),
+        }
+    try:
+        _knock()
+        with _muted(), _keeping_sigterm():
+            ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
+            # What it tells of workers that end goes to standard output all the same, but for this.
+            ray._private.worker._worker_logs_enabled = False
+    except Exception as error:  # it lets anything through that goes wrong on the way
+        raise CaptionerError(
+            f"no Ray cluster can be reached or begun: {reason(error)}; start one with `ray "
+            "start` and give its address in RAY_ADDRESS, or leave that empty."
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _is_local() -> bool:
+    """Whether the cluster is one that is begun here."""
+    return os.environ.get("RAY_ADDRESS", "") in ("", "local")
+
+
+def _knock() -> None:
+    """Make sure that somebody answers at the cluster's address: Ray would ask for ever.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = os.environ.get("RAY_ADDRESS", "").removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+
+
+def _cores() -> int:
+    """Cores that this process may use: a job of a scheduler has fewer than the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Keep what Ray prints past Python out of standard error, which may be read as JSON."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
+
+
+@contextmanager
+def _keeping_sigterm() -> Iterator[None]:
+    """Put back what happens when this process is told to end: Ray would exit without a word."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def reason(error: Exception) -> str:
+    """Return what the last line of an error says; Ray puts whole tracebacks into them."""
+    cause = error.__cause__
+    error = cause if isinstance(cause, Exception) and str(cause) else error
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return re.sub(r"^[\w.]+(Error|Exception): ", "", lines[-1].strip()).rstrip(".")
+
+
+def import_ray() -> tuple[Any, Any, Any]:
+    """Import Ray, Ray Data and Arrow, quietly.
+
+    Raises:
+        MissingExtraError: they are not installed.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    if _is_local():
+        os.environ.update(_ONLY_HERE)  # read when Ray is imported
+    try:
+        import pyarrow  # noqa: PLC0415  # an extra
+        import ray  # noqa: PLC0415
+        import ray.data  # noqa: PLC0415
+    except ImportError:
+        raise MissingExtraError(
+            "--engine ray needs Ray; install it: pip install 'captioner[ray]'"
+        ) from None
+    return ray, ray.data, pyarrow
