@@ -4,12 +4,14 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 
 import pytest
 
@@ -182,15 +184,40 @@ def test_a_run_that_is_interrupted_and_loses_a_worker_captions_as_one_without_a_
     assert there.read_bytes() == local.read_bytes()
 
 
-def test_a_cluster_that_does_not_answer_is_named(command, many, monkeypatch):
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        (None, "[Errno 111] Connection refused"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n",
+            "something else than Ray answers, such as its dashboard",
+        ),
+        (b"", "something else than Ray answers, such as its dashboard"),
+    ],
+)
+def test_an_address_where_no_cluster_answers_is_named(command, many, monkeypatch, answer, problem):
     assert not pytest.importorskip("ray").is_initialized(), "the tests that begin it come later"
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    status, _, errors = command(many, "--engine", "ray")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if answer is None:
+            server.close()
+        else:
+            Thread(target=reply, args=(server, answer), daemon=True).start()
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        status, _, errors = command(many, "--engine", "ray")
     assert status == 2
     assert errors == [
-        "captioner: no Ray cluster can be reached or begun: [Errno 111] Connection refused; start "
-        "one with `ray start` and give its address in RAY_ADDRESS, or leave that empty."
+        f"captioner: RAY_ADDRESS is {address}, and no Ray cluster can be reached there: {problem}; "
+        "give the address that `ray start` printed, or leave RAY_ADDRESS empty to begin one here."
     ]
+
+
+def reply(server, answer):
+    """Say this to the first who comes, whatever is asked."""
+    there, _ = server.accept()
+    with there:
+        there.recv(64)
+        there.sendall(answer)
 
 
 def test_photos_that_end_their_process_fail_with_a_reason_and_the_others_do_not(cluster, tmp_path):

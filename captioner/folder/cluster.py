@@ -26,6 +26,10 @@ _OBJECTS = 512 * 2**20
 
 _PATIENCE = 20
 """Seconds that a cluster has to answer."""
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""How gRPC, which Ray speaks, begins: with a preface and settings (RFC 9113, section 3.4)."""
+_SETTINGS = 4
+"""The kind of the first frame that the other side sends, in its fourth byte."""
 
 
 @contextmanager
@@ -48,9 +52,15 @@ def cluster(ray: Any) -> Iterator[None]:
             # What it tells of workers that end goes to standard output all the same, but for this.
             ray._private.worker._worker_logs_enabled = False
     except Exception as error:  # it lets anything through that goes wrong on the way
+        if not options:
+            raise CaptionerError(
+                f"RAY_ADDRESS is {os.environ['RAY_ADDRESS']}, and no Ray cluster can be reached "
+                f"there: {reason(error)}; give the address that `ray start` printed, or leave "
+                "RAY_ADDRESS empty to begin one here."
+            ) from error
         raise CaptionerError(
-            f"no Ray cluster can be reached or begun: {reason(error)}; start one with `ray "
-            "start` and give its address in RAY_ADDRESS, or leave that empty."
+            f"no Ray cluster can be begun here: {reason(error)}; mend that, or start one with `ray "
+            "start` and give its address in RAY_ADDRESS."
         ) from error
     try:
         yield
@@ -64,14 +74,21 @@ def _is_local() -> bool:
 
 
 def _knock() -> None:
-    """Make sure that somebody answers at the cluster's address: Ray would ask for ever.
+    """Make sure that Ray answers at the cluster's address: it would ask for ever.
 
     Raises:
-        OSError: nobody does.
+        OSError: nobody answers, or somebody else does.
     """
     host, _, port = os.environ.get("RAY_ADDRESS", "").removeprefix("ray://").rpartition(":")
-    if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE).close()
+    if not (host and port.isdecimal()):
+        return
+    with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE) as there:
+        if os.environ.get("RAY_USE_TLS", "0") != "0":
+            return
+        there.sendall(_GREETING)
+        answer = there.recv(9)
+    if len(answer) < 4 or answer[3] != _SETTINGS:
+        raise ConnectionError("something else than Ray answers, such as its dashboard")
 
 
 def _cores() -> int:
