@@ -26,7 +26,8 @@ from captioner.config import SearchConfig
 from captioner.folder.engine import Engine
 from captioner.folder.inputs import Photo
 from captioner.folder.job import Job
-from captioner.folder.journal import Entry, Journal
+from captioner.folder.journal import Journal
+from captioner.folder.pending import Entry
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
 from captioner.folder.wording import Wording

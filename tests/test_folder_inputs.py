@@ -98,8 +98,10 @@ def test_a_folder_named_like_a_photo_is_a_folder_and_a_pipe_is_no_photo(tmp_path
     lay_out(tmp_path, "x.jpg/1.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     os.mkfifo(tmp_path / "pipe")
+    os.mkfifo(tmp_path / "pipe.tar")
     found = list(find_photos(tmp_path, Filter()))
-    assert [item.name for item in found] == ["pipe.jpg", "x.jpg/1.jpg"]
+    assert [item.name for item in found] == ["pipe.jpg", "pipe.tar/", "x.jpg/1.jpg"]
+    assert found[1].reason == "a pipe or a device, not a file; save it as a file."
     with pytest.raises(ImageError, match=r"^pipe.jpg: a pipe or a device, not a file"):
         found[0].read()
 

@@ -96,6 +96,12 @@ def test_errors_are_json_events_too(command, folder):
         ([], "captioner: no photos are named: give a folder, or --list FILE."),
         (["-"], "captioner: a list has no folder to put captions in; give --output FILE.jsonl."),
         (["none"], "captioner: none: no such folder; check the path."),
+        ([""], "captioner: the folder's name is empty; give . for the folder you are in."),
+        (["n" * 300], ": cannot be read: File name too long."),
+        (
+            [".", "--watch", "--retry-failed"],
+            "captioner: --watch captions what comes, and --retry-",
+        ),
         (["--list", "none", "--output", "x.jsonl"], "captioner: none: the list cannot be read: "),
         ([".", "--output", "x.txt"], "captioner: x.txt: captions are not written as '.txt'; "),
         ([".", "--output", "x"], "captioner: x: captions are not written into files without an "),

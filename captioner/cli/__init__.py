@@ -11,24 +11,42 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
+from pathlib import Path
 from typing import NoReturn
 
 from captioner import __version__
 from captioner.cli import caption, checkpoints, export, folder, push
 from captioner.cli.options import complain
+from captioner.durable import FULL
 from captioner.errors import CaptionerError
+
+_LAST_STREAM = 2
+"""Number of standard error; those of input and output are below."""
 
 
 def program() -> NoReturn:
     """Run the command line as a program of its own, and end it."""
+    _open_closed_streams()
     status = main()
     if status > 1:  # ended before its time: threads still caption what nobody waits for any more
         for stream in (sys.stdout, sys.stderr):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.flush()
+            with suppress(OSError):
+                stream.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _open_closed_streams() -> None:
+    """Let what is written to a closed standard stream, as after `>&-`, go nowhere.
+
+    Otherwise the next file that is opened gets its number, and what libraries print goes there.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _LAST_STREAM:
+        pass
+    os.close(number)
+    nowhere = Path(os.devnull)
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,6 +67,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Python flushes once more at exit, and would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141  # what the shell reports of a program ended by SIGPIPE
+    except OSError as error:
+        if error.errno not in FULL or error.filename is not None:
+            raise
+        complain(f"what it prints cannot be written: {error.strerror}; make room.")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
     return status
 
 

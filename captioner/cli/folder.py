@@ -5,13 +5,13 @@ import hashlib
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 from captioner.cli.folder_options import add_folder_parser, check_together
+from captioner.cli.folder_paths import Find, find_inputs, find_outputs
 from captioner.cli.options import Subcommands, choose_search, find_models
 from captioner.cli.stopping import Stopped, stopping_gently
 from captioner.config import to_table
@@ -20,15 +20,12 @@ from captioner.errors import CaptionerError
 if TYPE_CHECKING:
     from captioner.config import SearchConfig
     from captioner.folder.engine import Engine
-    from captioner.folder.inputs import Found
     from captioner.folder.job import Engine as AnyEngine
     from captioner.folder.job import Job
     from captioner.folder.progress import Style
-    from captioner.folder.shards import Shard
+    from captioner.folder.results import Results
     from captioner.folder.targets import Target
     from captioner.folder.wording import Wording
-
-    Find = Callable[[], Iterator[Found]]
 
 _WATCH_SECONDS = 2.0
 """Between two looks at a folder that is watched."""
@@ -60,13 +57,14 @@ def _run(args: argparse.Namespace) -> int:
     from captioner.folder.joining import join_shards
     from captioner.folder.journal import Journal
     from captioner.folder.progress import Progress
+    from captioner.folder.report import beginnings, read_problems
     from captioner.folder.results import Results
     from captioner.folder.shards import Shard
 
     check_together(args)
     shard = Shard.parse(args.shard)
-    root, find = _inputs(args, shard)
-    path, tables = _outputs(args, root)
+    root, find = find_inputs(args, shard)
+    path, tables = find_outputs(args, root)
     path, *tables = map(shard.place, (path, *tables))
     wording, targets = _texts(args)
     checkpoints, header = find_models(args)
@@ -85,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     if shard.count > 1:
         settings["shard"] = str(shard)
     if args.dry_run:
-        return _tell(args, path, find, targets)
+        return _tell(args, path, root=root, settings=settings, find=find, targets=targets)
     load_engine = _choose_engine(args, checkpoints, search)
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
@@ -95,6 +93,7 @@ def _run(args: argparse.Namespace) -> int:
     with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
         if args.join:
             join_shards(journal, settings)
+        before = read_problems(path, journal.held)
         job = Job(
             journal,
             load_engine,
@@ -102,23 +101,10 @@ def _run(args: argparse.Namespace) -> int:
             targets=targets,
             words=args.words,
             retry_failed=args.retry_failed,
+            retried=beginnings(before, root=root),
             progress=progress,
         )
-        over = False
-        try:
-            _caption(args, job, find)
-            over = True
-            journal.tidy()
-            results.write(journal, job.problems, whole=True)
-        except KeyboardInterrupt:
-            progress.end("interrupted")
-            if style == "text":
-                _tell_interrupted(args, job)
-            if not over:  # watching has no other end
-                journal.tidy(compact=args.watch)
-                results.write(journal, job.problems, whole=args.watch)
-            raise
-        progress.end("end")
+        _work(args, job, partial(_caption, args, job, find), results, before)
     if style == "text":
         if not progress.tally.total:
             print(f"captioner: {_nothing(args, root)}", file=sys.stderr)
@@ -128,7 +114,46 @@ def _run(args: argparse.Namespace) -> int:
     return 1 if progress.tally.failed else 0
 
 
-def _caption(args: argparse.Namespace, job: "Job", find: "Find") -> None:
+def _work(
+    args: argparse.Namespace,
+    job: "Job",
+    caption: Callable[[], None],
+    results: "Results",
+    before: dict[str, str],
+) -> None:
+    """Caption, and write what is made from the journal, even if told to end meanwhile.
+
+    Args:
+        args: of the command.
+        job: to do.
+        caption: does it.
+        results: to write.
+        before: problems of the last run, which may not have come by yet when this one is stopped.
+    """
+    journal, over = job.journal, False
+    try:
+        caption()
+        over = True
+        journal.begin()
+        journal.tidy()
+        results.write(journal, job.problems, met=job.met, whole=True)
+    except KeyboardInterrupt:
+        job.progress.end("interrupted")
+        if args.log == "text" and not args.quiet:
+            _tell_interrupted(args, job)
+        if journal.begun and not over:  # watching has no other end
+            journal.tidy(compact=args.watch)
+            problems = job.problems if args.watch else {**before, **job.problems}
+            results.write(journal, problems, met=job.met, whole=args.watch)
+        raise
+    except CaptionerError as error:
+        if args.overwrite and journal.begun:
+            raise CaptionerError(f"{error} Leave out --overwrite then, to go on.") from error
+        raise
+    job.progress.end("end")
+
+
+def _caption(args: argparse.Namespace, job: "Job", find: Find) -> None:
     from captioner.folder.inputs import count
 
     again = not args.watch and "-" not in (args.list, args.folder)  # the photos can be found twice
@@ -141,10 +166,10 @@ def _caption(args: argparse.Namespace, job: "Job", find: "Find") -> None:
 
 def _tell_interrupted(args: argparse.Namespace, job: "Job") -> None:
     """Say how far the run came, and how to go on."""
-    again = "the same command without --overwrite" if args.overwrite else "the same command"
+    without = " without --overwrite" if args.overwrite and job.journal.begun else ""
     print(
-        f"captioner: {job.journal.path}: interrupted after {job.progress.tally}; {again} goes on "
-        "from here.",
+        f"captioner: {job.journal.path}: interrupted after {job.progress.tally}; the same command"
+        f"{without} goes on from here.",
         file=sys.stderr,
         flush=True,
     )
@@ -159,16 +184,27 @@ def _nothing(args: argparse.Namespace, root: Path) -> str:
     return f"{root}: no photos in it; check the path (--hidden takes hidden ones, too)."
 
 
-def _tell(args: argparse.Namespace, path: Path, find: "Find", targets: "list[Target]") -> int:
+def _tell(
+    args: argparse.Namespace,
+    path: Path,
+    *,
+    root: Path,
+    settings: dict[str, Any],
+    find: Find,
+    targets: "list[Target]",
+) -> int:
     """Print what would be done about every photo, one a line, and how many there are of each."""
     from captioner.folder.held import Held, read_held, read_records
     from captioner.folder.joining import newer
     from captioner.folder.plan import plan, remember
     from captioner.folder.progress import one_line
+    from captioner.folder.report import beginnings, read_problems
+    from captioner.folder.settings import RunFile
     from captioner.folder.shards import find_shards
 
     held = Held() if args.overwrite else read_held(path)
-    if not args.overwrite:
+    if held.size:
+        RunFile(path).check(settings)
         remember(targets, path)
     for _, part in find_shards(path) if args.join else ():
         for record, _ in read_records(part):
@@ -176,97 +212,15 @@ def _tell(args: argparse.Namespace, path: Path, find: "Find", targets: "list[Tar
                 held.add(found)
         remember(targets, part)
     kinds: Counter[str] = Counter()
-    for step in plan(find(), held, targets=targets, retry_failed=args.retry_failed):
+    retried = beginnings(read_problems(path, held), root=root)
+    steps = plan(find(), held, targets=targets, retry_failed=args.retry_failed, retried=retried)
+    for step in steps:
         kinds[step.kind] += 1
         print("\t".join(filter(None, (step.kind, one_line(step.found.name), step.reason))))
     if not args.quiet:
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no photos"
         print(f"captioner: {counts}; nothing is written.", file=sys.stderr)
     return 0
-
-
-def _inputs(args: argparse.Namespace, shard: "Shard") -> "tuple[Path, Find]":
-    """Return the folder that names are relative to, and what finds the photos."""
-    from captioner.folder.inputs import Filter, find_photos, listed_photos
-
-    chosen = Filter(
-        include=tuple(args.include),
-        exclude=tuple(args.exclude),
-        hidden=args.hidden,
-        shard=shard,
-    )
-    folder, source = args.folder, args.list
-    if folder == "-":
-        folder, source = None, "-"
-    if folder is None and source is None:
-        raise CaptionerError("no photos are named: give a folder, or --list FILE.")
-    root = Path(folder or ".")
-    if not root.exists():
-        raise CaptionerError(f"{root}: no such folder; check the path.")
-    if root.is_file():
-        _check_archive(root)
-    if source is None:
-        return root, lambda: find_photos(root, chosen)
-    if args.watch:
-        raise CaptionerError("--watch waits for files in a folder, not in a list; give the folder.")
-    if source != "-":
-        _open_list(source).close()  # a mistake in its name is told before anything is written
-
-    def find() -> "Iterator[Found]":
-        with closing(_open_list(source)) as file:
-            yield from listed_photos(file, root, chosen, end=b"\0" if args.null else b"\n")
-
-    return root, find
-
-
-def _check_archive(file: Path) -> None:
-    """Make sure that a file given in place of a folder is a tar archive."""
-    from captioner.folder.archives import list_archive
-    from captioner.photo.opening import begins_like_a_photo
-
-    try:
-        with file.open("rb") as stream:
-            if begins_like_a_photo(stream.read(16)):
-                raise CaptionerError(
-                    f"{file}: a photo, not a folder; `captioner caption` captions single photos."
-                )
-        next(list_archive(file), None)
-    except ValueError as error:
-        raise CaptionerError(f"{file}: neither a folder nor a tar archive: {error}.") from error
-    except OSError as error:
-        raise CaptionerError(f"{file}: cannot be read: {error.strerror}.") from error
-
-
-def _open_list(source: str) -> BinaryIO:
-    if source == "-":
-        if sys.stdin is None:
-            raise CaptionerError("standard input is closed; give the list with --list FILE.")
-        return os.fdopen(os.dup(sys.stdin.fileno()), "rb")
-    try:
-        return Path(source).open("rb")
-    except OSError as error:
-        raise CaptionerError(f"{source}: the list cannot be read: {error.strerror}.") from error
-
-
-def _outputs(args: argparse.Namespace, root: Path) -> tuple[Path, list[Path]]:
-    """Return the journal, and the tables that are made from it."""
-    from captioner.folder.tables import check_table
-
-    lines = [path for path in args.output if path.suffix.lower() == ".jsonl"]
-    tables = [path for path in args.output if path.suffix.lower() != ".jsonl"]
-    for table in tables:
-        check_table(table)
-    if len(lines) > 1:
-        raise CaptionerError(f"{lines[1]}: it would hold what {lines[0]} holds; give only one.")
-    if lines:
-        return lines[0], tables
-    if tables:
-        return tables[0].with_suffix(".jsonl"), tables
-    if args.folder in (None, "-"):
-        raise CaptionerError("a list has no folder to put captions in; give --output FILE.jsonl.")
-    if root.is_file():
-        return root.with_suffix(".captions.jsonl"), tables
-    return root / "captions.jsonl", tables
 
 
 def _texts(args: argparse.Namespace) -> "tuple[Wording, list[Target]]":

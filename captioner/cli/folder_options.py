@@ -58,9 +58,17 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         "of this machine, a model on each",
     )
     again = parser.add_argument_group("what was done before")
-    again.add_argument("--retry-failed", action="store_true", help="caption only what failed")
     again.add_argument(
-        "--overwrite", action="store_true", help="begin again; captions in the output are lost"
+        "--retry-failed",
+        action="store_true",
+        help="caption only what failed, and what lies in archives and folders that could not be "
+        "looked through",
+    )
+    again.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="begin again; captions in the output are lost with the first new ones. To go on with "
+        "a run that was stopped, leave it out",
     )
     again.add_argument(
         "--dry-run", action="store_true", help="tell what would be done, and write nothing"
@@ -191,6 +199,11 @@ def check_together(args: argparse.Namespace) -> None:
         raise CaptionerError(
             "--overwrite begins again, and --retry-failed captions only what failed before; give "
             "one of them."
+        )
+    if args.watch and args.retry_failed:
+        raise CaptionerError(
+            "--watch captions what comes, and --retry-failed only what failed before; give one of "
+            "them."
         )
     if args.overwrite and elsewhere and args.existing is None:
         raise CaptionerError(

@@ -112,6 +112,6 @@ def positive(text: str) -> int:
     return number
 
 
-def complain(error: Exception) -> None:
+def complain(error: Exception | str) -> None:
     """Say on standard error what is wrong."""
     print(f"captioner: {error}", file=sys.stderr, flush=True)

@@ -1,5 +1,6 @@
 """Photos in tar archives, read in place."""
 
+import stat
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ def list_archive(path: Path) -> Iterator[tuple[str, int, int]]:
         ValueError: it is compressed, damaged, or no tar archive; what came before is yielded.
         OSError: it cannot be read.
     """
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for somebody to write
+        raise ValueError("a pipe or a device, not a file; save it as a file")
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:

@@ -9,7 +9,8 @@ from captioner.durable import digest
 from captioner.errors import MetadataError, UnsupportedFileError
 from captioner.folder.changes import Change
 from captioner.folder.inputs import Found, Photo, Problem
-from captioner.folder.journal import Entry, Journal
+from captioner.folder.journal import Journal
+from captioner.folder.pending import Entry
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
@@ -50,6 +51,7 @@ class Job:
         targets: where captions go beside the journal.
         words: whether records hold probability and attention of every word.
         retry_failed: caption only what failed before.
+        retried: how names begin that are tried with them.
         progress: told of everything.
     """
 
@@ -62,6 +64,7 @@ class Job:
         targets: Sequence[Target],
         words: bool,
         retry_failed: bool,
+        retried: tuple[str, ...] = (),
         progress: Progress,
     ) -> None:
         self.journal = journal
@@ -70,12 +73,17 @@ class Job:
         self.targets = targets
         self.words = words
         self.retry_failed = retry_failed
+        self.retried = retried
         self.progress = progress
         self.problems: dict[str, str] = {}
         """Folders and archives that cannot be looked through, with the reason."""
+        self.met: set[bytes] = set()
+        """Digests of the photos that failed and came by, now or in an earlier run."""
+        self._unreadable: set[str] = set()  # problems that the tally counts
         self._engine: Engine | None = None
         self._watched: Watched | None = None
-        remember(targets, journal.path)
+        if journal.held.size:  # what is to be overwritten is not of this run
+            remember(targets, journal.path)
 
     def run(self, found: Iterator[Found]) -> None:
         """Caption all of them, and write batch after batch.
@@ -103,8 +111,17 @@ class Job:
         while True:
             self.problems = {}
             self.run(self._watched.news(self._note(find())))
+            self._forget_mended()
             self.progress.advance()
             time.sleep(seconds)
+
+    def _forget_mended(self) -> None:
+        """Let folders and archives that can be looked through now count no longer as failed."""
+        assert self._watched is not None
+        mended = self._unreadable - self.problems.keys()
+        self.progress.tally.failed -= len(mended)
+        self._unreadable -= mended
+        self._watched.forget(mended)
 
     def _note(self, found: Iterator[Found]) -> Iterator[Found]:
         """Remember the problems that come by."""
@@ -115,7 +132,13 @@ class Job:
 
     def _select(self, found: Iterator[Found]) -> Iterator[Photo]:
         """Yield what is to be captioned, and count the others."""
-        steps = plan(found, self.journal.held, targets=self.targets, retry_failed=self.retry_failed)
+        steps = plan(
+            found,
+            self.journal.held,
+            targets=self.targets,
+            retry_failed=self.retry_failed,
+            retried=self.retried,
+        )
         for step in steps:
             if step.kind == "caption":
                 assert isinstance(step.found, Photo)
@@ -124,6 +147,7 @@ class Job:
                 self.progress.tally.before += 1
             elif step.kind == "failed before":
                 assert isinstance(step.found, Photo)
+                self.met.add(digest(step.found.name))
                 if self._watched is not None and self._watched.tries_again(step.found):
                     self.progress.tally.failed -= 1  # counted when it was met
                     yield step.found
@@ -132,14 +156,18 @@ class Job:
             elif step.kind == "skip":
                 self.progress.skipped(step.found.name, step.reason)
             else:
+                self._unreadable.add(step.found.name)
                 self.progress.failed(step.found.name, step.reason)
 
     def _write(self, outcomes: Sequence[tuple[Photo, Sentence | str]]) -> None:
         entries: dict[bytes, Entry] = {}
         for photo, outcome in outcomes:
             key = digest(photo.name)
-            if key in self.journal.held.captioned or key in entries:  # a list may name it twice
+            twice = entries.get(key)  # a list may name it so
+            if key in self.journal.held.captioned or (twice and twice.record.caption):
                 self.progress.tally.before += 1
+            elif twice:
+                self.progress.tally.failed += 1
             elif isinstance(outcome, str):
                 entries[key] = _failure(photo, outcome)
             else:
@@ -152,6 +180,7 @@ class Job:
             if record.status == "captioned":
                 self.progress.tally.captioned += 1
             else:
+                self.met.add(digest(record.image))
                 self.progress.failed(record.image, record.reason or "")
         self.progress.advance()
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from captioner.durable import digest
 from captioner.folder.held import Held, read_records
-from captioner.folder.journal import Entry, Journal
+from captioner.folder.journal import Journal
+from captioner.folder.pending import Entry
 from captioner.folder.records import Record
 from captioner.folder.shards import find_shards
 

@@ -5,10 +5,8 @@ keeps a second run away, and, while captions go to other files, too, `captions.p
 batch that is being written.
 """
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +15,15 @@ from captioner.durable import (
     digest,
     explained,
     remove_unfinished,
-    replace_file,
     replacing,
     sync_folder,
 )
 from captioner.errors import CaptionerError, MetadataError
-from captioner.folder.changes import Change, remove_traces
+from captioner.folder.changes import remove_traces
 from captioner.folder.held import Held, read_held, read_records
+from captioner.folder.pending import Entry, Pending
 from captioner.folder.records import Record
 from captioner.folder.settings import RunFile
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What is to be written about one photo."""
-
-    record: Record
-    changes: tuple[Change, ...] = ()
 
 
 class Journal:
@@ -50,7 +40,7 @@ class Journal:
         self.held = Held()
         self._settings = settings
         self._overwrite = overwrite
-        self._pending = path.with_suffix(".pending.json")
+        self._pending = Pending(path)
         self._run = RunFile(path)
         self._file = -1
         self._committing = False
@@ -76,6 +66,24 @@ class Journal:
             self._file = -1
         self._run.unlock()
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is this run's: one to be overwritten is so only when there is a caption."""
+        return self._file >= 0
+
+    def begin(self) -> None:
+        """Begin it again if that is asked for and has not been done; what it held is lost.
+
+        Raises:
+            CaptionerError: it cannot be written.
+        """
+        if self.begun:
+            return
+        with explained(self.path, option="--output"):
+            self._pending.remove()
+            self._open_file(size=0)
+            self._run.write(self._settings)
+
     def commit(self, entries: Sequence[Entry]) -> list[Record]:
         """Write a batch: the files beside the photos, then the journal. All of it, or none.
 
@@ -85,18 +93,11 @@ class Journal:
         Raises:
             CaptionerError: the disk is full, or the journal cannot be written.
         """
+        self.begin()
         self._committing = True
+        self._check_in_place()
         if any(entry.changes for entry in entries):
-            table = [
-                {
-                    "record": entry.record.to_dict(),
-                    "changes": [asdict(change) for change in entry.changes],
-                }
-                for entry in entries
-            ]
-            with explained(self._pending, option="--output"):
-                replace_file(self._pending, json.dumps(table).encode())
-                sync_folder(self._pending.parent)
+            self._pending.write(entries)
         records = self._complete(entries)
         self._committing = False
         return records
@@ -110,22 +111,24 @@ class Journal:
         Raises:
             CaptionerError: the disk is full, or the journal cannot be written.
         """
+        self._check_in_place()
         with explained(self.path, option="--output"):
             if not self._committing:  # an interrupted batch is completed by the next run
-                self._pending.unlink(missing_ok=True)
+                self._pending.remove()
             if compact and self.held.superseded:
                 self._compact()
 
     def _open(self) -> None:
+        if self.path.exists() and not self.path.is_file():
+            raise CaptionerError(
+                f"{self.path}: is a folder, a pipe or a device; choose another --output."
+            )
         with explained(self.path, option="--output"):
-            for path in (self.path, self._pending):
+            for path in (self.path, self._pending.path):
                 remove_unfinished(path)
-        if self._overwrite:
-            with explained(self.path, option="--output"):
-                self._pending.unlink(missing_ok=True)
-                self._open_file(size=0)
-                self._run.write(self._settings)
-        elif not self._run.known() and self.path.exists() and self.path.stat().st_size:
+        if self._overwrite:  # nothing is lost before there is something to take its place
+            return
+        if not self._run.known() and self.path.exists() and self.path.stat().st_size:
             raise CaptionerError(
                 f"{self.path}: exists, and no {self._run.path.name} says that it is the captions "
                 "of a folder; choose another --output, or replace it with --overwrite."
@@ -136,8 +139,7 @@ class Journal:
         with explained(self.path, option="--output"):
             if not self.held.size and not self._pending.exists():
                 self._run.write(self._settings)
-            if self._file < 0:
-                self._open_file(size=self.held.size)
+            self._open_file(size=self.held.size)
             self._recover()
 
     def _open_file(self, *, size: int) -> None:
@@ -149,20 +151,28 @@ class Journal:
 
     def _recover(self) -> None:
         """Complete the batch that a killed run was writing."""
-        if not self._pending.exists():
-            return
-        table = json.loads(self._pending.read_bytes())
-        entries = [
-            Entry(
-                record=Record.from_dict(entry["record"]),
-                changes=tuple(Change(**change) for change in entry["changes"]),
-            )
-            for entry in table
-        ]
+        entries = self._pending.read()
         for entry in entries:
             for change in entry.changes:
                 remove_traces(change.path)
         self._complete([entry for entry in entries if not self._is_written(entry.record)])
+
+    def _check_in_place(self) -> None:
+        """Make sure that what is written is what the user finds there.
+
+        Raises:
+            CaptionerError: the journal was moved, deleted or replaced meanwhile.
+        """
+        ours = os.fstat(self._file)
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(ours, there):
+            raise CaptionerError(
+                f"{self.path}: was moved, deleted or replaced while captions were written to it; "
+                "put it back if you can, and run the same command again."
+            )
 
     def _is_written(self, record: Record) -> bool:
         return digest(record.image) in (

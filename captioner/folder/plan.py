@@ -23,7 +23,12 @@ class Step:
 
 
 def plan(
-    found: Iterable[Found], held: Held, *, targets: Sequence[Target], retry_failed: bool
+    found: Iterable[Found],
+    held: Held,
+    *,
+    targets: Sequence[Target],
+    retry_failed: bool,
+    retried: tuple[str, ...] = (),
 ) -> Iterator[Step]:
     """Decide about every photo when its turn comes.
 
@@ -32,6 +37,8 @@ def plan(
         held: what the journal holds; it may grow meanwhile.
         targets: where captions go with their photos. What all of them refuse is skipped.
         retry_failed: caption those that failed before, and no others.
+        retried: how names begin that are tried with them, in folders and archives that could not be
+            looked through.
     """
     for item in found:
         if isinstance(item, Problem):
@@ -42,7 +49,7 @@ def plan(
             yield Step(kind="done", found=item)
         elif key in held.failed and not retry_failed:
             yield Step(kind="failed before", found=item)
-        elif key not in held.failed and retry_failed:
+        elif retry_failed and key not in held.failed and not item.name.startswith(retried):
             yield Step(kind="skip", found=item, reason="it is new, and --retry-failed passes it by")
         else:
             refusals = [target.refuse(item) for target in targets]

@@ -81,7 +81,7 @@ class Progress:
         elif self._bar is not None:
             self._bar.write(f"captioner: {one_line(name)}: {reason}", file=sys.stderr)
         else:
-            print(f"captioner: {one_line(name)}: {reason}", file=sys.stderr, flush=True)
+            _say(f"captioner: {one_line(name)}: {reason}")
 
     def skipped(self, name: str, reason: str) -> None:
         """Count a photo that is left as it is; JSON events name each, the text ends with one."""
@@ -109,7 +109,7 @@ class Progress:
             name, reason = self._first_skipped
             others = self.tally.skipped - 1
             more = f"; and {others} more, which --dry-run names" if others else ""
-            print(f"captioner: {one_line(name)} is skipped: {reason}{more}.", file=sys.stderr)
+            _say(f"captioner: {one_line(name)} is skipped: {reason}{more}.")
 
     def error(self, message: str) -> None:
         """Say why the run ends before its time, as a JSON event."""
@@ -129,7 +129,17 @@ class Progress:
 
     @staticmethod
     def _event(event: str, **values: Any) -> None:
-        print(json.dumps({"event": event, **values}), file=sys.stderr, flush=True)
+        _say(json.dumps({"event": event, **values}))
+
+
+def _say(line: str) -> None:
+    """Write a line to standard error; if that is a log on a full disk, the run goes on without."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError:
+        pass
 
 
 def one_line(name: str) -> str:

@@ -1,12 +1,13 @@
 """What is made of a journal at the end of a run: tables, a report of failures, a gallery."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from captioner.config import PreprocessConfig
 from captioner.folder.journal import Journal
-from captioner.folder.tables import prepare_table, write_failures, write_table
+from captioner.folder.report import write_report
+from captioner.folder.tables import prepare_table, write_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +36,26 @@ class Results:
 
             prepare_album(self.gallery)
 
-    def write(self, journal: Journal, problems: Mapping[str, str], *, whole: bool) -> None:
+    def write(
+        self,
+        journal: Journal,
+        problems: Mapping[str, str],
+        *,
+        met: Container[bytes],
+        whole: bool,
+    ) -> None:
         """Write them as the journal is now.
 
         Args:
             journal: open, and tidy.
             problems: folders and archives that could not be looked through, with the reason.
+            met: digests of the photos that failed and came by in this run.
             whole: with the gallery, which takes longest.
 
         Raises:
             CaptionerError: one of them cannot be written.
         """
-        write_failures(journal, problems)
+        write_report(journal, problems, met=met, root=self.root)
         for table in self.tables:
             write_table(table, journal.path)
         if self.gallery and whole:

@@ -1,16 +1,15 @@
 """The journal as a table: CSV for spreadsheets, Parquet for everything large."""
 
 import csv
-import json
-from collections.abc import Callable, Iterator, Mapping
-from itertools import chain, islice
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from captioner.durable import explained, make_folder, replacing, sync_folder
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.folder.held import read_records
-from captioner.folder.journal import Journal
 from captioner.folder.records import Record
 
 _COLUMNS = ("image", "status", "caption", "log_probability", "reason")
@@ -25,7 +24,7 @@ def check_table(path: Path) -> None:
         CaptionerError: there is no such kind, or a folder of this name.
         MissingExtraError: its package is not installed.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         raise CaptionerError(f"{path}: is a folder; give --output the name of a file.")
     if path.suffix.lower() not in _WRITERS:
         kind = f"as {path.suffix!r}" if path.suffix else "into files without an ending"
@@ -58,31 +57,6 @@ def write_table(path: Path, journal: Path) -> None:
         with replacing(path) as unfinished:
             _WRITERS[path.suffix.lower()](unfinished, journal)
         sync_folder(path.parent)
-
-
-def write_failures(journal: Journal, problems: Mapping[str, str]) -> None:
-    """Write `captions.failed.jsonl` beside `captions.jsonl`: what failed and why, one a line.
-
-    Where nothing failed, there is no such file.
-
-    Args:
-        journal: the photos that failed are in it.
-        problems: folders and archives that could not be looked through, with the reason.
-
-    Raises:
-        CaptionerError: it cannot be written.
-    """
-    path = journal.path.with_suffix(".failed.jsonl")
-    with explained(path, option="--output"):
-        if not journal.held.failed and not problems:
-            path.unlink(missing_ok=True)
-            return
-        records = (record for record, _ in read_records(journal.path))
-        failed = ((r.image, r.reason) for r in records if r.status == "failed")
-        with replacing(path) as unfinished, unfinished.open("wb") as file:
-            for image, reason in chain(failed, problems.items()):
-                table = {"image": image, "reason": reason}
-                file.write(json.dumps(table).encode() + b"\n")
 
 
 def _write_csv(path: Path, journal: Path) -> None:

@@ -68,12 +68,21 @@ class Target:
                 "it (chmod u+w), or choose another place for captions."
             )
         old = self._caption(content, photo)
-        if old and self.existing == "append":
-            caption = old + self.separator + caption
-        elif old and self.existing == "prepend":
-            caption = caption + self.separator + old
+        if old and self.existing in ("append", "prepend"):
+            caption = self._join(old, caption)
         render(self.kind, caption, content, name=photo.name)  # what cannot be done is told now
         return Change(kind=self.kind, path=path, before=identify(content), caption=caption)
+
+    def _join(self, old: str, caption: str) -> str:
+        """Put a caption after or before the one there, unless it stands there already.
+
+        A photo may be met under two names: by a link, or as `a.jpg` and `./a.jpg` on a list.
+        """
+        if self.existing == "append":
+            there = old == caption or old.endswith(self.separator + caption)
+            return old if there else old + self.separator + caption
+        there = old == caption or old.startswith(caption + self.separator)
+        return old if there else caption + self.separator + old
 
     def _place(self, photo: Photo) -> str:
         if self.kind == "txt":

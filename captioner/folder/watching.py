@@ -53,6 +53,10 @@ class Watched:
             self._met.add(key)
             yield item
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Take these for news when they come again."""
+        self._met.difference_update(map(digest, names))
+
     def tries_again(self, photo: Photo) -> bool:
         """Whether a photo that failed is to be tried once more; true once for each time."""
         key = digest(photo.name)
