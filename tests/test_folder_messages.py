@@ -63,7 +63,14 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(command, folder,
     (tmp_path / "file").write_text("x")
     (tmp_path / "site").mkdir()
     (tmp_path / "site/index.html").write_text("my page")
-    for option, place in (("--gallery", "file"), ("--gallery", "site"), ("--output", "file/c.csv")):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/photo.jpg").touch()
+    for option, place in (
+        ("--gallery", "file"),
+        ("--gallery", "site"),
+        ("--gallery", "more"),
+        ("--output", "file/c.csv"),
+    ):
         output = () if option == "--output" else ("--output", folder / "c.jsonl")
         status, _, (error,) = command(folder, option, tmp_path / place, *output)
         assert status == 2

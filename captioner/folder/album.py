@@ -1,5 +1,6 @@
 """The captions of a journal as a gallery to browse."""
 
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -22,12 +23,22 @@ def prepare_album(folder: Path) -> None:
     """Make the folder of a gallery, before hours of work begin.
 
     Raises:
-        CaptionerError: it cannot be written to, or holds another page.
+        CaptionerError: it cannot be written to, or holds other files.
     """
     with explained(folder, option="--gallery"):
         check_gallery(folder)
+        if _holds_others(folder):  # they would be passed by from now on
+            raise FileExistsError(errno.EEXIST, "it holds other files", str(folder))
         make_folder(folder)
         (folder / NO_PHOTOS).touch()  # thumbnails among the photos are not to be captioned
+
+
+def _holds_others(folder: Path) -> bool:
+    """Whether there is more in a folder than a gallery."""
+    with suppress(FileNotFoundError):
+        names = {name for name in os.listdir(folder) if not name.startswith(".")}
+        return any(name not in ("index.html", "pictures") for name in names)
+    return False
 
 
 def write_album(folder: Path, journal: Path, *, root: Path, preprocess: PreprocessConfig) -> int:

@@ -2,8 +2,11 @@
 
 import math
 import os
+import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from captioner.durable import digest
 from captioner.folder.held import Held
@@ -69,7 +72,26 @@ class Watched:
             age = time.time() - os.stat(item.path).st_mtime
         except OSError:
             age = math.inf
-        return abs(age) >= self._seconds  # a clock may be wrong: what is of the future is no draft
+        # A clock may be wrong: what is of the future is no draft.
+        return abs(age) >= self._seconds and not _is_being_written(item.path)
+
+
+def _is_being_written(path: str) -> bool:
+    """Whether a program has a file open for writing, as while it is copied, however slowly.
+
+    Linux tells of files on its own disks; elsewhere it is not known, and taken for no.
+    """
+    if sys.platform != "linux":
+        return False
+    import fcntl  # noqa: PLC0415  # not on Windows
+
+    with suppress(OSError), open(path, "rb", buffering=0) as file:
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)  # whoever opens it now ends no run of ours
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # given back when it is closed
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _look(path: str) -> _State | None:
