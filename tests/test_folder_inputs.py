@@ -190,6 +190,17 @@ def test_a_broken_archive_is_a_problem_after_what_could_be_read(tmp_path):
         cut.read()
 
 
+def test_an_archive_cut_short_between_two_photos_is_a_problem_too(tmp_path):
+    archive(tmp_path / "s.tar", a_png=b"a" * 2000, b_png=b"b" * 2000)
+    content = (tmp_path / "s.tar").read_bytes()
+    assert [type(item) for item in find_photos(tmp_path, Filter())] == [Photo, Photo]
+    for cut in (1, 511):
+        (tmp_path / "s.tar").write_bytes(content[: 512 + 2048 + cut])
+        first, second = find_photos(tmp_path, Filter())
+        assert first.name == "s.tar/a.png"
+        assert "ends in the middle of a header" in second.reason
+
+
 def test_a_list_is_taken_as_it_stands(tmp_path):
     text = b"b.jpg\r\n\nsub/a.png\n./c.jpg\n../.hidden.jpg\n/abs/d.jpg\nno ending"
     found = listed(text, tmp_path)

@@ -21,6 +21,8 @@ def list_archive(path: Path) -> Iterator[tuple[str, int, int]]:
                 if member.isreg() and not member.issparse():
                     yield member.name.removeprefix("./"), member.offset_data, member.size
                 archive.members = []  # type: ignore[attr-defined]  # tarfile remembers all of them, and a shard may hold many
+            if 0 < path.stat().st_size - archive.offset < tarfile.BLOCKSIZE:
+                raise tarfile.ReadError("it ends in the middle of a header")
     except tarfile.TarError as error:
         raise ValueError(
             f"not a whole, uncompressed tar archive ({error}); decompress it, or fetch it again"
