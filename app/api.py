@@ -62,6 +62,8 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         no_repeat: int,
         forbid: str,
         require: str,
+        groups: int,
+        diversity: float,
     ) -> dict[str, Any]:
         """Caption a photo; return everything that is known of each word, its attention too.
 
@@ -81,12 +83,15 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
             no_repeat: no run of so many words is said twice; 0 lets all repeat.
             forbid: words that the caption must not have, with commas between them.
             require: words that beam search makes the caption have, with commas between them.
+            groups: parts of the beam that shun each other's words; they divide it, 1 is plain.
+            diversity: of groups; how much they shun them.
 
         Returns:
             The caption; for every word its probability and its attention over the regions.
         """
         drawing = (temperature, top_k, top_p, seed)
-        values = (method, beam, max_words, length_penalty, *drawing, no_repeat, forbid, require)
+        rules = (no_repeat, forbid, require)
+        values = (method, beam, max_words, length_penalty, *drawing, *rules, groups, diversity)
         return answer(photo, checkpoint, values).to_dict()
 
     queued: dict[str, Any] = MODEL_EVENT | {"api_visibility": "public"}

@@ -10,7 +10,7 @@ from captioner import Captioner, CaptionerError, SearchConfig
 
 _METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
 _NAMES = [setting.name for setting in fields(SearchConfig) if setting.name != "no_end"]
-_WHOLE = ("beam", "max_words", "top_k", "seed", "no_repeat")
+_WHOLE = ("beam", "max_words", "top_k", "seed", "no_repeat", "groups")
 """Settings that are whole numbers, whatever a browser makes of them."""
 _LISTS = ("forbid", "require")
 """Settings that are words, typed with commas between them."""
@@ -40,6 +40,15 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
             *(0, 2, 0.1),
             label="Length penalty",
             info="Above 0, longer sentences may win.",
+        )
+        made["groups"] = _slider(
+            best.groups,
+            *(1, 10, 1),
+            label="Groups",
+            info="Parts of the beam that shun each other's words; they divide it.",
+        )
+        made["diversity"] = _slider(
+            best.diversity, *(0, 3, 0.1), label="Diversity", info="How much groups shun them."
         )
         made["require"] = _words(best.require, label="Must say")
     with gr.Column(visible=best.method == "sample", elem_classes="settings") as for_sampling:
@@ -87,7 +96,7 @@ def search_settings(values: Sequence[Any]) -> dict[str, Any]:
     for name in _NAMES[1:]:
         named[name] = _read(name, named[name])
     if named["method"] != "beam":
-        named["require"] = ()  # hidden, as all that only beam search uses
+        named |= {"require": (), "groups": 1}  # hidden, as all that only beam search uses
     return named
 
 

@@ -45,6 +45,8 @@ def rank(
     totals = {k: math.fsum(logs[k][: lengths[k]]) for k in present}
     scores = {k: totals[k] / lengths[k] ** length_penalty for k in present}
     present.sort(key=lambda k: -scores[k])  # settles what rounding left out of order
+    first = {tuple(words[k]): k for k in reversed(present)}  # two groups may find the same
+    present = [k for k in present if first[tuple(words[k])] == k]
     finished = [words[k][lengths[k] - 1] == end_id for k in present]
     return Candidates(
         words=[words[k][: lengths[k] - ended] for k, ended in zip(present, finished, strict=True)],

@@ -175,9 +175,15 @@ class SearchConfig:
     """Words, or runs of words, that beam search makes the caption say, in any order."""
     no_end: tuple[str, ...] = ()
     """Words that a caption does not end with, such as "a" and "with"."""
+    groups: int = 1
+    """Parts of the beam that look for captions unlike each other's (diverse beam search); they
+    divide it. 1 is plain beam search."""
+    diversity: float = 0.5
+    """What a word's log-probability loses, while groups choose, for every caption of an earlier
+    group that has it at the same place."""
 
     def __post_init__(self) -> None:
-        for name in ("beam", "max_words"):
+        for name in ("beam", "max_words", "groups"):
             _require(
                 getattr(self, name) >= 1,
                 f"search.{name} is {getattr(self, name)}; it must be 1 or more.",
@@ -203,6 +209,20 @@ class SearchConfig:
             not self.require or self.method == "beam",
             f"search.require is {list(self.require)}, which needs beam search; search.method is "
             f"{self.method!r}.",
+        )
+        _require(
+            self.beam % self.groups == 0,
+            f"search.beam is {self.beam} and search.groups is {self.groups}; groups must divide "
+            "beam.",
+        )
+        _require(
+            0 <= self.diversity < math.inf,
+            f"search.diversity is {self.diversity}; it must be 0 or more, and finite.",
+        )
+        _require(
+            not self.require or self.groups == 1,
+            f"search.require is {list(self.require)}, which divides the beam by itself; leave out "
+            f"search.groups = {self.groups}.",
         )
 
 

@@ -31,7 +31,7 @@ from tests.serving import uploaded
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 CLIENTS = 20
-GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0, 0, "", "")
+GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0, 0, "", "", 1, 0.5)
 """The settings of a search, in order."""
 PATIENCE = 120
 """Seconds to wait for what a slow machine does late."""
@@ -108,6 +108,7 @@ def test_programs_see_two_endpoints_with_their_explanations(client):
     "changes",
     [
         {"beam": 3, "length_penalty": 1.5, "max_words": 3},
+        {"beam": 4, "groups": 2, "diversity": 1.5},
         {"method": "sample", "top_k": 2, "temperature": 2, "seed": 5},
     ],
 )
@@ -164,7 +165,7 @@ def test_a_value_that_no_page_sends_is_named(url, place, value, reason):
 
 
 def test_too_few_values_are_counted(url):
-    error = "2 values were sent, and 13 are needed; /gradio_api/info says what is expected."
+    error = "2 values were sent, and 15 are needed; /gradio_api/info says what is expected."
     assert error in send(url, [None, "toy-lstm"])
 
 

@@ -180,9 +180,16 @@ def test_every_setting_reaches_the_search(caption, photos):
         "forbid": [],
         "require": [],
         "no_end": [],
+        "groups": 1,
+        "diversity": 0.5,
     }
     _, lines, _ = caption(photos[0], "--json", "--beam", 3, "--length-penalty", 0.7)
     assert json.loads(lines[0])["search"]["length_penalty"] == 0.7
+    _, lines, errors = caption(photos[0], "--json", "--beam", 4, "--groups", 2, "--diversity", 1.5)
+    search = json.loads(lines[0])["search"]
+    assert (search["beam"], search["groups"], search["diversity"]) == (4, 2, 1.5)
+    _, _, errors = caption(photos[0], "--diversity", 1.5)
+    assert errors == ["captioner: --diversity does nothing without --groups."]
 
 
 def test_rules_reach_the_search(caption, photos, checkpoints):

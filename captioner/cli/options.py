@@ -15,6 +15,8 @@ Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 _ONLY_FOR = {
     "beam": "beam",
     "length_penalty": "beam",
+    "groups": "beam",
+    "diversity": "beam",
     "temperature": "sample",
     "top_k": "sample",
     "top_p": "sample",
@@ -61,6 +63,15 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         help="beam search: above 0 prefers longer captions",
     )
     search.add_argument(
+        "--groups",
+        type=int,
+        metavar="N",
+        help="beam search: parts of the beam that look for captions unlike each other's",
+    )
+    search.add_argument(
+        "--diversity", type=float, metavar="X", help="with --groups: how unlike (0.5)"
+    )
+    search.add_argument(
         "--temperature", type=float, metavar="X", help="sample: below 1 safer, above 1 bolder"
     )
     search.add_argument("--top-k", type=int, metavar="N", help="sample: keep the N likeliest words")
@@ -101,6 +112,8 @@ def choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:
                 f"it is for --search {method}.",
                 file=sys.stderr,
             )
+    if "diversity" in asked and search.method == "beam" and search.groups == 1:
+        print("captioner: --diversity does nothing without --groups.", file=sys.stderr)
     return search
 
 

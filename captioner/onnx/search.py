@@ -74,12 +74,17 @@ def search(
         rules: what captions must not say and must not repeat.
 
     Raises:
-        ConfigError: something is required.
+        ConfigError: something is required, or there are groups.
     """
     if rules.required:
         raise ConfigError(
             f"search.require is {list(config.require)}; an ONNX export cannot look for words, so "
             "leave it out, or use the checkpoint that it was made from."
+        )
+    if config.method == "beam" and config.groups > 1:
+        raise ConfigError(
+            f"search.groups is {config.groups}; an ONNX export searches with one group, so leave "
+            "it out, or use the checkpoint that it was made from."
         )
     images = len(state.memory[0])
     make = Walk if config.method == "sample" else Beam

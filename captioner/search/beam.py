@@ -3,13 +3,14 @@
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captioner.candidates import NOTHING
 from captioner.config import SearchConfig
 from captioner.model.decoder import Decoder, DecoderState
 from captioner.rules import Rules
+from captioner.search.groups import first_open, likeliest_of_groups
 from captioner.search.hypotheses import (
     Rows,
     Steps,
@@ -42,22 +43,34 @@ def beam_search(
     said more may be less likely, and so as not to be crowded out, K live in each class (Anderson et
     al. 2017, section 3.2, arXiv:1612.00576); only the last, who have said all, may end. Where
     nothing is required, S is 1.
+
+    Each of G groups is searched like an image of its own, a row of `live` and `kept`, but with the
+    hypotheses of its image in one step of the decoder, and one after the other.
     """
-    beam, longest, penalty = config.beam, config.max_words + 1, config.length_penalty
+    groups, beam = config.groups, config.beam // config.groups
+    longest, penalty = config.max_words + 1, config.length_penalty
     images = torch.arange(len(latest), device=latest.device)  # still searched
-    live = no_words(len(images), 1, longest, value=0.0, device=latest.device)
-    kept = no_words(len(images), beam, longest, value=-math.inf, device=latest.device)
+    latest = latest.expand(-1, groups)
+    state = state.reorder(torch.zeros_like(latest))
+    live = no_words(len(images) * groups, 1, longest, value=0.0, device=latest.device)
+    kept = no_words(len(images) * groups, beam, longest, value=-math.inf, device=latest.device)
     best = kept  # of all images; `live` and `kept` are of those still searched
     classes = torch.zeros(1, dtype=torch.long, device=latest.device)  # of the live hypotheses
     for length in range(1, longest):
         logits, state = decoder.step(latest, state)
-        log_p = log_probabilities(logits, banned)
+        log_p = log_probabilities(logits.view(*live.value.shape, logits.shape[-1]), banned)
         if length == 1:
-            leads = progress(rules.required, words=log_p.shape[-1], end_id=end_id)  # (S, V)
-            leads = leads.to(log_p.device)
+            leads = progress(  # (S, V)
+                rules.required, words=log_p.shape[-1], end_id=end_id
+            ).to(log_p.device)
         log_p = obey(rules, log_p, live.words[..., : length - 1], end_id=end_id)
         # At most one continuation of a hypothesis ends, so K of these 2K do not.
-        value, places = _likeliest(live.value[..., None] + log_p, classes, leads, 2 * beam)
+        totals, count = live.value[..., None] + log_p, 2 * beam
+        value, places = (
+            _likeliest(totals, classes, leads, count)
+            if groups == 1
+            else likeliest_of_groups(totals, count, config=config, end_id=end_id)
+        )
         parents, words = places // log_p.shape[-1], places % log_p.shape[-1]
         grown = live.take(parents)._replace(value=value)
         grown.words[..., length - 1] = words
@@ -69,29 +82,47 @@ def beam_search(
         kept = kept.add(
             Rows(*(x[:, complete : complete + beam] for x in grown._replace(value=score)))
         )
-        value, picks = _top_of_each(value.masked_fill(ended, -math.inf), len(leads), beam)
-        live = grown.take(picks)._replace(value=value)
-        classes = torch.arange(len(leads), device=picks.device)
-        classes = classes.repeat_interleave(picks.shape[1] // len(leads))
-        best = best.put(images, kept)
+        picks = _open_of_each(ended, len(leads), beam)
+        live = grown._replace(value=value.masked_fill(ended, -math.inf)).take(picks)
+        classes = torch.arange(len(leads), device=picks.device).repeat_interleave(
+            picks.shape[1] // len(leads)
+        )
+        best = best.put(_rows_of(images, groups), kept)
 
-        going = (_bound(live, length, config) > kept.value[:, -1]).nonzero()[:, 0]
+        hopeful = _bound(live, length, config) > kept.value[:, -1]
+        going = hopeful.view(-1, groups).any(dim=1).nonzero()[:, 0]
         if len(going) == 0:
             break
-        moves, before = parents.gather(1, picks), latest.shape[1]
+        moves, before = _side_by_side(parents.gather(1, picks), groups, latest), latest.shape[1]
         if moves.shape[1] != before or (moves != torch.arange(before, device=moves.device)).any():
             state = state.reorder(moves)
-        latest = words.gather(1, picks)
+        latest = words.gather(1, picks).view_as(moves)
         if len(going) < len(images):
-            state, live, kept = state.select(going), live.select(going), kept.select(going)
+            rows = _rows_of(going, groups)
+            state, live, kept = state.select(going), live.select(rows), kept.select(rows)
             images, latest = images[going], latest[going]
-        yield live
+        yield live.gather_groups(groups)
     else:
         log_p = log_probabilities(decoder.step(latest, state)[0], banned)
+        log_p = log_p.view(*live.value.shape, log_p.shape[-1])
         log_p = obey(rules, log_p, live.words[..., :-1], end_id=end_id)
         live.value[:, classes < len(leads) - 1] = -math.inf
-        best = best.put(images, kept.add(_stop(live, log_p, end_id=end_id, penalty=penalty)))
-    return candidates(best, end_id=end_id, length_penalty=penalty)
+        stopped = _stop(live, log_p, end_id=end_id, penalty=penalty)
+        best = best.put(_rows_of(images, groups), kept.add(stopped))
+    return candidates(best.gather_groups(groups), end_id=end_id, length_penalty=penalty)
+
+
+def _rows_of(images: Int[Tensor, " N"], groups: int) -> Int[Tensor, " R"]:
+    """Return the rows of these images' groups."""
+    return (images[:, None] * groups + torch.arange(groups, device=images.device)).flatten()
+
+
+def _side_by_side(
+    parents: Int[Tensor, "R J"], groups: int, latest: Int[Tensor, "B L"]
+) -> Int[Tensor, "B N"]:
+    """Number the parents as they stand in the decoder's state, one group's after another's."""
+    first = torch.arange(groups, device=parents.device) * (latest.shape[1] // groups)
+    return (parents.unflatten(0, (-1, groups)) + first[:, None]).flatten(1)
 
 
 def _likeliest(
@@ -113,15 +144,11 @@ def _likeliest(
     return value, places
 
 
-def _top_of_each(
-    values: Float[Tensor, "B N"], classes: int, count: int
-) -> tuple[Float[Tensor, "B J"], Int[Tensor, "B J"]]:
-    """Return the largest values of each class, and their places; classes are equally large."""
-    images, size = len(values), values.shape[1] // classes
-    largest, places = top(values.view(images * classes, size), min(count, size))
-    places = places + size * torch.arange(classes, device=places.device).repeat(images)[:, None]
-    shape = (images, classes * largest.shape[1])
-    return largest.view(shape), places.view(shape)
+def _open_of_each(ended: Bool[Tensor, "R N"], classes: int, count: int) -> Int[Tensor, "R J"]:
+    """Return the likeliest of each class that go on; classes are equally large, likeliest first."""
+    by_class = ended.unflatten(1, (classes, -1))
+    first = torch.arange(classes, device=ended.device)[:, None] * by_class.shape[2]
+    return (first_open(by_class, count) + first).flatten(1)
 
 
 def _bound(live: Rows, length: int, config: SearchConfig) -> Float[Tensor, " B"]:

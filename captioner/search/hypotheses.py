@@ -34,6 +34,10 @@ class Rows(NamedTuple):
         """Put others in the place of these images."""
         return Rows(*(x.index_copy(0, images, y) for x, y in zip(self, others, strict=True)))
 
+    def gather_groups(self, groups: int) -> "Rows":
+        """Put the hypotheses of an image's groups, rows that follow each other, into one row."""
+        return Rows(*(x.unflatten(0, (-1, groups)).flatten(1, 2) for x in self))
+
     def add(self, others: "Rows") -> "Rows":
         """Keep the best of both, as many as there are here, best first."""
         both = Rows(*(torch.cat(pair, dim=1) for pair in zip(self, others, strict=True)))
