@@ -28,6 +28,8 @@ from tests.photos import noise, quarters
 from tests.tongues import ENGLISH, MANY_TONGUES
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
     from tests.together import Together
 
 CAPTIONS = (
@@ -249,3 +251,32 @@ def slow(served: tuple[dict[str, str], Path]) -> Iterator[tuple[str, Path]]:
         (folder / sign).unlink(missing_ok=True)
     yield urls["slow"], folder
     (folder / "go").touch()
+
+
+@pytest.fixture(scope="module")  # while it runs, asyncio takes this thread for one of its own
+def browser() -> "Iterator[Browser]":
+    """Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    from tests.browsing import CHROMIUM, PATIENCE
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def url(served: tuple[dict[str, str], Path]) -> str:
+    """Address of the app with the toys."""
+    return served[0]["toys"]
+
+
+@pytest.fixture
+def page(browser: "Browser", url: str) -> "Iterator[Page]":
+    """A page of that app."""
+    from tests.browsing import opened
+
+    yield from opened(browser, url)

@@ -1,0 +1,110 @@
+"""The app with several photos, and several people, at once, in a real browser."""
+
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+from playwright.sync_api import expect
+
+from tests.browsing import as_file, grey, needs_chromium, opened, upload
+from tests.serving import PACE, uploaded
+
+pytestmark = needs_chromium
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+
+
+def test_a_batch_goes_on_after_a_broken_file_and_is_saved(page):
+    page.get_by_role("tab", name="Several photos").click()
+    files = page.locator("input[type=file][multiple]")
+    broken = (SAMPLES / "cat.jpg").read_bytes()[:9000]
+    files.set_input_files(
+        [
+            as_file("cat.jpg", (SAMPLES / "cat.jpg").read_bytes()),
+            as_file("broken.jpg", broken),
+            as_file("coffee.jpg", (SAMPLES / "coffee.jpg").read_bytes()),
+        ]
+    )
+    expect(page.locator(".file-preview tr")).to_have_count(3)
+    expect(page.get_by_role("button", name="Save JSON")).to_have_count(0)  # nothing to save yet
+    page.get_by_role("button", name="Caption all").click()
+    expect(page.locator(".batch [role=status]")).to_have_text(
+        "3 of 3 photos done, 1 could not be read"
+    )
+    rows = page.locator(".batch tbody tr")
+    expect(rows.nth(1).locator("th")).to_have_text("broken.jpg")
+    expect(rows.nth(1)).to_contain_text("damaged or cut short")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save JSON").click()
+    table = json.loads(Path(download.value.path()).read_text())
+    assert [row["file"] for row in table] == ["cat.jpg", "broken.jpg", "coffee.jpg"]
+    assert [bool(row["caption"]) for row in table] == [True, False, True]
+
+
+def test_who_comes_when_the_queue_is_full_is_told_and_may_try_again(browser, slow):
+    url, folder = slow
+    data = {"data": [uploaded(url, SAMPLES / "cat.jpg"), "slow"]}
+
+    def ask() -> str:
+        answer = httpx.post(f"{url}gradio_api/call/describe", json=data, timeout=120)
+        return f"{url}gradio_api/call/describe/{answer.json()['event_id']}"
+
+    for page in opened(browser, url):
+        first = ask()
+        while not (folder / "started").exists():  # and so left the queue
+            page.wait_for_timeout(50)
+        second = ask()  # which fills the queue
+        upload(page, SAMPLES / "cat.jpg")
+        expect(page.get_by_text("currently busy")).to_be_visible()
+        (folder / "go").touch()
+        for event in (first, second):
+            assert "Written by toy-lstm" in httpx.get(event, timeout=120).text
+        page.get_by_role("button", name="Caption again").click()
+        expect(page.locator(".play")).to_be_visible()
+
+
+@pytest.fixture
+def batch(browser, served):
+    """Eight photos under way, with a model that takes its time; and its notes about them."""
+    urls, folder = served
+    notes = folder / "paced"
+    notes.unlink(missing_ok=True)
+    for page in opened(browser, urls["paced"]):
+        page.get_by_role("tab", name="Several photos").click()
+        files = [grey(100, 50 + n) | {"name": f"{n}.png"} for n in range(8)]
+        page.locator("input[type=file][multiple]").set_input_files(files)
+        expect(page.locator(".file-preview tr")).to_have_count(8)
+        page.get_by_role("button", name="Caption all").click()
+        expect(page.locator(".batch [role=status]")).to_contain_text(re.compile("^[1-8] of 8"))
+        yield page, notes
+
+
+def test_others_get_their_turn_between_the_photos_of_a_batch(batch, served, photos):
+    page, notes = batch
+    client = Client(served[0]["paced"], verbose=False, httpx_kwargs={"timeout": 120})
+    client.predict(photo=handle_file(photos[0]), api_name="/describe")
+    expect(page.locator(".batch [role=status]")).to_have_text("8 of 8 photos done")
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    heights = notes.read_text().split()
+    with Image.open(photos[0]) as photo:
+        ours = str(photo.height)
+    assert 1 <= heights.index(ours) < 8
+    assert [height for height in heights if height != ours] == [str(50 + n) for n in range(8)]
+
+
+def test_a_batch_stops_at_once_and_goes_on_where_it_was(batch):
+    page, notes = batch
+    page.get_by_role("button", name="Stop").click()
+    status = page.locator(".batch [role=status]")
+    expect(status).to_contain_text(re.compile("^Stopped: [1-7] of 8"))
+    said = status.inner_text()
+    page.wait_for_timeout(4 * PACE * 1000)
+    assert status.inner_text() == said
+    assert len(notes.read_text().split()) <= int(said.split()[1]) + 1  # one was under way
+    page.get_by_role("button", name="Caption all").click()
+    expect(status).to_have_text("8 of 8 photos done")
+    assert len(notes.read_text().split()) <= 9
+    assert set(notes.read_text().split()) == {str(50 + n) for n in range(8)}
