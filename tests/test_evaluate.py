@@ -15,7 +15,7 @@ from data.coco import load_records
 from data.dataset import CaptionDataset
 from data.features import cache_features
 from training import score
-from training.evaluate import caption_batches, describe, main
+from training.evaluate import _measure_candidates, caption_batches, describe, main
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
@@ -215,6 +215,28 @@ def test_everything_is_measured_printed_and_written(run, tmp_path, capsys):
         "to",
         f"{100 * ends['high']:.1f}",
     ]
+
+
+def test_candidates_of_the_beam_are_measured_too(run, capsys):
+    asked = ["--split", "test", "--beam", "4", "--candidates", "--bootstrap", "0"]
+    assert evaluate(run, *asked, "--groups", "2", "--diversity", "0.5") == 0
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    found = report["candidates"]
+    assert 2 <= found["number"] <= 4
+    assert found["best_CIDEr"] >= max(found["mean_CIDEr"], report["scores"]["CIDEr"])
+    assert f"{found['number']} candidates of each photo, per cent" in said.err
+    assert "2 groups, diversity 0.5" in said.err
+    assert evaluate(run, "--beam", "1", "--candidates") == 1
+    assert "only beam search has several candidates" in capsys.readouterr().err
+
+
+def test_a_photo_with_fewer_candidates_has_its_best_counted_again():
+    references = [[["a", "dog", "runs"]], [["two", "cats", "sleep"]]]
+    few, many = [["a dog", "a cat"], ["two cats"]], [["a dog", "a cat"], ["two cats", "two cats"]]
+    measured = [_measure_candidates(references, own, resamples=0, seed=0) for own in (few, many)]
+    assert [one.pop("fewer") for one in measured] == [1, 0]
+    assert measured[0] == measured[1]
 
 
 def test_one_draw_is_refused(run, capsys):

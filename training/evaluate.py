@@ -63,6 +63,8 @@ class Extent:
 
     resamples: int = RESAMPLES
     """Draws of images for the intervals; 0 leaves them out."""
+    candidates: bool = False
+    """Diversity and oracle of what the search found beside the captions, too."""
     samples: int = 0
     """Captions drawn of each photo for diversity and oracle: none, or 2 and more."""
     temperature: float | None = None
@@ -124,6 +126,8 @@ def evaluate(
     captioner = Captioner.ensemble([Captioner.load(path, device=device) for path in paths])
     header = captioner.header
     config = header.search_with(**(search_changes or {}))
+    if extent.candidates and (config.method != "beam" or config.beam == 1):
+        raise ConfigError("only beam search has several candidates; give --beam 2 or more.")
     drawing = header.search_with(config, **_given(extent, "temperature", "top_p"))
     training = read_training_captions(extent.training)
     scorer = ClipScorer(extent.clip, device=device) if extent.clip else None
@@ -161,6 +165,9 @@ def evaluate(
         **resampled,
     )
     report["scores"] |= describe(captions)
+    if extent.candidates:
+        found = [seen.candidates[image] for image in captions]
+        report["candidates"] = _measure_candidates(references, found, **resampled)
     if extent.samples:
         drawn = split_sentences({image: seen.samples[image] for image in captions})
         told = {name: getattr(drawing, name) for name in ("temperature", "top_k", "top_p")}
@@ -179,6 +186,16 @@ def evaluate(
         **identity,
         **resampled,
     }
+
+
+def _measure_candidates(
+    references: Sequence[Sequence[Sequence[str]]], found: Sequence[Sequence[str]], **resampled: Any
+) -> dict[str, Any]:
+    """Measure candidates as samples; where there are fewer of a photo, its best counts again."""
+    most = max(map(len, found))
+    whole = {image: [*own, *[own[0]] * (most - len(own))] for image, own in enumerate(found)}
+    fewer = sum(len(own) < most for own in found)
+    return {"fewer": fewer} | measure_samples(references, split_sentences(whole), **resampled)
 
 
 def _given(extent: Extent, *names: str) -> dict[str, Any]:
@@ -206,6 +223,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=at_least(0), default=0, help="processes that read photos")
     add_report_options(parser)
     parser.add_argument(
+        "--candidates",
+        action="store_true",
+        help="measure what beam search found beside each caption, too",
+    )
+    parser.add_argument(
         "--samples",
         type=at_least(0),
         default=0,
@@ -228,6 +250,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             device=args.device,
             extent=Extent(
                 resamples=args.bootstrap,
+                candidates=args.candidates,
                 samples=args.samples,
                 temperature=args.temperature,
                 top_p=args.top_p,

@@ -1,6 +1,7 @@
 """What a model says of photos, and how it reads what people said, in one pass over the photos.
 
 captions         one for each photo, by the search asked for
+candidates       all that this search found for each photo, the best first
 samples          several for each photo, drawn at random
 word readings    how sure the model is of the next word of each reference, and whether it is
 right; words up to there are given to it (teacher forcing)
@@ -56,7 +57,6 @@ class Reading:
         }
 
 
-@torch.inference_mode()
 def caption_features(
     model: CaptionModel,
     tokenizer: Tokenizer,
@@ -64,6 +64,17 @@ def caption_features(
     config: SearchConfig,
 ) -> list[str]:
     """Caption every image from its regions."""
+    return [texts[0] for texts in search_features(model, tokenizer, features, config)]
+
+
+@torch.inference_mode()
+def search_features(
+    model: CaptionModel,
+    tokenizer: Tokenizer,
+    features: Float[Tensor, "B P D"],
+    config: SearchConfig,
+) -> list[list[str]]:
+    """Return all candidates of every image, the best first."""
     found = search(
         model.decoder,
         features,
@@ -73,7 +84,7 @@ def caption_features(
         forbidden=tokenizer.never_written,
         rules=rules_of(config, tokenizer),
     )
-    return [tokenizer.decode(candidates.words[0]) for candidates in found]
+    return [[tokenizer.decode(words) for words in candidates.words] for candidates in found]
 
 
 def caption_batches(
@@ -98,6 +109,7 @@ class Observation:
     """What was seen of a model, image by image."""
 
     captions: dict[int, str] = field(default_factory=dict)
+    candidates: dict[int, list[str]] = field(default_factory=dict)
     samples: dict[int, list[str]] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
 
@@ -125,8 +137,9 @@ def observe(
     seen = Observation()
     for batch in batches:
         features = encode(model, batch.inputs.to(device))
-        captions = caption_features(model, tokenizer, features, config)
-        seen.captions |= zip(batch.image_ids, captions, strict=True)
+        found = search_features(model, tokenizer, features, config)
+        seen.candidates |= zip(batch.image_ids, found, strict=True)
+        seen.captions |= zip(batch.image_ids, (texts[0] for texts in found), strict=True)
         drawn = [caption_features(model, tokenizer, features, other) for other in draws]
         for image_id, *own in zip(batch.image_ids, *drawn, strict=True):
             seen.samples[image_id] = own

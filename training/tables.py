@@ -60,6 +60,8 @@ def describe_search(search: Mapping[str, Any]) -> str:
     """Say how captions were looked for, leaving out what that way of searching does not use."""
     if search["method"] == "beam":
         text = f"beam {search['beam']}, length penalty {search['length_penalty']:g}"
+        if search.get("groups", 1) > 1:
+            text += f", {search['groups']} groups, diversity {search['diversity']:g}"
     elif search["method"] == "sample":
         text = f"drawn at temperature {search['temperature']:g}, top-p {search['top_p']:g}"
         text += f", top-k {search['top_k']}" if search["top_k"] else ""
@@ -79,16 +81,15 @@ def sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Row]]]:
         yield "wording", _wording(wording)
     if novelty := report.get("novelty"):
         yield "not in the training captions, per cent", rows_of(novelty, {})
+    if found := report.get("candidates"):
+        rows = _several(found)
+        if found["fewer"]:
+            rows.append(("photos with fewer", str(found["fewer"]), "whose best counts again"))
+        yield f"{found['number']} candidates of each photo, per cent", rows
     if samples := report.get("samples"):
         drawn = f"temperature {samples['temperature']:g}, top-p {samples['top_p']:g}"
-        counts = [
-            ("distinct captions", str(samples["distinct_captions"]), ""),
-            ("words used", str(samples["vocabulary"]), ""),
-        ]
-        yield (
-            f"{samples['number']} captions drawn of each photo ({drawn}), per cent",
-            rows_of(samples, samples.get("intervals", {})) + counts,
-        )
+        title = f"{samples['number']} captions drawn of each photo ({drawn}), per cent"
+        yield title, _several(samples)
     if calibration := report.get("calibration"):
         yield "next word of the references, per cent", _calibration(calibration)
 
@@ -115,6 +116,15 @@ def between(interval: Mapping[str, float] | None) -> str:
 def mean_length(lengths: Sequence[int]) -> float:
     """Return the mean number of words, from how many sentences have how many."""
     return sum(n * count for n, count in enumerate(lengths)) / max(1, sum(lengths))
+
+
+def _several(measures: Mapping[str, Any]) -> list[Row]:
+    """Lay out what was measured of several captions a photo."""
+    return [
+        *rows_of(measures, measures.get("intervals", {})),
+        ("distinct captions", str(measures["distinct_captions"]), ""),
+        ("words used", str(measures["vocabulary"]), ""),
+    ]
 
 
 def _wording(wording: Mapping[str, Any]) -> list[Row]:
