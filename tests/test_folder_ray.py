@@ -212,6 +212,17 @@ def test_an_address_where_no_cluster_answers_is_named(command, many, monkeypatch
     ]
 
 
+def test_an_address_for_rays_client_is_refused(command, many, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://127.0.0.1:10001")
+    status, _, errors = command(many, "--engine", "ray")
+    assert status == 2
+    assert errors == [
+        "captioner: RAY_ADDRESS is ray://127.0.0.1:10001, and Ray's client cannot do this; run the "
+        "command on a machine of the cluster, with RAY_ADDRESS=auto or the address that "
+        "`ray start` printed."
+    ]
+
+
 def reply(server, answer):
     """Say this to the first who comes, whatever is asked."""
     there, _ = server.accept()

@@ -28,6 +28,7 @@ from data.dataset import CaptionDataset
 from training.clipscore import ClipScorer
 from training.measures import (
     RESAMPLES,
+    Words,
     measure_captions,
     measure_samples,
     read_training_captions,
@@ -189,7 +190,7 @@ def evaluate(
 
 
 def _measure_candidates(
-    references: Sequence[Sequence[Sequence[str]]], found: Sequence[Sequence[str]], **resampled: Any
+    references: Sequence[Sequence[Words]], found: Sequence[Sequence[str]], **resampled: Any
 ) -> dict[str, Any]:
     """Measure candidates as samples; where there are fewer of a photo, its best counts again."""
     most = max(map(len, found))

@@ -38,6 +38,11 @@ def cluster(ray: Any) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if (address := os.environ.get("RAY_ADDRESS", "")).startswith("ray://"):
+        raise CaptionerError(
+            f"RAY_ADDRESS is {address}, and Ray's client cannot do this; run the command on a "
+            "machine of the cluster, with RAY_ADDRESS=auto or the address that `ray start` printed."
+        )
     options: dict[str, Any] = {}
     if _is_local():
         options = {
@@ -79,7 +84,7 @@ def _knock() -> None:
     Raises:
         OSError: nobody answers, or somebody else does.
     """
-    host, _, port = os.environ.get("RAY_ADDRESS", "").removeprefix("ray://").rpartition(":")
+    host, _, port = os.environ.get("RAY_ADDRESS", "").rpartition(":")
     if not (host and port.isdecimal()):
         return
     with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE) as there:
