@@ -15,8 +15,9 @@ from threading import Thread
 
 import pytest
 
+from captioner.cli.stopping import Stopped, stopping_gently
 from captioner.errors import CaptionerError
-from captioner.folder.cluster import import_ray
+from captioner.folder.cluster import _keeping_sigterm, import_ray
 from captioner.folder.inputs import Photo
 from captioner.folder.ray_engine import _DEADLY, RayEngine, _chunks
 from captioner.folder.suspects import Piece, Suspects
@@ -182,6 +183,17 @@ def test_a_run_that_is_interrupted_and_loses_a_worker_captions_as_one_without_a_
         "captioned": PHOTOS - begun, "before": begun - 1, "skipped": 0, "failed": 1,
     }.items()  # fmt: skip
     assert there.read_bytes() == local.read_bytes()
+
+
+def test_being_told_to_end_while_ray_begins_ends_the_run_as_it_does_later():
+    def begin():
+        with stopping_gently(), _keeping_sigterm():
+            signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as Ray does
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Stopped) as stopped:
+        begin()
+    assert stopped.value.status == 143
 
 
 @pytest.mark.parametrize(

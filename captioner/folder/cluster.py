@@ -119,13 +119,21 @@ def _muted() -> Iterator[None]:
 
 @contextmanager
 def _keeping_sigterm() -> Iterator[None]:
-    """Put back what happens when this process is told to end: Ray would exit without a word."""
+    """Let being told to end mean the same as before, now and later: Ray exits without a word."""
     before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         if before is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, before)
+
+    try:
+        yield
+    except SystemExit:  # Ray was told meanwhile
+        put_back()
+        signal.raise_signal(signal.SIGTERM)
+        raise
+    finally:
+        put_back()
 
 
 def reason(error: Exception) -> str:
