@@ -1,5 +1,6 @@
 """The command with standard streams that are closed or full: real processes."""
 
+import json
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.photos import noise
 from tests.test_folder import NAMES, captions
 
 ROOT = Path(__file__).parent.parent
@@ -50,3 +52,11 @@ def test_a_full_disk_under_a_log_ends_no_run_and_under_results_is_told(checkpoin
     assert done.stderr == (
         "captioner: what it prints cannot be written: No space left on device; make room.\n"
     )
+
+
+def test_what_pillow_says_of_damaged_metadata_does_not_get_among_events(checkpoints, folder):
+    noise(8, 8).save(folder / "exif.jpg", exif=b"Exif\0\0MM\0*\0\0\0\10\0\3")
+    done = shell("captioner --log json", checkpoints, folder)
+    assert done.returncode == 0
+    events = [json.loads(line)["event"] for line in done.stderr.splitlines()]
+    assert events == ["begin", "end"]

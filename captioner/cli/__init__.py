@@ -8,6 +8,7 @@ PyTorch is imported only once there is a photo to caption, so everything else an
 import argparse
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from io import TextIOWrapper
@@ -27,6 +28,8 @@ _LAST_STREAM = 2
 def program() -> NoReturn:
     """Run the command line as a program of its own, and end it."""
     _open_closed_streams()
+    if not sys.warnoptions:  # of damaged metadata Pillow speaks to programmers, amid JSON events
+        warnings.filterwarnings("ignore", module=r"PIL\.")
     status = main()
     if status > 1:  # ended before its time: threads still caption what nobody waits for any more
         for stream in (sys.stdout, sys.stderr):
