@@ -1,4 +1,4 @@
-"""Compare captions by PyTorch, by an ONNX export and by one of eight bits, in the same run.
+"""Compare captions by PyTorch, plain and packed, by an ONNX export and by one of eight bits.
 
     python -m benchmarks.onnx [--checkpoint NAME] [--timed 16] [--scored 200] [--rounds 3]
         [--batch 8] [--threads 1]
@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -36,13 +35,6 @@ PHOTOS = "datasets/flickr8k"
 
 Program = Callable[[Sequence[Prepared]], list[Caption]]
 """Captions a batch of photos framed as arrays."""
-
-
-def torch_program(captioner: Captioner) -> Program:
-    """Caption with PyTorch."""
-    return lambda photos: captioner.caption_batch(
-        [replace(photo, pixels=torch.from_numpy(photo.pixels)) for photo in photos]
-    )
 
 
 def in_batches(program: Program, photos: Sequence[Prepared], *, batch: int) -> list[Caption]:
@@ -89,9 +81,13 @@ def main() -> int:
         source = ImageSource(PHOTOS)
         config = captioner.header.preprocess
         photos = [prepare(source.read(record.image), config) for record in records]
-        programs, sizes = {"torch": torch_program(captioner)}, {"torch": megabytes(checkpoint)}
+        programs: dict[str, Program] = {
+            "torch": captioner.caption_batch,
+            "torch, packed": captioner.packed().caption_batch,
+        }
+        sizes = dict.fromkeys(programs, megabytes(checkpoint))
         with tempfile.TemporaryDirectory() as made:
-            for name, int8 in (("onnx", False), ("onnx int8", True)):
+            for name, int8 in (("onnx", False), ("onnx, int8", True)):
                 folder = Path(made) / name
                 export_onnx(checkpoint, folder, int8=int8)
                 runner = OnnxCaptioner.load(folder, threads=args.threads)
@@ -115,7 +111,7 @@ def main() -> int:
         ids = [record.image_id for record in scored]
         cider = score(references, dict(zip(ids, texts, strict=True)))["CIDEr"]
         print(
-            f"{name:10}{rates[name]:8.2f} captions/s{rates[name] / rates['torch']:7.2f} x"
+            f"{name:14}{rates[name]:8.2f} captions/s{rates[name] / rates['torch']:7.2f} x"
             f"{sizes[name]:8.1f} MB{same:6} the same   CIDEr {100 * cider:.2f}"
         )
     return 0
