@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -39,6 +40,12 @@ CAPTIONS = (
 )
 
 Toy = tuple[CaptionModel, Header]
+
+
+def pytest_configure() -> None:
+    """Let programs be interrupted: what a shell begins in the background ignores Ctrl-C."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _transformer(tokenizer: Tokenizer) -> Toy:
