@@ -325,7 +325,7 @@ def test_photos_can_be_fewer_and_deletions_left_out(data, checkpoints, capsys):
     [
         (["--split", "val"], "have no split 'val'"),
         (["--layer", "2"], "attention.layer is 2; the model has 1."),
-        (["--attention", "rollout"], "attention.method is 'rollout', which follows a Transformer"),
+        (["--attention", "rollout"], "attention.method is 'rollout', which follows the layers"),
         (["--images", "nowhere"], "Image folder or archive nowhere does not exist."),
     ],
 )
