@@ -64,15 +64,16 @@ def cluster():
     pytest.importorskip("ray")
     ray, _, _ = import_ray()
     with TemporaryDirectory(prefix="ray", dir="/tmp") as place:
-        ray.init(
-            address="local",
-            num_cpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="CRITICAL",
-            object_store_memory=100 * 2**20,
-            _temp_dir=place,
-        )
+        with _keeping_sigterm():  # for the tests that come after these
+            ray.init(
+                address="local",
+                num_cpus=2,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="CRITICAL",
+                object_store_memory=100 * 2**20,
+                _temp_dir=place,
+            )
         yield
         ray.shutdown()
 

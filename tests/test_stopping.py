@@ -106,6 +106,7 @@ def test_told_again_while_tables_are_written_it_dies_there_and_loses_nothing(
 
 def test_signals_are_as_before_afterwards_and_those_ignored_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "a test before left a handler"
     try:
         with stopping_gently():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
