@@ -156,7 +156,8 @@ def evaluate(
         config,
         draws=sampling(drawing, number=extent.samples, seed=extent.seed),
     )
-    captions = {record.image_id: seen.captions[record.image_id] for record in records}
+    found = seen.captions
+    captions = {record.image_id: found[record.image_id] for record in records}
     references = split_sentences({record.image_id: record.captions for record in records})
     resampled: dict[str, Any] = {"resamples": extent.resamples, "seed": extent.seed}
     report = measure_captions(
@@ -167,8 +168,8 @@ def evaluate(
     )
     report["scores"] |= describe(captions)
     if extent.candidates:
-        found = [seen.candidates[image] for image in captions]
-        report["candidates"] = _measure_candidates(references, found, **resampled)
+        several = [seen.candidates[image] for image in captions]
+        report["candidates"] = _measure_candidates(references, several, **resampled)
     if extent.samples:
         drawn = split_sentences({image: seen.samples[image] for image in captions})
         told = {name: getattr(drawing, name) for name in ("temperature", "top_k", "top_p")}

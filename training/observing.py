@@ -108,10 +108,14 @@ def caption_batches(
 class Observation:
     """What was seen of a model, image by image."""
 
-    captions: dict[int, str] = field(default_factory=dict)
     candidates: dict[int, list[str]] = field(default_factory=dict)
     samples: dict[int, list[str]] = field(default_factory=dict)
     reading: Reading = field(default_factory=Reading)
+
+    @property
+    def captions(self) -> dict[int, str]:
+        """The best candidate of each photo."""
+        return {image: found[0] for image, found in self.candidates.items()}
 
 
 @torch.inference_mode()
@@ -139,7 +143,6 @@ def observe(
         features = encode(model, batch.inputs.to(device))
         found = search_features(model, tokenizer, features, config)
         seen.candidates |= zip(batch.image_ids, found, strict=True)
-        seen.captions |= zip(batch.image_ids, (texts[0] for texts in found), strict=True)
         drawn = [caption_features(model, tokenizer, features, other) for other in draws]
         for image_id, *own in zip(batch.image_ids, *drawn, strict=True):
             seen.samples[image_id] = own

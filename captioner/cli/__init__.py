@@ -67,16 +67,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # nobody reads on, as in `captioner ... | head`
-        # Python flushes once more at exit, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_nowhere()
         return 141  # what the shell reports of a program ended by SIGPIPE
     except OSError as error:
         if error.errno not in FULL or error.filename is not None:
             raise
         complain(f"what it prints cannot be written: {error.strerror}; make room.")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_nowhere()
         return 2
     return status
+
+
+def _print_nowhere() -> None:
+    """Give up standard output: Python flushes once more at exit, and would complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
