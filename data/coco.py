@@ -18,7 +18,7 @@ import io
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,17 @@ def load_records(annotations: Path, *, split: str | None = None) -> list[Record]
             image without captions, an image id used twice, or the split does not occur in it.
     """
     records = _check(_parse(_read_text(annotations), path=annotations), path=annotations)
+    return select_split(records, split, annotations=annotations)
+
+
+def select_split(
+    records: Sequence[Record], split: str | None, *, annotations: Path
+) -> list[Record]:
+    """Keep the records of a split; None keeps all.
+
+    Raises:
+        DataError: the split does not occur among the records of this file.
+    """
     counts = Counter(record.split for record in records)
     if split is not None and split not in counts:
         known = ", ".join(f"{name} ({count})" for name, count in counts.items())

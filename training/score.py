@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from captioner.errors import CaptionerError, DataError
-from data.coco import load_records
+from data.coco import Record, load_records, select_split
 from training import metrics, official
 from training.measures import (
     RESAMPLES,
@@ -62,9 +62,10 @@ def score_results(
     Raises:
         CaptionerError: a file is not as it should be, or the official programs are missing.
     """
-    records = load_records(annotations, split=split)
-    references = {record.image_id: record.captions for record in records}
-    captions = _load(results, annotations, references)
+    records = load_records(annotations)
+    chosen = select_split(records, split, annotations=annotations)
+    references = {record.image_id: record.captions for record in chosen}
+    captions = _load(results, records, references)
     among = f"split {split!r} of {annotations}" if split else str(annotations)
     if unknown := [image for image in captions if image not in references]:
         raise DataError(
@@ -101,11 +102,12 @@ def score_results(
     }
 
 
-def _load(results: Path, annotations: Path, references: Mapping[int, Any]) -> dict[int, str]:
+def _load(
+    results: Path, records: Sequence[Record], references: Mapping[int, Any]
+) -> dict[int, str]:
     """Read the captions, whichever form they have."""
     if results.suffix.lower() != LINES:
         return load_results(results)
-    records = load_records(annotations)
     often = Counter(PurePosixPath(record.image).name for record in records)
     names = {PurePosixPath(record.image).name: record.image_id for record in records}
     ids = {name: image for name, image in names.items() if often[name] == 1}
