@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.folder_paths import Find, find_inputs, find_outputs
 from captioner.cli.options import Subcommands, choose_search, find_models
-from captioner.cli.stopping import Stopped, stopping_gently
 from captioner.config import to_table
 from captioner.errors import CaptionerError
+from captioner.folder.stopping import Stopped, stopping_gently
 
 if TYPE_CHECKING:
     from captioner.config import SearchConfig

@@ -14,6 +14,7 @@
     report               what failed
     results              all that is made from it at the end
     progress             what the user is told meanwhile
+    stopping             what a signal may interrupt
     job                  all of it together
 
 The journal is the JSON lines file that the user asked for. A batch of photos is written in three

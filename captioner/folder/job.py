@@ -14,6 +14,7 @@ from captioner.folder.pending import Entry
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
+from captioner.folder.stopping import uninterrupted
 from captioner.folder.targets import Target
 from captioner.folder.watching import Watched
 from captioner.folder.wording import Wording
@@ -176,12 +177,13 @@ class Job:
                     self.progress.skipped(photo.name, entry)
                 else:
                     entries[key] = entry
-        for record in self.journal.commit(list(entries.values())):
-            if record.status == "captioned":
-                self.progress.tally.captioned += 1
-            else:
-                self.met.add(digest(record.image))
-                self.progress.failed(record.image, record.reason or "")
+        with uninterrupted():  # what is written is also counted
+            for record in self.journal.commit(list(entries.values())):
+                if record.status == "captioned":
+                    self.progress.tally.captioned += 1
+                else:
+                    self.met.add(digest(record.image))
+                    self.progress.failed(record.image, record.reason or "")
         self.progress.advance()
 
     def _entry(self, photo: Photo, caption: Sentence) -> Entry | str:
