@@ -20,6 +20,7 @@ from app.controls import (
 )
 from app.html import BatchRow, data_uri, draw_batch
 from captioner import Captioner, CaptionerError
+from captioner.interchange import guard, readable
 
 MOST_PHOTOS = 200
 """Of one batch: they all lie on the server until the page is closed."""
@@ -151,17 +152,16 @@ def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
 
 
 def to_csv(batch: Batch) -> str:
-    """Pack a table for spreadsheets, which would run a text that begins like a formula."""
+    """Pack a table for spreadsheets."""
     text = StringIO()
     table = csv.writer(text)
     table.writerow(["file", "caption", "log_probability", "error"])
     for row in batch.rows:
         name, caption, error = (
-            f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
-            for cell in (row.name, row.caption, row.error)
+            guard(readable(cell)) for cell in (row.name, row.caption, row.error)
         )
         table.writerow([name, caption, row.log_probability, error])
-    return pack("captions.csv", text.getvalue().encode())
+    return pack("captions.csv", text.getvalue().encode("utf-8-sig"))
 
 
 def to_json(batch: Batch) -> str:

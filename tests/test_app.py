@@ -338,7 +338,7 @@ def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():
     )
     assert unpack(to_csv(Batch(rows=rows))) == (
         "captions.csv",
-        "file,caption,log_probability,error\r\n"
+        "\ufefffile,caption,log_probability,error\r\n"
         'a.jpg,"A ""dog"", running",-0.5,\r\n'
         "'=1+1.jpg,,,'=1+1.jpg: not an image\r\n",
     )

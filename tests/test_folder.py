@@ -122,7 +122,7 @@ def test_csv_and_parquet_hold_what_the_json_lines_hold(command, folder, tmp_path
     outputs = [tmp_path / "out" / name for name in ("c.jsonl", "c.csv", "c.parquet")]
     command(folder, "--words", *(part for path in outputs for part in ("--output", path)))
     lines = records(outputs[0])
-    with outputs[1].open(newline="", encoding="utf-8") as file:
+    with outputs[1].open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["image", "status", "caption", "log_probability", "reason"]
     table = parquet.read_table(outputs[2]).to_pylist()

@@ -65,7 +65,12 @@ def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
     numbers = {"captioned": 1, "before": 0, "skipped": 1, "failed": 1}
     assert events == [
         {"event": "begin", "total": 3},
-        {"event": "failed", "image": "x\udcff.jpg", "reason": "it is broken."},
+        {
+            "event": "failed",
+            "image": r"x\udcff.jpg",
+            "image_bytes": "78ff2e6a7067",
+            "reason": "it is broken.",
+        },
         {"event": "skipped", "image": "y.jpg", "reason": "y.txt is there already"},
         {"event": "progress", **numbers},
         {"event": "interrupted", **numbers},

@@ -27,12 +27,15 @@ def test_every_import_keeps_to_the_layers(
     assert lint_imports(no_cache=True) == 0, capsys.readouterr().out
 
 
-def test_the_app_uses_public_names_and_the_overlay_alone() -> None:
+SHARED = ("captioner.overlay.", "captioner.interchange.")
+
+
+def test_the_app_uses_public_names_the_overlay_and_the_form_of_tables_alone() -> None:
     public = {"captioner", *(f"captioner.{name}" for name in captioner.__all__)}
     for file in [ROOT / "ui.py", *(ROOT / "app").glob("*.py")]:
         for name in imported_names(file.read_text(encoding="utf-8")):
             root = name.partition(".")[0]
-            known = name in public or name.startswith("captioner.overlay.")
+            known = name in public or name.startswith(SHARED)
             assert root not in ("data", "training", ""), name
             assert root != "captioner" or known, name
 

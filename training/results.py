@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
+from captioner.interchange import restored
 
 LINES = ".jsonl"
 """How a file of JSON lines is named."""
@@ -64,7 +65,7 @@ def load_lines(path: Path, ids: Mapping[str, int]) -> dict[int, str]:
     for number, line in enumerate(_read_lines(path), start=1):
         where = f"Results {path}, line {number}"
         try:
-            row = json.loads(line)
+            row = restored(json.loads(line))
             image, caption = row["image"].replace("\\", "/"), row.get("caption")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(

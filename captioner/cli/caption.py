@@ -18,6 +18,7 @@ from captioner.cli.options import (
 )
 from captioner.config import AttentionConfig
 from captioner.errors import CaptionerError, ImageError
+from captioner.interchange import portable
 
 if TYPE_CHECKING:
     from captioner.caption import Caption
@@ -208,7 +209,8 @@ def _format(caption: "Caption", args: argparse.Namespace) -> str:
 
 
 def _to_json(table: dict[str, Any]) -> str:
-    """One line of JSON, letters as they are; escaped where the output or a file's name has none."""
+    """One line of JSON, letters as they are; escaped where the output has none."""
+    table = portable(table)
     text = json.dumps(table, ensure_ascii=False)
     try:
         text.encode(sys.stdout.encoding)

@@ -18,6 +18,7 @@ or killed goes on with the same command. Ctrl-C ends it at once, and a second on
 they are. The captions are JSON lines:
   {"image", "status": "captioned", "caption", "log_probability"} or
   {"image", "status": "failed", "reason"}
+A file name that is not text is escaped, and "image_bytes" holds its bytes in hexadecimal.
 Beside them, FILE.run.json says how they were made, and FILE.failed.jsonl lists what failed.
 
 Exit status: 0 all photos are captioned or skipped, 1 some failed (standard error names them), 2 the

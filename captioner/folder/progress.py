@@ -7,6 +7,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from captioner.interchange import portable
+
 Style = Literal["text", "json", "quiet"]
 
 _EVERY = 10.0
@@ -129,7 +131,7 @@ class Progress:
 
     @staticmethod
     def _event(event: str, **values: Any) -> None:
-        _say(json.dumps({"event": event, **values}))
+        _say(json.dumps(portable({"event": event, **values})))
 
 
 def _say(line: str) -> None:

@@ -4,6 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from captioner.interchange import portable, restored
+
 
 class CutOffError(ValueError):
     """A line is no JSON: what a crash may leave at the end of a journal."""
@@ -31,12 +33,8 @@ class Record:
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def to_line(self) -> bytes:
-        """One line of JSON. UTF-8; a name that is no text is escaped, and read back as it was."""
-        table = self.to_dict()
-        try:
-            return json.dumps(table, ensure_ascii=False).encode() + b"\n"
-        except UnicodeEncodeError:
-            return json.dumps(table).encode() + b"\n"
+        """One line of JSON in UTF-8. A name that is not text is read back as it was."""
+        return json.dumps(portable(self.to_dict()), ensure_ascii=False).encode() + b"\n"
 
     @classmethod
     def from_dict(cls, table: Any) -> "Record":
@@ -46,8 +44,8 @@ class Record:
             ValueError: they are no record.
         """
         try:
-            record = cls(**table)
-        except TypeError as error:
+            record = cls(**restored(table))
+        except (TypeError, ValueError) as error:
             raise ValueError(f"not a record: {error}") from None
         if not isinstance(record.image, str) or record.status not in ("captioned", "failed"):
             raise ValueError("not a record: its image or its status is of another kind")

@@ -9,6 +9,7 @@ from pathlib import Path
 from captioner.durable import digest, explained, replacing
 from captioner.folder.held import Held, read_records
 from captioner.folder.journal import Journal
+from captioner.interchange import portable, restored
 
 
 def write_report(
@@ -37,7 +38,7 @@ def write_report(
             return
         with replacing(path) as unfinished, unfinished.open("wb") as file:
             for image, reason in chain([first], lines):
-                table = {"image": image, "reason": reason}
+                table = portable({"image": image, "reason": reason})
                 file.write(json.dumps(table).encode() + b"\n")
 
 
@@ -49,7 +50,8 @@ def read_problems(journal: Path, held: Held) -> dict[str, str]:
         held: what it holds; photos that failed are there.
     """
     try:
-        tables = [json.loads(line) for line in _place(journal).read_bytes().splitlines()]
+        lines = _place(journal).read_bytes().splitlines()
+        tables = [restored(json.loads(line)) for line in lines]
         reasons = {table["image"]: table["reason"] for table in tables}
     except (OSError, ValueError, TypeError, KeyError):  # no report, or none of ours
         return {}

@@ -11,6 +11,7 @@ from captioner.durable import explained, make_folder, replacing, sync_folder
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.folder.held import read_records
 from captioner.folder.records import Record
+from captioner.interchange import guard, portable, readable
 
 _COLUMNS = ("image", "status", "caption", "log_probability", "reason")
 _GROUP = 1000
@@ -60,11 +61,17 @@ def write_table(path: Path, journal: Path) -> None:
 
 
 def _write_csv(path: Path, journal: Path) -> None:
-    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    """UTF-8 with a mark, without which spreadsheets take it for another encoding."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore")
         writer.writeheader()
         for record, _ in read_records(journal):
-            writer.writerow(record.to_dict())
+            writer.writerow(
+                {
+                    name: guard(readable(cell)) if isinstance(cell, str) else cell
+                    for name, cell in record.to_dict().items()
+                }
+            )
 
 
 def _write_parquet(path: Path, journal: Path) -> None:
@@ -89,15 +96,9 @@ def _schema(arrow: Any, journal: Path) -> Any:
 
 
 def _groups(records: Iterator[Record]) -> Iterator[list[dict[str, Any]]]:
-    """Gather rows; Parquet holds text only, so a name that is none is escaped."""
+    """Gather rows."""
     while part := list(islice(records, _GROUP)):
-        yield [
-            {
-                **record.to_dict(),
-                "image": record.image.encode("utf-8", "backslashreplace").decode(),
-            }
-            for record in part
-        ]
+        yield [portable(record.to_dict()) for record in part]
 
 
 def _arrow(path: Path) -> tuple[Any, Any]:
