@@ -28,9 +28,9 @@ def take_an_hour(self, photos, **options):
         time.sleep(3600)
     return caption(self, photos, **options)
 
-def write_for_an_hour(*arguments):
+def write_for_an_hour(*arguments, **options):
     time.sleep(3600 * ("slow" in arguments[0].name))
-    write(*arguments)
+    write(*arguments, **options)
 
 Captioner.caption_batch, results.write_table = take_an_hour, write_for_an_hour
 program()

@@ -88,7 +88,9 @@ def _run(args: argparse.Namespace) -> int:
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
     gallery = shard.place(args.gallery) if args.gallery else None
-    results = Results(tables=tables, gallery=gallery, root=root, preprocess=header.preprocess)
+    results = Results(
+        tables=tables, words=args.words, gallery=gallery, root=root, preprocess=header.preprocess
+    )
     results.prepare()
     with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
         if args.join:

@@ -16,6 +16,8 @@ class Results:
 
     tables: Sequence[Path]
     """CSV and Parquet files."""
+    words: bool
+    """Whether the journal holds words."""
     gallery: Path | None
     """Its folder."""
     root: Path
@@ -57,7 +59,7 @@ class Results:
         """
         write_report(journal, problems, met=met, root=self.root)
         for table in self.tables:
-            write_table(table, journal.path)
+            write_table(table, journal.path, words=self.words)
         if self.gallery and whole:
             from captioner.folder.album import write_album  # noqa: PLC0415
 

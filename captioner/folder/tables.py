@@ -46,8 +46,14 @@ def prepare_table(path: Path) -> None:
         make_folder(path.parent)
 
 
-def write_table(path: Path, journal: Path) -> None:
+def write_table(path: Path, journal: Path, *, words: bool) -> None:
     """Write all records of a journal as a table, which takes the place of an older one.
+
+    Args:
+        path: the table; its ending chooses the kind.
+        journal: with the records.
+        words: whether it was begun to hold words. Parquet has a column for them then, whatever
+            became of the photos, so that the tables of all shards have the same columns.
 
     Raises:
         CaptionerError: it cannot be written.
@@ -56,11 +62,11 @@ def write_table(path: Path, journal: Path) -> None:
     with explained(path, option="--output"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as unfinished:
-            _WRITERS[path.suffix.lower()](unfinished, journal)
+            _WRITERS[path.suffix.lower()](unfinished, journal, words)
         sync_folder(path.parent)
 
 
-def _write_csv(path: Path, journal: Path) -> None:
+def _write_csv(path: Path, journal: Path, _: bool) -> None:
     """UTF-8 with a mark, without which spreadsheets take it for another encoding."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore")
@@ -74,24 +80,24 @@ def _write_csv(path: Path, journal: Path) -> None:
             )
 
 
-def _write_parquet(path: Path, journal: Path) -> None:
+def _write_parquet(path: Path, journal: Path, words: bool) -> None:
     arrow, parquet = _arrow(path)
-    schema = _schema(arrow, journal)
+    schema = _schema(arrow, words=words)
     records = (record for record, _ in read_records(journal))
     with parquet.ParquetWriter(path, schema) as writer:
         for rows in _groups(records):
             writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
 
-def _schema(arrow: Any, journal: Path) -> Any:
-    """Say what each column holds; what words hold is seen from the first caption that has some."""
-    columns = [
-        (name, arrow.float64() if name == "log_probability" else arrow.string())
-        for name in _COLUMNS
-    ]
-    words = next((record.words for record, _ in read_records(journal) if record.words), None)
-    if words:
-        columns.append(("words", arrow.array([words]).type))
+def _schema(arrow: Any, *, words: bool) -> Any:
+    """Say what each column holds, the same for every journal of a kind."""
+    text, number = arrow.string(), arrow.float64()
+    columns = [(name, number if name == "log_probability" else text) for name in _COLUMNS]
+    if words:  # as in `Caption.to_dict`
+        weights = arrow.list_(arrow.list_(number))
+        attention = arrow.struct([("grid", arrow.list_(arrow.int64())), ("weights", weights)])
+        word = [("word", text), ("probability", number), ("gate", number), ("entropy", number)]
+        columns.append(("words", arrow.list_(arrow.struct([*word, ("attention", attention)]))))
     return arrow.schema(columns)
 
 
@@ -112,7 +118,7 @@ def _arrow(path: Path) -> tuple[Any, Any]:
     return pyarrow, parquet
 
 
-_WRITERS: dict[str, Callable[[Path, Path], None]] = {
+_WRITERS: dict[str, Callable[[Path, Path, bool], None]] = {
     ".csv": _write_csv,
     ".parquet": _write_parquet,
 }
