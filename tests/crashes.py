@@ -51,6 +51,7 @@ def prepare(folder: Path, mode: str) -> None:
     (folder / "sub").mkdir(parents=True)
     for name in PHOTOS:
         noise(8, 8).save(folder / name)
+        os.utime(folder / name, (0, 0))
     if mode != "skip":
         (folder / "b.txt").write_text("old b\n")
         (folder / "sub/d.txt").write_text("old d")
@@ -69,6 +70,7 @@ def work(folder: Path, mode: str, *, retry: bool = False) -> None:
             words=False,
             retry_failed=retry,
             progress=progress,
+            root=folder,
         )
         with suppress(KeyboardInterrupt):
             job.run(find_photos(folder, Filter()))

@@ -47,7 +47,11 @@ def test_a_folder_is_captioned_as_its_photos_are_one_by_one(command, folder, mod
         assert record["status"] == "captioned"
         assert record["caption"] == expected.text
         assert record["log_probability"] == pytest.approx(expected.log_probability, abs=1e-4)
-        assert list(record) == ["image", "status", "caption", "log_probability"]
+        status = (folder / record["image"]).stat()
+        assert (record["size"], record["modified"]) == (status.st_size, int(status.st_mtime))
+        assert list(record) == [
+            "image", "status", "caption", "log_probability", "size", "modified", "crc32",
+        ]  # fmt: skip
     assert sorted(path.name for path in folder.iterdir()) == [
         "captions.jsonl", "captions.run.json", "flag.png", "more", "strip.jpg", "tower.png",
     ]  # fmt: skip
@@ -129,7 +133,9 @@ def test_csv_and_parquet_hold_what_the_json_lines_hold(command, folder, tmp_path
     for line, row, entry in zip(lines, rows, table, strict=True):
         assert row["caption"] == (line.get("caption") or "")
         assert float(row["log_probability"] or 0) == line.get("log_probability", 0)
-        assert {name: value for name, value in entry.items() if value is not None} == line
+        assert {name: value for name, value in entry.items() if value is not None} == {
+            name: value for name, value in line.items() if name in entry
+        }
     assert not (folder / "captions.jsonl").exists()
 
 
@@ -271,7 +277,7 @@ def test_a_file_of_somebody_else_is_not_written_to(command, folder):
     output.write_text('{"my": "data"}\n')
     status, _, errors = command(folder)
     assert (status, output.read_text()) == (2, '{"my": "data"}\n')
-    assert errors[0].startswith(f"captioner: {output}: line 1 is no record; put the file back")
+    assert errors[0].startswith(f"captioner: {output}: line 1 is damaged; put the file back")
 
 
 def test_a_half_line_at_the_end_is_cut_off_and_its_photo_captioned_again(command, folder):
@@ -292,7 +298,7 @@ def test_damage_in_the_middle_is_no_trace_of_a_crash(command, folder):
     output.write_bytes(b"".join([first, second[:-9] + b"\n", *rest]))
     status, _, errors = command(folder)
     assert status == 2
-    assert errors[0].startswith(f"captioner: {output}: line 2 is no record; put the file back")
+    assert errors[0].startswith(f"captioner: {output}: line 2 is damaged; put the file back")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")

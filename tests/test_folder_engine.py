@@ -1,6 +1,7 @@
 import gc
 import shutil
 import tracemalloc
+from pathlib import Path
 
 import pytest
 import torch
@@ -188,12 +189,14 @@ def test_half_a_batch_teaches_nothing_about_the_size(monkeypatch):
 
 
 def test_what_is_remembered_of_a_photo_that_is_done_is_small():
-    held = Held()
+    held = Held(Path("captions.jsonl"))
     names = [f"holiday/with/a/long/name/of/a/folder/{n:09}.jpg" for n in range(20_000)]
     gc.collect()
     tracemalloc.start()
     for name in names:
-        held.add(Record(image=name, status="captioned", caption="a dog", log_probability=-1.0))
+        held.add(
+            Record(image=name, status="captioned", caption="a dog", log_probability=-1.0), start=0
+        )
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size / len(names) < 200  # bytes

@@ -273,6 +273,7 @@ def test_every_kind_of_output_is_as_without_a_cluster(command, cluster, tmp_path
         place.mkdir(parents=True)
         for number in range(5):
             noise(8, 8, seed=number).save(place / f"{number}.jpg")
+            os.utime(place / f"{number}.jpg", (0, 0))
         whole = (place / "2.jpg").read_bytes()
         (place / "2.jpg").write_bytes(whole[:60])
         outputs = ("--output", place / "out.jsonl", "--output", place / "out.parquet")
@@ -280,6 +281,7 @@ def test_every_kind_of_output_is_as_without_a_cluster(command, cluster, tmp_path
         assert command(*arguments)[0] == 1, "a photo is broken"
         failed = {path.name: path.read_bytes() for path in sorted(place.iterdir())}
         (place / "2.jpg").write_bytes(whole)
+        os.utime(place / "2.jpg", (0, 0))
         assert command(*arguments, "--retry-failed")[0] == 0
         mended = {path.name: path.read_bytes() for path in sorted(place.iterdir())}
         assert (place / "2.txt").exists()

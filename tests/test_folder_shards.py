@@ -173,7 +173,8 @@ def test_every_output_is_named_after_its_shard(command, many):
     outputs = ("--output", many / "out/c.csv", "--gallery", many / "out/gallery")
     command(many, *outputs, "--shard", "2/12")
     assert sorted(path.name for path in (many / "out").iterdir()) == [
-        "c-002-of-012.csv", "c-002-of-012.jsonl", "c-002-of-012.run.json", "gallery-002-of-012",
+        "c-002-of-012.csv", "c-002-of-012.jsonl", "c-002-of-012.run.json",
+        "c-002-of-012.tables.json", "gallery-002-of-012",
     ]  # fmt: skip
 
 

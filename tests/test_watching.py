@@ -29,7 +29,7 @@ def test_a_photo_copied_with_long_pauses_is_met_only_when_it_is_whole(tmp_path):
     with late.open("wb"):
         if not _is_being_written(str(late)):
             pytest.skip("this file system does not tell")
-    watched = Watched(Held(), seconds=0.1)
+    watched = Watched(Held(tmp_path), seconds=0.1)
     met, looks = [], 0
     with subprocess.Popen(
         [sys.executable, "-c", WRITE, late], stdin=subprocess.PIPE, stdout=subprocess.PIPE

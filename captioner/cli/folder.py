@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace) -> int:
+    from captioner.folder.edits import read_edits
     from captioner.folder.job import Job
     from captioner.folder.joining import join_shards
     from captioner.folder.journal import Journal
@@ -76,7 +77,6 @@ def _run(args: argparse.Namespace) -> int:
         "text": to_table(wording),
         "words": args.words,
         "precision": args.precision,
-        "also_in": ", ".join(target.kind for target in targets),
         # Relative, so that a folder can be moved together with its captions.
         "folder": os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
     }
@@ -92,7 +92,8 @@ def _run(args: argparse.Namespace) -> int:
         tables=tables, words=args.words, gallery=gallery, root=root, preprocess=header.preprocess
     )
     results.prepare()
-    with Journal(path, settings, overwrite=args.overwrite) as journal, Progress(style) as progress:
+    written_anew = {"overwrite": args.overwrite, "repair": args.repair}
+    with Journal(path, settings, **written_anew) as journal, Progress(style) as progress:
         if args.join:
             join_shards(journal, settings)
         before = read_problems(path, journal.held)
@@ -105,7 +106,10 @@ def _run(args: argparse.Namespace) -> int:
             retry_failed=args.retry_failed,
             retried=beginnings(before, root=root),
             progress=progress,
+            root=root,
         )
+        if not args.overwrite:
+            job.keep_edits(read_edits(tables, journal.held))
         _work(args, job, partial(_caption, args, job, find), results, before)
     if style == "text":
         if not progress.tally.total:
@@ -204,15 +208,15 @@ def _tell(
     from captioner.folder.settings import RunFile
     from captioner.folder.shards import find_shards
 
-    held = Held() if args.overwrite else read_held(path)
+    held = Held(path) if args.overwrite else read_held(path)
     if held.size:
         RunFile(path).check(settings)
-        remember(targets, path)
+        remember(targets, path, root)
     for _, part in find_shards(path) if args.join else ():
         for record, _ in read_records(part):
             for found in newer([record], held):
-                held.add(found)
-        remember(targets, part)
+                held.add(found, start=0)
+        remember(targets, part, root)
     kinds: Counter[str] = Counter()
     retried = beginnings(read_problems(path, held), root=root)
     steps = plan(find(), held, targets=targets, retry_failed=args.retry_failed, retried=retried)

@@ -16,10 +16,12 @@ _EPILOG = """\
 Every photo ends as captioned, skipped or failed. What is done is on disk, so a run that was stopped
 or killed goes on with the same command. Ctrl-C ends it at once, and a second one leaves tables as
 they are. The captions are JSON lines:
-  {"image", "status": "captioned", "caption", "log_probability"} or
-  {"image", "status": "failed", "reason"}
-A file name that is not text is escaped, and "image_bytes" holds its bytes in hexadecimal.
-Beside them, FILE.run.json says how they were made, and FILE.failed.jsonl lists what failed.
+  {"image", "status": "captioned", "caption", "log_probability", "size", "modified", "crc32"} or
+  {"image", "status": "failed", "reason", "crc32"}, with "image_bytes" if the name is not text.
+What is on disk counts: captions edited in any table are kept, sidecars that are missing are written
+from the captions that are there, outputs can be added later, and a photo replaced under its name is
+captioned again. Beside the captions, FILE.run.json says how they were made, FILE.tables.json what
+tables were written, and FILE.failed.jsonl lists what failed.
 
 Exit status: 0 all photos are captioned or skipped, 1 some failed (standard error names them), 2 the
 command makes no sense or the output cannot be written, 130 interrupted, 143 told to end (SIGTERM).
@@ -70,6 +72,12 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         action="store_true",
         help="begin again; captions in the output are lost with the first new ones. To go on with "
         "a run that was stopped, leave it out",
+    )
+    again.add_argument(
+        "--repair",
+        action="store_true",
+        help="move damaged lines of the output to FILE.damaged.jsonl, and caption their photos "
+        "again",
     )
     again.add_argument(
         "--dry-run", action="store_true", help="tell what would be done, and write nothing"

@@ -8,9 +8,11 @@
     cluster, suspects    which cluster; which photo ended the process that had it in hand
     wording, targets     Caption -> the text written, and the files beside the photo it goes to
     journal, held        one line a photo; what is in it is done, whatever happens
+    stamps, names        whether a photo is still the one captioned; whose text file it is
     pending              the batch that is being written
     joining              the journals of many machines into one
     tables, album        CSV, Parquet and an HTML gallery, made from the journal
+    edits                captions that somebody changed in a table
     report               what failed
     results              all that is made from it at the end
     progress             what the user is told meanwhile

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from captioner import metadata
+from captioner.errors import MetadataError
 
 Kind = Literal["txt", "xmp", "photo"]
 """A text or an XMP file beside the photo, or the photo itself."""
@@ -29,18 +30,22 @@ class Change:
     """What it shall say, as a whole."""
 
     def apply(self) -> None:
-        """Make the change, unless it is made or the file is no longer what it was.
+        """Make the change, unless it is made.
 
         Raises:
             OSError: it cannot be written.
-            MetadataError: the photo cannot hold a caption; then it could not be planned, either.
+            MetadataError: the file is no longer what it was, and stays as it is.
         """
         old = read(self.path)
-        if identify(old) != self.before:
-            return
-        new = render(self.kind, self.caption, old, name=self.path)
-        if new != old:
-            metadata.replace_file(self.path, new)
+        if identify(old) == self.before:
+            new = render(self.kind, self.caption, old, name=self.path)
+            if new != old:
+                metadata.replace_file(self.path, new, keep_times=self.kind == "photo")
+        elif old is None or render(self.kind, self.caption, old, name=self.path) != old:
+            raise MetadataError(
+                f"{self.path} was changed while its photo was captioned, and stays as it is; "
+                "caption the photo again with --retry-failed."
+            )
 
 
 def render(kind: Kind, caption: str, old: bytes | None, *, name: str) -> bytes:

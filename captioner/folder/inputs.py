@@ -17,6 +17,7 @@ from typing import BinaryIO
 from captioner.errors import CaptionerError, ImageError
 from captioner.folder.archives import list_archive, read_member
 from captioner.folder.shards import WHOLE, Shard
+from captioner.folder.stamps import Stamp
 from captioner.photo.opening import begins_like_a_photo
 
 NO_PHOTOS = ".nomedia"
@@ -47,6 +48,14 @@ class Photo:
     """Where it begins in the archive, in bytes; None outside an archive."""
     size: int = 0
     """Its bytes in the archive."""
+    stamp: Stamp | None = None
+    """What it was before it was read."""
+
+    def look(self) -> Stamp | None:
+        """Return what tells it from another photo of its name; None if it cannot be seen."""
+        if self.offset is not None:
+            return Stamp(size=self.size, modified=None)
+        return Stamp.look(self.path)
 
     def read(self) -> str | bytes:
         """Return what `Captioner.prepare` takes: the path, or the bytes of an archive's member.

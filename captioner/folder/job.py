@@ -1,8 +1,11 @@
 """A run of `captioner folder`: from the photos found to the journal."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any, Protocol
 
 from captioner.durable import digest
@@ -14,6 +17,7 @@ from captioner.folder.pending import Entry
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
+from captioner.folder.stamps import Stamp
 from captioner.folder.stopping import uninterrupted
 from captioner.folder.targets import Target
 from captioner.folder.watching import Watched
@@ -42,6 +46,10 @@ class Engine(Protocol):
         """Yield the outcomes batch by batch."""
 
 
+_TOGETHER = 64
+"""Captions of the journal that are written into files at once."""
+
+
 class Job:
     """Captions what is found and not yet done.
 
@@ -54,6 +62,7 @@ class Job:
         retry_failed: caption only what failed before.
         retried: how names begin that are tried with them.
         progress: told of everything.
+        root: the folder that names are relative to, or the archive.
     """
 
     def __init__(
@@ -67,6 +76,7 @@ class Job:
         retry_failed: bool,
         retried: tuple[str, ...] = (),
         progress: Progress,
+        root: Path,
     ) -> None:
         self.journal = journal
         self.load_engine = load_engine
@@ -76,15 +86,18 @@ class Job:
         self.retry_failed = retry_failed
         self.retried = retried
         self.progress = progress
+        self.root = root
         self.problems: dict[str, str] = {}
         """Folders and archives that cannot be looked through, with the reason."""
         self.met: set[bytes] = set()
         """Digests of the photos that failed and came by, now or in an earlier run."""
         self._unreadable: set[str] = set()  # problems that the tally counts
+        self._replaced: set[bytes] = set()  # digests of photos that are captioned again
+        self._missing: list[Entry] = []  # captions of the journal that are missing in files
         self._engine: Engine | None = None
         self._watched: Watched | None = None
         if journal.held.size:  # what is to be overwritten is not of this run
-            remember(targets, journal.path)
+            remember(targets, journal.path, root)
 
     def run(self, found: Iterator[Found]) -> None:
         """Caption all of them, and write batch after batch.
@@ -95,12 +108,12 @@ class Job:
         """
         photos = self._select(found if self._watched else self._note(found))
         first = next(photos, None)
-        if first is None:
-            return
-        if self._engine is None:
-            self._engine = self.load_engine()
-        for outcomes in self._engine.run(chain([first], photos)):
-            self._write(outcomes)
+        if first is not None:
+            if self._engine is None:
+                self._engine = self.load_engine()
+            for outcomes in self._engine.run(chain([first], photos)):
+                self._write(outcomes)
+        self._write_missing()
 
     def watch(self, find: Callable[[], Iterator[Found]], *, seconds: float) -> None:
         """Caption what is there and what comes, looking again after this many seconds, for ever.
@@ -143,7 +156,14 @@ class Job:
         for step in steps:
             if step.kind == "caption":
                 assert isinstance(step.found, Photo)
-                yield step.found
+                yield replace(step.found, stamp=step.found.look())
+            elif step.kind == "caption again":
+                assert isinstance(step.found, Photo)
+                self._replaced.add(digest(step.found.name))
+                yield replace(step.found, stamp=step.found.look())
+            elif step.kind == "write":
+                assert isinstance(step.found, Photo)
+                self._plan_missing(step.found)
             elif step.kind == "done":
                 self.progress.tally.before += 1
             elif step.kind == "failed before":
@@ -165,7 +185,8 @@ class Job:
         for photo, outcome in outcomes:
             key = digest(photo.name)
             twice = entries.get(key)  # a list may name it so
-            if key in self.journal.held.captioned or (twice and twice.record.caption):
+            done = key in self.journal.held.captioned and key not in self._replaced
+            if done or (twice and twice.record.caption):
                 self.progress.tally.before += 1
             elif twice:
                 self.progress.tally.failed += 1
@@ -178,43 +199,154 @@ class Job:
                 else:
                     entries[key] = entry
         with uninterrupted():  # what is written is also counted
-            for record in self.journal.commit(list(entries.values())):
-                if record.status == "captioned":
+            for record, reason in self.journal.commit(list(entries.values())):
+                if reason is None:
                     self.progress.tally.captioned += 1
                 else:
                     self.met.add(digest(record.image))
-                    self.progress.failed(record.image, record.reason or "")
+                    self.progress.failed(record.image, reason)
+        self._replaced -= entries.keys()
         self.progress.advance()
 
     def _entry(self, photo: Photo, caption: Sentence) -> Entry | str:
         """Put a caption into the form in which it is written, or say why nothing is written."""
-        text = self.wording(caption.text, photo=photo)
-        plans: list[Change | str] = []
-        unsupported: MetadataError | None = None
-        for target in self.targets:
-            try:
-                plans.append(target.plan(photo, text))
-            except UnsupportedFileError as error:
-                unsupported = error  # a sidecar will do, if there is one
-            except MetadataError as error:
-                return _failure(photo, str(error).removeprefix(f"{photo.name}: "))
-            except OSError as error:
-                return _failure(photo, f"{error.filename} cannot be read: {error.strerror}.")
-        changes = tuple(plan for plan in plans if isinstance(plan, Change))
-        if unsupported is not None and not changes:
-            return _failure(photo, str(unsupported).removeprefix(f"{photo.name}: "))
-        if plans and not changes:
-            return str(plans[0])
-        for target in self.targets:
-            target.own(photo.name)
+        key = digest(photo.name)
         record = Record(
             image=photo.name,
             status="captioned",
-            caption=text,
+            caption=self.wording(caption.text, photo=photo),
             log_probability=caption.log_probability,
             words=caption.to_dict()["words"] if self.words else None,
+            **_stamped(photo.stamp),
         )
-        return Entry(record=record, changes=changes)
+        before = self.journal.held.read(key) if key in self._replaced else None
+        try:
+            changes = self._plan(
+                photo, record, self.targets, ours=before.caption if before else None
+            )
+        except MetadataError as error:
+            return _failure(photo, str(error).removeprefix(f"{photo.name}: "))
+        if isinstance(changes, str):
+            if before is None:
+                return changes
+            changes = ()  # somebody's own captions stay in files
+        return Entry(record=_also_in(record, changes), changes=changes, before=before)
+
+    def _plan(
+        self, photo: Photo, record: Record, targets: Sequence[Target], *, ours: str | None
+    ) -> tuple[Change, ...] | str:
+        """Plan which files a caption goes into, or say why into none.
+
+        Args:
+            photo: it belongs to.
+            record: with the caption.
+            targets: what may be written.
+            ours: the caption that files may hold from before.
+
+        Raises:
+            MetadataError: a file cannot be written.
+        """
+        plans: list[Change | str] = []
+        unsupported: MetadataError | None = None
+        for target in targets:
+            try:
+                plans.append(target.plan(photo, record.caption or "", ours=ours))
+            except UnsupportedFileError as error:
+                unsupported = error  # a sidecar will do, if there is one
+            except OSError as error:
+                raise MetadataError(
+                    f"{photo.name}: {error.filename} cannot be read: {error.strerror}."
+                ) from error
+        changes = tuple(plan for plan in plans if isinstance(plan, Change))
+        if unsupported is not None and not changes:
+            raise unsupported
+        if plans and not changes:
+            return str(plans[0])
+        for target in targets:
+            target.own(photo.name, photo.path)
+        return changes
+
+    def _plan_missing(self, photo: Photo) -> None:
+        """Have a caption of the journal written into the files that lack it."""
+        held, key = self.journal.held, digest(photo.name)
+        lacking = [
+            target
+            for target in self.targets
+            if target.lacks(photo, written=held.is_in(key, target.kind))
+        ]
+        record = held.read(key)
+        try:
+            changes = self._plan(photo, record, lacking, ours=record.caption)
+        except UnsupportedFileError:
+            changes = ()
+        except MetadataError as error:
+            self._fail_file(photo.name, str(error).removeprefix(f"{photo.name}: "))
+            return
+        if isinstance(changes, str) or not changes:  # somebody's own caption is elsewhere
+            self.progress.tally.before += 1
+            return
+        entry = Entry(record=_also_in(record, changes), changes=changes, before=record)
+        self._missing.append(entry)
+        if len(self._missing) >= _TOGETHER:
+            self._write_missing()
+
+    def _write_missing(self) -> None:
+        """Write what `_plan_missing` planned; the journal keeps a caption that cannot be."""
+        entries, self._missing = self._missing, []
+        if not entries:
+            return
+        with uninterrupted():
+            for record, reason in self.journal.commit(entries):
+                if reason is None:
+                    self.progress.tally.before += 1
+                else:
+                    self._fail_file(record.image, reason)
+        self.progress.advance()
+
+    def keep_edits(self, edits: Iterable[tuple[str, str]]) -> None:
+        """Take captions that somebody wrote into the journal, and into files that hold the old one.
+
+        Args:
+            edits: name of the photo, and caption.
+        """
+        entries = []
+        for name, caption in edits:
+            photo = Photo(name=name, path=os.path.join(self.root, name))
+            key, stamp = digest(name), photo.look()
+            before = self.journal.held.read(key) if key in self.journal.held.captioned else None
+            record = Record(
+                image=name, status="captioned", caption=caption, edited=True, **_stamped(stamp)
+            )
+            changes: tuple[Change, ...] | str = ()
+            if stamp and caption.strip():
+                try:
+                    changes = self._plan(
+                        photo, record, self.targets, ours=before.caption if before else None
+                    )
+                except MetadataError as error:
+                    self._fail_file(name, str(error).removeprefix(f"{name}: "))
+            if isinstance(changes, str):
+                changes = ()
+            entries.append(Entry(record=_also_in(record, changes), changes=changes, before=record))
+        if entries:
+            for record, reason in self.journal.commit(entries):
+                if reason is not None:
+                    self._fail_file(record.image, reason)
+
+    def _fail_file(self, name: str, reason: str) -> None:
+        """Report a caption that is kept, and could not be written into a file."""
+        self.problems[name] = reason
+        self.progress.failed(name, reason)
+
+
+def _also_in(record: Record, changes: Sequence[Change]) -> Record:
+    """Note which kinds of files hold the caption."""
+    kinds = {*(record.also_in or ()), *(change.kind for change in changes)}
+    return replace(record, also_in=sorted(kinds) or None)
+
+
+def _stamped(stamp: Stamp | None) -> dict[str, Any]:
+    return asdict(stamp) if stamp else {}
 
 
 def _failure(photo: Photo, reason: str) -> Entry:

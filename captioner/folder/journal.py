@@ -7,6 +7,7 @@ batch that is being written.
 
 import os
 from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from captioner.durable import (
 )
 from captioner.errors import CaptionerError, MetadataError
 from captioner.folder.changes import remove_traces
-from captioner.folder.held import Held, read_held, read_records
+from captioner.folder.held import Held, damaged_lines, read_held, read_records
 from captioner.folder.pending import Entry, Pending
 from captioner.folder.records import Record
 from captioner.folder.settings import RunFile
+from captioner.folder.stamps import Stamp
 
 
 class Journal:
@@ -33,13 +35,22 @@ class Journal:
         path: the JSON lines file; missing folders are made.
         settings: plain values that every record in it was, or will be, made with.
         overwrite: begin it again, whatever it holds.
+        repair: set damaged lines aside, in `captions.damaged.jsonl`.
     """
 
-    def __init__(self, path: Path, settings: dict[str, Any], *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        settings: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        repair: bool = False,
+    ) -> None:
         self.path = path
-        self.held = Held()
+        self.held = Held(path)
         self._settings = settings
         self._overwrite = overwrite
+        self._repair = repair
         self._pending = Pending(path)
         self._run = RunFile(path)
         self._file = -1
@@ -84,11 +95,11 @@ class Journal:
             self._open_file(size=0)
             self._run.write(self._settings)
 
-    def commit(self, entries: Sequence[Entry]) -> list[Record]:
+    def commit(self, entries: Sequence[Entry]) -> list[tuple[Record, str | None]]:
         """Write a batch: the files beside the photos, then the journal. All of it, or none.
 
         Returns:
-            The records written: a photo whose file could not be written has failed.
+            The records written, and why a photo or one of its files has failed.
 
         Raises:
             CaptionerError: the disk is full, or the journal cannot be written.
@@ -98,9 +109,9 @@ class Journal:
         self._check_in_place()
         if any(entry.changes for entry in entries):
             self._pending.write(entries)
-        records = self._complete(entries)
+        outcomes = self._complete(entries)
         self._committing = False
-        return records
+        return outcomes
 
     def tidy(self, *, compact: bool = True) -> None:
         """Leave no trace of a batch that is written, and one line a photo.
@@ -133,6 +144,8 @@ class Journal:
                 f"{self.path}: exists, and no {self._run.path.name} says that it is the captions "
                 "of a folder; choose another --output, or replace it with --overwrite."
             )
+        if self._repair:
+            self._set_damaged_lines_aside()
         self.held = read_held(self.path)
         if self.held.size or self._pending.exists():
             self._run.check(self._settings)
@@ -155,7 +168,7 @@ class Journal:
         for entry in entries:
             for change in entry.changes:
                 remove_traces(change.path)
-        self._complete([entry for entry in entries if not self._is_written(entry.record)])
+        self._complete([entry for entry in entries if entry.before or not self._has(entry.record)])
 
     def _check_in_place(self) -> None:
         """Make sure that what is written is what the user finds there.
@@ -174,20 +187,21 @@ class Journal:
                 "put it back if you can, and run the same command again."
             )
 
-    def _is_written(self, record: Record) -> bool:
-        return digest(record.image) in (
-            self.held.captioned if record.status == "captioned" else self.held.failed
-        )
+    def _has(self, record: Record) -> bool:
+        key = digest(record.image)
+        captioned = record.status == "captioned"
+        return key in self.held.captioned if captioned else key in self.held.failed
 
-    def _complete(self, entries: Sequence[Entry]) -> list[Record]:
+    def _complete(self, entries: Sequence[Entry]) -> list[tuple[Record, str | None]]:
         """Make the changes, then write the lines."""
-        records = [_apply(entry) for entry in entries]
+        outcomes = [_apply(entry) for entry in entries]
         with explained(self.path, option="--output"):
-            self._append(records)
-        return records
+            self._append([record for record, _ in outcomes])
+        return outcomes
 
     def _append(self, records: Sequence[Record]) -> None:
-        content = memoryview(b"".join(record.to_line() for record in records))
+        lines = [record.to_line() for record in records]
+        content = memoryview(b"".join(lines))
         try:
             while content:
                 content = content[os.write(self._file, content) :]
@@ -195,22 +209,35 @@ class Journal:
         except OSError:
             os.ftruncate(self._file, self.held.size)
             raise
-        self.held.size = os.fstat(self._file).st_size
-        for record in records:
-            self.held.add(record)
+        for record, line in zip(records, lines, strict=True):
+            self.held.add(record, start=self.held.size)
+            self.held.size += len(line)
+
+    def _set_damaged_lines_aside(self) -> None:
+        """Move the lines that are not records to a file of their own."""
+        if not any(damaged for _, damaged in damaged_lines(self.path)):
+            return
+        with explained(self.path, option="--output"):
+            with self.path.with_suffix(".damaged.jsonl").open("ab") as file:
+                file.writelines(line for line, damaged in damaged_lines(self.path) if damaged)
+                file.flush()
+                os.fsync(file.fileno())
+            with replacing(self.path) as unfinished, unfinished.open("wb") as file:
+                file.writelines(line for line, damaged in damaged_lines(self.path) if not damaged)
+            sync_folder(self.path.parent)
 
     def _compact(self) -> None:
         """Write the journal anew without the lines that later ones have replaced."""
-        newest: dict[bytes, int] = {}
+        newest: dict[bytes, range] = {}
         seen: set[bytes] = set()
-        for record, end in read_records(self.path):
+        for record, place in read_records(self.path):
             key = digest(record.image)
             if key in seen:
-                newest[key] = end
+                newest[key] = place
             seen.add(key)
         with replacing(self.path) as unfinished, unfinished.open("wb") as file:
-            for record, end in read_records(self.path):
-                if newest.get(digest(record.image), end) == end:
+            for record, place in read_records(self.path):
+                if newest.get(digest(record.image), place) == place:
                     file.write(record.to_line())
             file.flush()
         sync_folder(self.path.parent)
@@ -219,17 +246,24 @@ class Journal:
         self.held = read_held(self.path)
 
 
-def _apply(entry: Entry) -> Record:
+def _apply(entry: Entry) -> tuple[Record, str | None]:
     """Make an entry's changes; where one cannot be made, its photo has failed."""
+    record = entry.record
     for change in entry.changes:
         try:
             change.apply()
+            if change.kind == "photo" and record.modified is not None:  # it has another size now
+                stamp = Stamp.look(change.path)
+                record = replace(record, **asdict(stamp)) if stamp else record
+            continue
         except OSError as error:
             if error.errno in FULL:
                 with explained(Path(change.path), option="--output"):
                     raise
             reason = f"{change.path} cannot be written: {error.strerror}."
-            return Record(image=entry.record.image, status="failed", reason=reason)
         except MetadataError as error:
-            return Record(image=entry.record.image, status="failed", reason=str(error))
-    return entry.record
+            reason = str(error)
+        if entry.before is not None:
+            return entry.before, reason
+        return Record(image=record.image, status="failed", reason=reason), reason
+    return record, record.reason

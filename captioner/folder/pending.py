@@ -19,6 +19,8 @@ class Entry:
 
     record: Record
     changes: tuple[Change, ...] = ()
+    before: Record | None = None
+    """What is known of it already, which stays if a change cannot be made."""
 
 
 class Pending:
@@ -74,6 +76,7 @@ class Pending:
         """Turn an entry into plain values that stay true when journal and photos move together."""
         return {
             "record": entry.record.to_dict(),
+            "before": entry.before and entry.before.to_dict(),
             "changes": [
                 asdict(replace(change, path=self._seen_from_here(change.path)))
                 for change in entry.changes
@@ -90,6 +93,7 @@ class Pending:
         changes = (Change(**change) for change in table["changes"])
         return Entry(
             record=Record.from_dict(table["record"]),
+            before=table["before"] and Record.from_dict(table["before"]),
             changes=tuple(
                 replace(change, path=os.path.join(here, change.path)) for change in changes
             ),

@@ -1,5 +1,6 @@
 """Which of the photos found are to be captioned now, and what is to become of the others."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Literal
 
 from captioner.durable import digest
 from captioner.folder.held import Held, read_records
-from captioner.folder.inputs import Found, Problem
+from captioner.folder.inputs import Found, Photo, Problem
 from captioner.folder.targets import Target
 
 
@@ -15,8 +16,9 @@ from captioner.folder.targets import Target
 class Step:
     """What is to be done about one photo."""
 
-    kind: Literal["caption", "done", "failed before", "skip", "problem"]
-    """`problem` is a folder or an archive that cannot be looked through."""
+    kind: Literal["caption", "caption again", "write", "done", "failed before", "skip", "problem"]
+    """`caption again`: another photo has taken its name. `write`: its caption is in the journal,
+    and missing in a file. `problem`: a folder or an archive that cannot be looked through."""
     found: Found
     reason: str = ""
     """Why it is skipped, or what the problem is."""
@@ -46,7 +48,7 @@ def plan(
             continue
         key = digest(item.name)
         if key in held.captioned:
-            yield Step(kind="done", found=item)
+            yield Step(kind=_again(item, key, held, targets, retry_failed), found=item)
         elif key in held.failed and not retry_failed:
             yield Step(kind="failed before", found=item)
         elif retry_failed and key not in held.failed and not item.name.startswith(retried):
@@ -59,11 +61,23 @@ def plan(
                 yield Step(kind="caption", found=item)
 
 
-def remember(targets: Sequence[Target], journal: Path) -> None:
+def _again(
+    photo: Photo, key: bytes, held: Held, targets: Sequence[Target], retry_failed: bool
+) -> Literal["caption again", "write", "done"]:
+    """Decide about a photo that has a caption."""
+    if retry_failed:
+        return "done"
+    if held.is_replaced(key, photo.look()):
+        return "caption again"
+    lacking = (target.lacks(photo, written=held.is_in(key, target.kind)) for target in targets)
+    return "write" if any(lacking) else "done"
+
+
+def remember(targets: Sequence[Target], journal: Path, root: Path) -> None:
     """Let no other photo take a file whose caption is in the journal."""
     texts = [target for target in targets if target.kind == "txt"]  # no other files are shared
     if texts:
         for record, _ in read_records(journal):
             if record.status == "captioned":
                 for target in texts:
-                    target.own(record.image)
+                    target.own(record.image, os.path.join(root, record.image))

@@ -1,14 +1,40 @@
-"""What is known about a photo when it is done: one line of the journal."""
+"""What is known about a photo when it is done: one line of the journal.
+
+Each line ends with a checksum of what precedes it, by which a line that was edited since is known.
+"""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import Any, Literal
+from zlib import crc32
 
 from captioner.interchange import portable, restored
 
+_CHECKSUM = "crc32"
+_END = re.compile(rb', "crc32": "([0-9a-f]{8})"\}\r?\n')
+_TYPES: dict[str, type | tuple[type, ...]] = {
+    "image": str,
+    "caption": str,
+    "log_probability": (int, float),
+    "words": list,
+    "reason": str,
+    "size": int,
+    "modified": int,
+    "also_in": list,
+    "edited": bool,
+}
+_WORD_TYPES: dict[str, type | tuple[type, ...]] = {
+    "word": str,
+    "probability": (int, float),
+    "gate": (int, float, type(None)),
+    "entropy": (int, float),
+    "attention": dict,
+}
+
 
 class CutOffError(ValueError):
-    """A line is no JSON: what a crash may leave at the end of a journal."""
+    """A line is not JSON: what a crash may leave at the end of a journal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +48,19 @@ class Record:
     caption: str | None = None
     """The text, as it is written everywhere; None if it failed."""
     log_probability: float | None = None
-    """Of the model's sentence: natural logarithm."""
+    """Natural logarithm, of the model's sentence; None if somebody edited it."""
     words: list[dict[str, Any]] | None = None
     """Probability and attention of every word, as in `Caption.to_dict`; None if not asked for."""
     reason: str | None = None
     """Why there is no caption."""
+    size: int | None = None
+    """Bytes of the photo that was captioned."""
+    modified: int | None = None
+    """When it was last changed, in whole seconds since 1970; None in an archive."""
+    also_in: list[str] | None = None
+    """The kinds of files that were given the caption, too."""
+    edited: bool | None = None
+    """True if the caption is somebody's, in place of the model's."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without those that are None."""
@@ -34,35 +68,62 @@ class Record:
 
     def to_line(self) -> bytes:
         """One line of JSON in UTF-8. A name that is not text is read back as it was."""
-        return json.dumps(portable(self.to_dict()), ensure_ascii=False).encode() + b"\n"
+        line = json.dumps(portable(self.to_dict()), ensure_ascii=False).encode()[:-1]
+        return line + b', "%s": "%08x"}\n' % (_CHECKSUM.encode(), crc32(line))
 
     @classmethod
     def from_dict(cls, table: Any) -> "Record":
         """Read plain values back.
 
         Raises:
-            ValueError: they are no record.
+            ValueError: they are not a record.
         """
         try:
             record = cls(**restored(table))
         except (TypeError, ValueError) as error:
             raise ValueError(f"not a record: {error}") from None
-        if not isinstance(record.image, str) or record.status not in ("captioned", "failed"):
-            raise ValueError("not a record: its image or its status is of another kind")
+        if record.status not in ("captioned", "failed"):
+            raise ValueError(f"not a record: its status is {record.status!r}")
+        _check(record.to_dict(), _TYPES)
+        if record.status == "captioned" and record.caption is None:
+            raise ValueError("not a record: it has no caption")
         return record
 
     @classmethod
     def from_line(cls, line: bytes) -> "Record":
-        """Read a line back.
+        """Read a line back; one that somebody edited is `edited`.
 
         Raises:
             CutOffError: it is not whole.
-            ValueError: it is whole, and no record.
+            ValueError: it is whole, and not a record.
         """
         if not line.endswith(b"\n"):
             raise CutOffError("its end is missing")
         try:
             table = json.loads(line)
-        except ValueError as error:  # no JSON, or no text
+        except ValueError as error:  # not JSON, or not text
             raise CutOffError(str(error)) from None
-        return cls.from_dict(table)
+        end = _END.search(line, max(0, len(line) - 24))
+        expected = table.pop(_CHECKSUM, None) if isinstance(table, dict) else None
+        record = cls.from_dict(table)
+        if end and crc32(line[: end.start()]) == int(end[1], 16):
+            return record
+        for word in record.words or ():
+            _check(word, _WORD_TYPES)
+        # A program that only writes JSON in another style edits nothing.
+        if expected is None or f'"{expected}"}}\n'.encode() == record.to_line()[-12:]:
+            return record
+        return replace(record, edited=True) if record.status == "captioned" else record
+
+
+def _check(table: Any, types: dict[str, type | tuple[type, ...]]) -> None:
+    """Make sure that every value is of its type.
+
+    Raises:
+        ValueError: one is not.
+    """
+    if not isinstance(table, dict):
+        raise ValueError(f"not a record: {table!r:.40} in place of a table")
+    for name, type_ in types.items():
+        if name in table and not isinstance(table[name], type_):
+            raise ValueError(f"not a record: its {name} is {table[name]!r:.40}")

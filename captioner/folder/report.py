@@ -55,8 +55,7 @@ def read_problems(journal: Path, held: Held) -> dict[str, str]:
         reasons = {table["image"]: table["reason"] for table in tables}
     except (OSError, ValueError, TypeError, KeyError):  # no report, or none of ours
         return {}
-    done = held.captioned | held.failed
-    return {name: reason for name, reason in reasons.items() if digest(name) not in done}
+    return {name: reason for name, reason in reasons.items() if digest(name) not in held}
 
 
 def beginnings(problems: Mapping[str, str], *, root: Path) -> tuple[str, ...]:

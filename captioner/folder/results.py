@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from captioner.config import PreprocessConfig
+from captioner.folder.edits import remember_tables
 from captioner.folder.journal import Journal
 from captioner.folder.report import write_report
 from captioner.folder.tables import prepare_table, write_table
@@ -60,6 +61,7 @@ class Results:
         write_report(journal, problems, met=met, root=self.root)
         for table in self.tables:
             write_table(table, journal.path, words=self.words)
+        remember_tables(self.tables, journal.path)
         if self.gallery and whole:
             from captioner.folder.album import write_album  # noqa: PLC0415
 

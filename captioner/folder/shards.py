@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ class Shard:
     """One of the parts that a run is divided into; together they are the whole, without overlap.
 
     A photo belongs to the same part for ever, whatever else comes or goes: its name decides. Photos
-    that differ only in their ending go together, since they would share a text file.
+    whose names differ only in ending or case go together: they may share a text file.
     """
 
     number: int = 1
@@ -49,7 +50,8 @@ class Shard:
         """Whether the photo, or the archive of photos, of this name belongs to this part."""
         if self.count == 1:
             return True
-        key = digest(os.path.splitext(name)[0])
+        stem = unicodedata.normalize("NFC", os.path.splitext(name)[0]).casefold()
+        key = digest(stem)
         return int.from_bytes(key, "big") % self.count == self.number - 1
 
     def place(self, path: Path) -> Path:

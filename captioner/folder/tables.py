@@ -13,7 +13,8 @@ from captioner.folder.held import read_records
 from captioner.folder.records import Record
 from captioner.interchange import guard, portable, readable
 
-_COLUMNS = ("image", "status", "caption", "log_probability", "reason")
+COLUMNS = ("image", "status", "caption", "log_probability", "reason")
+"""Of every table; Parquet has `words`, too, where they are asked for."""
 _GROUP = 1000
 """Rows of a Parquet file that are held in memory together."""
 
@@ -33,7 +34,7 @@ def check_table(path: Path) -> None:
             f"{path}: captions are not written {kind}; choose a name in .jsonl, .csv or .parquet."
         )
     if path.suffix.lower() == ".parquet":
-        _arrow(path)
+        import_arrow(path)
 
 
 def prepare_table(path: Path) -> None:
@@ -66,10 +67,10 @@ def write_table(path: Path, journal: Path, *, words: bool) -> None:
         sync_folder(path.parent)
 
 
-def _write_csv(path: Path, journal: Path, _: bool) -> None:
+def _write_csv(path: Path, journal: Path, words: bool) -> None:
     """UTF-8 with a mark, without which spreadsheets take it for another encoding."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, _COLUMNS, extrasaction="ignore")
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
         writer.writeheader()
         for record, _ in read_records(journal):
             writer.writerow(
@@ -81,7 +82,7 @@ def _write_csv(path: Path, journal: Path, _: bool) -> None:
 
 
 def _write_parquet(path: Path, journal: Path, words: bool) -> None:
-    arrow, parquet = _arrow(path)
+    arrow, parquet = import_arrow(path)
     schema = _schema(arrow, words=words)
     records = (record for record, _ in read_records(journal))
     with parquet.ParquetWriter(path, schema) as writer:
@@ -92,7 +93,7 @@ def _write_parquet(path: Path, journal: Path, words: bool) -> None:
 def _schema(arrow: Any, *, words: bool) -> Any:
     """Say what each column holds, the same for every journal of a kind."""
     text, number = arrow.string(), arrow.float64()
-    columns = [(name, number if name == "log_probability" else text) for name in _COLUMNS]
+    columns = [(name, number if name == "log_probability" else text) for name in COLUMNS]
     if words:  # as in `Caption.to_dict`
         weights = arrow.list_(arrow.list_(number))
         attention = arrow.struct([("grid", arrow.list_(arrow.int64())), ("weights", weights)])
@@ -107,7 +108,12 @@ def _groups(records: Iterator[Record]) -> Iterator[list[dict[str, Any]]]:
         yield [portable(record.to_dict()) for record in part]
 
 
-def _arrow(path: Path) -> tuple[Any, Any]:
+def import_arrow(path: Path) -> tuple[Any, Any]:
+    """Return `pyarrow` and `pyarrow.parquet`.
+
+    Raises:
+        MissingExtraError: they are not installed.
+    """
     try:
         import pyarrow  # noqa: PLC0415  # an extra
         from pyarrow import parquet  # noqa: PLC0415
