@@ -1,11 +1,12 @@
 """Writes that survive a crash: after it, a file is the old one or the new one, and whole."""
 
-import contextlib
 import errno
 import os
+import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 
@@ -20,8 +21,14 @@ _HINTS = {
     errno.EACCES: "allow writing there, or choose another place{option}",
     errno.EPERM: "allow writing there, or choose another place{option}",
 }
+_CANNOT_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM,
+                errno.EACCES, errno.EBADF)  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors that the next file would meet, too."""
+
+
+TEMPORARY = ".captioner-*.tmp"
+"""Names of files that `edit_file` leaves behind when killed; safe to delete when nobody edits."""
 
 
 def digest(name: str) -> bytes:
@@ -69,17 +76,8 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: it cannot be written.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
-    unfinished = _unfinished(path)
-    try:
+    with _taking_the_place_of(path, _unfinished(path), _copy_mode) as unfinished:
         yield unfinished
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copymode(path, unfinished)
-        os.replace(unfinished, path)
-    except BaseException:  # interrupted, too
-        unfinished.unlink(missing_ok=True)
-        raise
 
 
 def remove_unfinished(path: Path) -> None:
@@ -105,11 +103,106 @@ def replace_file(path: Path, content: bytes) -> None:
         unfinished.write_bytes(content)
 
 
+def edit_file(path: str | os.PathLike[str], content: bytes, *, keep_times: bool = False) -> None:
+    """Write or replace a file that belongs to somebody, as if it had been edited in its place.
+
+    Mode, extended attributes and owner stay, as far as the file system and the user's rights allow;
+    a link stays a link, to the new content; further hard links keep the old content. Others may
+    edit the same file: until it is whole, the new one has a name that nobody else takes.
+
+    Args:
+        path: of a file that exists or not; its folder must exist.
+        content: what it shall hold.
+        keep_times: keep when the old file was last changed and read.
+
+    Raises:
+        OSError: the folder cannot be written to, the disk is full, and the like; the old file is
+            then untouched.
+    """
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(TEMPORARY.replace("*", secrets.token_hex(8)))
+    with (
+        _taking_the_place_of(target, temporary, partial(_make_like, keep_times=keep_times)),
+        temporary.open("xb") as file,
+    ):
+        file.write(content)
+    with suppress(OSError):  # it is changed already
+        sync_folder(target.parent)
+
+
+@contextmanager
+def _taking_the_place_of(
+    path: Path, unfinished: Path, make_like: Callable[[Path, Path], None]
+) -> Iterator[Path]:
+    """Let a file that is filled meanwhile take another one's place: whole and on disk, or never.
+
+    Args:
+        path: what is replaced, if it is there.
+        unfinished: the file to be filled.
+        make_like: gives the second what it shall have of the first.
+    """
+    try:
+        yield unfinished
+        with unfinished.open("rb+") as file:
+            sync(file.fileno())
+        make_like(path, unfinished)
+        os.replace(unfinished, path)
+    except BaseException:  # interrupted, too
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def _copy_mode(old: Path, new: Path) -> None:
+    with suppress(OSError):  # FAT, SMB and others have none
+        shutil.copymode(old, new)
+
+
+def _make_like(old: Path, new: Path, *, keep_times: bool) -> None:
+    """Give the new file the owner, attributes and mode of the old one, where it may have them.
+
+    Network mounts, FAT and containers refuse one or the other, each in its own way.
+    """
+    try:
+        status = old.stat()
+    except FileNotFoundError:
+        return
+    with suppress(OSError):
+        if hasattr(os, "chown"):
+            os.chown(new, status.st_uid, status.st_gid)
+    with suppress(OSError):
+        shutil.copystat(old, new)
+    _copy_mode(old, new)  # where the times are refused, copystat comes no further
+    with suppress(OSError):
+        if keep_times:
+            os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+        else:
+            os.utime(new)
+
+
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk, where the system lets folders be opened."""
-    with contextlib.suppress(PermissionError):  # Windows; and a folder may be writable only
+    """Bring the names in a folder to disk, where the system and the file system can.
+
+    Raises:
+        OSError: the disk is damaged or full.
+    """
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except PermissionError:  # Windows; and a folder may be writable only
+        return
+    try:
+        sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync(descriptor: int) -> None:
+    """Bring a file or a folder to disk; file systems that have no way to do it are trusted.
+
+    Raises:
+        OSError: the disk is damaged or full.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC:
+            raise

@@ -148,7 +148,7 @@ def test_a_line_edited_in_the_journal_is_kept_when_its_photo_changes(command, fo
     assert captions(output)["flag.png"] == "a flag of mine"
 
 
-@pytest.mark.parametrize("left", [None, b"", b" \r\n"])
+@pytest.mark.parametrize("left", [None, b"", b" \n"])
 def test_sidecars_that_are_gone_or_empty_are_written_from_the_captions(
     command, folder, left, monkeypatch
 ):

@@ -1,13 +1,11 @@
-"""Sidecars, and files that are replaced as a whole."""
+"""Sidecars, and what exiftool finds in files of every kind."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from captioner import metadata
 from captioner.metadata import embed, sidecar, sidecar_path
 from tests.test_metadata import FILES
 
@@ -31,51 +29,6 @@ def test_a_new_sidecar_is_this_text():
         " </rdf:RDF>\n"
         "</x:xmpmeta>\n"
     )
-
-
-def test_a_file_is_replaced_whole_and_keeps_its_mode_and_if_asked_its_time(tmp_path):
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(b"old")
-    path.chmod(0o640)
-    os.utime(path, (10**9, 10**9))
-    metadata.replace_file(path, b"new", keep_times=True)
-    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o640)
-    assert path.stat().st_mtime == 10**9
-    metadata.replace_file(path, b"newer")
-    assert path.stat().st_mtime > 10**9
-    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"newer", 0o640)
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_new_file_gets_the_mode_any_file_gets(tmp_path):
-    (tmp_path / "usual").write_bytes(b"")
-    metadata.replace_file(tmp_path / ("x" * 255), b"new")
-    assert (tmp_path / ("x" * 255)).stat().st_mode == (tmp_path / "usual").stat().st_mode
-
-
-def test_a_link_stays_a_link_to_the_new_content(tmp_path):
-    (tmp_path / "there").mkdir()
-    photo = tmp_path / "there" / "photo.jpg"
-    photo.write_bytes(b"old")
-    link = tmp_path / "link.jpg"
-    link.symlink_to(photo)
-    metadata.replace_file(link, b"new")
-    assert link.is_symlink()
-    assert photo.read_bytes() == b"new"
-
-
-def test_when_replacing_fails_the_old_file_and_nothing_else_is_there(tmp_path, monkeypatch):
-    path = tmp_path / "photo.jpg"
-    path.write_bytes(b"old")
-
-    def full(_handle):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        metadata.replace_file(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")

@@ -3,7 +3,7 @@
 import pytest
 
 from captioner.errors import MetadataError
-from captioner.metadata import read_sidecar, sidecar
+from captioner.metadata import read_sidecar, read_sidecar_captions, sidecar
 
 RDF = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
 DC = 'xmlns:dc="http://purl.org/dc/elements/1.1/"'
@@ -138,14 +138,56 @@ def test_without_a_caption_for_all_the_first_language_is_read():
 
 
 def test_line_ends_and_quotes_survive():
-    for caption in ("a\r\nb\rc\nd", "]]>", "\"'&lt;", "  spaced  ", ""):
+    for caption in ("a\r\nb\rc\nd", "]]>", "\"'&lt;", "  spaced  "):
         put(RICH, caption)
+
+
+def test_captions_in_other_properties_are_read_and_replaced_and_what_is_none_stays():
+    namespaces = (
+        ' xmlns:tiff="http://ns.adobe.com/tiff/1.0/" xmlns:exif="http://ns.adobe.com/exif/1.0/"'
+        ' xmlns:acdsee="http://ns.acdsee.com/iptc/1.0/"'
+    )
+
+    def packet(tiff: str, comment: str, notes: str, caption: str = "") -> str:
+        def alternatives(name: str, text: str) -> str:
+            uri = f"http://ns.adobe.com/{name.partition(':')[0]}/1.0/"
+            prefix = name.partition(":")[0]
+            return (
+                f'<{name} xmlns:{prefix}="{uri}" {RDF}><rdf:Alt><rdf:li xml:lang="x-default">'
+                f"{text}</rdf:li></rdf:Alt></{name}>"
+            )
+
+        return described(
+            f">{caption}{alternatives('tiff:ImageDescription', tiff)}"
+            f"{alternatives('exif:UserComment', comment)}<acdsee:notes "
+            f'xmlns:acdsee="http://ns.acdsee.com/iptc/1.0/">{notes}</acdsee:notes>'
+            "</rdf:Description>",
+            namespaces,
+        )
+
+    old = packet("Rome", "SONY DSC", "Rome, 1974")
+    assert read_sidecar_captions(old.encode(), name="p") == ["Rome, 1974"]
+    assert put(old) == packet("new", "SONY DSC", "new", CAPTION)
+    as_attributes = described("/>", f'{namespaces} tiff:ImageDescription="Rome" acdsee:notes="x"')
+    changed = put(as_attributes)
+    assert "Rome" not in changed
+    assert changed.count(">new<") == 3
+    assert put(changed) == changed
+
+
+@pytest.mark.parametrize("blank", ["", " \n", "\0\0", "\ufeff"])
+def test_blanks_are_no_caption_and_a_blank_file_is_begun_anew(blank):
+    packet = described(f">{CAPTION.replace('new', blank.strip(chr(0)))}</rdf:Description>")
+    assert read_sidecar(packet.encode(), name="p") is None
+    assert put(packet) == described(f">{CAPTION}</rdf:Description>")
+    assert read_sidecar(blank.encode(), name="p") is None
+    assert put(blank) == sidecar("new", name="p").decode()
 
 
 @pytest.mark.parametrize(
     ("packet", "text"),
     [
-        ("", "p.xmp: its XMP is damaged (no element found: line 1, column 0); remove it first."),
+        ("-", "p.xmp: its XMP is damaged (syntax error: line 1, column 0); remove it first."),
         (
             "<a><b></a>",
             "p.xmp: its XMP is damaged (mismatched tag: line 1, column 8); remove it first.",

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from captioner import metadata
+from captioner.durable import TEMPORARY, edit_file
 from captioner.errors import MetadataError
+from captioner.folder.texts import write_text
 
 Kind = Literal["txt", "xmp", "photo"]
 """A text or an XMP file beside the photo, or the photo itself."""
@@ -40,7 +42,7 @@ class Change:
         if identify(old) == self.before:
             new = render(self.kind, self.caption, old, name=self.path)
             if new != old:
-                metadata.replace_file(self.path, new, keep_times=self.kind == "photo")
+                edit_file(self.path, new, keep_times=self.kind == "photo")
         elif old is None or render(self.kind, self.caption, old, name=self.path) != old:
             raise MetadataError(
                 f"{self.path} was changed while its photo was captioned, and stays as it is; "
@@ -55,7 +57,7 @@ def render(kind: Kind, caption: str, old: bytes | None, *, name: str) -> bytes:
         MetadataError: it cannot hold one.
     """
     if kind == "txt":
-        return caption.encode("utf-8", "surrogateescape") + b"\n"
+        return write_text(caption, old)
     if kind == "xmp":
         return metadata.sidecar(caption, old, name=name)
     assert old is not None
@@ -81,5 +83,5 @@ def identify(content: bytes | None) -> str | None:
 
 def remove_traces(path: str) -> None:
     """Delete what a killed run was writing in the folder of this file."""
-    for left in Path(os.path.realpath(path)).parent.glob(metadata.TEMPORARY):
+    for left in Path(os.path.realpath(path)).parent.glob(TEMPORARY):
         left.unlink(missing_ok=True)

@@ -246,7 +246,7 @@ class Job:
         Raises:
             MetadataError: a file cannot be written.
         """
-        plans: list[Change | str] = []
+        plans: list[tuple[Change, ...] | str] = []
         unsupported: MetadataError | None = None
         for target in targets:
             try:
@@ -257,7 +257,8 @@ class Job:
                 raise MetadataError(
                     f"{photo.name}: {error.filename} cannot be read: {error.strerror}."
                 ) from error
-        changes = tuple(plan for plan in plans if isinstance(plan, Change))
+        planned = (change for plan in plans if not isinstance(plan, str) for change in plan)
+        changes = tuple(dict.fromkeys(planned))  # two targets may want the same
         if unsupported is not None and not changes:
             raise unsupported
         if plans and not changes:

@@ -1,6 +1,13 @@
-"""Where captions go with their photos: beside them, or into them."""
+"""Where captions go with their photos: beside them, or into them.
+
+A photo's caption lives in the photo and in the XMP files beside it, and photo managers read all of
+these. So a caption in any of them counts for both, XMP files and photos: what is skipped, and what
+captions are joined with. A text file belongs to training programs, which read nothing else: it is
+looked at by itself.
+"""
 
 import os
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -11,6 +18,7 @@ from captioner.errors import MetadataError
 from captioner.folder.changes import Change, Kind, identify, read, render
 from captioner.folder.inputs import Photo
 from captioner.folder.names import folded
+from captioner.folder.texts import is_blank, read_text
 
 Existing = Literal["skip", "overwrite", "append", "prepend"]
 
@@ -22,18 +30,20 @@ class Target:
     kind: Kind
     """`txt` for photo.txt, `xmp` for photo.jpg.xmp, `photo` for the photo itself."""
     existing: Existing = "skip"
-    """What to do about a photo that has a caption there already."""
+    """What to do about a photo that has a caption already."""
     separator: str = ", "
     """Between captions that are joined."""
     _owners: dict[bytes, bytes] = field(default_factory=dict)
     """Digests of the text files that hold captions of this journal -> of their photos' names."""
+    _shared: set[str] = field(default_factory=set)
+    """XMP files that have got a caption and may belong to several photos, as photo.xmp does."""
 
-    def refuse(self, photo: Photo, *, ours: str | None = None) -> str | None:
+    def refuse(self, photo: Photo, *, ours: Container[str | None] = ()) -> str | None:
         """Say why a photo gets no caption here, or None if it gets one.
 
         Args:
-            photo: to be captioned.
-            ours: a caption that is from this journal: it may be replaced.
+            photo: the photo.
+            ours: captions of the journal, old and new: where one stands already is no reason.
         """
         if photo.offset is not None:
             return "it is in an archive, which holds captions neither in it nor beside it"
@@ -44,12 +54,9 @@ class Target:
                 return f"{Path(path).name} belongs to another photo of the same name"
         if self.existing == "skip":
             try:
-                old = self._caption(read(path), photo)
+                return self._captioned(photo, ours)
             except (OSError, MetadataError):
                 return None  # not to be passed over: it fails, with the reason
-            if old and old != ours:
-                inside = f"{Path(path).name} is there already"
-                return "it has a caption already" if self.kind == "photo" else inside
         return None
 
     def lacks(self, photo: Photo, *, written: bool) -> bool:
@@ -64,7 +71,7 @@ class Target:
         if self.kind == "photo":
             return not written
         try:
-            return not self._caption(read(self._place(photo)), photo)
+            return not self._captions(self._place(photo), photo)
         except (OSError, MetadataError):
             return False
 
@@ -78,40 +85,91 @@ class Target:
         if self.kind == "txt":
             self._owners.setdefault(_text_of(path), digest(name))
 
-    def plan(self, photo: Photo, caption: str, *, ours: str | None = None) -> Change | str:
-        """Plan what a file shall hold, or say why it is left alone.
+    def plan(
+        self, photo: Photo, caption: str, *, ours: str | None = None
+    ) -> tuple[Change, ...] | str:
+        """Plan what files shall hold, or say why they are left alone.
+
+        The first is the target's own; the others are XMP files with a caption that photo managers
+        would go on showing.
 
         Args:
             photo: to be captioned.
             caption: its caption.
-            ours: as in `refuse`.
+            ours: the caption of the journal that may stand there, and is replaced.
 
         Raises:
             OSError: there is one that cannot be read.
-            MetadataError: the photo, or an XMP file that is there, cannot hold a caption, or is
-            read-only.
+            MetadataError: the photo, or a file beside it, cannot hold a caption, or is read-only.
         """
-        refusal = self.refuse(photo, ours=ours)
+        refusal = self.refuse(photo, ours=(caption, ours))
         if refusal is not None:
             return refusal
-        path = self._place(photo)
+        place = self._place(photo)
+        changes = [self._change(place, self.kind, photo, caption, ours)]
+        if self.kind != "txt" and self.existing != "skip":
+            for path in _sidecars(photo):
+                if path not in (place, *self._shared) and self._others(path, photo):
+                    changes.append(self._change(path, "xmp", photo, caption, ours))
+                    self._shared.add(path)
+        return tuple(changes)
+
+    def _captioned(self, photo: Photo, ours: Container[str | None]) -> str | None:
+        """Say where a photo has a caption, other than ours.
+
+        Raises:
+            OSError: a file is there and cannot be read.
+            MetadataError: the target's own file is damaged.
+        """
+        place = self._place(photo)
+        if self.kind == "txt":
+            content = read(place)
+            if content is None or is_blank(content) or _is_one_of(content, ours):
+                return None
+            return f"{Path(place).name} is there already"
+        for path in self._homes(photo):
+            own = path == place
+            found = self._captions(path, photo) if own else self._others(path, photo)
+            if any(old not in ours for old in found):
+                if path == photo.path:
+                    return "it has a caption already"
+                return f"{Path(path).name} is there already"
+        return None
+
+    def _change(
+        self, path: str, kind: Kind, photo: Photo, caption: str, ours: str | None
+    ) -> Change:
+        """Plan what one file shall hold.
+
+        Raises:
+            OSError: it is there and cannot be read.
+            MetadataError: it cannot hold the caption, or is read-only.
+        """
         content = read(path)
         if content is not None and not _may_write(path):
             raise MetadataError(
                 f"{photo.name}: {Path(path).name} is read-only, and stays as it is; allow writing "
                 "it (chmod u+w), or choose another place for captions."
             )
-        old = self._caption(content, photo)
-        if old and old != ours and self.existing in ("append", "prepend"):
-            caption = self._join(self._without(old, ours), caption)
-        render(self.kind, caption, content, name=photo.name)  # what cannot be done is told now
-        return Change(kind=self.kind, path=path, before=identify(content), caption=caption)
+        if self.existing in ("append", "prepend"):
+            caption = self._join(self._joined(path, photo, ours), caption)
+        render(kind, caption, content, name=photo.name)  # what cannot be done is told now
+        return Change(kind=kind, path=path, before=identify(content), caption=caption)
+
+    def _joined(self, path: str, photo: Photo, ours: str | None) -> str:
+        """The caption that a file has, or else the one that the photo has elsewhere."""
+        found = self._captions(path, photo)
+        for other in [] if self.kind == "txt" else self._homes(photo):
+            found = found or self._others(other, photo)
+        return self._without(self.separator.join(text.strip() for text in found), ours)
 
     def _join(self, old: str, caption: str) -> str:
         """Put a caption after or before the one there, unless it stands there already.
 
         A photo may be met under two names: by a link, or as `a.jpg` and `./a.jpg` on a list.
         """
+        if not old:
+            return caption
         if self.existing == "append":
             there = old == caption or old.endswith(self.separator + caption)
             return old if there else old + self.separator + caption
@@ -119,9 +177,11 @@ class Target:
         return old if there else caption + self.separator + old
 
     def _without(self, old: str, ours: str | None) -> str:
-        """Take a caption of this journal out of one that it was joined to."""
+        """Take a caption of the journal out of one that it was joined to."""
         if not ours:
             return old
+        if old == ours:
+            return ""
         if self.existing == "append":
             return old.removesuffix(self.separator + ours)
         return old.removeprefix(ours + self.separator)
@@ -133,24 +193,60 @@ class Target:
             return str(metadata.sidecar_path(Path(photo.path)))
         return photo.path
 
-    def _caption(self, content: bytes | None, photo: Photo) -> str | None:
-        """Return the caption that a file holds.
+    def _homes(self, photo: Photo) -> list[str]:
+        """All files where photo managers look for the caption, the target's own in front."""
+        place = self._place(photo)
+        return [place, *(path for path in [*_sidecars(photo), photo.path] if path != place)]
+
+    def _captions(self, path: str, photo: Photo) -> list[str]:
+        """Return the captions that a file holds.
 
         Raises:
+            OSError: it is there and cannot be read.
             MetadataError: it is damaged.
         """
+        content = read(path)
         if content is None:
-            return None
-        if self.kind == "txt":  # some editors begin a text with a mark
-            return content.decode("utf-8", "surrogateescape").removeprefix("\ufeff").strip()
-        if self.kind == "xmp":
-            return metadata.read_sidecar(content, name=photo.name)
-        return metadata.read_caption(content, name=photo.name)
+            return []
+        if path == photo.path:
+            return metadata.read_captions(content, name=photo.name)
+        if self.kind == "txt":
+            text = read_text(content, name=f"{photo.name}: {Path(path).name}")
+            return [text] if text else []
+        return metadata.read_sidecar_captions(content, name=photo.name)
+
+    def _others(self, path: str, photo: Photo) -> list[str]:
+        """Return the captions that a file holds that need not be sound: photo managers pass it by.
+
+        Raises:
+            OSError: it is there and cannot be read.
+        """
+        try:
+            return self._captions(path, photo)
+        except MetadataError:
+            return []
+
+
+def _sidecars(photo: Photo) -> list[str]:
+    """The XMP files beside a photo, named as digiKam and as Lightroom do."""
+    full, stem = (
+        str(metadata.sidecar_path(Path(photo.path), naming=naming)) for naming in ("full", "stem")
+    )
+    other = os.path.exists(_stem(photo.path))  # of photo.jpg.png, photo.jpg.xmp is another photo's
+    return [full] if other else [full, stem]
 
 
 def _may_write(path: str) -> bool:
     """Whether somebody may write a file; who may change its folder could replace any in it."""
     return os.access(path, os.W_OK) and bool(os.stat(path).st_mode & 0o222)
+
+
+def _is_one_of(content: bytes, captions: Container[str | None]) -> bool:
+    """Whether a text file holds one of these."""
+    try:
+        return read_text(content, name="") in captions
+    except MetadataError:
+        return False
 
 
 def _text_of(path: str) -> bytes:

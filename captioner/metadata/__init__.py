@@ -1,30 +1,33 @@
 """Captions as metadata: in a sidecar file next to a photo, or inside it, no pixel touched.
 
 xmp                dc:description in an XMP packet
+exif               ImageDescription and the like in Exif data, a structure of directories (ifd)
 iptc               caption in IPTC records and Photoshop resources
 jpeg, png, webp    where these lie in a file; mpf, where the other pictures of a JPEG lie
-files              a file replaced in one step
+tiff               captions of TIFF files, which are read only
+placeholders       what stands in a caption's place and is none
 
-A JPEG gets XMP and IPTC, which all photo managers read; PNG and WebP have a place for XMP only.
-Exif's ImageDescription, in which cameras put their own name, is neither read nor written.
-Every byte outside the metadata stays as it was. What cannot be changed safely is refused.
+A photo gets its caption as XMP, a JPEG as IPTC, too: all photo managers read one of the two. What
+else it has in the place of a caption, in Exif or a PNG's texts, is replaced, so that no program
+shows the old one. Every byte outside the metadata stays as it was, and so does every other field.
+What cannot be changed safely is refused.
 """
 
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
 
-from captioner.errors import UnsupportedFileError
-from captioner.metadata import iptc, jpeg, png, webp, xmp
-from captioner.metadata.files import TEMPORARY, replace_file
+from captioner.errors import MetadataError, UnsupportedFileError
+from captioner.metadata import exif, iptc, jpeg, png, tiff, webp, xmp
+from captioner.metadata.placeholders import caption_in, distinct
 
 __all__ = [
-    "TEMPORARY",
     "Naming",
     "embed",
     "read_caption",
+    "read_captions",
     "read_sidecar",
-    "replace_file",
+    "read_sidecar_captions",
     "sidecar",
     "sidecar_path",
 ]
@@ -38,7 +41,7 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
 
     Args:
         data: a JPEG, PNG or WebP file.
-        caption: replaces the one that the photo has.
+        caption: replaces all that the photo has.
         language: of the caption, such as `en`; readers take it for any language without.
         name: what to call the photo in an error.
 
@@ -54,6 +57,17 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
         raise UnsupportedFileError(
             f"{name}: captions can be written into JPEG, PNG and WebP files only; write a sidecar."
         )
+    if kind is not webp and any(old != caption for old in kind.read_fixed(data, name)):
+        where = "extended XMP" if kind is jpeg else "a profile of ImageMagick"
+        raise MetadataError(
+            f"{name}: its caption is in {where}, which cannot be changed; write a sidecar."
+        )
+    outdated = {old.strip() for old in read_captions(data, name=name)}
+    block = kind.read_exif(data, name)
+    if block is not None:
+        changed = exif.set_caption(block, caption, outdated=outdated, name=name)
+        if changed != block:
+            data = kind.write_exif(data, changed, name)
     old = kind.read_xmp(data, name)
     packet = xmp.set_caption(old, caption, language=language, name=name)
     if packet != old:
@@ -63,26 +77,48 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
         resources = iptc.set_caption(records, caption, name=name)
         if resources != records:
             data = jpeg.write_resources(data, resources, name)
-    return data
+    return png.write_texts(data, caption, name) if kind is png else data
 
 
-def read_caption(data: bytes, *, name: str) -> str | None:
-    """Read the caption of a photo: from its XMP, or else from its IPTC records.
+def read_captions(data: bytes, *, name: str) -> list[str]:
+    """Read the captions of a photo, from all places where photo managers look for them.
+
+    Args:
+        data: the file.
+        name: what to call the photo in an error.
 
     Returns:
-        The caption; None if there is none, or if files of this kind hold none.
+        Captions that differ, those that are read first in front; a title if there is nothing else.
 
     Raises:
         MetadataError: the file or its metadata are damaged.
     """
+    if data.startswith(tiff.SIGNATURES):
+        return distinct(tiff.read_captions(data, name))
     kind = _kind(data)
     if kind is None:
-        return None
+        return []
     packet = kind.read_xmp(data, name)
-    caption = None if packet is None else xmp.get_caption(packet, name=name)
-    if caption is None and kind is jpeg:
-        caption = iptc.get_caption(jpeg.read_resources(data, name), name=name)
-    return caption
+    captions = [] if packet is None else xmp.get_captions(packet, name=name)
+    block = kind.read_exif(data, name)
+    captions += [] if block is None else exif.get_captions(block)
+    if kind is jpeg:
+        caption = caption_in(iptc.get_caption(jpeg.read_resources(data, name), name=name))
+        captions += [] if caption is None else [caption]
+    captions += png.read_texts(data, name) if kind is png else []
+    captions += kind.read_fixed(data, name) if kind is not webp else []
+    if not captions and block is not None:
+        captions = exif.get_titles(block)
+    return distinct(captions)
+
+
+def read_caption(data: bytes, *, name: str) -> str | None:
+    """Read the first of the captions of a photo; None if it has none.
+
+    Raises:
+        MetadataError: the file or its metadata are damaged.
+    """
+    return next(iter(read_captions(data, name=name)), None)
 
 
 def sidecar(
@@ -92,24 +128,33 @@ def sidecar(
 
     Args:
         caption: replaces the one that the sidecar has.
-        existing: content of the sidecar, whose other properties are kept; None starts one.
+        existing: content of the sidecar, whose other properties are kept; None or blanks start one.
         language: as in `embed`.
         name: what to call the sidecar in an error.
 
     Raises:
         MetadataError: the existing sidecar is no XMP, or not in UTF-8.
     """
-    packet = xmp.new_sidecar() if existing is None else existing
+    packet = xmp.new_sidecar() if existing is None or _is_blank(existing) else existing
     return xmp.set_caption(packet, caption, language=language, name=name)
 
 
-def read_sidecar(existing: bytes, *, name: str) -> str | None:
-    """Read the caption of a sidecar file; None if it has none.
+def read_sidecar_captions(existing: bytes, *, name: str) -> list[str]:
+    """Read the captions of a sidecar file that differ, those that are read first in front.
 
     Raises:
         MetadataError: the file is no XMP, or not in UTF-8.
     """
-    return xmp.get_caption(existing, name=name)
+    return [] if _is_blank(existing) else distinct(xmp.get_captions(existing, name=name))
+
+
+def read_sidecar(existing: bytes, *, name: str) -> str | None:
+    """Read the first of the captions of a sidecar file; None if it has none.
+
+    Raises:
+        MetadataError: the file is no XMP, or not in UTF-8.
+    """
+    return next(iter(read_sidecar_captions(existing, name=name)), None)
 
 
 def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:
@@ -119,6 +164,10 @@ def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:
     and Bridge expect `stem`, and only next to raw photos; others they want captioned inside.
     """
     return photo.with_name(photo.name + ".xmp") if naming == "full" else photo.with_suffix(".xmp")
+
+
+def _is_blank(sidecar: bytes) -> bool:
+    return not sidecar.strip(b"\0 \t\r\n\xef\xbb\xbf")
 
 
 def _kind(data: bytes) -> ModuleType | None:

@@ -64,13 +64,22 @@ def set_caption(resources: bytes, caption: str, *, name: str) -> bytes:
 
 
 def get_caption(resources: bytes, *, name: str) -> str | None:
-    """Read the caption.
+    """Read the caption from Photoshop resources.
 
     Raises:
         MetadataError: the resources are damaged.
     """
     parts, _ = _split_resources(resources, name)
     records = next((part.content for part in parts if part.number == _IPTC), b"")
+    return read_record(records, name=name)
+
+
+def read_record(records: bytes, *, name: str) -> str | None:
+    """Read the caption from the data sets themselves, as TIFF files hold them.
+
+    Raises:
+        MetadataError: the data sets are damaged.
+    """
     sets, _ = _split_records(records, name)
     caption = next((part.content for part in sets if part.key == _CAPTION), None)
     if caption is None:

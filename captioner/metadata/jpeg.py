@@ -1,4 +1,4 @@
-"""Metadata of a JPEG: XMP in an APP1 segment, Photoshop resources in APP13.
+"""Metadata of a JPEG: Exif and XMP in APP1 segments, Photoshop resources in APP13.
 
 Everything from the first scan on, whatever follows the picture included, is never looked at and
 stays as it is.
@@ -15,7 +15,7 @@ from captioner.metadata import mpf, xmp
 
 _SCAN, _END, _APP0, _APP1, _APP2, _APP11, _APP13 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEB, 0xED
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
-_EXIF = b"Exif\0"
+_EXIF = b"Exif\0\0"
 _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED = b"http://ns.adobe.com/xmp/extension/\0"
 _DIGEST = 32  # bytes; behind it 4 of length and 4 of offset
@@ -44,21 +44,21 @@ def read_xmp(data: bytes, name: str) -> bytes | None:
     return packets[0] if packets else None
 
 
-def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
-    """Put an XMP packet in the place of the old one, or else behind the Exif data.
-
-    Raises:
-        MetadataError: the packet is too long, or part of the old one lies in segments of its own
-            and holds the caption.
-    """
+def read_fixed(data: bytes, name: str) -> list[str]:
+    """The captions that cannot be changed: those in extended XMP, a packet in several segments."""
     segments, _ = _split(data, name)
     parts = [s.content[len(_EXTENDED) :] for s in segments if s.holds(_APP1, _EXTENDED)]
     parts.sort(key=lambda part: part[_DIGEST : _DIGEST + 8])  # by length of all and offset of each
     extended = b"".join(part[_DIGEST + 8 :] for part in parts)
-    if extended and xmp.get_caption(extended, name=name) is not None:
-        raise MetadataError(
-            f"{name}: its caption is in extended XMP, which cannot be changed; write a sidecar."
-        )
+    return xmp.get_captions(extended, name=name) if extended else []
+
+
+def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
+    """Put an XMP packet in the place of the old one, or else behind the Exif data.
+
+    Raises:
+        MetadataError: the packet is too long.
+    """
     if len(_XMP + packet) > _LONGEST:
         packet = xmp.without_padding(packet)
     if len(_XMP + packet) > _LONGEST:
@@ -67,6 +67,29 @@ def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
             "a JPEG can hold; write a sidecar."
         )
     return _replace(data, name, _APP1, _XMP, [packet])
+
+
+def read_exif(data: bytes, name: str) -> bytes | None:
+    """The Exif data, a TIFF structure; None if there is none."""
+    segments, _ = _split(data, name)
+    blocks = [s.content[len(_EXIF) :] for s in segments if s.holds(_APP1, _EXIF)]
+    if len(blocks) > 1:
+        raise MetadataError(f"{name}: it holds {len(blocks)} Exif blocks; leave only one.")
+    return blocks[0] if blocks else None
+
+
+def write_exif(data: bytes, block: bytes, name: str) -> bytes:
+    """Put Exif data in the place of the old.
+
+    Raises:
+        MetadataError: it is too long.
+    """
+    if len(_EXIF + block) > _LONGEST:
+        raise MetadataError(
+            f"{name}: its Exif data would be {len(block)} bytes, more than the "
+            f"{_LONGEST - len(_EXIF)} a JPEG can hold; write a sidecar."
+        )
+    return _replace(data, name, _APP1, _EXIF, [block])
 
 
 def read_resources(data: bytes, name: str) -> bytes:

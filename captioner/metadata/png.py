@@ -1,6 +1,10 @@
-"""Metadata of a PNG: XMP in an iTXt chunk. There is no agreed place for IPTC records.
+"""Metadata of a PNG: XMP and other texts in text chunks, Exif in eXIf.
 
-Sources: PNG (third edition), 5.3 (chunks) and 11.3.3.4 (iTXt); ISO 16684-3, 1.1.5 (XMP in PNG).
+There is no agreed place for IPTC records; ImageMagick puts them, and Exif and XMP, into texts of
+its own, which are read, too.
+
+Sources: PNG (third edition), 5.3 (chunks), 11.3.3 (texts) and 11.3.4.5 (eXIf); ISO 16684-3, 1.1.5
+(XMP in PNG).
 """
 
 import struct
@@ -9,10 +13,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from captioner.errors import MetadataError
+from captioner.metadata import exif, iptc, xmp
+from captioner.metadata.placeholders import caption_in
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"XML:com.adobe.xmp"
-_LONGEST = 2**24  # bytes that a compressed packet may unpack to
+_CAPTIONS = (b"description", b"comment")  # programs differ in capitals
+_PROFILE = b"Raw profile type "
+_LONGEST = 2**24  # bytes that a compressed text may unpack to
 
 
 class _Chunk(NamedTuple):
@@ -22,6 +30,15 @@ class _Chunk(NamedTuple):
     end: int
     """Where they end, the check sum included."""
 
+    @property
+    def span(self) -> slice:
+        """All its bytes."""
+        return slice(self.start, self.end)
+
+    def content(self, data: bytes) -> bytes:
+        """What it holds."""
+        return data[self.start + 8 : self.end - 4]
+
 
 def read_xmp(data: bytes, name: str) -> bytes | None:
     """The XMP packet; None if there is none."""
@@ -30,29 +47,129 @@ def read_xmp(data: bytes, name: str) -> bytes | None:
         return None
     if len(packets) > 1:
         raise MetadataError(f"{name}: it holds {len(packets)} XMP packets; leave only one.")
-    content = data[packets[0].start + 8 : packets[0].end - 4]
-    compressed = content[len(_KEYWORD) + 1 : len(_KEYWORD) + 2] != b"\0"
-    # Behind the keyword: whether it is compressed, how, a language, a translated keyword.
-    fields = content[len(_KEYWORD) + 3 :].split(b"\0", 2)
-    if len(fields) < 3:
-        raise MetadataError(f"{name}: its XMP is damaged (no text in it); remove it first.")
-    return _unpacked(fields[2], name) if compressed else fields[2]
+    return _text(packets[0].kind, packets[0].content(data), "XMP", name)
 
 
 def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
-    """Put an XMP packet in the place of the old one, or else right behind the header."""
+    """Put an XMP packet in the place of the old one, or else right behind the header.
+
+    Raises:
+        MetadataError: the file is signed.
+    """
     chunks = list(_chunks(data, name))
-    if any(chunk.kind == b"caBX" for chunk in chunks):
-        raise MetadataError(
-            f"{name}: it carries Content Credentials, a signature that any change would break; "
-            "write a sidecar."
-        )
     header = next(chunk for chunk in chunks if chunk.kind == b"IHDR")
     old = next((chunk for chunk in chunks if _is_xmp(data, chunk)), None)
-    start, end = (old.start, old.end) if old else (header.end, header.end)
-    body = b"iTXt" + _KEYWORD + bytes(5) + packet
-    new = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-    return data[:start] + new + data[end:]
+    place = old.span if old else slice(header.end, header.end)
+    return _replace(data, place, b"iTXt", _KEYWORD + bytes(5) + packet, name)
+
+
+def read_exif(data: bytes, name: str) -> bytes | None:
+    """The Exif data, a TIFF structure; None if there is none."""
+    chunk = next((chunk for chunk in _chunks(data, name) if chunk.kind == b"eXIf"), None)
+    return None if chunk is None else chunk.content(data)
+
+
+def write_exif(data: bytes, block: bytes, name: str) -> bytes:
+    """Put Exif data in the place of the old.
+
+    Raises:
+        MetadataError: the file is signed.
+    """
+    old = next(chunk for chunk in _chunks(data, name) if chunk.kind == b"eXIf")
+    return _replace(data, old.span, b"eXIf", block, name)
+
+
+def read_texts(data: bytes, name: str) -> list[str]:
+    """The captions in texts called Description or Comment."""
+    captions = (_caption(data, chunk, name) for chunk in _chunks(data, name))
+    return [caption for caption in captions if caption is not None]
+
+
+def write_texts(data: bytes, caption: str, name: str) -> bytes:
+    """Put a caption into all texts that hold one.
+
+    Raises:
+        MetadataError: the file is signed.
+    """
+    for chunk in reversed(list(_chunks(data, name))):
+        old = _caption(data, chunk, name)
+        if old is None or old == caption:
+            continue
+        keyword = chunk.content(data).partition(b"\0")[0] + b"\0"
+        if chunk.kind == b"tEXt" and caption.isascii():
+            kind, content = chunk.kind, keyword + caption.encode()
+        else:
+            kind, content = b"iTXt", keyword + bytes(4) + caption.encode()
+        data = _replace(data, chunk.span, kind, content, name)
+    return data
+
+
+def read_fixed(data: bytes, name: str) -> list[str]:
+    """The captions that cannot be changed: those in the profiles of ImageMagick.
+
+    Profiles that are damaged hold none.
+    """
+    captions: list[str] = []
+    for chunk in _chunks(data, name):
+        if chunk.kind in (b"tEXt", b"zTXt") and chunk.content(data).startswith(_PROFILE):
+            keyword, _, _ = chunk.content(data).partition(b"\0")
+            try:
+                profile = _profile(_text(chunk.kind, chunk.content(data), "profile", name))
+                captions += _captions_of(keyword.removeprefix(_PROFILE), profile, name)
+            except (MetadataError, ValueError):
+                continue
+    return captions
+
+
+def _captions_of(kind: bytes, profile: bytes, name: str) -> list[str]:
+    if kind in (b"exif", b"APP1") and profile.startswith(b"Exif\0\0"):
+        return exif.get_captions(profile[6:])
+    if kind in (b"xmp", b"APP1"):
+        return xmp.get_captions(profile.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"), name=name)
+    caption = caption_in(iptc.get_caption(profile, name=name)) if kind == b"iptc" else None
+    return [] if caption is None else [caption]
+
+
+def _profile(text: bytes) -> bytes:
+    """Bytes written as a name, their number and hexadecimal digits.
+
+    Raises:
+        ValueError: they are no such digits.
+    """
+    return bytes.fromhex("".join(text.decode("ascii").split()[2:]))
+
+
+def _caption(data: bytes, chunk: _Chunk, name: str) -> str | None:
+    """The caption in a chunk; None if it holds none."""
+    if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt"):
+        return None
+    content = chunk.content(data)
+    keyword = content.partition(b"\0")[0]
+    if keyword.lower() not in _CAPTIONS:
+        return None
+    text = _text(chunk.kind, content, keyword.decode("latin-1"), name)
+    try:
+        return caption_in(text.decode())
+    except UnicodeDecodeError:
+        return caption_in(text.decode("latin-1"))
+
+
+def _text(kind: bytes, content: bytes, called: str, name: str) -> bytes:
+    """The text of a text chunk, as it is encoded.
+
+    Raises:
+        MetadataError: it is damaged.
+    """
+    rest = content.partition(b"\0")[2]
+    if kind == b"tEXt":
+        return rest
+    if kind == b"zTXt":
+        return _unpacked(rest[1:], called, name)
+    # Behind the keyword: whether it is compressed, how, a language, a translated keyword.
+    fields = rest[2:].split(b"\0", 2)
+    if len(fields) < 3:
+        raise MetadataError(f"{name}: its {called} is damaged (no text in it); remove it first.")
+    return fields[2] if rest[:1] == b"\0" else _unpacked(fields[2], called, name)
 
 
 def _chunks(data: bytes, name: str) -> Iterator[_Chunk]:
@@ -71,16 +188,32 @@ def _chunks(data: bytes, name: str) -> Iterator[_Chunk]:
         raise MetadataError(f"{name}: it holds no picture; copy or download it again.")
 
 
+def _replace(data: bytes, old: slice, kind: bytes, content: bytes, name: str) -> bytes:
+    """Put a chunk in the place of these bytes."""
+    if any(chunk.kind == b"caBX" for chunk in _chunks(data, name)):
+        raise MetadataError(
+            f"{name}: it carries Content Credentials, a signature that any change would break; "
+            "write a sidecar."
+        )
+    check = struct.pack(">I", zlib.crc32(kind + content))
+    new = struct.pack(">I", len(content)) + kind + content + check
+    return data[: old.start] + new + data[old.stop :]
+
+
 def _is_xmp(data: bytes, chunk: _Chunk) -> bool:
     return chunk.kind == b"iTXt" and data.startswith(_KEYWORD + b"\0", chunk.start + 8)
 
 
-def _unpacked(packet: bytes, name: str) -> bytes:
+def _unpacked(text: bytes, called: str, name: str) -> bytes:
     stream = zlib.decompressobj()
     try:
-        unpacked = stream.decompress(packet, _LONGEST)
+        unpacked = stream.decompress(text, _LONGEST)
     except zlib.error as error:
-        raise MetadataError(f"{name}: its XMP is damaged ({error}); remove it first.") from error
+        raise MetadataError(
+            f"{name}: its {called} is damaged ({error}); remove it first."
+        ) from error
     if not stream.eof:
-        raise MetadataError(f"{name}: its XMP is cut short or over {_LONGEST} bytes; remove it.")
+        raise MetadataError(
+            f"{name}: its {called} is cut short or over {_LONGEST} bytes; remove it."
+        )
     return unpacked

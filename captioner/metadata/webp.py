@@ -1,4 +1,4 @@
-"""Metadata of a WebP: XMP in a chunk of its own. There is no place for IPTC records.
+"""Metadata of a WebP: Exif and XMP in chunks of their own. There is no place for IPTC records.
 
 A simple file holds nothing but one picture; with a packet it becomes an extended file, whose first
 chunk, VP8X, tells what else is there and how large the picture is.
@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from captioner.errors import MetadataError
 
-_HAS_XMP, _HAS_ALPHA = 0x04, 0x10  # flags in VP8X
+_HAS_XMP, _HAS_EXIF, _HAS_ALPHA = 0x04, 0x08, 0x10  # flags in VP8X
 _LONGEST = 2**32 - 10  # bytes behind the RIFF header
+_EXIF = b"Exif\0\0"  # as in a JPEG; some writers put it in front of the data here, too
 
 
 class _Chunk(NamedTuple):
@@ -25,15 +26,44 @@ class _Chunk(NamedTuple):
 
 def read_xmp(data: bytes, name: str) -> bytes | None:
     """The XMP packet; None if there is none."""
-    chunks, _ = _split(data, name)
-    packets = [chunk.content for chunk in chunks if chunk.kind == b"XMP "]
-    if len(packets) > 1:
-        raise MetadataError(f"{name}: it holds {len(packets)} XMP packets; leave only one.")
-    return packets[0] if packets else None
+    return _read(data, b"XMP ", "XMP packets", name)
 
 
 def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
-    """Put an XMP packet in the place of the old one, or else behind everything."""
+    """Put an XMP packet in the place of the old one, or else behind everything.
+
+    Raises:
+        MetadataError: the file is signed, or would be too long.
+    """
+    return _write(data, b"XMP ", packet, _HAS_XMP, name)
+
+
+def read_exif(data: bytes, name: str) -> bytes | None:
+    """The Exif data, a TIFF structure; None if there is none."""
+    block = _read(data, b"EXIF", "Exif blocks", name)
+    return None if block is None else block.removeprefix(_EXIF)
+
+
+def write_exif(data: bytes, block: bytes, name: str) -> bytes:
+    """Put Exif data in the place of the old.
+
+    Raises:
+        MetadataError: the file is signed, or would be too long.
+    """
+    old = _read(data, b"EXIF", "Exif blocks", name) or b""
+    head = _EXIF if old.startswith(_EXIF) else b""
+    return _write(data, b"EXIF", head + block, _HAS_EXIF, name)
+
+
+def _read(data: bytes, kind: bytes, called: str, name: str) -> bytes | None:
+    chunks, _ = _split(data, name)
+    found = [chunk.content for chunk in chunks if chunk.kind == kind]
+    if len(found) > 1:
+        raise MetadataError(f"{name}: it holds {len(found)} {called}; leave only one.")
+    return found[0] if found else None
+
+
+def _write(data: bytes, kind: bytes, content: bytes, flag: int, name: str) -> bytes:
     chunks, end = _split(data, name)
     if any(chunk.kind == b"C2PA" for chunk in chunks):
         raise MetadataError(
@@ -41,12 +71,12 @@ def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
             "write a sidecar."
         )
     features = _features(chunks[0], name)
-    features = bytes([features[0] | _HAS_XMP]) + features[1:]
+    features = bytes([features[0] | flag]) + features[1:]
     rest = chunks[1:] if chunks[0].kind == b"VP8X" else chunks
     kinds = [chunk.kind for chunk in rest]
-    place = kinds.index(b"XMP ") if b"XMP " in kinds else len(rest)
-    kept = [chunk for chunk in rest if chunk.kind != b"XMP "]
-    new = [_chunk(b"VP8X", features), *kept[:place], _chunk(b"XMP ", packet), *kept[place:]]
+    place = kinds.index(kind) if kind in kinds else len(rest)
+    kept = [chunk for chunk in rest if chunk.kind != kind]
+    new = [_chunk(b"VP8X", features), *kept[:place], _chunk(kind, content), *kept[place:]]
     body = b"WEBP" + b"".join(chunk.raw for chunk in new)
     if len(body) > _LONGEST:
         raise MetadataError(f"{name}: with a caption it would be over 4 GB; write a sidecar.")

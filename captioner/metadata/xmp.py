@@ -1,5 +1,8 @@
 """The caption in an XMP packet: the property dc:description, an alternative in several languages.
 
+Some programs (Immich, digiKam, ACDSee) keep it in another property, too; that one is read, and
+where it holds a caption it gets the new one.
+
 A packet that exists is not written anew. The parser tells where in its bytes the caption lies, and
 only there it is changed; every other property, comment and blank stays the byte it was.
 
@@ -12,11 +15,24 @@ from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
 from captioner.errors import MetadataError
+from captioner.metadata.placeholders import caption_in
 
 _DC = "http://purl.org/dc/elements/1.1/"
+_TIFF = "http://ns.adobe.com/tiff/1.0/"
+_EXIF = "http://ns.adobe.com/exif/1.0/"
+_ACDSEE = "http://ns.acdsee.com/iptc/1.0/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XML = "http://www.w3.org/XML/1998/namespace"
 _DEFAULT = "x-default"
+
+_DESCRIPTION = f"{_DC} description"
+_PREFIXES = {
+    _DESCRIPTION: "dc",
+    f"{_TIFF} ImageDescription": "tiff",
+    f"{_EXIF} UserComment": "exif",
+    f"{_ACDSEE} notes": "acdsee",
+}
+"""Properties that hold captions, those read first in front, each with its usual prefix."""
 
 _EMPTY = f"""\
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="captioner">
@@ -72,32 +88,49 @@ def set_caption(packet: bytes | None, caption: str, *, language: str | None, nam
     if packet is None:
         packet = _WRAPPED
     found = _read(packet, name)
-    outdated = found.texts.get(_DEFAULT)
-    texts = {_DEFAULT: caption} | ({language: caption} if language else {})
-    taken = {written.lower() for written in texts}
-    texts |= {
-        other: text
-        for other, text in found.texts.items()
-        if other.lower() not in taken and text != outdated
-    }
-    if texts == found.texts and not found.attributes and len(found.elements) == 1:
-        return packet
-    return _splice(packet, found, _property(texts))
+    own = {_DEFAULT: caption} | ({language: caption} if language else {})
+    changes: dict[str, bytes] = {}
+    for key, old in found.properties.items():
+        if key != _DESCRIPTION and _caption_of(old) is None:
+            continue
+        outdated = old.texts.get(_DEFAULT)
+        texts = own if key == _DESCRIPTION else {_DEFAULT: caption}
+        taken = {written.lower() for written in texts}
+        texts = texts | {
+            other: text
+            for other, text in old.texts.items()
+            if other.lower() not in taken and text != outdated
+        }
+        if texts != old.texts or old.attributes or len(old.elements) != 1:
+            changes[key] = _property(key, texts)
+    return _splice(packet, found, changes) if changes else packet
 
 
-def get_caption(packet: bytes, *, name: str) -> str | None:
-    """Read the caption, for every reader if there is such a one, or else the first.
+def get_captions(packet: bytes, *, name: str) -> list[str]:
+    """Read the captions, dc:description first; of each, the one for readers of any language.
 
     Raises:
         MetadataError: the packet is no XMP.
     """
-    texts = _read(packet, name).texts
-    return texts.get(_DEFAULT, next(iter(texts.values()), None))
+    captions = (_caption_of(found) for found in _read(packet, name).properties.values())
+    return [caption for caption in captions if caption is not None]
 
 
 def without_padding(packet: bytes) -> bytes:
     """Take out the blanks that writers leave at the end for others to write into."""
     return _PADDING.sub(b"\n", packet)
+
+
+@dataclass
+class _Property:
+    """What a packet says in one of the properties."""
+
+    elements: list[Span] = field(default_factory=list)
+    """As it should be: an element, from its start tag to its end tag."""
+    attributes: list[Span] = field(default_factory=list)
+    """As an attribute of rdf:Description, as some writers put it."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """The caption by language."""
 
 
 @dataclass
@@ -108,12 +141,15 @@ class _Found:
     """Start tags of rdf:RDF."""
     descriptions: list[Span] = field(default_factory=list)
     """Start tags of rdf:Description, which hold the properties."""
-    elements: list[Span] = field(default_factory=list)
-    """Captions as they should be: dc:description, from its start tag to its end tag."""
-    attributes: list[Span] = field(default_factory=list)
-    """Captions as attributes of rdf:Description, as some writers put them."""
-    texts: dict[str, str] = field(default_factory=dict)
-    """The caption by language."""
+    properties: dict[str, _Property] = field(
+        default_factory=lambda: {key: _Property() for key in _PREFIXES}
+    )
+
+
+def _caption_of(found: _Property) -> str | None:
+    """The caption for every reader, or else the first."""
+    texts = [found.texts.get(_DEFAULT), *found.texts.values()]
+    return next((caption for caption in map(caption_in, texts) if caption is not None), None)
 
 
 class _Parser:
@@ -122,7 +158,8 @@ class _Parser:
     def __init__(self, packet: bytes, name: str) -> None:
         self.packet, self.name, self.found = packet, name, _Found()
         self.path: list[str] = []  # names of the open elements, `namespace local`
-        self.begun: int | None = None  # where the open dc:description begins
+        self.begun: int | None = None  # where the open property begins
+        self.open = _Property()  # that property
         self.language: str | None = None  # of the open rdf:li
         self.text = ""
         self.expat = expat.ParserCreate("utf-8", " ")
@@ -159,11 +196,13 @@ class _Parser:
         elif element == f"{_RDF} Description" and parent == f"{_RDF} RDF":
             self.found.descriptions.append(self._tag())
             for attribute, value in attributes.items():
-                if _unprefixed(attribute) == f"{_DC} description":
-                    self.found.texts.setdefault(_DEFAULT, value)
-                    self.found.attributes.append(self._attribute(attribute.split(" ")[2]))
-        elif element == f"{_DC} description" and self._in_description():
+                written = self.found.properties.get(_unprefixed(attribute))
+                if written is not None:
+                    written.texts.setdefault(_DEFAULT, value)
+                    written.attributes.append(self._attribute(attribute))
+        elif element in self.found.properties and self._in_description():
             self.begun = self.expat.CurrentByteIndex
+            self.open = self.found.properties[element]
             self.text, self.language = "", None
         elif element == f"{_RDF} li" and self.begun is not None:
             languages = (v for k, v in attributes.items() if _unprefixed(k) == f"{_XML} lang")
@@ -172,15 +211,15 @@ class _Parser:
     def _end(self, full: str) -> None:
         element = _unprefixed(full)
         if element == f"{_RDF} li" and self.begun is not None and self.language is not None:
-            self.found.texts.setdefault(self.language, self.text)
+            self.open.texts.setdefault(self.language, self.text)
         elif self.begun is not None and self._in_description():
             if self.language is None and self.text.strip():  # plain text, as some writers put it
-                self.found.texts.setdefault(_DEFAULT, self.text.strip())
+                self.open.texts.setdefault(_DEFAULT, self.text.strip())
             tag = _TAG.match(self.packet, self.begun)
             assert tag is not None
             closed = tag.group().endswith(b"/>")
             end = tag.end() if closed else self._tag()[1]
-            self.found.elements.append((self.begun, end))
+            self.open.elements.append((self.begun, end))
             self.begun = None
         self.path.pop()
 
@@ -192,8 +231,9 @@ class _Parser:
         """Whether the current element is a property of the photo itself."""
         return self.path[-3:-1] == [f"{_RDF} RDF", f"{_RDF} Description"]
 
-    def _attribute(self, prefix: str) -> Span:
-        """Where the caption stands in the current start tag."""
+    def _attribute(self, full: str) -> Span:
+        """Where an attribute stands in the current start tag."""
+        _, local, prefix = full.split(" ")
         start, end = self._tag()
         name = _TAG_NAME.match(self.packet, start)
         assert name is not None
@@ -201,7 +241,7 @@ class _Parser:
             found.group(1): found.span()
             for found in _ATTRIBUTE.finditer(self.packet, name.end(), end)
         }
-        return spans[f"{prefix}:description".encode()]
+        return spans[f"{prefix}:{local}".encode()]
 
 
 def _unprefixed(full: str) -> str:
@@ -223,28 +263,41 @@ def _read(packet: bytes, name: str) -> _Found:
     return parser.found
 
 
-def _property(texts: dict[str, str]) -> bytes:
-    """The property by itself: it declares its own prefixes and can stand anywhere."""
+def _property(key: str, texts: dict[str, str]) -> bytes:
+    """A property by itself: it declares its own prefixes and can stand anywhere."""
+    namespace, local = key.split(" ")
+    tag = f"{_PREFIXES[key]}:{local}"
+    if namespace == _ACDSEE:  # plain text
+        return f'<{tag} xmlns:acdsee="{namespace}">{_escaped(texts[_DEFAULT])}</{tag}>'.encode()
     items = "".join(
-        f"<rdf:li xml:lang={quoteattr(language)}>{escape(text, {chr(13): '&#13;'})}</rdf:li>"
+        f"<rdf:li xml:lang={quoteattr(language)}>{_escaped(text)}</rdf:li>"
         for language, text in texts.items()
     )
     return (
-        f'<dc:description xmlns:dc="{_DC}" xmlns:rdf="{_RDF}">'
-        f"<rdf:Alt>{items}</rdf:Alt></dc:description>"
+        f'<{tag} xmlns:{_PREFIXES[key]}="{namespace}" xmlns:rdf="{_RDF}">'
+        f"<rdf:Alt>{items}</rdf:Alt></{tag}>"
     ).encode()
 
 
-def _splice(packet: bytes, found: _Found, caption: bytes) -> bytes:
-    """Put the new caption where the old one was, or else first among the properties."""
-    changes = [(start, end, b"") for start, end in found.elements + found.attributes]
-    if found.elements:
-        changes[0] = (*found.elements[0], caption)
-    elif found.descriptions:
-        changes.append(_first_child(packet, found.descriptions[0], caption))
-    else:
+def _escaped(text: str) -> str:
+    return escape(text, {"\r": "&#13;"})
+
+
+def _splice(packet: bytes, found: _Found, captions: dict[str, bytes]) -> bytes:
+    """Put new properties where the old ones were, or else first among the properties."""
+    changes, added = [], b""
+    for key, caption in captions.items():
+        old = found.properties[key]
+        changes += [(start, end, b"") for start, end in old.elements[1:] + old.attributes]
+        if old.elements:
+            changes.append((*old.elements[0], caption))
+        else:
+            added += caption
+    if added and found.descriptions:
+        changes.append(_first_child(packet, found.descriptions[0], added))
+    elif added:
         about = f'<rdf:Description xmlns:rdf="{_RDF}" rdf:about="">'.encode()
-        child = about + caption + b"</rdf:Description>"
+        child = about + added + b"</rdf:Description>"
         changes.append(_first_child(packet, found.holders[0], child))
     for start, end, new in sorted(changes, reverse=True):
         packet = packet[:start] + new + packet[end:]

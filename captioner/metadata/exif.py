@@ -1,0 +1,171 @@
+"""The caption in Exif data: ImageDescription, UserComment, and the fields of Windows' Explorer.
+
+Photo managers read ImageDescription as the caption (the Metadata Working Group's guidelines put it
+before XMP and IPTC), and UserComment or XPComment where there is no other. XPTitle and XPSubject
+are titles; people who know the Explorer only write captions there.
+
+Sources: CIPA DC-008 (Exif), 4.6.4 and 4.6.5 (fields, character codes of UserComment); Metadata
+Working Group, Guidelines for Handling Image Metadata 2.0, section 5 (Description).
+"""
+
+from collections.abc import Collection
+from contextlib import suppress
+from typing import NamedTuple
+
+from captioner.errors import MetadataError
+from captioner.metadata.ifd import EXIF, Block, Field
+from captioner.metadata.placeholders import caption_in, is_data
+
+_DESCRIPTION, _MAKE, _MODEL = 0x010E, 0x010F, 0x0110
+_USER_COMMENT = 0x9286
+_XP_TITLE, _XP_COMMENT, _XP_SUBJECT = 0x9C9B, 0x9C9C, 0x9C9F
+_BYTE, _ASCII, _UNDEFINED, _UTF8 = 1, 2, 7, 129
+
+
+class _Text(NamedTuple):
+    field: Field
+    text: str
+    caption: str | None
+    """The caption that the text is."""
+
+
+def get_captions(data: bytes) -> list[str]:
+    """Read the captions, ImageDescription first.
+
+    Args:
+        data: a TIFF structure; of one that is damaged, what can be read.
+    """
+    return [text.caption for text in _readable(data) if text.caption and not _is_title(text)]
+
+
+def get_titles(data: bytes) -> list[str]:
+    """Read the titles that Windows' Explorer writes."""
+    return [text.caption for text in _readable(data) if text.caption and _is_title(text)]
+
+
+def set_caption(data: bytes, caption: str, *, outdated: Collection[str], name: str) -> bytes:
+    """Put a caption wherever there is one, and where a camera put its own name.
+
+    Args:
+        data: a TIFF structure.
+        caption: the text.
+        outdated: what titles must not go on saying, without blanks around it.
+        name: what to call the photo in an error.
+
+    Raises:
+        MetadataError: the Exif data is damaged.
+    """
+    try:
+        block = Block(data)
+        names = _names(block)
+        for field in _fields(block):
+            text = _text(block, field, names)
+            if _is_to_change(text, outdated):
+                kind, value = _encoded(text.field, caption, block.order)
+                if block.value(text.field).rstrip(b"\0") != value.rstrip(b"\0"):
+                    block = block.with_value(text.field, kind, value)
+    except ValueError as error:
+        raise MetadataError(
+            f"{name}: its Exif data is damaged ({error}); remove it first, or write a sidecar."
+        ) from error
+    return block.data
+
+
+def _is_title(text: _Text) -> bool:
+    return text.field.tag in (_XP_TITLE, _XP_SUBJECT)
+
+
+def _is_to_change(text: _Text, outdated: Collection[str]) -> bool:
+    if text.field.tag == _DESCRIPTION:  # is read before all others, even if it is blank
+        return not is_data(text.text)
+    return text.caption is not None and (not _is_title(text) or text.caption in outdated)
+
+
+def _readable(data: bytes) -> list[_Text]:
+    """The texts of a structure, but for those that are damaged."""
+    texts = []
+    with suppress(ValueError):
+        block = Block(data)
+        names = _names(block)
+        for field in _fields(block):
+            with suppress(ValueError):
+                texts.append(_text(block, field, names))
+    return texts
+
+
+def _fields(block: Block) -> list[Field]:
+    """The fields that may hold captions, those read first in front.
+
+    Raises:
+        ValueError: the structure is damaged.
+    """
+    fields = {field.tag: field for field in reversed(block.fields(block.first))}
+    if EXIF in fields:
+        comment = block.find(_USER_COMMENT, block.number(fields[EXIF]))
+        if comment is not None:
+            fields[_USER_COMMENT] = comment
+    tags = (_DESCRIPTION, _USER_COMMENT, _XP_COMMENT, _XP_TITLE, _XP_SUBJECT)
+    return [fields[tag] for tag in tags if tag in fields]
+
+
+def _text(block: Block, field: Field, names: tuple[str, ...]) -> _Text:
+    """What a field says.
+
+    Raises:
+        ValueError: its value does not lie in the structure.
+    """
+    value = block.value(field)
+    if field.tag == _DESCRIPTION:
+        text = _decoded(value)
+    elif field.tag == _USER_COMMENT:
+        text = _comment(value, block.order)
+    else:
+        text = value.decode("utf-16-le", "replace").partition("\0")[0]
+    text = text.strip()  # cameras fill the field up with blanks
+    return _Text(field, text, caption_in(text, names=names))
+
+
+def _names(block: Block) -> tuple[str, ...]:
+    """What a camera calls itself: maker, model, both."""
+    names = []
+    for tag in (_MAKE, _MODEL):
+        with suppress(ValueError):
+            field = block.find(tag)
+            names += [] if field is None else [_decoded(block.value(field)).strip()]
+    return (*names, " ".join(names))
+
+
+def _decoded(value: bytes) -> str:
+    """A text that should be ASCII, and mostly is UTF-8 where it is not."""
+    value = value.partition(b"\0")[0]
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("cp1252", "replace")
+
+
+def _comment(value: bytes, order: str) -> str:
+    """A text behind eight bytes that tell how it is encoded."""
+    code, body = value[:8], value[8:]
+    if code == b"UNICODE\0":
+        if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
+            return body.decode("utf-16", "replace").partition("\0")[0]
+        own, other = ("le", "be") if order == "<" else ("be", "le")  # some programs mix them up
+        texts = [body.decode(f"utf-16-{e}", "replace").strip("\0") for e in (own, other)]
+        return max(texts, key=lambda text: sum(character < "\u0250" for character in text))
+    if code == b"JIS\0\0\0\0\0":
+        return body.decode("iso2022_jp", "replace")
+    return _decoded(body.lstrip(b"\0") if code in (b"ASCII\0\0\0", bytes(8)) else value)
+
+
+def _encoded(field: Field, caption: str, order: str) -> tuple[int, bytes]:
+    """The type of a field that holds a caption, and its value."""
+    if field.tag == _DESCRIPTION:
+        return _UTF8 if field.kind == _UTF8 else _ASCII, caption.encode() + b"\0"
+    if field.tag == _USER_COMMENT:
+        if caption.isascii():
+            return _UNDEFINED, b"ASCII\0\0\0" + caption.encode()
+        return _UNDEFINED, b"UNICODE\0" + caption.encode(
+            "utf-16-le" if order == "<" else "utf-16-be"
+        )
+    return _BYTE, (caption + "\0").encode("utf-16-le")

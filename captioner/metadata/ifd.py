@@ -1,0 +1,170 @@
+"""TIFF structures: directories of fields, as Exif data is and TIFF files are.
+
+A value is changed without moving any other: in its own place where it fits, or else behind
+everything. So all offsets stay true, those inside maker notes included, which nobody can correct.
+
+Sources: TIFF 6.0, section 2; CIPA DC-008 (Exif), 4.6.2 and 4.6.3; BigTIFF.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
+          16: 8, 17: 8, 18: 8, 129: 1}  # fmt: skip
+"""Bytes of a value's items, by the field's type."""
+
+EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
+_THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a directory."""
+
+    tag: int
+    kind: int
+    """Type of its items: 2 is ASCII."""
+    place: int
+    """Where the field itself lies."""
+    start: int
+    """Where its value lies: in the field, if it is short."""
+    size: int
+    """Bytes of the value."""
+
+
+class Block:
+    """A TIFF structure.
+
+    Args:
+        data: from its byte order mark on.
+
+    Raises:
+        ValueError: it does not begin as one.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        head = data[:4]
+        if head not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+            raise ValueError("no TIFF header")
+        self.order = "<" if head[:1] == b"I" else ">"
+        self._big = b"+" in head
+        self._number = f"{self.order}{'Q' if self._big else 'I'}"
+        self.first = self._unpack(self._number, 8 if self._big else 4)
+
+    def fields(self, directory: int) -> list[Field]:
+        """Fields of the directory that lies there.
+
+        Raises:
+            ValueError: it does not lie in the data as a whole.
+        """
+        return [self._field(place) for place in self._places(directory)]
+
+    def find(self, tag: int, directory: int | None = None) -> Field | None:
+        """The field of this tag, in the first directory if no other is given.
+
+        Raises:
+            ValueError: the directory does not lie in the data as a whole.
+        """
+        directory = self.first if directory is None else directory
+        return next((field for field in self.fields(directory) if field.tag == tag), None)
+
+    def value(self, field: Field) -> bytes:
+        """Its bytes.
+
+        Raises:
+            ValueError: they do not lie in the data.
+        """
+        value = self.data[field.start : field.start + field.size]
+        if len(value) < field.size:
+            raise ValueError("a value outside the data")
+        return value
+
+    def number(self, field: Field) -> int:
+        """The value of a field that holds one number or offset."""
+        value = self.value(field)
+        return int.from_bytes(value, "little" if self.order == "<" else "big")
+
+    def with_value(self, field: Field, kind: int, value: bytes) -> "Block":
+        """Give a field another value, whose items are single bytes, and move nothing.
+
+        Raises:
+            ValueError: the structure is damaged, or a BigTIFF.
+        """
+        if self._big:
+            raise ValueError("BigTIFF")
+        data = bytearray(self.data)
+        inline = field.start == field.place + 8
+        own = not inline and self._is_alone(field)
+        end = field.start + field.size
+        if own:
+            data[field.start : end] = bytes(field.size)  # nobody shall find the old caption there
+        start = field.place + 8
+        struct.pack_into(f"{self.order}HI4x", data, field.place + 2, kind, len(value))
+        if len(value) > 4:
+            if own and len(value) <= field.size:
+                start = field.start
+            else:
+                if own and end >= len(data) - 1:  # what was put there before
+                    del data[field.start :]
+                data += bytes(len(data) % 2)  # offsets are even
+                start = len(data)
+            struct.pack_into(f"{self.order}I", data, field.place + 8, start)
+        data[start : start + len(value)] = value
+        return Block(bytes(data))
+
+    def _is_alone(self, field: Field) -> bool:
+        """Whether nothing else that is known lies where a field's value lies."""
+        end = field.start + field.size
+        taken = [(start, stop) for place, start, stop in self._taken() if place != field.place]
+        return end <= len(self.data) and all(
+            stop <= field.start or start >= end for start, stop in taken
+        )
+
+    def _taken(self) -> Iterator[tuple[int, int, int]]:
+        """What lies where: the field that says so (-1: a directory), first byte, byte behind."""
+        yield -1, 0, 8
+        waiting, seen = [self.first], set()
+        while waiting:
+            directory = waiting.pop()
+            if not directory or directory in seen:
+                continue
+            seen.add(directory)
+            places = self._places(directory)
+            following = directory + 2 + 12 * len(places)
+            yield -1, directory, following + 4
+            numbers = {}
+            for field in map(self._field, places):
+                yield field.place, field.start, field.start + field.size
+                if field.tag in (EXIF, _GPS, _INTEROPERABILITY, _THUMBNAIL, _THUMBNAIL_SIZE):
+                    numbers[field.tag] = self.number(field)
+            thumbnail = numbers.get(_THUMBNAIL, 0)
+            yield -1, thumbnail, thumbnail + numbers.get(_THUMBNAIL_SIZE, 0)
+            waiting += [numbers.get(tag, 0) for tag in (EXIF, _GPS, _INTEROPERABILITY)]
+            if directory == self.first and following + 4 <= len(self.data):
+                waiting.append(self._unpack(self._number, following))  # of the thumbnail
+
+    def _places(self, directory: int) -> list[int]:
+        count = self._unpack(f"{self.order}{'Q' if self._big else 'H'}", directory)
+        head, step = (8, 20) if self._big else (2, 12)
+        if directory < 8 or directory + head + step * count > len(self.data):
+            raise ValueError("a directory outside the data")
+        return [directory + head + step * n for n in range(count)]
+
+    def _field(self, place: int) -> Field:
+        tag = self._unpack(f"{self.order}H", place)
+        kind = self._unpack(f"{self.order}H", place + 2)
+        size = self._unpack(self._number, place + 4) * _SIZES.get(kind, 1)
+        inside = place + (12 if self._big else 8)
+        room = 8 if self._big else 4
+        start = inside if size <= room else self._unpack(self._number, inside)
+        return Field(tag, kind, place, start, size)
+
+    def _unpack(self, form: str, place: int) -> int:
+        try:
+            (number,) = struct.unpack_from(form, self.data, place)
+        except struct.error as error:
+            raise ValueError(str(error)) from error
+        assert isinstance(number, int)
+        return number
