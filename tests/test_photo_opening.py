@@ -2,15 +2,19 @@
 
 import json
 import os
+import struct
 import subprocess
+import sys
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from captioner import photo
 from captioner.errors import ImageError
-from captioner.photo import load_photo, load_reduced, opening
+from captioner.photo import faults, load_photo, load_reduced, opening
 from tests.photos import encode, noise, png, quarters
 
 
@@ -71,7 +75,7 @@ def test_an_empty_file_and_something_else_than_a_photo_say_so(tmp_path):
     )
 
 
-def test_drawings_and_heic_photos_are_told_apart_from_broken_ones():
+def test_drawings_are_told_apart_from_broken_photos():
     drawing = "the photo: SVG is a drawing, not a photo; export it as PNG first."
     assert error(b'<svg xmlns="http://www.w3.org/2000/svg"/>') == drawing
     assert (
@@ -80,9 +84,6 @@ def test_drawings_and_heic_photos_are_told_apart_from_broken_ones():
     assert "not an image" in error(b'<?xml version="1.0"?><html><svg>')
     assert error(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n") == (
         "the photo: EPS is a drawing, not a photo; export it as PNG first."
-    )
-    assert error(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic") == (
-        "the photo: HEIC photos cannot be read; save it as JPEG."
     )
 
 
@@ -126,7 +127,7 @@ def test_a_decompression_bomb_is_refused_from_its_header(monkeypatch):
     assert error(bomb) == (
         "the photo: 20000 x 10000 is 200 megapixels, over the limit of 178; make it smaller first."
     )
-    monkeypatch.setattr(opening, "MAX_PIXELS", 48 * 32 - 1)
+    monkeypatch.setattr(faults, "MAX_PIXELS", 48 * 32 - 1)
     assert "over the limit" in error(quarters())
 
 
@@ -137,3 +138,58 @@ def test_a_picture_without_pixels_or_with_pixels_that_are_no_numbers_is_an_error
     assert error(Image.fromarray(np.array([[0.5, np.inf]], np.float32))) == (
         "the photo: it holds pixels that are not numbers; save it as JPEG or PNG."
     )
+
+
+# Whose fault it is
+
+
+@pytest.mark.parametrize("fault", [AttributeError, TypeError, AssertionError, NameError])
+def test_a_mistake_of_the_program_is_not_blamed_on_the_photo(fault, monkeypatch):
+    def mistaken(*_):
+        raise fault("a mistake in the program")
+
+    for name in ("to_rgb", "upright"):
+        with monkeypatch.context() as patch:
+            patch.setattr(photo, name, mistaken)
+            with pytest.raises(fault, match="a mistake in the program"):
+                load_photo(encode(quarters(), "PNG"))
+    for name, kind in {"open_png": "PNG", "JpegImageFile": "JPEG"}.items():
+        with monkeypatch.context() as patch:
+            patch.setattr(opening, name, mistaken)
+            with pytest.raises(fault, match="a mistake in the program"):
+                load_photo(encode(quarters(), kind))
+
+
+def test_what_pillow_stumbles_over_in_a_file_is_damage():
+    file = bytearray(encode(quarters(), "TIFF"))
+    place = file.index(struct.pack("<HHI", 273, 4, 1))
+    file[place + 2] = 2  # where the pixels lie is said in letters
+    with pytest.raises(TypeError), Image.open(BytesIO(file)) as image:
+        image.load()
+    assert error(bytes(file)) == (
+        "the photo: damaged or cut short ('str' object cannot be interpreted as an integer); "
+        "copy or download it again."
+    )
+
+
+def test_want_of_memory_is_told_as_such_and_says_for_how_many_megapixels(tmp_path):
+    path = tmp_path / "large.png"
+    Image.new("RGB", (12000, 9000)).save(path)
+    reader = (
+        "import resource, sys, warnings\n"
+        "from captioner.photo import load_photo, arrays\n"
+        "warnings.simplefilter('ignore')\n"  # Pillow's, of large photos
+        "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), -1))\n"
+        "try:\n"
+        "    load_photo(sys.argv[1])\n"
+        "except Exception as error:\n"
+        "    print(type(error).__name__, error)\n"
+    )
+    for megabytes in (100, 600):  # not enough to decode; enough, but not for what follows
+        command = [sys.executable, "-c", reader, path, str(megabytes << 20)]
+        ran = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert ran.stdout == (
+            f"ImageError {path}: there is not enough memory for its 108 megapixels; end other "
+            "programs, or make it smaller first.\n"
+        )

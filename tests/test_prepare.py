@@ -15,6 +15,7 @@ from data.coco import Record, load_records
 from data.prepare.__main__ import main
 from data.prepare.photos import pack
 from data.prepare.plan import ShardSettings, plan
+from tests.cameras import heic
 from tests.photos import encode, noise, quarters, turned
 
 ROOT = Path(__file__).parent.parent
@@ -240,6 +241,13 @@ def test_a_photo_that_is_small_enough_stays_as_it_is(kind):
     suffix = {"JPEG": "jpg"}.get(kind, kind.lower())
     assert pack(content, name="photo", short_side=0, quality=90) == (content, suffix)
     assert pack(content, name="photo", short_side=40, quality=90) == (content, suffix)
+
+
+def test_a_photo_that_pillow_does_not_read_keeps_the_end_of_its_name():
+    pytest.importorskip("pillow_heif")
+    content = heic(noise(64, 64))
+    assert pack(content, name="a/photo.HEIC", short_side=0, quality=90) == (content, "heic")
+    assert pack(content, name="a/photo.HEIC", short_side=32, quality=90)[1] == "jpg"
 
 
 def test_a_photo_that_cannot_be_read_is_refused_in_any_size():

@@ -61,7 +61,7 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find]:
 def _check_root(root: Path) -> None:
     """Make sure that there is such a folder, or a tar archive in its place."""
     from captioner.folder.archives import list_archive
-    from captioner.photo.opening import begins_like_a_photo
+    from captioner.photo.kinds import begins_like_a_photo
 
     try:
         mode = root.stat().st_mode

@@ -18,7 +18,7 @@ from captioner.errors import CaptionerError, ImageError
 from captioner.folder.archives import list_archive, read_member
 from captioner.folder.shards import WHOLE, Shard
 from captioner.folder.stamps import Stamp
-from captioner.photo.opening import begins_like_a_photo
+from captioner.photo.kinds import begins_like_a_photo
 
 NO_PHOTOS = ".nomedia"
 """A folder that holds a file of this name holds no photos of its owner's: a custom of Android."""

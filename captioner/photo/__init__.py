@@ -4,13 +4,18 @@ As displayed means what a viewer shows on a white page: turned by its EXIF orien
 brought to sRGB, transparent pixels white, deep pixels scaled to eight bits, the first frame of an
 animation. What cannot be read whole is an `ImageError`; a broken photo never becomes a gray one.
 
-opening    a file, or why it is none; a picture whose pixels are not decoded yet
-arrays     NumPy array -> picture
-colour     any mode, depth, profile or transparency -> RGB
+opening      a file, or why it is none; a picture whose pixels are not decoded yet
+png, tiff    what Pillow refuses or shows wrong
+jpeg         decoding at a half, quarter or eighth
+plugins      what optional packages read: HEIC, JPEG XL, raw
+arrays       NumPy array -> picture
+colour       any mode, depth, profile or transparency -> RGB
+orientation  which side is up
+faults       what is said of damaged and of large files
+kinds        kinds of files by their first bytes
 """
 
 import os
-from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -18,28 +23,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from PIL.ExifTags import Base as Tag
 from PIL.JpegImagePlugin import JpegImageFile
 
 from captioner.errors import ImageError
 from captioner.photo.arrays import from_array
 from captioner.photo.colour import to_rgb
-from captioner.photo.opening import check_size, explained, identify, open_file
+from captioner.photo.faults import check_size, enough_memory, explained
+from captioner.photo.jpeg import draft
+from captioner.photo.opening import Opened, identify, open_file
+from captioner.photo.orientation import exif_orientation, upright
 
 __all__ = ["Source", "load_photo", "load_reduced"]
 
 Source = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
-
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""How to turn a picture stored with this EXIF orientation; 1 is upright, from 5 on it lies."""
 
 
 def load_photo(source: Source, *, name: str | None = None) -> Image.Image:
@@ -67,12 +63,12 @@ def load_reduced(
     Args:
         source: as in `load_photo`.
         at_least: displayed (height, width) that the result must not fall below, unless the photo
-            itself does; None reads every pixel.
+            itself does, or has more pixels than are ever decoded; None reads every pixel.
         name: as in `load_photo`.
 
     Returns:
         The picture and the displayed (height, width) of the whole photo, which a Geometry needs.
-        The picture shows the photo to its very edges: a scale must divide both sides.
+        The picture shows the photo to its very edges.
 
     Raises:
         ImageError: as in `load_photo`.
@@ -80,16 +76,16 @@ def load_reduced(
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         name = name or str(path)
-        with open_file(path, name) as stream, explained(name):
+        with open_file(path, name) as stream, enough_memory(name):
             return _displayed(identify(stream, name), at_least, name)
     name = name or "the photo"
-    with explained(name):
+    with enough_memory(name):
         if isinstance(source, bytes):
             return _displayed(identify(BytesIO(source), name), at_least, name)
         if isinstance(source, Image.Image):
-            return _displayed(source, None, name)
+            return _displayed((source, None), None, name)
         if isinstance(source, np.ndarray):
-            return _displayed(from_array(source, name), None, name)
+            return _displayed((from_array(source, name), 1), None, name)
     raise ImageError(
         f"{name}: a {type(source).__name__} is not a photo; "
         "give a path, the bytes of a file, a Pillow picture or a NumPy array."
@@ -97,41 +93,36 @@ def load_reduced(
 
 
 def _displayed(
-    image: Image.Image, at_least: tuple[int, int] | None, name: str
+    opened: Opened, at_least: tuple[int, int] | None, name: str
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Decode, bring to RGB and turn upright; also the (height, width) of the whole photo."""
-    width, height = image.size
-    check_size(width, height, name)
+    image, orientation = opened
+    size = image.size
     if at_least is not None and isinstance(image, JpegImageFile):
-        _draft(image, at_least[::-1] if _orientation(image) >= 5 else at_least)
+        orientation = orientation or exif_orientation(image) or 1
+        scale = draft(image, at_least[::-1] if orientation >= 5 else at_least, name)
     else:
-        image.load()  # only now do TIFF and icon files know their final size
-        width, height = image.size
-    rgb = to_rgb(image, name)
-    orientation = _orientation(image)
-    if orientation in _UPRIGHT:
-        rgb = rgb.transpose(_UPRIGHT[orientation])
+        scale = 1
+    check_size(*size, name, reduced=scale)
+    with enough_memory(name, size):
+        with explained(name, pillow_alone=True):
+            image.load()
+        if scale == 1:
+            size = image.size  # only now do TIFF and icon files know it
+        rgb = _to_edges(to_rgb(image, name), size, scale)
+        orientation = orientation or exif_orientation(image) or 1
+        rgb = upright(rgb, orientation)
     rgb.info.clear()
+    width, height = size
     return rgb, ((width, height) if orientation >= 5 else (height, width))
 
 
-def _draft(image: JpegImageFile, at_least: tuple[int, int]) -> None:
-    """Choose the coarsest scale of decoding that keeps (height, width) and divides both sides.
-
-    Other scales would round the sides up, and shift the picture against the photo by that much.
-    """
-    width, height = image.size
-    for scale in (8, 4, 2):
-        fits = height // scale >= at_least[0] and width // scale >= at_least[1]
-        if fits and height % scale == 0 and width % scale == 0:
-            image.draft(None, (width // scale, height // scale))
-            return
-
-
-def _orientation(image: Image.Image) -> int:
-    """EXIF orientation from 1 to 8; a corrupt or foreign one counts as upright."""
-    with suppress(Exception):  # decoders of metadata let nearly anything through
-        orientation = image.getexif().get(Tag.Orientation)
-        if orientation in _UPRIGHT:
-            return int(orientation)
-    return 1
+def _to_edges(picture: Image.Image, size: tuple[int, int], scale: int) -> Image.Image:
+    """Take away what the last pixels show beyond a photo of this (width, height)."""
+    width, height = size
+    if not (width % scale or height % scale):
+        return picture
+    exact = (width / scale, height / scale)
+    return picture.resize(
+        (int(exact[0]), int(exact[1])), Image.Resampling.BILINEAR, box=(0, 0, *exact)
+    )

@@ -11,6 +11,9 @@ from PIL.ExifTags import Base as Tag
 
 from captioner.errors import ImageError
 
+_ROWS = 256
+"""Rows that are scaled at once."""
+
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
     """Eight-bit sRGB without transparency; always a new picture."""
@@ -31,7 +34,7 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert through the embedded ICC profile; without a usable one, by Pillow's own rules."""
-    if image.mode not in ("L", "CMYK", "LAB"):
+    if image.mode not in ("RGB", "L", "CMYK", "LAB"):
         image = image.convert("RGB")
     if profile:
         # Corrupt profiles, and those of another colour space than the pixels, are ignored.
@@ -66,17 +69,32 @@ def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
         bits = getattr(image, "tag_v2", {}).get(Tag.BitsPerSample, (16,))[0]
         white = 2.0**bits - 1
     else:
-        tops = (65535.0, 2.0**31 - 1) if image.mode == "I" else (1.0, 255.0, 65535.0)
-        peak = float(values.max())
-        white = next((top for top in tops if peak <= top), peak)
-    gray = Image.fromarray(quantise(values / white))
+        top = 2.0**31 - 1 if image.mode == "I" else None
+        white = customary_white(float(values.max()), top=top)
+    gray = Image.fromarray(quantise(values, white=white))
     clear = image.info.get("transparency")
     if isinstance(clear, int):
         gray.putalpha(Image.fromarray(quantise(values != clear)))
     return gray
 
 
-def quantise(fractions: NDArray[Any]) -> NDArray[np.uint8]:
-    """Fractions of full brightness -> 0 to 255, rounded to nearest."""
-    levels: NDArray[np.uint8] = np.rint(np.clip(fractions, 0, 1) * 255.0).astype(np.uint8)
+def customary_white(peak: float, *, top: float | None) -> float:
+    """Return the first customary value of white that no pixel exceeds.
+
+    Args:
+        peak: the largest value of a colour.
+        top: the largest that such integers can have; None for floats.
+    """
+    tops = (1.0, 255.0, 65535.0) if top is None else (65535.0, top)
+    return next((white for white in tops if peak <= white), peak)
+
+
+def quantise(values: NDArray[Any], *, white: float = 1) -> NDArray[np.uint8]:
+    """Values up to that of white -> 0 to 255, rounded to nearest."""
+    levels = np.empty(values.shape, np.uint8)
+    for top in range(
+        0, len(values), _ROWS
+    ):  # whole photos as floats would take eight times as much
+        fractions = np.clip(values[top : top + _ROWS] / white, 0, 1)
+        levels[top : top + _ROWS] = np.rint(fractions * 255.0)
     return levels

@@ -1,7 +1,6 @@
-"""Files of photos, opened but not decoded; whatever is wrong with one is said in plain words."""
+"""Files of photos, opened but not decoded; what is none says so in plain words."""
 
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,28 +9,21 @@ from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from captioner.errors import ImageError
+from captioner.photo import kinds, tiff
+from captioner.photo.faults import explained
+from captioner.photo.plugins import open_heif, open_jxl, open_raw
+from captioner.photo.png import open_png
 
-MAX_PIXELS = 178_956_970
-"""Larger photos are refused from their header; Pillow itself warns from half of this on."""
-
-_SNIFFED = 1024  # bytes from the start of a file that tell its kind
-_KNOWN = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8[79]a|BM(?:....\0\0\0\0|.{0,7}\Z)|RIFF....WEBP|....ftypavi|"
-    rb"II\*\0|MM\0\*|\0\0\0\x0cjP  ",
-    re.DOTALL,
-)
-_HEIC = re.compile(rb"....ftyp(hei|hev|mif1|msf1)", re.DOTALL)
-_SVG = re.compile(rb"\s*(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<svg[\s>]", re.DOTALL)
 _DRAWINGS = ("EPS", "WMF", "EMF")
 _DATA = ("BUFR", "GRIB", "HDF5", "MPEG")  # Pillow knows their names, but reads no pixels
 _LONGEST_STREAM = 2**30  # bytes read from a pipe, which may have no end
 
-
-def begins_like_a_photo(head: bytes) -> bool:
-    """Whether a file with these first 16 bytes is meant to be a photo, readable or not."""
-    return bool(_KNOWN.match(head) or _HEIC.match(head))
+Opened = tuple[Image.Image, int | None]
+"""A picture that may not be decoded yet, and its EXIF orientation; None where the picture's own
+metadata say it."""
 
 
 @contextmanager
@@ -71,62 +63,77 @@ def _whole(stream: BinaryIO, name: str) -> BytesIO:
     return BytesIO(content)
 
 
-@contextmanager
-def explained(name: str) -> Iterator[None]:
-    """Turn whatever a damaged file makes the decoders raise into an ImageError."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise ImageError(
-            f"{name}: over the limit of {MAX_PIXELS // 10**6} megapixels; make it smaller first."
-        ) from error
-    except Exception as error:  # decoders let nearly anything through
-        reason = str(error) or type(error).__name__
-        raise ImageError(
-            f"{name}: damaged or cut short ({reason}); copy or download it again."
-        ) from error
+def identify(stream: BinaryIO, name: str) -> Opened:
+    """Open the file, of whatever kind it is, or say what it is instead of a photo.
+
+    Raises:
+        ImageError: it is no photo, damaged, too large, or nothing installed reads its kind.
+    """
+    with explained(name):
+        head = stream.read(kinds.SNIFFED)
+        stream.seek(0)
+        if not head:
+            raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again.")
+        if kinds.JPEG.match(head):  # `Image.open` would count pixels that need not be decoded
+            return JpegImageFile(stream), None
+        if kinds.RAW.match(head):
+            return open_raw(stream, name)
+        if kinds.JXL.match(head):
+            return open_jxl(stream, name)
+        if kinds.TIFF.match(head):
+            return _tiff(stream, name)
+        return _others(stream, head, name)
 
 
-def check_size(width: int, height: int, name: str) -> None:
-    """Refuse a picture without pixels, or with too many."""
-    if not width or not height:
-        raise ImageError(f"{name}: it is {width} x {height} pixels; a photo needs one or more.")
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{name}: {width} x {height} is {width * height // 10**6} megapixels, over the limit "
-            f"of {MAX_PIXELS // 10**6}; make it smaller first."
-        )
-
-
-def identify(stream: BinaryIO, name: str) -> Image.Image:
-    """Open the file without decoding its pixels, or say what it is instead of a photo."""
-    head = stream.read(_SNIFFED)
+def _tiff(stream: BinaryIO, name: str) -> Opened:
+    tags = tiff.read_directory(stream)
+    if tiff.is_raw(tags):
+        return open_raw(stream, name)
+    if tiff.pillow_is_wrong(tags):
+        return tiff.read_scan(stream, tags, name)
     stream.seek(0)
-    if not head:
-        raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again.")
     try:
-        image = Image.open(stream)
+        with explained(name, pillow_alone=True):
+            return Image.open(stream), None
+    except ImageError as error:
+        if tiff.is_scan(tags) and isinstance(error.__cause__, UnidentifiedImageError):
+            return tiff.read_scan(stream, tags, name)
+        raise
+
+
+def _others(stream: BinaryIO, head: bytes, name: str) -> Opened:
+    if kinds.HEIF.match(head) and head[8:11] in (b"hei", b"hev"):  # others may be AVIF
+        return open_heif(stream, name), 1
+    try:
+        image = open_png(stream) if kinds.PNG.match(head) else Image.open(stream)
     except UnidentifiedImageError:
-        if _KNOWN.match(head):
-            raise ImageError(
-                f"{name}: damaged or cut short (no picture follows its first bytes); "
-                "copy or download it again."
-            ) from None
-        if _HEIC.match(head):
-            raise ImageError(f"{name}: HEIC photos cannot be read; save it as JPEG.") from None
-        if _SVG.match(head):
-            raise ImageError(
-                f"{name}: SVG is a drawing, not a photo; export it as PNG first."
-            ) from None
-        raise ImageError(
-            f"{name}: not an image (it starts with {head[:16]!r}); save it as JPEG or PNG."
-        ) from None
+        if kinds.HEIF.match(head):
+            stream.seek(0)
+            return open_heif(stream, name), 1
+        raise _not_read(head, name) from None
     if image.format in _DRAWINGS:  # decoding would run a program on a stranger's program
         raise ImageError(
             f"{name}: {image.format} is a drawing, not a photo; export it as PNG first."
         )
     if image.format in _DATA:
         raise ImageError(f"{name}: this is {image.format} data, not a photo; save it as JPEG.")
-    return image
+    return image, None
+
+
+def _not_read(head: bytes, name: str) -> ImageError:
+    """Say what a file is that Pillow does not know."""
+    if kinds.OTHERS.match(head):
+        return ImageError(
+            f"{name}: damaged or cut short (no picture follows its first bytes); copy or download "
+            "it again."
+        )
+    if kinds.PSD.match(head):
+        return ImageError(
+            f"{name}: a Photoshop file that cannot be read ({int.from_bytes(head[22:24])} bits per "
+            "channel, or a large document); save it as JPEG."
+        )
+    if kinds.SVG.match(head):
+        return ImageError(f"{name}: SVG is a drawing, not a photo; export it as PNG first.")
+    return ImageError(
+        f"{name}: not an image (it starts with {head[:16]!r}); save it as JPEG or PNG."
+    )

@@ -1,11 +1,13 @@
 """A photo as it goes into a shard: as it came, or smaller."""
 
+from contextlib import suppress
 from io import BytesIO
 from pathlib import PurePosixPath
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from captioner.photo import load_photo, load_reduced
+from captioner.photo.kinds import JPEG
 
 _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
 
@@ -44,6 +46,7 @@ def pack(content: bytes, *, name: str, short_side: int, quality: int) -> tuple[b
 
 
 def _suffix(content: bytes, name: str) -> str:
-    with Image.open(BytesIO(content)) as photo:
-        kind = photo.format or ""
+    kind = "JPEG" if JPEG.match(content) else ""  # of any size, which Pillow might refuse
+    with suppress(UnidentifiedImageError):  # kinds that Pillow does not read keep their name
+        kind = kind or Image.open(BytesIO(content)).format or ""
     return _SUFFIXES.get(kind) or PurePosixPath(name).suffix.lower().lstrip(".") or kind.lower()

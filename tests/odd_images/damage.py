@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from tests.odd_images.odd import DAMAGED, FLAG, FUZZ, NO_IMAGE, TOO_LARGE, Odd, chunk
+from tests.odd_images.odd import DAMAGED, FLAG, FUZZ, MISSING, NO_IMAGE, TOO_LARGE, Odd, chunk
 from tests.photos import encode, png
 
 
@@ -117,7 +117,12 @@ def foreign() -> Iterator[Odd]:
         "drawing.wmf", meta, reason=r"WMF is a drawing, not a photo; export it as PNG first\."
     )
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
-    yield Odd("phone.heic", heic, reason=r"HEIC photos cannot be read; save it as JPEG\.")
+    yield Odd("phone.heic", heic, reason=rf"{DAMAGED}|{MISSING}")
+    yield Odd("camera.raf", b"FUJIFILMCCD-RAW 0201FF389501" + bytes(99),
+              reason=rf"a raw photo of a kind .+; export it as JPEG\.|{MISSING}")  # fmt: skip
+    yield Odd("cut.jxl", b"\xff\x0a\0\x10\xb0\x13", reason=rf"{DAMAGED}|{MISSING}")
+    deep = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 32, 48, 16, 3) + bytes(99)
+    yield Odd("deep.psd", deep, reason=r"a Photoshop file that cannot be read \(16 bits .+\); .+")
 
 
 def bombs() -> Iterator[Odd]:

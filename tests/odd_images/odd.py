@@ -10,6 +10,7 @@ from tests.photos import noise, quarters
 
 DAMAGED = r"damaged or cut short \(.+\); copy or download it again\."
 NO_IMAGE = r"not an image \(it starts with b.+\); save it as JPEG or PNG\."
+MISSING = r".+ are read by .+; install it \(pip install 'captioner\[.+\]'\), or save it as JPEG\."
 TOO_LARGE = r"(\d+ x \d+ is \d+ megapixels, )?over the limit of 178( megapixels)?; make it .+\."
 
 FLAG = quarters()

@@ -1,0 +1,60 @@
+"""JPEG files decoded at a half, quarter or eighth of their size."""
+
+from PIL.JpegImagePlugin import JpegImageFile
+
+from captioner.photo import faults
+
+_COEFFICIENTS = 3
+"""Numbers of 16 bits, for each pixel that may be decoded, that a decoder may hold at once; it holds
+few rows of a photo, but all of a progressive one."""
+
+_LEAST_BITS = 1
+"""For a block of 8 x 8 pixels; a file that has fewer does not hold the pixels that it claims."""
+
+
+def draft(image: JpegImageFile, at_least: tuple[int, int], name: str) -> int:
+    """Choose the coarsest scale of decoding that keeps (height, width), and return it.
+
+    It divides both sides, so that the picture shows the photo to its edges: others would round them
+    up. Only a photo that is too large for that is decoded at any scale that will do.
+
+    Raises:
+        ImageError: decoding takes too much memory at any scale.
+    """
+    width, height = image.size
+    fits = [n for n in (8, 4, 2) if height // n >= at_least[0] and width // n >= at_least[1]]
+    scale = next((n for n in fits if not (height % n or width % n)), 1)
+    if width * height > faults.MAX_PIXELS * scale**2:
+        needed = next((n for n in (2, 4) if width * height <= faults.MAX_PIXELS * n**2), 8)
+        scale = max([needed, *fits])
+    if width * height > faults.MAX_PIXELS and not _is_bounded(image):
+        faults.check_size(width, height, name)
+    if scale > 1:
+        image.draft(None, (width // scale, height // scale))
+    return scale
+
+
+def _is_bounded(image: JpegImageFile) -> bool:
+    """Whether a photo of too many pixels takes little memory to decode at a smaller scale."""
+    assert image.fp is not None
+    here = image.fp.tell()
+    bits = 8 * image.fp.seek(0, 2)
+    image.fp.seek(here)
+    pixels = image.width * image.height
+    if bits < _LEAST_BITS * pixels / 64:
+        return False
+    if not image.info.get("progressive") and _is_one_scan(image):
+        return True
+    sampling = [across * down for _, across, down, _ in image.layer]
+    return pixels * sum(sampling) / max(sampling) <= _COEFFICIENTS * faults.MAX_PIXELS
+
+
+def _is_one_scan(image: JpegImageFile) -> bool:
+    """Whether the first scan, whose header Pillow has just read, holds all components."""
+    assert image.fp is not None
+    length = 6 + 2 * len(image.layer)
+    after = image.fp.tell()
+    image.fp.seek(after - length - 2)
+    header = image.fp.read(4)
+    image.fp.seek(after)
+    return header == b"\xff\xda" + length.to_bytes(2)
