@@ -375,6 +375,42 @@ def test_watching_captions_what_comes_and_counts_everything_once(command, folder
     assert list(captions(folder / "captions.jsonl")) == [*NAMES, "old.png", "young.png"]
 
 
+def test_watching_many_photos_takes_a_small_part_of_a_core(command, folder, monkeypatch):
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            raise KeyboardInterrupt
+
+    times = iter([0.0, 0.01, 1.0, 1.5, 2.0, 9.0])
+    monkeypatch.setattr("captioner.folder.job.time.sleep", pause)
+    monkeypatch.setattr("captioner.folder.job.time.thread_time", lambda: next(times))
+    assert command(folder, "--watch")[0] == 130
+    assert pauses == [2.0, 15.0, 60.0]
+
+
+def test_watching_captions_a_photo_again_that_took_the_place_of_another(
+    command, folder, monkeypatch
+):
+    looks = iter(range(4))
+
+    def pause(seconds):
+        look = next(looks)
+        if look == 1:
+            shutil.copy(folder / "tower.png", folder / "flag.png")
+            os.utime(folder / "flag.png", (5, 5))
+        if look == 3:
+            raise KeyboardInterrupt
+
+    for path in folder.rglob("*.*"):
+        os.utime(path, (0, 0))
+    monkeypatch.setattr("captioner.folder.job.time.sleep", pause)
+    assert command(folder, "--watch")[0] == 130
+    told = captions(folder / "captions.jsonl")
+    assert told["flag.png"] == told["tower.png"]
+
+
 def test_a_photo_met_half_copied_is_captioned_once_it_is_whole(command, folder, monkeypatch):
     whole = (folder / "flag.png").read_bytes()
     late = folder / "late.png"

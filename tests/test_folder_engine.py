@@ -180,6 +180,15 @@ def test_the_batch_does_not_grow_beyond_the_memory_there_is(monkeypatch):
     assert run_sizes(size, lambda n: 8 + n) == [8] * 40
 
 
+def test_a_size_found_in_a_busy_moment_is_tried_anew(monkeypatch):
+    monkeypatch.setattr(sizing, "_has_room", lambda device: True)
+    size = BatchSize(None, CPU)
+    assert run_sizes(size, lambda n: n)[-1] == 8  # nothing is gained by doubling
+    sizes = run_sizes(size, lambda n: 8 + n + 100 * (n > 32), batches=150)
+    assert sizes[-1] == 32
+    assert set(sizes) == {4, 8, 16, 32, 64}
+
+
 def test_half_a_batch_teaches_nothing_about_the_size(monkeypatch):
     monkeypatch.setattr(sizing, "_has_room", lambda device: True)
     size = BatchSize(None, CPU)

@@ -2,6 +2,7 @@ import io
 import json
 import sys
 from contextlib import redirect_stderr
+from itertools import count
 
 import pytest
 
@@ -52,19 +53,21 @@ def test_a_file_gets_no_bar(capsys):
 
 
 def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
+    clock = count(0, 2)
     monkeypatch.setattr(progress_module, "_EVERY", 0.0)
+    monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))
     with Progress("json") as progress:
-        progress.begin(3)
+        progress.begin(7)
         progress.failed("x\udcff.jpg", "it is broken.")
         progress.skipped("y.jpg", "y.txt is there already")
         progress.tally.captioned = 1
         progress.advance()
         progress.end("interrupted")
+        progress.error("The disk is full.")
     events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    seconds = [event.pop("seconds") for event in events[-2:]]
     numbers = {"captioned": 1, "before": 0, "skipped": 1, "failed": 1}
     assert events == [
-        {"event": "begin", "total": 3},
+        {"event": "begin", "version": 1, "total": 7},
         {
             "event": "failed",
             "image": r"x\udcff.jpg",
@@ -72,10 +75,24 @@ def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
             "reason": "it is broken.",
         },
         {"event": "skipped", "image": "y.jpg", "reason": "y.txt is there already"},
-        {"event": "progress", **numbers},
-        {"event": "interrupted", **numbers},
-    ]
-    assert 0 <= seconds[0] <= seconds[1] < 60
+        {"event": "progress", **numbers, "seconds": 4, "rate": 0.5, "remaining": 8},
+        {"event": "interrupted", **numbers, "seconds": 6, "rate": 0.33, "remaining": 12},
+        {
+            "event": "error", "message": "The disk is full.",
+            **numbers, "seconds": 8, "rate": 0.25, "remaining": 16,
+        },
+    ]  # fmt: skip
+
+
+def test_the_time_that_is_left_is_unknown_without_a_total_or_a_first_caption(capsys):
+    with Progress("json") as progress:
+        progress.begin(None)
+        progress.end("end")
+    with Progress("json") as progress:
+        progress.begin(5)
+        progress.error("No model.")
+    events = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [event.get("remaining") for event in events] == [None] * 4
 
 
 def test_the_tally_adds_up():

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from captioner.folder.engine import Engine
     from captioner.folder.job import Engine as AnyEngine
     from captioner.folder.job import Job
-    from captioner.folder.progress import Style
+    from captioner.folder.progress import Progress, Style
     from captioner.folder.results import Results
     from captioner.folder.targets import Target
     from captioner.folder.wording import Wording
@@ -40,24 +40,25 @@ def run(args: argparse.Namespace) -> int:
     """Caption what is found, or tell what would be done."""
     from captioner.folder.progress import Progress
 
+    style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
+    progress = Progress(style)
     try:
-        with stopping_gently():
-            return _run(args)
+        with stopping_gently(), progress:
+            return _run(args, progress)
     except Stopped as stopped:
         return stopped.status
     except CaptionerError as error:
-        if args.log != "json":
+        if style != "json":
             raise
-        Progress("json").error(str(error))
+        progress.error(str(error))
         return 2
 
 
-def _run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace, progress: "Progress") -> int:
     from captioner.folder.edits import read_edits
     from captioner.folder.job import Job
     from captioner.folder.joining import join_shards
     from captioner.folder.journal import Journal
-    from captioner.folder.progress import Progress
     from captioner.folder.report import beginnings, read_problems
     from captioner.folder.results import Results
     from captioner.folder.shards import Shard
@@ -86,14 +87,12 @@ def _run(args: argparse.Namespace) -> int:
         return _tell(args, path, root=root, settings=settings, find=find, targets=targets)
     load_engine = _choose_engine(args, checkpoints, search)
 
-    style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
     gallery = shard.place(args.gallery) if args.gallery else None
     results = Results(
         tables=tables, words=args.words, gallery=gallery, root=root, preprocess=header.preprocess
     )
     results.prepare()
-    written_anew = {"overwrite": args.overwrite, "repair": args.repair}
-    with Journal(path, settings, **written_anew) as journal, Progress(style) as progress:
+    with Journal(path, settings, overwrite=args.overwrite, repair=args.repair) as journal:
         if args.join:
             join_shards(journal, settings)
         before = read_problems(path, journal.held)
@@ -111,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
         if not args.overwrite:
             job.keep_edits(read_edits(tables, journal.held))
         _work(args, job, partial(_caption, args, job, find), results, before)
-    if style == "text":
+    if args.log == "text" and not args.quiet:
         if not progress.tally.total:
             print(f"captioner: {_nothing(args, root)}", file=sys.stderr)
         print(f"{', '.join(map(str, (path, *tables)))}: {progress.tally}")

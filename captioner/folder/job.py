@@ -46,6 +46,10 @@ class Engine(Protocol):
         """Yield the outcomes batch by batch."""
 
 
+_PATIENCE = 30
+"""Pauses between two looks at a folder, as multiples of the processor time that one takes."""
+_LONGEST_PAUSE = 60.0
+"""Seconds."""
 _TOGETHER = 64
 """Captions of the journal that are written into files at once."""
 
@@ -118,16 +122,19 @@ class Job:
     def watch(self, find: Callable[[], Iterator[Found]], *, seconds: float) -> None:
         """Caption what is there and what comes, looking again after this many seconds, for ever.
 
-        A file changed less than this long ago may still be on its way: it waits for its turn. What
-        was met half copied all the same, and failed, is tried again when it has changed.
+        Later where there are so many photos that looking would keep a core busy. A file changed
+        less than this long ago may still be on its way: it waits for its turn. What was met half
+        copied all the same, and failed, is tried again when it has changed.
         """
         self._watched = Watched(self.journal.held, seconds=seconds)
         while True:
+            began = time.thread_time()
             self.problems = {}
             self.run(self._watched.news(self._note(find())))
             self._forget_mended()
             self.progress.advance()
-            time.sleep(seconds)
+            rest = _PATIENCE * (time.thread_time() - began)
+            time.sleep(max(seconds, min(rest, _LONGEST_PAUSE)))
 
     def _forget_mended(self) -> None:
         """Let folders and archives that can be looked through now count no longer as failed."""

@@ -13,6 +13,8 @@ Style = Literal["text", "json", "quiet"]
 
 _EVERY = 10.0
 """Seconds between two JSON events of progress."""
+VERSION = 1
+"""Of the JSON events: counts the changes that a program which reads them would misunderstand."""
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -58,6 +60,7 @@ class Progress:
         self._bar: Any = None
         self._first_skipped: tuple[str, str] | None = None
         self._started = self._told = time.monotonic()
+        self._total: int | None = None
 
     @property
     def wants_total(self) -> bool:
@@ -66,8 +69,9 @@ class Progress:
 
     def begin(self, total: int | None) -> None:
         """Start counting towards this many photos, if that is known."""
+        self._total = total
         if self._style == "json":
-            self._event("begin", total=total)
+            self._event("begin", version=VERSION, total=total)
         elif self._style == "text" and sys.stderr.isatty():
             try:
                 from tqdm import tqdm  # noqa: PLC0415  # only if it is there
@@ -115,7 +119,7 @@ class Progress:
 
     def error(self, message: str) -> None:
         """Say why the run ends before its time, as a JSON event."""
-        self._event("error", message=message)
+        self._event("error", message=message, **self._numbers())
 
     def __enter__(self) -> "Progress":
         return self
@@ -126,8 +130,17 @@ class Progress:
             self._bar = None
 
     def _numbers(self) -> dict[str, Any]:
+        """The tally, seconds, photos a second and, where it is known, the seconds that are left."""
         seconds = time.monotonic() - self._started
-        return {**asdict(self.tally), "seconds": round(seconds, 3)}
+        rate = (self.tally.captioned + self.tally.failed) / seconds if seconds else 0.0
+        left = 0 if self._total is None else max(0, self._total - self.tally.total)
+        known = self._total is not None and (rate or not left)
+        return {
+            **asdict(self.tally),
+            "seconds": round(seconds, 3),
+            "rate": round(rate, 2),
+            "remaining": round(left / (rate or 1)) if known else None,
+        }
 
     @staticmethod
     def _event(event: str, **values: Any) -> None:

@@ -13,6 +13,8 @@ _TRIALS = 2
 _GAIN = 0.95
 """A size is worth doubling while this share of the seconds a photo, or less, suffices."""
 _LARGEST = 512
+_WORTH = 100
+"""Batches after which a size is tried anew: what it was found by may have been a busy moment."""
 
 
 class BatchSize:
@@ -25,7 +27,8 @@ class BatchSize:
 
     def __init__(self, asked: int | None, device: torch.device) -> None:
         self.now = asked or _FIRST
-        self._settled = asked is not None
+        self._settled = self._asked = asked is not None
+        self._batches = 0  # since it settled
         self._device = device
         self._times: dict[int, list[float]] = {}
         self._lock = Lock()
@@ -33,7 +36,14 @@ class BatchSize:
     def took(self, photos: int, seconds: float) -> None:
         """Learn from a batch; those of another size, as at the end of a folder, teach nothing."""
         with self._lock:
-            if self._settled or photos != self.now:
+            if photos != self.now or self._asked:
+                return
+            if self._settled:
+                self._batches += 1
+                if self._batches == _WORTH:
+                    self._settled, self._batches = False, 0
+                    self._times.clear()
+                    self.now = max(1, self.now // 2)
                 return
             times = self._times.setdefault(photos, [])
             times.append(seconds / photos)
@@ -53,7 +63,7 @@ class BatchSize:
         """Halve it for good."""
         with self._lock:
             self.now = min(self.now, max(1, photos // 2))
-            self._settled = True
+            self._settled = self._asked = True
 
 
 def _has_room(device: torch.device) -> bool:

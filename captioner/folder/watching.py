@@ -34,13 +34,14 @@ class Watched:
     def news(self, found: Iterable[Found]) -> Iterator[Found]:
         """Leave out what is still being written, and what was met and is as it was then.
 
-        A photo that failed may have been met half copied: it comes once more when it has changed.
+        A photo that failed may have been met half copied: it comes once more when it has changed,
+        as does one that has taken the place of another.
         """
         for item in found:
             key = digest(item.name)
             if key in self._held.captioned:
                 self._tried.pop(key, None)
-                if key in self._met:
+                if key in self._met and not self._is_replaced(item, key):
                     continue
             elif not self._is_settled(item):
                 continue
@@ -55,6 +56,10 @@ class Watched:
                 continue
             self._met.add(key)
             yield item
+
+    def _is_replaced(self, item: Found, key: bytes) -> bool:
+        replaced = isinstance(item, Photo) and self._held.is_replaced(key, item.look())
+        return replaced and self._is_settled(item)
 
     def forget(self, names: Iterable[str]) -> None:
         """Take these for news when they come again."""
