@@ -62,7 +62,8 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
         raise MetadataError(
             f"{name}: its caption is in {where}, which cannot be changed; write a sidecar."
         )
-    outdated = {old.strip() for old in read_captions(data, name=name)}
+    captions, remarks = _read(data, name)
+    outdated = {old.strip() for old in captions or remarks}
     block = kind.read_exif(data, name)
     if block is not None:
         changed = exif.set_caption(block, caption, outdated=outdated, name=name)
@@ -77,7 +78,9 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
         resources = iptc.set_caption(records, caption, name=name)
         if resources != records:
             data = jpeg.write_resources(data, resources, name)
-    return png.write_texts(data, caption, name) if kind is png else data
+    if kind is png:
+        data = png.write_texts(data, caption, outdated=outdated, name=name)
+    return data
 
 
 def read_captions(data: bytes, *, name: str) -> list[str]:
@@ -88,28 +91,14 @@ def read_captions(data: bytes, *, name: str) -> list[str]:
         name: what to call the photo in an error.
 
     Returns:
-        Captions that differ, those that are read first in front; a title if there is nothing else.
+        Captions that differ, those that are read first in front; if there is none, what people
+        may have taken for one: the comments and titles of Windows' Explorer, comments of a PNG.
 
     Raises:
         MetadataError: the file or its metadata are damaged.
     """
-    if data.startswith(tiff.SIGNATURES):
-        return distinct(tiff.read_captions(data, name))
-    kind = _kind(data)
-    if kind is None:
-        return []
-    packet = kind.read_xmp(data, name)
-    captions = [] if packet is None else xmp.get_captions(packet, name=name)
-    block = kind.read_exif(data, name)
-    captions += [] if block is None else exif.get_captions(block)
-    if kind is jpeg:
-        caption = caption_in(iptc.get_caption(jpeg.read_resources(data, name), name=name))
-        captions += [] if caption is None else [caption]
-    captions += png.read_texts(data, name) if kind is png else []
-    captions += kind.read_fixed(data, name) if kind is not webp else []
-    if not captions and block is not None:
-        captions = exif.get_titles(block)
-    return distinct(captions)
+    captions, remarks = _read(data, name)
+    return distinct(captions or remarks)
 
 
 def read_caption(data: bytes, *, name: str) -> str | None:
@@ -164,6 +153,30 @@ def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:
     and Bridge expect `stem`, and only next to raw photos; others they want captioned inside.
     """
     return photo.with_name(photo.name + ".xmp") if naming == "full" else photo.with_suffix(".xmp")
+
+
+def _read(data: bytes, name: str) -> tuple[list[str], list[str]]:
+    """The captions of a photo, and what may be captions."""
+    if data.startswith(tiff.SIGNATURES):
+        return tiff.read_captions(data, name)
+    kind = _kind(data)
+    if kind is None:
+        return [], []
+    remarks: list[str] = []
+    packet = kind.read_xmp(data, name)
+    captions = [] if packet is None else xmp.get_captions(packet, name=name)
+    block = kind.read_exif(data, name)
+    if block is not None:
+        captions += exif.get_captions(block)
+        remarks += exif.get_remarks(block)
+    if kind is jpeg:
+        caption = caption_in(iptc.get_caption(jpeg.read_resources(data, name), name=name))
+        captions += [] if caption is None else [caption]
+    if kind is png:
+        texts, comments = png.read_texts(data, name)
+        captions, remarks = captions + texts, remarks + comments
+    captions += kind.read_fixed(data, name) if kind is not webp else []
+    return captions, remarks
 
 
 def _is_blank(sidecar: bytes) -> bool:

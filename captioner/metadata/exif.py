@@ -1,8 +1,8 @@
 """The caption in Exif data: ImageDescription, UserComment, and the fields of Windows' Explorer.
 
 Photo managers read ImageDescription as the caption (the Metadata Working Group's guidelines put it
-before XMP and IPTC), and UserComment or XPComment where there is no other. XPTitle and XPSubject
-are titles; people who know the Explorer only write captions there.
+before XMP and IPTC), and UserComment where there is no other. What the Explorer calls title,
+subject and comments may say something else; it is the caption where there is none, or repeats it.
 
 Sources: CIPA DC-008 (Exif), 4.6.4 and 4.6.5 (fields, character codes of UserComment); Metadata
 Working Group, Guidelines for Handling Image Metadata 2.0, section 5 (Description).
@@ -30,17 +30,17 @@ class _Text(NamedTuple):
 
 
 def get_captions(data: bytes) -> list[str]:
-    """Read the captions, ImageDescription first.
+    """Read ImageDescription and UserComment.
 
     Args:
         data: a TIFF structure; of one that is damaged, what can be read.
     """
-    return [text.caption for text in _readable(data) if text.caption and not _is_title(text)]
+    return [text.caption for text in _readable(data) if text.caption and not _is_remark(text)]
 
 
-def get_titles(data: bytes) -> list[str]:
-    """Read the titles that Windows' Explorer writes."""
-    return [text.caption for text in _readable(data) if text.caption and _is_title(text)]
+def get_remarks(data: bytes) -> list[str]:
+    """Read what Windows' Explorer calls comments, title and subject."""
+    return [text.caption for text in _readable(data) if text.caption and _is_remark(text)]
 
 
 def set_caption(data: bytes, caption: str, *, outdated: Collection[str], name: str) -> bytes:
@@ -49,7 +49,7 @@ def set_caption(data: bytes, caption: str, *, outdated: Collection[str], name: s
     Args:
         data: a TIFF structure.
         caption: the text.
-        outdated: what titles must not go on saying, without blanks around it.
+        outdated: what the fields of the Explorer must not go on saying, without blanks around it.
         name: what to call the photo in an error.
 
     Raises:
@@ -71,14 +71,14 @@ def set_caption(data: bytes, caption: str, *, outdated: Collection[str], name: s
     return block.data
 
 
-def _is_title(text: _Text) -> bool:
-    return text.field.tag in (_XP_TITLE, _XP_SUBJECT)
+def _is_remark(text: _Text) -> bool:
+    return text.field.tag in (_XP_COMMENT, _XP_TITLE, _XP_SUBJECT)
 
 
 def _is_to_change(text: _Text, outdated: Collection[str]) -> bool:
     if text.field.tag == _DESCRIPTION:  # is read before all others, even if it is blank
         return not is_data(text.text)
-    return text.caption is not None and (not _is_title(text) or text.caption in outdated)
+    return text.caption is not None and (not _is_remark(text) or text.caption in outdated)
 
 
 def _readable(data: bytes) -> list[_Text]:

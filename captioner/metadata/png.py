@@ -9,7 +9,7 @@ Sources: PNG (third edition), 5.3 (chunks), 11.3.3 (texts) and 11.3.4.5 (eXIf); 
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from captioner.errors import MetadataError
@@ -18,7 +18,7 @@ from captioner.metadata.placeholders import caption_in
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _KEYWORD = b"XML:com.adobe.xmp"
-_CAPTIONS = (b"description", b"comment")  # programs differ in capitals
+_DESCRIPTION, _COMMENT = b"description", b"comment"  # programs differ in capitals
 _PROFILE = b"Raw profile type "
 _LONGEST = 2**24  # bytes that a compressed text may unpack to
 
@@ -79,21 +79,31 @@ def write_exif(data: bytes, block: bytes, name: str) -> bytes:
     return _replace(data, old.span, b"eXIf", block, name)
 
 
-def read_texts(data: bytes, name: str) -> list[str]:
-    """The captions in texts called Description or Comment."""
-    captions = (_caption(data, chunk, name) for chunk in _chunks(data, name))
-    return [caption for caption in captions if caption is not None]
+def read_texts(data: bytes, name: str) -> tuple[list[str], list[str]]:
+    """The captions in texts called Description, and those in texts called Comment."""
+    captions, remarks = (
+        [caption for chunk in _chunks(data, name) if (caption := _caption(data, chunk, kind, name))]
+        for kind in (_DESCRIPTION, _COMMENT)
+    )
+    return captions, remarks
 
 
-def write_texts(data: bytes, caption: str, name: str) -> bytes:
-    """Put a caption into all texts that hold one.
+def write_texts(data: bytes, caption: str, *, outdated: Collection[str], name: str) -> bytes:
+    """Put a caption into the texts that hold one.
+
+    Args:
+        data: the file.
+        caption: the text.
+        outdated: what comments must not go on saying, without blanks around it.
+        name: what to call the photo in an error.
 
     Raises:
         MetadataError: the file is signed.
     """
     for chunk in reversed(list(_chunks(data, name))):
-        old = _caption(data, chunk, name)
-        if old is None or old == caption:
+        old = _caption(data, chunk, _DESCRIPTION, name)
+        comment = _caption(data, chunk, _COMMENT, name) or ""
+        if old in (None, caption) and (comment.strip() not in outdated or comment == caption):
             continue
         keyword = chunk.content(data).partition(b"\0")[0] + b"\0"
         if chunk.kind == b"tEXt" and caption.isascii():
@@ -139,13 +149,13 @@ def _profile(text: bytes) -> bytes:
     return bytes.fromhex("".join(text.decode("ascii").split()[2:]))
 
 
-def _caption(data: bytes, chunk: _Chunk, name: str) -> str | None:
-    """The caption in a chunk; None if it holds none."""
+def _caption(data: bytes, chunk: _Chunk, kind: bytes, name: str) -> str | None:
+    """The caption in a text of this kind; None if the chunk is or holds none."""
     if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt"):
         return None
     content = chunk.content(data)
     keyword = content.partition(b"\0")[0]
-    if keyword.lower() not in _CAPTIONS:
+    if keyword.lower() != kind:
         return None
     text = _text(chunk.kind, content, keyword.decode("latin-1"), name)
     try:

@@ -15,8 +15,8 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _XMP, _RECORDS, _RESOURCES = 0x02BC, 0x83BB, 0x8649
 
 
-def read_captions(data: bytes, name: str) -> list[str]:
-    """The captions in XMP, Exif and IPTC; what is damaged holds none."""
+def read_captions(data: bytes, name: str) -> tuple[list[str], list[str]]:
+    """The captions in XMP, Exif and IPTC, and what may be captions; what is damaged holds none."""
     captions: list[str] = []
     with suppress(ValueError, MetadataError):
         captions += xmp.get_captions(_value(data, _XMP), name=name)
@@ -25,7 +25,7 @@ def read_captions(data: bytes, name: str) -> list[str]:
         with suppress(ValueError, MetadataError):
             caption = caption_in(read(_value(data, tag), name=name))
             captions += [] if caption is None else [caption]
-    return captions or exif.get_titles(data)
+    return captions, exif.get_remarks(data)
 
 
 def _value(data: bytes, tag: int) -> bytes:

@@ -1,0 +1,343 @@
+"""The caption in Exif data: changed in its place or behind everything, and nothing is moved."""
+
+import struct
+import zlib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from captioner.errors import MetadataError
+from captioner.metadata import embed, read_caption, read_captions, sidecar
+from captioner.metadata.exif import get_captions, get_remarks, set_caption
+from captioner.metadata.placeholders import caption_in, distinct
+from tests.makers import (
+    ASCII,
+    BYTE,
+    HUMAN,
+    THUMBNAIL,
+    UNDEFINED,
+    alternatives,
+    block,
+    camera,
+    canon,
+    chunk,
+    details,
+    jpeg,
+    packet,
+    png,
+    records,
+    text,
+    webp,
+    wide,
+)
+
+LONG = "a photograph of a dog that runs across a beach"
+
+
+def described(order: str, description: str = HUMAN, **options) -> bytes:
+    return block(
+        order,
+        camera(order, "Canon", "Canon EOS 40D", description),
+        details(order),
+        canon,
+        **options,
+    )
+
+
+def put(data: bytes, caption: str, *outdated: str) -> bytes:
+    changed = set_caption(data, caption, outdated=outdated, name="p")
+    assert set_caption(changed, caption, outdated=outdated, name="p") == changed
+    return changed
+
+
+def field(tag: int, order: str, data: bytes) -> int:
+    """Where the field of this tag lies."""
+    return data.index(struct.pack(f"{order}H", tag))
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_caption_that_fits_takes_the_place_of_the_old_one(order):
+    data = described(order, thumbnail=THUMBNAIL)
+    changed = put(data, "a dog")
+    at, start = field(0x010E, order, data), data.index(HUMAN.encode())
+    expected = bytearray(data)
+    expected[start : start + len(HUMAN)] = b"a dog".ljust(len(HUMAN), b"\0")
+    struct.pack_into(f"{order}I", expected, at + 4, 6)
+    assert changed == bytes(expected)
+    assert get_captions(changed) == ["a dog"]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_a_longer_caption_goes_behind_everything_and_nothing_is_moved(order):
+    data = described(order, thumbnail=THUMBNAIL)
+    changed = put(data, LONG)
+    at, start = field(0x010E, order, data), data.index(HUMAN.encode())
+    expected = bytearray(data)
+    expected[start : start + len(HUMAN)] = bytes(len(HUMAN))
+    expected += bytes(len(data) % 2)
+    struct.pack_into(f"{order}II", expected, at + 4, len(LONG) + 1, len(expected))
+    assert changed == bytes(expected) + LONG.encode() + b"\0"
+    again = put(changed, LONG + " again")
+    struct.pack_into(f"{order}I", expected, at + 4, len(LONG + " again") + 1)
+    assert again == bytes(expected) + LONG.encode() + b" again\0"
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_captions_of_up_to_four_bytes_lie_in_the_field_itself(order):
+    data = described(order)
+    short = put(data, "cat")
+    at = field(0x010E, order, data)
+    assert short[at : at + 12] == struct.pack(f"{order}HHI", 0x010E, ASCII, 4) + b"cat\0"
+    assert len(short) == len(data)
+    assert get_captions(put(short, LONG)) == [LONG]
+
+
+def test_a_value_that_another_field_has_too_is_left_to_it():
+    data = bytearray(described("<"))
+    other, own = field(0x0131, "<", data), field(0x010E, "<", data)
+    data[other + 4 : other + 12] = data[own + 4 : own + 12]  # Software
+    for caption in ("a dog", LONG):
+        changed = put(bytes(data), caption)
+        assert changed[: len(data)].count(HUMAN.encode()) == 1
+        assert get_captions(changed) == [caption]
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_user_comments_are_read_and_written_in_every_encoding(order):
+    unicode = "utf-16-le" if order == "<" else "utf-16-be"
+    other = "utf-16-be" if order == "<" else "utf-16-le"
+    for content, expected in (
+        (b"ASCII\0\0\0" + HUMAN.encode(), HUMAN),
+        (bytes(8) + HUMAN.encode(), HUMAN),
+        (HUMAN.encode(), HUMAN),
+        (b"UNICODE\0" + "Größe".encode(unicode), "Größe"),
+        (b"UNICODE\0" + "Größe".encode(other), "Größe"),
+        (b"UNICODE\0" + "犬".encode(unicode), "犬"),
+        (b"UNICODE\0" + "Größe".encode("utf-16"), "Größe"),
+        (b"JIS\0\0\0\0\0" + "犬".encode("iso2022_jp"), "犬"),
+    ):
+        value = (0x9286, UNDEFINED, len(content), content)
+        data = block(order, camera(order, "Canon", "EOS"), [*details(order), value], canon)
+        assert get_captions(data) == [expected]
+        assert get_captions(put(data, "a dog")) == ["a dog"]
+        assert get_captions(put(data, "ein Hündchen: 犬")) == ["ein Hündchen: 犬"]
+    for blank in (bytes(8), b"ASCII\0\0\0" + b" " * 30, b"UNICODE\0" + bytes(8), b""):
+        value = (0x9286, UNDEFINED, len(blank), blank)
+        data = block(order, camera(order, "Canon", "EOS"), [*details(order), value], canon)
+        assert get_captions(data) == []
+        assert put(data, "a dog") == data
+
+
+def test_titles_and_comments_of_windows_change_if_they_repeat_the_caption():
+    fields = [
+        (tag, BYTE, len(wide(words)), wide(words))
+        for tag, words in ((0x9C9B, "Größe"), (0x9C9C, "scanned by Bo"), (0x9C9F, " "))
+    ]
+    data = block(">", [*camera(">", "Canon", "EOS"), *fields])
+    assert (get_captions(data), get_remarks(data)) == ([], ["scanned by Bo", "Größe"])
+    assert put(data, "a dog", "something else") == data
+    changed = put(data, "ein Hündchen am Strand", "Größe")
+    assert get_remarks(changed) == ["scanned by Bo", "ein Hündchen am Strand"]
+    alone = jpeg(exif=data)
+    assert read_captions(alone, name="p") == ["scanned by Bo", "Größe"]
+    assert "Größe".encode("utf-16-le") not in embed(alone, "a dog", name="p")
+
+
+def test_what_cameras_and_programs_write_there_is_no_caption():
+    for words in (
+        "OLYMPUS DIGITAL CAMERA         ", "SONY DSC", " " * 31, "\0\0\0", "DCIM", "rhdr",
+        "DCIM\\100GOPRO\\GOPR1.JPG", "<Digimax S500 / Kenox S500>", "canon eos 40d",
+        "Canon Canon EOS 40D",
+    ):  # fmt: skip
+        data = described("<", words)
+        assert get_captions(data) == [], words
+        assert get_captions(put(data, "a dog")) == ["a dog"], words
+    for words in ('{"prompt": {"1": 2}}', 'workflow:{"a": []}', "ImageJ=1.53t\nimages=1"):
+        data = described("<", words)
+        assert get_captions(data) == []
+        assert put(data, "a dog") == data, "it is a program's, and stays"
+    for words in (
+        "a digital camera on a table",
+        "{a dog}",
+        "default settings",
+        "[no] 1",
+        "DCIM here",
+    ):
+        assert caption_in(words) == words
+
+
+def test_captions_that_say_what_others_say_are_left_out():
+    assert distinct(["Gr??e in Rom", "Größe in Rom", "Größe", "b", "b ", "Rom, 1974"]) == [
+        "Gr??e in Rom", "b", "Rom, 1974",
+    ]  # fmt: skip
+
+
+def test_type_129_stays_and_latin_1_is_read():
+    data = bytearray(described("<", "Gr_ße"))
+    at = field(0x010E, "<", data)
+    struct.pack_into("<H", data, at + 2, 129)
+    changed = put(bytes(data), "a dog")
+    assert changed[at + 2 : at + 4] == b"\x81\0"
+    data = described("<", "Gr__e").replace(b"Gr__e", b"Gr\xf6\xdfe")
+    assert get_captions(data) == ["Größe"]
+
+
+# Files
+
+
+def test_exif_that_would_be_too_long_for_a_jpeg_is_refused_and_fits_elsewhere():
+    exif = described("<")
+    caption = "x" * 65_000
+    with pytest.raises(MetadataError) as caught:
+        embed(jpeg(exif=exif + bytes(1000)), caption, name="p")
+    assert str(caught.value) == (
+        f"p: its Exif data would be {len(exif) + 1000 + len(exif) % 2 + 65_001} bytes, more than "
+        "the 65527 a JPEG can hold; write a sidecar."
+    )
+    for file in (png(chunk(b"eXIf", exif)), webp(exif=exif)):
+        assert read_captions(embed(file, caption, name="p"), name="p") == [caption]
+
+
+def test_two_blocks_of_exif_are_refused():
+    file = jpeg(exif=described("<"))
+    twice = file[:2] + 2 * file[2 : file.index(b"\xff\xdb")] + file[file.index(b"\xff\xdb") :]
+    with pytest.raises(MetadataError, match=r"^p: it holds 2 Exif blocks; leave only one\.$"):
+        embed(twice, "a dog", name="p")
+
+
+def test_the_mark_that_some_write_before_exif_in_a_webp_stays():
+    plain = webp(exif=described("<"))
+    start = plain.index(b"EXIF")
+    length = int.from_bytes(plain[start + 4 : start + 8], "little")
+    content = b"Exif\0\0" + plain[start + 8 : start + 8 + length]
+    new = b"EXIF" + struct.pack("<I", len(content)) + content
+    file = plain[:start] + new + plain[start + 8 + length :]
+    file = b"RIFF" + struct.pack("<I", len(file) - 8) + file[8:]
+    changed = embed(file, LONG, name="p")
+    assert read_captions(file, name="p") == [HUMAN]
+    assert read_captions(changed, name="p") == [LONG]
+    assert changed[start + 8 :].startswith(b"Exif\0\0II*\0")
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: b"no TIFF" + data, "no TIFF header"),
+        (lambda data: data[:4] + b"\xff\xff\0\0" + data[8:], "unpack_from requires a buffer of"),
+        (lambda data: data[:30], "a directory outside the data"),
+        (
+            lambda data: data.replace(b"\x0e\1\2\0\x16\0\0\0", b"\x0e\1\2\0\x16\0\0\x7f"),
+            "a value outside",
+        ),
+    ],
+)
+def test_damaged_exif_holds_no_caption_and_is_refused(damage, reason):
+    file = jpeg(exif=damage(described("<")))
+    assert read_captions(file, name="p") == []
+    with pytest.raises(MetadataError) as caught:
+        embed(file, "a dog", name="p")
+    assert str(caught.value).startswith(f"p: its Exif data is damaged ({reason}")
+    assert str(caught.value).endswith("; remove it first, or write a sidecar.")
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_exif_damaged_anywhere_never_crashes(data):
+    comment = b"UNICODE\0" + HUMAN.encode("utf-16-be")
+    fields = [*details(">"), (0x9286, UNDEFINED, len(comment), comment)]
+    whole = block(">", camera(">", "Canon", "EOS", HUMAN), fields, canon, thumbnail=THUMBNAIL)
+    damaged = bytearray(whole[: data.draw(st.integers(0, len(whole)))])
+    for _ in range(data.draw(st.integers(0, 3))):
+        if damaged:
+            damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    get_captions(bytes(damaged))
+    try:
+        changed = set_caption(bytes(damaged), LONG, outdated=(), name="p")
+    except MetadataError:
+        return
+    assert {*get_captions(changed)} <= {LONG}
+
+
+# TIFF
+
+
+def test_captions_of_a_tiff_are_read_from_all_its_places():
+    content = b"\x1c\2\x78\0\4Rome"
+    resources = records((2, 120, b"Rome"))[18:]
+    for value in (
+        text(0x010E, "Rome"),
+        (0x02BC, BYTE, len(sidecar("Rome", name="p")), sidecar("Rome", name="p")),
+        (0x83BB, UNDEFINED, len(content), content),
+        (0x8649, UNDEFINED, len(resources), resources),
+        (0x9C9C, BYTE, len(wide("Rome")), wide("Rome")),
+    ):
+        for order in "<>":
+            assert read_captions(block(order, [value]), name="p") == ["Rome"], hex(value[0])
+    assert read_captions(block("<", [text(0x010E, "ImageJ=1.53t")]), name="p") == []
+    broken = (0x02BC, BYTE, 5, b"<x:xm")
+    assert read_captions(block("<", [broken, text(0x010E, "Rome")]), name="p") == ["Rome"]
+    assert read_captions(b"II*\0", name="p") == []
+
+
+def test_captions_of_a_bigtiff_are_read():
+    head = b"II+\0" + struct.pack("<HHQ", 8, 0, 16)
+    entry = struct.pack("<HHQQ", 0x010E, ASCII, len(HUMAN) + 1, 16 + 8 + 20 + 8)
+    data = head + struct.pack("<Q", 1) + entry + bytes(8) + HUMAN.encode() + b"\0"
+    assert read_captions(data, name="p") == [HUMAN]
+
+
+# PNG
+
+
+def test_texts_of_a_png_change_if_they_hold_the_caption():
+    kept = [chunk(b"tEXt", b"Title\0Rome"), chunk(b"tEXt", b"Comment\0Created with GIMP")]
+    comment = b"COMMENT\0\0" + zlib.compress(b"Gr\xf6\xdfe")
+    file = png(*kept, chunk(b"tEXt", b"description\0Gr\xf6\xdfe"), chunk(b"zTXt", comment))
+    assert read_captions(file, name="p") == ["Größe"]
+    changed = embed(file, "ein Hündchen", name="p")
+    for part in (
+        *kept,
+        chunk(b"iTXt", b"description" + bytes(5) + "ein Hündchen".encode()),
+        chunk(b"iTXt", b"COMMENT" + bytes(5) + "ein Hündchen".encode()),
+    ):
+        assert part in changed
+    assert chunk(b"tEXt", b"description\0a dog") in embed(file, "a dog", name="p")
+    for other in (b"drawn by Bo", b'{"steps": 28}'):
+        comment = chunk(b"tEXt", b"Comment\0" + other)
+        file = png(kept[0], comment, chunk(b"tEXt", b"Description\0Rome"))
+        assert comment in embed(file, "a dog", name="p")
+
+
+def test_captions_in_profiles_of_imagemagick_are_seen_and_refused():
+    def profile(kind: str, content: bytes) -> bytes:
+        lines = f"\n{kind}\n{len(content):8}\n{content.hex()}\n".encode()
+        return chunk(b"zTXt", f"Raw profile type {kind}\0\0".encode() + zlib.compress(lines))
+
+    for kind, content in (
+        ("exif", b"Exif\0\0" + described("<")),
+        ("APP1", b"Exif\0\0" + described("<")),
+        ("APP1", b"http://ns.adobe.com/xap/1.0/\0" + sidecar(HUMAN, name="p")),
+        ("xmp", sidecar(HUMAN, name="p")),
+        ("iptc", records((2, 120, HUMAN.encode()))[18:]),
+    ):
+        file = png(profile(kind, content))
+        assert read_caption(file, name="p") == HUMAN, kind
+        with pytest.raises(MetadataError) as caught:
+            embed(file, "a dog", name="p")
+        assert str(caught.value) == (
+            "p: its caption is in a profile of ImageMagick, which cannot be changed; "
+            "write a sidecar."
+        )
+    broken = png(
+        profile("iptc", b"8BIM"), chunk(b"tEXt", b"Raw profile type exif\0\nexif\n 4\nxyzt")
+    )
+    assert read_caption(embed(broken, "a dog", name="p"), name="p") == "a dog"
+
+
+def test_extended_xmp_is_read_as_well():
+    content = packet(alternatives("dc:description", ("x-default", "Rome")))
+    head = b"http://ns.adobe.com/xmp/extension/\0" + b"0" * 32
+    extension = head + struct.pack(">II", len(content), 0) + content
+    file = jpeg(struct.pack(">BBH", 0xFF, 0xE1, len(extension) + 2) + extension)
+    assert read_captions(file, name="p") == ["Rome"]
