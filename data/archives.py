@@ -3,7 +3,6 @@
 import glob
 import io
 import os
-import tarfile
 import time
 import zipfile
 import zlib
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from captioner.errors import DataError
+from captioner.folder.archives import list_archive
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,15 +218,16 @@ def _index_archive(path: str) -> list[tuple[str, _Place]]:
 def _index_tar(path: str) -> Iterator[tuple[str, _Place]]:
     """Find the images; WebDataset puts captions as JSON files beside them."""
     try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.isreg() and not member.issparse() and not member.name.endswith(".json"):
-                    yield _tidy(member.name), _Place(path, member.offset_data, member.size)
-    except (tarfile.TarError, OSError) as error:
-        raise DataError(
-            f"{path} is not a whole, uncompressed tar archive ({error}). Decompress it, or fetch "
-            "it again."
-        ) from error
+        contents = list_archive(Path(path))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise DataError(f"{path}: {error}.") from error
+    if contents.damage:
+        raise DataError(f"{path}: {contents.damage}.")
+    for name, (offset, size) in contents.files.items():
+        if not name.endswith(".json"):
+            yield _tidy(name), _Place(path, offset, size)
 
 
 def _index_zip(path: str) -> Iterator[tuple[str, _Place]]:

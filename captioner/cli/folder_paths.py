@@ -60,7 +60,7 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find]:
 
 def _check_root(root: Path) -> None:
     """Make sure that there is such a folder, or a tar archive in its place."""
-    from captioner.folder.archives import list_archive
+    from captioner.folder.archives import check_archive
     from captioner.photo.kinds import begins_like_a_photo
 
     try:
@@ -74,7 +74,7 @@ def _check_root(root: Path) -> None:
                 raise CaptionerError(
                     f"{root}: a photo, not a folder; `captioner caption` captions single photos."
                 )
-        next(list_archive(root), None)
+        check_archive(root)
     except ValueError as error:
         raise CaptionerError(f"{root}: neither a folder nor a tar archive: {error}.") from error
     except (FileNotFoundError, NotADirectoryError):

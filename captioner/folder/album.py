@@ -87,20 +87,11 @@ class _Archives:
     """Reads photos of archives, each of which is listed once: its photos follow each other."""
 
     def __init__(self) -> None:
-        self._list = lru_cache(maxsize=4)(_members)
+        self._list = lru_cache(maxsize=4)(list_archive)
 
     def read(self, archive: Path, member: str) -> bytes:
         """Return the bytes of a photo; none if it is gone: the gallery shows its caption alone."""
         with suppress(OSError, ValueError, KeyError):
-            offset, size = self._list(archive)[member]
+            offset, size = self._list(archive).files[member]
             return read_member(archive, offset=offset, size=size)
         return b""
-
-
-def _members(archive: Path) -> dict[str, tuple[int, int]]:
-    """Where the files of an archive lie in it; of one that is damaged, those before the damage."""
-    found = {}
-    with suppress(ValueError):
-        for name, offset, size in list_archive(archive):
-            found[name] = (offset, size)
-    return found

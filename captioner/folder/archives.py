@@ -1,32 +1,107 @@
-"""Photos in tar archives, read in place."""
+"""Photos in tar archives, read in place, and archives that must be unpacked first."""
 
+import re
 import stat
 import tarfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from posixpath import dirname, join, normpath
+from typing import BinaryIO
+
+_BLOCK = tarfile.BLOCKSIZE
+_PADDING = 1 << 20
+"""Zeros that may follow the last file, in bytes; more are the unwritten part of a download."""
+_CRAFTED = (
+    tarfile.TarError, ArithmeticError, LookupError, MemoryError, RecursionError, ValueError,
+)  # fmt: skip
+"""What tarfile raises about headers that make no sense."""
+_PACKED = re.compile(
+    r"\.(t(gz|bz2?|xz|zst|lz|lzma)|tar\.(gz|bz2|xz|zst|lz[4o]?|lzma|z|br)|zip|7z|rar)$",
+    re.IGNORECASE,
+)
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_EXTENDED = re.compile(rb"(\d{1,18}) [^=\n]+=")
+"""How an entry of an extended header begins: its length in bytes, and what it sets."""
+
+_Place = tuple[int, int]
+"""Where the bytes of a file begin in an archive, and how many there are."""
 
 
-def list_archive(path: Path) -> Iterator[tuple[str, int, int]]:
-    """Yield the files of an archive as (name, offset in bytes, size in bytes), as they stand in it.
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """The files in a tar archive, by name and in order; links have the bytes of their targets.
+
+    Of files with the same name the last one counts, as when tar unpacks them.
+    """
+
+    files: dict[str, _Place]
+    """Where their bytes are."""
+    unreadable: dict[str, str]
+    """Files that have no bytes of their own here, with the reason."""
+    replaced: list[str]
+    """Names of files that a later one of the same name replaces, once for each."""
+    damage: str | None
+    """Why files may be missing at the end; None if the archive is whole."""
+
+
+@dataclass(frozen=True)
+class _Link:
+    """A symbolic link: its target may come later."""
+
+    target: str
+
+
+@dataclass(frozen=True)
+class _Unreadable:
+    reason: str
+
+
+def check_archive(path: Path) -> None:
+    """Make sure that a file begins like a tar archive.
 
     Raises:
-        ValueError: it is compressed, damaged, or no tar archive; what came before is yielded.
+        ValueError: it is compressed, or no tar archive.
         OSError: it cannot be read.
     """
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for somebody to write
-        raise ValueError("a pipe or a device, not a file; save it as a file")
-    try:
-        with tarfile.open(path, "r:") as archive:
-            for member in archive:
-                if member.isreg() and not member.issparse():
-                    yield member.name.removeprefix("./"), member.offset_data, member.size
-                archive.members = []  # type: ignore[attr-defined]  # tarfile remembers all of them, and a shard may hold many
-            if 0 < path.stat().st_size - archive.offset < tarfile.BLOCKSIZE:
-                raise tarfile.ReadError("it ends in the middle of a header")
-    except tarfile.TarError as error:
-        raise ValueError(
-            f"not a whole, uncompressed tar archive ({error}); decompress it, or fetch it again"
-        ) from error
+    with _open(path):
+        pass
+
+
+def list_archive(path: Path) -> Contents:
+    """Read the headers of an archive, as far as they can be read.
+
+    Raises:
+        ValueError: it is compressed, or no tar archive.
+        OSError: it cannot be read.
+    """
+    found: dict[str, _Place | _Link | _Unreadable] = {}
+    replaced: list[str] = []
+    damage = None
+    with _open(path) as archive, path.open("rb") as file:
+        try:
+            for member in _members(archive, file, size=path.stat().st_size):
+                name = _tidy(member.name)
+                if member.isdir():
+                    continue
+                entry = _entry(member, found)
+                earlier = found.pop(name, entry)
+                if earlier != entry:
+                    replaced.append(name)
+                found[name] = entry
+        except _CRAFTED as error:
+            damage = f"a damaged tar archive ({error}); fetch it again"
+    files: dict[str, _Place] = {}
+    unreadable: dict[str, str] = {}
+    for name, entry in found.items():
+        target = _resolve(entry, found)
+        if isinstance(target, tuple):
+            files[name] = target
+        else:
+            unreadable[name] = target.reason
+    return Contents(files=files, unreadable=unreadable, replaced=replaced, damage=damage)
 
 
 def read_member(path: Path, *, offset: int, size: int) -> bytes:
@@ -42,3 +117,160 @@ def read_member(path: Path, *, offset: int, size: int) -> bytes:
     if len(content) < size:
         raise ValueError("its archive was cut short; fetch it again")
     return content
+
+
+def is_packed(name: str) -> bool:
+    """Whether a file is named like an archive that photos are not read from in place."""
+    return bool(_PACKED.search(name))
+
+
+def refuse_packed(path: Path, *, holds: Callable[[str], bool]) -> str | None:
+    """Say how to come by the photos in such an archive; None if there are none.
+
+    Args:
+        path: the archive. Only zip archives are looked into.
+        holds: whether a file in it is a photo that is wanted.
+    """
+    advice = "unpack it, or leave it out with --exclude."
+    if path.suffix.lower() != ".zip":
+        kind = "decompress it to a .tar" if ".t" in path.name.lower() else "unpack it"
+        return f"a compressed archive; {kind}, or leave it out with --exclude."
+    try:
+        with zipfile.ZipFile(path) as archive:
+            count = sum(map(holds, archive.namelist()))
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
+        return f"not a whole zip archive ({error}); fetch it again, then {advice}"
+    plural = "" if count == 1 else "s"
+    return f"a zip archive with {count} photo{plural}; {advice}" if count else None
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tarfile.TarFile]:
+    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for somebody to write
+        raise ValueError("a pipe or a device, not a file; save it as a file")
+    with path.open("rb") as file:
+        head = file.read(6)
+    for mark, kind in _COMPRESSED.items():
+        if head.startswith(mark):
+            raise ValueError(f"compressed by {kind}; decompress it to a .tar")
+    try:
+        archive = tarfile.open(path, "r:")  # noqa: SIM115  # closed below
+    except _CRAFTED as error:
+        raise ValueError(
+            f"not a whole, uncompressed tar archive ({error}); decompress it, or fetch it again"
+        ) from error
+    with archive:
+        yield archive
+
+
+def _members(archive: tarfile.TarFile, file: BinaryIO, *, size: int) -> Iterator[tarfile.TarInfo]:
+    """Yield what is in an archive, and in others that were appended to it as a whole (`cat`).
+
+    tarfile takes a damaged header, and the end of the file, for the end of the archive.
+
+    Args:
+        archive: open, at its beginning.
+        file: the same file.
+        size: bytes of the file.
+
+    Raises:
+        tarfile.TarError, or another of `_CRAFTED`: it is damaged.
+    """
+    start = 0  # the first member is read already
+    while True:
+        member = archive.next()
+        archive.members = []  # type: ignore[attr-defined]  # it remembers all, and an archive may hold many
+        if member is not None:
+            if archive.offset <= start:
+                raise tarfile.ReadError(f"the size of {member.name} makes no sense")
+            if member.offset_data - start > _BLOCK:
+                _check_extended(file, start, member.offset_data)
+            yield member
+            if archive.offset > size:
+                raise tarfile.ReadError(f"it ends inside {member.name}")
+            start = archive.offset
+            continue
+        after = _skip_zeros(file, archive.offset)
+        if after == archive.offset:
+            raise tarfile.ReadError(
+                "it lacks the mark of its end, 1024 bytes of zeros"
+                if after >= size
+                else "it ends in the middle of a header"
+                if size - after < _BLOCK
+                else f"there is no header at byte {after}"
+            )
+        if after - archive.offset > _PADDING:
+            raise tarfile.ReadError(f"there are only zeros from byte {archive.offset} on")
+        if after >= size:
+            return
+        start = archive.offset = after
+        archive.pax_headers = {}
+
+
+def _skip_zeros(file: BinaryIO, offset: int) -> int:
+    """Where the first block begins that is not all zeros; the end of the file if there is none."""
+    file.seek(offset)
+    while block := file.read(1 << 16):
+        zeros = len(block) - len(block.lstrip(b"\0"))
+        if zeros < len(block):
+            return offset + zeros // _BLOCK * _BLOCK
+        offset += len(block)
+    return offset
+
+
+def _check_extended(file: BinaryIO, start: int, end: int) -> None:
+    """Check the extended headers before a file: no checksum covers the names and sizes in them.
+
+    Raises:
+        tarfile.ReadError: one is damaged.
+    """
+    while start < end:
+        file.seek(start)
+        header = tarfile.TarInfo.frombuf(file.read(_BLOCK), "utf-8", "surrogateescape")
+        if header.type in (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE):
+            text, place = file.read(header.size), 0
+            while place < header.size:
+                entry = _EXTENDED.match(text, place)
+                last = place + int(entry[1]) - 1 if entry else -1
+                if last < place or text[last : last + 1] != b"\n":
+                    raise tarfile.ReadError(f"the extended header at byte {start} is damaged")
+                place = last + 1
+        elif header.type not in (tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+            return
+        start += _BLOCK + -(-header.size // _BLOCK) * _BLOCK
+
+
+def _entry(
+    member: tarfile.TarInfo, found: "dict[str, _Place | _Link | _Unreadable]"
+) -> "_Place | _Link | _Unreadable":
+    if member.issparse():
+        return _Unreadable("stored as a sparse file; unpack the archive, or pack it without holes.")
+    if member.isreg():
+        return member.offset_data, member.size
+    if member.issym():
+        return _Link(join(dirname(_tidy(member.name)), member.linkname))
+    if member.islnk():
+        return found.get(_tidy(member.linkname)) or _astray(member.linkname)
+    return _Unreadable("a pipe, a device or of an unknown kind; unpack the archive.")
+
+
+def _resolve(
+    entry: "_Place | _Link | _Unreadable", found: "dict[str, _Place | _Link | _Unreadable]"
+) -> "_Place | _Unreadable":
+    """Follow symbolic links, but not in circles."""
+    seen = set()
+    while isinstance(entry, _Link):
+        name = normpath(entry.target)
+        if name in seen or name not in found:
+            return _astray(name)
+        seen.add(name)
+        entry = found[name]
+    return entry
+
+
+def _astray(target: str) -> _Unreadable:
+    return _Unreadable(f"a link to {target}, which is not in the archive; unpack it beside it.")
+
+
+def _tidy(name: str) -> str:
+    return name.removeprefix("./")

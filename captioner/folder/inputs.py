@@ -8,6 +8,7 @@ import os
 import re
 import stat
 from codecs import BOM_UTF8
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from captioner.errors import CaptionerError, ImageError
-from captioner.folder.archives import list_archive, read_member
+from captioner.folder.archives import is_packed, list_archive, read_member, refuse_packed
 from captioner.folder.shards import WHOLE, Shard
 from captioner.folder.stamps import Stamp
 from captioner.photo.kinds import begins_like_a_photo
@@ -81,14 +82,24 @@ class Photo:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """A folder or an archive that cannot be looked through."""
+    """A folder or an archive that cannot be looked through, or a photo in one that is not there."""
 
     name: str
     reason: str
     path: str
 
 
-Found = Photo | Problem
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replaced:
+    """A photo in an archive that a later one of the same name replaces: it is skipped."""
+
+    name: str
+    """Its name, and which of how many it is."""
+    reason: str
+    path: str
+
+
+Found = Photo | Problem | Replaced
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +144,7 @@ def find_photos(root: Path, chosen: Filter) -> Iterator[Found]:
         yield from _walk(root, chosen)
     elif root.exists():
         for found in _members(str(root), "", chosen):
-            if isinstance(found, Problem) or chosen.shard.holds(found.name):
+            if found.name == str(root) or chosen.shard.holds(found.name):
                 yield found
     else:
         raise CaptionerError(f"{root}: no such folder; check the path.")
@@ -169,6 +180,8 @@ def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> 
         if os.path.splitext(name)[1].lower() == ".tar" and os.path.isfile(path):
             if not chosen.excludes(plain):
                 yield from _members(path, f"{name}/", chosen)
+        elif is_packed(name) and os.path.isfile(path):
+            yield from _packed(path, name, chosen)
         elif chosen.accepts(plain):
             yield Photo(name=name, path=path)
 
@@ -248,6 +261,8 @@ def _file(path: str, name: str, chosen: Filter) -> Iterator[Found]:
         if chosen.excludes(name):
             return
         yield from _members(path, f"{name}/", chosen)
+    elif is_packed(name):
+        yield from _packed(path, name, chosen)
     elif chosen.accepts(name) and (_SUFFIXES.fullmatch(suffix) or _content_is_a_photo(path)):
         yield Photo(name=name, path=path)
 
@@ -267,14 +282,41 @@ def _content_is_a_photo(path: str) -> bool:
 def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
     """Yield the photos of an archive; what else is in it, such as a caption, goes by its suffix."""
     try:
-        for name, offset, size in list_archive(Path(path)):
-            suffix = os.path.splitext(name)[1]
-            if _SUFFIXES.fullmatch(suffix) and chosen.accepts(prefix + name):
-                yield Photo(name=prefix + name, path=path, offset=offset, size=size)
+        contents = list_archive(Path(path))
     except ValueError as error:
         yield Problem(name=prefix or path, reason=f"{error}.", path=path)
+        return
     except OSError as error:
         yield Problem(name=prefix or path, reason=f"cannot be read: {error.strerror}.", path=path)
+        return
+    for name, (offset, size) in contents.files.items():
+        if _is_photo(name) and chosen.accepts(prefix + name):
+            yield Photo(name=prefix + name, path=path, offset=offset, size=size)
+    for name, reason in contents.unreadable.items():
+        if _is_photo(name) and chosen.accepts(prefix + name):
+            yield Problem(name=prefix + name, reason=reason, path=path)
+    for name, times in Counter(contents.replaced).items():
+        if _is_photo(name) and chosen.accepts(prefix + name):
+            for number in range(1, times + 1):
+                which = f"{prefix}{name} ({number} of {times + 1})"
+                yield Replaced(name=which, reason="the last one of this name counts", path=path)
+    if contents.damage:
+        yield Problem(name=prefix or path, reason=f"{contents.damage}.", path=path)
+
+
+def _packed(path: str, name: str, chosen: Filter) -> Iterator[Found]:
+    """Name an archive whose photos are not read in place."""
+    if chosen.excludes(name):
+        return
+    reason = refuse_packed(
+        Path(path), holds=lambda inner: _is_photo(inner) and chosen.accepts(f"{name}/{inner}")
+    )
+    if reason:
+        yield Problem(name=name, reason=reason, path=path)
+
+
+def _is_photo(name: str) -> bool:
+    return bool(_SUFFIXES.fullmatch(os.path.splitext(name)[1]))
 
 
 def _fit(name: str, patterns: Iterable[str]) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from captioner.durable import digest
 from captioner.folder.held import Held, read_records
-from captioner.folder.inputs import Found, Photo, Problem
+from captioner.folder.inputs import Found, Photo, Problem, Replaced
 from captioner.folder.targets import Target
 
 
@@ -45,6 +45,9 @@ def plan(
     for item in found:
         if isinstance(item, Problem):
             yield Step(kind="problem", found=item, reason=item.reason)
+            continue
+        if isinstance(item, Replaced):
+            yield Step(kind="skip", found=item, reason=item.reason)
             continue
         key = digest(item.name)
         if key in held.captioned:

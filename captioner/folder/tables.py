@@ -67,7 +67,7 @@ def write_table(path: Path, journal: Path, *, words: bool) -> None:
         sync_folder(path.parent)
 
 
-def _write_csv(path: Path, journal: Path, words: bool) -> None:
+def _write_csv(path: Path, journal: Path, _words: bool) -> None:
     """UTF-8 with a mark, without which spreadsheets take it for another encoding."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
