@@ -43,6 +43,36 @@ def caption(engine, folder):
     return [(photo.name, outcome) for batch in engine.run(found) for photo, outcome in batch]
 
 
+def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
+    model, folder, monkeypatch
+):
+    whole = Captioner.caption_batch
+    names = sorted(path.name for path in folder.iterdir())
+
+    def failing(self, photos, **options):
+        if any(photo.image.endswith(names[1]) for photo in photos):
+            raise RuntimeError("the size of tensor a (3) must match")
+        return whole(self, photos, **options)
+
+    expected = {path.name: model.caption(path).text for path in folder.iterdir()}
+    expected[names[1]] = (
+        "the model fails on it (the size of tensor a (3) must match); save it anew with another "
+        "program."
+    )
+    monkeypatch.setattr(Captioner, "caption_batch", failing)
+    outcomes = dict(caption(engine_of(model), folder))
+    assert {name: getattr(found, "text", found) for name, found in outcomes.items()} == expected
+
+
+def test_a_model_that_fails_on_every_photo_ends_the_run(model, folder, monkeypatch):
+    def failing(self, photos, **options):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(Captioner, "caption_batch", failing)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        caption(engine_of(model), folder)
+
+
 def test_memory_that_does_not_suffice_halves_the_batch(model, folder, monkeypatch):
     sizes = []
     whole = Captioner.caption_batch

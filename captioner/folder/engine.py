@@ -120,7 +120,8 @@ class Engine:
                 continue
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
-                    raise
+                    done += self._caption_each(part, error)
+                    continue
             # Out of the `except`, whose error keeps the tensors of the failed batch alive.
             gc.collect()
             if torch.cuda.is_available():
@@ -129,6 +130,22 @@ class Engine:
                 done.append("there is not enough memory to caption it.")
             else:
                 self._size.did_not_fit(len(part))
+        return done
+
+    def _caption_each(self, photos: list[Prepared], error: Exception) -> list[Caption | str]:
+        """Caption photos one by one after an error, to find the photo that it comes from.
+
+        Raises:
+            RuntimeError: it comes from every one of several: it is not the photos' fault.
+        """
+        done: list[Caption | str] = []
+        for photo in photos:
+            try:
+                done += self.captioner.caption_batch([photo], search=self.search, words=self.words)
+            except RuntimeError as own:
+                done.append(f"the model fails on it ({own}); save it anew with another program.")
+        if len(photos) > 1 and all(isinstance(outcome, str) for outcome in done):
+            raise error
         return done
 
 
