@@ -1,15 +1,15 @@
 """Features of a frozen encoder, computed once and kept in a file.
 
-While the encoder does not learn, an epoch need not look at photos again. A cache is a folder with,
-for each view of the photos, `<view>.npy`, float16 (N, P, D) in the order of the dataset, read as a
-memory map; and `<view>.json`, the key that says what it was made from.
+While the encoder does not learn, an epoch need not look at photos again. A cache is a folder with
+a file for each view of each dataset, `<view>-<digest>.npy`: float16 (N, P, D) in the order of the
+dataset, read as a memory map. The digest stands for all that the features depend on, so runs that
+differ in anything never share a file, and runs that agree share one.
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -81,14 +81,13 @@ def cache_features(
 ) -> FeatureDataset:
     """Compute the features of all images, or take them from the folder if they are there.
 
-    They are there if the same weights saw the same images (names and sizes in bytes, in the same
-    order) through the same preprocessing; otherwise they are computed anew and overwritten. A run
-    that is interrupted leaves the old files or none, never a part.
+    They are there if the same encoder saw the same images (names and sizes in bytes, in the same
+    order) through the same preprocessing. A run that is interrupted leaves no file, never a part.
 
     Args:
         encoder: pixels (B, 3, H, W) -> features (B, P, D); left in eval mode on `device`.
         dataset: the images; its `augment` plays no part.
-        folder: where the files are kept, made if need be: one for each dataset.
+        folder: where the files are kept, made if need be; any number of datasets may share it.
         batch_size: images per step of the encoder.
         device: where the encoder runs.
         views: what to compute, "plain" first.
@@ -103,20 +102,12 @@ def cache_features(
         raise ValueError(f"views is {views}; the first must be 'plain'.")
     encoder = encoder.eval().to(device)
     folder.mkdir(parents=True, exist_ok=True)
-    fingerprints = {"encoder": _fingerprint(encoder), "images": _fingerprint_images(dataset)}
-    for view in views:
-        key = {
-            "format": _FORMAT,
-            "view": view,
-            "count": len(dataset),
-            "preprocess": asdict(dataset.preprocess),
-            **fingerprints,
-        }
-        text = json.dumps(key, indent=2)
-        target, note = folder / f"{view}.npy", folder / f"{view}.json"
-        if ranks.agree(target.exists() and note.exists() and note.read_text() == text):
+    key = _key(encoder, dataset)
+    files = [folder / f"{view}-{key}.npy" for view in views]
+    for view, target in zip(views, files, strict=True):
+        if ranks.agree(target.exists()):
             continue
-        unfinished = folder / f"{view}.{ranks.agree(os.getpid())}.unfinished"
+        unfinished = target.with_suffix(f".{ranks.agree(os.getpid())}.unfinished")
         places = range(len(dataset))
         batches = [list(places[start : start + batch_size]) for start in places[::batch_size]]
         mine = ranks.share(batches)
@@ -126,16 +117,12 @@ def cache_features(
                 _write(encoder, loader, mine, unfinished, device=device, ranks=ranks)
                 ranks.wait()
                 if ranks.first:
-                    note.unlink(missing_ok=True)  # never may a key stand beside another's features
                     unfinished.replace(target)
             finally:
                 if ranks.first:
                     unfinished.unlink(missing_ok=True)
-            if ranks.first:
-                unfinished.write_text(text)
-                unfinished.replace(note)
         ranks.wait()
-    return FeatureDataset(dataset, [folder / f"{view}.npy" for view in views])
+    return FeatureDataset(dataset, files)
 
 
 class _Pixels(Dataset[Tensor]):
@@ -208,17 +195,19 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def _fingerprint(encoder: nn.Module) -> str:
-    """Structure and weights in one short text; other options or other weights change it."""
-    digest = hashlib.sha256(str(encoder).encode())
+def _key(encoder: nn.Module, dataset: CaptionDataset) -> str:
+    """Return a digest of all that features depend on."""
+    digest = hashlib.sha256(f"{_FORMAT} {version('timm')} {dataset.preprocess}".encode())
+    for name, module in encoder.named_modules():
+        settings = {
+            key: value
+            for key, value in sorted(vars(module).items())
+            if key != "training" and isinstance(value, int | float | str | tuple | None)
+        }
+        digest.update(f"{name} {type(module).__name__} {module.extra_repr()} {settings}".encode())
     for name, tensor in encoder.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
-def _fingerprint_images(dataset: CaptionDataset) -> str:
-    digest = hashlib.sha256()
     for record in dataset.records:
         digest.update(f"{record.image}\0{dataset.source.size(record.image)}\0".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:16]

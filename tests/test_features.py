@@ -1,4 +1,3 @@
-import json
 import pickle
 
 import numpy as np
@@ -9,6 +8,7 @@ from torch import nn
 
 from captioner.config import PreprocessConfig
 from captioner.errors import DataError
+from captioner.model.encoder import Encoder
 from captioner.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.batching import build_loader
@@ -34,17 +34,21 @@ class Patches(nn.Module):
         with torch.random.fork_rng():
             torch.manual_seed(0)
             self.conv = nn.Conv2d(3, 6, kernel_size=4, stride=4)
-        self.seen = 0
+        self.batches = []
         self.fail_after = fail_after
 
+    @property
+    def seen(self):
+        return sum(self.batches)
+
     def forward(self, pixels):
-        self.seen += len(pixels)
+        self.batches.append(len(pixels))
         if self.seen > self.fail_after:
             raise KeyboardInterrupt
         return self.conv(pixels).flatten(2).transpose(1, 2)
 
 
-def build(folder, *, height=8, boxes=False) -> CaptionDataset:
+def build(folder, *, height=8, width=8, boxes=False) -> CaptionDataset:
     """Five noisy photos; the second has a caption that speaks of a side."""
     folder.mkdir(exist_ok=True)
     records = []
@@ -58,7 +62,7 @@ def build(folder, *, height=8, boxes=False) -> CaptionDataset:
     return CaptionDataset(
         records,
         ImageSource(folder),
-        preprocess=PreprocessConfig(height=height, width=8),
+        preprocess=PreprocessConfig(height=height, width=width),
         tokenizer=tokenizer,
         boxes=BoxShares(LEFT, tokenizer=tokenizer, grid=(2, 2)) if boxes else None,
     )
@@ -86,7 +90,8 @@ def test_an_item_is_the_same_as_with_pixels_but_for_its_features(tmp_path):
             pixels.image_id,
             pixels.captions,
         )
-    stored = np.load(tmp_path / "cache" / "plain.npy")
+    (file,) = (tmp_path / "cache").iterdir()
+    stored = np.load(file)
     assert (stored.shape, stored.dtype) == ((COUNT, 4, 6), np.float16)
 
 
@@ -109,14 +114,8 @@ def test_features_are_computed_once_and_kept(tmp_path):
     assert encoder.seen == COUNT
     cache(encoder, dataset, tmp_path / "cache", views=("plain", "mirror"))
     assert encoder.seen == 2 * COUNT  # only the new view
-    assert sorted(file.name for file in (tmp_path / "cache").iterdir()) == [
-        "mirror.json",
-        "mirror.npy",
-        "plain.json",
-        "plain.npy",
-    ]
-    key = json.loads((tmp_path / "cache" / "mirror.json").read_text())
-    assert (key["view"], key["count"], key["preprocess"]["height"]) == ("mirror", COUNT, 8)
+    names = sorted(file.name.partition("-")[0] for file in (tmp_path / "cache").iterdir())
+    assert names == ["mirror", "plain"]
 
 
 def test_other_weights_photos_or_preprocessing_are_noticed(tmp_path):
@@ -135,6 +134,29 @@ def test_other_weights_photos_or_preprocessing_are_noticed(tmp_path):
     assert encoder.seen == 4 * COUNT
 
 
+def test_two_runs_side_by_side_never_read_features_of_each_other(tmp_path):
+    dataset, folder = build(tmp_path / "photos"), tmp_path / "cache"
+    first = cache(Patches(), dataset, folder)
+    other = Patches()
+    with torch.no_grad():
+        other.conv.bias += 1
+    second = cache(other, dataset, folder)  # before the first run has opened its file
+    torch.testing.assert_close(second[0].inputs, first[0].inputs + 1, rtol=0, atol=5e-3)
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("levels", [2, 3])
+def test_features_of_other_levels_are_others(tmp_path, levels):
+    """Same weights, same structure: only a number says how many feature maps are taken."""
+    photos, folder = tmp_path / "photos", tmp_path / "cache"
+    encoder = Encoder("test_vit", size=(32, 32)).train(False)
+    dataset = build(photos, height=32, width=32)
+    one = cache(encoder, dataset, folder)[0].inputs
+    encoder.levels = levels
+    several = cache(encoder, dataset, folder)[0].inputs
+    assert several.shape == (one.shape[0], levels * one.shape[1])
+
+
 def test_an_interrupted_run_leaves_the_old_features_whole(tmp_path):
     dataset, folder = build(tmp_path / "photos"), tmp_path / "cache"
     old = cache(Patches(), dataset, folder)[0].inputs
@@ -143,7 +165,7 @@ def test_an_interrupted_run_leaves_the_old_features_whole(tmp_path):
         other.conv.bias += 1
     with pytest.raises(KeyboardInterrupt):
         cache(other, dataset, folder)
-    assert sorted(file.name for file in folder.iterdir()) == ["plain.json", "plain.npy"]
+    assert len(list(folder.iterdir())) == 1
     again = Patches()
     assert torch.equal(cache(again, dataset, folder)[0].inputs, old)
     assert again.seen == 0

@@ -73,9 +73,9 @@ def build_loaders(
             "workers": config.data.workers,
             "ranks": ranks,
         }
-        folder = Path(config.data.cache) / config.name
-        train_set = cache_features(encoder, train_set, folder / "train", views=views, **cached)
-        val_set = cache_features(encoder, val_set, folder / "val", **cached)
+        folder = Path(config.data.cache)
+        train_set = cache_features(encoder, train_set, folder, views=views, **cached)
+        val_set = cache_features(encoder, val_set, folder, **cached)
     options: dict[str, Any] = {
         "batch_size": stage.batch_size,
         "pad_id": tokenizer.pad_id,

@@ -57,7 +57,7 @@ class DataConfig:
     max_words: int = 30
     """Longer captions are cut, in tokens."""
     cache: str = "cache"
-    """Folder for the features of a frozen encoder; each run has a folder of its own in it."""
+    """Folder for the features of frozen encoders; runs share what they can, and nothing else."""
     workers: int = 2
     """Processes that read photos."""
 
