@@ -7,6 +7,7 @@ so that a program which moves them can no longer read what they say.
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from hashlib import md5
 from io import BytesIO
 
@@ -152,6 +153,9 @@ def pictures(size_of_first: int, second: bytes) -> bytes:
 
 
 THUMBNAIL = encode(noise(12, 16, seed=9), "JPEG")
+PREVIEW = b"\xff\xd8" + encode(noise(32, 48, seed=7), "JPEG").partition(b"\xff\xdb")[2]
+PREVIEW = PREVIEW[:2] + b"\xff\xdb" + PREVIEW[2:]
+SONY_PREVIEW = bytes(32) + b"\0" + PREVIEW[1:]
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
@@ -174,13 +178,16 @@ def details(order: str) -> list[Value]:
     ]
 
 
-def canon(at: int) -> bytes:
+def canon(at: int, preview: int | None = None) -> bytes:
     """Offsets count from Exif's own beginning."""
     notes = [
         text(0x0006, "Canon EOS 40D"),
         text(0x0007, "Firmware 1.1.1"),
         text(0x0009, "Ada Lovelace"),
     ]
+    if preview is not None:
+        words = struct.pack("<12I", 24, 2, len(PREVIEW), 48, 32, preview, *[0] * 6)
+        notes.append((0x00B6, LONG, 12, words))
     return directory(notes, order="<", at=at)
 
 
@@ -206,13 +213,24 @@ def panasonic(at: int) -> bytes:
     return b"Panasonic\0\0\0" + directory(notes, order="<", at=at + 12)
 
 
-def sony(at: int) -> bytes:
+def sony(at: int, preview: int | None = None) -> bytes:
     notes = [
         text(0xB020, "Standard       "),
         (0xB000, BYTE, 4, b"\3\0\0\0"),
         text(0x2002, "a longer text"),
     ]
+    if preview is not None:
+        notes.append((0x2001, UNDEFINED, len(SONY_PREVIEW), struct.pack("<I", preview)))
     return b"SONY DSC \0\0\0" + directory(notes, order="<", at=at + 12)
+
+
+def casio(at: int, preview: int = 0) -> bytes:
+    notes = [
+        (0x0003, LONG, 1, struct.pack(">I", len(PREVIEW))),
+        (0x0004, LONG, 1, struct.pack(">I", preview)),
+        (0x0002, SHORT, 2, struct.pack(">HH", 48, 32)),
+    ]
+    return b"QVC\0\0\0" + directory(notes, order=">", at=at + 6)
 
 
 def fujifilm(_at: int) -> bytes:
@@ -326,6 +344,18 @@ def taken(
     return jpeg(exif=block(order, main, details(order), notes, thumbnail=THUMBNAIL))
 
 
+def with_preview(
+    order: str, maker: str, model: str, notes: Callable[[int, int], bytes], preview: bytes
+) -> bytes:
+    """The same with a preview behind the picture, to which the maker's notes point."""
+
+    def build(start: int) -> bytes:
+        main = camera(order, maker, model, HUMAN)
+        return jpeg(exif=block(order, main, details(order), partial(notes, preview=start)))
+
+    return build(len(build(0)) - 12) + preview
+
+
 def make() -> dict[str, bytes]:
     """All of them, by the name of the file."""
     human = block(">", camera(">", "Apple", "iPhone 12", HUMAN), details(">"), apple)
@@ -339,6 +369,9 @@ def make() -> dict[str, bytes]:
         "nikon.jpg": taken(">", "NIKON CORPORATION", "NIKON D80", "a", nikon),
         "olympus.jpg": taken("<", "OLYMPUS", "C-50Z", "OLYMPUS DIGITAL CAMERA         ", olympus),
         "panasonic.jpg": taken("<", "Panasonic", "DMC-FZ28", " " * 31, panasonic),
+        "eos300d.jpg": with_preview("<", "Canon", "Canon EOS 300D", canon, PREVIEW),
+        "casio.jpg": with_preview(">", "CASIO COMPUTER CO.,LTD", "EX-Z3", casio, PREVIEW),
+        "alpha.jpg": with_preview("<", "SONY", "DSLR-A700", sony, SONY_PREVIEW),
         "sony.jpg": taken("<", "SONY", "DSLR-A200", "SONY DSC", sony),
         "fujifilm.jpg": taken("<", "FUJIFILM", "FinePix F31fd", None, fujifilm),
         "iphone.jpg": iphone(),

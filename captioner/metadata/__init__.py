@@ -3,7 +3,8 @@
 xmp                dc:description in an XMP packet
 exif               ImageDescription and the like in Exif data, a structure of directories (ifd)
 iptc               caption in IPTC records and Photoshop resources
-jpeg, png, webp    where these lie in a file; mpf, where the other pictures of a JPEG lie
+jpeg, png, webp    where these lie in a file
+mpf, previews      where the other pictures of a JPEG lie
 tiff               captions of TIFF files, which are read only
 placeholders       what stands in a caption's place and is none
 

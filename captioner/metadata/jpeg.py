@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from captioner.errors import MetadataError
-from captioner.metadata import mpf, xmp
+from captioner.metadata import mpf, previews, xmp
 
 _SCAN, _END, _APP0, _APP1, _APP2, _APP11, _APP13 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEB, 0xED
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
@@ -146,7 +146,7 @@ def _replace(data: bytes, name: str, marker: int, signature: bytes, contents: li
     place = old[0] if old else max(first, default=-1) + 1
     new = [_segment(marker, signature + content) for content in contents]
     kept = [s for n, s in enumerate(segments) if n not in old]
-    changed = _with_pictures_found(segments, [*kept[:place], *new, *kept[place:]], name)
+    changed = _with_pictures_found(data, [*kept[:place], *new, *kept[place:]], name)
     return data[:2] + b"".join(s.raw for s in changed) + data[scans:]
 
 
@@ -154,15 +154,33 @@ def _segment(marker: int, content: bytes) -> _Segment:
     return _Segment(marker, content, struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content)
 
 
-def _with_pictures_found(old: list[_Segment], new: list[_Segment], name: str) -> list[_Segment]:
-    """Tell the index of a file with several pictures how far they have moved."""
+def _with_pictures_found(data: bytes, new: list[_Segment], name: str) -> list[_Segment]:
+    """Tell what points to further pictures in the file how far they have moved.
+
+    Args:
+        data: the file before.
+        new: its segments now.
+        name: what to call the photo in an error.
+    """
+    old, scans = _split(data, name)
     changed = list(new)
     for n, segment in enumerate(new):
-        if segment.holds(_APP2, _MPF):
-            growth = _length(new) - _length(old)
-            behind = _length(new[n:]) - _length(old[old.index(segment) :])
-            index = mpf.moved(segment.content[len(_MPF) :], growth=growth, behind=behind, name=name)
-            changed[n] = _segment(_APP2, _MPF + index)
+        for marker, signature in ((_APP2, _MPF), (_APP1, _EXIF)):
+            if not segment.holds(marker, signature):
+                continue
+            same = [m for m, s in enumerate(old) if s.holds(marker, signature)]
+            before = old.index(segment) if segment in old else same[0]
+            behind = _length(new[n:]) - _length(old[before:])
+            content = segment.content[len(signature) :]
+            if marker == _APP2:
+                growth = _length(new) - _length(old)
+                content = mpf.moved(content, growth=growth, behind=behind, name=name)
+            else:
+                was = old[before]
+                at = 2 + _length(old[:before]) + len(was.raw) - len(was.content) + len(signature)
+                content = previews.moved(content, data, at=at, scans=scans, growth=behind)
+            raw = segment.raw[: -len(content)] + content
+            changed[n] = _Segment(marker, signature + content, raw)
     return changed
 
 

@@ -1,0 +1,75 @@
+"""Pointers from Exif data to what cameras put behind the picture of a JPEG: previews, mostly.
+
+They stand in maker notes, whose layout differs from camera to camera. So a pointer is known by what
+it points to: a field that holds one offset, or an offset and a length, from where a JPEG begins
+behind the picture. (Sony puts 32 bytes before it; Leica has the notes themselves there.)
+
+Source: what the tables of exiftool say of PreviewImage and its start, for Canon, Casio, Minolta,
+Olympus, Pentax and Sony, and of Leica's trailer.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+
+from captioner.metadata.ifd import EXIF, Block
+
+_MAKER_NOTE = 0x927C
+_SONY = 32  # bytes before its preview
+_FIELDS = {
+    # Type, number of items, value; of a long there is one, of bytes there are many.
+    "<": re.compile(rb"(?s)(?=(?:\x04\0\x01\0\0\0|\x07\0(....))(....))"),
+    ">": re.compile(rb"(?s)(?=(?:\0\x04\0\0\0\x01|\0\x07(....))(....))"),
+}
+_CANON = re.compile(rb"(?s)\xb6\0\x04\0\x0c\0\0\0(....)")
+_CANON_START = 5 * 4  # bytes before the offset in its description of the preview
+
+
+def moved(block: bytes, old: bytes, *, at: int, scans: int, growth: int) -> bytes:
+    """Correct the pointers after bytes have come between Exif data and what they point to.
+
+    Args:
+        block: the Exif data.
+        old: the file before.
+        at: where in it the Exif data began.
+        scans: where in it the picture began, behind all metadata.
+        growth: bytes that have come in between.
+    """
+    if not growth:
+        return block
+    changed = bytearray(block)
+    for place, order, base, size in _pointers(block):
+        (offset,) = struct.unpack_from(f"{order}I", block, place)
+        target = at + base + offset
+        if target > scans and target + size <= len(old) and _is_preview(old, target, size):
+            struct.pack_into(f"{order}I", changed, place, offset + growth)
+    return bytes(changed)
+
+
+def _pointers(block: bytes) -> Iterator[tuple[int, str, int, int]]:
+    """What may be pointers: where they lie, byte order, what they count from, and how far."""
+    bases = [0]
+    with suppress(ValueError):
+        exif = Block(block)
+        inside = exif.find(EXIF)
+        notes = None if inside is None else exif.find(_MAKER_NOTE, exif.number(inside))
+        bases += [] if notes is None else [notes.start]
+    for order, pattern in _FIELDS.items():
+        for found in pattern.finditer(block):
+            size = struct.unpack(f"{order}I", found.group(1))[0] if found.group(1) else 0
+            for base in bases:
+                yield found.start(2), order, base, size
+    for found in _CANON.finditer(block):
+        place = struct.unpack("<I", found.group(1))[0] + _CANON_START
+        if place + 4 <= len(block):
+            yield place, "<", 0, 0
+
+
+def _is_preview(data: bytes, target: int, size: int) -> bool:
+    """Whether something begins there that cameras put behind the picture."""
+    if data.startswith(b"LEICA", target):
+        return True
+    # Some cameras spoil the first byte of the preview.
+    starts = (target, target + _SONY) if size else (target,)
+    return any(data.startswith(b"\xd8\xff", start + 1) for start in starts)
