@@ -15,6 +15,8 @@ from tests.makers import (
     ASCII,
     BYTE,
     HUMAN,
+    PREVIEW,
+    SONY_PREVIEW,
     THUMBNAIL,
     UNDEFINED,
     alternatives,
@@ -24,6 +26,7 @@ from tests.makers import (
     chunk,
     details,
     jpeg,
+    make,
     packet,
     png,
     records,
@@ -257,6 +260,26 @@ def test_exif_damaged_anywhere_never_crashes(data):
     except MetadataError:
         return
     assert {*get_captions(changed)} <= {LONG}
+
+
+@pytest.mark.parametrize("caption", ["a dog", LONG])
+@pytest.mark.parametrize(
+    ("maker", "order", "head"),
+    [
+        ("alpha.jpg", "<", struct.pack("<HHI", 0x2001, UNDEFINED, len(SONY_PREVIEW))),
+        ("casio.jpg", ">", struct.pack(">HHI", 0x0004, 4, 1)),
+        ("eos300d.jpg", "<", struct.pack("<5I", 24, 2, len(PREVIEW), 48, 32)),
+    ],
+)
+def test_pointers_to_previews_behind_the_picture_follow_them(maker, order, head, caption):
+    file = make()[maker]
+    preview = SONY_PREVIEW if maker == "alpha.jpg" else PREVIEW
+    for shown in (file, embed(file, caption, name="p")):
+        (pointer,) = struct.unpack_from(f"{order}I", shown, shown.index(head) + len(head))
+        assert shown[12 + pointer :] == preview
+    moved = embed(file[: -len(preview)] + bytes(len(preview)), caption, name="p")
+    (pointer,) = struct.unpack_from(f"{order}I", moved, moved.index(head) + len(head))
+    assert 12 + pointer == len(file) - len(preview), "what points to nothing is let be"
 
 
 # TIFF
