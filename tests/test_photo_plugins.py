@@ -175,7 +175,7 @@ def test_a_preview_that_the_camera_has_turned_already_is_not_turned_again():
 def test_a_raw_photo_without_a_preview_or_damaged_says_so():
     pytest.importorskip("rawpy")
     assert error(dng(None)) == (
-        "the photo: a raw photo without a preview that can be read; export it as JPEG."
+        "the photo: a raw photo without a preview in JPEG; export it as JPEG."
     )
     assert error(b"FUJIFILMCCD-RAW 0201FF389501" + bytes(1000)).startswith(
         "the photo: a raw photo of a kind that LibRaw "

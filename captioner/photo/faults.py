@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from captioner.errors import ImageError
 
@@ -38,6 +38,8 @@ def explained(name: str, *, pillow_alone: bool = False) -> Iterator[None]:
         ) from error
     except raised as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "no picture follows its first bytes"
         if "out of memory" in reason:  # as Pillow words what its decoders report
             raise MemoryError(reason) from error
         raise ImageError(

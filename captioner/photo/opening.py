@@ -92,13 +92,13 @@ def _tiff(stream: BinaryIO, name: str) -> Opened:
     if tiff.pillow_is_wrong(tags):
         return tiff.read_scan(stream, tags, name)
     stream.seek(0)
-    try:
-        with explained(name, pillow_alone=True):
+    with explained(name, pillow_alone=True):
+        try:
             return Image.open(stream), None
-    except ImageError as error:
-        if tiff.is_scan(tags) and isinstance(error.__cause__, UnidentifiedImageError):
-            return tiff.read_scan(stream, tags, name)
-        raise
+        except UnidentifiedImageError:
+            if not tiff.is_scan(tags):
+                raise
+    return tiff.read_scan(stream, tags, name)
 
 
 def _others(stream: BinaryIO, head: bytes, name: str) -> Opened:
@@ -110,6 +110,8 @@ def _others(stream: BinaryIO, head: bytes, name: str) -> Opened:
         if kinds.HEIF.match(head):
             stream.seek(0)
             return open_heif(stream, name), 1
+        if kinds.OTHERS.match(head):
+            raise
         raise _not_read(head, name) from None
     if image.format in _DRAWINGS:  # decoding would run a program on a stranger's program
         raise ImageError(
@@ -122,11 +124,6 @@ def _others(stream: BinaryIO, head: bytes, name: str) -> Opened:
 
 def _not_read(head: bytes, name: str) -> ImageError:
     """Say what a file is that Pillow does not know."""
-    if kinds.OTHERS.match(head):
-        return ImageError(
-            f"{name}: damaged or cut short (no picture follows its first bytes); copy or download "
-            "it again."
-        )
     if kinds.PSD.match(head):
         return ImageError(
             f"{name}: a Photoshop file that cannot be read ({int.from_bytes(head[22:24])} bits per "

@@ -12,7 +12,6 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from captioner.errors import ImageError
-from captioner.photo.arrays import from_array
 from captioner.photo.faults import check_size
 from captioner.photo.orientation import exif_orientation
 
@@ -108,7 +107,7 @@ def open_raw(stream: BinaryIO, name: str) -> tuple[Image.Image, int]:
             preview = raw.extract_thumb()
         except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
             raise ImageError(
-                f"{name}: a raw photo without a preview that can be read; export it as JPEG."
+                f"{name}: a raw photo without a preview in JPEG; export it as JPEG."
             ) from None
         except rawpy.LibRawFileUnsupportedError:
             raise ImageError(
@@ -120,11 +119,9 @@ def open_raw(stream: BinaryIO, name: str) -> tuple[Image.Image, int]:
         except rawpy.LibRawError as error:
             raise ValueError(str(error)) from error
         sizes = raw.sizes
-    image: Image.Image
-    if isinstance(preview.data, bytes):
-        image = JpegImageFile(BytesIO(preview.data))
-    else:
-        image = from_array(preview.data, name)
+    if not isinstance(preview.data, bytes):  # rawpy trusts the sizes that damaged files claim
+        raise ImageError(f"{name}: a raw photo without a preview in JPEG; export it as JPEG.")
+    image = JpegImageFile(BytesIO(preview.data))
     orientation = exif_orientation(image) or _FLIPS[sizes.flip & 7]
     lies, sensor_lies = image.width > image.height, sizes.raw_width > sizes.raw_height
     return image, 1 if orientation >= 5 and lies != sensor_lies else orientation  # turned already

@@ -24,6 +24,8 @@ MAKERS = (
     kinds.animated,
     kinds.orientations,
     kinds.others,
+    kinds.cameras,
+    kinds.scans,
     structure.exif,
     structure.profiles,
     structure.large_metadata,

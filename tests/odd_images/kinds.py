@@ -2,10 +2,13 @@
 
 import struct
 from collections.abc import Iterator
+from importlib.util import find_spec
+from io import BytesIO
 
 import numpy as np
 from PIL import Image, features
 
+from tests.cameras import deep_heic, dng, heic
 from tests.odd_images.odd import DAMAGED, FLAG, Odd
 from tests.photos import TURNS, encode, png, press_profile, turned
 
@@ -122,3 +125,43 @@ def others() -> Iterator[Odd]:
         yield Odd("kind.avif", avif, FLAG, 8)
         for tenths in range(1, 10, 2):
             yield Odd(f"cut {tenths}.avif", avif[: len(avif) * tenths // 10], reason=DAMAGED)
+
+
+def cameras() -> Iterator[Odd]:
+    """Kinds that optional packages read, where these are installed."""
+    preview = encode(FLAG, "JPEG", quality=95, subsampling=0)
+    if find_spec("rawpy"):
+        yield Odd("camera.dng", dng(preview), FLAG, 4)
+        over = encode(FLAG.rotate(180), "JPEG", quality=95, subsampling=0)
+        yield Odd("turned.dng", dng(over, orientation=3), FLAG, 4)
+        yield Odd("no preview.dng", dng(None), reason=r"a raw photo without a preview .+")
+    if find_spec("pillow_heif"):
+        yield Odd("phone plain.heic", heic(FLAG), FLAG, 1)
+        yield Odd("phone turned.heic", heic(FLAG, orientation=6), FLAG, 1)
+        yield Odd("phone gain map.heic", heic(FLAG, gain_map=True), FLAG, 1)
+        yield Odd("camera.hif", deep_heic(FLAG), FLAG, 1)
+    if find_spec("pillow_jxl"):
+        import pillow_jxl  # noqa: F401  # registers itself
+
+        yield Odd("kind.jxl", encode(FLAG, "JXL", lossless=True), FLAG)
+
+
+def scans() -> Iterator[Odd]:
+    """TIFF files that Pillow shows wrong or not at all."""
+    pixels = np.asarray(FLAG)
+    if find_spec("tifffile"):
+        import tifffile
+
+        planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+        for name, values in {
+            "16": planes.astype(np.uint16) * 257,
+            "float": (planes / 255).astype(np.float32),
+        }.items():
+            for order in "<>":
+                for packing in (None, "zlib"):
+                    stream = BytesIO()
+                    tifffile.imwrite(
+                        stream, values, photometric="rgb", planarconfig="separate",
+                        byteorder=order, compression=packing, metadata=None,
+                    )  # fmt: skip
+                    yield Odd(f"planes {name} {order} {packing}.tif", stream.getvalue(), FLAG)
