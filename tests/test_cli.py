@@ -377,6 +377,19 @@ def test_overlays_are_drawn_under_the_photos_name(caption, photos, tmp_path, kin
     assert drawn.read_bytes().lower().startswith(start.lower())
 
 
+def test_photos_of_one_name_have_overlays_of_their_own(caption, photos, tmp_path):
+    for place, photo in zip("ab", photos, strict=False):
+        (tmp_path / place).mkdir()
+        shutil.copy(photo, tmp_path / place / "1.png")
+    given = [tmp_path / place / "1.png" for place in "ab"]
+    assert caption(*given, "--overlay", tmp_path / "out", "--batch-size", 1)[0] == 0
+    for place, photo in zip("ab", given, strict=True):
+        assert caption(photo, "--overlay", tmp_path / "alone")[0] == 0
+        alone = (tmp_path / "alone/1.png.png").read_bytes()
+        assert (tmp_path / "out" / place / "1.png.png").read_bytes() == alone
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 2
+
+
 def test_a_folder_for_overlays_that_cannot_be_made_is_named(caption, photos, tmp_path):
     (tmp_path / "file").write_text("in the way")
     status, lines, errors = caption(photos[0], "--overlay", tmp_path / "file" / "overlays")

@@ -16,6 +16,7 @@ from captioner.cli.options import (
     find_models,
     positive,
 )
+from captioner.cli.overlay_paths import overlay_paths
 from captioner.config import AttentionConfig
 from captioner.errors import CaptionerError, ImageError
 from captioner.interchange import portable
@@ -70,7 +71,10 @@ def add_parser(commands: Subcommands) -> None:
         help="photos captioned at once (8); less needs less memory",
     )
     parser.add_argument(
-        "--overlay", type=Path, metavar="DIR", help="draw where the model looked, a file a photo"
+        "--overlay",
+        type=Path,
+        metavar="DIR",
+        help="draw where the model looked, a file a photo (DIR/photo.jpg.png)",
     )
     parser.add_argument(
         "--format",
@@ -100,6 +104,7 @@ def run(args: argparse.Namespace) -> int:
     """Caption photos in order, a batch at a time; what cannot be read is named and passed over."""
     view = AttentionConfig(method=args.attention, layer=args.layer, head=args.head)
     captioner, search = _load(args)
+    overlays = overlay_paths(args.photos, args.overlay, kind=args.format) if args.overlay else {}
     batch: list[Prepared] = []
     status = 0
     for left, photo in zip(reversed(range(len(args.photos))), args.photos, strict=True):
@@ -113,7 +118,8 @@ def run(args: argparse.Namespace) -> int:
                 caption = found.with_view(view)
                 print(_format(caption, args), flush=True)
                 if args.overlay:
-                    _draw(caption, args.overlay, kind=args.format)
+                    assert caption.image is not None  # photos are named by paths
+                    _draw(caption, overlays[caption.image], kind=args.format)
                 if args.overlay or args.json:
                     _warn(caption, drawn=bool(args.overlay) and args.format != "html")
             batch = []
@@ -174,16 +180,15 @@ def _prepare(captioner: "Captioner | OnnxCaptioner", photo: str) -> "Prepared":
     return captioner.prepare(photo)
 
 
-def _draw(caption: "Caption", folder: Path, *, kind: "Format") -> None:
-    """Write the overlays of a caption to `folder`, under the photo's name."""
+def _draw(caption: "Caption", target: Path, *, kind: "Format") -> None:
+    """Write the overlays of a caption to a file, whose folder is made."""
     from captioner.overlay import render
     from captioner.photo import load_reduced
 
-    assert caption.image is not None  # the command line names photos by their paths
+    assert caption.image is not None  # as above
     photo, _ = load_reduced(caption.image, at_least=_OVERLAY_PIXELS)
-    target = folder / f"{Path(caption.image).name}.{kind}"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(render(photo, caption, kind=kind))
     except OSError as error:
         raise CaptionerError(f"{target}: cannot be written: {error.strerror}.") from error
