@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioner.errors import MetadataError
+from captioner.errors import MetadataError, UnsupportedFileError
 from captioner.metadata import embed, read_caption, read_captions, sidecar
 from captioner.metadata.exif import get_captions, get_remarks, set_caption
 from captioner.metadata.placeholders import caption_in, distinct
@@ -308,6 +308,24 @@ def test_captions_of_a_bigtiff_are_read():
     entry = struct.pack("<HHQQ", 0x010E, ASCII, len(HUMAN) + 1, 16 + 8 + 20 + 8)
     data = head + struct.pack("<Q", 1) + entry + bytes(8) + HUMAN.encode() + b"\0"
     assert read_captions(data, name="p") == [HUMAN]
+
+
+# Other kinds
+
+
+def test_captions_in_files_of_other_kinds_are_found_and_not_written():
+    head = struct.pack(">I", 24) + b"ftypheic" + bytes(12)
+    for content in (
+        described(">"),
+        b"\0\0\0\6Exif\0\0" + described(">"),
+        packet(alternatives("dc:description", ("x-default", HUMAN))),
+    ):
+        file = head + bytes(99) + content + bytes(99)
+        assert read_captions(file, name="p") == ([] if content.startswith(b"MM") else [HUMAN])
+        with pytest.raises(UnsupportedFileError, match="JPEG, PNG and WebP files only"):
+            embed(file, "a dog", name="p")
+    assert read_captions(head + b"<x:xmpmeta>torn</x:xmpmeta>Exif\0\0II*\0", name="p") == []
+    assert read_captions(b"IIRO" + described("<")[4:], name="p") == [HUMAN]
 
 
 # PNG

@@ -5,7 +5,7 @@ exif               ImageDescription and the like in Exif data, a structure of di
 iptc               caption in IPTC records and Photoshop resources
 jpeg, png, webp    where these lie in a file
 mpf, previews      where the other pictures of a JPEG lie
-tiff               captions of TIFF files, which are read only
+tiff, found        captions of TIFF files and of other kinds, which are only read
 placeholders       what stands in a caption's place and is none
 
 A photo gets its caption as XMP, a JPEG as IPTC, too: all photo managers read one of the two. What
@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Literal
 
 from captioner.errors import MetadataError, UnsupportedFileError
-from captioner.metadata import exif, iptc, jpeg, png, tiff, webp, xmp
+from captioner.metadata import exif, found, iptc, jpeg, png, tiff, webp, xmp
 from captioner.metadata.placeholders import caption_in, distinct
 
 __all__ = [
@@ -162,7 +162,7 @@ def _read(data: bytes, name: str) -> tuple[list[str], list[str]]:
         return tiff.read_captions(data, name)
     kind = _kind(data)
     if kind is None:
-        return [], []
+        return found.read_captions(data, name)
     remarks: list[str] = []
     packet = kind.read_xmp(data, name)
     captions = [] if packet is None else xmp.get_captions(packet, name=name)

@@ -14,6 +14,9 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
           16: 8, 17: 8, 18: 8, 129: 1}  # fmt: skip
 """Bytes of a value's items, by the field's type."""
 
+HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"IIRO", b"IIRS", b"MMOR")
+"""How structures begin: TIFF, BigTIFF, raw files of Olympus."""
+
 EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
 
@@ -46,7 +49,7 @@ class Block:
     def __init__(self, data: bytes) -> None:
         self.data = data
         head = data[:4]
-        if head not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        if head not in HEADS:
             raise ValueError("no TIFF header")
         self.order = "<" if head[:1] == b"I" else ">"
         self._big = b"+" in head

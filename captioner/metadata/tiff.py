@@ -1,4 +1,4 @@
-"""Captions in a TIFF file, which are read and not written.
+"""Captions in a TIFF file, or in a camera's raw file that is one, which are only read.
 
 Sources: TIFF 6.0, section 8 (ImageDescription); Adobe, TIFF Technical Notes (XMP, IPTC-NAA and
 Photoshop resources in TIFF fields).
@@ -8,10 +8,10 @@ from contextlib import suppress
 
 from captioner.errors import MetadataError
 from captioner.metadata import exif, iptc, xmp
-from captioner.metadata.ifd import Block
+from captioner.metadata.ifd import HEADS, Block
 from captioner.metadata.placeholders import caption_in
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+SIGNATURES = HEADS
 _XMP, _RECORDS, _RESOURCES = 0x02BC, 0x83BB, 0x8649
 
 
