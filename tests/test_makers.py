@@ -202,3 +202,18 @@ def test_a_caption_is_added_to_the_human_one(command, makers):
     assert read_sidecar((makers / "scan.tif.xmp").read_bytes(), name="x") == (
         f"{HUMAN}, {told['scan.tif']}"
     )
+
+
+@EXIFTOOL
+def test_a_sidecar_is_read_before_what_the_photo_says(command, makers):
+    command(makers, "--sidecar", "xmp", "--existing", "overwrite")
+    for name, caption in captions(makers / "captions.jsonl").items():
+        files = [makers / name, makers / f"{name}.xmp"]
+        assert files[0].read_bytes() == make()[name]
+        tags = {}
+        for path in files:  # as Immich does
+            asked = ["exiftool", "-json", "-ImageDescription", "-Description", str(path)]
+            ran = subprocess.run(asked, capture_output=True, check=True)
+            tags |= json.loads(ran.stdout)[0]
+        assert (tags.get("ImageDescription") or tags["Description"]) == caption, name
+        assert read_sidecar(files[1].read_bytes(), name=name) == caption

@@ -177,12 +177,14 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument(
         "--in-place",
         action="store_true",
-        help="write captions into the photos, too, as XMP and IPTC; their pixels stay as they are",
+        help="write captions into the photos, too, as XMP and IPTC, and into Exif that has one; "
+        "their pixels and their time of change stay as they are",
     )
     outputs.add_argument(
         "--existing",
         choices=("skip", "overwrite", "append", "prepend"),
-        help="what to do where --sidecar or --in-place meets a caption (skip)",
+        help="what to do where --sidecar or --in-place meets a caption, wherever photo managers "
+        "look for it: in the photo or in an XMP file beside it (skip)",
     )
     outputs.add_argument(
         "--separator", metavar="TEXT", help="between captions that are joined (', ')"

@@ -30,6 +30,8 @@ class Change:
     """Digest of what it held; None if there was none."""
     caption: str
     """What it shall say, as a whole."""
+    over_exif: bool = False
+    """Whether an XMP file must be read before the photo's Exif data, which says something else."""
 
     def apply(self) -> None:
         """Make the change, unless it is made.
@@ -40,17 +42,22 @@ class Change:
         """
         old = read(self.path)
         if identify(old) == self.before:
-            new = render(self.kind, self.caption, old, name=self.path)
+            new = self._render(old)
             if new != old:
                 edit_file(self.path, new, keep_times=self.kind == "photo")
-        elif old is None or render(self.kind, self.caption, old, name=self.path) != old:
+        elif old is None or self._render(old) != old:
             raise MetadataError(
                 f"{self.path} was changed while its photo was captioned, and stays as it is; "
                 "caption the photo again with --retry-failed."
             )
 
+    def _render(self, old: bytes | None) -> bytes:
+        return render(self.kind, self.caption, old, over_exif=self.over_exif, name=self.path)
 
-def render(kind: Kind, caption: str, old: bytes | None, *, name: str) -> bytes:
+
+def render(
+    kind: Kind, caption: str, old: bytes | None, *, over_exif: bool = False, name: str
+) -> bytes:
     """Return what a file holds with its caption.
 
     Raises:
@@ -59,7 +66,7 @@ def render(kind: Kind, caption: str, old: bytes | None, *, name: str) -> bytes:
     if kind == "txt":
         return write_text(caption, old)
     if kind == "xmp":
-        return metadata.sidecar(caption, old, name=name)
+        return metadata.sidecar(caption, old, over_exif=over_exif, name=name)
     assert old is not None
     return metadata.embed(old, caption, name=name)
 

@@ -153,8 +153,23 @@ class Target:
             )
         if self.existing in ("append", "prepend"):
             caption = self._join(self._joined(path, photo, ours), caption)
-        render(kind, caption, content, name=photo.name)  # what cannot be done is told now
-        return Change(kind=kind, path=path, before=identify(content), caption=caption)
+        over_exif = self.kind == "xmp" and self._contradicts(photo, caption)
+        # What cannot be done is told now.
+        render(kind, caption, content, over_exif=over_exif, name=photo.name)
+        before = identify(content)
+        return Change(kind=kind, path=path, before=before, caption=caption, over_exif=over_exif)
+
+    def _contradicts(self, photo: Photo, caption: str) -> bool:
+        """Whether the photo's Exif data says something else.
+
+        Raises:
+            OSError: the photo cannot be read.
+        """
+        try:
+            description = metadata.read_exif_description(read(photo.path) or b"", name=photo.name)
+        except MetadataError:  # photo managers cannot read it, either
+            return False
+        return description not in (None, caption)
 
     def _joined(self, path: str, photo: Photo, ours: str | None) -> str:
         """The caption that a file has, or else the one that the photo has elsewhere."""

@@ -27,6 +27,7 @@ __all__ = [
     "embed",
     "read_caption",
     "read_captions",
+    "read_exif_description",
     "read_sidecar",
     "read_sidecar_captions",
     "sidecar",
@@ -111,8 +112,24 @@ def read_caption(data: bytes, *, name: str) -> str | None:
     return next(iter(read_captions(data, name=name)), None)
 
 
+def read_exif_description(data: bytes, *, name: str) -> str | None:
+    """Read Exif's ImageDescription of a photo, even if it is blank; None if there is none.
+
+    Raises:
+        MetadataError: the file is damaged.
+    """
+    kind = _kind(data)
+    block = data if kind is None else kind.read_exif(data, name)
+    return None if block is None else exif.get_description(block)
+
+
 def sidecar(
-    caption: str, existing: bytes | None = None, *, language: str | None = None, name: str
+    caption: str,
+    existing: bytes | None = None,
+    *,
+    language: str | None = None,
+    over_exif: bool = False,
+    name: str,
 ) -> bytes:
     """Put a caption into a sidecar file.
 
@@ -120,13 +137,15 @@ def sidecar(
         caption: replaces the one that the sidecar has.
         existing: content of the sidecar, whose other properties are kept; None or blanks start one.
         language: as in `embed`.
+        over_exif: say it in tiff:ImageDescription, too. Immich reads the photo's own
+            ImageDescription before the dc:description of a sidecar, and this one before both.
         name: what to call the sidecar in an error.
 
     Raises:
         MetadataError: the existing sidecar is no XMP, or not in UTF-8.
     """
     packet = xmp.new_sidecar() if existing is None or _is_blank(existing) else existing
-    return xmp.set_caption(packet, caption, language=language, name=name)
+    return xmp.set_caption(packet, caption, language=language, over_exif=over_exif, name=name)
 
 
 def read_sidecar_captions(existing: bytes, *, name: str) -> list[str]:

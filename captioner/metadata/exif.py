@@ -29,6 +29,12 @@ class _Text(NamedTuple):
     """The caption that the text is."""
 
 
+def get_description(data: bytes) -> str | None:
+    """Read ImageDescription, whatever it says, without blanks around it."""
+    texts = (text.text for text in _readable(data) if text.field.tag == _DESCRIPTION)
+    return next(texts, None)
+
+
 def get_captions(data: bytes) -> list[str]:
     """Read ImageDescription and UserComment.
 

@@ -25,10 +25,10 @@ _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XML = "http://www.w3.org/XML/1998/namespace"
 _DEFAULT = "x-default"
 
-_DESCRIPTION = f"{_DC} description"
+_DESCRIPTION, _OVER_EXIF = f"{_DC} description", f"{_TIFF} ImageDescription"
 _PREFIXES = {
     _DESCRIPTION: "dc",
-    f"{_TIFF} ImageDescription": "tiff",
+    _OVER_EXIF: "tiff",
     f"{_EXIF} UserComment": "exif",
     f"{_ACDSEE} notes": "acdsee",
 }
@@ -64,13 +64,21 @@ def new_sidecar() -> bytes:
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + _EMPTY
 
 
-def set_caption(packet: bytes | None, caption: str, *, language: str | None, name: str) -> bytes:
+def set_caption(
+    packet: bytes | None,
+    caption: str,
+    *,
+    language: str | None,
+    over_exif: bool = False,
+    name: str,
+) -> bytes:
     """Put a caption into a packet.
 
     Args:
         packet: a packet, wrapped or not; None starts one.
         caption: the text, for every reader.
         language: the caption's language too, such as `en`, so that readers may ask for it.
+        over_exif: put it into tiff:ImageDescription, too, even if there is none.
         name: what to call the file in an error.
 
     Returns:
@@ -90,8 +98,9 @@ def set_caption(packet: bytes | None, caption: str, *, language: str | None, nam
     found = _read(packet, name)
     own = {_DEFAULT: caption} | ({language: caption} if language else {})
     changes: dict[str, bytes] = {}
+    always = (_DESCRIPTION, _OVER_EXIF) if over_exif else (_DESCRIPTION,)
     for key, old in found.properties.items():
-        if key != _DESCRIPTION and _caption_of(old) is None:
+        if key not in always and _caption_of(old) is None:
             continue
         outdated = old.texts.get(_DEFAULT)
         texts = own if key == _DESCRIPTION else {_DEFAULT: caption}
