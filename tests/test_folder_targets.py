@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import re
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_captions_that_differ_are_all_kept_when_one_is_added(command, folder):
 
 
 @pytest.mark.parametrize("place", ["--in-place", "--sidecar=xmp"])
-@pytest.mark.parametrize("beside", ["flag.xmp", "flag.png.xmp"])
+@pytest.mark.parametrize("beside", ["flag.xmp", "flag.png.xmp", "flag.XMP"])
 def test_an_xmp_file_beside_the_photo_is_seen_and_never_left_stale(command, folder, place, beside):
     stale = folder / beside
     stale.write_bytes(sidecar("Rome, 1974", name="flag").replace(b"captioner", b"Lightroom"))
@@ -174,6 +175,15 @@ def test_the_same_caption_elsewhere_is_no_reason_to_leave_a_photo_alone(folder):
     (change,) = target.plan(photo, "a flag")
     change.apply()
     assert read_caption((folder / "flag.png").read_bytes(), name="flag") == "a flag"
+
+
+def test_a_photo_that_vanishes_before_its_caption_is_written_fails(folder):
+    photo = Photo(name="gone.png", path=str(folder / "gone.png"))
+    for kind in ("photo", "xmp"):
+        target = Target(kind=kind)
+        assert target.refuse(photo) is None
+        with pytest.raises(FileNotFoundError, match=re.escape(photo.path)):
+            target.plan(photo, "a flag")
 
 
 def test_a_photo_keeps_the_time_it_was_changed(command, folder):

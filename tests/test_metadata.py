@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, IptcImagePlugin
 
 from captioner.errors import MetadataError
-from captioner.metadata import embed, read_caption, read_sidecar, sidecar
+from captioner.metadata import embed, read_caption, read_photo, read_sidecar, sidecar
 from captioner.metadata.placeholders import caption_in
 from tests.photos import encode, noise, quarters, turned
 
@@ -164,6 +164,18 @@ def test_a_damaged_file_is_refused_or_captioned_but_never_crashes(kind, data):
     except MetadataError:
         return
     assert read_caption(captioned, name="holiday") == "a dog"
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_what_is_read_of_a_file_suffices_for_its_caption(kind, tmp_path):
+    path = tmp_path / "photo"
+    file = embed(FILES[kind], CAPTION, name="p")
+    path.write_bytes(file + bytes(2**19))
+    content = read_photo(path)
+    assert read_caption(content, name="p") == CAPTION
+    assert len(content) == (2**18 if "jpeg" in kind else len(file) + 2**19)
+    path.write_bytes(file[:100])
+    assert read_photo(path) == file[:100]
 
 
 # What cannot be written

@@ -6,6 +6,7 @@ captions are joined with. A text file belongs to training programs, which read n
 looked at by itself.
 """
 
+import errno
 import os
 from collections.abc import Container
 from dataclasses import dataclass, field
@@ -146,6 +147,8 @@ class Target:
             MetadataError: it cannot hold the caption, or is read-only.
         """
         content = read(path)
+        if content is None and kind == "photo":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if content is not None and not _may_write(path):
             raise MetadataError(
                 f"{photo.name}: {Path(path).name} is read-only, and stays as it is; allow writing "
@@ -166,7 +169,8 @@ class Target:
             OSError: the photo cannot be read.
         """
         try:
-            description = metadata.read_exif_description(read(photo.path) or b"", name=photo.name)
+            content = metadata.read_photo(photo.path)
+            description = metadata.read_exif_description(content, name=photo.name)
         except MetadataError:  # photo managers cannot read it, either
             return False
         return description not in (None, caption)
@@ -220,11 +224,11 @@ class Target:
             OSError: it is there and cannot be read.
             MetadataError: it is damaged.
         """
+        if path == photo.path:
+            return metadata.read_captions(metadata.read_photo(path), name=photo.name)
         content = read(path)
         if content is None:
             return []
-        if path == photo.path:
-            return metadata.read_captions(content, name=photo.name)
         if self.kind == "txt":
             text = read_text(content, name=f"{photo.name}: {Path(path).name}")
             return [text] if text else []
@@ -245,10 +249,17 @@ class Target:
 def _sidecars(photo: Photo) -> list[str]:
     """The XMP files beside a photo, named as digiKam and as Lightroom do."""
     full, stem = (
-        str(metadata.sidecar_path(Path(photo.path), naming=naming)) for naming in ("full", "stem")
+        _as_it_is_written(str(metadata.sidecar_path(Path(photo.path), naming=naming)))
+        for naming in ("full", "stem")
     )
     other = os.path.exists(_stem(photo.path))  # of photo.jpg.png, photo.jpg.xmp is another photo's
     return [full] if other else [full, stem]
+
+
+def _as_it_is_written(sidecar: str) -> str:
+    """An XMP file's name, in capitals if that is the one that is there."""
+    capitals = sidecar.removesuffix(".xmp") + ".XMP"
+    return capitals if os.path.exists(capitals) and not os.path.exists(sidecar) else sidecar
 
 
 def _may_write(path: str) -> bool:

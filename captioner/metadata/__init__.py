@@ -14,6 +14,7 @@ shows the old one. Every byte outside the metadata stays as it was, and so does 
 What cannot be changed safely is refused.
 """
 
+import os
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -28,11 +29,15 @@ __all__ = [
     "read_caption",
     "read_captions",
     "read_exif_description",
+    "read_photo",
     "read_sidecar",
     "read_sidecar_captions",
     "sidecar",
     "sidecar_path",
 ]
+
+_HEAD = 2**18
+"""Bytes that hold the metadata of most JPEGs, which stand before the picture."""
 
 Naming = Literal["full", "stem"]
 """photo.jpg.xmp, or photo.xmp."""
@@ -83,6 +88,19 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
     if kind is png:
         data = png.write_texts(data, caption, outdated=outdated, name=name)
     return data
+
+
+def read_photo(path: str | os.PathLike[str]) -> bytes:
+    """Read what the functions that read captions need of a file: of most JPEGs, little.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+        if _kind(head) is jpeg and jpeg.is_enough(head):
+            return head
+        return head + file.read()
 
 
 def read_captions(data: bytes, *, name: str) -> list[str]:

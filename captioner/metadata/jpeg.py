@@ -35,6 +35,15 @@ class _Segment:
         return self.marker == marker and self.content.startswith(signature)
 
 
+def is_enough(data: bytes) -> bool:
+    """Whether the beginning of a file holds all its metadata."""
+    try:
+        _split(data, "")
+    except MetadataError:
+        return False
+    return True
+
+
 def read_xmp(data: bytes, name: str) -> bytes | None:
     """The XMP packet; None if there is none."""
     segments, _ = _split(data, name)
