@@ -142,13 +142,16 @@ class Bench:
         self, photos: list[Photo], config: SearchConfig, journal: Journal
     ) -> dict[str, float]:
         captioner, seconds = self.captioner, {}
+        config, constraints = captioner.header.plan(config)
         contents, seconds["read"] = timed(lambda: [Path(p.path).read_bytes() for p in photos])
         prepared, seconds["decode"] = timed(lambda: [captioner.prepare(c) for c in contents])
         features, seconds["encode"] = timed(lambda: captioner._encode(prepared))
         found, seconds["search"] = timed(
-            lambda: search(captioner.model.decoder, features, config=config, **captioner._marks)
+            lambda: search(
+                captioner.model.decoder, features, config=config, constraints=constraints
+            )
         )
-        texts = [captioner.header.tokenizer.decode(candidates.words[0]) for candidates in found]
+        texts = [captioner.header.tokenizer.decode(candidates.tokens[0]) for candidates in found]
         entries = [
             Entry(record=Record(image=p.name, status="captioned", caption=text))
             for p, text in zip(photos, texts, strict=True)

@@ -83,17 +83,18 @@ def measure(choices: dict[str, Way], pixels: Tensor, rounds: int) -> dict[str, f
 @torch.inference_mode()
 def captions(captioner: Captioner, photos: list[Prepared], way: Way) -> list[tuple[str, float]]:
     """Text and log-probability of each photo's caption."""
+    config, constraints = captioner.header.plan()
     found = []
     for start in range(0, len(photos), 40):
         features = way(torch.stack([photo.pixels for photo in photos[start : start + 40]]))
         found += search(
             captioner.model.decoder,
             features,
-            config=captioner.header.search,
-            **captioner._marks,
+            config=config,
+            constraints=constraints,
         )
     decode = captioner.header.tokenizer.decode
-    return [(decode(one.words[0]), one.log_probability[0]) for one in found]
+    return [(decode(one.tokens[0]), one.log_probability[0]) for one in found]
 
 
 def compare(ours: list[tuple[str, float]], theirs: list[tuple[str, float]]) -> str:

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from captioner.config import SearchConfig, TransformerConfig
+from captioner.constraints import Constraints
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.model import Decoder, build_decoder
 from captioner.search import search
@@ -43,10 +44,8 @@ def ours(features: Tensor, *, beam: int, words: int, kind: str = "fast") -> Prog
             plain_beam_search(decoder, image[None], beam=beam, words=words) for image in features
         ]
     settings = SearchConfig(beam=beam, max_words=words)
-    banned = (PAD, START, END)
-    return lambda: search(
-        decoder, features, config=settings, start_id=START, end_id=END, forbidden=banned
-    )
+    limits = Constraints(start_id=START, end_id=END, never_written=(PAD, START, END))
+    return lambda: search(decoder, features, config=settings, constraints=limits)
 
 
 @torch.inference_mode()

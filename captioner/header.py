@@ -25,8 +25,8 @@ from captioner.config import (
     from_table,
     to_table,
 )
+from captioner.constraints import Constraints, constraints_of
 from captioner.errors import CaptionerError, CheckpointError, ConfigError
-from captioner.rules import rules_of
 from captioner.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -78,14 +78,19 @@ class Header:
             ConfigError: a setting is unknown or out of range, the decoder cannot write captions
                 that long, or does not know a word that they are to have.
         """
+        return self.plan(search, **changes)[0]
+
+    def plan(
+        self, search: SearchConfig | None = None, **changes: Any
+    ) -> tuple[SearchConfig, Constraints]:
+        """Return what `search_with` does, and the constraints of that search as token ids."""
         chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
         if self.longest is not None and chosen.max_words > self.longest:
             raise ConfigError(
                 f"search.max_words is {chosen.max_words}; {self.name} writes "
                 f"{self.longest} at most."
             )
-        rules_of(chosen, self.tokenizer)
-        return chosen
+        return chosen, constraints_of(chosen, self.tokenizer)
 
 
 def join_headers(headers: Sequence[Header]) -> Header:

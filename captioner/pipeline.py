@@ -3,7 +3,7 @@
 framing.prepare          picture, upright, RGB; then (3, H, W) and Geometry
 model.encoder            (B, P, D)
 search                   words of the winner, probability of each
-model.decoder            attention (B, K, L, M, T, P) of the winner, read once as a whole
+reading                  attention (L, M, T, P) of the winner
 description.describe     tokens gathered into words a reader sees
 """
 
@@ -12,27 +12,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
 from captioner.caption import Candidate, Caption, Word
 from captioner.checkpoint import Header, load_checkpoint
 from captioner.compilation import compile_encoder
-from captioner.config import SearchConfig
-from captioner.description import Look, describe
+from captioner.config import AttentionConfig, SearchConfig
+from captioner.description import describe, describe_words
 from captioner.errors import ConfigError
 from captioner.framing import Prepared, prepare, prepare_each
 from captioner.header import join_headers
-from captioner.model import CaptionModel, Reading, join_models
+from captioner.model import CaptionModel, evaluating, join_models
 from captioner.model.packing import pack
 from captioner.photo import Source
 from captioner.precision import calculating_in, find_precision
 from captioner.preprocess import resize
-from captioner.rules import rules_of
-from captioner.search import Candidates, log_probabilities, search_steps
+from captioner.reading import Look, Reading, follow, select
+from captioner.search import Candidates, log_probabilities, make_noise, search_steps
 from captioner.search import search as search_captions
 from captioner.shipped import DEFAULT, find_checkpoint
 
@@ -43,7 +41,7 @@ class Captioner:
     """A model ready to caption photos; `load` makes one from a checkpoint.
 
     Args:
-        model: encoder and decoder; captioning puts it into evaluation mode.
+        model: encoder and decoder; captioning leaves it in the mode it is in.
         header: what the model was saved, or will be saved, with.
         precision: what the encoder calculates in.
     """
@@ -173,7 +171,7 @@ class Captioner:
             ImageError: a photo cannot be read.
             ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
         """
-        chosen = self.header.search_with(search, **changes)
+        chosen, constraints = self.header.plan(search, **changes)
         prepared = prepare_each(photos, self.prepare)
         if not prepared:
             return []
@@ -182,17 +180,17 @@ class Captioner:
             self.model.decoder,
             features,
             config=chosen,
-            rules=rules_of(chosen, self.header.tokenizer),
-            **self._marks,
+            constraints=constraints,
+            noise=make_noise((photo.pixels for photo in prepared), config=chosen),
         )
         if not words:
             return [
                 self._describe(photo, candidates, None, chosen)
                 for photo, candidates in zip(prepared, found, strict=True)
             ]
-        reading = self._read(features, [[candidates.words[0]] for candidates in found])
+        reading = self._read(features, [[candidates.tokens[0]] for candidates in found])
         return [
-            self._describe(photo, found[i], _select(reading, i, 0), chosen)
+            self._describe(photo, found[i], select(reading, i, 0), chosen)
             for i, photo in enumerate(prepared)
         ]
 
@@ -214,16 +212,18 @@ class Captioner:
             ImageError: the photo cannot be read.
             ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
         """
-        chosen = self.header.search_with(search, **changes)
+        chosen, constraints = self.header.plan(search, **changes)
         prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
-        features = self._encode([prepared])
-        rules = rules_of(chosen, self.header.tokenizer)
-        steps = search_steps(
-            self.model.decoder, features, config=chosen, rules=rules, **self._marks
-        )
-        for found in steps:
-            reading = self._read(features, [found.words[:1]])
-            yield self._describe(prepared, found, _select(reading, 0, 0), chosen)
+        readings: list[Reading] = []
+        for found in search_steps(
+            self.model.decoder,
+            self._encode([prepared]),
+            config=chosen,
+            constraints=constraints,
+            noise=make_noise([prepared.pixels], config=chosen),
+            readings=readings,
+        ):
+            yield self._describe(prepared, found, follow(readings, found.rows[0]), chosen)
 
     def read_candidates(self, photo: Source | Prepared, caption: Caption) -> tuple[Caption, ...]:
         """Look at a caption's other candidates as closely as at the caption itself.
@@ -244,22 +244,25 @@ class Captioner:
         features = self._encode([prepared])
         captions = [list(candidate.tokens) for candidate in caption.candidates]
         reading = self._read(features, [captions])
-        banned = torch.tensor(self.header.tokenizer.never_written, device=features.device)
-        logs = log_probabilities(reading.logits[0], banned)  # (K, T, V)
+        logs = log_probabilities(reading.logits[0], self.header.tokenizer.never_written)
         return tuple(
-            self._describe(
-                prepared,
-                Candidates(
-                    words=[tokens],
-                    log_probabilities=[logs[k, range(len(tokens)), tokens].tolist()],
-                    log_probability=[caption.candidates[k].log_probability],
-                    score=[],
-                    finished=[],
+            replace(
+                caption,
+                text=candidate.text,
+                log_probability=candidate.log_probability,
+                candidates=(),
+                view=AttentionConfig(),
+                words=_with_tensors(
+                    describe_words(
+                        candidate.tokens,
+                        logs[k, range(len(candidate.tokens)), candidate.tokens].tolist(),
+                        select(reading, 0, k),
+                        header=self.header,
+                        grid=self.model.encoder.grid,
+                    )
                 ),
-                _select(reading, 0, k),
-                caption.search,
             )
-            for k, tokens in enumerate(captions)
+            for k, candidate in enumerate(caption.candidates)
         )
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
@@ -275,26 +278,16 @@ class Captioner:
         prepared = prepare(photo, self.header.preprocess, name=name, resize=resize)
         return replace(prepared, pixels=torch.from_numpy(prepared.pixels))
 
-    @property
-    def _marks(self) -> dict[str, Any]:
-        """The ids that search treats apart."""
-        tokenizer = self.header.tokenizer
-        return {
-            "start_id": tokenizer.start_id,
-            "end_id": tokenizer.end_id,
-            "forbidden": tokenizer.never_written,
-        }
-
     @torch.inference_mode()
     def _encode(self, photos: Sequence[Prepared]) -> Float[Tensor, "B P D"]:
-        self.model.eval()  # its owner may have trained it meanwhile; dropout makes captions random
         device = next(self.model.parameters()).device
         pixels = torch.stack([torch.as_tensor(photo.pixels) for photo in photos])
         if device.type == "cuda":  # from pinned memory, the copy does not keep this thread waiting
             pixels = pixels.pin_memory().to(device, non_blocking=True)
         pixels = pixels.to(device, memory_format=torch.channels_last)
-        with calculating_in(self.precision, device):
-            features: Tensor = self.model.encoder(pixels)
+        encoder = self.model.encoder
+        with calculating_in(self.precision, device), evaluating(encoder):
+            features: Tensor = encoder(pixels)
         return features.float()
 
     @torch.inference_mode()
@@ -313,7 +306,8 @@ class Captioner:
             for image in captions
         ]
         words = torch.tensor(padded, device=features.device)  # (B, K, T)
-        reading: Reading = self.model.decoder(features, words, with_attention=True)
+        with evaluating(self.model.decoder):
+            reading: Reading = self.model.decoder(features, words, with_attention=True)
         return reading
 
     def _describe(
@@ -323,28 +317,18 @@ class Captioner:
         caption = describe(
             photo, found, look, header=self.header, grid=self.model.encoder.grid, search=config
         )
-        return replace(caption, words=tuple(_with_tensors(word) for word in caption.words))
+        return replace(caption, words=_with_tensors(caption.words))
 
 
-def _select(reading: Reading, image: int, caption: int) -> Look:
-    """Take what one caption saw to the CPU."""
-
-    def take(weights: Tensor | None) -> NDArray[np.float64] | None:
-        if weights is None:
-            return None
-        return weights[image, caption].float().cpu().numpy().astype(np.float64)
-
-    attention = take(reading.attention)
-    assert attention is not None  # it was asked for
-    return Look(attention, between_words=take(reading.between_words), gate=take(reading.gate))
-
-
-def _with_tensors(word: Word) -> Word:
-    return replace(
-        word,
-        attention=torch.from_numpy(word.attention),
-        heads=torch.from_numpy(word.heads),
-        rollout=None if word.rollout is None else torch.from_numpy(word.rollout),
+def _with_tensors(words: Sequence[Word]) -> tuple[Word, ...]:
+    return tuple(
+        replace(
+            word,
+            attention=torch.from_numpy(word.attention),
+            heads=torch.from_numpy(word.heads),
+            rollout=None if word.rollout is None else torch.from_numpy(word.rollout),
+        )
+        for word in words
     )
 
 

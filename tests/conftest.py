@@ -25,6 +25,7 @@ from captioner.config import (
 )
 from captioner.model import CaptionModel, build_model
 from captioner.tokenizer import Tokenizer
+from tests import searching
 from tests.photos import noise, quarters
 from tests.tongues import ENGLISH, MANY_TONGUES
 
@@ -46,6 +47,12 @@ def pytest_configure() -> None:
     """Let programs be interrupted: what a shell begins in the background ignores Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(params=["torch", "numpy"])
+def namespace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test of search with tensors, and with arrays."""
+    monkeypatch.setattr(searching, "NAMESPACE", request.param)
 
 
 def _transformer(tokenizer: Tokenizer) -> Toy:

@@ -9,20 +9,19 @@ import torch
 from captioner.config import SearchConfig
 from captioner.errors import ConfigError
 from captioner.pipeline import Captioner
-from captioner.rules import Rules
-from captioner.search import search
+from tests.searching import constraints, find, watch
 from tests.test_search import (
     as_list,
     assert_same,
     features,
-    find,
     plain_beam,
     random_table,
     stop,
     tiny,
 )
-from tests.test_search_progress import watch
-from tests.toys import END, PAD, SPECIALS, START, UNKNOWN, A, B, TableDecoder
+from tests.toys import END, PAD, START, UNKNOWN, A, B, TableDecoder
+
+pytestmark = pytest.mark.usefixtures("namespace")
 
 
 def plain_diverse(table, *, beam, groups, diversity, max_words, penalty):
@@ -69,9 +68,9 @@ def test_groups_find_what_the_plain_search_finds(beam, groups, diversity):
 
 def test_a_later_group_avoids_the_words_of_the_one_before_it():
     table = {(): {A: 0.8, B: 0.2}, (A,): {END: 1.0}, (B,): {END: 1.0}}
-    assert find(TableDecoder(table), beam=2, groups=2, diversity=1.0)[0].words == [[A]]
+    assert find(TableDecoder(table), beam=2, groups=2, diversity=1.0)[0].tokens == [[A]]
     [found] = find(TableDecoder(table), beam=2, groups=2, diversity=1.5)  # log 4 is 1.39
-    assert found.words == [[A], [B]]
+    assert found.tokens == [[A], [B]]
     assert found.log_probability == pytest.approx([math.log(0.8), math.log(0.2)])
 
 
@@ -80,35 +79,33 @@ def test_neither_the_batch_nor_those_that_leave_it_change_a_caption(kind):
     decoder = tiny(kind, end_bias=1.0)
     how = {"beam": 6, "groups": 3, "diversity": 1.0, "max_words": 8}
     together = find(decoder, features(5), **how)
-    assert len({len(words) for own in together for words in own.words}) > 2
+    assert len({len(words) for own in together for words in own.tokens}) > 2
     for number, own in enumerate(together):
         [alone] = find(decoder, features(5)[number : number + 1], **how)
-        assert alone.words == own.words
+        assert alone.tokens == own.tokens
         assert alone.score == pytest.approx(own.score, abs=1e-4)
-    words = torch.tensor([[[START, *together[0].words[0]]]])
+    words = torch.tensor([[[START, *together[0].tokens[0]]]])
     logits = decoder(features(5)[:1], words).logits[0, 0]
     logits[:, [PAD, START, UNKNOWN]] = -math.inf
-    told = logits.log_softmax(dim=-1)[range(len(logits)), [*together[0].words[0], END]].tolist()
+    told = logits.log_softmax(dim=-1)[range(len(logits)), [*together[0].tokens[0], END]].tolist()
     own = together[0].log_probabilities[0]  # without END where the caption was cut
     assert own == pytest.approx(told[: len(own)], abs=1e-4)
 
 
-def test_groups_obey_rules_and_show_what_grows():
+def test_groups_obey_constraints_and_show_what_grows():
     decoder = tiny("lstm", end_bias=1.0)
-    config = SearchConfig(beam=4, groups=2, max_words=8)
-    [found] = search(
-        decoder, features(1), config=config, start_id=START, end_id=END, forbidden=SPECIALS,
-        rules=Rules(forbidden=((7,),), no_repeat=1, no_end=(8,)),
-    )  # fmt: skip
-    assert found.words
+    limits = constraints(forbidden=((7,), (8, END)), no_repeat=1)
+    how = {"beam": 4, "groups": 2, "max_words": 8}
+    [found] = find(decoder, features(1), constraints=limits, **how)
+    assert found.tokens
     assert any(found.finished)
-    for words, finished in zip(found.words, found.finished, strict=True):
+    for words, finished in zip(found.tokens, found.finished, strict=True):
         assert 7 not in words
         assert len(set(words)) == len(words)
         assert not finished or words[-1] != 8
-    *growing, last = watch(decoder, features(1), beam=4, groups=2, max_words=8)
+    *growing, last = watch(decoder, features(1), **how)
     assert len(growing) > 2
-    assert last.words == find(decoder, features(1), beam=4, groups=2, max_words=8)[0].words
+    assert last.tokens == find(decoder, features(1), **how)[0].tokens
 
 
 def test_groups_make_candidates_differ(toy, photos):
@@ -138,12 +135,3 @@ def test_what_cannot_be_meant_is_refused(settings, problem):
     with pytest.raises(ConfigError) as caught:
         SearchConfig(**settings)
     assert str(caught.value) == problem
-
-
-def test_an_export_searches_with_one_group():
-    from captioner.onnx.search import search as search_onnx
-
-    with pytest.raises(ConfigError, match="an ONNX export searches with one group"):
-        search_onnx(
-            None, None, config=SearchConfig(groups=3), start_id=START, end_id=END, forbidden=()
-        )

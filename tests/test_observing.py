@@ -1,6 +1,7 @@
 """What is seen of models: worked out by hand from tables, and the same for any batch."""
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,10 +10,9 @@ import torch
 from torch import nn
 
 from captioner.config import SearchConfig
-from captioner.search import search
-from data.dataset import draw
+from tests.searching import find
 from tests.toys import END, GARDEN, PAD, SPECIALS, START, UNKNOWN, A, B, C, TableDecoder
-from training.observing import TEMPERATURES, Reading, observe, read_references, sampling
+from training.observing import TEMPERATURES, Reading, observe, read_references
 
 TOKENIZER = SimpleNamespace(
     pad_id=PAD,
@@ -83,25 +83,25 @@ def batches(*groups: list[int]):
         )
 
 
-def test_samples_are_those_of_the_search_with_seeds_of_their_own():
-    config = SearchConfig(method="greedy", max_words=4)
-    draws = sampling(config, number=6, seed=3)
-    assert [d.seed for d in draws] == [draw(3, n) for n in range(6)]
-    seen = observe(TableModel(), TOKENIZER, batches([0, 1]), config, draws=draws)
+def test_samples_are_those_of_the_search_with_their_seeds():
+    config, seeds = SearchConfig(method="greedy", max_words=4), (8, 1, 8, 3, 5, 13)
+    drawing = SearchConfig(method="sample", max_words=4)
+    seen = observe(TableModel(), TOKENIZER, batches([0, 1]), config, drawing=drawing, seeds=seeds)
     assert seen.captions == {0: "a", 1: "c"}
     assert seen.samples[1] == ["c"] * 6  # the only caption there is
     assert len(set(seen.samples[0])) > 1
-    decoder = TableDecoder(GARDEN)
-    marks = {"start_id": START, "end_id": END, "forbidden": SPECIALS}
-    alone = [search(decoder, decoder.images(), config=d, **marks)[0].words[0] for d in draws]
-    assert seen.samples[0] == [TOKENIZER.decode(words) for words in alone]
+    alone = [
+        find(TableDecoder(GARDEN), method="sample", max_words=4, seed=seed)[0].tokens[0]
+        for seed in seeds
+    ]
+    assert seen.samples[0] == [TOKENIZER.decode(tokens) for tokens in alone]
 
 
 def test_batches_change_nothing_that_is_seen():
     config = SearchConfig(beam=2, max_words=4)
-    draws = sampling(config, number=2, seed=0)
-    one = observe(TableModel(), TOKENIZER, batches([0, 1]), config, draws=draws)
-    two = observe(TableModel(), TOKENIZER, batches([0], [1]), config, draws=draws)
+    draws = {"drawing": replace(config, method="sample"), "seeds": (0, 1)}
+    one = observe(TableModel(), TOKENIZER, batches([0, 1]), config, **draws)
+    two = observe(TableModel(), TOKENIZER, batches([0], [1]), config, **draws)
     assert (one.captions, one.samples) == (two.captions, two.samples)
     first, second = one.reading.report(), two.reading.report()
     assert first.pop("bins") == second.pop("bins")

@@ -30,6 +30,8 @@ SEARCHES = (
     {"beam": 5, "length_penalty": 1.0},
     {"beam": 3, "max_words": 3, "length_penalty": -0.5},
     {"beam": 3, "no_repeat": 1, "forbid": ("dog", "a man"), "no_end": ("a",)},
+    {"beam": 2, "require": ("dog", "beach"), "no_repeat": 1},
+    {"beam": 4, "groups": 2, "diversity": 1.0},
 )
 
 
@@ -50,10 +52,13 @@ def test_the_graphs_take_any_number_of_images_hypotheses_and_words(kind, checkpo
             for t in range(7):
                 words = (torch.arange(images * hypotheses).reshape(images, -1) + 5 * t) % 21
                 reading, state = model.decoder.look(words, state)
-                glimpse, other = decoder.step(words.numpy(), other)
-                assert glimpse.logits.shape == (images, hypotheses, 21)
-                assert_allclose(glimpse.logits, reading.logits[:, :, 0], atol=1e-4)
-                assert_allclose(glimpse.attention, reading.attention[..., 0, :], atol=1e-4)
+                again, other = decoder.look(words.numpy(), other)
+                assert again.logits.shape == (images, hypotheses, 1, 21)
+                for name, weights in reading._asdict().items():
+                    if weights is None:
+                        assert getattr(again, name) is None
+                    else:
+                        assert_allclose(getattr(again, name), weights, atol=1e-4)
 
 
 def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer):
@@ -143,6 +148,25 @@ def test_the_command_captions_with_a_folder_or_a_file_of_it(
     expected = call(capsys, "caption", *photos, "--checkpoint", checkpoints["lstm"])
     found = call(capsys, "caption", *photos, "--checkpoint", exports["lstm"] / place)
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--require", "beach", "--forbid", "dog", "--no-repeat", "1", "--no-end", "a"],
+        ["--beam", "4", "--groups", "4", "--diversity", "2", "--length-penalty", "1"],
+    ],
+    ids=lambda options: options[0],
+)
+def test_the_command_searches_an_export_as_it_searches_a_checkpoint(
+    options, capsys, checkpoints, exports, photos
+):
+    expected, found = (
+        call(capsys, "caption", *photos, "--checkpoint", folder["lstm"], *options)
+        for folder in (checkpoints, exports)
+    )
+    assert found == expected
+    assert found[0] == 0
 
 
 def test_the_command_draws_the_overlays_of_an_export(

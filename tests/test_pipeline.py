@@ -12,11 +12,12 @@ import captioner
 from captioner.caption import entropy
 from captioner.checkpoint import save_checkpoint
 from captioner.config import SearchConfig, to_table
+from captioner.constraints import Constraints
 from captioner.errors import CheckpointError, ConfigError, ImageError
 from captioner.photo import load_photo
 from captioner.pipeline import Candidate, Caption, Captioner, find_device
 from captioner.preprocess import Geometry, preprocess
-from captioner.search import search
+from captioner.search import make_noise, search
 from tests.photos import noise, quarters
 
 
@@ -44,15 +45,19 @@ def winner(model: Captioner, photo: Image.Image, **changes) -> tuple[torch.Tenso
     pixels, _ = preprocess(photo, model.header.preprocess)
     with torch.no_grad():
         features = model.model.encoder(pixels[None])
+    config = model.header.search_with(**changes)
     found = search(
         model.model.decoder,
         features,
-        config=model.header.search_with(**changes),
-        start_id=tokenizer.start_id,
-        end_id=tokenizer.end_id,
-        forbidden=(tokenizer.pad_id, tokenizer.start_id, tokenizer.unk_id),
+        config=config,
+        constraints=Constraints(
+            start_id=tokenizer.start_id,
+            end_id=tokenizer.end_id,
+            never_written=(tokenizer.pad_id, tokenizer.start_id, tokenizer.unk_id),
+        ),
+        noise=make_noise(pixels[None], config=config),
     )
-    return features, found[0].words[0], found[0].finished[0]
+    return features, found[0].tokens[0], found[0].finished[0]
 
 
 def test_toys_write_captions_of_different_lengths_with_endings(model, photos):

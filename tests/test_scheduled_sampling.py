@@ -2,6 +2,7 @@ import pytest
 import torch
 from test_objectives import TOKENIZER, make_batch, make_decoder
 
+from training import scheduled_sampling
 from training.scheduled_sampling import mix_words
 
 SPECIAL = {TOKENIZER.pad_id, TOKENIZER.start_id, TOKENIZER.end_id}
@@ -10,7 +11,7 @@ SPECIAL = {TOKENIZER.pad_id, TOKENIZER.start_id, TOKENIZER.end_id}
 @pytest.fixture
 def likeliest(monkeypatch):
     """Draws are the likeliest words."""
-    monkeypatch.setattr(torch, "multinomial", lambda p, count: p.argmax(dim=-1, keepdim=True))
+    monkeypatch.setattr(scheduled_sampling, "draw", lambda log_p, noise: log_p.argmax(dim=-1))
 
 
 def mix(decoder, *, probability: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -5,26 +5,18 @@ import random
 import pytest
 import torch
 
-from captioner.config import LSTMConfig, SearchConfig, TransformerConfig
+from captioner.config import LSTMConfig, TransformerConfig
 from captioner.model import build_decoder
-from captioner.search import Candidates, search
-from captioner.search.hypotheses import top
+from captioner.search import Candidates
+from captioner.search.arrays import arrays_of
+from tests import searching
+from tests.searching import find, in_namespace
 from tests.toys import END, GARDEN, PAD, SPECIALS, START, UNKNOWN, A, B, C, TableDecoder
+
+pytestmark = pytest.mark.usefixtures("namespace")
 
 GARDEN_CAPTIONS = {(B,): 0.36, (A,): 0.24, (A, B): 0.18, (A, C): 0.18, (B, C): 0.04}
 LONG = {(): {A: 1.0}, (A,): {A: 0.9, END: 0.1}, (A, A): {A: 0.9, END: 0.1}}
-
-
-def find(decoder, features=None, *, mask=None, **settings) -> list[Candidates]:
-    return search(
-        decoder,
-        decoder.images() if features is None else features,
-        config=SearchConfig(**settings),
-        start_id=START,
-        end_id=END,
-        forbidden=SPECIALS,
-        mask=mask,
-    )
 
 
 def random_table(seed: int, *, max_words: int) -> dict:
@@ -81,7 +73,7 @@ def plain_beam(table: dict, *, beam: int, max_words: int, penalty: float) -> lis
 
 def as_list(found: Candidates) -> list:
     return [
-        (s, tuple(w), f) for s, w, f in zip(found.score, found.words, found.finished, strict=True)
+        (s, tuple(w), f) for s, w, f in zip(found.score, found.tokens, found.finished, strict=True)
     ]
 
 
@@ -90,14 +82,20 @@ def assert_same(found: list, expected: list) -> None:
     assert [row[0] for row in found] == pytest.approx([row[0] for row in expected], abs=1e-5)
 
 
-def tiny(kind: str, *, words: int = 20, end_bias: float = 0.0):
+def tiny(kind: str, *, words: int = 20, end_bias: float = 0.0, dropout: float = 0.1):
     """A decoder whose random weights say captions of many lengths."""
     torch.manual_seed({"lstm": 0, "transformer": 1}[kind])
     config = (
-        LSTMConfig(width=16, embedding_dim=8, attention_width=8, tie=False)
+        LSTMConfig(width=16, embedding_dim=8, attention_width=8, dropout=dropout, tie=False)
         if kind == "lstm"
         else TransformerConfig(
-            width=16, layers=2, heads=2, feedforward_width=32, max_positions=12, tie=False
+            width=16,
+            layers=2,
+            heads=2,
+            feedforward_width=32,
+            dropout=dropout,
+            max_positions=12,
+            tie=False,
         )
     )
     decoder = build_decoder(config, words=words, feature_dim=6).eval()
@@ -113,6 +111,16 @@ def features(images: int, *, seed: int = 1) -> torch.Tensor:
     return 3 * torch.randn(images, 5, 6, generator=torch.Generator().manual_seed(seed))
 
 
+class Masked:
+    """A decoder that leaves regions out."""
+
+    def __init__(self, decoder, mask):
+        self.decoder, self.mask, self.step = decoder, mask, decoder.step
+
+    def init_state(self, features):
+        return self.decoder.init_state(features, self.mask)
+
+
 both_decoders = pytest.mark.parametrize("kind", ["lstm", "transformer"])
 all_methods = pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 
@@ -120,8 +128,8 @@ all_methods = pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 def test_a_wider_beam_finds_the_caption_greedy_search_walks_past():
     [greedy] = find(TableDecoder(GARDEN), method="greedy")
     [wide] = find(TableDecoder(GARDEN), beam=2)
-    assert greedy.words == [[A]]
-    assert wide.words == [[B], [A]]
+    assert greedy.tokens == [[A]]
+    assert wide.tokens == [[B], [A]]
     assert [math.exp(x) for x in greedy.log_probability] == pytest.approx([0.24])
     assert [math.exp(x) for x in wide.log_probability] == pytest.approx([0.36, 0.24])
 
@@ -136,7 +144,7 @@ def test_each_word_comes_with_its_probability_and_end_comes_last():
 
 def test_a_beam_wider_than_all_captions_returns_them_all_likeliest_first():
     [found] = find(TableDecoder(GARDEN), beam=50)
-    assert [tuple(words) for words in found.words] == list(GARDEN_CAPTIONS)
+    assert [tuple(words) for words in found.tokens] == list(GARDEN_CAPTIONS)
     assert [math.exp(x) for x in found.log_probability] == pytest.approx(
         list(GARDEN_CAPTIONS.values())
     )
@@ -145,8 +153,8 @@ def test_a_beam_wider_than_all_captions_returns_them_all_likeliest_first():
 def test_a_length_penalty_ranks_by_log_probability_per_word_and_end():
     [found] = find(TableDecoder(GARDEN), beam=50, length_penalty=1.0)
     scores = {words: math.log(p) / (len(words) + 1) for words, p in GARDEN_CAPTIONS.items()}
-    assert [tuple(words) for words in found.words] == [(B,), (A, B), (A, C), (A,), (B, C)]
-    assert found.score == pytest.approx([scores[tuple(words)] for words in found.words])
+    assert [tuple(words) for words in found.tokens] == [(B,), (A, B), (A, C), (A,), (B, C)]
+    assert found.score == pytest.approx([scores[tuple(words)] for words in found.tokens])
 
 
 @pytest.mark.parametrize("penalty", [0.0, 0.7, 1.0, -0.5])
@@ -186,7 +194,7 @@ def test_stopping_early_changes_nothing(beam, penalty):
 def test_a_beam_stops_as_soon_as_its_kept_captions_cannot_be_beaten():
     decoder = TableDecoder({(): {END: 0.9, A: 0.1}, (A,): {A: 1.0}})
     [found] = find(decoder, beam=1, max_words=9)
-    assert found.words == [[]]
+    assert found.tokens == [[]]
     assert decoder.rows_read == [1]
 
 
@@ -194,7 +202,7 @@ def test_a_length_penalty_keeps_a_beam_going_while_a_longer_caption_can_win():
     table = {(): {END: 0.6, A: 0.3, B: 0.1}, **{(A,) * n: {A: 1.0} for n in range(1, 5)}}
     assert math.log(0.3) / 2 < math.log(0.6) < math.log(0.3) / 4
     [found] = find(TableDecoder(table), beam=1, max_words=4, length_penalty=1.0)
-    assert found.words == [[A] * 4]
+    assert found.tokens == [[A] * 4]
     assert found.score == pytest.approx([math.log(0.3) / 4])
 
 
@@ -203,7 +211,7 @@ def test_finished_images_leave_the_batch(method):
     short, long = {(): {END: 1.0}}, {(A,) * n: {A: 1.0} for n in range(3)}
     decoder = TableDecoder(long, short, long, short)
     found = find(decoder, method=method, beam=1)
-    assert [candidates.words for candidates in found] == [[[A] * 3], [[]], [[A] * 3], [[]]]
+    assert [candidates.tokens for candidates in found] == [[[A] * 3], [[]], [[A] * 3], [[]]]
     assert decoder.rows_read == [4, 2, 2, 2]
 
 
@@ -222,12 +230,12 @@ def test_captions_found_together_are_those_found_one_by_one(method, penalty, kin
     mask = torch.rand(12, 5, generator=torch.Generator().manual_seed(2)) < 0.6
     mask[:, 0] = True
     settings = {"method": method, "max_words": 8, "length_penalty": penalty}
-    together = find(decoder, seen, mask=mask, **settings)
-    lengths = {len(candidates.words[0]) for candidates in together}
+    together = find(Masked(decoder, mask), seen, **settings)
+    lengths = {len(candidates.tokens[0]) for candidates in together}
     assert len(lengths) > 2, "the test needs captions of several lengths"
     for i, candidates in enumerate(together):
-        [alone] = find(decoder, seen[i : i + 1], mask=mask[i : i + 1], **settings)
-        assert candidates.words == alone.words
+        [alone] = find(Masked(decoder, mask[i : i + 1]), seen[i : i + 1], **settings)
+        assert candidates.tokens == alone.tokens
         assert candidates.finished == alone.finished
         assert candidates.score == pytest.approx(alone.score, abs=1e-5)
 
@@ -241,7 +249,7 @@ def test_reported_probabilities_are_those_the_decoder_reads_back(method, kind):
     assert not all(all(candidates.finished) for candidates in found)
     allowed = [word for word in range(20) if word not in SPECIALS]
     for i, candidates in enumerate(found):
-        for k, words in enumerate(candidates.words):
+        for k, words in enumerate(candidates.tokens):
             read = torch.tensor([[[START, *words]]])
             with torch.no_grad():
                 logits = decoder.forward(seen[i : i + 1], read).logits[0, 0]
@@ -256,7 +264,7 @@ def test_reported_probabilities_are_those_the_decoder_reads_back(method, kind):
 @both_decoders
 def test_a_wider_beam_never_starts_from_copies_of_one_hypothesis(kind):
     for candidates in find(tiny(kind), features(4), beam=6, max_words=5):
-        assert len({tuple(words) for words in candidates.words}) == 6
+        assert len({tuple(words) for words in candidates.tokens}) == 6
 
 
 def test_a_beam_wider_than_the_vocabulary_fills_up_over_the_steps():
@@ -270,7 +278,7 @@ def test_a_beam_wider_than_the_vocabulary_fills_up_over_the_steps():
 def test_forbidden_words_never_appear_and_take_no_probability(method):
     table = {(): {PAD: 0.3, START: 0.2, UNKNOWN: 0.1, A: 0.4}, (A,): {UNKNOWN: 0.9, END: 0.1}}
     [found] = find(TableDecoder(table), method=method, beam=4)
-    assert found.words == [[A]]
+    assert found.tokens == [[A]]
     assert found.log_probabilities[0] == pytest.approx([0.0, 0.0], abs=1e-6)
 
 
@@ -280,7 +288,7 @@ def test_captions_are_cut_at_the_most_words_allowed(max_words, method):
     for candidates in find(
         tiny("lstm", end_bias=-50), features(3), method=method, max_words=max_words
     ):
-        assert {len(words) for words in candidates.words} == {max_words}
+        assert {len(words) for words in candidates.tokens} == {max_words}
         assert {len(logs) for logs in candidates.log_probabilities} == {max_words}
         assert not any(candidates.finished)
 
@@ -288,14 +296,14 @@ def test_captions_are_cut_at_the_most_words_allowed(max_words, method):
 @all_methods
 def test_a_caption_of_exactly_the_most_words_allowed_can_finish(method):
     [found] = find(TableDecoder({(): {A: 1.0}, (A,): {B: 1.0}}), method=method, max_words=2)
-    assert found.words[0] == [A, B]
+    assert found.tokens[0] == [A, B]
     assert found.finished[0]
     assert len(found.log_probabilities[0]) == 3
 
 
 def test_unfinished_captions_compete_with_finished_ones():
     [found] = find(TableDecoder(LONG), beam=2, max_words=2)
-    assert found.words == [[A, A], [A]]
+    assert found.tokens == [[A, A], [A]]
     assert found.finished == [False, True]
     assert [math.exp(x) for x in found.score] == pytest.approx([0.9, 0.1])
 
@@ -307,20 +315,18 @@ def test_the_length_of_an_unfinished_caption_has_no_end_to_count():
 
 def test_of_equally_likely_words_the_lower_id_goes_first():
     table = {(): dict.fromkeys((A, B, C), 1 / 3)}
-    assert find(TableDecoder(table), method="greedy")[0].words == [[A]]
-    assert find(TableDecoder(table), beam=2)[0].words == [[A], [B]]
-    assert find(TableDecoder(table), beam=3)[0].words == [[A], [B], [C]]
+    assert find(TableDecoder(table), method="greedy")[0].tokens == [[A]]
+    assert find(TableDecoder(table), beam=2)[0].tokens == [[A], [B]]
+    assert find(TableDecoder(table), beam=3)[0].tokens == [[A], [B], [C]]
 
 
 def test_top_takes_the_first_of_equals():
     values = torch.randint(4, (50, 40), generator=torch.Generator().manual_seed(0)).float()
     values[:10] = torch.randn(10, 40, generator=torch.Generator().manual_seed(1))
     for count in (1, 3, 17, 40):
-        largest, places = top(values, count)
-        for row, row_largest, row_places in zip(values.tolist(), largest, places, strict=True):
-            expected = sorted(range(40), key=lambda place: -row[place])[:count]
-            assert row_places.tolist() == expected
-            assert row_largest.tolist() == [row[place] for place in expected]
+        places = arrays_of(in_namespace(values)).top(in_namespace(values), count)
+        for row, row_places in zip(values.tolist(), places.tolist(), strict=True):
+            assert row_places == sorted(range(40), key=lambda place: -row[place])[:count]
 
 
 def test_search_twice_gives_the_same_to_the_last_bit():
@@ -353,8 +359,13 @@ def test_search_leaves_no_gradients_and_no_modes_behind():
     assert all(parameter.grad is None for parameter in decoder.parameters())
 
 
-def test_a_decoder_in_training_mode_is_refused():
-    with pytest.raises(
-        ValueError, match=r"search needs a decoder in evaluation mode; call \.eval\(\)"
-    ):
-        find(tiny("lstm").train(), features(1))
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+def test_a_decoder_in_training_captions_without_dropout_and_stays_in_training(kind):
+    decoder, seen = tiny(kind, dropout=0.5), features(3)
+    expected = find(decoder, seen, max_words=5)
+    decoder.train()
+    frozen = next(module for module in decoder.modules() if isinstance(module, torch.nn.LayerNorm))
+    frozen.eval()
+    if searching.NAMESPACE == "torch":
+        assert find(decoder, seen, max_words=5) == expected
+    assert [module for module in decoder.modules() if not module.training] == [frozen]

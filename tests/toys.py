@@ -58,6 +58,12 @@ class TableDecoder:
         past = torch.cat([past, words[..., None]], dim=2)
         return self._logits(table, past), DecoderState(memory=(table,), past=(past,))
 
+    def look(self, words: Tensor, state: DecoderState) -> tuple[Reading, DecoderState]:
+        logits, state = self.step(words, state)
+        return Reading(
+            logits=logits[:, :, None], attention=torch.ones(*words.shape, 1, 1, 1, 1)
+        ), state
+
     def __call__(
         self,
         features: Tensor,

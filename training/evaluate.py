@@ -24,7 +24,7 @@ from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
 from data.batching import build_loader
 from data.coco import load_records
-from data.dataset import CaptionDataset
+from data.dataset import CaptionDataset, draw
 from training.clipscore import ClipScorer
 from training.measures import (
     RESAMPLES,
@@ -37,7 +37,7 @@ from training.measures import (
 from training.metrics import TOKENIZER
 from training.metrics.wording import count_variety
 from training.metrics.words import split_words
-from training.observing import caption_batches, observe, sampling
+from training.observing import caption_batches, observe
 from training.options import add_options, add_report_options, at_least, given_search
 from training.provenance import file_digest, git_commit
 from training.results import write_report, write_results
@@ -129,7 +129,7 @@ def evaluate(
     config = header.search_with(**(search_changes or {}))
     if extent.candidates and (config.method != "beam" or config.beam == 1):
         raise ConfigError("only beam search has several candidates; give --beam 2 or more.")
-    drawing = header.search_with(config, **_given(extent, "temperature", "top_p"))
+    drawing = header.search_with(config, method="sample", **_given(extent, "temperature", "top_p"))
     training = read_training_captions(extent.training)
     scorer = ClipScorer(extent.clip, device=device) if extent.clip else None
     records = load_records(annotations, split=split)
@@ -154,7 +154,8 @@ def evaluate(
         header.tokenizer,
         tqdm(loader, desc="captioning", unit="batch", disable=None),
         config,
-        draws=sampling(drawing, number=extent.samples, seed=extent.seed),
+        drawing=drawing if extent.samples else None,
+        seeds=[draw(extent.seed, place) for place in range(extent.samples)],
     )
     found = seen.captions
     captions = {record.image_id: found[record.image_id] for record in records}

@@ -8,7 +8,7 @@ right; words up to there are given to it (teacher forcing)
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captioner.config import SearchConfig
-from captioner.model import CaptionModel
-from captioner.rules import rules_of
-from captioner.search import log_probabilities, search
+from captioner.constraints import constraints_of
+from captioner.model import CaptionModel, evaluating
+from captioner.search import log_probabilities, make_noise, search
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
-from data.dataset import draw
 from training.metrics.calibration import calibrate
 
 TEMPERATURES = tuple(n / 20 for n in range(10, 31))
@@ -62,9 +61,10 @@ def caption_features(
     tokenizer: Tokenizer,
     features: Float[Tensor, "B P D"],
     config: SearchConfig,
+    noise: Any = None,
 ) -> list[str]:
     """Caption every image from its regions."""
-    return [texts[0] for texts in search_features(model, tokenizer, features, config)]
+    return [texts[0] for texts in search_features(model, tokenizer, features, config, noise)]
 
 
 @torch.inference_mode()
@@ -73,34 +73,31 @@ def search_features(
     tokenizer: Tokenizer,
     features: Float[Tensor, "B P D"],
     config: SearchConfig,
+    noise: Any = None,
 ) -> list[list[str]]:
-    """Return all candidates of every image, the best first."""
+    """Return all candidates of every image, the best first, or what was drawn with this noise."""
     found = search(
         model.decoder,
         features,
         config=config,
-        start_id=tokenizer.start_id,
-        end_id=tokenizer.end_id,
-        forbidden=tokenizer.never_written,
-        rules=rules_of(config, tokenizer),
+        constraints=constraints_of(config, tokenizer),
+        noise=noise,
     )
-    return [[tokenizer.decode(words) for words in candidates.words] for candidates in found]
+    return [[tokenizer.decode(tokens) for tokens in candidates.tokens] for candidates in found]
 
 
 def caption_batches(
     model: CaptionModel, tokenizer: Tokenizer, batches: Iterable[Batch], config: SearchConfig
 ) -> dict[int, str]:
-    """Caption every image of these batches, pixels or features; captions by image id.
-
-    The model is left in evaluation mode.
-    """
-    model.eval()
+    """Caption every image of these batches, pixels or features; captions by image id."""
     device = next(model.parameters()).device
     captions: dict[int, str] = {}
-    for batch in batches:
-        features = encode(model, batch.inputs.to(device))
-        found = caption_features(model, tokenizer, features, config)
-        captions.update(zip(batch.image_ids, found, strict=True))
+    with evaluating(model):
+        for batch in batches:
+            features = encode(model, batch.inputs.to(device))
+            noise = make_noise(batch.inputs, config=config)
+            found = caption_features(model, tokenizer, features, config, noise)
+            captions.update(zip(batch.image_ids, found, strict=True))
     return captions
 
 
@@ -125,34 +122,33 @@ def observe(
     batches: Iterable[Batch],
     config: SearchConfig,
     *,
-    draws: Sequence[SearchConfig] = (),
+    drawing: SearchConfig | None = None,
+    seeds: Sequence[int] = (),
 ) -> Observation:
     """Caption photos, draw further captions, and read the references.
 
     Args:
-        model: left in evaluation mode.
+        model: left in the mode it is in.
         tokenizer: its words.
         batches: photos and what people said of them.
         config: how the captions are looked for.
-        draws: one search for each further caption of a photo; see `sampling`.
+        drawing: how further captions are drawn.
+        seeds: one for each further caption of a photo.
     """
-    model.eval()
     device = next(model.parameters()).device
     seen = Observation()
-    for batch in batches:
-        features = encode(model, batch.inputs.to(device))
-        found = search_features(model, tokenizer, features, config)
-        seen.candidates |= zip(batch.image_ids, found, strict=True)
-        drawn = [caption_features(model, tokenizer, features, other) for other in draws]
-        for image_id, *own in zip(batch.image_ids, *drawn, strict=True):
-            seen.samples[image_id] = own
-        read_references(model, tokenizer, features, batch.words.to(device), seen.reading)
+    with evaluating(model):
+        for batch in batches:
+            features = encode(model, batch.inputs.to(device))
+            noise = make_noise(batch.inputs, config=config)
+            found = search_features(model, tokenizer, features, config, noise)
+            seen.candidates |= zip(batch.image_ids, found, strict=True)
+            if drawing is not None:
+                noise = make_noise(batch.inputs, config=drawing, seeds=seeds)
+                drawn = search_features(model, tokenizer, features, drawing, noise)
+                seen.samples |= zip(batch.image_ids, drawn, strict=True)
+            read_references(model, tokenizer, features, batch.words.to(device), seen.reading)
     return seen
-
-
-def sampling(config: SearchConfig, *, number: int, seed: int) -> list[SearchConfig]:
-    """Make searches that draw, with seeds of their own that depend on one seed alone."""
-    return [replace(config, method="sample", seed=draw(seed, place)) for place in range(number)]
 
 
 def encode(model: CaptionModel, inputs: Tensor) -> Float[Tensor, "B P D"]:
@@ -176,20 +172,20 @@ def read_references(
     real = target != tokenizer.pad_id
     logits = model.decoder(features, words[:, :, :-1]).logits[real].float()  # (N, V)
     target = target[real]
-    banned = torch.tensor(tokenizer.never_written, device=words.device)
-    best, guess = log_probabilities(logits[None], banned)[0].max(dim=-1)
+    never = tokenizer.never_written
+    best, guess = log_probabilities(logits, never).max(dim=-1)
     reading.confidence.append(best.exp().cpu().numpy())
     reading.correct.append((guess == target).cpu().numpy())
-    known = ~torch.isin(target, banned)
+    known = ~torch.isin(target, torch.tensor(never, device=words.device))
     reading.unknown += int((~known).sum())
-    reading.log_likelihood += _likelihood(logits[known], target[known], banned)
+    reading.log_likelihood += _likelihood(logits[known], target[known], never)
     tried = slice(None, None, 1 + int(known.sum()) // _TRIED)  # from all places of captions
     logits, target = logits[known][tried], target[known][tried]
     for place, temperature in enumerate(TEMPERATURES):
-        reading.fit[place] += _likelihood(logits / temperature, target, banned)
+        reading.fit[place] += _likelihood(logits / temperature, target, never)
 
 
-def _likelihood(logits: Tensor, target: Tensor, banned: Tensor) -> float:
+def _likelihood(logits: Tensor, target: Tensor, never: Sequence[int]) -> float:
     """Sum the log-probabilities of the words (N) that these logits (N, V) were to foretell."""
-    log_p = log_probabilities(logits[None], banned)[0]
+    log_p = log_probabilities(logits, never)
     return float(log_p.gather(1, target[:, None]).double().sum())

@@ -5,12 +5,11 @@ for it, the words it would say come from a first reading of the people's words, 
 Martins 2019, section 3 (arXiv:1906.07651).
 """
 
-import math
-
 import torch
 from torch import Tensor
 
 from captioner.model import Decoder, TransformerDecoder
+from captioner.search import draw, log_probabilities
 from captioner.tokenizer import Tokenizer
 
 
@@ -48,6 +47,5 @@ def mix_words(
 
 def _draw(logits: Tensor, tokenizer: Tokenizer) -> Tensor:
     """Draw a word from each row of scores; END ends nothing here, so it is not drawn."""
-    banned = torch.tensor([*tokenizer.never_written, tokenizer.end_id], device=logits.device)
-    likely = logits.float().index_fill(-1, banned, -math.inf).softmax(dim=-1)
-    return torch.multinomial(likely.flatten(0, -2), 1).view(logits.shape[:-1])
+    log_p = log_probabilities(logits, [*tokenizer.never_written, tokenizer.end_id])
+    return draw(log_p, torch.rand(logits.shape[:-1], device=logits.device))

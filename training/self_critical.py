@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from captioner.config import SearchConfig
+from captioner.constraints import constraints_of
 from captioner.model import Decoder
 from captioner.search import search
 from captioner.tokenizer import Tokenizer
@@ -17,7 +18,6 @@ from training.loss import ALONE, Average
 from training.overlap import pad
 
 
-@torch.no_grad()
 def draw_captions(
     decoder: Decoder,
     features: Tensor,
@@ -30,7 +30,7 @@ def draw_captions(
     """Draw captions word by word from the decoder's own distribution.
 
     Args:
-        decoder: in evaluation mode.
+        decoder: captions without dropout.
         features: (B, P, D).
         count: K, captions drawn for each image.
         max_words: longest caption, END not counted.
@@ -40,20 +40,9 @@ def draw_captions(
     Returns:
         Ids (B, K, T), START first, END last where it came, then padding.
     """
-    images, device = len(features), features.device
-    state = decoder.init_state(features)
-    state = state.reorder(torch.zeros(images, count, dtype=torch.long, device=device))
-    words = [torch.full((images, count), tokenizer.start_id, device=device)]
-    ended = torch.zeros(images, count, dtype=torch.bool, device=device)
-    for _ in range(max_words + 1):
-        logits, state = decoder.step(words[-1], state)
-        likely = _allowed(logits, temperature, tokenizer).softmax(dim=-1)
-        drawn = torch.multinomial(likely.flatten(0, 1), 1).view(images, count)
-        words.append(drawn.masked_fill(ended, tokenizer.pad_id))
-        ended |= drawn == tokenizer.end_id
-        if ended.all():
-            break
-    return torch.stack(words, dim=-1)
+    config = SearchConfig(method="sample", max_words=max_words, temperature=temperature)
+    noise = torch.rand(len(features), count, max_words + 1, device=features.device)
+    return _search(decoder, features, config, count=count, tokenizer=tokenizer, noise=noise)
 
 
 def find_captions(
@@ -70,21 +59,28 @@ def find_captions(
     `draw_captions`; the temperature is 1.
     """
     config = SearchConfig(method="beam", beam=count, max_words=max_words, length_penalty=0.0)
-    found = search(
-        decoder,
-        features,
-        config=config,
-        start_id=tokenizer.start_id,
-        end_id=tokenizer.end_id,
-        forbidden=tokenizer.never_written,
-    )
+    return _search(decoder, features, config, count=count, tokenizer=tokenizer)
+
+
+def _search(
+    decoder: Decoder,
+    features: Tensor,
+    config: SearchConfig,
+    *,
+    count: int,
+    tokenizer: Tokenizer,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """Return what a search finds as ids (B, K, T); the last again where no more captions exist."""
+    constraints = constraints_of(config, tokenizer)
+    found = search(decoder, features, config=config, constraints=constraints, noise=noise)
     rows = []
     for image in found:
         own = [
-            [tokenizer.start_id, *words, *[tokenizer.end_id] * finished]
-            for words, finished in zip(image.words, image.finished, strict=True)
+            [tokenizer.start_id, *tokens, *[tokenizer.end_id] * finished]
+            for tokens, finished in zip(image.tokens, image.finished, strict=True)
         ]
-        rows += [*own, *own[-1:] * (count - len(own))]  # where no more captions exist
+        rows += [*own, *own[-1:] * (count - len(own))]
     return pad(rows, pad_id=tokenizer.pad_id).to(features.device).unflatten(0, (-1, count))
 
 

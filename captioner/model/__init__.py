@@ -14,11 +14,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioner.config import LSTMConfig, ModelConfig, PreprocessConfig, TransformerConfig
-from captioner.model.decoder import Decoder, DecoderState, Reading
+from captioner.model.decoder import Decoder, DecoderState
 from captioner.model.encoder import Encoder
 from captioner.model.ensemble import EnsembleDecoder, EnsembleEncoder
 from captioner.model.lstm import LSTMDecoder
+from captioner.model.modes import evaluating
 from captioner.model.transformer import TransformerDecoder
+from captioner.reading import Reading
 
 __all__ = [
     "CaptionModel",
@@ -30,6 +32,7 @@ __all__ = [
     "TransformerDecoder",
     "build_decoder",
     "build_model",
+    "evaluating",
     "join_models",
 ]
 

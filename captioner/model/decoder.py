@@ -10,11 +10,13 @@ Training and explanation read whole captions with `forward`; a test holds `step`
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from captioner.reading import Reading
 
 State = TypeVar("State", bound="DecoderState")
 
@@ -59,20 +61,6 @@ def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
     return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
 
 
-class Reading(NamedTuple):
-    """A decoder's account of whole captions."""
-
-    logits: Float[Tensor, "B K T V"]
-    """Score of every word coming next at each position."""
-    attention: Float[Tensor, "B K L M T P"] | None
-    """Weights by layer and head, summing to 1 over P; None unless asked for."""
-    gate: Float[Tensor, "B K T"] | None = None
-    """How far the attended feature is let through, 0 to 1; only the recurrent decoder has one."""
-    between_words: Float[Tensor, "B K L M T T"] | None = None
-    """Weights of each word over itself and those before it, beside `attention`; only the
-    Transformer has them."""
-
-
 @runtime_checkable
 class Decoder(Protocol):
     """What search, training and explanation need of a decoder."""
@@ -87,6 +75,10 @@ class Decoder(Protocol):
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
         """Take the latest word of every hypothesis; return the scores of the next word."""
+        ...
+
+    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+        """Do what `step` does; return a reading of these words (T = 1), with attention."""
         ...
 
     def __call__(

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from captioner.config import PreprocessConfig
-from captioner.model.decoder import Decoder, DecoderState, Reading
+from captioner.model.decoder import Decoder, DecoderState
 from captioner.model.encoder import Encoder
+from captioner.reading import Reading
 
 
 class Share(NamedTuple):
@@ -116,6 +117,18 @@ class EnsembleDecoder(nn.Module):
             pasts.append(after.past)
         return _average(logits), DecoderState(memory=state.memory, past=tuple(pasts))
 
+    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+        """Do what `step` does; return a reading of these words, with attention."""
+        readings, states = zip(
+            *(
+                decoder.look(words, DecoderState(*own))
+                for decoder, *own in zip(self._decoders, state.memory, state.past, strict=True)
+            ),
+            strict=True,
+        )
+        pasts = tuple(after.past for after in states)
+        return self._merge(readings), DecoderState(memory=state.memory, past=pasts)
+
     def forward(
         self,
         features: Float[Tensor, "B P D"],
@@ -131,6 +144,10 @@ class EnsembleDecoder(nn.Module):
                 self._decoders, self._divide(features, mask), strict=True
             )
         ]
+        return self._merge(readings)
+
+    def _merge(self, readings: Sequence[Reading]) -> Reading:
+        """Read as the members do on average."""
         looks = [
             reading.attention[:, :, -1].mean(dim=2)  # (B, K, T, P)
             for reading, share in zip(readings, self.shares, strict=True)
@@ -138,7 +155,7 @@ class EnsembleDecoder(nn.Module):
         ]
         return Reading(
             logits=_average([reading.logits for reading in readings]),
-            attention=torch.stack(looks, dim=2)[:, :, None] if with_attention else None,
+            attention=torch.stack(looks, dim=2)[:, :, None] if looks else None,
         )
 
     def _divide(

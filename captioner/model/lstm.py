@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from captioner.model.attention import Scoring, build_attention
-from captioner.model.decoder import DecoderState, Reading
+from captioner.model.decoder import DecoderState
 from captioner.model.words import WordTable
+from captioner.reading import Reading
 
 
 class _Memory(NamedTuple):

@@ -8,8 +8,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from captioner.model.attention import MultiHeadAttention
-from captioner.model.decoder import DecoderState, Reading
+from captioner.model.decoder import DecoderState
 from captioner.model.words import WordTable
+from captioner.reading import Reading
 
 
 class _Memory(NamedTuple):

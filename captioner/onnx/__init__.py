@@ -2,7 +2,6 @@
 
 files      the folder of an export: two graphs, and a description in JSON
 decoder    the graphs as a decoder: photo -> state; words, state -> scores, attention, next state
-search     greedy and beam search, in NumPy
 runner     OnnxCaptioner: photo -> Caption
 graphs     the network as two graphs (needs torch)
 export     checkpoint -> folder (needs torch)

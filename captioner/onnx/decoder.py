@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from captioner.errors import CheckpointError, MissingExtraError
 from captioner.onnx.files import IMAGE, STEP, Export
+from captioner.reading import Reading
 
 Array = np.ndarray[Any, np.dtype[Any]]
 """NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
@@ -31,19 +32,6 @@ class State:
     def select(self, images: Int[Array, " N"]) -> "State":
         """Keep these images only, in this order."""
         return State(tuple(x[images] for x in self.memory), tuple(x[images] for x in self.past))
-
-
-class Glimpse(NamedTuple):
-    """What one step says about the words it took in."""
-
-    logits: Float[Array, "B K V"]
-    """Score of every word coming next."""
-    attention: Float[Array, "B K L M P"]
-    """Weights of the regions by layer and head."""
-    between_words: Float[Array, "B K L M T"] | None = None
-    """Weights of all words so far; only a Transformer has them."""
-    gate: Float[Array, "B K"] | None = None
-    """How far the attended feature was let in; only a recurrent decoder has one."""
 
 
 class OnnxDecoder:
@@ -77,13 +65,21 @@ class OnnxDecoder:
         found = self._image.run([*memory, *past], {"pixels": pixels})
         return State(tuple(found[: len(memory)]), tuple(found[len(memory) :]))
 
-    def step(self, words: Int[Array, "B K"], state: State) -> tuple[Glimpse, State]:
-        """Take the latest word of every hypothesis."""
+    def step(self, words: Int[Array, "B K"], state: State) -> tuple[Float[Array, "B K V"], State]:
+        """Take the latest word of every hypothesis; return the scores of the next word."""
+        reading, state = self.look(words, state)
+        return reading.logits[:, :, 0], state
+
+    def look(self, words: Int[Array, "B K"], state: State) -> tuple[Reading, State]:
+        """Do what `step` does; return a reading of these words (T = 1), with attention."""
         export = self._export
         named = zip((*export.memory, *export.past), (*state.memory, *state.past), strict=True)
         logits, *rest = self._step.run(None, {"words": words, **dict(named)})
-        seen = dict(zip(export.seen, rest, strict=False))
-        return Glimpse(logits, **seen), replace(state, past=tuple(rest[len(export.seen) :]))
+        seen: dict[str, Any] = dict.fromkeys(("attention", "between_words", "gate"))
+        for name, weights in zip(export.seen, rest, strict=False):
+            seen[name] = weights[..., None] if name == "gate" else weights[..., None, :]
+        past = tuple(rest[len(export.seen) :])
+        return Reading(logits[:, :, None], **seen), replace(state, past=past)
 
 
 def _open(path: Path, threads: int | None) -> Any:

@@ -85,12 +85,9 @@ def compare(
     off = 0.0
     for t in range(words):
         reading, state = model.decoder.look(latest, state)
-        glimpse, other = decoder.step(latest.numpy(), other)
+        again, other = decoder.look(latest.numpy(), other)
         assert reading.attention is not None
-        pairs = (
-            (reading.logits[:, :, 0], glimpse.logits),
-            (reading.attention[..., 0, :], glimpse.attention),
-        )
+        pairs = ((reading.logits, again.logits), (reading.attention, again.attention))
         off = max([off, *(float(np.abs(x.numpy() - y).max()) for x, y in pairs)])
         latest = reading.logits[:, :, 0].argmax(dim=-1)
         if t == 0:

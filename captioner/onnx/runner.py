@@ -13,9 +13,10 @@ from captioner.framing import Prepared, prepare, prepare_each
 from captioner.header import Header
 from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.files import Export, find_export, read_export
-from captioner.onnx.search import search as search_captions
 from captioner.photo import Source
-from captioner.rules import rules_of
+from captioner.reading import Reading, follow
+from captioner.search import make_noise
+from captioner.search import search as search_captions
 
 
 class OnnxCaptioner:
@@ -58,7 +59,7 @@ class OnnxCaptioner:
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range, or `require` is given.
+            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
         """
         prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
         return self.caption_batch([prepared], search=search, **changes)[0]
@@ -82,32 +83,31 @@ class OnnxCaptioner:
 
         Raises:
             ImageError: a photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range, or `require` is given.
+            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
         """
-        chosen = self.header.search_with(search, **changes)
+        chosen, constraints = self.header.plan(search, **changes)
         prepared = prepare_each(photos, self.prepare)
         if not prepared:
             return []
-        tokenizer = self.header.tokenizer
+        readings: list[Reading] = []
         found = search_captions(
             self._decoder,
-            self._decoder.init_state(np.stack([photo.pixels for photo in prepared])),
+            np.stack([photo.pixels for photo in prepared]),
             config=chosen,
-            start_id=tokenizer.start_id,
-            end_id=tokenizer.end_id,
-            forbidden=tokenizer.never_written,
-            rules=rules_of(chosen, tokenizer),
+            constraints=constraints,
+            noise=make_noise((photo.pixels for photo in prepared), config=chosen),
+            readings=readings if words else None,
         )
         return [
             describe(
                 photo,
-                item.candidates,
-                item.look if words else None,
+                own,
+                follow(readings, own.rows[0]) if words else None,
                 header=self.header,
                 grid=self._export.grid,
                 search=chosen,
             )
-            for photo, item in zip(prepared, found, strict=True)
+            for photo, own in zip(prepared, found, strict=True)
         ]
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:

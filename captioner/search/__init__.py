@@ -1,163 +1,202 @@
-"""Search for captions: greedy, beam and sampling, written once for any decoder.
+"""Search for captions: greedy, beam and sampling, written once for any decoder and runtime.
 
-Search knows words, hypotheses and probabilities; it never asks which decoder it has, and it carries
-no attention: read the winner back with `decoder.forward(..., with_attention=True)`.
+One loop goes on token by token; a strategy says how:
 
-A word's probability is the softmax of the decoder's logits over the words that are not forbidden,
-whatever the method: temperature, top-k, top-p and rules decide what is taken, not what is reported.
+    sampling      `Greedy`, `Sampling`
+    beam          `Beam`
+    beams         `DiverseBeams`, `ConstrainedBeams`: several of them in one step of the decoder
+    filters       constraints: log-probabilities and the tokens so far -> log-probabilities
+    automaton     what is required, as a table of states
+    hypotheses    the captions that a strategy considers, as arrays
+    arrays        what NumPy and PyTorch spell differently
+
+Search knows tokens, hypotheses and probabilities; it never asks which decoder it has. A token's
+probability is the softmax of the decoder's logits over those that may be written, whatever the
+method: temperature, top-k, top-p and constraints decide what is taken, not what is reported.
 
 Each image is searched on its own: those around it in the batch change nothing but the rounding of
 the decoder's arithmetic. Of equally likely hypotheses the one with the better parent goes first,
-then the one with the lower word id.
+then the one with the lower token id.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, TypeAlias
 
-import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Float
 
-from captioner.candidates import Candidates
+from captioner.candidates import Candidates, collect
 from captioner.config import SearchConfig
+from captioner.constraints import Constraints
 from captioner.errors import ConfigError
-from captioner.model.decoder import Decoder
-from captioner.rules import NO_RULES, Rules
-from captioner.search.beam import beam_search
-from captioner.search.hypotheses import Steps, candidates, log_probabilities
-from captioner.search.walk import likeliest, sampler, walk
+from captioner.search.arrays import arrays_of, log_probabilities
+from captioner.search.beam import Beam
+from captioner.search.beams import ConstrainedBeams, DiverseBeams
+from captioner.search.filters import filters_of
+from captioner.search.hypotheses import Hypotheses
+from captioner.search.sampling import Greedy, Sampling, draw, make_noise
 
-__all__ = ["Candidates", "log_probabilities", "search", "search_steps"]
+__all__ = ["Candidates", "draw", "log_probabilities", "make_noise", "search", "search_steps"]
+
+Strategy: TypeAlias = Greedy | Sampling | Beam | DiverseBeams | ConstrainedBeams
+"""How one search goes on: `live` hypotheses of each image are what the decoder reads next, `kept`
+ones what was found. From the log-probabilities (B, K, V) of token t, `advance` continues them, and
+returns of which of them (B, J) the new ones came, or None if each of itself; `stop` settles those
+of the most tokens allowed, finished if END comes next, or cut off. `hopeful` says which images (B)
+can still find something better, and `select` goes on with some images only."""
 
 
-@torch.inference_mode()
 def search(
-    decoder: Decoder,
-    features: Float[Tensor, "B P D"],
+    decoder: Any,
+    features: Float[Any, "B ..."],
     *,
     config: SearchConfig,
-    start_id: int,
-    end_id: int,
-    forbidden: Sequence[int],
-    rules: Rules = NO_RULES,
-    mask: Bool[Tensor, "B P"] | None = None,
+    constraints: Constraints,
+    noise: Float[Any, "B K T"] | None = None,
+    readings: list[Any] | None = None,
 ) -> list[Candidates]:
     """Caption every image: `config.beam` candidates by beam search, one by the other methods.
 
-    A hypothesis of `max_words` words is read once more: it is finished if END comes next, and
+    A hypothesis of `max_words` tokens is read once more: it is finished if END comes next, and
     otherwise competes as it stands.
 
     Args:
-        decoder: in evaluation mode.
-        features: regions of the images, from the encoder.
+        decoder: captions without dropout, and is left in the mode it is in.
+        features: what `decoder.init_state` reads of the images, tensors or arrays.
         config: method and limits.
-        start_id: the word every caption is begun with; not part of the result.
-        end_id: the word that finishes a caption; not part of the result.
-        forbidden: words that are never produced, such as padding, START and unknown; they have no
-            probability.
-        rules: what captions must say, must not say and must not repeat.
-        mask: True marks a real region.
+        constraints: the special tokens, and what captions must say, must not say and must not
+            repeat.
+        noise: what sampling draws K captions of each image with, which come in this order; see
+            `make_noise`. By default one, with noise made of the features.
+        readings: where to put what the decoder looked at, step by step; see `Candidates.rows`.
 
     Returns:
         Candidates of each image. There are fewer than `beam` only where fewer captions exist.
 
     Raises:
-        ValueError: the decoder is in training mode, so dropout would make captions random.
-        ConfigError: no caption follows the rules.
+        ConfigError: no caption obeys the constraints.
     """
-    steps = _begin(
-        decoder,
-        features,
-        config=config,
-        start_id=start_id,
-        end_id=end_id,
-        forbidden=forbidden,
-        rules=rules,
-        mask=mask,
-    )
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return _require_captions(end.value)
+    found: dict[int, Candidates] = {}
+    strategy = _choose(features, config, constraints, noise)
+    with arrays_of(features).inference(decoder):
+        for _, done in _decode(decoder, features, strategy, config, constraints, readings=readings):
+            found |= done
+    return [found[image] for image in range(len(features))]
 
 
 def search_steps(
-    decoder: Decoder,
-    features: Float[Tensor, "1 P D"],
+    decoder: Any,
+    features: Float[Any, "1 ..."],
     *,
     config: SearchConfig,
-    start_id: int,
-    end_id: int,
-    forbidden: Sequence[int],
-    rules: Rules = NO_RULES,
+    constraints: Constraints,
+    noise: Float[Any, "1 K T"] | None = None,
+    readings: list[Any] | None = None,
 ) -> Iterator[Candidates]:
-    """Caption one image as `search` does, and show what it has after every word.
-
-    Args:
-        decoder: as in `search`, and so are the others.
-        features: regions of the image, from the encoder.
-        config: method and limits.
-        start_id: the word every caption is begun with.
-        end_id: the word that finishes a caption.
-        forbidden: words that are never produced.
-        rules: what the caption must say, must not say and must not repeat.
+    """Caption one image as `search` does, and show what it has after every token.
 
     Yields:
-        The unfinished captions in play, one word longer each time, by probability; beam search may
-        drop the first for another. At last, what `search` returns.
-
-    Raises:
-        ValueError: the decoder is in training mode.
-        ConfigError: no caption follows the rules.
+        The unfinished hypotheses, one token longer each time, by probability; beam search may drop
+        the first for another. At last, what `search` returns.
     """
-    steps = _begin(
-        decoder,
-        features,
-        config=config,
-        start_id=start_id,
-        end_id=end_id,
-        forbidden=forbidden,
-        rules=rules,
-        mask=None,
-    )
+    strategy = _choose(features, config, constraints, noise)
+    steps = _decode(decoder, features, strategy, config, constraints, readings=readings)
     while True:
-        try:
-            with torch.inference_mode():
-                rows = next(steps)
-        except StopIteration as end:
-            yield from _require_captions(end.value)
+        with arrays_of(features).inference(decoder):
+            step = next(steps, None)
+        if step is None:
             return
-        yield from candidates(rows, end_id=end_id, length_penalty=0.0)
+        live, done = step
+        unfinished = replace(config, length_penalty=0.0)
+        yield from done.values() or _gather(live, unfinished, constraints)
 
 
-def _begin(
-    decoder: Decoder,
-    features: Float[Tensor, "B P D"],
-    *,
+def _choose(
+    features: Float[Any, "B ..."],
     config: SearchConfig,
-    start_id: int,
-    end_id: int,
-    forbidden: Sequence[int],
-    rules: Rules,
-    mask: Bool[Tensor, "B P"] | None,
-) -> Steps:
-    if getattr(decoder, "training", False):
-        raise ValueError("search needs a decoder in evaluation mode; call .eval() first.")
-    state = decoder.init_state(features, mask)
-    latest = torch.full((len(features), 1), start_id, device=features.device)
-    banned = torch.tensor(list(forbidden), dtype=torch.long, device=features.device)
-    how: dict[str, Any] = {"config": config, "end_id": end_id, "banned": banned, "rules": rules}
-    if config.method == "beam":
-        return (yield from beam_search(decoder, state, latest, **how))
-    choose = likeliest if config.method == "greedy" else sampler(config)
-    return (yield from walk(decoder, state, latest, choose, **how))
+    constraints: Constraints,
+    noise: Float[Any, "B K T"] | None,
+) -> Strategy:
+    """Make the strategy that the settings ask for."""
+    arrays, images = arrays_of(features), len(features)
+    how: dict[str, Any] = {"config": config, "end_id": constraints.end_id}
+    if config.method == "greedy":
+        return Greedy(arrays, images, **how)
+    if config.method == "sample":
+        noise = make_noise(features, config=config) if noise is None else noise
+        return Sampling(arrays, images, noise=noise, **how)
+    if constraints.required:
+        return ConstrainedBeams(arrays, images, required=constraints.required, **how)
+    if config.groups > 1:
+        return DiverseBeams(arrays, images, **how)
+    return Beam(arrays, images, width=config.beam, **how)
 
 
-def _require_captions(found: list[Candidates]) -> list[Candidates]:
-    if not all(candidates.words for candidates in found):
+def _decode(
+    decoder: Any,
+    features: Float[Any, "B ..."],
+    strategy: Strategy,
+    config: SearchConfig,
+    constraints: Constraints,
+    *,
+    readings: list[Any] | None,
+) -> Iterator[tuple[Hypotheses, dict[int, Candidates]]]:
+    """Go on token by token; yield what lives, and what was found of the images that are done."""
+    arrays, images = arrays_of(features), list(range(len(features)))
+    filters, never = filters_of(constraints), arrays.integers(constraints.never_written)
+    latest = arrays.full(strategy.live.value.shape, constraints.start_id)  # (B, K)
+    state = decoder.init_state(features).reorder(arrays.full(latest.shape, 0))
+    for t in range(config.max_words + 1):
+        if not images:
+            return
+        # Step the decoder.
+        if readings is None:
+            logits, state = decoder.step(latest, state)
+        else:
+            reading, state = decoder.look(latest, state)
+            readings.append(reading)
+            logits = reading.logits[:, :, 0]
+        log_p = arrays.log_probabilities(logits, never)
+        for constrain in filters:
+            log_p = constrain(log_p, strategy.live.tokens[..., :t])
+        # Let the strategy advance.
+        strategy.live.rows[..., t] = arrays.count(*latest.shape)
+        if t < config.max_words:
+            parents = strategy.advance(log_p, t)
+            going = strategy.hopeful(t).tolist()
+        else:
+            strategy.stop(log_p, t)
+            parents, going = None, [False] * len(images)
+        # Drop the images that are done.
+        done: dict[int, Candidates] = {}
+        if not all(going):
+            leave = [i for i, goes in enumerate(going) if not goes]
+            found = _gather(strategy.kept.select(arrays.integers(leave)), config, constraints)
+            done = dict(zip((images[i] for i in leave), found, strict=True))
+            images = [image for image in images if image not in done]
+            stay = arrays.integers([i for i, goes in enumerate(going) if goes])
+            strategy.select(stay)
+            state = state.select(stay)
+            parents = None if parents is None else parents[stay]
+        # Reorder the state.
+        if parents is not None and not arrays.in_order(parents, latest.shape[1]):
+            state = state.reorder(parents)
+        latest = strategy.live.tokens[..., t]
+        yield strategy.live, done
+
+
+def _gather(
+    hypotheses: Hypotheses, config: SearchConfig, constraints: Constraints
+) -> list[Candidates]:
+    """Turn the hypotheses of each image into plain lists."""
+    how: dict[str, Any] = {"end_id": constraints.end_id, "length_penalty": config.length_penalty}
+    found = [
+        collect(*image, ranked=config.method == "beam", **how)
+        for image in zip(*(x.tolist() for x in hypotheses), strict=True)
+    ]
+    if not all(candidates.tokens for candidates in found):
         raise ConfigError(
-            "no caption says all that search.require asks for and breaks no other rule; ask for "
-            "less, or raise search.max_words."
+            "no caption says all that search.require asks for and breaks no other constraint; ask "
+            "for less, or raise search.max_words."
         )
     return found

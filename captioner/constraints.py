@@ -1,7 +1,7 @@
-"""What a caption must say, must not say and must not repeat: the settings of a search, in ids."""
+"""What a caption must say, must not say and must not repeat: settings of a search as token ids."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from captioner.config import SearchConfig
@@ -16,42 +16,31 @@ _MOST_STATES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
-    """Which words may follow which; without arguments, all.
+class Constraints:
+    """The token ids that captions are made of, and which may follow which.
 
-    A word that would break a rule is passed over; the others keep the probability that the model
-    gives them.
+    A token that would break a constraint is passed over; the others keep the probability that the
+    model gives them.
     """
 
+    start_id: int
+    """Begins every caption; not part of the result."""
+    end_id: int
+    """Finishes a caption; not part of the result."""
+    never_written: tuple[int, ...] = ()
+    """Tokens that have no probability at all, such as padding, START and unknown."""
     forbidden: tuple[Phrase, ...] = ()
-    """Never said."""
+    """Never said. A phrase that END ends is one that no caption ends with."""
     no_repeat: int = 0
     """No run of so many tokens is said twice; 0 lets all be said again."""
-    no_end: Phrase = ()
-    """A caption does not end with one of these."""
     required: tuple[Phrase, ...] = ()
     """All of these are said, in any order."""
 
-    def broken_by(self, said: Sequence[int], *, end_id: int) -> set[int]:
-        """Return the words that may not come next; what is required is another matter."""
-        said = tuple(said)
-        words = {last for *before, last in self.forbidden if _ends_with(said, tuple(before))}
-        if any(_ends_with(said, (last,)) for last in self.no_end):
-            words.add(end_id)
-        if 0 < self.no_repeat <= len(said):
-            latest = said[len(said) - self.no_repeat + 1 :]
-            runs = (said[i : i + self.no_repeat] for i in range(len(said) - self.no_repeat + 1))
-            words |= {run[-1] for run in runs if run[:-1] == latest}
-        return words
 
-
-NO_RULES = Rules()
-
-
-def rules_of(config: SearchConfig, tokenizer: Tokenizer) -> Rules:
+def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
     """Look up the words that a search is to use and to avoid.
 
-    A forbidden word that is not known needs no rule: it is never said.
+    A forbidden word that is not known needs no constraint: it is never said.
 
     Raises:
         ConfigError: a required word is not known, or they are too many, or too long for a caption.
@@ -67,16 +56,15 @@ def rules_of(config: SearchConfig, tokenizer: Tokenizer) -> Rules:
             f"search.require is {list(config.require)}, which does not fit into "
             f"search.max_words = {config.max_words}; raise it."
         )
-    return Rules(
-        forbidden=tuple(_known(config.forbid, tokenizer)),
+    endings = ((phrase[-1], tokenizer.end_id) for phrase in _known(config.no_end, tokenizer))
+    return Constraints(
+        start_id=tokenizer.start_id,
+        end_id=tokenizer.end_id,
+        never_written=tuple(tokenizer.never_written),
+        forbidden=(*_known(config.forbid, tokenizer), *endings),
         no_repeat=config.no_repeat,
-        no_end=tuple(phrase[-1] for phrase in _known(config.no_end, tokenizer)),
         required=required,
     )
-
-
-def _ends_with(said: Phrase, phrase: Phrase) -> bool:
-    return said[len(said) - len(phrase) :] == phrase if len(phrase) <= len(said) else False
 
 
 def _known(texts: Iterable[str], tokenizer: Tokenizer) -> list[Phrase]:

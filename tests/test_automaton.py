@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from captioner.search.progress import progress
+from captioner.search.automaton import automaton
 from tests.toys import END, A, B, C
 
 
@@ -10,7 +10,7 @@ from tests.toys import END, A, B, C
     "required", [(), ((A,),), ((A,), (B,)), ((A, A, B),), ((A, B, A, C),), ((A, B), (B, C))]
 )
 def test_the_last_state_is_reached_by_those_who_said_everything_required(required):
-    leads = progress(required, words=7, end_id=END)
+    leads = automaton(required, words=7, end_id=END)
     for said in itertools.product((A, B, C), repeat=6):
         state = 0
         for word in said:
@@ -20,5 +20,5 @@ def test_the_last_state_is_reached_by_those_who_said_everything_required(require
 
 
 def test_end_leads_nowhere_before_everything_is_said():
-    leads = progress(((A,), (B,)), words=7, end_id=END)
+    leads = automaton(((A,), (B,)), words=7, end_id=END)
     assert leads[:, END].tolist() == [-1, -1, -1, 3]

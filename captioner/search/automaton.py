@@ -1,25 +1,25 @@
-"""How much of what is required has been said, as a table."""
+"""The constraint automaton: how much of what is required has been said, as a table."""
 
 import math
 from itertools import product
+from typing import Any
 
-import torch
+import numpy as np
 from jaxtyping import Int
-from torch import Tensor
 
-from captioner.rules import Phrase
+from captioner.constraints import Phrase
 
 
-def progress(required: tuple[Phrase, ...], *, words: int, end_id: int) -> Int[Tensor, "S V"]:
-    """Return where every word leads: the next state, by state and word.
+def automaton(required: tuple[Phrase, ...], *, words: int, end_id: int) -> Int[Any, "S V"]:
+    """Return the next state by state and token.
 
     A state is how much of each required phrase has been said. A caption begins in the first and
     may end in the last, where all has been; elsewhere END leads nowhere, -1.
 
     Source: the finite-state machines of Anderson et al. 2017, section 3.2 (arXiv:1612.00576).
     """
-    parts = [_progress_of(phrase, words) for phrase in required]
-    leads = torch.zeros(math.prod(map(len, parts)), words, dtype=torch.long)
+    parts = [_automaton_of(phrase, words) for phrase in required]
+    leads = np.zeros((math.prod(map(len, parts)), words), np.int64)
     for state, said in enumerate(product(*(range(len(part)) for part in parts))):
         for part, count in zip(parts, said, strict=True):
             leads[state] = leads[state] * len(part) + part[count]
@@ -27,15 +27,15 @@ def progress(required: tuple[Phrase, ...], *, words: int, end_id: int) -> Int[Te
     return leads
 
 
-def _progress_of(phrase: Phrase, words: int) -> Int[Tensor, "n V"]:
-    """Return how much of one phrase has been said, by how much had been and by word."""
+def _automaton_of(phrase: Phrase, words: int) -> Int[Any, "n V"]:
+    """Return how much of one phrase has been said, by how much had been and by token."""
     whole = len(phrase)
-    leads = torch.zeros(whole + 1, words, dtype=torch.long)
+    leads = np.zeros((whole + 1, words), np.int64)
     leads[whole] = whole
     for count in range(whole):
-        for word in phrase:
-            said = (*phrase[:count], word)
-            leads[count, word] = next(
+        for token in phrase:
+            said = (*phrase[:count], token)
+            leads[count, token] = next(
                 n for n in range(len(said), -1, -1) if said[len(said) - n :] == phrase[:n]
             )
     return leads

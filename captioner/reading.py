@@ -1,0 +1,72 @@
+"""What a decoder says of the tokens it reads, and where one caption looked.
+
+Here tensors and arrays are alike; `Look` is NumPy's whatever it was read with.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+Doubles = np.ndarray[Any, np.dtype[np.float64]]
+"""NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
+
+
+class Reading(NamedTuple):
+    """A decoder's account of whole captions, or of one token of each (T = 1)."""
+
+    logits: Float[Any, "B K T V"]
+    """Score of every token coming next at each position."""
+    attention: Float[Any, "B K L M T P"] | None
+    """Weights by layer and head, summing to 1 over P; None unless asked for."""
+    gate: Float[Any, "B K T"] | None = None
+    """How far the attended feature is let through, 0 to 1; only the recurrent decoder has one."""
+    between_words: Float[Any, "B K L M T S"] | None = None
+    """Weights of each token over itself and all S before it, beside `attention`; only the
+    Transformer has them."""
+
+
+class Look(NamedTuple):
+    """Where one caption looked; there may be tokens behind its last one, which do not count."""
+
+    attention: Float[Doubles, "L M T P"]
+    """Weights of the regions by layer and head, on reading each token, START first."""
+    between_words: Float[Doubles, "L M T T"] | None
+    """Weights of each token over itself and those before it; only a Transformer has them."""
+    gate: Float[Doubles, " T"] | None
+    """How far the attended feature was let in; only a recurrent decoder has one."""
+
+
+def select(reading: Reading, image: int, caption: int) -> Look:
+    """Take what was read of one caption."""
+
+    def take(weights: Any) -> Any:
+        if weights is None:
+            return None
+        weights = weights[image, caption]
+        weights = weights if isinstance(weights, np.ndarray) else weights.float().cpu().numpy()
+        return weights.astype(np.float64)
+
+    return Look(take(reading.attention), take(reading.between_words), take(reading.gate))
+
+
+def follow(readings: Sequence[Reading], rows: Sequence[int]) -> Look:
+    """Gather what was read of one caption token by token.
+
+    Args:
+        readings: one for every step of a search.
+        rows: of the caption; see `Candidates.rows`.
+    """
+    looks = [
+        select(reading, *divmod(row, reading.logits.shape[1]))
+        for reading, row in zip(readings, rows, strict=False)
+    ]
+    attention, words, gates = zip(*looks, strict=True)
+    between = None
+    if words[0] is not None:
+        between = np.zeros((*words[0].shape[:2], len(looks), len(looks)))
+        for t, weights in enumerate(words):
+            between[:, :, t : t + 1, : t + 1] = weights
+    gate = None if gates[0] is None else np.concatenate(gates)
+    return Look(np.concatenate(attention, axis=2), between_words=between, gate=gate)

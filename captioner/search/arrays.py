@@ -1,0 +1,112 @@
+"""What search needs of arrays beyond what NumPy and PyTorch spell alike.
+
+So search is written once for both, and runs where there is no PyTorch: that is imported when the
+first tensor comes in.
+"""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class Arrays:
+    """Arrays of NumPy.
+
+    Args:
+        library: NumPy, or what has its functions under the same names.
+        **where: arguments of functions that make arrays.
+    """
+
+    def __init__(self, library: Any = np, **where: Any) -> None:
+        self._library, self._where = library, where
+        self.amax, self.exp, self.where = library.amax, library.exp, library.where
+        self.double: Any = library.float64
+
+    def inference(self, decoder: Any) -> AbstractContextManager[None]:
+        """Run a decoder for its output alone, and leave it in the mode it was in."""
+        return nullcontext()
+
+    def asarray(self, values: Any, kind: Any = None) -> Any:
+        """Bring numbers to where the arrays are, as this dtype or as they are."""
+        return self._library.asarray(values, dtype=kind, **self._where)
+
+    def integers(self, values: Sequence[int]) -> Int[Any, " N"]:
+        """Make an array of integers."""
+        return self.asarray(values, self._library.int64)
+
+    def full(self, shape: Sequence[int], value: int | float) -> Any:
+        """Make int64 of an integer, and float32 of any other number."""
+        kind = self._library.int64 if isinstance(value, int) else self._library.float32
+        return self._library.full(tuple(shape), value, dtype=kind, **self._where)
+
+    def count(self, *shape: int) -> Int[Any, "..."]:
+        """Number the places of an array from 0."""
+        return self._library.arange(math.prod(shape), **self._where).reshape(shape)
+
+    def join(self, parts: Sequence[Any]) -> Any:
+        """Put arrays (B, K, ...) side by side along K."""
+        return self._library.concatenate(parts, axis=1)
+
+    def order(self, values: Any) -> Any:
+        """Return the places of the smallest values first; of equals, the first."""
+        return self._library.argsort(values, stable=True)
+
+    def take(self, values: Any, places: Int[Any, "B J"]) -> Any:
+        """Take these of each row: values (B, N, ...) at places among N become (B, J, ...)."""
+        places = places.reshape(*places.shape, *[1] * (values.ndim - 2))
+        return self._take(values, places, 1)
+
+    _take: Any = staticmethod(np.take_along_axis)
+
+    def in_order(self, places: Int[Any, "B J"], count: int) -> bool:
+        """Whether these are places 0 to `count` - 1, as far as is known without waiting for it."""
+        return places.shape[1] == count and bool((places == self.count(count)).all())
+
+    def top(self, values: Float[Any, "B N"], count: int) -> Int[Any, "B J"]:
+        """Return the places of the largest values, largest first; of equals, the first."""
+        least = np.partition(values, -count, axis=-1)[:, -count, None]
+        rows, places = np.nonzero(values >= least)  # more than `count` where some equal the least
+        order = np.lexsort((-values[rows, places], rows))
+        firsts = np.searchsorted(rows, np.arange(len(values)))
+        return places[order[firsts[:, None] + np.arange(count)]]
+
+    def log_probabilities(
+        self, logits: Float[Any, "*rows V"], never: Int[Any, " F"]
+    ) -> Float[Any, "*rows V"]:
+        """Return log-probabilities in float32 among the tokens that may be written at all."""
+        logits = logits.astype(np.float32)
+        logits[..., never] = -math.inf
+        logits -= logits.max(axis=-1, keepdims=True)
+        logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+        return logits
+
+
+_NUMPY = Arrays()
+
+
+def arrays_of(x: Any) -> Arrays:
+    """Return the functions for arrays of this kind, and for the device that this tensor is on."""
+    return _NUMPY if isinstance(x, np.ndarray) else _on_device(x.device)
+
+
+@cache
+def _on_device(device: Any) -> Arrays:
+    from captioner.search.tensors import Tensors  # noqa: PLC0415  # there may be no torch
+
+    return Tensors(device)
+
+
+def log_probabilities(logits: Float[Any, "*rows V"], never: Sequence[int]) -> Float[Any, "*rows V"]:
+    """Return log-probabilities in float32 among the tokens that may be written at all."""
+    arrays = arrays_of(logits)
+    return arrays.log_probabilities(logits, arrays.integers(never))
+
+
+def to_numpy(x: Any) -> Any:
+    """Bring an array or tensor to NumPy, in float32."""
+    return np.asarray(x if isinstance(x, np.ndarray) else x.detach().float().cpu(), np.float32)

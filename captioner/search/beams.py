@@ -1,0 +1,120 @@
+"""Several beams side by side in one step of the decoder: for required words, and for diversity."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from jaxtyping import Bool, Float, Int
+
+from captioner.config import SearchConfig
+from captioner.constraints import Phrase
+from captioner.search.arrays import Arrays
+from captioner.search.automaton import automaton
+from captioner.search.beam import Beam
+from captioner.search.hypotheses import Hypotheses, side_by_side
+
+
+class _Beams:
+    """What all searches with several beams have in common."""
+
+    def __init__(self, arrays: Arrays, beams: list[Beam]) -> None:
+        self._arrays, self._beams = arrays, beams
+        self.live = side_by_side(*(beam.live for beam in beams))
+
+    @property
+    def kept(self) -> Hypotheses:
+        """See `Strategy`."""
+        return side_by_side(*(beam.kept for beam in self._beams if beam.goal is beam))
+
+    def stop(self, log_p: Float[Any, "B K V"], t: int) -> None:
+        """See `Strategy`."""
+        for beam, own in self._divided():
+            if beam.goal is beam:
+                beam.stop(log_p[:, own], t)
+
+    def hopeful(self, t: int) -> Bool[Any, " B"]:
+        """See `Strategy`."""
+        return sum(beam.hopeful(t) for beam in self._beams) > 0
+
+    def select(self, images: Int[Any, " N"]) -> None:
+        """See `Strategy`."""
+        self.live = self.live.select(images)
+        for beam in self._beams:
+            beam.select(images)
+
+    def _divided(self) -> Iterator[tuple[Beam, slice]]:
+        """Give each beam its part of what lives; yield it with its places."""
+        start = 0
+        for beam in self._beams:
+            own = slice(start, start + beam.live.value.shape[1])
+            beam.live, start = self.live.part(own), own.stop
+            yield beam, own
+
+    def _unite(self, parents: list[Int[Any, "B _"]]) -> Int[Any, "B J"]:
+        """Put what lives in all beams, and where it came from, side by side."""
+        self.live = side_by_side(*(beam.live for beam in self._beams))
+        return self._arrays.join(parents)
+
+
+class DiverseBeams(_Beams):
+    """Groups that choose one after the other, and shun what those before them have chosen.
+
+    A token costs `diversity` for every hypothesis of an earlier group that goes on with it at the
+    same place: the Hamming diversity of Vijayakumar et al. 2016, section 4.1 (arXiv:1610.02424).
+    """
+
+    def __init__(self, arrays: Arrays, images: int, *, config: SearchConfig, end_id: int) -> None:
+        how: dict[str, Any] = {"config": config, "end_id": end_id}
+        width = config.beam // config.groups
+        beams = [Beam(arrays, images, width=width, **how) for _ in range(config.groups)]
+        super().__init__(arrays, beams)
+        self._diversity = config.diversity
+
+    def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
+        """See `Strategy`."""
+        words = self._arrays.count(log_p.shape[-1])
+        cost, parents = self._arrays.full(log_p[:, 0].shape, 0.0), []
+        for beam, own in self._divided():
+            parents.append(own.start + beam.grow(beam.live, log_p[:, own], t, cost=cost))
+            chosen = self._arrays.where(beam.live.value > -math.inf, beam.live.tokens[..., t], -1)
+            cost = cost + self._diversity * (chosen[..., None] == words).sum(1)
+        return self._unite(parents)
+
+
+class ConstrainedBeams(_Beams):
+    """A beam for each state of the constraint automaton; only in the last may captions end.
+
+    Hypotheses that have said more of what is required may be less likely; in beams of their own
+    they are not crowded out. Source: Anderson et al. 2017, section 3.2 (arXiv:1612.00576).
+    """
+
+    def __init__(
+        self,
+        arrays: Arrays,
+        images: int,
+        *,
+        config: SearchConfig,
+        end_id: int,
+        required: tuple[Phrase, ...],
+    ) -> None:
+        how: dict[str, Any] = {"config": config, "end_id": end_id, "width": config.beam}
+        states = range(math.prod(len(phrase) + 1 for phrase in required))
+        beams = [Beam(arrays, images, begun=state == 0, **how) for state in states]
+        for beam in beams:
+            beam.goal = beams[-1]
+        super().__init__(arrays, beams)
+        self._end_id, self._required = end_id, required
+
+    def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
+        """See `Strategy`; each beam takes what comes into its state, from whichever beam."""
+        if t == 0:
+            leads = automaton(self._required, words=log_p.shape[-1], end_id=self._end_id)
+            self._leads = self._arrays.asarray(leads)
+        states = [
+            state for state, beam in enumerate(self._beams) for _ in range(beam.live.value.shape[1])
+        ]
+        parents, arriving = [], self._leads[states]  # (K, V)
+        for state, beam in enumerate(self._beams):
+            entering = self._arrays.where(arriving == state, log_p, -math.inf)
+            parents.append(beam.grow(self.live, entering, t))
+        return self._unite(parents)

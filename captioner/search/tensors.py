@@ -1,0 +1,52 @@
+"""The functions of `arrays` that PyTorch spells differently, or has faster ones for."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from captioner.model.modes import evaluating
+from captioner.search.arrays import Arrays
+
+
+class Tensors(Arrays):
+    """Tensors on one device."""
+
+    _take: Any = staticmethod(torch.take_along_dim)
+
+    def __init__(self, device: torch.device) -> None:
+        super().__init__(torch, device=device)
+        self._cpu = device.type == "cpu"
+        self.double = torch.float32 if device.type == "mps" else torch.float64  # Apple has no more
+
+    @contextmanager
+    def inference(self, decoder: Any) -> Iterator[None]:
+        """Go without gradients and dropout."""
+        with torch.inference_mode(), evaluating(decoder):
+            yield
+
+    def in_order(self, places: Int[Tensor, "B J"], count: int) -> bool:
+        """See `Arrays`; a GPU is not waited for."""
+        return self._cpu and super().in_order(places, count)
+
+    def top(self, values: Float[Tensor, "B N"], count: int) -> Int[Tensor, "B J"]:
+        """See `Arrays`."""
+        # topk leaves open which of equals it takes and in which order. A stable sort settles it,
+        # but slowly on a CPU. There equals are rare enough to look first; on a GPU that would mean
+        # to wait.
+        if self._cpu:
+            largest, places = values.topk(min(count + 1, values.shape[1]))
+            absent = largest[:, 1:] == -math.inf
+            if ((largest[:, 1:] < largest[:, :-1]) | absent).all():
+                return places[:, :count]
+        return values.argsort(dim=-1, descending=True, stable=True)[:, :count]
+
+    def log_probabilities(
+        self, logits: Float[Tensor, "*rows V"], never: Int[Tensor, " F"]
+    ) -> Float[Tensor, "*rows V"]:
+        """See `Arrays`."""
+        return logits.float().index_fill(-1, never, -math.inf).log_softmax(dim=-1)
