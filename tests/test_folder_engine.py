@@ -64,6 +64,39 @@ def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
     assert {name: getattr(found, "text", found) for name, found in outcomes.items()} == expected
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            AttributeError("no attribute 'size'"),
+            "captioner made a mistake with it (AttributeError: no attribute 'size'); please report "
+            "that.",
+        ),
+        (MemoryError(), "there is not enough memory to read it; give fewer --workers."),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+            "there is not enough memory to read it; give fewer --workers.",
+        ),
+    ],
+)
+def test_a_mistake_or_want_of_memory_is_not_blamed_on_the_photo(
+    model, folder, monkeypatch, error, reason
+):
+    whole = Captioner.prepare
+    (first, *_) = sorted(path.name for path in folder.iterdir())
+
+    def failing(self, photo, **options):
+        if photo.endswith(first):
+            raise error
+        return whole(self, photo, **options)
+
+    expected = {path.name: model.caption(path).text for path in folder.iterdir()}
+    monkeypatch.setattr(Captioner, "prepare", failing)
+    outcomes = dict(caption(engine_of(model), folder))
+    expected[first] = reason
+    assert {name: getattr(found, "text", found) for name, found in outcomes.items()} == expected
+
+
 def test_a_model_that_fails_on_every_photo_ends_the_run(model, folder, monkeypatch):
     def failing(self, photos, **options):
         raise RuntimeError("CUDA error: device-side assert triggered")

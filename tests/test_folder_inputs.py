@@ -262,3 +262,124 @@ def test_a_list_may_begin_with_a_mark_and_name_archives(tmp_path):
 def test_a_list_that_ends_its_paths_otherwise_is_explained(tmp_path, text):
     with pytest.raises(CaptionerError, match=r"zero bytes, .* give --null, or else save .* UTF-8"):
         listed(text, tmp_path)
+
+
+# Patterns
+
+
+@pytest.mark.parametrize(
+    ("pattern", "fitting"),
+    [
+        ("**/*.jpg", ["a.jpg", "x/b.jpg", "x/y/c.jpg"]),
+        ("**/x/*.jpg", ["x/b.jpg", "x/y/c.jpg"]),
+        ("x/**/*.jpg", ["x/b.jpg", "x/y/c.jpg"]),
+        ("x/**/y/**/*.jpg", ["x/y/c.jpg"]),
+        ("**/**/a.jpg", ["a.jpg"]),
+        ("x/**", ["x/b.jpg", "x/y/c.jpg"]),
+        ("**/", ["a.jpg", "x/b.jpg", "x/y/c.jpg"]),
+        ("x**/c.jpg", ["x/y/c.jpg"]),
+    ],
+)
+def test_two_stars_stand_for_any_folders_or_none(tmp_path, pattern, fitting):
+    lay_out(tmp_path, "a.jpg", "x/b.jpg", "x/y/c.jpg")
+    assert names(tmp_path, include=(pattern,)) == fitting
+    rest = [name for name in ["a.jpg", "x/b.jpg", "x/y/c.jpg"] if name not in fitting]
+    assert names(tmp_path, exclude=(pattern,)) == rest
+
+
+@pytest.mark.parametrize("pattern", ["a[1]", "a[1]/", "A[1]/*.jpg", "a[1]/?.jpg", "**/a[1]/x.jpg"])
+def test_brackets_are_taken_as_they_stand_too(tmp_path, pattern):
+    lay_out(tmp_path, "a[1]/x.jpg", "a[2]/x.jpg", "c.jpg")
+    assert names(tmp_path, include=(pattern,)) == ["a[1]/x.jpg"]
+    assert names(tmp_path, exclude=(pattern,)) == ["a[2]/x.jpg", "c.jpg"]
+
+
+def test_brackets_are_sets_of_letters(tmp_path):
+    lay_out(tmp_path, "IMG_1.jpg", "IMG_2.jpg", "IMG_3.jpg", "IMG_[12].jpg")
+    assert names(tmp_path, include=("IMG_[12].jpg",)) == ["IMG_1.jpg", "IMG_2.jpg", "IMG_[12].jpg"]
+    assert names(tmp_path, include=("IMG_[!12].jpg",)) == ["IMG_3.jpg"]
+
+
+# Folders that machines keep
+
+
+MACHINES = (
+    "2024/@eaDir/IMG_1.jpg/SYNOPHOTO_THUMB_XL.jpg",
+    "#recycle/x.jpg",
+    "$RECYCLE.BIN/S-1-5/x.jpg",
+    "Lightroom Previews.lrdata/1/x.jpg",
+    "System Volume Information/x.jpg",
+    "lost+found/x.jpg",
+)
+
+
+def test_thumbnails_and_bins_of_machines_are_passed_over_and_noted(tmp_path):
+    lay_out(tmp_path, "2024/IMG_1.jpg", "recycle/y.jpg", *MACHINES)
+    chosen = Filter()
+    found = [photo.name for photo in find_photos(tmp_path, chosen)]
+    assert found == ["2024/IMG_1.jpg", "recycle/y.jpg"]
+    assert chosen.passed_over == {
+        "2024/@eaDir", "#recycle", "$RECYCLE.BIN", "Lightroom Previews.lrdata",
+        "System Volume Information", "lost+found",
+    }  # fmt: skip
+    assert len(names(tmp_path, hidden=True)) == 2 + len(MACHINES)
+    assert names(tmp_path / "#recycle") == ["x.jpg"]
+
+
+def test_what_a_pattern_excludes_is_not_noted(tmp_path):
+    lay_out(tmp_path, "a.jpg", *MACHINES)
+    chosen = Filter(exclude=("@eaDir", "#recycle", "[$]*", "*.lrdata", "System*", "lost*"))
+    assert [photo.name for photo in find_photos(tmp_path, chosen)] == ["a.jpg"]
+    assert chosen.passed_over == set()
+
+
+def test_folders_of_machines_in_archives_are_passed_over_too(tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w") as tar:
+        for name in ("a.jpg", "@eaDir/a.jpg/thumb.jpg"):
+            tar.addfile(tarfile.TarInfo(name))
+    chosen = Filter()
+    assert [photo.name for photo in find_photos(tmp_path, chosen)] == ["s.tar/a.jpg"]
+    assert chosen.passed_over == {"s.tar/@eaDir"}
+
+
+# What people write into lists
+
+
+def test_lists_may_hold_quotes_and_file_addresses(tmp_path):
+    lay_out(tmp_path, "a b.jpg", "'c'.jpg", "d'.jpg", "50%#1.jpg", '"e.jpg"')
+    address = (tmp_path / "a b.jpg").as_uri()
+    text = f"\"a b.jpg\"\r\n'a b.jpg'\n'c'.jpg\nd'.jpg\n\"e.jpg\"\n{address}\nfile://{tmp_path}/50%#1.jpg\n"
+    found = [photo.path for photo in listed(text.encode(), tmp_path)]
+    plain = ["a b.jpg", "a b.jpg", "'c'.jpg", "d'.jpg", '"e.jpg"', "a b.jpg", "50%#1.jpg"]
+    assert found == [str(tmp_path / name) for name in plain]
+
+
+def test_a_comment_in_a_list_is_named_unless_there_is_such_a_file(tmp_path):
+    lay_out(tmp_path, "#1.jpg", "a.jpg")
+    comment, first, second = listed(b"# my holiday\n#1.jpg\na.jpg\n", tmp_path)
+    assert comment == Problem(
+        name="# my holiday",
+        reason="no file of this name; take comments out of the list, which holds only paths.",
+        path="# my holiday",
+    )
+    assert [first.name, second.name] == ["#1.jpg", "a.jpg"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["cr2", "CR3", "nef", "ARW", "dng", "orf", "RAF", "rw2", "psd", "hif"]
+)
+def test_raw_photos_and_layers_count_as_photos(tmp_path, kind):
+    lay_out(tmp_path, f"a.{kind}", "b.pdf")
+    assert names(tmp_path) == [f"a.{kind}"]
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"\0\0\0\x18ftypcrx ", b"FUJIFILMCCD-RAW ", b"IIRO\x08\0\0\0", b"IIU\0\x18\0\0\0",
+        b"8BPS\0\1", b"\0\0\0\x0cJXL \r\n\x87\n", b"\0\0\0\x18ftypheix",
+    ],
+)  # fmt: skip
+def test_what_phones_and_cameras_make_is_known_by_how_it_begins(tmp_path, beginning):
+    lay_out(tmp_path, "unnamed", content=beginning.ljust(16, b"\0"))
+    assert names(tmp_path) == ["unnamed"]

@@ -2,10 +2,13 @@
 
 import json
 import os
+import struct
+import sys
 import tarfile
 
 import pytest
 
+from tests.cameras import dng
 from tests.photos import encode, quarters
 from tests.test_folder import captions, records
 
@@ -157,4 +160,70 @@ def test_options_that_do_nothing_are_pointed_out(command, folder):
         "captioner: --existing is for captions written with --sidecar or --in-place; it does "
         "nothing here.",
         "captioner: --null is for lists; it does nothing here.",
+    ]
+
+
+def test_folders_that_machines_keep_are_named_at_the_end(command, folder):
+    for name in ("@eaDir", "a/@eaDir", "#recycle"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "thumbnail.jpg").write_bytes(encode(quarters(), "JPEG"))
+    status, lines, errors = command(folder)
+    assert status == 0
+    assert lines[0].endswith("4 photos: 4 captioned, 0 captioned before, 0 skipped, 0 failed")
+    assert errors == [
+        "captioner: 3 folders passed over: @eaDir (2 times), #recycle; --hidden takes the photos "
+        "in them, too."
+    ]
+    assert errors[0] in command(folder, "--dry-run")[2]
+    assert command(folder, "--quiet")[2] == []
+    events = [json.loads(line) for line in command(folder, "--log", "json")[2]]
+    assert [event for event in events if event["event"] == "passed over"] == [
+        {"event": "passed over", "folders": 3, "names": {"#recycle": 1, "@eaDir": 2}}
+    ]
+    assert "7 photos: 3 captioned" in command(folder, "--hidden")[1][0]
+
+
+def test_photos_that_nothing_installed_reads_fail_and_say_what_would(command, folder, monkeypatch):
+    for package in ("pillow_heif", "rawpy", "pillow_jxl", "pillow_jxl.JpegXLImagePlugin"):
+        monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    (folder / "canon.CR3").write_bytes(b"\0\0\0\x18ftypcrx \0\0\0\1" + bytes(99))
+    (folder / "nikon.NEF").write_bytes(dng(encode(quarters(), "JPEG")))
+    (folder / "iphone.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    (folder / "web.jxl").write_bytes(b"\xff\x0a\0\x10\xb0\x13")
+    status, lines, errors = command(folder)
+    assert status == 1
+    assert lines[0].endswith("8 photos: 4 captioned, 0 captioned before, 0 skipped, 4 failed")
+    assert errors == [
+        "captioner: canon.CR3: raw photos of cameras are read by rawpy; install it (pip install "
+        "'captioner[raw]'), or save it as JPEG.",
+        "captioner: iphone.HEIC: HEIC photos are read by pillow-heif; install it (pip install "
+        "'captioner[heif]'), or save it as JPEG.",
+        "captioner: nikon.NEF: raw photos of cameras are read by rawpy; install it (pip install "
+        "'captioner[raw]'), or save it as JPEG.",
+        "captioner: web.jxl: JPEG XL photos are read by pillow-jxl-plugin; install it (pip install "
+        "'captioner[jxl]'), or save it as JPEG.",
+    ]
+
+
+def test_layers_of_photoshop_are_captioned(command, folder):
+    planes = b"".join(band.tobytes() for band in quarters().split())
+    head = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 32, 48, 8, 3) + bytes(12) + bytes(2)
+    (folder / "layers.psd").write_bytes(head + planes)
+    assert "5 photos: 5 captioned" in command(folder)[1][0]
+    written = captions(folder / "captions.jsonl")
+    assert written["layers.psd"] == written["flag.png"]
+
+
+def test_comments_and_addresses_in_a_list_are_named(command, folder, tmp_path):
+    (tmp_path / "list").write_text(
+        f'# of our holiday\n"{folder}/flag.png"\nhttps://example.org/photo.jpg\n'
+    )
+    output = tmp_path / "c.jsonl"
+    status, lines, errors = command("--list", tmp_path / "list", "--output", output)
+    assert status == 1
+    assert "3 photos: 1 captioned, 0 captioned before, 0 skipped, 2 failed" in lines[0]
+    assert errors == [
+        "captioner: # of our holiday: no file of this name; take comments out of the list, which "
+        "holds only paths.",
+        "captioner: https://example.org/photo.jpg: an address, not a file; download it first.",
     ]

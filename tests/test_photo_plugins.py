@@ -1,6 +1,5 @@
 """HEIC, JPEG XL and raw photos: shown as they are displayed, or refused with the way out."""
 
-import builtins
 import subprocess
 import sys
 from io import BytesIO
@@ -212,12 +211,6 @@ def test_a_raw_photo_without_a_preview_or_damaged_says_so():
     ids=["heic", "jxl", "cr3", "dng"],
 )
 def test_without_its_package_a_photo_says_how_to_install_it(content, text, monkeypatch):
-    real = builtins.__import__
-
-    def forget(name, *args, **options):
-        if name.split(".")[0] in ("pillow_heif", "pillow_jxl", "rawpy"):
-            raise ImportError(name)
-        return real(name, *args, **options)
-
-    monkeypatch.setattr(builtins, "__import__", forget)
+    for package in ("pillow_heif", "pillow_jxl", "pillow_jxl.JpegXLImagePlugin", "rawpy"):
+        monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     assert error(content) == f"the photo: {text}"

@@ -3,7 +3,9 @@
 import argparse
 import json
 import os
+import re
 import sys
+from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 _OVERLAY_PIXELS = (1920, 1920)
 """Height and width that a photo under an overlay is not reduced below, if it is larger."""
 
+_PATTERN = re.compile(r"[*?[]")
+
 _EPILOG = """\
 Standard output holds the caption of a single photo, or for several photos one line each:
 PATH, a tab, the caption. With --json it is one JSON object a line:
@@ -58,7 +62,9 @@ def add_parser(commands: Subcommands) -> None:
         allow_abbrev=False,
     )
     parser.set_defaults(run=run)
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="an image file")
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTO", help="an image file, or a pattern such as '*.jpg'"
+    )
     parser.add_argument(
         "--json", action="store_true", help="print words, probabilities and attention as JSON"
     )
@@ -103,6 +109,7 @@ def _add_view_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Caption photos in order, a batch at a time; what cannot be read is named and passed over."""
     view = AttentionConfig(method=args.attention, layer=args.layer, head=args.head)
+    args.photos = [path for photo in args.photos for path in _expand(photo)]
     captioner, search = _load(args)
     overlays = overlay_paths(args.photos, args.overlay, kind=args.format) if args.overlay else {}
     batch: list[Prepared] = []
@@ -124,6 +131,13 @@ def run(args: argparse.Namespace) -> int:
                     _warn(caption, drawn=bool(args.overlay) and args.format != "html")
             batch = []
     return status
+
+
+def _expand(photo: str) -> list[str]:
+    """Take a pattern such as `*.jpg` for the files it fits, where the shell has not done so."""
+    if os.path.lexists(photo) or not _PATTERN.search(photo):
+        return [photo]
+    return sorted(glob(photo, recursive=True)) or [photo]
 
 
 def _load(args: argparse.Namespace) -> "tuple[Captioner | OnnxCaptioner, SearchConfig]":
@@ -177,6 +191,8 @@ def _prepare(captioner: "Captioner | OnnxCaptioner", photo: str) -> "Prepared":
         raise ImageError(
             f"{photo}: a folder, not a photo; name the photos in it, as in {path / '*.jpg'}"
         )
+    if _PATTERN.search(photo) and "://" not in photo and not os.path.lexists(photo):
+        raise ImageError(f"{photo}: no file fits this pattern; check the path.")
     return captioner.prepare(photo)
 
 

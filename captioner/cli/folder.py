@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
 
     check_together(args)
     shard = Shard.parse(args.shard)
-    root, find = find_inputs(args, shard)
+    root, find, passed_over = find_inputs(args, shard)
     path, tables = find_outputs(args, root)
     path, *tables = map(shard.place, (path, *tables))
     wording, targets = _texts(args)
@@ -84,7 +84,9 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     if shard.count > 1:
         settings["shard"] = str(shard)
     if args.dry_run:
-        return _tell(args, path, root=root, settings=settings, find=find, targets=targets)
+        status = _tell(args, path, root=root, settings=settings, find=find, targets=targets)
+        progress.passed_over(passed_over)
+        return status
     load_engine = _choose_engine(args, checkpoints, search)
 
     gallery = shard.place(args.gallery) if args.gallery else None
@@ -110,6 +112,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         if not args.overwrite:
             job.keep_edits(read_edits(tables, journal.held))
         _work(args, job, partial(_caption, args, job, find), results, before)
+    progress.passed_over(passed_over)
     if args.log == "text" and not args.quiet:
         if not progress.tally.total:
             print(f"captioner: {_nothing(args, root)}", file=sys.stderr)

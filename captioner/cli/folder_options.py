@@ -128,10 +128,18 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
     inputs.add_argument("--list", metavar="FILE", help="a path a line, relative to DIR; - as above")
     inputs.add_argument("--null", action="store_true", help="paths in the list end with a zero")
     inputs.add_argument(
-        "--include", action="append", default=[], metavar="GLOB", help="only these, as '*.jpg'"
+        "--include",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="only these, as '*.jpg' or '**/2024'",
     )
     inputs.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="not these")
-    inputs.add_argument("--hidden", action="store_true", help="names that begin with a dot, too")
+    inputs.add_argument(
+        "--hidden",
+        action="store_true",
+        help="names that begin with a dot, and folders such as @eaDir or #recycle, too",
+    )
     inputs.add_argument(
         "--watch",
         action="store_true",

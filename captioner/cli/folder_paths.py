@@ -19,13 +19,14 @@ Find: TypeAlias = Callable[[], "Iterator[Found]"]
 """Finds the photos, from the beginning each time."""
 
 
-def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find]:
-    """Return the folder that names are relative to, and what finds the photos.
+def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find, set[str]]:
+    """Return the folder that names are relative to, what finds the photos, and what it passes over.
 
     Raises:
         CaptionerError: there is no such folder, archive or list.
     """
-    from captioner.folder.inputs import Filter, find_photos, listed_photos
+    from captioner.folder.filters import Filter
+    from captioner.folder.inputs import find_photos, listed_photos
 
     chosen = Filter(
         include=tuple(args.include),
@@ -43,7 +44,7 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find]:
     root = Path(folder or ".")
     _check_root(root)
     if source is None:
-        return root, lambda: find_photos(root, chosen)
+        return root, lambda: find_photos(root, chosen), chosen.passed_over
     if args.watch:
         raise CaptionerError("--watch waits for files in a folder, not in a list; give the folder.")
     if source != "-":
@@ -55,7 +56,7 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find]:
         with closing(_open_list(source)) as file:
             yield from listed_photos(file, root, chosen, end=b"\0" if args.null else b"\n")
 
-    return root, find
+    return root, find, chosen.passed_over
 
 
 def _check_root(root: Path) -> None:

@@ -11,8 +11,8 @@ from pathlib import Path
 from captioner.config import PreprocessConfig
 from captioner.durable import explained, make_folder
 from captioner.folder.archives import list_archive, read_member
+from captioner.folder.filters import NO_PHOTOS
 from captioner.folder.held import read_records
-from captioner.folder.inputs import NO_PHOTOS
 from captioner.gallery import Entry, check_gallery, write_gallery
 
 _IN_ARCHIVE = re.compile(r"(?<=\.tar)/", re.IGNORECASE)

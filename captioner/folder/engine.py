@@ -95,7 +95,10 @@ class Engine:
         except ImageError as error:
             return str(error).removeprefix(f"{photo.name}: ")
         except Exception as error:  # one photo must not end a run of thousands
-            return f"cannot be prepared ({type(error).__name__}: {error})."
+            if isinstance(error, RuntimeError | MemoryError) and _is_out_of_memory(error):
+                return "there is not enough memory to read it; give fewer --workers."
+            mistake = f"{type(error).__name__}: {error}"
+            return f"captioner made a mistake with it ({mistake}); please report that."
 
     def _caption(self, batch: _Batch) -> list[Outcome]:
         """Caption those of a batch that could be read."""

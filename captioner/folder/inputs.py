@@ -7,24 +7,22 @@ read is seen later, from its content alone: a PNG called `photo.jpg` is captione
 import os
 import re
 import stat
-from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import BinaryIO
 
 from captioner.errors import CaptionerError, ImageError
 from captioner.folder.archives import is_packed, list_archive, read_member, refuse_packed
-from captioner.folder.shards import WHOLE, Shard
+from captioner.folder.filters import NO_PHOTOS, Filter
+from captioner.folder.lists import is_comment, read_list
 from captioner.folder.stamps import Stamp
 from captioner.photo.kinds import begins_like_a_photo
 
-NO_PHOTOS = ".nomedia"
-"""A folder that holds a file of this name holds no photos of its owner's: a custom of Android."""
 _SUFFIXES = re.compile(
-    r"\.(avif|bmp|dib|gif|hei[cf]|ico|j2k|jfif|jp2|jpe?g?|jxl|p[bgnp]m|png|tga|tiff?|webp)",
+    r"\.(avif|bmp|dib|gif|hei[cf]|hif|ico|j2k|jfif|jp2|jpe?g?|jxl|mpo|p[bgnp]m|png|psd|tga|tiff?|webp"
+    r"|3fr|arw|cr[23w]|dng|erf|iiq|kdc|mef|mos|mrw|nef|nrw|orf|pef|raf|rw[2l]|sr[2fw]|x3f)",
     re.IGNORECASE,
 )
 """A file named so is meant to be a photo: it is captioned, or fails with a reason."""
@@ -102,35 +100,6 @@ class Replaced:
 Found = Photo | Problem | Replaced
 
 
-@dataclass(frozen=True, kw_only=True)
-class Filter:
-    """Which names take part, whatever the case of their letters, and which of them here."""
-
-    include: tuple[str, ...] = ()
-    """Patterns such as `*.jpg` or `2024`; nothing given includes everything."""
-    exclude: tuple[str, ...] = ()
-    """Patterns that win over those included."""
-    hidden: bool = False
-    """Whether names beginning with a dot take part, and folders with a file called `.nomedia`."""
-    shard: Shard = WHOLE
-    """The part of all photos that is taken. The photos of one archive in a folder stay together, so
-    that the other parts need not open it."""
-
-    def accepts(self, name: str) -> bool:
-        """Whether a file takes part.
-
-        A pattern fits its whole name, or what follows a slash, or a folder that it lies in.
-        """
-        if not self.hidden and any(part.startswith(".") for part in name.split("/")):
-            return False
-        included = not self.include or _fit(name, self.include)
-        return included and not self.excludes(name)
-
-    def excludes(self, name: str) -> bool:
-        """Whether a file, or all that is in a folder or an archive, is left out by a pattern."""
-        return bool(self.exclude) and _fit(name, self.exclude)
-
-
 def find_photos(root: Path, chosen: Filter) -> Iterator[Found]:
     """Find the photos of a folder and its folders, or of a tar archive, sorted by name.
 
@@ -165,16 +134,12 @@ def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> 
         CaptionerError: paths end with another byte than `end`.
     """
     chosen = replace(chosen, hidden=True)
-    for number, line in enumerate(_split(file, end)):
-        if b"\0" in line:
-            raise CaptionerError(
-                "the list holds zero bytes, so it is no text; where each path ends with one, as "
-                "after `find -print0`, give --null, or else save the list as UTF-8."
-            )
-        if number == 0:  # some editors begin a text with a mark
-            line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901
-        name = os.fsdecode(line.rstrip(b"\r") if end == b"\n" else line)
-        if not name or not chosen.shard.holds(name):
+    for name in read_list(file, root, end=end):
+        if not chosen.shard.holds(name):
+            continue
+        if is_comment(name, root):
+            reason = "no file of this name; take comments out of the list, which holds only paths."
+            yield Problem(name=name, reason=reason, path=name)
             continue
         path, plain = os.path.join(root, name), name.removeprefix("./")
         if os.path.splitext(name)[1].lower() == ".tar" and os.path.isfile(path):
@@ -184,16 +149,6 @@ def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> 
             yield from _packed(path, name, chosen)
         elif chosen.accepts(plain):
             yield Photo(name=name, path=path)
-
-
-def _split(file: BinaryIO, end: bytes) -> Iterator[bytes]:
-    """Yield the parts between `end`s, without holding the whole list."""
-    rest = b""
-    while block := file.readline() if end == b"\n" else file.read(1 << 16):
-        *whole, rest = (rest + block).split(end)
-        yield from whole
-    if rest:
-        yield rest
 
 
 def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
@@ -218,6 +173,8 @@ def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
             yield from _file(path, name, chosen)
             continue
         if chosen.excludes(name):
+            continue
+        if chosen.passes_over(name):
             continue
         if not chosen.hidden and os.path.exists(os.path.join(path, NO_PHOTOS)):
             continue
@@ -317,17 +274,6 @@ def _packed(path: str, name: str, chosen: Filter) -> Iterator[Found]:
 
 def _is_photo(name: str) -> bool:
     return bool(_SUFFIXES.fullmatch(os.path.splitext(name)[1]))
-
-
-def _fit(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a pattern fits a name, the end of it from a slash on, or that of a folder above."""
-    name = name.casefold()
-    above = [name[:end] for end, letter in enumerate(name) if letter == "/"]
-    for pattern in patterns:
-        plain = pattern.casefold().removeprefix("./").rstrip("/")
-        if any(fnmatchcase(f"/{part}", f"*/{plain}") for part in (name, *above)):
-            return True
-    return False
 
 
 def count(found: Iterable[Found]) -> int:

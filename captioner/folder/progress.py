@@ -4,6 +4,8 @@ import json
 import re
 import sys
 import time
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -13,6 +15,8 @@ Style = Literal["text", "json", "quiet"]
 
 _EVERY = 10.0
 """Seconds between two JSON events of progress."""
+_NAMED = 5
+"""Names of folders on one line."""
 VERSION = 1
 """Of the JSON events: counts the changes that a program which reads them would misunderstand."""
 
@@ -116,6 +120,26 @@ class Progress:
             others = self.tally.skipped - 1
             more = f"; and {others} more, which --dry-run names" if others else ""
             _say(f"captioner: {one_line(name)} is skipped: {reason}{more}.")
+
+    def passed_over(self, folders: Collection[str]) -> None:
+        """Name the folders that were not looked into, those of one name together."""
+        if not folders or self._style == "quiet":
+            return
+        names = Counter(name.rpartition("/")[2] for name in sorted(folders))
+        if self._style == "json":
+            self._event("passed over", folders=len(folders), names=dict(names))
+            return
+        named = [
+            f"{one_line(name)} ({times} times)" if times > 1 else one_line(name)
+            for name, times in names.most_common(_NAMED)
+        ]
+        rest = len(names) - len(named)
+        more = f" and {rest} other names" if rest else ""
+        plural = "" if len(folders) == 1 else "s"
+        _say(
+            f"captioner: {len(folders)} folder{plural} passed over: {', '.join(named)}{more}; "
+            "--hidden takes the photos in them, too."
+        )
 
     def error(self, message: str) -> None:
         """Say why the run ends before its time, as a JSON event."""

@@ -75,7 +75,7 @@ def load_reduced(
     """
     if isinstance(source, str | os.PathLike):
         path = Path(source)
-        name = name or str(path)
+        name = name or os.fspath(source)
         with open_file(path, name) as stream, enough_memory(name):
             return _displayed(identify(stream, name), at_least, name)
     name = name or "the photo"

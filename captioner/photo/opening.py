@@ -1,6 +1,7 @@
 """Files of photos, opened but not decoded; what is none says so in plain words."""
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from captioner.photo.plugins import open_heif, open_jxl, open_raw
 from captioner.photo.png import open_png
 
 _DRAWINGS = ("EPS", "WMF", "EMF")
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/", re.IGNORECASE)
 _DATA = ("BUFR", "GRIB", "HDF5", "MPEG")  # Pillow knows their names, but reads no pixels
 _LONGEST_STREAM = 2**30  # bytes read from a pipe, which may have no end
 
@@ -34,6 +36,8 @@ def open_file(path: Path, name: str) -> Iterator[BinaryIO]:
             raise ImageError(f"{name}: this is a pipe, not a photo; give a file.")
         stream = path.open("rb")
     except FileNotFoundError:
+        if _ADDRESS.match(name):
+            raise ImageError(f"{name}: an address, not a file; download it first.") from None
         raise ImageError(f"{name}: no such file; check the path.") from None
     except IsADirectoryError:
         raise ImageError(
