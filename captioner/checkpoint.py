@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from captioner.durable import explained, replace_file, sync_folder
-from captioner.errors import CheckpointError, ConfigError
+from captioner.errors import CheckpointError, ConfigError, is_panic
 from captioner.header import METADATA_KEY, Header, format_header, read_header
 from captioner.model import CaptionModel, build_model
 
@@ -52,7 +52,9 @@ def load_checkpoint(
     header = read_header(path)
     try:
         tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
+    except BaseException as error:
+        if not isinstance(error, SafetensorError | OSError) and not is_panic(error):
+            raise
         raise CheckpointError(
             f"{path}: its weights cannot be read ({error}); fetch or save the checkpoint again."
         ) from error
@@ -60,6 +62,10 @@ def load_checkpoint(
         model = build_model(header.model, preprocess=header.preprocess, words=len(header.tokenizer))
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # torch and timm raise anything about settings out of all bounds
+        raise CheckpointError(
+            f"{path}: its settings make no model ({error}); fetch or save the checkpoint again."
+        ) from error
     _check_fit(model.state_dict(), tensors, path=path)
     model.load_state_dict(tensors)
     return model.to(device).eval(), header

@@ -315,7 +315,10 @@ def _convert(kind: Any, value: Any, *, where: str) -> Any:
     elif kind is not Any:
         plain = origin or kind
         if plain is float and type(value) is int:
-            value = float(value)
+            try:
+                value = float(value)
+            except OverflowError:
+                value = math.inf  # refused below
         right = isinstance(value, plain) and isinstance(value, bool) == (plain is bool)
         _require(right, f"{where} is {value!r}; it must be {_IN_WORDS[plain]}.")
         # TOML can write both; no setting can use them.

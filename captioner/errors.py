@@ -44,3 +44,8 @@ class DataError(CaptionerError):
 
 class MissingExtraError(CaptionerError):
     """An optional package is not installed; the text holds the line that installs it."""
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether a library written in Rust gave up on its input: its error is no `Exception`."""
+    return type(error).__name__ == "PanicException"

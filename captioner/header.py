@@ -26,7 +26,7 @@ from captioner.config import (
     to_table,
 )
 from captioner.constraints import Constraints, constraints_of
-from captioner.errors import CaptionerError, CheckpointError, ConfigError
+from captioner.errors import CaptionerError, CheckpointError, ConfigError, is_panic
 from captioner.tokenizer import Tokenizer
 
 FORMAT = 1
@@ -154,7 +154,9 @@ def read_header(path: Path | str) -> Header:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
+    except BaseException as error:
+        if not isinstance(error, SafetensorError | OSError) and not is_panic(error):
+            raise
         raise CheckpointError(
             f"{path}: not a whole safetensors file ({error}); "
             "it may be cut off or of another kind: fetch or save it again."
@@ -191,7 +193,7 @@ def parse_header(text: str, *, where: str) -> Header:
     """
     try:
         table = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"{where}: its header is not JSON ({error}); fetch or save the checkpoint again."
         ) from error
@@ -214,7 +216,7 @@ def parse_header(text: str, *, where: str) -> Header:
         raise CheckpointError(
             f"{where}: its header lacks {error}; fetch or save the checkpoint again."
         ) from error
-    except CaptionerError as error:
+    except (CaptionerError, RecursionError) as error:
         raise CheckpointError(f"{where}: its header is damaged: {error}") from error
 
 

@@ -9,14 +9,15 @@ import codecs
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 
-from captioner.errors import CheckpointError, ConfigError, DataError
+from captioner.errors import CheckpointError, ConfigError, DataError, is_panic
 from captioner.writing import is_unspaced, may_break
 
 # Neither a word nor the alphabet of bytes holds an angle bracket, so no text encodes to a special.
@@ -156,18 +157,31 @@ class Tokenizer:
         Raises:
             CheckpointError: the text is not a tokenizer of this program.
         """
-        try:
+        with _explained():
             tokenizer = cls(tokenizers.Tokenizer.from_str(text))
-        except Exception as error:  # the library raises nothing narrower
-            raise CheckpointError(
-                f"The words of the checkpoint cannot be read: {error}. Fetch or write it again."
-            ) from error
+        tokenizer.encode(f"a {SPECIALS[3]}")  # it is seen now whether unknown words have an id
         if tuple(tokenizer._vocabulary[: len(SPECIALS)]) != SPECIALS:
             raise CheckpointError(
                 f"The words of the checkpoint must begin with {', '.join(SPECIALS)}; "
                 "this tokenizer comes from another program."
             )
+        tokenizer._check_vocabulary()
         return tokenizer
+
+    def _check_vocabulary(self) -> None:
+        """Make sure that every id below the vocabulary's size can be written.
+
+        Raises:
+            CheckpointError: ids are left out, or a token is empty or no bytes.
+        """
+        ids = self._engine.get_vocab()
+        for number, token in enumerate(self._vocabulary):
+            written = number < len(SPECIALS) or not self._has_pieces or _BYTES.keys() >= set(token)
+            if ids[token] != number or not token or not written:
+                raise CheckpointError(
+                    f"The words of the checkpoint are damaged at {token!r}, id {ids[token]}. Fetch "
+                    "or write it again."
+                )
 
     def to_json(self) -> str:
         """Write everything as JSON; the same tokenizer always gives the same text."""
@@ -178,8 +192,13 @@ class Tokenizer:
         return len(self._vocabulary)
 
     def encode(self, text: str) -> list[int]:
-        """Turn a caption into ids, without START and END; a word never learned becomes UNK."""
-        return self._engine.encode(text).ids
+        """Turn a caption into ids, without START and END; a word never learned becomes UNK.
+
+        Raises:
+            CheckpointError: the tokenizer was crafted so that it cannot read this text.
+        """
+        with _explained():
+            return self._engine.encode(text).ids
 
     def similar(self, word: str) -> list[str]:
         """Return known words that are spelled like this one; none where words are in pieces."""
@@ -206,6 +225,19 @@ class Tokenizer:
         tokens = [(p, self._vocabulary[i]) for p, i in enumerate(ids) if i >= len(SPECIALS)]
         words = _gather_pieces(tokens) if self._has_pieces else _gather_words(tokens)
         return [_capitalise(words[0]), *words[1:]] if words else []
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn whatever the library raises about a tokenizer from elsewhere into a CheckpointError."""
+    try:
+        yield
+    except BaseException as error:  # it raises nothing narrower than Exception, or panics
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise CheckpointError(
+            f"The words of the checkpoint cannot be read: {error}. Fetch or write it again."
+        ) from error
 
 
 def _number(tokens: Iterable[str]) -> dict[str, int]:

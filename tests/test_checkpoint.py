@@ -225,6 +225,14 @@ def test_a_backbone_that_timm_does_not_know_is_named_with_the_file(checkpoint, t
     assert problem(path).startswith("encoder.backbone 'vit_of_tomorrow' is not a timm model")
 
 
+@pytest.mark.parametrize("width", [2**40, 2**64])
+def test_settings_out_of_all_bounds_are_named_with_the_file(checkpoint, tmp_path, width):
+    table = header_table(checkpoint)
+    table["model"]["decoder"]["width"] = width
+    path = rewrite(tmp_path / "m.safetensors", checkpoint, load_file(checkpoint), table)
+    assert problem(path).startswith("its settings make no model (")
+
+
 def test_a_newer_checkpoint_is_refused_before_its_weights_are_looked_at(checkpoint, tmp_path):
     table = header_table(checkpoint) | {"format": 2}
     path = rewrite(tmp_path / "m.safetensors", checkpoint, {}, table)

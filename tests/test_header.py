@@ -91,6 +91,35 @@ def test_a_header_cut_off_is_no_json(header):
         parse_header(format_header(header)[:-1], where="m.safetensors")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"format": 1, "scores": ' + '{"a":' * 100_000,
+        '{"format": ' + "1" * 5000 + "}",
+    ],
+)
+def test_a_header_made_to_exhaust_python_is_no_json(text):
+    with pytest.raises(CheckpointError, match=r"^m\.safetensors: its header is not JSON \("):
+        parse_header(text, where="m.safetensors")
+
+
+def test_a_number_without_end_is_named(header):
+    changed = table(header)
+    changed["search"]["temperature"] = 10**400
+    assert problem(changed) == (
+        "m.safetensors: its header is damaged: search.temperature is inf; it must be finite."
+    )
+
+
+def test_words_that_make_the_library_panic_are_told_with_the_file(header):
+    changed = table(header)
+    changed["tokenizer"]["normalizer"]["normalizers"][0]["pattern"]["Regex"] = ""
+    assert problem(changed).startswith(
+        "m.safetensors: its header is damaged: The words of the checkpoint cannot be read: index"
+    )
+
+
 @pytest.mark.parametrize("name", ["name", "model", "tokenizer", "scores", "parameters"])
 def test_what_a_header_lacks_is_named(header, name):
     changed = table(header)

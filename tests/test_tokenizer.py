@@ -3,8 +3,10 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,6 +236,59 @@ def test_json_of_no_tokenizer_is_refused(text: str) -> None:
         Tokenizer.from_json(text)
     assert str(error.value).startswith("The words of the checkpoint cannot be read: ")
     assert str(error.value).endswith(". Fetch or write it again.")
+
+
+def changed(tokenizer: Tokenizer, **parts: Any) -> str:
+    return json.dumps(json.loads(tokenizer.to_json()) | parts)
+
+
+def quoting(regex: str) -> dict[str, Any]:
+    """A normaliser that the library cannot work with where its pattern fits nothing at all."""
+    replace = {"type": "Replace", "pattern": {"Regex": regex}, "content": "'"}
+    return {"type": "Sequence", "normalizers": [replace, {"type": "NFKC"}, {"type": "Lowercase"}]}
+
+
+def test_a_tokenizer_that_makes_the_library_panic_is_refused(whole_words: Tokenizer) -> None:
+    crafted = changed(whole_words, normalizer=quoting(""))
+    with pytest.raises(BaseException, match="index out of bounds") as panic:
+        tokenizers.Tokenizer.from_str(crafted).encode("a b")
+    assert not isinstance(panic.value, Exception)
+    with pytest.raises(CheckpointError, match="words of the checkpoint cannot be read: index out"):
+        Tokenizer.from_json(crafted)
+
+
+def test_a_panic_at_a_single_text_is_an_error_of_the_checkpoint(whole_words: Tokenizer) -> None:
+    crafted = Tokenizer.from_json(changed(whole_words, normalizer=quoting("(?=é)")))
+    with pytest.raises(CheckpointError, match="words of the checkpoint cannot be read"):
+        crafted.encode("éé")
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "told"),
+    [
+        ({"dog": 5}, "'dog', id 5"),
+        ({"": 4}, "'', id 4"),
+        ({"dog": 3}, "The words of the checkpoint"),
+        ({"dog": 4, "cat": 2**31}, "'cat', id 2147483648"),
+    ],
+)
+def test_ids_that_cannot_be_written_are_refused(
+    whole_words: Tokenizer, vocabulary: dict[str, int], told: str
+) -> None:
+    specials = {mark: number for number, mark in enumerate(SPECIALS)}
+    model = {"type": "WordLevel", "vocab": specials | vocabulary, "unk_token": SPECIALS[3]}
+    with pytest.raises(CheckpointError, match=told):
+        Tokenizer.from_json(changed(whole_words, model=model))
+
+
+def test_pieces_that_are_no_bytes_and_an_unknown_word_without_id_are_refused(
+    pieces: Tokenizer, whole_words: Tokenizer
+) -> None:
+    with pytest.raises(CheckpointError, match="damaged at 'é大'"):
+        Tokenizer.from_json(pieces.to_json().replace('"!":4', '"é大":4'))
+    lost = whole_words.to_json().replace('"unk_token":"⟨unk⟩"', '"unk_token":"⟨none⟩"')
+    with pytest.raises(CheckpointError, match=r"cannot be read: .*Missing"):
+        Tokenizer.from_json(lost)
 
 
 def test_json_with_other_specials_is_refused(whole_words: Tokenizer) -> None:

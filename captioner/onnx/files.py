@@ -91,7 +91,7 @@ def read_export(folder: Path) -> Export:
             f"{path}: no such file; an export is a folder of {IMAGE}, {STEP} and {DESCRIPTION}, "
             "which `captioner export --onnx` writes."
         ) from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); export again.") from error
     number = table.get("format") if isinstance(table, dict) else None
     if number != FORMAT:
