@@ -1,6 +1,8 @@
 """TIFF files of scanners and of science, written by tifffile: shown as they are, or refused."""
 
 import itertools
+import re
+import struct
 from io import BytesIO
 
 import numpy as np
@@ -53,7 +55,7 @@ def tiff(values: np.ndarray, *, planar: bool = False, **options) -> bytes:
     else:
         values = values[..., 0]
     if "tile" not in options:
-        options["rowsperstrip"] = 7
+        options.setdefault("rowsperstrip", 7)
     stream = BytesIO()
     tifffile.imwrite(stream, np.ascontiguousarray(values), metadata=None, **options)
     return stream.getvalue()
@@ -228,3 +230,41 @@ def test_deep_files_that_are_cut_too_large_or_hold_no_numbers_say_so(monkeypatch
     )
     monkeypatch.setattr(faults, "MAX_PIXELS", HEIGHT * WIDTH - 1)
     assert "over the limit" in error(whole)
+
+
+def test_one_strip_of_any_rows_is_read_with_its_length_or_without():
+    white = {"photometric": "miniswhite", "rowsperstrip": HEIGHT}
+    whole = tiff(stored(1 - picture("gray"), "u2"), **white)
+    (start,) = struct.unpack_from("<I", whole, 4)
+    (count,) = struct.unpack_from("<H", whole, start)
+    entries = {
+        struct.unpack_from("<H", whole, start + 2 + 12 * n)[0]: start + 2 + 12 * n
+        for n in range(count)
+    }
+    shown = load_photo(whole)
+    for tag, entry in {278: (278, 4, 1, 2**32 - 1), 279: (65000, 4, 1, 0)}.items():
+        file = bytearray(whole)
+        struct.pack_into("<HHII", file, entries[tag], *entry)
+        assert load_photo(bytes(file)) == shown
+
+
+@pytest.mark.parametrize("entry", [(278, 4, 1, 0), (277, 3, 1, 9), (273, 2, 1, 0), (259, 3, 1, 7)])
+def test_tags_that_cannot_be_true_are_damage_or_named(entry):
+    whole = tiff(stored(1 - picture("gray"), "u2"), photometric="miniswhite", rowsperstrip=HEIGHT)
+    (start,) = struct.unpack_from("<I", whole, 4)
+    file = bytearray(whole)
+    place = whole.index(struct.pack("<H", entry[0]), start)
+    struct.pack_into("<HHII", file, place, *entry)
+    assert re.match(r"the photo: (damaged or cut short|a kind of TIFF that)", error(bytes(file)))
+
+
+def test_a_picture_that_pillow_opened_and_shows_wrong_is_refused():
+    wrong = tiff(stored(ramps(), "u2"), planar=True, photometric="rgb")
+    with Image.open(BytesIO(wrong)) as image:
+        assert error(image) == (
+            "the photo: Pillow shows this kind of TIFF (16-bit RGB) wrong; give the path or the "
+            "bytes of the file."
+        )
+    right = tiff(stored(ramps(), "u2"), photometric="rgb")
+    with Image.open(BytesIO(right)) as image:
+        assert load_photo(image) == load_photo(right)

@@ -32,6 +32,7 @@ from captioner.photo.faults import check_size, enough_memory, explained
 from captioner.photo.jpeg import draft
 from captioner.photo.opening import Opened, identify, open_file
 from captioner.photo.orientation import exif_orientation, upright
+from captioner.photo.tiff import refuse_wrong
 
 __all__ = ["Source", "load_photo", "load_reduced"]
 
@@ -83,6 +84,7 @@ def load_reduced(
         if isinstance(source, bytes):
             return _displayed(identify(BytesIO(source), name), at_least, name)
         if isinstance(source, Image.Image):
+            refuse_wrong(source, name)
             return _displayed((source, None), None, name)
         if isinstance(source, np.ndarray):
             return _displayed((from_array(source, name), 1), None, name)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
+from PIL.TiffImagePlugin import TiffImageFile
 
 from captioner.errors import ImageError
 from captioner.photo.colour import customary_white, quantise
@@ -32,6 +33,8 @@ _MODES = {_WHITE_IS_ZERO: "L", _BLACK_IS_ZERO: "L", _RGB: "RGB", _CMYK: "CMYK", 
 """What Pillow calls the colours that are read here."""
 _PLAIN, _DEFLATED = (1,), (8, 32946)
 _UNSIGNED, _SIGNED, _FLOAT = 1, 2, 3
+_LARGEST_PART = 2**31
+"""Bytes of a strip or tile, not compressed: 178 megapixels of three floats."""
 _COMPRESSIONS = {2: "fax", 3: "fax", 4: "fax", 5: "LZW", 6: "JPEG", 7: "JPEG", 32773: "PackBits",
                  34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 50002: "JPEG XL"}  # fmt: skip
 
@@ -78,6 +81,19 @@ def pillow_is_wrong(tags: Directory) -> bool:
         return scan.planar and scan.samples == 2
     planes = scan.planar and scan.compression in _PLAIN
     return scan.bits == 16 and (planes or scan.meaning == _WHITE_IS_ZERO or scan.samples == 2)
+
+
+def refuse_wrong(image: Image.Image, name: str) -> None:
+    """Refuse a picture that Pillow has opened and shows as another one.
+
+    Raises:
+        ImageError: it is such a picture.
+    """
+    if isinstance(image, TiffImageFile) and pillow_is_wrong(image.tag_v2):
+        raise ImageError(
+            f"{name}: Pillow shows this kind of TIFF ({_Scan.of(image.tag_v2)}) wrong; give the "
+            "path or the bytes of the file."
+        )
 
 
 def is_scan(tags: Directory) -> bool:
@@ -224,17 +240,15 @@ def _blocks(
     rows = _number(tags, _TILE_HEIGHT, 0) if tiled else _number(tags, _ROWS, scan.height)
     offsets = _tuple(tags, _TILE_OFFSETS if tiled else _OFFSETS, ())
     sizes = _tuple(tags, _TILE_SIZES if tiled else _SIZES, ())
-    if (
-        rows < 1
-        or columns < 1
-        or columns * rows > 2 * max(scan.width, 2**10) * max(scan.height, 2**10)
-    ):
-        raise ValueError(f"strips of {columns} x {rows} pixels")
-    rows = rows if tiled else min(rows, scan.height)
-    planes = range(scan.samples) if scan.planar else range(1)
-    places = list(product(planes, range(0, scan.height, rows), range(0, scan.width, columns)))
-    if not len(places) <= len(offsets) or not len(places) <= len(sizes):
-        raise ValueError(f"{len(offsets)} strips of {len(places)}")
+    rows = rows if tiled else min(rows, scan.height)  # often as many as a number can hold
+    sizes = sizes or offsets if scan.compression in _PLAIN else sizes  # not needed then
+    planes = scan.samples if scan.planar else 1
+    if rows < 1 or columns < 1:
+        raise ValueError(f"parts of {columns} x {rows} pixels")
+    count = planes * -(-scan.height // rows) * -(-scan.width // columns)
+    if min(len(offsets), len(sizes)) < count:
+        raise ValueError(f"{min(len(offsets), len(sizes))} of {count} parts")
+    places = product(range(planes), range(0, scan.height, rows), range(0, scan.width, columns))
     samples = 1 if scan.planar else scan.samples
     for (plane, top, left), offset, size in zip(places, offsets, sizes, strict=False):
         height = rows if tiled else min(rows, scan.height - top)
@@ -251,13 +265,15 @@ def _block(
     """Read a strip or tile, and undo its compression (TIFF 6.0, 14; technical note 3, of 2005)."""
     assert scan.kind is not None
     expected = shape[0] * shape[1] * shape[2] * scan.kind.itemsize
+    if expected > _LARGEST_PART:
+        raise MemoryError
     stream.seek(offset)
     if scan.compression in _PLAIN:
         content = stream.read(expected)
     else:
         content = zlib.decompressobj().decompress(stream.read(size), expected)
     if len(content) < expected:
-        raise ValueError("a strip is too short")
+        raise ValueError("a part of it is too short")
     if scan.predictor == 3:  # differences of bytes, the first byte of all samples first
         steps = np.frombuffer(content, np.uint8).reshape(shape[0], -1, shape[2])
         planes = np.cumsum(steps, axis=1, dtype=np.uint8)
