@@ -4,6 +4,7 @@ import glob
 import io
 import os
 import time
+import unicodedata
 import zipfile
 import zlib
 from collections import defaultdict
@@ -40,7 +41,8 @@ class ImageSource:
 
     An image goes by its path inside its folder or archive. A shorter or longer path will do too, as
     long as one image only fits it: captions that say `dog.jpg` or `photos/val/dog.jpg` find
-    `val/dog.jpg`, but never `train/dog.jpg`.
+    `val/dog.jpg`, but never `train/dog.jpg`. Where no name fits exactly, accented letters may be
+    composed (NFC) or decomposed (NFD, as macOS writes them): they look alike.
 
     Archives are indexed once, here, and never unpacked. Every read opens its file anew, so that no
     file position is shared: threads, and workers forked or spawned, may all read from one source.
@@ -67,7 +69,7 @@ class ImageSource:
             raise DataError(f"There are no images in {', '.join(self.paths) or 'an empty list'}.")
         self._by_file_name: dict[str, list[str]] = defaultdict(list)
         for name in self._places:
-            self._by_file_name[PurePosixPath(name).name].append(name)
+            self._by_file_name[_compose(PurePosixPath(name).name)].append(name)
 
     def names(self) -> tuple[str, ...]:
         """Every file held, by its path inside its folder or archive."""
@@ -141,8 +143,11 @@ class ImageSource:
             shown = ", ".join(map(repr, absent[:3])) + (", ..." if len(absent) > 3 else "")
             raise DataError(
                 f"{len(absent)} of {len(wanted)} images with captions are not (or not only once) "
-                f"in {self._describe()}: {shown}. Add their folder or archive, or take them out of "
-                "the caption file."
+                f"in {self._describe()}: {shown}. "
+                + (
+                    self._explain_backslashes(absent[0])
+                    or "Add their folder or archive, or take them out of the caption file."
+                )
             )
 
     def _find(self, name: str) -> list[_Place]:
@@ -150,20 +155,21 @@ class ImageSource:
         name = _tidy(name)
         if name in self._places:
             return self._places[name]
-        parts = PurePosixPath(name).parts
-        return [
-            place
-            for held in self._by_file_name.get(parts[-1] if parts else "", [])
-            if _ends_alike(parts, PurePosixPath(held).parts)
-            for place in self._places[held]
+        near = self._by_file_name.get(_compose(PurePosixPath(name).name), [])
+        fits = [held for held in near if _ends_alike(name, held)] or [
+            held for held in near if _ends_alike(_compose(name), _compose(held))
         ]
+        return [place for held in fits for place in self._places[held]]
 
     def _only(self, name: str) -> _Place:
         places = self._find(name)
         if not places:
             raise DataError(
-                f"Image {name!r} is not in {self._describe()}. Add its folder or archive, or take "
-                "it out of the caption file."
+                f"Image {name!r} is not in {self._describe()}. "
+                + (
+                    self._explain_backslashes(name)
+                    or "Add its folder or archive, or take it out of the caption file."
+                )
             )
         if len(places) > 1:
             raise DataError(
@@ -172,6 +178,13 @@ class ImageSource:
                 "only one of them."
             )
         return places[0]
+
+    def _explain_backslashes(self, name: str) -> str | None:
+        """Say that a path is written as on Windows, if that is all that is wrong with it."""
+        path = name.replace("\\", "/")
+        if path == name or path not in self:
+            return None
+        return f"Its path is written with backslashes; write {path!r} in the caption file."
 
     def _describe(self) -> str:
         return f"{', '.join(self.paths)} ({len(self)} in all, such as {next(iter(self._places))!r})"
@@ -269,6 +282,11 @@ def _tidy(name: str) -> str:
     return str(PurePosixPath(name.replace(os.sep, "/")))
 
 
-def _ends_alike(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    shared = min(len(one), len(other))
-    return one[-shared:] == other[-shared:]
+def _ends_alike(one: str, other: str) -> bool:
+    parts, others = PurePosixPath(one).parts, PurePosixPath(other).parts
+    shared = min(len(parts), len(others))
+    return parts[-shared:] == others[-shared:]
+
+
+def _compose(name: str) -> str:
+    return unicodedata.normalize("NFC", name)

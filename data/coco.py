@@ -178,7 +178,14 @@ def _parse_csv(text: str, *, path: Path) -> Iterator[_Entry]:
     rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     header = rows.fieldnames or []
     if not {"image", "caption"} <= set(header):
-        raise DataError(f"{path} starts with {','.join(header)[:60]!r}. {_FORMATS}")
+        first = text.lstrip().partition("\n")[0].rstrip("\r")
+        for mark, name in ((";", "semicolons"), ("\t", "tabs")):
+            if {"image", "caption"} <= set(next(csv.reader([first], delimiter=mark), ())):
+                raise DataError(
+                    f"{path}: its columns are separated by {name}, as some spreadsheets do; save "
+                    "it with commas between them."
+                )
+        raise DataError(f"{path} starts with {first[:60]!r}. {_FORMATS}")
     for row in rows:
         if None in row or None in row.values():
             raise DataError(

@@ -1,8 +1,11 @@
 import io
 import math
 import multiprocessing
+import os
+import sys
 import tarfile
 import threading
+import unicodedata
 import zipfile
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -79,6 +82,67 @@ def test_two_images_that_fit_a_name_are_not_guessed_between(tmp_path):
         f"in {tmp_path}/val/1.jpg. Name it by its folder too, or give only one of them."
     )
     assert source.read("val/1.jpg") == b"v"
+
+
+def test_accents_may_be_composed_in_captions_and_decomposed_on_disk_or_the_reverse(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "Käse/Größe.jpg") for form in ("NFC", "NFD"))
+    assert nfc != nfd
+    for there, said in ((nfc, nfd), (nfd, nfc)):
+        folder = tmp_path / str(said == nfd)
+        (folder / there).parent.mkdir(parents=True)
+        (folder / there).write_bytes(b"1")
+        source = ImageSource(folder)
+        source.require([there, said, said.rpartition("/")[2]])
+        assert source.read(said) == b"1"
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS takes both for one name")
+def test_of_two_forms_of_a_name_the_exact_one_is_meant_and_a_third_is_not_guessed(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "ảé.jpg") for form in ("NFC", "NFD"))
+    mixed = unicodedata.normalize("NFC", "ả") + unicodedata.normalize("NFD", "é.jpg")
+    for name in (nfc, nfd):
+        (tmp_path / name).write_bytes(name.encode())
+    source = ImageSource(tmp_path)
+    assert [source.read(name).decode() for name in (nfc, nfd)] == [nfc, nfd]
+    with pytest.raises(DataError, match="could be any of 2 files"):
+        source.read(mixed)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="paths are written so on Windows")
+def test_backslashes_are_named_as_the_cause(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "photos" / name).write_bytes(b"1")
+    source = ImageSource(tmp_path)
+    told = "Its path is written with backslashes; write 'photos/a.jpg' in the caption file."
+    for names in (["photos\\a.jpg"], ["photos\\a.jpg", "photos\\b.jpg"]):
+        with pytest.raises(DataError) as error:
+            source.require(names)
+        assert str(error.value).endswith(told)
+    with pytest.raises(DataError, match=r"Add its folder or archive, or take it out"):
+        source.require(["photos\\c.jpg"])
+
+
+def test_links_in_an_archive_are_images_and_the_last_of_a_name_counts(tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w") as archive:
+        for content in (b"1", b"22"):
+            member = tarfile.TarInfo("a.jpg")
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+        link = tarfile.TarInfo("b/c.jpg")
+        link.type, link.linkname = tarfile.SYMTYPE, "../a.jpg"
+        archive.addfile(link)
+    source = ImageSource(tmp_path / "s.tar")
+    assert [source.read(name) for name in ("a.jpg", "b/c.jpg")] == [b"22", b"22"]
+
+
+def test_damage_in_the_middle_of_an_archive_is_noticed(tmp_path):
+    shard = tar(tmp_path / "s.tar", a=b"a" * 5000, b=b"b" * 5000)
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"b.jpg")] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(DataError, match=r"s\.tar: a damaged tar archive \(there is no header at"):
+        ImageSource(shard)
 
 
 def test_a_missing_image_is_named_with_where_it_was_looked_for(tmp_path):

@@ -196,6 +196,12 @@ def test_a_split_that_does_not_occur_is_answered_with_those_that_do(tmp_path):
             {"images": [{"id": 1, "file_name": "1.jpg"}], "annotations": []},
             "{}, image 1: image '1.jpg' has no captions;",
         ),
+        (
+            "\ufeffimage;caption;split\r\n1.jpg;a dog;train\r\n",
+            "{}: its columns are separated by semicolons, as some spreadsheets do; save it with "
+            "commas between them.",
+        ),
+        ("image\tcaption\n1.jpg\ta dog\n", "{}: its columns are separated by tabs, as some"),
         ("image,caption\n1.jpg,a dog, asleep\n", "{}, line 2: the header has 2 columns"),
         ("image,caption\n1.jpg\n", "{}, line 2: the header has 2 columns"),
         ("image,caption\n1.jpg,\n", "{}, line 2: image '1.jpg' has no captions;"),

@@ -5,13 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from captioner.errors import CaptionerError, MissingExtraError
+from captioner.interchange import portable
 from training import metrics, official, provenance, spice
+from training.results import load_lines
 from training.score import main
 
 ROOT = Path(__file__).parent.parent
@@ -154,6 +157,20 @@ def test_what_the_folder_command_wrote_is_scored_by_the_names_of_the_photos(
         scored = {i: captions[i] for i in (3, 1) if i in captions}
         expected = metrics.score({i: REFERENCES[i] for i in scored}, scored)
         assert json.loads(printed.out)["scores"] == expected
+
+
+def test_photos_are_known_whichever_way_their_accents_are_written(tmp_path):
+    nfc, nfd = (unicodedata.normalize(form, "Größe.jpg") for form in ("NFC", "NFD"))
+    for annotated, found in ((nfc, nfd), (nfd, nfc)):
+        path = Path(lines(tmp_path / "c.jsonl", {"image": f"Maß/{found}", "caption": "a dog"}))
+        assert load_lines(path, {annotated: 7, "Größe.png": 8}) == {7: "a dog"}
+        assert load_lines(path, {annotated: 7, found: 8}) == {8: "a dog"}
+
+
+def test_a_photo_whose_name_is_not_text_is_known_by_its_bytes(tmp_path):
+    written = portable({"image": "x\udcff.jpg", "caption": "a dog"})
+    path = Path(lines(tmp_path / "c.jsonl", written))
+    assert load_lines(path, {"x\udcff.jpg": 7}) == {7: "a dog"}
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@ folder` writes; a report is one JSON object.
 """
 
 import json
+import unicodedata
+from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,12 +57,14 @@ def load_lines(path: Path, ids: Mapping[str, int]) -> dict[int, str]:
     Args:
         path: JSON lines with "image" and "caption"; those without a caption, as of photos that
             failed, are passed by.
-        ids: of the images, by path or by file name without folders.
+        ids: of the images, by path or by file name without folders; letters with accents may be
+            composed in one and decomposed in the other.
 
     Raises:
         DataError: the file is unreadable or of another form, or names an image that is unknown, or
             one twice.
     """
+    composed = _compose(ids)
     captions: dict[int, str] = {}
     for number, line in enumerate(_read_lines(path), start=1):
         where = f"Results {path}, line {number}"
@@ -73,7 +77,11 @@ def load_lines(path: Path, ids: Mapping[str, int]) -> dict[int, str]:
             ) from error
         if caption is None:
             continue
-        image_id = ids.get(image, ids.get(image.rpartition("/")[2]))
+        named = (image, image.rpartition("/")[2])
+        image_id = next((ids[name] for name in named if name in ids), None)
+        if image_id is None:
+            nfc = (unicodedata.normalize("NFC", name) for name in named)
+            image_id = next((composed[name] for name in nfc if name in composed), None)
         if image_id is None:
             raise DataError(
                 f"{where}: no image of the annotations, or more than one, is called {image}; "
@@ -85,6 +93,14 @@ def load_lines(path: Path, ids: Mapping[str, int]) -> dict[int, str]:
     if not captions:
         raise DataError(f"Results {path} hold no captions.")
     return captions
+
+
+def _compose(ids: Mapping[str, int]) -> dict[str, int]:
+    """Name the images in composed letters (NFC), but for names that then stand for several."""
+    owners: dict[str, set[int]] = defaultdict(set)
+    for name, image in ids.items():
+        owners[unicodedata.normalize("NFC", name)].add(image)
+    return {name: min(images) for name, images in owners.items() if len(images) == 1}
 
 
 def _read_lines(path: Path) -> list[str]:
