@@ -11,10 +11,8 @@ from html import escape
 from io import BytesIO
 
 import numpy as np
-import torch
-from jaxtyping import Float
+from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
 from app.wording import note, percent, spread_word
 from captioner import Caption
@@ -67,7 +65,7 @@ def draw_growing(caption: Caption, colour_map: ColourMap) -> str:
     if not caption.words:
         return ""
     last = len(caption.words) - 1
-    densities = [word.attention * word.attention.numel() for word in caption.words]
+    densities = [word.attention * word.attention.size for word in caption.words]
     layer = _layer(spread_word(caption, last), shared_scale(densities), colour_map)
     chips = "".join(
         f'<span class="chip{" on" * (n == last)}" style="--p: {word.probability:.3f}">'
@@ -169,7 +167,7 @@ def data_uri(photo: Image.Image) -> str:
     return _uri(photo, "JPEG", quality=85)
 
 
-def _layer(weights: Float[Tensor, "H W"], scale: float, colour_map: ColourMap) -> str:
+def _layer(weights: NDArray[np.float32], scale: float, colour_map: ColourMap) -> str:
     """Draw an overlay at full strength; the page lets the photo through."""
     layer = heat_layer(weights, scale=scale, style=Style(colour_map=colour_map, alpha=1.0))
     return _uri(layer.convert("RGBA"), "WEBP", quality=70, method=2)
@@ -186,8 +184,8 @@ def _thumbnail(row: BatchRow) -> str:
 def _gradient(colour_map: ColourMap) -> str:
     """Lay the colours out from no weight to the heaviest, as the overlays have them."""
     style = Style(colour_map=colour_map, alpha=1.0)
-    row = heat_layer(torch.linspace(0, 1, 18)[None], scale=1.0, style=style).convert("RGBA")
-    stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b, _ in np.asarray(row)[0])
+    row = heat_layer(np.linspace(0, 1, 18, dtype=np.float32)[None], scale=1.0, style=style)
+    stops = ", ".join(f"rgb({r} {g} {b})" for r, g, b, _ in np.asarray(row.convert("RGBA"))[0])
     return f"linear-gradient(to right, {stops})"
 
 

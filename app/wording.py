@@ -1,7 +1,7 @@
 """What overlays show, in words: for those who cannot see them, and for programs that read."""
 
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from captioner import Caption, Word
 from captioner.overlay import DIFFUSE, diagnose, entropy, spread
@@ -24,7 +24,7 @@ def describe(caption: Caption) -> str:
     return "\n".join([*lines, "", f"Written by {caption.checkpoint}."])
 
 
-def note(word: Word, weights: Float[Tensor, "H W"]) -> str:
+def note(word: Word, weights: NDArray[np.float32]) -> str:
     """Say about a word what its overlay shows.
 
     Args:
@@ -46,7 +46,7 @@ def percent(probability: float) -> str:
     return f"{probability:.0%}"
 
 
-def place(weights: Float[Tensor, "H W"]) -> str:
+def place(weights: NDArray[np.float32]) -> str:
     """Say in words where the heaviest weight lies."""
     height, width = weights.shape
     row, column = divmod(int(weights.argmax()), width)
@@ -55,7 +55,7 @@ def place(weights: Float[Tensor, "H W"]) -> str:
     return " ".join(part for part in (down, across) if part) or "centre"
 
 
-def spread_word(caption: Caption, number: int) -> Float[Tensor, "H W"]:
+def spread_word(caption: Caption, number: int) -> NDArray[np.float32]:
     """Weight of every pixel for one word, as large as overlays are drawn."""
     geometry = caption.geometry
     ratio = _LONGER_SIDE / max(geometry.height, geometry.width)

@@ -1,7 +1,7 @@
 """What captioning a photo gives: a sentence, and for every word how sure and where it looked.
 
-Attention comes as tensors from `captioner.pipeline` and as NumPy arrays from `captioner.onnx`; what
-stands here works on either, without torch.
+Attention is NumPy's, whatever the model runs on. `Caption.to_dict` holds all that overlays need, so
+that they can be drawn from JSON alone.
 """
 
 import math
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from captioner.config import AttentionConfig, SearchConfig, to_table
+from captioner.config import AttentionConfig, SearchConfig, from_table, to_table
 from captioner.errors import ConfigError
-from captioner.framing import Geometry
+from captioner.framing import Geometry, Singles
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,14 +24,15 @@ class Word:
     """The word."""
     probability: float
     """How likely it was, given the photo and the words before it; the product over its tokens."""
-    attention: Float[Any, "gh gw"]
+    attention: Float[Singles, "gh gw"]
     """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
     mean over its tokens, and over the heads of the last layer unless another view is chosen."""
-    heads: Float[Any, "L M gh gw"]
-    """The same for every layer and head by itself; the recurrent decoder has one of each."""
+    heads: Float[Singles, "L M gh gw"] | None
+    """The same for every layer and head by itself; the recurrent decoder has one of each. None if
+    the caption was read from JSON."""
     gate: float | None
     """How far the recurrent decoder let in what it looked at, 0 to 1; None for a Transformer."""
-    rollout: Float[Any, "gh gw"] | None = None
+    rollout: Float[Singles, "gh gw"] | None = None
     """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
 
 
@@ -74,12 +75,18 @@ class Caption:
         """Show other attention of the same sentence: of another layer or head, or rolled out.
 
         Raises:
-            ConfigError: the model has no such layer or head, or nothing to roll out.
+            ConfigError: the model has no such layer or head, nothing to roll out, or the caption
+                was read from JSON, which holds one view.
         """
-        words = (
-            replace(word, attention=select_attention(word.heads, word.rollout, view))
-            for word in self.words
-        )
+        words = []
+        for word in self.words:
+            if word.heads is None:
+                raise ConfigError(
+                    "the caption was read from JSON, which holds one view of its attention; "
+                    "caption the photo again to see another."
+                )
+            attention = select_attention(word.heads, word.rollout, view)
+            words.append(replace(word, attention=attention))
         return replace(self, words=tuple(words), view=view)
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,10 +108,42 @@ class Caption:
                 }
                 for word in self.words
             ],
+            "geometry": self.geometry.to_dict(),
             "view": to_table(self.view),
             "checkpoint": self.checkpoint,
             "search": to_table(self.search),
         }
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> "Caption":
+        """Read `to_dict` back: all that overlays need, without layers, heads and candidates.
+
+        Raises:
+            ConfigError: a value is missing or makes no sense.
+        """
+        try:
+            return cls(
+                image=table["image"],
+                text=table["caption"],
+                words=tuple(
+                    Word(
+                        text=word["word"],
+                        probability=word["probability"],
+                        attention=np.array(word["attention"]["weights"], np.float32),
+                        heads=None,
+                        gate=word["gate"],
+                    )
+                    for word in table["words"]
+                ),
+                log_probability=table["log_probability"],
+                candidates=(),
+                geometry=Geometry.from_dict(table["geometry"]),
+                checkpoint=table["checkpoint"],
+                search=from_table(SearchConfig, table["search"], where="search"),
+                view=from_table(AttentionConfig, table["view"], where="view"),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"not a caption as JSON holds it: {error!r}.") from error
 
 
 def select_attention(

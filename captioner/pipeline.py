@@ -252,14 +252,12 @@ class Captioner:
                 log_probability=candidate.log_probability,
                 candidates=(),
                 view=AttentionConfig(),
-                words=_with_tensors(
-                    describe_words(
-                        candidate.tokens,
-                        logs[k, range(len(candidate.tokens)), candidate.tokens].tolist(),
-                        select(reading, 0, k),
-                        header=self.header,
-                        grid=self.model.encoder.grid,
-                    )
+                words=describe_words(
+                    candidate.tokens,
+                    logs[k, range(len(candidate.tokens)), candidate.tokens].tolist(),
+                    select(reading, 0, k),
+                    header=self.header,
+                    grid=self.model.encoder.grid,
                 ),
             )
             for k, candidate in enumerate(caption.candidates)
@@ -313,23 +311,10 @@ class Captioner:
     def _describe(
         self, photo: Prepared, found: Candidates, look: Look | None, config: SearchConfig
     ) -> Caption:
-        """Put the first of the candidates into words, with attention as tensors."""
-        caption = describe(
+        """Put the first of the candidates into words."""
+        return describe(
             photo, found, look, header=self.header, grid=self.model.encoder.grid, search=config
         )
-        return replace(caption, words=_with_tensors(caption.words))
-
-
-def _with_tensors(words: Sequence[Word]) -> tuple[Word, ...]:
-    return tuple(
-        replace(
-            word,
-            attention=torch.from_numpy(word.attention),
-            heads=torch.from_numpy(word.heads),
-            rollout=None if word.rollout is None else torch.from_numpy(word.rollout),
-        )
-        for word in words
-    )
 
 
 def find_device(name: str) -> torch.device:

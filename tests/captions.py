@@ -2,28 +2,28 @@
 
 from collections.abc import Sequence
 
-import torch
+import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from captioner.caption import Caption, Word
 from captioner.config import PreprocessConfig, SearchConfig
+from captioner.framing import Singles
 from captioner.preprocess import preprocess
 
 
-def one_hot(grid: tuple[int, int], row: int, col: int) -> Tensor:
+def one_hot(grid: tuple[int, int], row: int, col: int) -> Singles:
     """All attention on one region."""
-    attention = torch.zeros(grid)
+    attention = np.zeros(grid, np.float32)
     attention[row, col] = 1.0
     return attention
 
 
-def even(grid: tuple[int, int] = (7, 7)) -> Tensor:
+def even(grid: tuple[int, int] = (7, 7)) -> Singles:
     """The same attention everywhere."""
-    return torch.full(grid, 1.0 / (grid[0] * grid[1]))
+    return np.full(grid, 1.0 / (grid[0] * grid[1]), np.float32)
 
 
-def word(text: str, attention: Tensor, probability: float = 0.5) -> Word:
+def word(text: str, attention: Singles, probability: float = 0.5) -> Word:
     return Word(
         text=text,
         probability=probability,

@@ -49,6 +49,11 @@ class Startled(nn.Module):
         grown = torch.cat([read, words[..., None].float()], dim=2)
         return logits, DecoderState(memory=state.memory, past=(grown,))
 
+    def look(self, words, state):
+        reading = self(state.memory[0], words[..., None], with_attention=True)
+        logits, state = self.step(words, state)
+        return reading._replace(logits=logits[:, :, None]), state
+
     def forward(self, features, words, mask=None, *, with_attention=False):
         change = (features - self.usual).norm(dim=-1)
         weights = (20 * change / change.amax(dim=-1, keepdim=True)).softmax(dim=-1)

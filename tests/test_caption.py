@@ -1,9 +1,9 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
 
-from captioner.caption import Word, select_attention
+from captioner.caption import Caption, Word, select_attention
 from captioner.config import AttentionConfig
 from captioner.errors import ConfigError
 from captioner.overlay import entropy
@@ -11,10 +11,10 @@ from tests.captions import caption_of, even, one_hot, word
 from tests.photos import noise
 
 GRID = (2, 3)
-HEADS = torch.stack(
+HEADS = np.stack(
     [
-        torch.stack([one_hot(GRID, 0, 0), one_hot(GRID, 0, 2)]),
-        torch.stack([one_hot(GRID, 1, 1), even(GRID)]),
+        np.stack([one_hot(GRID, 0, 0), one_hot(GRID, 0, 2)]),
+        np.stack([one_hot(GRID, 1, 1), even(GRID)]),
     ]
 )
 """Two layers of two heads."""
@@ -26,19 +26,19 @@ def select(**view):
 
 
 def test_unless_told_otherwise_it_is_the_mean_over_heads_of_the_last_layer():
-    assert torch.equal(select(), HEADS[1].mean(dim=0))
+    assert np.array_equal(select(), HEADS[1].mean(axis=0))
 
 
 def test_a_layer_and_a_head_are_counted_from_1():
-    assert torch.equal(select(layer=1), HEADS[0].mean(dim=0))
-    assert torch.equal(select(layer=1, head=2), HEADS[0, 1])
-    assert torch.equal(select(head=1), HEADS[1, 0])
+    assert np.array_equal(select(layer=1), HEADS[0].mean(axis=0))
+    assert np.array_equal(select(layer=1, head=2), HEADS[0, 1])
+    assert np.array_equal(select(head=1), HEADS[1, 0])
 
 
 def test_all_layers_are_averaged_or_rolled_out():
-    assert torch.equal(select(method="mean"), HEADS.mean(dim=(0, 1)))
-    assert torch.equal(select(method="mean", head=2), HEADS[:, 1].mean(dim=0))
-    assert torch.equal(select(method="rollout"), ROLLED)
+    assert np.array_equal(select(method="mean"), HEADS.mean(axis=(0, 1)))
+    assert np.array_equal(select(method="mean", head=2), HEADS[:, 1].mean(axis=0))
+    assert np.array_equal(select(method="rollout"), ROLLED)
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,26 @@ def test_a_caption_shows_another_view_and_keeps_the_rest():
     view = AttentionConfig(layer=1, head=2)
     other = caption.with_view(view)
     assert other.view == view
-    assert torch.equal(other.words[0].attention, HEADS[0, 1])
-    assert torch.equal(other.words[0].heads, HEADS)
-    assert torch.equal(caption.words[0].attention, select())
+    assert np.array_equal(other.words[0].attention, HEADS[0, 1])
+    assert np.array_equal(other.words[0].heads, HEADS)
+    assert np.array_equal(caption.words[0].attention, select())
     assert (other.text, other.geometry) == (caption.text, caption.geometry)
-    assert torch.equal(other.with_view(AttentionConfig()).words[0].attention, select())
+    assert np.array_equal(other.with_view(AttentionConfig()).words[0].attention, select())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"words": [{"word": "dog"}]},
+        {"geometry": {"height": 5}},
+        {"search": {"beam": 0}},
+        {"words": None},
+    ],
+)
+def test_json_that_holds_no_caption_is_an_error(change):
+    table = caption_of(noise(20, 30), [word("dog", even(GRID))]).to_dict()
+    with pytest.raises(ConfigError):
+        Caption.from_dict(table | change)
 
 
 def test_json_tells_view_gate_and_entropy():

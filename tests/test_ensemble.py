@@ -66,7 +66,7 @@ def test_a_model_twice_says_what_it_says_alone(toy, photos, method):
         strict=True,
     ):
         shown = tuple(replace(w, heads=w.attention[None, None]) for w in theirs.words)
-        alike = tuple(replace(w, heads=w.heads.mean(dim=1, keepdim=True)) for w in ours.words)
+        alike = tuple(replace(w, heads=w.heads.mean(axis=1, keepdims=True)) for w in ours.words)
         assert_same(replace(ours, words=alike), replace(theirs, words=shown))
         assert ours.checkpoint == f"{alone.header.name} + {alone.header.name}"
 

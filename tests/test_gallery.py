@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from captioner.config import PreprocessConfig
+from captioner.framing import fit_geometry
 from captioner.gallery import Entry, write_gallery
 from captioner.overlay import Style
 from tests.captions import caption_of, one_hot, word
@@ -21,6 +22,7 @@ WORDS = [
     {"word": "red", "attention": {"grid": [2, 2], "weights": [[1.0, 0.0], [0.0, 0.0]]}},
     {"word": "grass", "attention": {"grid": [2, 2], "weights": [[0.0, 0.0], [0.0, 1.0]]}},
 ]
+SQUASHED = fit_geometry(quarters().height, quarters().width, PreprocessConfig())
 
 
 class Page(HTMLParser):
@@ -82,9 +84,9 @@ def test_nothing_in_a_name_or_a_caption_becomes_part_of_the_page(tmp_path):
     words = [dict(WORDS[0], word='"><b onclick=alert(3)>')]
     entries = [
         entry(name=evil, source=source, caption=evil),
-        entry(name="b", caption='x "><b onclick=alert(3)> y', words=words),
+        entry(name="b", caption='x "><b onclick=alert(3)> y', words=words, geometry=SQUASHED),
     ]
-    write_gallery(tmp_path, entries, title=evil, preprocess=PreprocessConfig())
+    write_gallery(tmp_path, entries, title=evil)
     page = Page(tmp_path)
     assert len(page.all("script")) == len(page.all("style")) == 1
     assert len(page.all("img")) == len(page.all("figure")) == 2
@@ -111,8 +113,8 @@ def test_the_policy_allows_the_pages_own_style_and_script_and_pictures_and_no_mo
 
 
 def test_every_word_has_a_layer_of_heat_where_the_model_looked(tmp_path):
-    entries = [entry(words=WORDS, caption="It is red like grass.")]
-    write_gallery(tmp_path, entries, preprocess=PreprocessConfig(), style=Style(smooth=False))
+    entries = [entry(words=WORDS, caption="It is red like grass.", geometry=SQUASHED)]
+    write_gallery(tmp_path, entries, style=Style(smooth=False))
     page = Page(tmp_path)
     (figure,) = page.all("figure")
     assert figure["data-words"] == "2"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from captioner.errors import ConfigError
@@ -27,7 +26,7 @@ def gray(height, width, level=100):
 
 
 def test_every_pixel_is_mixed_from_the_photo_and_the_colour_of_its_weight():
-    weights = torch.tensor([[0.0, 2.5, 5.0, 80.0]])
+    weights = np.array([[0.0, 2.5, 5.0, 80.0]], np.float32)
     style = Style(alpha=0.8, colour_map="viridis")
     drawn = np.asarray(heatmap(gray(1, 4), weights, scale=5.0, style=style)).astype(float)
     colours = np.frombuffer(palette("viridis"), np.uint8).reshape(256, 3)
@@ -38,14 +37,14 @@ def test_every_pixel_is_mixed_from_the_photo_and_the_colour_of_its_weight():
 
 
 def test_without_opacity_the_photo_is_left_as_it_is():
-    photo = noise(9, 13)
-    drawn = heatmap(photo, torch.rand(9, 13), scale=1.0, style=Style(alpha=0.0))
+    photo, weights = noise(9, 13), np.random.default_rng(0).random((9, 13), np.float32)
+    drawn = heatmap(photo, weights, scale=1.0, style=Style(alpha=0.0))
     assert drawn is not photo
     assert drawn.tobytes() == photo.tobytes()
 
 
 def test_the_transparent_layer_over_the_photo_gives_the_heat_map():
-    photo, weights = noise(30, 40), torch.rand(30, 40)
+    photo, weights = noise(30, 40), np.random.default_rng(0).random((30, 40), np.float32)
     layer = heat_layer(weights, scale=1.0)
     assert layer.mode == "P"
     stream = BytesIO()
@@ -85,7 +84,7 @@ def test_a_photo_of_twelve_megapixels_is_drawn_whole(smooth):
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])
 def test_a_scale_that_is_none_is_an_error(scale):
     with pytest.raises(ValueError, match=rf"^scale is {scale}; it must be above 0\.$"):
-        heatmap(gray(2, 2), torch.ones(2, 2), scale=scale)
+        heatmap(gray(2, 2), np.ones((2, 2), np.float32), scale=scale)
 
 
 def test_weights_of_another_size_than_the_photo_are_an_error():
@@ -94,7 +93,7 @@ def test_weights_of_another_size_than_the_photo_are_an_error():
         "spread them with size=(photo.height, photo.width)."
     )
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-        heatmap(gray(2, 3), torch.ones(3, 2), scale=1.0)
+        heatmap(gray(2, 3), np.ones((3, 2), np.float32), scale=1.0)
 
 
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])

@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.testing import assert_allclose
 from PIL import Image
 
 import captioner
 from captioner.caption import entropy
 from captioner.checkpoint import save_checkpoint
-from captioner.config import SearchConfig, to_table
+from captioner.config import AttentionConfig, SearchConfig, to_table
 from captioner.constraints import Constraints
 from captioner.errors import CheckpointError, ConfigError, ImageError
+from captioner.overlay import render
 from captioner.photo import load_photo
 from captioner.pipeline import Candidate, Caption, Captioner, find_device
 from captioner.preprocess import Geometry, preprocess
@@ -35,8 +37,8 @@ def assert_same(ours: Caption, theirs: Caption) -> None:
     assert (ours.geometry, ours.search) == (theirs.geometry, theirs.search)
     for word, other in zip(ours.words, theirs.words, strict=True):
         assert word.probability == pytest.approx(other.probability, abs=1e-4)
-        torch.testing.assert_close(word.attention, other.attention, atol=1e-5, rtol=0)
-        torch.testing.assert_close(word.heads, other.heads, atol=1e-5, rtol=0)
+        assert_allclose(word.attention, other.attention, atol=1e-5, rtol=0)
+        assert_allclose(word.heads, other.heads, atol=1e-5, rtol=0)
 
 
 def winner(model: Captioner, photo: Image.Image, **changes) -> tuple[torch.Tensor, list[int], bool]:
@@ -142,7 +144,7 @@ def test_captions_survive_saving_and_loading(toy, photos, tmp_path):
         assert ours.text == theirs.text
         assert ours.log_probability == theirs.log_probability
         for word, other in zip(ours.words, theirs.words, strict=True):
-            assert torch.equal(word.attention, other.attention)
+            assert np.array_equal(word.attention, other.attention)
 
 
 @pytest.mark.parametrize("method", ["beam", "greedy", "sample"])
@@ -184,21 +186,21 @@ def test_attention_is_what_decides_each_token_averaged_over_the_words_tokens(mod
     caption = model.caption(photo)
     assert any(len(word.tokens) > 1 for word in tokenizer.words(ids))
     for word, shown in zip(caption.words, tokenizer.words(ids), strict=True):
-        heads = torch.stack([before_each[t] for t in shown.tokens]).mean(dim=0)
-        torch.testing.assert_close(word.heads, heads, atol=1e-5, rtol=0)
-        torch.testing.assert_close(word.attention, heads[-1].mean(dim=0), atol=1e-5, rtol=0)
+        heads = torch.stack([before_each[t] for t in shown.tokens]).mean(dim=0).numpy()
+        assert_allclose(word.heads, heads, atol=1e-5, rtol=0)
+        assert_allclose(word.attention, heads[-1].mean(axis=0), atol=1e-5, rtol=0)
 
 
 def test_attention_is_float32_never_negative_and_sums_to_1(model, photos):
     down, across = model.model.encoder.grid
     for caption in model.caption_batch(photos):
         for word in caption.words:
-            assert word.attention.dtype == word.heads.dtype == torch.float32
+            assert word.attention.dtype == word.heads.dtype == np.float32
             assert word.attention.shape == (down, across)
             assert word.attention.min() >= 0
-            assert word.attention.double().sum().item() == pytest.approx(1, abs=1e-6)
-            sums = word.heads.double().sum(dim=(-2, -1))
-            torch.testing.assert_close(sums, torch.ones_like(sums), atol=1e-6, rtol=0)
+            assert word.attention.sum(dtype=np.float64) == pytest.approx(1, abs=1e-6)
+            sums = word.heads.sum(axis=(-2, -1), dtype=np.float64)
+            assert_allclose(sums, np.ones_like(sums), atol=1e-6, rtol=0)
 
 
 def test_a_transformer_shows_every_layer_and_head_and_the_lstm_its_gate(model):
@@ -234,8 +236,7 @@ def test_training_in_between_does_not_make_captions_random(model, photos):
 
 def test_captioning_leaves_no_gradients_and_results_can_be_worked_with(model):
     word = model.caption(quarters()).words[0]
-    word.attention.mul_(2)  # inference tensors would refuse
-    assert not word.attention.requires_grad
+    np.multiply(word.attention, 2, out=word.attention)  # it is not read-only
     assert all(p.grad is None for p in model.model.parameters())
 
 
@@ -305,8 +306,9 @@ def test_a_caption_as_plain_values_is_all_that_json_needs(model, photos):
     down, across = model.model.encoder.grid
     table = json.loads(json.dumps(caption.to_dict(), allow_nan=False))
     assert list(table) == [
-        "image", "caption", "log_probability", "words", "view", "checkpoint", "search",
+        "image", "caption", "log_probability", "words", "geometry", "view", "checkpoint", "search",
     ]  # fmt: skip
+    assert table["geometry"] == caption.geometry.to_dict()
     assert table["view"] == {"method": "layer", "layer": None, "head": None}
     assert table["image"] == str(photos[3])
     assert table["caption"] == caption.text == " ".join(w["word"] for w in table["words"])
@@ -319,8 +321,20 @@ def test_a_caption_as_plain_values_is_all_that_json_needs(model, photos):
         assert (entry["word"], entry["probability"]) == (word.text, word.probability)
         assert list(entry["attention"]) == ["grid", "weights"]
         assert entry["attention"]["grid"] == [down, across]
-        assert torch.equal(torch.tensor(entry["attention"]["weights"]), word.attention)
+        assert np.array_equal(np.float32(entry["attention"]["weights"]), word.attention)
         assert sum(map(sum, entry["attention"]["weights"])) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["png", "html"])
+def test_an_overlay_is_drawn_from_json_alone(model, photos, kind):
+    """Letterboxed or squashed: where the regions lie on the photo is in the JSON."""
+    caption = replace(model.caption(photos[0]), candidates=())
+    read = Caption.from_dict(json.loads(json.dumps(caption.to_dict())))
+    photo = load_photo(photos[0])
+    assert render(photo, read, kind=kind) == render(photo, caption, kind=kind)
+    assert read.to_dict() == caption.to_dict()
+    with pytest.raises(ConfigError, match="read from JSON, which holds one view"):
+        read.with_view(AttentionConfig(layer=1))
 
 
 def test_a_photo_that_is_no_path_has_no_name(model):

@@ -90,9 +90,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     load_engine = _choose_engine(args, checkpoints, search)
 
     gallery = shard.place(args.gallery) if args.gallery else None
-    results = Results(
-        tables=tables, words=args.words, gallery=gallery, root=root, preprocess=header.preprocess
-    )
+    results = Results(tables=tables, words=args.words, gallery=gallery, root=root)
     results.prepare()
     with Journal(path, settings, overwrite=args.overwrite, repair=args.repair) as journal:
         if args.join:

@@ -8,11 +8,11 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from captioner.config import PreprocessConfig
 from captioner.durable import explained, make_folder
 from captioner.folder.archives import list_archive, read_member
 from captioner.folder.filters import NO_PHOTOS
 from captioner.folder.held import read_records
+from captioner.framing import Geometry
 from captioner.gallery import Entry, check_gallery, write_gallery
 
 _IN_ARCHIVE = re.compile(r"(?<=\.tar)/", re.IGNORECASE)
@@ -41,14 +41,13 @@ def _holds_others(folder: Path) -> bool:
     return False
 
 
-def write_album(folder: Path, journal: Path, *, root: Path, preprocess: PreprocessConfig) -> int:
+def write_album(folder: Path, journal: Path, *, root: Path) -> int:
     """Write a gallery of all that a journal has captions for.
 
     Args:
         folder: of the gallery; `prepare_album` has made it.
         journal: with words, the gallery shows where the model looked.
         root: the folder that the names in the journal are relative to, or the archive.
-        preprocess: of the model.
 
     Returns:
         How many photos it shows.
@@ -57,7 +56,7 @@ def write_album(folder: Path, journal: Path, *, root: Path, preprocess: Preproce
         CaptionerError: it cannot be written.
     """
     with explained(folder, option="--gallery"):
-        return write_gallery(folder, _entries(journal, root), preprocess=preprocess)
+        return write_gallery(folder, _entries(journal, root))
 
 
 def _entries(journal: Path, root: Path) -> Iterator[Entry]:
@@ -69,6 +68,7 @@ def _entries(journal: Path, root: Path) -> Iterator[Entry]:
                 source=_source(root, record.image, archives),
                 caption=record.caption,
                 words=record.words or (),
+                geometry=Geometry.from_dict(record.geometry) if record.geometry else None,
             )
 
 

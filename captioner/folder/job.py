@@ -50,6 +50,8 @@ _PATIENCE = 30
 """Pauses between two looks at a folder, as multiples of the processor time that one takes."""
 _LONGEST_PAUSE = 60.0
 """Seconds."""
+_LOOKS = ("words", "geometry")
+"""What `Caption.to_dict` says of words and attention."""
 _TOGETHER = 64
 """Captions of the journal that are written into files at once."""
 
@@ -223,7 +225,7 @@ class Job:
             status="captioned",
             caption=self.wording(caption.text, photo=photo),
             log_probability=caption.log_probability,
-            words=caption.to_dict()["words"] if self.words else None,
+            **({name: caption.to_dict()[name] for name in _LOOKS} if self.words else {}),
             **_stamped(photo.stamp),
         )
         before = self.journal.held.read(key) if key in self._replaced else None

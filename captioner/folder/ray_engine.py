@@ -43,12 +43,12 @@ class Told:
     """The sentence."""
     log_probability: float
     """Of the sentence: natural logarithm."""
-    words: list[dict[str, Any]] | None
-    """As in `Caption.to_dict`; None if they are not written."""
+    looks: dict[str, Any]
+    """What `Caption.to_dict` says; empty if nothing but the text is written."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as of a Caption."""
-        return {"words": self.words}
+        return self.looks
 
 
 class RayEngine:
@@ -180,7 +180,7 @@ class _Worker:
         return Told(
             text=caption.text,
             log_probability=caption.log_probability,
-            words=caption.to_dict()["words"] if self.words else None,
+            looks=caption.to_dict() if self.words else {},
         )
 
 

@@ -18,6 +18,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "caption": str,
     "log_probability": (int, float),
     "words": list,
+    "geometry": dict,
     "reason": str,
     "size": int,
     "modified": int,
@@ -51,6 +52,8 @@ class Record:
     """Natural logarithm, of the model's sentence; None if somebody edited it."""
     words: list[dict[str, Any]] | None = None
     """Probability and attention of every word, as in `Caption.to_dict`; None if not asked for."""
+    geometry: dict[str, Any] | None = None
+    """Where the attention of words lies on the photo, as in `Caption.to_dict`."""
     reason: str | None = None
     """Why there is no caption."""
     size: int | None = None

@@ -4,7 +4,6 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioner.config import PreprocessConfig
 from captioner.folder.edits import remember_tables
 from captioner.folder.journal import Journal
 from captioner.folder.report import write_report
@@ -23,8 +22,6 @@ class Results:
     """Its folder."""
     root: Path
     """The folder that names in the journal are relative to, or the archive."""
-    preprocess: PreprocessConfig
-    """Of the model, for where it looked."""
 
     def prepare(self) -> None:
         """Make sure that they can be written, before hours of work begin.
@@ -35,7 +32,7 @@ class Results:
         for table in self.tables:
             prepare_table(table)
         if self.gallery:
-            from captioner.folder.album import prepare_album  # noqa: PLC0415  # brings in torch
+            from captioner.folder.album import prepare_album  # noqa: PLC0415  # only if there is one
 
             prepare_album(self.gallery)
 
@@ -65,4 +62,4 @@ class Results:
         if self.gallery and whole:
             from captioner.folder.album import write_album  # noqa: PLC0415
 
-            write_album(self.gallery, journal.path, root=self.root, preprocess=self.preprocess)
+            write_album(self.gallery, journal.path, root=self.root)

@@ -18,18 +18,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import torch
+import numpy as np
 from PIL import Image
 
 from captioner.caption import Caption
-from captioner.config import PreprocessConfig
 from captioner.errors import ImageError
+from captioner.framing import Geometry
 from captioner.gallery import page
 from captioner.gallery.pictures import draw_layers, draw_thumbnail, encode_picture
 from captioner.overlay import Style
 from captioner.photo import Source, load_photo
-from captioner.preprocess import Geometry
-from captioner.preprocess import preprocess as fit_input
 
 __all__ = ["Entry", "check_gallery", "write_gallery"]
 
@@ -49,7 +47,7 @@ class Entry:
     words: Sequence[Mapping[str, Any]] = ()
     """Words with their attention, as in `Caption.to_dict()["words"]`."""
     geometry: Geometry | None = None
-    """Where the attention lies on the photo; without it, as the gallery's `preprocess` says."""
+    """Where the attention lies on the photo; without it, no heat is shown."""
 
     @classmethod
     def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "Entry":
@@ -68,7 +66,6 @@ def write_gallery(
     entries: Iterable[Entry],
     *,
     title: str = "Captioned photos",
-    preprocess: PreprocessConfig | None = None,
     style: Style | None = None,
 ) -> int:
     """Write a gallery into a folder, or write it anew.
@@ -79,8 +76,6 @@ def write_gallery(
         folder: made if it is not there; `index.html` in it is the page.
         entries: in the order to show; taken one by one.
         title: heading of the page.
-        preprocess: how the model's photos were fitted, for entries without a geometry. Without
-            either, an entry shows no heat.
         style: how attention is drawn.
 
     Returns:
@@ -99,7 +94,7 @@ def write_gallery(
         with new.open("w", encoding="utf-8", newline="\n") as stream:
             stream.write(page.head(title))
             for entry in entries:
-                stream.write(_card(folder, entry, preprocess, style or Style()))
+                stream.write(_card(folder, entry, style or Style()))
                 shown += 1
             stream.write(page.TAIL)
         new.replace(folder / "index.html")
@@ -120,7 +115,7 @@ def check_gallery(folder: Path) -> None:
             raise FileExistsError(errno.EEXIST, "it holds another page", str(folder))
 
 
-def _card(folder: Path, entry: Entry, config: PreprocessConfig | None, style: Style) -> str:
+def _card(folder: Path, entry: Entry, style: Style) -> str:
     """Draw the pictures of an entry, and write its card."""
     path = Path(entry.source) if isinstance(entry.source, str | os.PathLike) else None
     link = None if path is None else _address(path, folder)
@@ -129,14 +124,11 @@ def _card(folder: Path, entry: Entry, config: PreprocessConfig | None, style: St
         thumbnail = _thumbnail(folder / _PICTURES / f"{key}.jpg", entry, path)
     except ImageError:  # moved or deleted since it was captioned
         return page.card(name=entry.name, caption=entry.caption, thumbnail=None, link=None)
-    geometry = entry.geometry
-    if geometry is None and config is not None and entry.words:
-        _, geometry = fit_input(thumbnail, config)
     heat = None
-    if geometry is not None and entry.words:
+    if entry.geometry is not None and entry.words:
         heat = f"{_PICTURES}/{key}.png"
-        weights = [torch.tensor(word["attention"]["weights"]) for word in entry.words]
-        _write(folder / heat, encode_picture(draw_layers(weights, geometry, style=style)))
+        weights = [np.array(word["attention"]["weights"], np.float32) for word in entry.words]
+        _write(folder / heat, encode_picture(draw_layers(weights, entry.geometry, style=style)))
     return page.card(
         name=entry.name,
         caption=entry.caption,

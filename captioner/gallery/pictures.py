@@ -5,12 +5,11 @@ from io import BytesIO
 
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor
 
+from captioner.framing import Geometry, Singles
 from captioner.overlay import Style, heat_layer, shared_scale, spread
 from captioner.overlay.heat import fit
 from captioner.photo import Source, load_reduced
-from captioner.preprocess import Geometry
 
 THUMBNAIL = 320
 """Longer side of a thumbnail, pixels; smaller photos stay as they are."""
@@ -28,7 +27,7 @@ def draw_thumbnail(source: Source, *, name: str) -> Image.Image:
 
 
 def draw_layers(
-    attention: Sequence[Float[Tensor, "gh gw"]], geometry: Geometry, *, style: Style
+    attention: Sequence[Float[Singles, "gh gw"]], geometry: Geometry, *, style: Style
 ) -> Image.Image:
     """Draw the heat of all words below each other, on one scale of colours.
 

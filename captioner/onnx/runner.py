@@ -55,7 +55,7 @@ class OnnxCaptioner:
     def caption(
         self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any
     ) -> Caption:
-        """Caption one photo, as `Captioner.caption` does; attention comes as NumPy arrays.
+        """Caption one photo, as `Captioner.caption` does.
 
         Raises:
             ImageError: the photo cannot be read.

@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
-from torch import Tensor
 
 from captioner.caption import Caption
 from captioner.errors import ConfigError
+from captioner.framing import Levels, Singles
 from captioner.overlay.colours import ColourMap, palette
 from captioner.overlay.regions import shared_scale, spread
 
@@ -39,7 +38,7 @@ STYLE = Style()
 
 
 def heatmap(
-    photo: Image.Image, weights: Float[Tensor, "H W"], *, scale: float, style: Style = STYLE
+    photo: Image.Image, weights: Float[Singles, "H W"], *, scale: float, style: Style = STYLE
 ) -> Image.Image:
     """Lay the weights over the photo.
 
@@ -66,7 +65,9 @@ def heatmap(
     return Image.composite(_coloured(levels, style).convert("RGB"), photo, opacity)
 
 
-def heat_layer(weights: Float[Tensor, "H W"], *, scale: float, style: Style = STYLE) -> Image.Image:
+def heat_layer(
+    weights: Float[Singles, "H W"], *, scale: float, style: Style = STYLE
+) -> Image.Image:
     """Draw the colours alone, transparent, to be laid over the photo elsewhere.
 
     Args:
@@ -84,7 +85,7 @@ def heat_layer(weights: Float[Tensor, "H W"], *, scale: float, style: Style = ST
 
 def word_maps(
     caption: Caption, *, size: tuple[int, int], smooth: bool
-) -> tuple[list[Float[Tensor, "H W"]], float]:
+) -> tuple[list[Float[Singles, "H W"]], float]:
     """Spread the attention of every word, and find the scale they share.
 
     Args:
@@ -103,8 +104,7 @@ def word_maps(
             f"a photo of {size[0]} x {size[1]} pixels is not the captioned one, which is "
             f"{geometry.height} x {geometry.width}; load_photo reads it and turns it upright."
         )
-    looks = [torch.as_tensor(word.attention) for word in caption.words]
-    maps = [spread(look, geometry, smooth=smooth, size=size) for look in looks]
+    maps = [spread(word.attention, geometry, smooth=smooth, size=size) for word in caption.words]
     return maps, shared_scale(maps)
 
 
@@ -115,11 +115,11 @@ def fit(photo: Image.Image, *, longest: int) -> Image.Image:
     return photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
 
 
-def _levels(weights: Float[Tensor, "H W"], scale: float) -> UInt8[np.ndarray, "H W"]:
+def _levels(weights: Float[Singles, "H W"], scale: float) -> UInt8[Levels, "H W"]:
     if not scale > 0:
         raise ValueError(f"scale is {scale}; it must be above 0.")
-    levels = (weights * (255 / scale)).clamp_(0, 255).round_().to(torch.uint8)
-    return levels.numpy()
+    levels: UInt8[Levels, "H W"] = np.rint((weights * (255 / scale)).clip(0, 255)).astype(np.uint8)
+    return levels
 
 
 def _coloured(levels: Image.Image, style: Style) -> Image.Image:

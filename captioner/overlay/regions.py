@@ -8,11 +8,11 @@ the attention that fell on the photo; the rest went to the padding of a letterbo
 
 from collections.abc import Callable, Iterable
 
-import torch
+import numpy as np
 from jaxtyping import Float
-from torch import Tensor
 
-from captioner.preprocess import Geometry
+from captioner.framing import Geometry, Singles
+from captioner.reading import Doubles
 
 LEAST_SCALE = 4.0
 """No scale is below this many times an even look: else noise would look like attention wherever
@@ -20,12 +20,12 @@ a model looks everywhere at once."""
 
 
 def spread(
-    attention: Float[Tensor, "gh gw"],
+    attention: Float[Singles, "gh gw"],
     geometry: Geometry,
     *,
     smooth: bool = False,
     size: tuple[int, int] | None = None,
-) -> Float[Tensor, "H W"]:
+) -> Float[Singles, "H W"]:
     """Spread one word's attention over the regions to the pixels of the photo.
 
     Plain, every point of the photo has the weight of its region, and a pixel the mean over its
@@ -48,7 +48,7 @@ def spread(
     Raises:
         ValueError: a weight is negative or not a number, or the size is not positive.
     """
-    if not bool((attention >= 0).all() and attention.isfinite().all()):
+    if not ((attention >= 0).all() and np.isfinite(attention).all()):
         raise ValueError("attention must be finite, and nowhere negative.")
     height, width = size or (geometry.height, geometry.width)
     if min(height, width) < 1:
@@ -61,11 +61,11 @@ def spread(
     cols = _shares(
         (geometry.left, geometry.seen_width), gw, (geometry.width, width), filter_sum
     )  # (W, gw)
-    density = attention.double() * attention.numel()
-    return (rows @ density).float() @ cols.T.float()
+    density = attention.astype(np.float64) * attention.size
+    return (rows @ density).astype(np.float32) @ cols.T.astype(np.float32)
 
 
-def shared_scale(maps: Iterable[Float[Tensor, "H W"]]) -> float:
+def shared_scale(maps: Iterable[Float[Singles, "H W"]]) -> float:
     """Return the weight to draw in the brightest colour, the same for all words of a caption.
 
     It is the heaviest weight of any word, so that a word the model looked nowhere for stays dark,
@@ -74,15 +74,15 @@ def shared_scale(maps: Iterable[Float[Tensor, "H W"]]) -> float:
     Args:
         maps: one map a word, from `spread`.
     """
-    return max([LEAST_SCALE, *(weights.max().item() for weights in maps)])
+    return max([LEAST_SCALE, *(float(weights.max()) for weights in maps)])
 
 
 def _shares(
     seen: tuple[float, float],
     regions: int,
     photo: tuple[int, int],
-    filter_sum: Callable[[Tensor], Tensor],
-) -> Float[Tensor, "pixels regions"]:
+    filter_sum: Callable[[Doubles], Doubles],
+) -> Float[Doubles, "pixels regions"]:
     """How much of each region's weight each pixel takes, along one axis.
 
     Args:
@@ -92,24 +92,25 @@ def _shares(
         filter_sum: integral of the filter up to a distance from a region's centre, in regions.
     """
     (start, length), (extent, pixels) = seen, photo
-    edges = torch.arange(pixels + 1, dtype=torch.float64) * (extent / pixels)
-    edges = ((edges - start) * (regions / length)).clamp(0, regions)  # counted in regions
+    edges = np.arange(pixels + 1) * (extent / pixels)
+    edges = ((edges - start) * (regions / length)).clip(0, regions)  # counted in regions
     # Beyond the outermost centres the weight stays as it is: one more region there, of equal
     # weight, gives what it reaches to its neighbour.
-    centres = torch.arange(-1, regions + 1) + 0.5
-    reached = filter_sum(edges[:, None] - centres).diff(dim=0)
+    centres = np.arange(-1, regions + 1) + 0.5
+    reached = np.diff(filter_sum(edges[:, None] - centres), axis=0)
     reached[:, 1] += reached[:, 0]
     reached[:, -2] += reached[:, -1]
     per_pixel = extent / pixels * regions / length
-    return (reached[:, 1:-1] / per_pixel).clamp(min=0)
+    return (reached[:, 1:-1] / per_pixel).clip(min=0)
 
 
-def _box_filter_sum(distance: Tensor) -> Tensor:
+def _box_filter_sum(distance: Doubles) -> Doubles:
     """Integral of 1 over a region's own width."""
-    return distance.clamp(-0.5, 0.5)
+    return distance.clip(-0.5, 0.5)
 
 
-def _smooth_filter_sum(distance: Tensor) -> Tensor:
+def _smooth_filter_sum(distance: Doubles) -> Doubles:
     """Integral of 2|x|^3 - 3x^2 + 1, which falls from 1 at a centre to 0 at its neighbours'."""
-    x = distance.clamp(-1, 1)
-    return x - x**3 + x**3 * x.abs() / 2
+    x = distance.clip(-1, 1)
+    integral: Doubles = x - x**3 + x**3 * np.abs(x) / 2
+    return integral
