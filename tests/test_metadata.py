@@ -306,7 +306,7 @@ def test_extended_xmp_is_kept_unless_it_holds_the_caption():
     assert read_caption(captioned, name="p") == CAPTION
     file = b"\xff\xd8" + extension(sidecar("x", name="p")) + FILES["jpeg"][2:]
     assert error(file) == (
-        "p: its caption is in extended XMP, which cannot be changed; write a sidecar."
+        "p: its caption is in extended XMP or Exif, which cannot be changed; write a sidecar."
     )
 
 

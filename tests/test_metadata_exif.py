@@ -30,6 +30,7 @@ from tests.makers import (
     packet,
     png,
     records,
+    segment,
     text,
     webp,
     wide,
@@ -202,11 +203,26 @@ def test_exif_that_would_be_too_long_for_a_jpeg_is_refused_and_fits_elsewhere():
         assert read_captions(embed(file, caption, name="p"), name="p") == [caption]
 
 
-def test_two_blocks_of_exif_are_refused():
-    file = jpeg(exif=described("<"))
-    twice = file[:2] + 2 * file[2 : file.index(b"\xff\xdb")] + file[file.index(b"\xff\xdb") :]
-    with pytest.raises(MetadataError, match=r"^p: it holds 2 Exif blocks; leave only one\.$"):
-        embed(twice, "a dog", name="p")
+def test_further_exif_data_stays_and_is_refused_if_it_holds_a_caption():
+    def with_further(further: bytes, first: bytes) -> bytes:
+        return jpeg(segment(0xE1, b"Exif\0\0" + further), exif=first)
+
+    plain = block("<", camera("<", "Canon", "Canon EOS 40D"))
+    changed = embed(with_further(plain, described("<")), LONG, name="p")
+    assert read_captions(changed, name="p") == [LONG]
+    assert segment(0xE1, b"Exif\0\0" + plain) in changed
+    file = with_further(described("<"), described("<", "a"))
+    assert read_captions(file, name="p") == [HUMAN]
+    with pytest.raises(MetadataError, match=r"^p: its caption is in extended XMP or Exif, which"):
+        embed(file, "a dog", name="p")
+
+
+@pytest.mark.parametrize("nothing", [b"", bytes(99), b"II", b"no TIFF structure at all"])
+def test_what_is_no_exif_data_stays(nothing):
+    file = jpeg(exif=b"") if not nothing else jpeg(exif=nothing)
+    changed = embed(file, "a dog", name="p")
+    assert read_captions(changed, name="p") == ["a dog"]
+    assert b"Exif\0\0" + nothing in changed or not nothing
 
 
 def test_the_mark_that_some_write_before_exif_in_a_webp_stays():
@@ -226,7 +242,6 @@ def test_the_mark_that_some_write_before_exif_in_a_webp_stays():
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        (lambda data: b"no TIFF" + data, "no TIFF header"),
         (lambda data: data[:4] + b"\xff\xff\0\0" + data[8:], "unpack_from requires a buffer of"),
         (lambda data: data[:30], "a directory outside the data"),
         (
@@ -382,3 +397,26 @@ def test_extended_xmp_is_read_as_well():
     extension = head + struct.pack(">II", len(content), 0) + content
     file = jpeg(struct.pack(">BBH", 0xFF, 0xE1, len(extension) + 2) + extension)
     assert read_captions(file, name="p") == ["Rome"]
+
+
+# All
+
+
+FILES = make()
+
+
+@pytest.mark.parametrize("kind", FILES)
+@settings(max_examples=10, deadline=None)
+@given(data=st.data())
+def test_a_damaged_photo_is_refused_or_captioned_but_never_crashes(kind, data):
+    file = bytearray(FILES[kind])
+    for _ in range(data.draw(st.integers(1, 3))):
+        file[data.draw(st.integers(0, min(len(file), 2500) - 1))] = data.draw(st.integers(0, 255))
+    damaged = bytes(file[: data.draw(st.integers(1, len(file)))])
+    try:
+        read_captions(damaged, name="holiday")
+        captioned = embed(damaged, LONG, name="holiday")
+    except MetadataError:
+        return
+    assert read_caption(captioned, name="holiday") == LONG
+    assert embed(captioned, LONG, name="holiday") == captioned

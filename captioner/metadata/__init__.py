@@ -65,7 +65,7 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
             f"{name}: captions can be written into JPEG, PNG and WebP files only; write a sidecar."
         )
     if kind is not webp and any(old != caption for old in kind.read_fixed(data, name)):
-        where = "extended XMP" if kind is jpeg else "a profile of ImageMagick"
+        where = "extended XMP or Exif" if kind is jpeg else "a profile of ImageMagick"
         raise MetadataError(
             f"{name}: its caption is in {where}, which cannot be changed; write a sidecar."
         )

@@ -53,7 +53,7 @@ def set_caption(data: bytes, caption: str, *, outdated: Collection[str], name: s
     """Put a caption wherever there is one, and where a camera put its own name.
 
     Args:
-        data: a TIFF structure.
+        data: a TIFF structure; what is none stays as it is.
         caption: the text.
         outdated: what the fields of the Explorer must not go on saying, without blanks around it.
         name: what to call the photo in an error.
@@ -63,6 +63,9 @@ def set_caption(data: bytes, caption: str, *, outdated: Collection[str], name: s
     """
     try:
         block = Block(data)
+    except ValueError:  # nobody can read it
+        return data
+    try:
         names = _names(block)
         for field in _fields(block):
             text = _text(block, field, names)

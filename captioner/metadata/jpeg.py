@@ -11,7 +11,7 @@ import struct
 from dataclasses import dataclass
 
 from captioner.errors import MetadataError
-from captioner.metadata import mpf, previews, xmp
+from captioner.metadata import exif, mpf, previews, xmp
 
 _SCAN, _END, _APP0, _APP1, _APP2, _APP11, _APP13 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEB, 0xED
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
@@ -54,12 +54,17 @@ def read_xmp(data: bytes, name: str) -> bytes | None:
 
 
 def read_fixed(data: bytes, name: str) -> list[str]:
-    """The captions that cannot be changed: those in extended XMP, a packet in several segments."""
+    """The captions that cannot be changed: those in extended XMP, a packet in several segments.
+
+    And those in further Exif data behind the first, which some programs leave there.
+    """
     segments, _ = _split(data, name)
+    further = _exif_blocks(segments)[1:]
     parts = [s.content[len(_EXTENDED) :] for s in segments if s.holds(_APP1, _EXTENDED)]
     parts.sort(key=lambda part: part[_DIGEST : _DIGEST + 8])  # by length of all and offset of each
     extended = b"".join(part[_DIGEST + 8 :] for part in parts)
-    return xmp.get_captions(extended, name=name) if extended else []
+    captions = xmp.get_captions(extended, name=name) if extended else []
+    return captions + [caption for block in further for caption in exif.get_captions(block)]
 
 
 def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
@@ -80,15 +85,12 @@ def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
 
 def read_exif(data: bytes, name: str) -> bytes | None:
     """The Exif data, a TIFF structure; None if there is none."""
-    segments, _ = _split(data, name)
-    blocks = [s.content[len(_EXIF) :] for s in segments if s.holds(_APP1, _EXIF)]
-    if len(blocks) > 1:
-        raise MetadataError(f"{name}: it holds {len(blocks)} Exif blocks; leave only one.")
+    blocks = _exif_blocks(_split(data, name)[0])
     return blocks[0] if blocks else None
 
 
 def write_exif(data: bytes, block: bytes, name: str) -> bytes:
-    """Put Exif data in the place of the old.
+    """Put Exif data in the place of the old; further data stays behind it.
 
     Raises:
         MetadataError: it is too long.
@@ -98,7 +100,12 @@ def write_exif(data: bytes, block: bytes, name: str) -> bytes:
             f"{name}: its Exif data would be {len(block)} bytes, more than the "
             f"{_LONGEST - len(_EXIF)} a JPEG can hold; write a sidecar."
         )
-    return _replace(data, name, _APP1, _EXIF, [block])
+    further = _exif_blocks(_split(data, name)[0])[1:]
+    return _replace(data, name, _APP1, _EXIF, [block, *further])
+
+
+def _exif_blocks(segments: list[_Segment]) -> list[bytes]:
+    return [s.content[len(_EXIF) :] for s in segments if s.holds(_APP1, _EXIF)]
 
 
 def read_resources(data: bytes, name: str) -> bytes:
@@ -150,7 +157,7 @@ def _replace(data: bytes, name: str, marker: int, signature: bytes, contents: li
     first = [
         n
         for n, s in enumerate(segments)
-        if s.marker == _APP0 or s.holds(_APP1, _EXIF) or s.holds(_APP1, _XMP)
+        if s.marker == _APP0 or s.holds(_APP1, _EXIF[:5]) or s.holds(_APP1, _XMP)
     ]
     place = old[0] if old else max(first, default=-1) + 1
     new = [_segment(marker, signature + content) for content in contents]

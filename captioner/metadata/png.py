@@ -157,7 +157,10 @@ def _caption(data: bytes, chunk: _Chunk, kind: bytes, name: str) -> str | None:
     keyword = content.partition(b"\0")[0]
     if keyword.lower() != kind:
         return None
-    text = _text(chunk.kind, content, keyword.decode("latin-1"), name)
+    try:
+        text = _text(chunk.kind, content, keyword.decode("latin-1"), name)
+    except MetadataError:  # nobody can read it
+        return None
     try:
         return caption_in(text.decode())
     except UnicodeDecodeError:
