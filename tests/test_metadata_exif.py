@@ -25,6 +25,7 @@ from tests.makers import (
     canon,
     chunk,
     details,
+    directory,
     jpeg,
     make,
     packet,
@@ -175,6 +176,14 @@ def test_captions_that_say_what_others_say_are_left_out():
     assert distinct(["Gr??e in Rom", "Größe in Rom", "Größe", "b", "b ", "Rom, 1974"]) == [
         "Gr??e in Rom", "b", "Rom, 1974",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("pointer", [b"\xff" * 4, b"\xff" * 400, b""])
+def test_a_pointer_to_nowhere_costs_no_other_field(pointer):
+    fields = [text(0x010E, HUMAN), (0x8769, UNDEFINED, len(pointer), pointer)]
+    data = b"II*\0\x08\0\0\0" + directory(fields, order="<", at=8)
+    assert get_captions(data) == [HUMAN]
+    assert get_captions(put(data, LONG)) == [LONG]
 
 
 def test_type_129_stays_and_latin_1_is_read():

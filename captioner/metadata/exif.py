@@ -110,9 +110,9 @@ def _fields(block: Block) -> list[Field]:
     """
     fields = {field.tag: field for field in reversed(block.fields(block.first))}
     if EXIF in fields:
-        comment = block.find(_USER_COMMENT, block.number(fields[EXIF]))
-        if comment is not None:
-            fields[_USER_COMMENT] = comment
+        with suppress(ValueError):  # nobody can read it
+            comment = block.find(_USER_COMMENT, block.number(fields[EXIF]))
+            fields |= {} if comment is None else {_USER_COMMENT: comment}
     tags = (_DESCRIPTION, _USER_COMMENT, _XP_COMMENT, _XP_TITLE, _XP_SUBJECT)
     return [fields[tag] for tag in tags if tag in fields]
 

@@ -8,6 +8,7 @@ Sources: TIFF 6.0, section 2; CIPA DC-008 (Exif), 4.6.2 and 4.6.3; BigTIFF.
 
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
@@ -134,14 +135,18 @@ class Block:
             if not directory or directory in seen:
                 continue
             seen.add(directory)
-            places = self._places(directory)
+            try:
+                places = self._places(directory)
+            except ValueError:  # a pointer to nowhere
+                continue
             following = directory + 2 + 12 * len(places)
             yield -1, directory, following + 4
             numbers = {}
             for field in map(self._field, places):
                 yield field.place, field.start, field.start + field.size
                 if field.tag in (EXIF, _GPS, _INTEROPERABILITY, _THUMBNAIL, _THUMBNAIL_SIZE):
-                    numbers[field.tag] = self.number(field)
+                    with suppress(ValueError):
+                        numbers[field.tag] = self.number(field)
             thumbnail = numbers.get(_THUMBNAIL, 0)
             yield -1, thumbnail, thumbnail + numbers.get(_THUMBNAIL_SIZE, 0)
             waiting += [numbers.get(tag, 0) for tag in (EXIF, _GPS, _INTEROPERABILITY)]
@@ -167,7 +172,7 @@ class Block:
     def _unpack(self, form: str, place: int) -> int:
         try:
             (number,) = struct.unpack_from(form, self.data, place)
-        except struct.error as error:
+        except (struct.error, OverflowError) as error:  # of a field that holds many bytes
             raise ValueError(str(error)) from error
         assert isinstance(number, int)
         return number
