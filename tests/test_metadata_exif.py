@@ -158,7 +158,12 @@ def test_what_cameras_and_programs_write_there_is_no_caption():
         data = described("<", words)
         assert get_captions(data) == [], words
         assert get_captions(put(data, "a dog")) == ["a dog"], words
-    for words in ('{"prompt": {"1": 2}}', 'workflow:{"a": []}', "ImageJ=1.53t\nimages=1"):
+    for words in (
+        '{"prompt": {"1": 2}}',
+        'workflow:{"a": []}',
+        "ImageJ=1.53t\nimages=1",
+        "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7",
+    ):
         data = described("<", words)
         assert get_captions(data) == []
         assert put(data, "a dog") == data, "it is a program's, and stays"
