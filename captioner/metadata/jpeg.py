@@ -163,7 +163,7 @@ def _replace(data: bytes, name: str, marker: int, signature: bytes, contents: li
     new = [_segment(marker, signature + content) for content in contents]
     kept = [s for n, s in enumerate(segments) if n not in old]
     changed = _with_pictures_found(data, [*kept[:place], *new, *kept[place:]], name)
-    return data[:2] + b"".join(s.raw for s in changed) + data[scans:]
+    return b"".join([data[:2], *(s.raw for s in changed), memoryview(data)[scans:]])
 
 
 def _segment(marker: int, content: bytes) -> _Segment:
