@@ -177,7 +177,7 @@ def test_a_raw_photo_without_a_preview_or_damaged_says_so():
         "the photo: a raw photo without a preview in JPEG; export it as JPEG."
     )
     assert error(b"FUJIFILMCCD-RAW 0201FF389501" + bytes(1000)).startswith(
-        "the photo: a raw photo of a kind that LibRaw "
+        "the photo: a raw photo that LibRaw "
     )
 
 

@@ -248,6 +248,15 @@ def test_one_strip_of_any_rows_is_read_with_its_length_or_without():
         assert load_photo(bytes(file)) == shown
 
 
+def test_samples_of_an_undefined_kind_are_whole_numbers():
+    for dtype in ("u1", "u2"):
+        values, stream = stored(picture("gray"), dtype), BytesIO()
+        Image.fromarray(values[..., 0]).save(stream, "TIFF", tiffinfo={339: 4})
+        assert read_directory(stream)[339] == (4,)
+        expected = load_photo(tiff(values, photometric="minisblack"))
+        assert load_photo(stream.getvalue()) == expected
+
+
 @pytest.mark.parametrize("entry", [(278, 4, 1, 0), (277, 3, 1, 9), (273, 2, 1, 0), (259, 3, 1, 7)])
 def test_tags_that_cannot_be_true_are_damage_or_named(entry):
     whole = tiff(stored(1 - picture("gray"), "u2"), photometric="miniswhite", rowsperstrip=HEIGHT)

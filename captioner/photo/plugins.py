@@ -45,7 +45,10 @@ def open_jxl(stream: BinaryIO, name: str) -> tuple[Image.Image, int | None]:
         raise _missing(name, "JPEG XL photos", "pillow-jxl-plugin", extra="jxl") from None
     check_size(*_jxl_size(stream), name)  # opening decodes
     stream.seek(0)
-    image = JXLImageFile(stream)
+    try:
+        image = JXLImageFile(stream)
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # it speaks to who builds it
+        raise ValueError("no whole JPEG XL picture") from error
     return image, None if image.jpeg else 1  # a JPEG inside comes out as it went in
 
 
@@ -111,8 +114,7 @@ def open_raw(stream: BinaryIO, name: str) -> tuple[Image.Image, int]:
             ) from None
         except rawpy.LibRawFileUnsupportedError:
             raise ImageError(
-                f"{name}: a raw photo of a kind that LibRaw {_version(rawpy)} cannot read; export "
-                "it as JPEG."
+                f"{name}: a raw photo that LibRaw {_version(rawpy)} cannot read; export it as JPEG."
             ) from None
         except rawpy.LibRawUnsufficientMemoryError as error:
             raise MemoryError from error

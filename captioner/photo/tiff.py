@@ -114,7 +114,7 @@ class _Scan:
     bits: int
     """Per sample; 0 if they differ."""
     numbers: int
-    """Unsigned, signed or float."""
+    """Unsigned (which undefined ones are taken for), signed or float; 0 if they differ."""
     meaning: int
     """PhotometricInterpretation."""
     compression: int
@@ -134,7 +134,7 @@ class _Scan:
             height=_number(tags, _HEIGHT, 0),
             samples=_number(tags, _SAMPLES, 1),
             bits=bits[0] if len(set(bits)) == 1 else 0,
-            numbers=numbers[0] if len(set(numbers)) == 1 else 0,
+            numbers={4: _UNSIGNED}.get(numbers[0], numbers[0]) if len(set(numbers)) == 1 else 0,
             meaning=_number(tags, _MEANING, -1),
             compression=_number(tags, _COMPRESSION, 1),
             predictor=_number(tags, _PREDICTOR, 1),

@@ -119,7 +119,7 @@ def foreign() -> Iterator[Odd]:
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
     yield Odd("phone.heic", heic, reason=rf"{DAMAGED}|{MISSING}")
     yield Odd("camera.raf", b"FUJIFILMCCD-RAW 0201FF389501" + bytes(99),
-              reason=rf"a raw photo of a kind .+; export it as JPEG\.|{MISSING}")  # fmt: skip
+              reason=rf"a raw photo that LibRaw .+; export it as JPEG\.|{MISSING}")  # fmt: skip
     yield Odd("cut.jxl", b"\xff\x0a\0\x10\xb0\x13", reason=rf"{DAMAGED}|{MISSING}")
     deep = b"8BPS" + struct.pack(">H6xHIIHH", 1, 3, 32, 48, 16, 3) + bytes(99)
     yield Odd("deep.psd", deep, reason=r"a Photoshop file that cannot be read \(16 bits .+\); .+")
