@@ -11,8 +11,9 @@ from PIL import Image
 
 from captioner.errors import ImageError
 from captioner.photo import faults, load_photo, load_reduced
+from captioner.photo.hdr import from_pq
 from captioner.photo.plugins import _jxl_size
-from tests.cameras import deep_heic, dng, heic
+from tests.cameras import deep_heic, dng, hdr_heic, heic
 from tests.photos import TURNS, encode, noise, quarters, turned
 
 ROOT = Path(__file__).parents[1]
@@ -70,6 +71,29 @@ def test_a_heic_photo_of_ten_bits_is_shown_in_eight():
     file = deep_heic(PHOTO)
     assert heif.open_heif(BytesIO(file)).info["bit_depth"] == 10
     assert far(load_photo(file), PHOTO) <= 1
+
+
+def test_an_hdr_photo_of_a_camera_is_as_bright_and_colourful_as_another():
+    heif = pytest.importorskip("pillow_heif")
+    with Image.open(ROOT / "data" / "samples" / "cat.jpg") as photo:
+        cat = photo.convert("RGB").resize((300, 200))
+    file = hdr_heic(cat)
+    assert heif.open_heif(BytesIO(file)).info["nclx_profile"]["transfer_characteristics"] == 16
+    levels = np.abs(np.asarray(load_photo(file)).astype(int) - np.asarray(cat))
+    assert levels.mean() < 2
+    assert levels.max() < 30
+
+
+def test_what_is_brighter_than_white_paper_is_white_and_black_stays_black():
+    nits = np.array([0, 203, 1000, 10_000])
+    power = (nits / 10_000) ** (2610 / 16384)
+    signal = ((3424 / 4096 + 2413 / 128 * power) / (1 + 2392 / 128 * power)) ** (2523 / 32)
+    gray = np.rint(255 * signal).astype(np.uint8)[None, :, None].repeat(3, -1)
+    for wide in (False, True):
+        shown = np.asarray(from_pq(Image.fromarray(gray), wide=wide))[0, :, 1].tolist()
+        assert shown[0] == 0
+        assert shown[1] == pytest.approx(255, abs=3)
+        assert shown[2:] == [255, 255]
 
 
 def test_a_heic_photo_is_read_without_pillow_being_told():

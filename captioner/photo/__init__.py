@@ -10,6 +10,7 @@ jpeg         decoding at a half, quarter or eighth
 plugins      what optional packages read: HEIC, JPEG XL, raw
 arrays       NumPy array -> picture
 colour       any mode, depth, profile or transparency -> RGB
+hdr          high dynamic range -> sRGB
 orientation  which side is up
 faults       what is said of damaged and of large files
 kinds        kinds of files by their first bytes

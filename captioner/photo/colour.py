@@ -10,6 +10,10 @@ from PIL import Image, ImageCms
 from PIL.ExifTags import Base as Tag
 
 from captioner.errors import ImageError
+from captioner.photo.hdr import from_pq
+
+_PQ, _WIDE = 16, 9
+"""What ITU-T H.273 calls the transfer characteristics of HDR photos, and primaries of BT.2020."""
 
 _ROWS = 256
 """Rows that are scaled at once."""
@@ -19,9 +23,13 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
     """Eight-bit sRGB without transparency; always a new picture."""
     image.load()
     profile = image.info.get("icc_profile")
+    codes = dict(image.info.get("nclx_profile") or {})
     image = _to_eight_bits(image, name)
     if not image.has_transparency_data:
-        return _to_srgb(image, profile)
+        shown = _to_srgb(image, profile)
+        if not profile and codes.get("transfer_characteristics") == _PQ:
+            return from_pq(shown, wide=codes.get("color_primaries") == _WIDE)
+        return shown
     clear = image.info.get("transparency")
     if isinstance(clear, tuple) and max(clear) > 255:  # a 16-bit colour; Pillow keeps upper bytes
         image = image.copy()
