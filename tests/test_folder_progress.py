@@ -76,7 +76,10 @@ def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
         },
         {"event": "skipped", "image": "y.jpg", "reason": "y.txt is there already"},
         {"event": "progress", **numbers, "seconds": 4, "rate": 0.5, "remaining": 8},
-        {"event": "interrupted", **numbers, "seconds": 6, "rate": 0.33, "remaining": 12},
+        {
+            "event": "interrupted", **numbers, "seconds": 6, "rate": 0.33, "remaining": 12,
+            "passed_over": {},
+        },
         {
             "event": "error", "message": "The disk is full.",
             **numbers, "seconds": 8, "rate": 0.25, "remaining": 16,
@@ -99,3 +102,13 @@ def test_the_tally_adds_up():
     tally = Tally(captioned=1, before=2, skipped=3, failed=4)
     assert str(tally) == "10 photos: 1 captioned, 2 captioned before, 3 skipped, 4 failed"
     assert str(Tally(captioned=1)).startswith("1 photo: ")
+
+
+def test_many_folders_passed_over_take_one_line(capsys):
+    progress = Progress("text")
+    progress.passed_over = {f"{n}/@eaDir" for n in range(1200)} | {f"{n}.lrdata" for n in range(8)}
+    progress.end("end")
+    assert capsys.readouterr().err == (
+        "captioner: 1208 folders passed over: @eaDir (1200 times), 0.lrdata, 1.lrdata, 2.lrdata, "
+        "3.lrdata and 4 other names; --hidden takes the photos in them, too.\n"
+    )

@@ -65,7 +65,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
 
     check_together(args)
     shard = Shard.parse(args.shard)
-    root, find, passed_over = find_inputs(args, shard)
+    root, find, progress.passed_over = find_inputs(args, shard)
     path, tables = find_outputs(args, root)
     path, *tables = map(shard.place, (path, *tables))
     wording, targets = _texts(args)
@@ -85,7 +85,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         settings["shard"] = str(shard)
     if args.dry_run:
         status = _tell(args, path, root=root, settings=settings, find=find, targets=targets)
-        progress.passed_over(passed_over)
+        progress.name_passed_over()
         return status
     load_engine = _choose_engine(args, checkpoints, search)
 
@@ -110,7 +110,6 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         if not args.overwrite:
             job.keep_edits(read_edits(tables, journal.held))
         _work(args, job, partial(_caption, args, job, find), results, before)
-    progress.passed_over(passed_over)
     if args.log == "text" and not args.quiet:
         if not progress.tally.total:
             print(f"captioner: {_nothing(args, root)}", file=sys.stderr)

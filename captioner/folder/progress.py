@@ -60,6 +60,8 @@ class Progress:
 
     def __init__(self, style: Style) -> None:
         self.tally = Tally()
+        self.passed_over: Collection[str] = ()
+        """Folders that are not looked into, as far as they came by."""
         self._style = style
         self._bar: Any = None
         self._first_skipped: tuple[str, str] | None = None
@@ -113,32 +115,31 @@ class Progress:
     def end(self, event: Literal["end", "interrupted"]) -> None:
         """Close the bar, and say why photos were skipped; JSON events end with the tally."""
         self.__exit__()
+        self.name_passed_over()
         if self._style == "json":
-            self._event(event, **self._numbers())
+            names = Counter(map(_own_name, sorted(self.passed_over)))
+            self._event(event, **self._numbers(), passed_over=dict(names))
         elif self._style == "text" and self._first_skipped is not None:
             name, reason = self._first_skipped
             others = self.tally.skipped - 1
             more = f"; and {others} more, which --dry-run names" if others else ""
             _say(f"captioner: {one_line(name)} is skipped: {reason}{more}.")
 
-    def passed_over(self, folders: Collection[str]) -> None:
+    def name_passed_over(self) -> None:
         """Name the folders that were not looked into, those of one name together."""
-        if not folders or self._style == "quiet":
+        if not self.passed_over or self._style != "text":
             return
-        names = Counter(name.rpartition("/")[2] for name in sorted(folders))
-        if self._style == "json":
-            self._event("passed over", folders=len(folders), names=dict(names))
-            return
+        names = Counter(map(_own_name, sorted(self.passed_over)))
         named = [
             f"{one_line(name)} ({times} times)" if times > 1 else one_line(name)
             for name, times in names.most_common(_NAMED)
         ]
         rest = len(names) - len(named)
         more = f" and {rest} other names" if rest else ""
-        plural = "" if len(folders) == 1 else "s"
+        plural = "" if len(self.passed_over) == 1 else "s"
         _say(
-            f"captioner: {len(folders)} folder{plural} passed over: {', '.join(named)}{more}; "
-            "--hidden takes the photos in them, too."
+            f"captioner: {len(self.passed_over)} folder{plural} passed over: {', '.join(named)}"
+            f"{more}; --hidden takes the photos in them, too."
         )
 
     def error(self, message: str) -> None:
@@ -169,6 +170,10 @@ class Progress:
     @staticmethod
     def _event(event: str, **values: Any) -> None:
         _say(json.dumps(portable({"event": event, **values})))
+
+
+def _own_name(folder: str) -> str:
+    return folder.rpartition("/")[2]
 
 
 def _say(line: str) -> None:
