@@ -172,6 +172,21 @@ def test_what_pillow_stumbles_over_in_a_file_is_damage():
     )
 
 
+def test_a_sound_file_of_a_kind_that_is_not_read_is_not_called_damaged():
+    deep = bytearray(encode(quarters(), "JPEG"))
+    deep[deep.index(b"\xff\xc0") + 4] = 12  # bits a sample
+    assert error(bytes(deep)) == (
+        "the photo: of a kind that cannot be read (cannot handle 12-bit layers); save it as JPEG "
+        "or PNG."
+    )
+    flat = bytearray(encode(quarters(), "BMP"))
+    flat[30] = 7  # a way of compression
+    assert error(bytes(flat)) == (
+        "the photo: of a kind that cannot be read (Unsupported BMP compression (7)); save it as "
+        "JPEG or PNG."
+    )
+
+
 def test_want_of_memory_is_told_as_such_and_says_for_how_many_megapixels(tmp_path):
     path = tmp_path / "large.png"
     Image.new("RGB", (12000, 9000)).save(path)

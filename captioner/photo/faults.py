@@ -1,5 +1,6 @@
 """What may be wrong with the content of a photo, said in plain words."""
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -22,6 +23,14 @@ _BY_PILLOW = (*_BY_CONTENT, TypeError, AttributeError)
 """Pillow now and then takes a tag for what it is not."""
 
 
+_UNREAD = re.compile(
+    r"unsupported|not supported|unimplemented|not implemented|cannot handle|"
+    r"unknown (pixel format|mode|compression)",
+    re.IGNORECASE,
+)
+"""How decoders say that a file is sound, for all they know, and that they do not know its kind."""
+
+
 @contextmanager
 def explained(name: str, *, pillow_alone: bool = False) -> Iterator[None]:
     """Turn what decoders raise about a damaged file into an ImageError.
@@ -42,6 +51,10 @@ def explained(name: str, *, pillow_alone: bool = False) -> Iterator[None]:
             reason = "no picture follows its first bytes"
         if "out of memory" in reason:  # as Pillow words what its decoders report
             raise MemoryError(reason) from error
+        if _UNREAD.search(reason):
+            raise ImageError(
+                f"{name}: of a kind that cannot be read ({reason}); save it as JPEG or PNG."
+            ) from error
         raise ImageError(
             f"{name}: damaged or cut short ({reason}); copy or download it again."
         ) from error

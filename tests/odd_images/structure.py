@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from PIL import ImageCms
 
-from tests.odd_images.odd import DAMAGED, FLAG, FUZZ, Odd, chunk, segment
+from tests.odd_images.odd import DAMAGED, FLAG, FUZZ, UNREAD, Odd, chunk, segment
 from tests.photos import encode, png, press_profile
 
 
@@ -91,17 +91,20 @@ def jpegs() -> Iterator[Odd]:
         yield Odd(f"{name}.jpg", file)
     for name, file in {
         "no end": jpeg[:-2],
-        "twelve bits": jpeg[: frame + 4] + b"\x0c" + jpeg[frame + 5 :],
         "lossless": jpeg[: frame + 1] + b"\xc3" + jpeg[frame + 2 :],
         "hierarchical": jpeg[: frame + 1] + b"\xc5" + jpeg[frame + 2 :],
         "no height": jpeg[: frame + 5] + b"\0\0" + jpeg[frame + 7 :],
         "no width": jpeg[: frame + 7] + b"\0\0" + jpeg[frame + 9 :],
-        "nine channels": jpeg[: frame + 9] + b"\x09" + jpeg[frame + 10 :],
         "tables alone": jpeg[:frame] + b"\xff\xd9",
         "no tables": jpeg[:20] + jpeg[frame:],
         "start and end": b"\xff\xd8\xff\xd9",
     }.items():
         yield Odd(f"{name}.jpg", file, reason=DAMAGED)
+    for name, file in {
+        "twelve bits": jpeg[: frame + 4] + b"\x0c" + jpeg[frame + 5 :],
+        "nine channels": jpeg[: frame + 9] + b"\x09" + jpeg[frame + 10 :],
+    }.items():
+        yield Odd(f"{name}.jpg", file, reason=UNREAD)
 
 
 def pngs() -> Iterator[Odd]:
