@@ -248,6 +248,18 @@ def test_one_strip_of_any_rows_is_read_with_its_length_or_without():
         assert load_photo(bytes(file)) == shown
 
 
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_a_picture_of_which_strips_are_missing_is_damaged_and_not_black(dtype):
+    whole = tiff(stored(ramps(), dtype), photometric="rgb")
+    (start,) = struct.unpack_from("<I", whole, 4)
+    file = bytearray(whole)
+    place = whole.index(struct.pack("<HHI", 273, 4, 4), start)
+    struct.pack_into("<I", file, place + 4, 3)
+    assert error(bytes(file)) == (
+        "the photo: damaged or cut short (3 of 4 parts); copy or download it again."
+    )
+
+
 def test_samples_of_an_undefined_kind_are_whole_numbers():
     for dtype in ("u1", "u2"):
         values, stream = stored(picture("gray"), dtype), BytesIO()

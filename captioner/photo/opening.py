@@ -95,6 +95,7 @@ def _tiff(stream: BinaryIO, name: str) -> Opened:
         return open_raw(stream, name)
     if tiff.pillow_is_wrong(tags):
         return tiff.read_scan(stream, tags, name)
+    tiff.check_parts(tags)
     stream.seek(0)
     with explained(name, pillow_alone=True):
         try:

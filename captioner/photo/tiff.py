@@ -164,6 +164,50 @@ class _Scan:
         return f"{self.bits or 'mixed'}-bit{numbers} {colours}" + ("" if plain else f", {packed}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Parts:
+    """Where the strips or tiles of a picture lie."""
+
+    tiled: bool
+    rows: int
+    columns: int
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tags: Directory, scan: _Scan) -> "_Parts":
+        """Read them, and make sure that they cover the picture.
+
+        Raises:
+            ValueError: they do not.
+        """
+        tiled = _TILE_OFFSETS in tags
+        columns = _number(tags, _TILE_WIDTH, 0) if tiled else scan.width
+        rows = _number(tags, _TILE_HEIGHT, 0) if tiled else _number(tags, _ROWS, scan.height)
+        rows = rows if tiled else min(rows, scan.height)  # often as many as a number can hold
+        offsets = _tuple(tags, _TILE_OFFSETS if tiled else _OFFSETS, ())
+        sizes = _tuple(tags, _TILE_SIZES if tiled else _SIZES, ())
+        sizes = sizes or offsets if scan.compression in _PLAIN else sizes  # not needed then
+        if rows < 1 or columns < 1:
+            raise ValueError(f"parts of {columns} x {rows} pixels")
+        planes = scan.samples if scan.planar else 1
+        count = planes * -(-scan.height // rows) * -(-scan.width // columns)
+        if min(len(offsets), len(sizes)) < count:
+            raise ValueError(f"{min(len(offsets), len(sizes))} of {count} parts")
+        return cls(tiled=tiled, rows=rows, columns=columns, offsets=offsets, sizes=sizes)
+
+
+def check_parts(tags: Directory) -> None:
+    """Refuse an uncompressed picture of which parts are missing; Pillow would show them black.
+
+    Raises:
+        ValueError: parts are missing.
+    """
+    scan = _Scan.of(tags)
+    if scan.compression in _PLAIN and scan.width and scan.height:
+        _Parts.of(tags, scan)
+
+
 def read_scan(stream: BinaryIO, tags: Directory, name: str) -> tuple[Image.Image, int]:
     """Read a picture that Pillow does not, and its EXIF orientation.
 
@@ -235,24 +279,17 @@ def _blocks(
     stream: BinaryIO, tags: Directory, scan: _Scan
 ) -> Iterator[tuple[int, int, int, NDArray[Any]]]:
     """Yield top, left and first sample of every strip or tile, and its (height, width, samples)."""
-    tiled = _TILE_OFFSETS in tags
-    columns = _number(tags, _TILE_WIDTH, 0) if tiled else scan.width
-    rows = _number(tags, _TILE_HEIGHT, 0) if tiled else _number(tags, _ROWS, scan.height)
-    offsets = _tuple(tags, _TILE_OFFSETS if tiled else _OFFSETS, ())
-    sizes = _tuple(tags, _TILE_SIZES if tiled else _SIZES, ())
-    rows = rows if tiled else min(rows, scan.height)  # often as many as a number can hold
-    sizes = sizes or offsets if scan.compression in _PLAIN else sizes  # not needed then
-    planes = scan.samples if scan.planar else 1
-    if rows < 1 or columns < 1:
-        raise ValueError(f"parts of {columns} x {rows} pixels")
-    count = planes * -(-scan.height // rows) * -(-scan.width // columns)
-    if min(len(offsets), len(sizes)) < count:
-        raise ValueError(f"{min(len(offsets), len(sizes))} of {count} parts")
-    places = product(range(planes), range(0, scan.height, rows), range(0, scan.width, columns))
+    parts = _Parts.of(tags, scan)
+    places = product(
+        range(scan.samples if scan.planar else 1),
+        range(0, scan.height, parts.rows),
+        range(0, scan.width, parts.columns),
+    )
     samples = 1 if scan.planar else scan.samples
-    for (plane, top, left), offset, size in zip(places, offsets, sizes, strict=False):
-        height = rows if tiled else min(rows, scan.height - top)
-        yield top, left, plane, _block(stream, scan, (height, columns, samples), offset, size)
+    for (plane, top, left), offset, size in zip(places, parts.offsets, parts.sizes, strict=False):
+        height = parts.rows if parts.tiled else min(parts.rows, scan.height - top)
+        shape = (height, parts.columns, samples)
+        yield top, left, plane, _block(stream, scan, shape, offset, size)
 
 
 def _block(
