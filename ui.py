@@ -3,15 +3,34 @@
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-import gradio as gr
-from PIL import Image
 
-from app import CSS, build
-from captioner import Captioner, CaptionerError, list_checkpoints
+@contextmanager
+def direct() -> Iterator[None]:
+    """Ignore proxies: Gradio asks its own address whether it is up, which no proxy can answer.
+
+    Its HTTP client, made when it is imported, would also refuse SOCKS without another package.
+    """
+    before = os.environ.get("no_proxy")
+    os.environ["no_proxy"] = "*"
+    try:
+        yield
+    finally:
+        del os.environ["no_proxy"]
+        if before is not None:
+            os.environ["no_proxy"] = before
+
+
+with direct():
+    import gradio as gr
+    from PIL import Image
+
+    from app import CSS, build
+    from captioner import Captioner, CaptionerError, list_checkpoints
 
 MAX_FILE_SIZE = "50mb"
 
@@ -100,7 +119,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CaptionerError as error:
         print(f"ui: {error}", file=sys.stderr)
         return 2
-    app.launch(**options)
+    with direct():  # checkpoints of the hub are loaded by now
+        app.launch(**options)
     return 0
 
 

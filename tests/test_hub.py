@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import huggingface_hub
@@ -122,6 +123,10 @@ def test_without_a_network_the_cache_is_taken(published, monkeypatch):
     assert find_checkpoint("hf:me/toy") == path
 
 
+SET = re.compile(r"(?i:.*_proxy)|HF_.*|(SSL|REQUESTS|CURL)_.*")
+"""Variables that the client of the hub obeys."""
+
+
 def problem(text):
     with pytest.raises(CheckpointError) as caught:
         find_checkpoint(text)
@@ -130,11 +135,46 @@ def problem(text):
 
 
 def test_without_network_and_cache_the_way_out_is_told(published, monkeypatch):
+    for name in filter(SET.fullmatch, list(os.environ)):
+        monkeypatch.delenv(name)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert problem("hf:me/toy") == (
-        "not in the cache, and the hub cannot be reached; "
-        "check the network, or HF_HUB_OFFLINE and HF_ENDPOINT."
+        "not in the cache, and the hub cannot be reached; check the network."
     )
+
+
+SOCKS = "Using SOCKS proxy, but the 'socksio' package is not installed. Make sure to install httpx"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "reason"),
+    [
+        ("all_proxy", "socks5://127.0.0.1:9", SOCKS),
+        ("https_proxy", "nonsense://x", "Unknown scheme for proxy URL"),
+        ("HF_ENDPOINT", "", "Request URL is missing an 'http://' or 'https://' protocol"),
+        (
+            "HF_ENDPOINT",
+            "hub.example",
+            "Request URL is missing an 'http://' or 'https://' protocol",
+        ),
+        ("HF_ENDPOINT", "http://[::1", "Invalid IPv6 URL"),
+        ("HF_HUB_ETAG_TIMEOUT", "long", "invalid literal for int()"),
+        ("SSL_CERT_FILE", "/nowhere.pem", "[Errno 2] No such file or directory"),
+    ],
+)
+def test_a_way_to_the_hub_that_cannot_be_is_named(tmp_path, photos, name, value, reason):
+    if reason is SOCKS and find_spec("socksio"):
+        pytest.skip("SOCKS is understood here")
+    plain = {key: text for key, text in os.environ.items() if not SET.fullmatch(key)}
+    done = subprocess.run(
+        [sys.executable, "-m", "captioner", "caption", photos[0], "--checkpoint", "hf:me/toy"],
+        env=plain | {name: value, "HF_HOME": str(tmp_path), "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    error = done.stderr.splitlines()[-1]
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False)
+    assert error.startswith(f"captioner: hf:me/toy: cannot be fetched ({reason}")
+    assert error.endswith(f"); check the network and {name}.")
 
 
 def test_what_the_hub_does_not_have_is_told(published):

@@ -1,5 +1,6 @@
 """`hf:owner/name@revision` -> the checkpoint in the hub's local cache."""
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ PREFIX = "hf:"
 WEIGHTS = "model.safetensors"
 """The one file of a repository that is read."""
 
+_SETTINGS = re.compile(r"(all|https?|no)_proxy|HF_(ENDPOINT|HUB_OFFLINE|HUB_\w+_TIMEOUT)", re.I)
+_CERTIFICATES = re.compile(r"SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE")
+"""Variables of the environment that the client of the hub obeys."""
 _PART = r"[A-Za-z0-9][\w.-]*"
 _ADDRESS = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 
@@ -70,6 +74,7 @@ def import_hub() -> Any:
 
     Raises:
         MissingExtraError: it is not installed.
+        CheckpointError: it takes offence at the environment.
     """
     try:
         import huggingface_hub  # noqa: PLC0415  # an extra
@@ -77,6 +82,10 @@ def import_hub() -> Any:
     except ImportError as error:
         raise MissingExtraError(
             'The hub is spoken to by huggingface_hub: pip install "captioner[hub]"'
+        ) from error
+    except ValueError as error:
+        raise CheckpointError(
+            f"huggingface_hub does not start ({error}); check the variables that begin with HF_."
         ) from error
     return huggingface_hub
 
@@ -101,17 +110,30 @@ def _download(text: str, address: Address) -> Path:
         ) from error
     except errors.LocalEntryNotFoundError as error:
         raise CheckpointError(
-            f"{text}: not in the cache, and the hub cannot be reached; "
-            "check the network, or HF_HUB_OFFLINE and HF_ENDPOINT."
+            f"{text}: not in the cache, and the hub cannot be reached; check {suspects()}."
         ) from error
     except errors.EntryNotFoundError as error:
         raise CheckpointError(
             f"{text}: the repository holds no {WEIGHTS}; it is not one that `captioner push` made."
         ) from error
-    except OSError as error:  # those of HTTP, too
-        raise CheckpointError(f"{text}: cannot be fetched ({_first_line(error)}).") from error
+    except Exception as error:  # of whichever HTTP library, about addresses and proxies, too
+        raise CheckpointError(
+            f"{text}: cannot be fetched ({first_line(error)}); check {suspects()}."
+        ) from error
     return Path(found)
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+def first_line(error: Exception) -> str:
+    """What an error says, without its explanations."""
+    return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
+
+
+def suspects() -> str:
+    """What may stand between this machine and the hub: the network, and variables that are set."""
+    names = [
+        name
+        for name, value in sorted(os.environ.items())
+        if _SETTINGS.fullmatch(name)
+        or (_CERTIFICATES.fullmatch(name) and not os.path.exists(value))
+    ]
+    return " and ".join(["the network", *([", ".join(names)] if names else [])])

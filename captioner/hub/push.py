@@ -6,7 +6,14 @@ from pathlib import Path
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.header import Header, read_header
 from captioner.hub.card import Facts, write_card
-from captioner.hub.fetch import PREFIX, WEIGHTS, import_hub, parse_address
+from captioner.hub.fetch import (
+    PREFIX,
+    WEIGHTS,
+    first_line,
+    import_hub,
+    parse_address,
+    suspects,
+)
 
 CARD = "README.md"
 """Where the card stands, in a repository and beside a checkpoint."""
@@ -47,7 +54,9 @@ def push(checkpoint: Path, repo: str, *, facts: Facts, private: bool = False) ->
             ],
             commit_message=f"Upload {read_header(checkpoint).name}",
         )
-    except (OSError, RuntimeError, ValueError) as error:  # those of HTTP, too
+    except CaptionerError:
+        raise
+    except Exception as error:  # of whichever HTTP library, about addresses and proxies, too
         raise CaptionerError(f"{repo}: {_explain(error)}") from error
     return str(where)
 
@@ -90,5 +99,4 @@ def _explain(error: Exception) -> str:
         return "the hub does not know you; `hf auth login`, or set HF_TOKEN."
     if status == 403:
         return "your token may not write there; check the owner, or make a token that may."
-    reason = str(error).strip().partition("\n")[0] or type(error).__name__
-    return f"the hub did not take it ({reason}); check the network and try again."
+    return f"the hub did not take it ({first_line(error)}); check {suspects()}, and try again."

@@ -168,7 +168,7 @@ def _create(
         model = timm.create_model(backbone, pretrained=bool(weights), num_classes=0, **options)
     except TypeError as error:
         raise ConfigError(f"encoder.options for {backbone!r}: {error}") from error
-    except (RuntimeError, OSError, KeyError) as error:
+    except Exception as error:  # of timm, or of the HTTP library that fetches the weights
         what = weights if isinstance(weights, Path) else "timm's hub"
         why = shorten(str(error), 300)  # it may name every tensor
         raise CheckpointError(f"{what}: no weights of {backbone!r}: {why}") from error
