@@ -216,6 +216,29 @@ def test_a_sparse_photo_is_named(command, folder, form):
     assert failed["image"] == "s.tar/hole.png"
 
 
+def test_photos_without_an_ending_are_known_by_content_and_inner_archives_are_named(tmp_path):
+    photo, inner = encode(quarters(), "PNG"), pack(member("x.png", b"1"))
+    (tmp_path / "s.tar").write_bytes(
+        pack(
+            member("1", photo),
+            member("1.txt", photo),
+            member("1.cls", b"7"),
+            member("more.tar", inner),
+            member("more.tgz", inner),
+            member("old.zip", inner),
+        )
+    )
+    found = list(find_photos(tmp_path, Filter(exclude=("old.*",))))
+    assert [(type(f), f.name) for f in found] == [
+        (Photo, "s.tar/1"),
+        (Problem, "s.tar/more.tar"),
+        (Problem, "s.tar/more.tgz"),
+    ]
+    assert found[0].read() == photo
+    reason = "an archive in an archive; unpack the outer one, or use --exclude."
+    assert {f.reason for f in found[1:]} == {reason}
+
+
 def test_a_photo_that_an_archive_lacks_is_named_by_one_shard(tmp_path):
     path = tmp_path / "s.tar"
     path.write_bytes(pack(member("x.png", linkname="y.png", type=tarfile.SYMTYPE)))

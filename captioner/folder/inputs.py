@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from captioner.errors import CaptionerError, ImageError
-from captioner.folder.archives import is_packed, list_archive, read_member, refuse_packed
+from captioner.folder.archives import (
+    Contents,
+    is_packed,
+    list_archive,
+    read_member,
+    refuse_packed,
+)
 from captioner.folder.filters import NO_PHOTOS, Filter
 from captioner.folder.lists import is_comment, read_list
 from captioner.folder.stamps import Stamp
@@ -237,9 +243,10 @@ def _content_is_a_photo(path: str) -> bool:
 
 
 def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
-    """Yield the photos of an archive; what else is in it, such as a caption, goes by its suffix."""
+    """Yield the photos of an archive, known by their suffix or content as in a folder."""
     try:
         contents = list_archive(Path(path))
+        unnamed = _unnamed_photos(path, contents)
     except ValueError as error:
         yield Problem(name=prefix or path, reason=f"{error}.", path=path)
         return
@@ -247,8 +254,11 @@ def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
         yield Problem(name=prefix or path, reason=f"cannot be read: {error.strerror}.", path=path)
         return
     for name, (offset, size) in contents.files.items():
-        if _is_photo(name) and chosen.accepts(prefix + name):
+        if (_is_photo(name) or name in unnamed) and chosen.accepts(prefix + name):
             yield Photo(name=prefix + name, path=path, offset=offset, size=size)
+        elif _is_archive(name) and not chosen.excludes(prefix + name):
+            reason = "an archive in an archive; unpack the outer one, or use --exclude."
+            yield Problem(name=prefix + name, reason=reason, path=path)
     for name, reason in contents.unreadable.items():
         if _is_photo(name) and chosen.accepts(prefix + name):
             yield Problem(name=prefix + name, reason=reason, path=path)
@@ -272,8 +282,25 @@ def _packed(path: str, name: str, chosen: Filter) -> Iterator[Found]:
         yield Problem(name=name, reason=reason, path=path)
 
 
+def _unnamed_photos(path: str, contents: Contents) -> set[str]:
+    """Find the files of an archive that begin like photos and are not named like anything known."""
+    found = set()
+    with open(path, "rb", buffering=0) as file:
+        for name, (offset, _) in contents.files.items():
+            suffix = os.path.splitext(name)[1]
+            if not (_SUFFIXES.fullmatch(suffix) or _OTHERS.fullmatch(suffix)):
+                file.seek(offset)
+                if begins_like_a_photo(file.read(16)):
+                    found.add(name)
+    return found
+
+
 def _is_photo(name: str) -> bool:
     return bool(_SUFFIXES.fullmatch(os.path.splitext(name)[1]))
+
+
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(".tar") or is_packed(name)
 
 
 def count(found: Iterable[Found]) -> int:
