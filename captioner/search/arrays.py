@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 
 class Arrays:
@@ -58,19 +58,21 @@ class Arrays:
 
     def take(self, values: Any, places: Int[Any, "B J"]) -> Any:
         """Take these of each row: values (B, N, ...) at places among N become (B, J, ...)."""
-        places = places.reshape(*places.shape, *[1] * (values.ndim - 2))
-        return self._take(values, places, 1)
+        return values[self.count(len(values), 1), places]
 
-    _take: Any = staticmethod(np.take_along_axis)
+    def none(self, flags: Bool[Any, "..."]) -> bool:
+        """Whether no flag is set, as far as can be told without waiting for a GPU."""
+        return not flags.any()
 
     def in_order(self, places: Int[Any, "B J"], count: int) -> bool:
-        """Whether these are places 0 to `count` - 1, as far as is known without waiting for it."""
-        return places.shape[1] == count and bool((places == self.count(count)).all())
+        """Whether these are places 0 to `count` - 1, as far as can be told."""
+        return places.shape[1] == count and self.none(places != self.count(count))
 
     def top(self, values: Float[Any, "B N"], count: int) -> Int[Any, "B J"]:
         """Return the places of the largest values, largest first; of equals, the first."""
         least = np.partition(values, -count, axis=-1)[:, -count, None]
-        rows, places = np.nonzero(values >= least)  # more than `count` where some equal the least
+        found = np.flatnonzero(values >= least)  # more than `count` where some equal the least
+        rows, places = np.divmod(found, values.shape[1])
         order = np.lexsort((-values[rows, places], rows))
         firsts = np.searchsorted(rows, np.arange(len(values)))
         return places[order[firsts[:, None] + np.arange(count)]]

@@ -40,12 +40,13 @@ class Beam:
 
     def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
         """See `Strategy`."""
-        return self.grow(self.live, log_p, t)
+        return self.grow(self.live, log_p, self.live.value[..., None] + log_p, t)
 
     def grow(
         self,
         pool: Hypotheses,
         log_p: Float[Any, "B N V"],
+        totals: Float[Any, "B N V"],
         t: int,
         *,
         cost: Float[Any, "B V"] | None = None,
@@ -55,14 +56,14 @@ class Beam:
         Args:
             pool: N hypotheses of each image.
             log_p: of each token that may come next.
-            t: its place.
+            totals: log-probability of each continuation; minus infinity keeps it out.
+            t: place of the token.
             cost: what a token loses where continuations are compared, and only there.
 
         Returns:
             Which of the pool each live hypothesis came of.
         """
         arrays, (images, _, words) = self._arrays, log_p.shape
-        totals = pool.value[..., None] + log_p
         compared = (totals if cost is None else totals - cost[:, None]).reshape(images, -1)
         # At most one continuation of a hypothesis ends, so K of the 2K best do not.
         places = arrays.top(compared, min(2 * self._width, compared.shape[1]))
@@ -73,8 +74,9 @@ class Beam:
         value = arrays.take(totals.reshape(images, -1), places)
 
         ended = tokens == self._end_id
-        score = arrays.where(ended, value, -math.inf) / (t + 1) ** self._config.length_penalty
-        self._keep(grown._replace(value=score).part(slice(self._width)))
+        if not arrays.none(ended):
+            score = arrays.where(ended, value, -math.inf) / (t + 1) ** self._config.length_penalty
+            self._keep(grown._replace(value=score).part(slice(self._width)))
         picks = arrays.order(ended)[:, : self._width]  # of those that go on, the best
         value = arrays.where(ended, -math.inf, value)
         self.live = grown._replace(value=value).take(picks)

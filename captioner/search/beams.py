@@ -72,12 +72,15 @@ class DiverseBeams(_Beams):
 
     def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
         """See `Strategy`."""
-        words = self._arrays.count(log_p.shape[-1])
+        images = self._arrays.count(len(log_p))
+        totals = self.live.value[..., None] + log_p
         cost, parents = self._arrays.full(log_p[:, 0].shape, 0.0), []
         for beam, own in self._divided():
-            parents.append(own.start + beam.grow(beam.live, log_p[:, own], t, cost=cost))
-            chosen = self._arrays.where(beam.live.value > -math.inf, beam.live.tokens[..., t], -1)
-            cost = cost + self._diversity * (chosen[..., None] == words).sum(1)
+            came_of = beam.grow(beam.live, log_p[:, own], totals[:, own], t, cost=cost)
+            parents.append(own.start + came_of)
+            for k in range(beam.live.value.shape[1]):
+                there = beam.live.value[:, k] > -math.inf
+                cost[images, beam.live.tokens[:, k, t]] += self._diversity * there
         return self._unite(parents)
 
 
@@ -113,8 +116,9 @@ class ConstrainedBeams(_Beams):
         states = [
             state for state, beam in enumerate(self._beams) for _ in range(beam.live.value.shape[1])
         ]
+        totals = self.live.value[..., None] + log_p
         parents, arriving = [], self._leads[states]  # (K, V)
         for state, beam in enumerate(self._beams):
-            entering = self._arrays.where(arriving == state, log_p, -math.inf)
-            parents.append(beam.grow(self.live, entering, t))
+            entering = self._arrays.where(arriving == state, totals, -math.inf)
+            parents.append(beam.grow(self.live, log_p, entering, t))
         return self._unite(parents)

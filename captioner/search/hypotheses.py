@@ -22,8 +22,8 @@ class Hypotheses(NamedTuple):
 
     def take(self, picks: Int[Any, "B J"]) -> "Hypotheses":
         """Take these hypotheses of each image."""
-        take = arrays_of(picks).take
-        return Hypotheses(*(take(x, picks) for x in self))
+        images = arrays_of(picks).count(len(picks), 1)
+        return Hypotheses(*(x[images, picks] for x in self))
 
     def part(self, places: slice) -> "Hypotheses":
         """Take the hypotheses at the same places of all images."""

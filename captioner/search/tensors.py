@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from captioner.model.modes import evaluating
@@ -15,8 +15,6 @@ from captioner.search.arrays import Arrays
 
 class Tensors(Arrays):
     """Tensors on one device."""
-
-    _take: Any = staticmethod(torch.take_along_dim)
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(torch, device=device)
@@ -29,9 +27,9 @@ class Tensors(Arrays):
         with torch.inference_mode(), evaluating(decoder):
             yield
 
-    def in_order(self, places: Int[Tensor, "B J"], count: int) -> bool:
-        """See `Arrays`; a GPU is not waited for."""
-        return self._cpu and super().in_order(places, count)
+    def none(self, flags: Bool[Tensor, "..."]) -> bool:
+        """See `Arrays`."""
+        return self._cpu and super().none(flags)
 
     def top(self, values: Float[Tensor, "B N"], count: int) -> Int[Tensor, "B J"]:
         """See `Arrays`."""
