@@ -65,15 +65,7 @@ def describe_words(
     header: Header,
     grid: tuple[int, int],
 ) -> tuple[Word, ...]:
-    """Gather the tokens of a caption into words.
-
-    Args:
-        tokens: ids, without START and END.
-        log_probabilities: of each.
-        look: where the model looked on each.
-        header: gives the words.
-        grid: regions down and across.
-    """
+    """Gather the tokens of a caption, ids without START and END, into words."""
     attention = look.attention.reshape(*look.attention.shape[:-1], *grid)
     rolled_out = None
     if look.between_words is not None:

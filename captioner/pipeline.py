@@ -183,14 +183,9 @@ class Captioner:
             constraints=constraints,
             noise=make_noise((photo.pixels for photo in prepared), config=chosen),
         )
-        if not words:
-            return [
-                self._describe(photo, candidates, None, chosen)
-                for photo, candidates in zip(prepared, found, strict=True)
-            ]
-        reading = self._read(features, [[candidates.tokens[0]] for candidates in found])
+        reading = self._read(features, [own.tokens[:1] for own in found]) if words else None
         return [
-            self._describe(photo, found[i], select(reading, i, 0), chosen)
+            self._describe(photo, found[i], reading and select(reading, i, 0), chosen)
             for i, photo in enumerate(prepared)
         ]
 

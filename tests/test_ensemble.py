@@ -129,11 +129,15 @@ def test_a_step_is_a_reading_and_regions_that_are_not_real_are_left_out(members)
     words = torch.randint(4, 21, (2, 1, 5))
     changed = torch.where(mask[..., None], features, 100 * torch.randn_like(features))
     with torch.no_grad():
-        reading = ensemble.decoder(features, words, mask).logits
+        reading = ensemble.decoder(features, words, mask, with_attention=True)
         state = ensemble.decoder.init_state(changed, mask)
         for t in range(words.shape[2]):
+            look, _ = ensemble.decoder.look(words[..., t], state)
             logits, state = ensemble.decoder.step(words[..., t], state)
-            torch.testing.assert_close(logits, reading[:, :, t], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(logits, reading.logits[:, :, t], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(look.logits[:, :, 0], logits, atol=1e-4, rtol=1e-4)
+            shown = reading.attention[..., t : t + 1, :]
+            torch.testing.assert_close(look.attention, shown, atol=1e-4, rtol=1e-4)
 
 
 def test_where_it_looked_is_the_mean_of_those_who_look_at_the_same_regions(members, photos):

@@ -1,5 +1,8 @@
 """Exports find and draw what PyTorch finds and draws, from the arrays up."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -73,3 +76,41 @@ def test_a_seed_and_a_photo_give_the_same_caption_in_any_batch(exports, photos):
     assert drawn[0] == drawn[1] != drawn[2]
     alone = [runner.caption(photo, method="sample", seed=0).text for photo in photos]
     assert alone == drawn[0]
+
+
+def test_searching_arrays_needs_no_torch():
+    code = """
+import sys
+sys.modules |= dict.fromkeys(("torch", "torchvision", "timm"))
+import numpy as np
+from captioner.config import SearchConfig
+from captioner.constraints import Constraints
+from captioner.search import search
+
+class State:
+    def reorder(self, parents):
+        return self
+    select = reorder
+
+class Decoder:
+    def init_state(self, features):
+        return State()
+    def step(self, words, state):
+        logits = np.zeros((*words.shape, 5), np.float32)
+        return logits + np.arange(5, dtype=np.float32), state
+
+limits = Constraints(start_id=0, end_id=1, never_written=(0,), no_repeat=1, required=((2,),))
+for method in ({}, {"groups": 3}, {"method": "greedy"}, {"method": "sample"}):
+    required = limits.required if not method else ()
+    found = search(
+        Decoder(),
+        np.zeros((2, 1, 1), np.float32),
+        config=SearchConfig(max_words=3, **method),
+        constraints=Constraints(**{**vars(limits), "required": required}),
+    )
+    print(found[0].tokens[0])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 4
+    assert "2" in done.stdout.splitlines()[0]

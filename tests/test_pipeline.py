@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 from dataclasses import FrozenInstanceError, asdict, replace
@@ -10,10 +11,11 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 import captioner
+from captioner import header
 from captioner.caption import entropy
 from captioner.checkpoint import save_checkpoint
 from captioner.config import AttentionConfig, SearchConfig, to_table
-from captioner.constraints import Constraints
+from captioner.constraints import Constraints, constraints_of
 from captioner.errors import CheckpointError, ConfigError, ImageError
 from captioner.overlay import render
 from captioner.photo import load_photo
@@ -397,3 +399,42 @@ def test_the_device_must_exist():
     assert find_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
     with pytest.raises(ConfigError, match=r"^device 'abacus' cannot be used \(.*choose auto or cp"):
         find_device("abacus")
+
+
+def test_captioning_leaves_a_model_in_training_as_it_was(toy, photos):
+    expected = Captioner(*toy).caption(photos[0])
+    model = copy.deepcopy(toy[0]).train()
+    model.decoder.dropout.eval()  # some part may be kept out of training
+    modes = [module.training for module in model.modules()]
+    captioner = Captioner(model, toy[1])
+    *_, streamed = captioner.stream(photos[0])
+    for found in (captioner.caption(photos[0]), streamed):
+        assert_same(found, expected)
+    captioner.read_candidates(photos[0], expected)
+    assert [module.training for module in model.modules()] == modes
+    assert set(modes) == {True, False}
+
+
+def test_a_stream_reads_every_token_once(model, photos, monkeypatch):
+    def read_as_a_whole(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(type(model.model.decoder), "forward", read_as_a_whole)
+    assert [caption for caption in model.stream(photos[0]) if caption.words]
+
+
+def test_constraints_are_looked_up_once_a_caption(model, photos, monkeypatch):
+    looked_up = []
+    monkeypatch.setattr(
+        header, "constraints_of", lambda *of: looked_up.append(of) or constraints_of(*of)
+    )
+    model.caption(photos[0], forbid=("dog",))
+    list(model.stream(photos[0], forbid=("dog",)))
+    assert len(looked_up) == 2
+
+
+def test_photos_are_drawn_for_by_what_they_show_and_not_by_their_place(model, photos):
+    how = {"method": "sample", "seed": 6, "temperature": 1.5}
+    together = [caption.text for caption in model.caption_batch(photos * 2, **how)]
+    assert together == [model.caption(photo, **how).text for photo in photos] * 2
+    assert together != [model.caption(photo, **how | {"seed": 7}).text for photo in photos] * 2

@@ -5,7 +5,7 @@ from captioner.config import TransformerConfig
 from captioner.model import build_decoder
 from captioner.tokenizer import Tokenizer
 from tests.toys import GARDEN, A, B, C, TableDecoder
-from training.self_critical import draw_captions, find_captions, self_critical_loss
+from training.self_critical import draw_captions, self_critical_loss
 
 TOKENIZER = Tokenizer.train_words(["a dog runs on grass", "a man on a bike"], min_count=1)
 PLAIN = {"temperature": 1.0, "tokenizer": TOKENIZER}
@@ -85,7 +85,8 @@ def test_the_loss_is_that_of_the_distribution_the_captions_came_from():
 
 def test_the_beams_captions_come_best_first_and_a_missing_one_is_repeated():
     decoder = TableDecoder(GARDEN)
-    words = find_captions(decoder, decoder.images(), count=6, max_words=4, tokenizer=TOKENIZER)
+    limits = {"count": 6, "max_words": 4, "temperature": None}
+    words = draw_captions(decoder, decoder.images(), tokenizer=TOKENIZER, **limits)
     start, end, pad = TOKENIZER.start_id, TOKENIZER.end_id, TOKENIZER.pad_id
     assert words.tolist() == [
         [

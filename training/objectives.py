@@ -13,7 +13,7 @@ from training.distillation import Teacher, distillation_loss
 from training.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss
 from training.reward import Reward
 from training.scheduled_sampling import mix_words
-from training.self_critical import draw_captions, find_captions, self_critical_loss
+from training.self_critical import draw_captions, self_critical_loss
 from training.settings import StageConfig
 
 
@@ -149,15 +149,13 @@ class SelfCriticalObjective:
     def _draw(self, features: Tensor) -> Tensor:
         """Captions (B, K, T) to compare, START first."""
         stage = self._stage
-        limits = {"count": stage.samples, "max_words": self._max_words}
-        if stage.draws == "beam":
-            return find_captions(self._decoder, features, tokenizer=self._tokenizer, **limits)
         return draw_captions(
             self._decoder,
             features,
-            temperature=stage.temperature,
+            count=stage.samples,
+            max_words=self._max_words,
             tokenizer=self._tokenizer,
-            **limits,
+            temperature=None if stage.draws == "beam" else stage.temperature,
         )
 
 

@@ -56,32 +56,23 @@ class Reading:
         }
 
 
-def caption_features(
-    model: CaptionModel,
-    tokenizer: Tokenizer,
-    features: Float[Tensor, "B P D"],
-    config: SearchConfig,
-    noise: Any = None,
-) -> list[str]:
-    """Caption every image from its regions."""
-    return [texts[0] for texts in search_features(model, tokenizer, features, config, noise)]
-
-
 @torch.inference_mode()
 def search_features(
     model: CaptionModel,
     tokenizer: Tokenizer,
     features: Float[Tensor, "B P D"],
     config: SearchConfig,
-    noise: Any = None,
+    *,
+    photos: Tensor,
+    seeds: Sequence[int] = (),
 ) -> list[list[str]]:
-    """Return all candidates of every image, the best first, or what was drawn with this noise."""
+    """Return all candidates of every image, best first; draws depend on photos and seeds."""
     found = search(
         model.decoder,
         features,
         config=config,
         constraints=constraints_of(config, tokenizer),
-        noise=noise,
+        noise=make_noise(photos, config=config, seeds=seeds),
     )
     return [[tokenizer.decode(tokens) for tokens in candidates.tokens] for candidates in found]
 
@@ -95,9 +86,8 @@ def caption_batches(
     with evaluating(model):
         for batch in batches:
             features = encode(model, batch.inputs.to(device))
-            noise = make_noise(batch.inputs, config=config)
-            found = caption_features(model, tokenizer, features, config, noise)
-            captions.update(zip(batch.image_ids, found, strict=True))
+            found = search_features(model, tokenizer, features, config, photos=batch.inputs)
+            captions |= zip(batch.image_ids, (texts[0] for texts in found), strict=True)
     return captions
 
 
@@ -140,12 +130,12 @@ def observe(
     with evaluating(model):
         for batch in batches:
             features = encode(model, batch.inputs.to(device))
-            noise = make_noise(batch.inputs, config=config)
-            found = search_features(model, tokenizer, features, config, noise)
+            found = search_features(model, tokenizer, features, config, photos=batch.inputs)
             seen.candidates |= zip(batch.image_ids, found, strict=True)
             if drawing is not None:
-                noise = make_noise(batch.inputs, config=drawing, seeds=seeds)
-                drawn = search_features(model, tokenizer, features, drawing, noise)
+                drawn = search_features(
+                    model, tokenizer, features, drawing, photos=batch.inputs, seeds=seeds
+                )
                 seen.samples |= zip(batch.image_ids, drawn, strict=True)
             read_references(model, tokenizer, features, batch.words.to(device), seen.reading)
     return seen

@@ -24,61 +24,37 @@ def draw_captions(
     *,
     count: int,
     max_words: int,
-    temperature: float,
     tokenizer: Tokenizer,
+    temperature: float | None = 1.0,
 ) -> Tensor:
-    """Draw captions word by word from the decoder's own distribution.
+    """Draw captions from the decoder's own distribution, or take the best by beam search.
+
+    What the beam finds is closer to what the model says: Cornia et al. 2020, section 3.3
+    (arXiv:1912.08226).
 
     Args:
         decoder: captions without dropout.
         features: (B, P, D).
-        count: K, captions drawn for each image.
+        count: K, captions of each image.
         max_words: longest caption, END not counted.
-        temperature: divides the logits; below 1 it keeps draws to likelier words.
         tokenizer: gives the special ids.
+        temperature: divides the logits; below 1 it keeps draws to likelier words. None takes those
+            of the beam, best first, and the last one again where no more captions exist.
 
     Returns:
         Ids (B, K, T), START first, END last where it came, then padding.
     """
-    config = SearchConfig(method="sample", max_words=max_words, temperature=temperature)
-    noise = torch.rand(len(features), count, max_words + 1, device=features.device)
-    return _search(decoder, features, config, count=count, tokenizer=tokenizer, noise=noise)
-
-
-def find_captions(
-    decoder: Decoder,
-    features: Tensor,
-    *,
-    count: int,
-    max_words: int,
-    tokenizer: Tokenizer,
-) -> Tensor:
-    """Find the best captions by beam search, to draw less from what the model would never say.
-
-    Source: Cornia et al. 2020, section 3.3 (arXiv:1912.08226). Arguments and result are those of
-    `draw_captions`; the temperature is 1.
-    """
-    config = SearchConfig(method="beam", beam=count, max_words=max_words, length_penalty=0.0)
-    return _search(decoder, features, config, count=count, tokenizer=tokenizer)
-
-
-def _search(
-    decoder: Decoder,
-    features: Tensor,
-    config: SearchConfig,
-    *,
-    count: int,
-    tokenizer: Tokenizer,
-    noise: Tensor | None = None,
-) -> Tensor:
-    """Return what a search finds as ids (B, K, T); the last again where no more captions exist."""
+    if temperature is None:
+        config, noise = SearchConfig(method="beam", beam=count, max_words=max_words), None
+    else:
+        config = SearchConfig(method="sample", max_words=max_words, temperature=temperature)
+        noise = torch.rand(len(features), count, max_words + 1, device=features.device)
     constraints = constraints_of(config, tokenizer)
-    found = search(decoder, features, config=config, constraints=constraints, noise=noise)
     rows = []
-    for image in found:
+    for found in search(decoder, features, config=config, constraints=constraints, noise=noise):
         own = [
             [tokenizer.start_id, *tokens, *[tokenizer.end_id] * finished]
-            for tokens, finished in zip(image.tokens, image.finished, strict=True)
+            for tokens, finished in zip(found.tokens, found.finished, strict=True)
         ]
         rows += [*own, *own[-1:] * (count - len(own))]
     return pad(rows, pad_id=tokenizer.pad_id).to(features.device).unflatten(0, (-1, count))

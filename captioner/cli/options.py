@@ -23,7 +23,7 @@ _ONLY_FOR = {
     "seed": "sample",
 }
 """Settings of the search that would do nothing with another method."""
-_RULES = ("forbid", "require", "no_repeat", "no_end")
+_CONSTRAINTS = ("forbid", "require", "no_repeat", "no_end")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -101,7 +101,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 def choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:
     """Change the checkpoint's recommendation where asked; point out what does nothing."""
-    names = ("method", "max_words", *_RULES, *_ONLY_FOR)
+    names = ("method", "max_words", *_CONSTRAINTS, *_ONLY_FOR)
     asked = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     search = header.search_with(**asked)
     for name, method in _ONLY_FOR.items():

@@ -7,7 +7,7 @@ meets a decoder like any other.
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -110,24 +110,24 @@ class EnsembleDecoder(nn.Module):
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
         """Take the latest word of every hypothesis; return the scores of the next word."""
-        logits, pasts = [], []
-        for decoder, *own in zip(self._decoders, state.memory, state.past, strict=True):
-            scores, after = decoder.step(words, DecoderState(*own))
-            logits.append(scores)
-            pasts.append(after.past)
-        return _average(logits), DecoderState(memory=state.memory, past=tuple(pasts))
+        logits, state = self._advance("step", words, state)
+        return _average(logits), state
 
     def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
         """Do what `step` does; return a reading of these words, with attention."""
-        readings, states = zip(
-            *(
-                decoder.look(words, DecoderState(*own))
-                for decoder, *own in zip(self._decoders, state.memory, state.past, strict=True)
-            ),
-            strict=True,
-        )
-        pasts = tuple(after.past for after in states)
-        return self._merge(readings), DecoderState(memory=state.memory, past=pasts)
+        readings, state = self._advance("look", words, state)
+        return self._merge(readings), state
+
+    def _advance(
+        self, method: str, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[list[Any], DecoderState]:
+        """Let every member take the words."""
+        found = [
+            getattr(decoder, method)(words, DecoderState(*own))
+            for decoder, *own in zip(self._decoders, state.memory, state.past, strict=True)
+        ]
+        pasts = tuple(after.past for _, after in found)
+        return [own for own, _ in found], DecoderState(memory=state.memory, past=pasts)
 
     def forward(
         self,
