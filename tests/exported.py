@@ -1,5 +1,7 @@
 """Exports to ONNX: how tests make them, and hold what they say to what PyTorch says."""
 
+from contextlib import contextmanager
+
 import pytest
 from jaxtyping import config
 from numpy.testing import assert_allclose
@@ -7,13 +9,20 @@ from numpy.testing import assert_allclose
 from captioner.onnx.export import export_onnx
 
 
-def traced(checkpoint, folder):
-    """Export without the checks of shapes, which are there in tests only and confuse tracing."""
+@contextmanager
+def without_shapes():
+    """Leave out the checks of shapes, which are there in tests only and confuse tracing."""
     config.update("jaxtyping_disable", True)
     try:
-        return export_onnx(checkpoint, folder)
+        yield
     finally:
         config.update("jaxtyping_disable", False)
+
+
+def traced(checkpoint, folder):
+    """Export."""
+    with without_shapes():
+        return export_onnx(checkpoint, folder)
 
 
 def assert_same(found, expected):

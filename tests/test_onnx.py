@@ -1,9 +1,12 @@
 """Exports run without PyTorch and say what PyTorch says."""
 
+import filecmp
 import json
 import os
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +14,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from captioner.checkpoint import load_checkpoint
+from captioner.checkpoint import load_checkpoint, save_checkpoint
 from captioner.framing import prepare
+from captioner.hub.fetch import WEIGHTS
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.export import TOLERANCE, compare, export_onnx
@@ -63,11 +67,10 @@ def test_the_graphs_take_any_number_of_images_hypotheses_and_words(kind, checkpo
 
 def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer):
     table = json.loads((exports[kind] / DESCRIPTION).read_text(encoding="utf-8"))
-    assert list(table) == ["format", "checkpoint", "grid", "memory", "past", "seen", "int8"]
-    assert table["checkpoint"]["name"] == f"toy-{kind}"
-    assert json.dumps(table["checkpoint"]["tokenizer"]) == json.dumps(
-        json.loads(tokenizer.to_json())
-    )
+    assert list(table) == ["format", "grid", "memory", "past", "seen", "borrowed", "int8"]
+    header = read_export(exports[kind]).header
+    assert header.name == f"toy-{kind}"
+    assert header.tokenizer.to_json() == tokenizer.to_json()
     states = {
         "transformer": ([10, 10], 1, 4, ["attention", "between_words"]),
         "lstm": ([3, 4], 2, 2, ["attention", "gate"]),
@@ -75,7 +78,8 @@ def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer)
     grid, memory, past, seen = states[kind]
     assert (table["grid"], table["seen"]) == (grid, seen)
     assert (len(table["memory"]), len(table["past"])) == (memory, past)
-    assert sorted(path.name for path in exports[kind].iterdir()) == [DESCRIPTION, IMAGE, STEP]
+    names = [DESCRIPTION, IMAGE, WEIGHTS, STEP]
+    assert sorted(path.name for path in exports[kind].iterdir()) == names
 
 
 # The runner
@@ -201,10 +205,32 @@ def test_the_command_exports_and_tells_how_near_it_is(capsys, checkpoints, photo
     assert (status, len(lines)) == (0, 1)
 
 
-def test_eight_bits_are_smaller(exports, checkpoints, spare, tmp_path):
+def test_graphs_hold_no_weights_and_take_those_of_the_checkpoint_beside_them(
+    kind, checkpoints, exports, photos, tmp_path
+):
+    for name in (IMAGE, STEP):
+        assert (exports[kind] / name).stat().st_size < 200_000
+    assert filecmp.cmp(exports[kind] / WEIGHTS, checkpoints[kind], shallow=False)
+    shutil.copytree(exports[kind], tmp_path, dirs_exist_ok=True)
+    model, header = load_checkpoint(checkpoints[kind])
+    with torch.no_grad():
+        for parameter in model.decoder.parameters():
+            parameter.mul_(0.5)
+    save_checkpoint(tmp_path / WEIGHTS, model, replace(header, name="x"), half=False)
+    expected = Captioner.load(tmp_path / WEIGHTS, device="cpu").caption(photos[0])
+    assert_same(OnnxCaptioner.load(tmp_path).caption(photos[0]), expected)
+
+
+def test_an_export_may_lie_beside_its_own_checkpoint(checkpoints, spare, tmp_path):
     spare("lstm")
-    export_onnx(checkpoints["lstm"], tmp_path, int8=True)
-    assert (tmp_path / STEP).stat().st_size < 0.7 * (exports["lstm"] / STEP).stat().st_size
+    shutil.copy(checkpoints["lstm"], tmp_path / WEIGHTS)
+    before = (tmp_path / WEIGHTS).stat()
+    export_onnx(tmp_path / WEIGHTS, tmp_path)
+    after = (tmp_path / WEIGHTS).stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [DESCRIPTION, IMAGE, STEP, WEIGHTS]
+    )
 
 
 @pytest.mark.parametrize(

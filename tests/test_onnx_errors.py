@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
+from captioner.hub.fetch import WEIGHTS
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import export_onnx
 from captioner.onnx.files import DESCRIPTION, IMAGE, STEP
@@ -28,11 +29,12 @@ def broken(exports, folder, name, content):
     [
         (IMAGE, None, "no such file; export the checkpoint again."),
         (STEP, "not a graph", "onnxruntime cannot read it ("),
-        (DESCRIPTION, None, "no such file; an export is a folder of image.onnx, step.onnx and "),
+        (DESCRIPTION, None, "no such file; an export is a folder of model.safetensors, image."),
         (DESCRIPTION, "{", "cannot be read (Expecting "),
-        (DESCRIPTION, "[]", "of format None, and this captioner reads 1; export again"),
-        (DESCRIPTION, '{"format": 2}', "of format 2, and this captioner reads 1; export again"),
-        (DESCRIPTION, '{"format": 1}', "its header gives no format number"),
+        (DESCRIPTION, "[]", "of format None, and this captioner reads 2; export again"),
+        (DESCRIPTION, '{"format": 1}', "of format 1, and this captioner reads 2; export again"),
+        (DESCRIPTION, '{"format": 2}', "damaged (KeyError: "),
+        (WEIGHTS, "not weights", "not a whole safetensors file ("),
     ],
 )
 def test_a_broken_export_is_named(exports, tmp_path, name, content, problem):
@@ -44,6 +46,7 @@ def test_a_broken_export_is_named(exports, tmp_path, name, content, problem):
     [
         ({"grid": [3]}, "damaged (ValueError: "),
         ({"memory": None}, "damaged (TypeError: "),
+        ({"borrowed": {IMAGE: [], STEP: ["decoder.none"]}}, f"/{STEP}: onnxruntime cannot read it"),
         ({"past": ["past_0", "past_7"]}, f"/{STEP}: has no input 'past_7'; its files belong to "),
     ],
 )
@@ -53,7 +56,7 @@ def test_a_description_that_does_not_fit_is_named(exports, tmp_path, change, pro
 
 
 def test_what_is_no_export_is_told(checkpoints):
-    with pytest.raises(CheckpointError, match="no such file; an export is a folder of image"):
+    with pytest.raises(CheckpointError, match="no such file; an export is a folder of model"):
         OnnxCaptioner.load(checkpoints["lstm"])
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from captioner.cli.options import Subcommands
 
 _EPILOG = """\
-Writes image.onnx (photo -> state), step.onnx (word, state -> scores, attention, state) and
-captioner.json (words, input, search, names of the tensors) into DIR. `captioner caption PHOTO
---checkpoint DIR` captions with them, and so does captioner.onnx.OnnxCaptioner from Python.
+Writes model.safetensors (the checkpoint), image.onnx (photo -> state), step.onnx (word, state ->
+scores, attention, state) and captioner.json (names of tensors) into DIR. `captioner caption PHOTO
+--checkpoint DIR` captions with them; so does captioner.onnx.OnnxCaptioner.
 
 The graphs are compared with PyTorch before DIR is touched. Needs: pip install "captioner[onnx]"
 """

@@ -1,14 +1,17 @@
 """The two graphs of an export as a decoder: what `search` asks, onnxruntime answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from safetensors import safe_open
 
 from captioner.errors import CheckpointError, MissingExtraError
-from captioner.onnx.files import IMAGE, STEP, Export
+from captioner.hub.fetch import WEIGHTS
+from captioner.onnx.files import IMAGE, STEP, Export, borrow
 from captioner.reading import Reading
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -49,8 +52,8 @@ class OnnxDecoder:
 
     def __init__(self, folder: Path, export: Export, *, threads: int | None = None) -> None:
         self._export = export
-        self._image = _open(folder / IMAGE, threads)
-        self._step = _open(folder / STEP, threads)
+        self._image = _open(folder / IMAGE, export.borrowed[IMAGE], threads)
+        self._step = _open(folder / STEP, export.borrowed[STEP], threads)
         needed = {"words", *export.memory, *export.past}
         missing = needed - {node.name for node in self._step.get_inputs()}
         if missing:
@@ -82,7 +85,8 @@ class OnnxDecoder:
         return Reading(logits[:, :, None], **seen), replace(state, past=past)
 
 
-def _open(path: Path, threads: int | None) -> Any:
+def _open(path: Path, borrowed: Sequence[str], threads: int | None) -> Any:
+    """Open a graph, with weights from the checkpoint beside it."""
     try:
         import onnxruntime  # noqa: PLC0415  # an extra
     except ImportError as error:
@@ -96,6 +100,11 @@ def _open(path: Path, threads: int | None) -> Any:
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
+        if borrowed:
+            with safe_open(path.with_name(WEIGHTS), "numpy") as checkpoint:
+                weights = [checkpoint.get_tensor(name) for name in borrowed]
+            values = [onnxruntime.OrtValue.ortvalue_from_numpy(weight) for weight in weights]
+            options.add_external_initializers([borrow(name) for name in borrowed], values)
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library raises nothing narrower
         raise CheckpointError(

@@ -9,6 +9,7 @@ import torch
 
 from captioner.checkpoint import load_checkpoint
 from captioner.errors import CaptionerError, CheckpointError
+from captioner.hub.fetch import WEIGHTS
 from captioner.model import CaptionModel
 from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.files import DESCRIPTION, IMAGE, STEP, Export, write_export
@@ -44,15 +45,17 @@ def export_onnx(checkpoint: Path, folder: Path, *, int8: bool = False) -> float:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
             unfinished = Path(made)
-            names = write_graphs(model, unfinished, size=size)
+            names = write_graphs(model, unfinished, size=size, weights=None if int8 else checkpoint)
             if int8:
                 _quantise(unfinished)
+            shutil.copyfile(checkpoint, unfinished / WEIGHTS)
             export = Export(
                 header=header,
                 grid=model.encoder.grid,
                 memory=names.memory,
                 past=names.past,
                 seen=names.seen,
+                borrowed=names.borrowed,
                 int8=int8,
             )
             words = min(_CHECKED_WORDS, header.search.max_words)
@@ -63,8 +66,9 @@ def export_onnx(checkpoint: Path, folder: Path, *, int8: bool = False) -> float:
                     f"{TOLERANCE:.0e}; try another version of torch or onnxruntime."
                 )
             write_export(unfinished, export)
-            for name in (IMAGE, STEP, DESCRIPTION):  # the last one makes the folder an export
-                shutil.move(unfinished / name, folder / name)
+            for name in (WEIGHTS, IMAGE, STEP, DESCRIPTION):  # the last makes it an export
+                if not (folder / name).exists() or not (folder / name).samefile(checkpoint):
+                    shutil.move(unfinished / name, folder / name)
     except OSError as error:
         raise CheckpointError(f"{folder}: cannot be written: {error.strerror}.") from error
     return off

@@ -1,9 +1,14 @@
-"""The folder of an export: two ONNX graphs, and a JSON file that says how to run them.
+"""The folder of an export: a checkpoint, two ONNX graphs, and how to run them.
 
-    image.onnx        pixels -> memory and past: the state before the first word
-    step.onnx         words, memory, past -> logits, where each word looked, grown past
-    captioner.json    {"format": 1, "checkpoint": the header of the checkpoint, "grid": [14, 14],
-                       "memory": [names], "past": [names], "seen": [names], "int8": false}
+    model.safetensors  the checkpoint: header, and the weights of either runtime
+    image.onnx         pixels -> memory and past: the state before the first word
+    step.onnx          words, memory, past -> logits, where each word looked, grown past
+    captioner.json     {"format": 2, "grid": [14, 14], "memory": [names], "past": [names],
+                        "seen": [names], "borrowed": {"image.onnx": [names], "step.onnx": [names]},
+                        "int8": false}
+
+The graphs hold no weights: they borrow those of the checkpoint by name, so that the two cannot
+drift apart. Only those of eight bits hold their own.
 
 Memory is kept once per image, (B, ...); past once per hypothesis, (B, K, ...). The grown past comes
 in the order of the past.
@@ -15,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import CheckpointError
-from captioner.header import Header, format_header, parse_header
+from captioner.header import Header, read_header
+from captioner.hub.fetch import WEIGHTS
 
 IMAGE = "image.onnx"
 """The graph that reads a photo."""
@@ -23,7 +29,7 @@ STEP = "step.onnx"
 """The graph that reads a word."""
 DESCRIPTION = "captioner.json"
 """What tells a folder to be an export."""
-FORMAT = 1
+FORMAT = 2
 """The format written, and the only one read."""
 
 _NAMES = ("memory", "past", "seen")
@@ -44,8 +50,15 @@ class Export:
     seen: tuple[str, ...]
     """What the step tells of where it looked: `attention` (B, K, L, M, P), of a Transformer also
     `between_words` (B, K, L, M, T), of a recurrent decoder `gate` (B, K)."""
+    borrowed: dict[str, tuple[str, ...]]
+    """The weights that each graph takes from the checkpoint."""
     int8: bool
     """Whether the weights of matrix products are stored in eight bits."""
+
+
+def borrow(name: str) -> str:
+    """What a graph calls a weight of the checkpoint; its own tensors may be called like that."""
+    return f"checkpoint:{name}"
 
 
 def find_export(name_or_path: str | Path) -> Path | None:
@@ -68,9 +81,9 @@ def write_export(folder: Path, export: Export) -> None:
     """
     table = {
         "format": FORMAT,
-        "checkpoint": json.loads(format_header(export.header)),
         "grid": list(export.grid),
         **{name: list(getattr(export, name)) for name in _NAMES},
+        "borrowed": export.borrowed,
         "int8": export.int8,
     }
     text = json.dumps(table, ensure_ascii=False, indent=1)
@@ -88,8 +101,8 @@ def read_export(folder: Path) -> Export:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
-            f"{path}: no such file; an export is a folder of {IMAGE}, {STEP} and {DESCRIPTION}, "
-            "which `captioner export --onnx` writes."
+            f"{path}: no such file; an export is a folder of {WEIGHTS}, {IMAGE}, {STEP} and "
+            f"{DESCRIPTION}, which `captioner export --onnx` writes."
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); export again.") from error
@@ -99,15 +112,21 @@ def read_export(folder: Path) -> Export:
             f"{path}: of format {number!r}, and this captioner reads {FORMAT}; "
             "export again, or upgrade it: pip install --upgrade captioner"
         )
-    header = parse_header(json.dumps(table.get("checkpoint")), where=str(path))
-    return _parse(table, header, path)
+    return _parse(table, read_header(folder / WEIGHTS), path)
 
 
 def _parse(table: dict[str, Any], header: Header, path: Path) -> Export:
     try:
         down, across = map(int, table["grid"])
         names = {name: tuple(map(str, table[name])) for name in _NAMES}
-        return Export(header=header, grid=(down, across), int8=bool(table["int8"]), **names)
+        borrowed = {graph: tuple(map(str, table["borrowed"][graph])) for graph in (IMAGE, STEP)}
+        return Export(
+            header=header,
+            grid=(down, across),
+            borrowed=borrowed,
+            int8=bool(table["int8"]),
+            **names,
+        )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: damaged ({type(error).__name__}: {error}); export again."
