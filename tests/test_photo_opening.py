@@ -166,9 +166,14 @@ def test_what_pillow_stumbles_over_in_a_file_is_damage():
     file[place + 2] = 2  # where the pixels lie is said in letters
     with pytest.raises(TypeError), Image.open(BytesIO(file)) as image:
         image.load()
+    with Image.open(BytesIO(file)) as image:
+        assert error(image) == (
+            "the photo: damaged or cut short ('str' object cannot be interpreted as an integer); "
+            "copy or download it again."
+        )
     assert error(bytes(file)) == (
-        "the photo: damaged or cut short ('str' object cannot be interpreted as an integer); "
-        "copy or download it again."
+        "the photo: damaged or cut short (tag 273 holds no whole numbers); copy or download it "
+        "again."
     )
 
 
