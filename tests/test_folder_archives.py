@@ -276,15 +276,19 @@ def test_archives_that_must_be_unpacked_fail_with_the_way_out(command, folder):
 
 def test_they_are_named_on_lists_too_and_in_place_of_a_folder(command, tmp_path):
     (tmp_path / "s.tgz").write_bytes(b"\x1f\x8b\x08")
+    (tmp_path / "s.zip").write_bytes(b"PK\5\6" + bytes(18))
     (found,) = listed_photos(io.BytesIO(b"s.tgz\n"), tmp_path, Filter(), end=b"\n")
     assert isinstance(found, Problem)
     assert found.reason.startswith("a compressed archive; decompress it to a .tar")
-    status, _, errors = command(tmp_path / "s.tgz")
-    assert status == 2
-    assert errors == [
-        f"captioner: {tmp_path / 's.tgz'}: neither a folder nor a tar archive: compressed by gzip; "
-        "decompress it to a .tar."
-    ]
+    for name, reason in (
+        ("s.tgz", "compressed by gzip; decompress it to a .tar"),
+        ("s.zip", "a zip archive; unpack it"),
+    ):
+        status, _, errors = command(tmp_path / name)
+        assert status == 2
+        assert errors == [
+            f"captioner: {tmp_path / name}: neither a folder nor a tar archive: {reason}."
+        ]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="reads a file twice while it is watched")

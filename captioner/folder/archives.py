@@ -150,6 +150,8 @@ def _open(path: Path) -> Iterator[tarfile.TarFile]:
         raise ValueError("a pipe or a device, not a file; save it as a file")
     with path.open("rb") as file:
         head = file.read(6)
+    if head.startswith(b"PK"):
+        raise ValueError("a zip archive; unpack it")
     for mark, kind in _COMPRESSED.items():
         if head.startswith(mark):
             raise ValueError(f"compressed by {kind}; decompress it to a .tar")
