@@ -73,7 +73,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
             photo: an image file: its http(s) address, or its content as a data: URI in base64.
             checkpoint: name of the model.
             method: how the sentence is looked for: beam, greedy or sample.
-            beam: sentences that beam search keeps in play, from 1 to 10.
+            beam: width of beam search, from 1 to 10.
             max_words: longest sentence in tokens.
             length_penalty: of beam search; above 0, longer sentences may win.
             temperature: of sampling; below 1 is safer, above 1 is bolder.
@@ -83,8 +83,8 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
             no_repeat: no run of so many words is said twice; 0 lets all repeat.
             forbid: words that the caption must not have, with commas between them.
             require: words that beam search makes the caption have, with commas between them.
-            groups: parts of the beam that shun each other's words; they divide it, 1 is plain.
-            diversity: of groups; how much they shun them.
+            groups: parts of the beam, penalised for each other's words; they divide it, 1 is plain.
+            diversity: of groups; how strong that penalty is.
 
         Returns:
             The caption; for every word its probability and its attention over the regions.

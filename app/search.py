@@ -34,7 +34,7 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     made: dict[str, gr.components.Component] = {}
     made["method"] = method = gr.Radio(_METHODS, value=best.method, label="Method")
     with gr.Column(visible=best.method == "beam", elem_classes="settings") as for_beam:
-        made["beam"] = _slider(best.beam, 1, 10, 1, label="Beam", info="Sentences kept in play.")
+        made["beam"] = _slider(best.beam, 1, 10, 1, label="Beam", info="Width of beam search.")
         made["length_penalty"] = _slider(
             best.length_penalty,
             *(0, 2, 0.1),
@@ -45,10 +45,10 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
             best.groups,
             *(1, 10, 1),
             label="Groups",
-            info="Parts of the beam that shun each other's words; they divide it.",
+            info="Parts of the beam, penalised for each other's words; they divide it.",
         )
         made["diversity"] = _slider(
-            best.diversity, *(0, 3, 0.1), label="Diversity", info="How much groups shun them."
+            best.diversity, *(0, 3, 0.1), label="Diversity", info="How strong that penalty is."
         )
         made["require"] = _words(best.require, label="Must say")
     with gr.Column(visible=best.method == "sample", elem_classes="settings") as for_sampling:

@@ -22,8 +22,8 @@ class Candidates:
     finished: list[bool]
     """Whether END came; if not, the caption was cut at `max_words`."""
     rows: list[list[int]] = field(compare=False, repr=False)
-    """From which row of its step, counted through images and hypotheses, the decoder's word on each
-    token was read; see `captioner.reading`. It depends on the batch."""
+    """Each token's row in its step of the decoder, counted over the images and hypotheses of that
+    step, so it depends on the batch; `captioner.reading.follow` finds the attention with it."""
 
 
 def collect(
@@ -45,7 +45,7 @@ def collect(
         value: minus infinity where there is no caption.
         end_id: the token that finishes a caption.
         length_penalty: as in `SearchConfig`.
-        ranked: put the best first and leave out what is there twice; draws stay as they are.
+        ranked: sort, best first, and drop duplicates; draws stay as they are.
     """
     lengths = [
         own.index(end_id) + 1 if end_id in own else len(own) - own.count(NOTHING) for own in tokens

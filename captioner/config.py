@@ -154,7 +154,7 @@ class SearchConfig:
     method: Literal["beam", "greedy", "sample"] = "beam"
     """Beam search, the likeliest word at each step, or a draw at each step."""
     beam: int = 3
-    """Captions kept in play per photo by beam search."""
+    """Width of beam search: hypotheses per photo."""
     max_words: int = 24
     """Longest caption in tokens, the end mark not counted."""
     length_penalty: float = 0.0
@@ -168,19 +168,20 @@ class SearchConfig:
     seed: int = 0
     """Seed of the draws; the same seed and photo give the same caption."""
     no_repeat: int = 0
-    """No run of so many tokens is said twice; 0 lets all repeat. 1 would forbid a second "a"."""
+    """n-gram blocking: no run of this many tokens appears twice; 0 allows all. 1 would forbid a
+    second "a"."""
     forbid: tuple[str, ...] = ()
-    """Words, or runs of words, that are never said."""
+    """Words, or runs of words, that captions must not contain."""
     require: tuple[str, ...] = ()
-    """Words, or runs of words, that beam search makes the caption say, in any order."""
+    """Words, or runs of words, that captions must contain, in any order; beam search only."""
     no_end: tuple[str, ...] = ()
     """Words that a caption does not end with, such as "a" and "with"."""
     groups: int = 1
-    """Parts of the beam that look for captions unlike each other's (diverse beam search); they
-    divide it. 1 is plain beam search."""
+    """Groups of diverse beam search, each penalised for words chosen by earlier ones; they divide
+    the beam. 1 is plain beam search."""
     diversity: float = 0.5
-    """What a word's log-probability loses, while groups choose, for every caption of an earlier
-    group that has it at the same place."""
+    """Penalty on a word's log-probability for every hypothesis of an earlier group that has it at
+    the same place."""
 
     def __post_init__(self) -> None:
         for name in ("beam", "max_words", "groups"):

@@ -1,4 +1,4 @@
-"""What a caption must say, must not say and must not repeat: settings of a search as token ids."""
+"""Constraints of a search as token ids: required and forbidden phrases, n-gram blocking."""
 
 import math
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ Phrase = tuple[int, ...]
 """Ids that follow each other: a word, the pieces of one, or several words."""
 
 _MOST_STATES = 16
-"""A beam is kept for everything that may have been said already, so four words take 16 beams."""
+"""Of the constraint automaton, each with a beam of its own: four words have 16."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,17 +30,17 @@ class Constraints:
     never_written: tuple[int, ...] = ()
     """Tokens that have no probability at all, such as padding, START and unknown."""
     forbidden: tuple[Phrase, ...] = ()
-    """Never said. A phrase that END ends is one that no caption ends with."""
+    """Phrases that captions never contain; one that ends in END is no ending."""
     no_repeat: int = 0
-    """No run of so many tokens is said twice; 0 lets all be said again."""
+    """Size of the n-grams that no caption repeats; 0 allows all."""
     required: tuple[Phrase, ...] = ()
-    """All of these are said, in any order."""
+    """Phrases that every caption contains, in any order."""
 
 
 def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
-    """Look up the words that a search is to use and to avoid.
+    """Look up the words that a search requires and forbids.
 
-    A forbidden word that is not known needs no constraint: it is never said.
+    An unknown word needs no forbidding: it is never said.
 
     Raises:
         ConfigError: a required word is not known, or they are too many, or too long for a caption.

@@ -1,4 +1,4 @@
-"""Diverse beam search: groups that shun each other's words, held to a plain one."""
+"""Diverse beam search: groups penalised for each other's words, held to a plain one."""
 
 import math
 from collections import Counter

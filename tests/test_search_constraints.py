@@ -108,7 +108,7 @@ def test_even_a_narrow_beam_keeps_every_rule(beam, limits):
 @pytest.mark.parametrize(
     "limits", [limits for limits in CONSTRAINTS.values() if not limits.required]
 )
-def test_other_searches_keep_the_rules_too(limits, method):
+def test_other_searches_keep_the_constraints_too(limits, method):
     tables = [random_table(seed) for seed in range(10, 20)]
     for found, table in zip(
         find(TableDecoder(*tables), constraints=limits, max_words=LONGEST, method=method),
@@ -142,7 +142,7 @@ def test_a_rule_takes_the_word_and_not_its_probability():
 
 
 @each_constraint
-def test_captions_found_together_under_rules_are_those_found_one_by_one(limits):
+def test_captions_found_together_under_constraints_are_those_found_one_by_one(limits):
     torch.manual_seed(1)
     config = TransformerConfig(width=16, layers=2, heads=2, feedforward_width=32, tie=False)
     decoder = build_decoder(config, words=12, feature_dim=6).eval()
@@ -163,7 +163,7 @@ def test_the_watcher_sees_the_same_caption_come_about():
         assert step.log_probability == sorted(step.log_probability, reverse=True)
 
 
-def test_rules_that_leave_no_caption_are_an_error():
+def test_constraints_that_leave_no_caption_are_an_error():
     decoder = TableDecoder(random_table(0))
     with pytest.raises(ConfigError, match=r"no caption says all that search\.require asks for"):
         find(decoder, constraints=constraints(required=((A,),), forbidden=((A,),)), beam=2)

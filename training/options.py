@@ -23,7 +23,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command that captions a split asks for."""
     parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
     parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
-    parser.add_argument("--beam", type=int, help="captions kept in play by beam search")
+    parser.add_argument("--beam", type=int, help="width of beam search")
     parser.add_argument("--max-words", type=int, help="longest caption, in tokens")
     parser.add_argument("--length-penalty", type=float, help="above 0 favours longer captions")
     parser.add_argument("--groups", type=int, help="parts of the beam, for diverse beam search")

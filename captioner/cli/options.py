@@ -55,7 +55,7 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     search = parser.add_argument_group("search", "What is left out, the checkpoint recommends.")
     search.add_argument("--search", dest="method", choices=("beam", "greedy", "sample"))
     search.add_argument("--max-words", type=int, metavar="N", help="longest caption, in tokens")
-    search.add_argument("--beam", type=int, metavar="N", help="captions beam search keeps in play")
+    search.add_argument("--beam", type=int, metavar="N", help="beam search: width")
     search.add_argument(
         "--length-penalty",
         type=float,

@@ -4,7 +4,7 @@ One loop goes on token by token; a strategy says how:
 
     sampling      `Greedy`, `Sampling`
     beam          `Beam`
-    beams         `DiverseBeams`, `ConstrainedBeams`: several of them in one step of the decoder
+    beams         `DiverseBeams`, `ConstrainedBeams`: several `Beam`s in one step of the decoder
     filters       constraints: log-probabilities and the tokens so far -> log-probabilities
     automaton     what is required, as a table of states
     hypotheses    the captions that a strategy considers, as arrays
@@ -39,11 +39,11 @@ from captioner.search.sampling import Greedy, Sampling, draw, make_noise
 __all__ = ["Candidates", "draw", "log_probabilities", "make_noise", "search", "search_steps"]
 
 Strategy: TypeAlias = Greedy | Sampling | Beam | DiverseBeams | ConstrainedBeams
-"""How one search goes on: `live` hypotheses of each image are what the decoder reads next, `kept`
-ones what was found. From the log-probabilities (B, K, V) of token t, `advance` continues them, and
-returns of which of them (B, J) the new ones came, or None if each of itself; `stop` settles those
-of the most tokens allowed, finished if END comes next, or cut off. `hopeful` says which images (B)
-can still find something better, and `select` goes on with some images only."""
+"""How one search goes on. `live` holds the hypotheses of each image that the decoder reads next,
+`kept` what was found. `advance` extends them by token t, given its log-probabilities (B, K, V), and
+returns the parent of each new one (B, J), or None if all stay in place. `stop` settles hypotheses
+of `max_words` tokens: finished if END comes next, cut off if not. `hopeful` tells which images (B)
+can still improve; `select` drops the others."""
 
 
 def search(
@@ -64,11 +64,10 @@ def search(
         decoder: captions without dropout, and is left in the mode it is in.
         features: what `decoder.init_state` reads of the images, tensors or arrays.
         config: method and limits.
-        constraints: the special tokens, and what captions must say, must not say and must not
-            repeat.
-        noise: what sampling draws K captions of each image with, which come in this order; see
-            `make_noise`. By default one, with noise made of the features.
-        readings: where to put what the decoder looked at, step by step; see `Candidates.rows`.
+        constraints: special tokens; required, forbidden and repeated phrases.
+        noise: draws K captions of each image, returned in this order; see `make_noise`. By default
+            one, with noise made from the features.
+        readings: collects the decoder's attention step by step; see `captioner.reading.follow`.
 
     Returns:
         Candidates of each image. There are fewer than `beam` only where fewer captions exist.

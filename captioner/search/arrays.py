@@ -1,7 +1,6 @@
-"""What search needs of arrays beyond what NumPy and PyTorch spell alike.
+"""The array functions that search needs and that NumPy and PyTorch spell differently.
 
-So search is written once for both, and runs where there is no PyTorch: that is imported when the
-first tensor comes in.
+With them, search is written once for both. PyTorch is imported when the first tensor comes in.
 """
 
 import math
@@ -18,8 +17,8 @@ class Arrays:
     """Arrays of NumPy.
 
     Args:
-        library: NumPy, or what has its functions under the same names.
-        **where: arguments of functions that make arrays.
+        library: `numpy` or `torch`.
+        **where: device, for functions that make arrays.
     """
 
     def __init__(self, library: Any = np, **where: Any) -> None:
@@ -92,7 +91,7 @@ _NUMPY = Arrays()
 
 
 def arrays_of(x: Any) -> Arrays:
-    """Return the functions for arrays of this kind, and for the device that this tensor is on."""
+    """Return the functions for arrays like this: its library's, on its device."""
     return _NUMPY if isinstance(x, np.ndarray) else _on_device(x.device)
 
 

@@ -1,4 +1,4 @@
-"""The constraint automaton: how much of what is required has been said, as a table."""
+"""The constraint automaton: which required phrases a caption has so far, as a table."""
 
 import math
 from itertools import product

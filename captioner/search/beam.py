@@ -1,7 +1,7 @@
-"""Beam search: the likeliest captions so far go on, and the best finished ones are kept.
+"""Beam search: the likeliest hypotheses go on, and the best finished ones are kept.
 
-Source: Sutskever et al. 2014, section 3.2 (arXiv:1409.3215); to end as soon as nothing better can
-come, and not before, Huang et al. 2017, section 3 (arXiv:1809.00069).
+Source: Sutskever et al. 2014, section 3.2 (arXiv:1409.3215). It stops as soon as no live hypothesis
+can beat a kept one, as in Huang et al. 2017, section 3 (arXiv:1809.00069).
 """
 
 import math
@@ -16,9 +16,9 @@ from captioner.search.hypotheses import Hypotheses, no_tokens, side_by_side
 
 
 class Beam:
-    """A beam of each image, at most K = `width` hypotheses wide.
+    """A beam of K = `width` hypotheses of each image.
 
-    Without `begun`, it has none to go on from before it grows out of a pool.
+    It begins with an empty one; with none at all where not `begun`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Beam:
         self.live = no_tokens(arrays, images, int(begun), longest, value=0.0)
         self.kept = no_tokens(arrays, images, width, longest, value=-math.inf)
         self.goal = self
-        """The beam whose kept hypotheses are to be beaten: this one, or that this one leads to."""
+        """The beam that keeps what finishes: this one, or one that it leads to."""
         self._arrays, self._config, self._end_id, self._width = arrays, config, end_id, width
 
     def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
@@ -58,10 +58,10 @@ class Beam:
             log_p: of each token that may come next.
             totals: log-probability of each continuation; minus infinity keeps it out.
             t: place of the token.
-            cost: what a token loses where continuations are compared, and only there.
+            cost: penalty of each token in the comparison, and only there.
 
         Returns:
-            Which of the pool each live hypothesis came of.
+            The parent of each live hypothesis in the pool.
         """
         arrays, (images, _, words) = self._arrays, log_p.shape
         compared = (totals if cost is None else totals - cost[:, None]).reshape(images, -1)
@@ -77,7 +77,7 @@ class Beam:
         if not arrays.none(ended):
             score = arrays.where(ended, value, -math.inf) / (t + 1) ** self._config.length_penalty
             self._keep(grown._replace(value=score).part(slice(self._width)))
-        picks = arrays.order(ended)[:, : self._width]  # of those that go on, the best
+        picks = arrays.order(ended)[:, : self._width]  # the best that did not end
         value = arrays.where(ended, -math.inf, value)
         self.live = grown._replace(value=value).take(picks)
         return arrays.take(parents, picks)
@@ -93,7 +93,7 @@ class Beam:
         self._keep(live._replace(value=score))
 
     def hopeful(self, t: int) -> Bool[Any, " B"]:
-        """See `Strategy`: whether a live hypothesis can still beat one that is kept.
+        """See `Strategy`: a live hypothesis can still beat a kept one.
 
         A log-probability never rises, so at best it stays, at the length that flatters it most.
         """

@@ -43,7 +43,7 @@ class _Beams:
             beam.select(images)
 
     def _divided(self) -> Iterator[tuple[Beam, slice]]:
-        """Give each beam its part of what lives; yield it with its places."""
+        """Give each beam its part of the live hypotheses; yield it with their places."""
         start = 0
         for beam in self._beams:
             own = slice(start, start + beam.live.value.shape[1])
@@ -51,16 +51,16 @@ class _Beams:
             yield beam, own
 
     def _unite(self, parents: list[Int[Any, "B _"]]) -> Int[Any, "B J"]:
-        """Put what lives in all beams, and where it came from, side by side."""
+        """Put the live hypotheses of all beams side by side, and their parents."""
         self.live = side_by_side(*(beam.live for beam in self._beams))
         return self._arrays.join(parents)
 
 
 class DiverseBeams(_Beams):
-    """Groups that choose one after the other, and shun what those before them have chosen.
+    """Groups that choose in turn, penalised for tokens chosen by earlier groups.
 
-    A token costs `diversity` for every hypothesis of an earlier group that goes on with it at the
-    same place: the Hamming diversity of Vijayakumar et al. 2016, section 4.1 (arXiv:1610.02424).
+    A token costs `diversity` for every hypothesis of an earlier group that has it at the same
+    place: the Hamming diversity of Vijayakumar et al. 2016, section 4.1 (arXiv:1610.02424).
     """
 
     def __init__(self, arrays: Arrays, images: int, *, config: SearchConfig, end_id: int) -> None:
@@ -87,8 +87,8 @@ class DiverseBeams(_Beams):
 class ConstrainedBeams(_Beams):
     """A beam for each state of the constraint automaton; only in the last may captions end.
 
-    Hypotheses that have said more of what is required may be less likely; in beams of their own
-    they are not crowded out. Source: Anderson et al. 2017, section 3.2 (arXiv:1612.00576).
+    Hypotheses with more of the required words may be less likely; in a beam of their own they are
+    not crowded out. Source: Anderson et al. 2017, section 3.2 (arXiv:1612.00576).
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class ConstrainedBeams(_Beams):
         self._end_id, self._required = end_id, required
 
     def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
-        """See `Strategy`; each beam takes what comes into its state, from whichever beam."""
+        """See `Strategy`; each beam takes what enters its state, from any beam."""
         if t == 0:
             leads = automaton(self._required, words=log_p.shape[-1], end_id=self._end_id)
             self._leads = self._arrays.asarray(leads)

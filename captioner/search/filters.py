@@ -1,7 +1,7 @@
 """Constraints as filters: log-probabilities and the tokens so far -> log-probabilities.
 
-A filter takes a token by giving it minus infinity, in place; the others keep what the model gave
-them. What is required is another matter: see `automaton`.
+A filter sets tokens to minus infinity, in place, and leaves the others as they are. Required
+phrases are no filter: see `automaton`.
 """
 
 import math
@@ -18,7 +18,7 @@ Filter = Callable[[Float[Any, "B K V"], Int[Any, "B K t"]], Float[Any, "B K V"]]
 
 
 def filters_of(constraints: Constraints) -> list[Filter]:
-    """Return a filter for everything that must not be said."""
+    """Return a filter for each forbidden phrase, and one for n-gram blocking."""
     filters: list[Filter] = [partial(block_phrase, phrase) for phrase in constraints.forbidden]
     if constraints.no_repeat:
         filters.append(partial(block_ngrams, constraints.no_repeat))
@@ -41,7 +41,7 @@ def block_phrase(
 def block_ngrams(
     size: int, log_p: Float[Any, "B K V"], tokens: Int[Any, "B K t"]
 ) -> Float[Any, "B K V"]:
-    """Forbid tokens that would end a run of `size` tokens for the second time.
+    """Forbid tokens that would repeat an n-gram of this size.
 
     Source: Paulus et al. 2017, section 2.5 (arXiv:1705.04304).
     """

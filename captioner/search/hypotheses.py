@@ -16,7 +16,7 @@ class Hypotheses(NamedTuple):
     logs: Float[Any, "B K T"]
     """Log-probability of each token."""
     rows: Int[Any, "B K T"]
-    """From which row of its step, counted through images and hypotheses, each token was read."""
+    """Each token's row among the B * K of its step; see `Candidates.rows`."""
     value: Float[Any, "B K"]
     """What ranks them: log-probability while live, score when kept; minus infinity if absent."""
 
@@ -26,7 +26,7 @@ class Hypotheses(NamedTuple):
         return Hypotheses(*(x[images, picks] for x in self))
 
     def part(self, places: slice) -> "Hypotheses":
-        """Take the hypotheses at the same places of all images."""
+        """Take the hypotheses at these places of every image."""
         return Hypotheses(*(x[:, places] for x in self))
 
     def select(self, images: Int[Any, " N"]) -> "Hypotheses":

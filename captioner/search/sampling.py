@@ -16,7 +16,7 @@ from captioner.search.hypotheses import no_tokens
 class Greedy:
     """The likeliest token every time; of equals, the one with the lowest id.
 
-    Of several captions of an image, those that have ended say END until all have.
+    Of several captions of an image, those that have ended repeat END until all have.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Greedy:
 
 
 class Sampling(Greedy):
-    """Tokens drawn as likely as they are, or from the likelier of them; see `draw`."""
+    """Tokens drawn from the model's distribution, or from its likelier part; see `draw`."""
 
     def __init__(
         self,
@@ -96,15 +96,15 @@ def draw(
 ) -> Int[Any, "*rows"]:
     """Draw a token of each row: temperature first, then top-k, then top-p of what is left.
 
-    Drawn is the first token up to which the probabilities sum to more than `noise`: each as often
-    as it is likely, and those of minus infinity never.
+    The noise is looked up in the cumulative distribution (inverse transform sampling), so tokens of
+    no probability are never drawn.
 
     Args:
         log_p: log-probabilities.
         noise: uniform, from 0 to below 1.
         temperature: divides the log-probabilities.
-        top_k: how many of the likeliest to draw from; 0 is all.
-        top_p: the likeliest to draw from together have this probability.
+        top_k: draw from this many of the likeliest; 0 is all.
+        top_p: draw from the likeliest that together hold this probability.
     """
     arrays = arrays_of(log_p)
     likely = arrays.asarray(log_p, arrays.double).reshape(-1, log_p.shape[-1])
@@ -125,18 +125,18 @@ def draw(
 def make_noise(
     photos: Iterable[Any], *, config: SearchConfig, seeds: Sequence[int] = ()
 ) -> Float[Any, "B K T"] | None:
-    """Make noise that depends on a photo and a seed alone, whatever is captioned beside it.
+    """Make noise that depends on the photo and the seed alone, not on the batch.
 
-    So a photo gets the same captions everywhere, and two photos have nothing in common.
+    A photo gets the same captions everywhere, and the draws of two photos are independent.
 
     Args:
-        photos: what tells them apart, such as their pixels: arrays or tensors.
+        photos: pixels or features, as arrays or tensors.
         config: longest caption, and seed.
-        seeds: one for each of K captions in place of the one of `config`.
+        seeds: one for each of K captions, in place of that of `config`.
 
     Returns:
-        Uniform numbers from 0 to below 1 for every token, END included; None if the search that
-        `config` asks for draws nothing.
+        Uniform numbers from 0 to below 1 for every token, END included; None unless
+        `config.method` is sampling.
     """
     if config.method != "sample":
         return None

@@ -33,9 +33,8 @@ class Tensors(Arrays):
 
     def top(self, values: Float[Tensor, "B N"], count: int) -> Int[Tensor, "B J"]:
         """See `Arrays`."""
-        # topk leaves open which of equals it takes and in which order. A stable sort settles it,
-        # but slowly on a CPU. There equals are rare enough to look first; on a GPU that would mean
-        # to wait.
+        # topk leaves the order of equals open. A stable sort settles it, but is slow on a CPU;
+        # there, we look for equals first, which are rare. On a GPU, looking would mean waiting.
         if self._cpu:
             largest, places = values.topk(min(count + 1, values.shape[1]))
             absent = largest[:, 1:] == -math.inf
