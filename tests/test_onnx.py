@@ -96,6 +96,20 @@ def test_the_runner_says_what_the_captioner_says(kind, checkpoints, exports, pho
     assert runner.caption_batch([]) == []
 
 
+@pytest.mark.parametrize("method", ["beam", "greedy", "sample"])
+def test_a_stream_shows_what_the_captioner_shows(kind, method, checkpoints, exports, photos):
+    captioner = Captioner.load(checkpoints[kind], device="cpu")
+    runner = OnnxCaptioner.load(exports[kind], threads=1)
+    prepared = runner.prepare(photos[1])
+    found, expected = (
+        list(model.stream(prepared, method=method, seed=2)) for model in (runner, captioner)
+    )
+    assert len(found) == len(expected) > 2
+    for one, other in zip(found, expected, strict=True):
+        assert_same(one, other)
+    assert_same(found[-1], runner.caption(prepared, method=method, seed=2))
+
+
 def test_captions_may_come_without_words(kind, exports, photos):
     runner = OnnxCaptioner.load(exports[kind])
     whole, brief = runner.caption(photos[1]), runner.caption_batch(photos[1:2], words=False)[0]

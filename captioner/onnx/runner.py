@@ -1,6 +1,6 @@
 """OnnxCaptioner: photo -> Caption, on onnxruntime and NumPy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.files import Export, find_export, read_export
 from captioner.photo import Source
 from captioner.reading import Reading, follow
-from captioner.search import make_noise
+from captioner.search import Candidates, search_steps
 from captioner.search import search as search_captions
 
 
@@ -95,20 +95,33 @@ class OnnxCaptioner:
             np.stack([photo.pixels for photo in prepared]),
             config=chosen,
             constraints=constraints,
-            noise=make_noise((photo.pixels for photo in prepared), config=chosen),
             readings=readings if words else None,
         )
         return [
-            describe(
-                photo,
-                own,
-                follow(readings, own.rows[0]) if words else None,
-                header=self.header,
-                grid=self._export.grid,
-                search=chosen,
-            )
+            self._describe(photo, own, readings, chosen)
             for photo, own in zip(prepared, found, strict=True)
         ]
+
+    def stream(
+        self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any
+    ) -> Iterator[Caption]:
+        """Caption one photo, and show the caption as it grows, as `Captioner.stream` does.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
+        """
+        chosen, constraints = self.header.plan(search, **changes)
+        (prepared,) = prepare_each([photo], self.prepare)
+        readings: list[Reading] = []
+        for found in search_steps(
+            self._decoder,
+            prepared.pixels[None],
+            config=chosen,
+            constraints=constraints,
+            readings=readings,
+        ):
+            yield self._describe(prepared, found, readings, chosen)
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
         """Read a photo, without captioning it yet, as `Captioner.prepare` does.
@@ -117,3 +130,20 @@ class OnnxCaptioner:
             ImageError: the photo cannot be read.
         """
         return prepare(photo, self.header.preprocess, name=name)
+
+    def _describe(
+        self,
+        photo: Prepared,
+        found: Candidates,
+        readings: Sequence[Reading],
+        config: SearchConfig,
+    ) -> Caption:
+        """Describe the first of the candidates, word by word if there are readings."""
+        return describe(
+            photo,
+            found,
+            follow(readings, found.rows[0]) if readings else None,
+            header=self.header,
+            grid=self._export.grid,
+            search=config,
+        )
