@@ -24,8 +24,8 @@ from PIL import Image
 from captioner.errors import CaptionerError
 from captioner.framing import Prepared
 from captioner.photo import load_photo, load_reduced
-from captioner.pipeline import Captioner
 from captioner.preprocess import preprocess
+from captioner.pytorch import TorchCaptioner
 from data.archives import ImageSource
 from data.coco import load_records
 from training.metrics import score
@@ -43,7 +43,7 @@ class Way:
     inputs: list[Prepared] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
 
-    def read(self, captioner: Captioner, content: bytes, smallest: int | None) -> None:
+    def read(self, captioner: TorchCaptioner, content: bytes, smallest: int | None) -> None:
         """Bring a file to the encoder's input; `smallest` is a short side that suffices."""
         started = time.perf_counter()
         at_least = None if smallest is None else (smallest, smallest)
@@ -52,11 +52,14 @@ class Way:
         self.seconds.append(time.perf_counter() - started)
         self.inputs.append(Prepared(image=None, pixels=pixels, geometry=geometry))
 
-    def caption(self, captioner: Captioner) -> torch.Tensor:
+    def caption(self, captioner: TorchCaptioner) -> torch.Tensor:
         """Caption what was read since the last time; return it."""
         found = captioner.caption_batch(self.inputs, words=False)
         self.captions += [caption.text for caption in found]
-        read, self.inputs = torch.stack([photo.pixels for photo in self.inputs]), []
+        read, self.inputs = (
+            torch.stack([torch.from_numpy(photo.pixels) for photo in self.inputs]),
+            [],
+        )
         return read
 
 
@@ -79,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     try:
-        captioner = Captioner.load(args.checkpoint, device="cpu", precision="auto").packed()
+        captioner = TorchCaptioner.load(args.checkpoint, device="cpu", precision="auto").packed()
         records = load_records(CAPTIONS, split="val")[: args.photos]
         source = ImageSource(PHOTOS)
     except CaptionerError as error:

@@ -31,8 +31,9 @@ from captioner.folder.pending import Entry
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
 from captioner.folder.wording import Wording
-from captioner.pipeline import Captioner, Prepared
+from captioner.framing import Prepared
 from captioner.precision import calculating_in
+from captioner.pytorch import TorchCaptioner
 from captioner.search import search
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
@@ -68,7 +69,7 @@ class Bench:
         batch: photos at once.
     """
 
-    def __init__(self, captioner: Captioner, photos: list[Photo], batch: int) -> None:
+    def __init__(self, captioner: TorchCaptioner, photos: list[Photo], batch: int) -> None:
         self.captioner = captioner
         self.photos = photos
         self.batch = batch
@@ -87,7 +88,7 @@ class Bench:
         """Let the bare encoder read all photos."""
         device = next(self.captioner.model.parameters()).device
         for batch in self.batches():
-            pixels = torch.stack([photo.pixels for photo in batch])
+            pixels = torch.stack([torch.from_numpy(photo.pixels) for photo in batch])
             pixels = pixels.to(device, memory_format=torch.channels_last)
             with calculating_in(self.captioner.precision, device):
                 self.captioner.model.encoder(pixels)
@@ -145,7 +146,7 @@ class Bench:
         config, constraints = captioner.header.plan(config)
         contents, seconds["read"] = timed(lambda: [Path(p.path).read_bytes() for p in photos])
         prepared, seconds["decode"] = timed(lambda: [captioner.prepare(c) for c in contents])
-        features, seconds["encode"] = timed(lambda: captioner._encode(prepared))
+        features, seconds["encode"] = timed(lambda: captioner.encode(prepared))
         found, seconds["search"] = timed(
             lambda: search(
                 captioner.model.decoder, features, config=config, constraints=constraints
@@ -220,7 +221,7 @@ def main() -> None:
     print("".join(f"{part:>8}" for part in PARTS), "ms a photo, one core")
     with tempfile.TemporaryDirectory() as folder:
         for size, precision in itertools.product(args.sizes, args.precision):
-            loaded = Captioner.load(args.checkpoint, device=args.device, precision=precision)
+            loaded = TorchCaptioner.load(args.checkpoint, device=args.device, precision=precision)
             captioner = loaded.packed()
             width, height = map(int, size.split("x"))
             photos = make_photos(Path(folder), (width, height), args.photos)

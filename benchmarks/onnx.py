@@ -24,7 +24,7 @@ from captioner.errors import CaptionerError
 from captioner.framing import Prepared, prepare
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import export_onnx
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from captioner.shipped import DEFAULT, find_checkpoint
 from data.archives import ImageSource
 from data.coco import load_records
@@ -76,7 +76,7 @@ def main() -> int:
     torch.set_num_threads(args.threads)
     try:
         checkpoint = find_checkpoint(args.checkpoint)
-        captioner = Captioner.load(checkpoint, device="cpu")
+        captioner = TorchCaptioner.load(checkpoint, device="cpu")
         records = load_records(CAPTIONS, split="val")[: max(args.timed, args.scored)]
         source = ImageSource(PHOTOS)
         config = captioner.header.preprocess

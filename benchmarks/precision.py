@@ -9,8 +9,8 @@ float32, by the search that the checkpoint recommends: how many are the same, an
 log-probability differs (median). Backbones have random weights, which do not change the speed.
 
 `int8` is PyTorch's dynamic quantisation of the linear layers; it knows no convolutions. `packed`
-has weights as `Captioner.packed` lays them out; `compiled` is code by torch.compile, which takes a
-minute, and for convolutions many.
+has weights as `TorchCaptioner.packed` lays them out; `compiled` is code by torch.compile, which
+takes a minute, and for convolutions many.
 """
 
 import argparse
@@ -25,9 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from captioner.compilation import compile_encoder
+from captioner.framing import Prepared
 from captioner.model import Encoder
 from captioner.model.packing import pack
-from captioner.pipeline import Captioner, Prepared
+from captioner.pytorch import TorchCaptioner
 from captioner.search import search
 
 Way = Callable[[Tensor], Tensor]
@@ -81,12 +82,16 @@ def measure(choices: dict[str, Way], pixels: Tensor, rounds: int) -> dict[str, f
 
 
 @torch.inference_mode()
-def captions(captioner: Captioner, photos: list[Prepared], way: Way) -> list[tuple[str, float]]:
+def captions(
+    captioner: TorchCaptioner, photos: list[Prepared], way: Way
+) -> list[tuple[str, float]]:
     """Text and log-probability of each photo's caption."""
     config, constraints = captioner.header.plan()
     found = []
     for start in range(0, len(photos), 40):
-        features = way(torch.stack([photo.pixels for photo in photos[start : start + 40]]))
+        features = way(
+            torch.stack([torch.from_numpy(photo.pixels) for photo in photos[start : start + 40]])
+        )
         found += search(
             captioner.model.decoder,
             features,
@@ -120,7 +125,7 @@ def main() -> None:
     files = sorted(args.photos.glob("*.jpg"))[:200] if args.photos else []
     print(f"{torch.get_num_threads()} threads, batch {args.batch}, {len(files)} photos compared")
     for name in [*args.checkpoints, *args.backbones]:
-        captioner = Captioner.load(name, device="cpu") if name in args.checkpoints else None
+        captioner = TorchCaptioner.load(name, device="cpu") if name in args.checkpoints else None
         encoder = captioner.model.encoder if captioner else Encoder(name)
         encoder = encoder.eval().to(memory_format=torch.contiguous_format)
         size = captioner.header.preprocess if captioner else None

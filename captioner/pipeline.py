@@ -1,136 +1,123 @@
-"""Captioner: photo -> Caption.
+"""Captioner: photo -> Caption, whatever runs the network.
 
-framing.prepare          picture, upright, RGB; then (3, H, W) and Geometry
-model.encoder            (B, P, D)
-search                   words of the winner, probability of each
+framing.prepare          photo, upright, RGB; then (3, H, W) and Geometry
+Captioner.encode         what the decoder reads of the images
+search                   tokens of the winner, probability of each
 reading                  attention (L, M, T, P) of the winner
 description.describe     tokens gathered into words a reader sees
+
+A runtime is one class in one file that says how the network is run, and one line in `RUNTIMES`.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Float, Int
 
-from captioner.caption import Candidate, Caption, Word
-from captioner.checkpoint import Header, load_checkpoint
-from captioner.compilation import compile_encoder
+from captioner.caption import Caption
 from captioner.config import AttentionConfig, SearchConfig
 from captioner.description import describe, describe_words
 from captioner.errors import ConfigError
 from captioner.framing import Prepared, prepare, prepare_each
-from captioner.header import join_headers
-from captioner.model import CaptionModel, evaluating, join_models
-from captioner.model.packing import pack
+from captioner.header import Header
 from captioner.photo import Source
-from captioner.precision import calculating_in, find_precision
-from captioner.preprocess import resize
-from captioner.reading import Look, Reading, follow, select
+from captioner.reading import Look, Reading, follow, join, select
 from captioner.search import Candidates, log_probabilities, make_noise, search_steps
 from captioner.search import search as search_captions
-from captioner.shipped import DEFAULT, find_checkpoint
+from captioner.shipped import find_export
 
-__all__ = ["Candidate", "Caption", "Captioner", "Prepared", "Word"]
+__all__ = ["RUNTIMES", "Captioner", "Prepared"]
+
+RUNTIMES = {
+    "torch": ("captioner.pytorch", "TorchCaptioner"),
+    "onnx": ("captioner.onnx.runner", "OnnxCaptioner"),
+}
+"""Module and class of each runtime; it is imported when it is needed."""
 
 
 class Captioner:
-    """A model ready to caption photos; `load` makes one from a checkpoint.
+    """A model ready to caption photos; `load` makes one from a checkpoint."""
 
-    Args:
-        model: encoder and decoder; captioning leaves it in the mode it is in.
-        header: what the model was saved, or will be saved, with.
-        precision: what the encoder calculates in.
-    """
-
-    def __init__(
-        self, model: CaptionModel, header: Header, *, precision: torch.dtype = torch.float32
-    ) -> None:
-        self.model = model
-        self.header = header
-        self.precision = precision
+    decoder: Any
+    """What search asks; see `captioner.model.decoder.Decoder`."""
+    grid: tuple[int, int]
+    """Regions down and across."""
+    header: Header
+    """What the model was saved, or will be saved, with."""
+    reads_at_once: ClassVar[bool] = False
+    """Whether `read` is faster than noting what is looked at during the search."""
 
     @classmethod
     def load(
-        cls,
-        name_or_path: str | Path | None = None,
-        *,
-        device: str = "auto",
-        precision: str = "float32",
+        cls, name_or_path: str | Path | None = None, *, runtime: str = "auto", **options: Any
     ) -> "Captioner":
         """Load a checkpoint by its name, or from a file; the default one if nothing is given.
 
         Args:
-            name_or_path: as in `find_checkpoint`.
-            device: `auto` takes a GPU if there is one; otherwise a PyTorch device such as `cpu`.
-            precision: what the encoder calculates in: float32; bfloat16 or float16, which may be
-                faster and may choose another word here and there; or `auto`, the fastest of them.
+            name_or_path: as in `find_checkpoint`, or what `captioner export` wrote.
+            runtime: `torch` or `onnx`; `auto` takes onnxruntime for an export, else PyTorch.
+            **options: of the runtime; see `TorchCaptioner.load` and `OnnxCaptioner.load`.
 
         Raises:
             CheckpointError: no such checkpoint, or it is damaged.
-            ConfigError: there is no such device or precision.
+            ConfigError: there is no such runtime, or an option cannot be followed.
+            MissingExtraError: the runtime is not installed.
         """
-        path = find_checkpoint(DEFAULT if name_or_path is None else name_or_path)
-        found = find_device(device)
-        dtype = find_precision(precision, found)
-        model, header = load_checkpoint(path, device=found)
-        # Convolutions are up to twice as fast so, and Vision Transformers have next to none.
-        model.encoder.to(memory_format=torch.channels_last)
-        return cls(model, header, precision=dtype)
+        if runtime == "auto":
+            exported = name_or_path is not None and find_export(name_or_path) is not None
+            runtime = "onnx" if exported else "torch"
+        if runtime not in RUNTIMES:
+            raise ConfigError(f"runtime is {runtime!r}; choose from auto, {', '.join(RUNTIMES)}.")
+        module, name = RUNTIMES[runtime]
+        made: Captioner = getattr(import_module(module), name).load(name_or_path, **options)
+        return made
 
-    @classmethod
-    def ensemble(cls, members: Sequence["Captioner"]) -> "Captioner":
-        """Make one captioner of several, of which one alone is itself.
+    def encode(self, photos: Sequence[Prepared]) -> Float[Any, "B ..."]:
+        """Return what `decoder.init_state` reads of the photos."""
+        raise NotImplementedError
 
-        A word's probability is the mean of those that the members give it. Where a word was looked
-        for is shown as the mean over the members, and by member as over heads; those whose grid
-        differs from the first one's have no part in that. The first one's are the recommended
-        search, the precision and the device.
+    def read(
+        self, features: Float[Any, "B ..."], captions: Sequence[Sequence[list[int]]]
+    ) -> list[list[tuple[list[float], Look]]]:
+        """Read finished captions of each image, as many of each, to see where they looked.
 
         Args:
-            members: with the same words, fed alike; their models are shared, not copied.
+            features: from `encode`.
+            captions: token ids.
 
-        Raises:
-            ConfigError: two do not know the same words, are not fed alike, or there is none.
+        Returns:
+            Log-probabilities of the tokens, and a look, by image and caption.
         """
-        if not members:
-            raise ConfigError("an ensemble needs a member; give two captioners or more.")
-        if len(members) == 1:
-            return members[0]
-        headers = [member.header for member in members]
-        header = join_headers(headers)
-        model = join_models(
-            [member.model for member in members], [own.preprocess for own in headers]
-        )
-        device = next(members[0].model.parameters()).device
-        return cls(model.to(device), header, precision=members[0].precision)
+        tokenizer = self.header.tokenizer
+        longest = max(len(ids) for image in captions for ids in image)
+        # No token looks ahead, so the padding behind a shorter caption changes nothing.
+        words = np.full((len(captions), len(captions[0]), 1 + longest), tokenizer.pad_id)
+        words[:, :, 0] = tokenizer.start_id
+        for image, own in enumerate(captions):
+            for k, ids in enumerate(own):
+                words[image, k, 1 : 1 + len(ids)] = ids
+        reading = self.read_along(features, words)
+        logs = log_probabilities(reading.logits, tokenizer.never_written)
+        return [
+            [
+                (logs[image, k, range(len(ids)), ids].tolist(), select(reading, image, k))
+                for k, ids in enumerate(own)
+            ]
+            for image, own in enumerate(captions)
+        ]
 
-    def packed(self) -> "Captioner":
-        """Return a captioner with the same model, laid out to caption many photos faster.
-
-        Its captions are the same but for rounding. It takes some memory more, and gains on CPUs
-        only; elsewhere it is no slower.
-        """
-        return Captioner(pack(self.model), self.header, precision=self.precision)
-
-    def compiled(self) -> "Captioner":
-        """Return what `packed` does, with the encoder as compiled code; that takes a minute.
-
-        Raises:
-            ConfigError: it cannot be compiled, as where there is no C++ compiler.
-        """
-        self.model.eval()
-        preprocess = self.header.preprocess
-        compile_encoder(
-            self.model.encoder,
-            size=(preprocess.height, preprocess.width),
-            precision=self.precision,
-        )
-        model = CaptionModel(self.model.encoder, pack(self.model.decoder))
-        return Captioner(model, self.header, precision=self.precision)
+    def read_along(self, features: Float[Any, "B ..."], words: Int[Any, "B K T"]) -> Reading:
+        """Read K captions of each image, START first, token by token."""
+        state = self.decoder.init_state(features).reorder(np.zeros(words.shape[:2], np.int64))
+        readings = []
+        for t in range(words.shape[2]):
+            reading, state = self.decoder.look(words[:, :, t], state)
+            readings.append(reading)
+        return join(readings)
 
     def caption(
         self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any
@@ -138,16 +125,15 @@ class Captioner:
         """Caption one photo.
 
         Args:
-            photo: a path, the bytes of a file, a Pillow picture or an array; see `load_photo`.
-            search: how to look for the sentence; the checkpoint knows what suits it best.
-            **changes: single settings of the search, such as `beam=5`; see `SearchConfig`.
+            photo: a path, the bytes of a file, a Pillow image or an array; see `load_photo`.
+            search: decoding settings; the checkpoint knows what suits it best.
+            **changes: single settings of decoding, such as `beam=5`; see `SearchConfig`.
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
+            ConfigError: a setting is unknown or out of range, or cannot be followed.
         """
-        prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
-        return self.caption_batch([prepared], search=search, **changes)[0]
+        return self.caption_batch([self._prepared(photo)], search=search, **changes)[0]
 
     def caption_batch(
         self,
@@ -163,30 +149,37 @@ class Captioner:
             photos: as in `caption`. One that cannot be read stops all; to go on without it,
                 `prepare` them one by one.
             search: as in `caption`.
-            words: whether the captions tell of each word how sure it was and where the model
-                looked; without, they have the text and no words, and take less time.
+            words: whether captions have words with probability and attention; without, they have
+                the text alone, and take less time.
             **changes: as in `caption`.
 
         Raises:
             ImageError: a photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
+            ConfigError: a setting is unknown or out of range, or cannot be followed.
         """
         chosen, constraints = self.header.plan(search, **changes)
         prepared = prepare_each(photos, self.prepare)
         if not prepared:
             return []
-        features = self._encode(prepared)
+        features = self.encode(prepared)
+        readings: list[Reading] = []
         found = search_captions(
-            self.model.decoder,
+            self.decoder,
             features,
             config=chosen,
             constraints=constraints,
             noise=make_noise((photo.pixels for photo in prepared), config=chosen),
+            readings=readings if words and not self.reads_at_once else None,
         )
-        reading = self._read(features, [own.tokens[:1] for own in found]) if words else None
+        looks: list[Look | None] = [None] * len(found)
+        if words and self.reads_at_once:
+            again = self.read(features, [own.tokens[:1] for own in found])
+            looks = [look for ((_, look),) in again]
+        elif words:
+            looks = [follow(readings, own.rows[0]) for own in found]
         return [
-            self._describe(photo, found[i], reading and select(reading, i, 0), chosen)
-            for i, photo in enumerate(prepared)
+            self._describe(photo, own, look, chosen)
+            for photo, own, look in zip(prepared, found, looks, strict=True)
         ]
 
     def stream(
@@ -205,14 +198,14 @@ class Captioner:
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting of the search is unknown or out of range, or cannot be followed.
+            ConfigError: a setting is unknown or out of range, or cannot be followed.
         """
         chosen, constraints = self.header.plan(search, **changes)
-        prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
+        prepared = self._prepared(photo)
         readings: list[Reading] = []
         for found in search_steps(
-            self.model.decoder,
-            self._encode([prepared]),
+            self.decoder,
+            self.encode([prepared]),
             config=chosen,
             constraints=constraints,
             noise=make_noise([prepared.pixels], config=chosen),
@@ -235,11 +228,8 @@ class Captioner:
         """
         if not caption.candidates:
             return ()
-        prepared = photo if isinstance(photo, Prepared) else self.prepare(photo)
-        features = self._encode([prepared])
-        captions = [list(candidate.tokens) for candidate in caption.candidates]
-        reading = self._read(features, [captions])
-        logs = log_probabilities(reading.logits[0], self.header.tokenizer.never_written)
+        features = self.encode([self._prepared(photo)])
+        (read,) = self.read(features, [[list(own.tokens) for own in caption.candidates]])
         return tuple(
             replace(
                 caption,
@@ -248,14 +238,10 @@ class Captioner:
                 candidates=(),
                 view=AttentionConfig(),
                 words=describe_words(
-                    candidate.tokens,
-                    logs[k, range(len(candidate.tokens)), candidate.tokens].tolist(),
-                    select(reading, 0, k),
-                    header=self.header,
-                    grid=self.model.encoder.grid,
+                    candidate.tokens, logs, look, header=self.header, grid=self.grid
                 ),
             )
-            for k, candidate in enumerate(caption.candidates)
+            for candidate, (logs, look) in zip(caption.candidates, read, strict=True)
         )
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
@@ -268,64 +254,13 @@ class Captioner:
         Raises:
             ImageError: the photo cannot be read.
         """
-        prepared = prepare(photo, self.header.preprocess, name=name, resize=resize)
-        return replace(prepared, pixels=torch.from_numpy(prepared.pixels))
+        return prepare(photo, self.header.preprocess, name=name)
 
-    @torch.inference_mode()
-    def _encode(self, photos: Sequence[Prepared]) -> Float[Tensor, "B P D"]:
-        device = next(self.model.parameters()).device
-        pixels = torch.stack([torch.as_tensor(photo.pixels) for photo in photos])
-        if device.type == "cuda":  # from pinned memory, the copy does not keep this thread waiting
-            pixels = pixels.pin_memory().to(device, non_blocking=True)
-        pixels = pixels.to(device, memory_format=torch.channels_last)
-        encoder = self.model.encoder
-        with calculating_in(self.precision, device), evaluating(encoder):
-            features: Tensor = encoder(pixels)
-        return features.float()
-
-    @torch.inference_mode()
-    def _read(
-        self, features: Float[Tensor, "B P D"], captions: Sequence[Sequence[list[int]]]
-    ) -> Reading:
-        """Read K finished captions of each image once more, to see where they looked."""
-        tokenizer = self.header.tokenizer
-        longest = 1 + max(len(ids) for image in captions for ids in image)
-        # No word looks ahead, so the padding behind a shorter caption changes nothing.
-        padded = [
-            [
-                [tokenizer.start_id, *ids] + [tokenizer.pad_id] * (longest - 1 - len(ids))
-                for ids in image
-            ]
-            for image in captions
-        ]
-        words = torch.tensor(padded, device=features.device)  # (B, K, T)
-        with evaluating(self.model.decoder):
-            reading: Reading = self.model.decoder(features, words, with_attention=True)
-        return reading
+    def _prepared(self, photo: Source | Prepared) -> Prepared:
+        return photo if isinstance(photo, Prepared) else self.prepare(photo)
 
     def _describe(
         self, photo: Prepared, found: Candidates, look: Look | None, config: SearchConfig
     ) -> Caption:
         """Put the first of the candidates into words."""
-        return describe(
-            photo, found, look, header=self.header, grid=self.model.encoder.grid, search=config
-        )
-
-
-def find_device(name: str) -> torch.device:
-    """Choose a device: `auto` takes a GPU if there is one.
-
-    Raises:
-        ConfigError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ConfigError(
-            f"device {name!r} cannot be used ({reason}); choose auto or cpu."
-        ) from error
-    return device
+        return describe(photo, found, look, header=self.header, grid=self.grid, search=config)

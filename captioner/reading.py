@@ -51,6 +51,22 @@ def select(reading: Reading, image: int, caption: int) -> Look:
     return Look(take(reading.attention), take(reading.between_words), take(reading.gate))
 
 
+def join(readings: Sequence[Reading]) -> Reading:
+    """Put arrays read token by token, T = 1 each, one behind the other."""
+    logits, attention, gates, words = zip(*readings, strict=True)
+    between = None
+    if words[0] is not None:
+        between = np.zeros((*words[0].shape[:-2], len(readings), len(readings)))
+        for t, weights in enumerate(words):
+            between[..., t : t + 1, : t + 1] = weights
+    return Reading(
+        logits=np.concatenate(logits, axis=2),
+        attention=np.concatenate(attention, axis=4),
+        gate=None if gates[0] is None else np.concatenate(gates, axis=2),
+        between_words=between,
+    )
+
+
 def follow(readings: Sequence[Reading], rows: Sequence[int]) -> Look:
     """Gather what was read of one caption token by token.
 
@@ -58,15 +74,9 @@ def follow(readings: Sequence[Reading], rows: Sequence[int]) -> Look:
         readings: one for every step of a search.
         rows: of the caption; see `Candidates.rows`.
     """
-    looks = [
-        select(reading, *divmod(row, reading.logits.shape[1]))
-        for reading, row in zip(readings, rows, strict=False)
-    ]
-    attention, words, gates = zip(*looks, strict=True)
-    between = None
-    if words[0] is not None:
-        between = np.zeros((*words[0].shape[:2], len(looks), len(looks)))
-        for t, weights in enumerate(words):
-            between[:, :, t : t + 1, : t + 1] = weights
-    gate = None if gates[0] is None else np.concatenate(gates)
-    return Look(np.concatenate(attention, axis=2), between_words=between, gate=gate)
+    own = []
+    for reading, row in zip(readings, rows, strict=False):
+        look = select(reading, *divmod(row, reading.logits.shape[1]))
+        weights = [None if x is None else x[None, None] for x in look]
+        own.append(Reading(np.zeros((1, 1, 1, 0)), weights[0], weights[2], weights[1]))
+    return select(join(own), 0, 0)

@@ -17,6 +17,10 @@ DEFAULT = "vit-tiny-transformer"
 """The checkpoint used where none is asked for."""
 
 
+DESCRIPTION = "captioner.json"
+"""What tells a folder to be an export."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
     """One line about a checkpoint."""
@@ -72,6 +76,18 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
         f"No checkpoint is called {text!r}.{hint} "
         f"Choose from {', '.join(known)}, or give the path of a .safetensors file."
     )
+
+
+def find_export(name_or_path: str | Path) -> Path | None:
+    """Return the folder of an export: the one given, or that of the `.onnx` file given.
+
+    Returns:
+        None if the path is no export, but perhaps a checkpoint.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".onnx" or path.name == DESCRIPTION:
+        return path.parent
+    return path if (path / DESCRIPTION).is_file() else None
 
 
 def list_checkpoints() -> list[CheckpointInfo]:

@@ -17,7 +17,7 @@ import captioner.folder.engine
 import captioner.folder.job
 import captioner.folder.tables  # so that no run has to import anything  # noqa: F401
 from captioner.cli import main
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from tests.photos import noise
 
 PHOTOS = 40
@@ -70,8 +70,8 @@ def result(folder: Path) -> dict[str, object]:
 
 def run(checkpoint: str, place: Path, times: int) -> None:
     """Kill this many runs, folder after folder, and compare every folder when it is complete."""
-    model = Captioner.load(checkpoint, device="cpu")
-    Captioner.load = lambda *_, **__: model  # type: ignore[method-assign]
+    model = TorchCaptioner.load(checkpoint, device="cpu")
+    TorchCaptioner.load = lambda *_, **__: model  # type: ignore[method-assign]
     prepare(place / "peace")
     status = os.waitpid(start(place / "peace", checkpoint), 0)[1]
     assert os.waitstatus_to_exitcode(status) == 1, "some photos are broken"

@@ -20,7 +20,8 @@ import httpx
 
 from app import build
 from captioner.caption import Caption
-from captioner.pipeline import Captioner, Prepared
+from captioner.framing import Prepared
+from captioner.pytorch import TorchCaptioner
 from captioner.tokenizer import Tokenizer
 from tests.captions import one_hot, word
 from tests.conftest import CAPTIONS, TOYS
@@ -32,7 +33,7 @@ PLANTED = {"red": (0, 0), "green": (0, 3), "blue": (3, 0), "yellow": (3, 3)}
 PACE = 0.5
 
 
-class Planted(Captioner):
+class Planted(TorchCaptioner):
     def stream(self, photo: Prepared, **changes) -> Iterator[Caption]:
         words = [word(text, one_hot((4, 4), *place)) for text, place in PLANTED.items()]
         for count in range(1, 5):
@@ -48,7 +49,7 @@ class Planted(Captioner):
             )
 
 
-class Slow(Captioner):
+class Slow(TorchCaptioner):
     folder: Path
 
     def caption(self, *args, **changes) -> Caption:
@@ -58,7 +59,7 @@ class Slow(Captioner):
         return super().caption(*args, **changes)
 
 
-class Paced(Captioner):
+class Paced(TorchCaptioner):
     folder: Path
 
     def caption(self, photo: Prepared, **changes) -> Caption:
@@ -77,7 +78,7 @@ def uploaded(url: str, photo: Path) -> dict[str, object]:
 
 def main(folder: Path) -> None:
     tokenizer = Tokenizer.train_words(CAPTIONS, min_count=1)
-    toys = [Captioner(*make(tokenizer)) for make in TOYS.values()]
+    toys = [TorchCaptioner(*make(tokenizer)) for make in TOYS.values()]
     slow = Slow(*TOYS["lstm"](tokenizer))
     paced = Paced(*TOYS["lstm"](tokenizer))
     slow.folder = paced.folder = folder

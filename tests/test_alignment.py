@@ -16,7 +16,7 @@ from captioner.config import (
 )
 from captioner.model import CaptionModel, DecoderState, Encoder, Reading
 from captioner.overlay import spread
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from tests.photos import TURNS, turned
 
 SWIN = {"embed_dim": 12, "depths": (1, 1, 1, 1)}
@@ -83,7 +83,7 @@ def captioner(kind, fit, tokenizer):
     model.weight = nn.Parameter(torch.zeros(()))
     model.encoder = encoder
     model.decoder = Startled(encoder, tokenizer, torch.zeros(1, 3, height, width))
-    return Captioner(model, header)
+    return TorchCaptioner(model, header)
 
 
 def region_on_photo(kind, fit, size, row, col):
@@ -124,7 +124,7 @@ def test_what_stands_out_in_a_photo_lights_up_whatever_its_size_and_orientation(
 def test_what_stands_out_lights_up_where_several_look(fit, tokenizer, tmp_path):
     """Two on a grid of 7 by 7, and one whose other grid is left out."""
     members = [captioner(kind, fit, tokenizer) for kind in ("cnn", "vit", "hierarchical")]
-    assert_lights_up(Captioner.ensemble(members), "cnn", fit, tmp_path)
+    assert_lights_up(TorchCaptioner.ensemble(members), "cnn", fit, tmp_path)
 
 
 def assert_lights_up(model, kind, fit, tmp_path):

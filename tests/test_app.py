@@ -24,7 +24,8 @@ from app.controls import photo_input, read_upload
 from app.html import BatchRow
 from app.requests import explain_requests
 from app.viewer import list_views
-from captioner import AttentionConfig, Captioner, CaptionerError, SearchConfig
+from captioner import AttentionConfig, CaptionerError, SearchConfig
+from captioner.pytorch import TorchCaptioner
 from tests.conftest import TOYS
 from tests.photos import noise
 from tests.serving import uploaded
@@ -38,8 +39,8 @@ PATIENCE = 120
 
 
 @pytest.fixture(scope="module")
-def captioners(tokenizer) -> dict[str, Captioner]:
-    made = [Captioner(*make(tokenizer)) for make in TOYS.values()]
+def captioners(tokenizer) -> dict[str, TorchCaptioner]:
+    made = [TorchCaptioner(*make(tokenizer)) for make in TOYS.values()]
     return {captioner.header.name: captioner for captioner in made}
 
 

@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from captioner import Captioner
+from captioner.pytorch import TorchCaptioner
 from tests.browsing import PHONE, as_file, grey, needs_chromium, opened, upload
 from tests.conftest import TOYS
 from tests.photos import noise, turned
@@ -148,7 +148,7 @@ def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
         page.keyboard.press("Tab")
     upload(page, SAMPLES / "cat.jpg")
     expect(page.locator(".play")).to_be_visible()
-    captioner = Captioner(*TOYS["transformer"](tokenizer))
+    captioner = TorchCaptioner(*TOYS["transformer"](tokenizer))
     expected = captioner.caption(SAMPLES / "cat.jpg", method="sample", **changes)
     expect(page.locator(".words")).to_have_attribute("data-text", expected.text)
 
@@ -176,7 +176,7 @@ def test_the_overlay_can_be_made_weaker_without_drawing_it_anew(planted):
 def test_a_photo_is_captioned_as_by_the_library(page, tokenizer):
     upload(page, SAMPLES / "cat.jpg")
     expect(page.locator(".play")).to_be_visible()
-    captioner = Captioner(*TOYS["transformer"](tokenizer))
+    captioner = TorchCaptioner(*TOYS["transformer"](tokenizer))
     caption = captioner.caption(SAMPLES / "cat.jpg")
     assert texts(page) == [word.text for word in caption.words]
     expect(page.locator(".photo")).to_have_attribute("alt", f"The photo: {caption.text}")
@@ -191,7 +191,7 @@ def test_the_next_photo_is_read_as_it_comes_too(page, tokenizer):
     upload(page, SAMPLES / "photographer.jpg")
     expect(page.locator(".play")).to_be_visible()
     upload(page, SAMPLES / "astronaut.jpg")
-    caption = Captioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "astronaut.jpg")
+    caption = TorchCaptioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "astronaut.jpg")
     expect(page.locator(".photo")).to_have_attribute("alt", f"The photo: {caption.text}")
     chips = page.locator(".viewer:visible label.chip:not(.plain) > span")
     expect(chips).to_have_count(len(caption.words))
@@ -214,7 +214,7 @@ def test_models_are_compared_side_by_side(page, tokenizer):
     expect(page.locator(".play")).to_have_count(2)
     expect(page.locator(".viewer h2")).to_have_text(["toy-transformer", "toy-lstm"])
     for name, place in (("transformer", 0), ("lstm", 1)):
-        caption = Captioner(*TOYS[name](tokenizer)).caption(SAMPLES / "cat.jpg")
+        caption = TorchCaptioner(*TOYS[name](tokenizer)).caption(SAMPLES / "cat.jpg")
         expect(page.locator(".words").nth(place)).to_have_attribute("data-text", caption.text)
     first, second = (page.locator(".viewer").nth(n) for n in (0, 1))
     chosen = second.locator("label.chip.on").inner_text()

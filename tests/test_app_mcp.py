@@ -13,7 +13,8 @@ from mcp.types import CallToolResult
 
 import ui
 from app.wording import describe
-from captioner import Captioner, CaptionerError
+from captioner import CaptionerError
+from captioner.pytorch import TorchCaptioner
 from tests.conftest import TOYS
 
 
@@ -61,7 +62,7 @@ def test_tools_say_what_they_do_and_what_they_take(talk):
 
 @pytest.mark.parametrize("kind", list(TOYS))
 def test_a_photo_is_described_in_words(talk, tokenizer, photos, kind):
-    captioner = Captioner(*TOYS[kind](tokenizer))
+    captioner = TorchCaptioner(*TOYS[kind](tokenizer))
     photo = {"photo": as_uri(photos[1].read_bytes()), "checkpoint": captioner.header.name}
     answer = talk("call_tool", "describe_photo", photo)
     assert not answer.isError

@@ -13,7 +13,7 @@ import captioner
 from captioner import shipped
 from captioner.cli import main
 from captioner.header import read_header
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 
 ROOT = Path(__file__).parent.parent
 POSIX = pytest.mark.skipif(os.name != "posix", reason="pipes and file names as on POSIX")
@@ -53,7 +53,7 @@ def test_the_real_command_captions_what_it_can_and_names_what_it_cannot(
     shutil.copy(photos[0], odd)
     missing = tmp_path / "missing.jpg"
     done = real("caption", "--checkpoint", checkpoints["lstm"], odd, missing, photos[1])
-    model = Captioner.load(checkpoints["lstm"], device="cpu")
+    model = TorchCaptioner.load(checkpoints["lstm"], device="cpu")
     expected = [model.caption(photo).text.encode() for photo in photos[:2]]
     assert done.stdout.splitlines() == [
         odd + b"\t" + expected[0],
@@ -115,17 +115,17 @@ def test_an_interruption_gets_no_traceback(caption, photos, monkeypatch):
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Captioner, "caption_batch", interrupted)
+    monkeypatch.setattr(TorchCaptioner, "caption_batch", interrupted)
     assert caption(photos[0]) == (130, [], [])
 
 
 def test_one_photo_gives_its_caption_alone(caption, photos, checkpoints):
-    expected = Captioner.load(checkpoints["lstm"]).caption(photos[1]).text
+    expected = TorchCaptioner.load(checkpoints["lstm"]).caption(photos[1]).text
     assert caption(photos[1]) == (0, [expected], [])
 
 
 def test_several_photos_give_a_line_each_in_order(caption, photos, checkpoints):
-    model = Captioner.load(checkpoints["lstm"])
+    model = TorchCaptioner.load(checkpoints["lstm"])
     expected = [f"{photo}\t{model.caption(photo).text}" for photo in photos]
     assert caption(*photos) == (0, expected, [])
     for size in (1, 3):
@@ -147,7 +147,7 @@ def test_paths_are_printed_as_they_were_given(caption, photos, monkeypatch):
 
 def test_json_is_one_object_a_line_with_everything(caption, photos, checkpoints):
     status, lines, errors = caption(*photos[:2], "--json", "--beam", 3, "--max-words", 4)
-    model = Captioner.load(checkpoints["lstm"])
+    model = TorchCaptioner.load(checkpoints["lstm"])
     assert status == 0
     assert all("The model looked" in error for error in errors)  # untrained, it stares
     for line, photo in zip(lines, photos[:2], strict=True):

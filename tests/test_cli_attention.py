@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 
 from captioner.cli import main
 from captioner.config import AttentionConfig
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_json_shows_the_attention_asked_for(caption, checkpoints, photos, option
         photos[0], "--checkpoint", checkpoints["transformer"], "--json", *options
     )
     assert status == 0
-    expected = Captioner.load(checkpoints["transformer"]).caption(photos[0])
+    expected = TorchCaptioner.load(checkpoints["transformer"]).caption(photos[0])
     expected = expected.with_view(AttentionConfig(**view))
     assert json.loads(lines[0])["view"] == expected.to_dict()["view"]
     for weights, word in zip(shown(lines[0]), expected.words, strict=True):

@@ -8,7 +8,7 @@ import torch
 
 from captioner.config import SearchConfig
 from captioner.errors import ConfigError
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from tests.searching import constraints, find, watch
 from tests.test_search import (
     as_list,
@@ -109,7 +109,7 @@ def test_groups_obey_constraints_and_show_what_grows():
 
 
 def test_groups_make_candidates_differ(toy, photos):
-    model = Captioner(*toy)
+    model = TorchCaptioner(*toy)
     caption = model.caption(photos[0], beam=4, groups=4, diversity=2.0)
     firsts = [text.split()[0] for text in (caption.text, *(c.text for c in caption.candidates))]
     assert len(set(firsts)) > 1

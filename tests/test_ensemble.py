@@ -18,7 +18,7 @@ from captioner.config import (
 )
 from captioner.errors import ConfigError
 from captioner.model import packing
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from captioner.tokenizer import Tokenizer
 from tests.conftest import CAPTIONS, TOYS, _talkative
 from tests.test_pipeline import assert_same
@@ -35,7 +35,7 @@ TRANSFORMER = TransformerConfig(
 LSTM = LSTMConfig(width=32, embedding_dim=16, attention_width=16, tie=False)
 
 
-def member(name, backbone, decoder, tokenizer, *, seed, **preprocess) -> Captioner:
+def member(name, backbone, decoder, tokenizer, *, seed, **preprocess) -> TorchCaptioner:
     header = Header(
         name=name,
         model=ModelConfig(encoder=EncoderConfig(backbone=backbone), decoder=decoder),
@@ -43,11 +43,11 @@ def member(name, backbone, decoder, tokenizer, *, seed, **preprocess) -> Caption
         tokenizer=tokenizer,
         search=SearchConfig(beam=4, max_words=8),
     )
-    return Captioner(_talkative(header, seed=seed), header)
+    return TorchCaptioner(_talkative(header, seed=seed), header)
 
 
 @pytest.fixture(scope="module")
-def members(tokenizer) -> list[Captioner]:
+def members(tokenizer) -> list[TorchCaptioner]:
     """Two on one grid, one on another and with other colours."""
     return [
         member("one", "test_vit", TRANSFORMER, tokenizer, seed=3),
@@ -58,8 +58,8 @@ def members(tokenizer) -> list[Captioner]:
 
 @all_methods
 def test_a_model_twice_says_what_it_says_alone(toy, photos, method):
-    alone = Captioner(*toy)
-    twice = Captioner.ensemble([alone, alone])
+    alone = TorchCaptioner(*toy)
+    twice = TorchCaptioner.ensemble([alone, alone])
     for ours, theirs in zip(
         twice.caption_batch(photos, **METHODS[method]),
         alone.caption_batch(photos, **METHODS[method]),
@@ -76,7 +76,7 @@ def next_words(members, photo, said) -> torch.Tensor:
     means = []
     for each in members:
         tokenizer = each.header.tokenizer
-        pixels = each.prepare(photo).pixels[None]
+        pixels = torch.from_numpy(each.prepare(photo).pixels)[None]
         with torch.no_grad():
             reading = each.model(pixels, torch.tensor([[[tokenizer.start_id, *said]]]))
         means.append(reading.logits[0, 0, -1].softmax(dim=-1))
@@ -86,7 +86,7 @@ def next_words(members, photo, said) -> torch.Tensor:
 
 
 def test_greedy_search_follows_the_plain_average(members, photos):
-    ensemble = Captioner.ensemble(members)
+    ensemble = TorchCaptioner.ensemble(members)
     end_id = ensemble.header.tokenizer.end_id
     lengths = set()
     for photo in photos:
@@ -106,7 +106,7 @@ def test_greedy_search_follows_the_plain_average(members, photos):
 
 
 def test_every_candidate_has_the_probability_of_the_plain_average(members, photos):
-    ensemble = Captioner.ensemble(members)
+    ensemble = TorchCaptioner.ensemble(members)
     end_id = ensemble.header.tokenizer.end_id
     compared = 0
     for photo in photos:
@@ -123,7 +123,7 @@ def test_every_candidate_has_the_probability_of_the_plain_average(members, photo
 
 
 def test_a_step_is_a_reading_and_regions_that_are_not_real_are_left_out(members):
-    ensemble = Captioner.ensemble(members).model
+    ensemble = TorchCaptioner.ensemble(members).model
     features = ensemble.encoder(torch.randn(2, 3, 160, 160))
     mask = torch.rand(features.shape[:2]) < 0.7
     words = torch.randint(4, 21, (2, 1, 5))
@@ -141,7 +141,7 @@ def test_a_step_is_a_reading_and_regions_that_are_not_real_are_left_out(members)
 
 
 def test_where_it_looked_is_the_mean_of_those_who_look_at_the_same_regions(members, photos):
-    ensemble = Captioner.ensemble(members)
+    ensemble = TorchCaptioner.ensemble(members)
     caption = ensemble.caption(photos[0])
     assert [tuple(word.heads.shape) for word in caption.words] == [(1, 2, 10, 10)] * len(
         caption.words
@@ -159,20 +159,20 @@ def test_where_it_looked_is_the_mean_of_those_who_look_at_the_same_regions(membe
 
 
 def test_what_grows_ends_as_the_caption(members, photos):
-    ensemble = Captioner.ensemble(members)
+    ensemble = TorchCaptioner.ensemble(members)
     *_, last = ensemble.stream(photos[0])
     assert_same(last, ensemble.caption(photos[0]))
 
 
 def test_packed_or_in_bfloat16_it_says_what_it_says_otherwise(members, photos, monkeypatch):
     monkeypatch.setattr(packing, "_gains", lambda: True)
-    plain = Captioner.ensemble(members)
+    plain = TorchCaptioner.ensemble(members)
     for ours, theirs in zip(
         plain.packed().caption_batch(photos), plain.caption_batch(photos), strict=True
     ):
         assert_same(ours, theirs)
-    half = Captioner(members[0].model, members[0].header, precision=torch.bfloat16)
-    twice = Captioner.ensemble([half, members[0]])
+    half = TorchCaptioner(members[0].model, members[0].header, precision=torch.bfloat16)
+    twice = TorchCaptioner.ensemble([half, members[0]])
     assert twice.precision == torch.bfloat16
     for ours, theirs in zip(twice.caption_batch(photos), half.caption_batch(photos), strict=True):
         assert ours.text == theirs.text
@@ -180,7 +180,7 @@ def test_packed_or_in_bfloat16_it_says_what_it_says_otherwise(members, photos, m
 
 
 def test_the_shortest_memory_limits_a_caption(members):
-    header = Captioner.ensemble(members[::-1]).header
+    header = TorchCaptioner.ensemble(members[::-1]).header
     assert header.search_with(max_words=15).max_words == 15
     with pytest.raises(ConfigError) as caught:
         header.search_with(max_words=16)
@@ -189,29 +189,29 @@ def test_the_shortest_memory_limits_a_caption(members):
 
 def refused(*members) -> str:
     with pytest.raises(ConfigError) as caught:
-        Captioner.ensemble(members)
+        TorchCaptioner.ensemble(members)
     return str(caught.value)
 
 
 def test_what_cannot_caption_together_is_refused(members, tokenizer):
     one = members[0]
     other = Tokenizer.train_words(CAPTIONS[:2], min_count=1)
-    stranger = Captioner(*TOYS["lstm"](other))
+    stranger = TorchCaptioner(*TOYS["lstm"](other))
     assert refused(one, stranger) == (
         f"one and toy-lstm do not know the same words (21 and {len(other)} of them), so they "
         "cannot caption together; choose checkpoints that were trained with the same vocabulary."
     )
-    assert refused(one, Captioner(*TOYS["lstm"](tokenizer))) == (
+    assert refused(one, TorchCaptioner(*TOYS["lstm"](tokenizer))) == (
         "one and toy-lstm are not fed alike (preprocess.height is 160 and 96), and photos are read "
         "once for all; choose checkpoints that take the same input."
     )
     feeds = (PreprocessConfig(fit="letterbox", mean=(mean,) * 3) for mean in (0.4, 0.5))
-    padded = [Captioner(one.model, replace(one.header, preprocess=feed)) for feed in feeds]
+    padded = [TorchCaptioner(one.model, replace(one.header, preprocess=feed)) for feed in feeds]
     assert "(preprocess.mean is (0.4, 0.4, 0.4) and (0.5, 0.5, 0.5))" in refused(*padded)
-    pair = Captioner.ensemble(members[:2])
+    pair = TorchCaptioner.ensemble(members[:2])
     assert refused(pair, one) == "one + two is an ensemble itself; give its members."
     assert refused() == "an ensemble needs a member; give two captioners or more."
-    assert Captioner.ensemble([one]) is one
+    assert TorchCaptioner.ensemble([one]) is one
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +232,7 @@ def both(files, *names):
 def test_the_command_captions_with_several_checkpoints(files, members, photos, capsys):
     assert main(["caption", str(photos[0]), *both(files, "one", "two", "three")]) == 0
     out, err = capsys.readouterr()
-    assert out.strip() == Captioner.ensemble(members).caption(photos[0]).text
+    assert out.strip() == TorchCaptioner.ensemble(members).caption(photos[0]).text
     assert err == (
         "captioner: three looks at other regions than one; where it looked is not shown.\n"
     )
@@ -252,7 +252,7 @@ def test_a_folder_is_captioned_by_several_and_goes_on_with_the_same_only(
 ):
     command = ["folder", str(folder), "--precision", "float32", "--quiet"]
     assert main([*command, *both(files, "one", "two")]) == 0
-    expected = Captioner.ensemble(members[:2]).caption(folder / "flag.png").text
+    expected = TorchCaptioner.ensemble(members[:2]).caption(folder / "flag.png").text
     assert expected in (folder / "captions.jsonl").read_text()
     capsys.readouterr()
     assert main([*command, *both(files, "two", "one")]) == 2

@@ -14,7 +14,7 @@ import pytest
 
 from captioner.cli import main
 from captioner.folder.journal import Journal
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from tests.photos import encode, noise, quarters
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def model(checkpoints):
-    return Captioner.load(checkpoints["lstm"], device="cpu")
+    return TorchCaptioner.load(checkpoints["lstm"], device="cpu")
 
 
 NAMES = ["flag.png", "more/large.jpg", "strip.jpg", "tower.png"]
@@ -63,7 +63,7 @@ def test_a_second_run_captions_what_is_new_without_loading_a_model_for_nothing(
     assert command(folder)[0] == 0
     before = (folder / "captions.jsonl").read_bytes()
     with monkeypatch.context() as patched:
-        patched.delattr(Captioner, "load")
+        patched.delattr(TorchCaptioner, "load")
         status, lines, _ = command(folder)
     assert status == 0
     assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
@@ -162,7 +162,7 @@ def test_photos_in_archives_are_captioned_but_get_no_sidecar(command, folder, mo
 
 
 def test_a_dry_run_tells_everything_and_writes_nothing(command, folder, monkeypatch):
-    monkeypatch.delattr(Captioner, "load")
+    monkeypatch.delattr(TorchCaptioner, "load")
     (folder / "flag.txt").write_text("sks dog")
     before = sorted(folder.rglob("*"))
     status, lines, errors = command(folder, "--dry-run", "--sidecar", "txt")
@@ -329,7 +329,7 @@ def test_a_full_disk_is_explained_and_what_was_written_stays(command, folder, mo
 
 
 def test_an_interruption_keeps_what_is_done(command, folder, monkeypatch):
-    whole = Captioner.caption_batch
+    whole = TorchCaptioner.caption_batch
 
     def interrupted(self, photos, **options):
         if photos[0].image.endswith(NAMES[0]):
@@ -337,7 +337,7 @@ def test_an_interruption_keeps_what_is_done(command, folder, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Captioner, "caption_batch", interrupted)
+        patched.setattr(TorchCaptioner, "caption_batch", interrupted)
         status, lines, errors = command(folder, "--batch-size", 2)
     output = folder / "captions.jsonl"
     assert (status, lines) == (130, [])

@@ -16,7 +16,7 @@ from captioner.folder.held import Held
 from captioner.folder.inputs import Filter, Photo, Problem, Replaced, find_photos, listed_photos
 from captioner.folder.shards import Shard
 from captioner.folder.watching import Watched
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from tests.photos import encode, quarters
 from tests.test_folder import captions, records
 
@@ -161,7 +161,7 @@ def test_of_files_with_one_name_the_last_counts_as_for_tar(command, folder, chec
     assert errors == [
         "captioner: s.tar/x.png (1 of 2) is skipped: the last one of this name counts."
     ]
-    text = Captioner.load(checkpoints["lstm"], device="cpu").caption(strip).text
+    text = TorchCaptioner.load(checkpoints["lstm"], device="cpu").caption(strip).text
     assert captions(folder / "captions.jsonl") == {"s.tar/x.png": text}
     (shown,) = (folder / "gallery/pictures").glob("*.jpg")
     with Image.open(shown) as thumbnail, Image.open(strip) as last:

@@ -160,9 +160,9 @@ def test_sidecars_that_are_gone_or_empty_are_written_from_the_captions(
         if left is not None and path.suffix == ".txt":
             path.write_bytes(left)
     (folder / "tower.txt").write_text("written by hand")
-    from captioner.pipeline import Captioner
+    from captioner.pytorch import TorchCaptioner
 
-    monkeypatch.delattr(Captioner, "load")  # no model is needed
+    monkeypatch.delattr(TorchCaptioner, "load")  # no model is needed
     status, lines, errors = command(folder, *options)
     assert (status, errors) == (0, [])
     assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
@@ -174,9 +174,9 @@ def test_sidecars_that_are_gone_or_empty_are_written_from_the_captions(
 def test_outputs_can_be_added_later_without_a_model(command, folder, monkeypatch, tmp_path):
     command(folder)
     told = captions(folder / "captions.jsonl")
-    from captioner.pipeline import Captioner
+    from captioner.pytorch import TorchCaptioner
 
-    monkeypatch.delattr(Captioner, "load")
+    monkeypatch.delattr(TorchCaptioner, "load")
     options = ("--sidecar", "txt", "--sidecar", "xmp", "--in-place")
     more = ("--output", folder / "captions.jsonl", "--output", tmp_path / "c.csv")
     status, lines, errors = command(folder, *options, *more)

@@ -15,8 +15,8 @@ from captioner.folder.held import Held
 from captioner.folder.inputs import Filter, Photo, find_photos
 from captioner.folder.records import Record
 from captioner.folder.sizing import BatchSize
-from captioner.pipeline import Captioner
 from captioner.precision import _knows_bfloat16, find_precision
+from captioner.pytorch import TorchCaptioner
 from tests.photos import quarters
 
 CPU = torch.device("cpu")
@@ -24,7 +24,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="session")
 def model(checkpoints):
-    return Captioner.load(checkpoints["lstm"], device="cpu")
+    return TorchCaptioner.load(checkpoints["lstm"], device="cpu")
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def caption(engine, folder):
 def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
     model, folder, monkeypatch
 ):
-    whole = Captioner.caption_batch
+    whole = TorchCaptioner.caption_batch
     names = sorted(path.name for path in folder.iterdir())
 
     def failing(self, photos, **options):
@@ -60,7 +60,7 @@ def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
         "the model fails on it (the size of tensor a (3) must match); save it anew with another "
         "program."
     )
-    monkeypatch.setattr(Captioner, "caption_batch", failing)
+    monkeypatch.setattr(TorchCaptioner, "caption_batch", failing)
     outcomes = dict(caption(engine_of(model), folder))
     assert {name: getattr(found, "text", found) for name, found in outcomes.items()} == expected
 
@@ -83,7 +83,7 @@ def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
 def test_a_mistake_or_want_of_memory_is_not_blamed_on_the_photo(
     model, folder, monkeypatch, error, reason
 ):
-    whole = Captioner.prepare
+    whole = TorchCaptioner.prepare
     (first, *_) = sorted(path.name for path in folder.iterdir())
 
     def failing(self, photo, **options):
@@ -92,7 +92,7 @@ def test_a_mistake_or_want_of_memory_is_not_blamed_on_the_photo(
         return whole(self, photo, **options)
 
     expected = {path.name: model.caption(path).text for path in folder.iterdir()}
-    monkeypatch.setattr(Captioner, "prepare", failing)
+    monkeypatch.setattr(TorchCaptioner, "prepare", failing)
     outcomes = dict(caption(engine_of(model), folder))
     expected[first] = reason
     assert {name: getattr(found, "text", found) for name, found in outcomes.items()} == expected
@@ -102,14 +102,14 @@ def test_a_model_that_fails_on_every_photo_ends_the_run(model, folder, monkeypat
     def failing(self, photos, **options):
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    monkeypatch.setattr(Captioner, "caption_batch", failing)
+    monkeypatch.setattr(TorchCaptioner, "caption_batch", failing)
     with pytest.raises(RuntimeError, match="device-side assert"):
         caption(engine_of(model), folder)
 
 
 def test_memory_that_does_not_suffice_halves_the_batch(model, folder, monkeypatch):
     sizes = []
-    whole = Captioner.caption_batch
+    whole = TorchCaptioner.caption_batch
 
     def small(self, photos, **options):
         sizes.append(len(photos))
@@ -118,7 +118,7 @@ def test_memory_that_does_not_suffice_halves_the_batch(model, folder, monkeypatc
         return whole(self, photos, **options)
 
     expected = [(path.name, model.caption(path).text) for path in sorted(folder.iterdir())]
-    monkeypatch.setattr(Captioner, "caption_batch", small)
+    monkeypatch.setattr(TorchCaptioner, "caption_batch", small)
     engine = engine_of(model)
     assert [(name, found.text) for name, found in caption(engine, folder)] == expected
     assert sizes == [4, 2, 1, 1, 1, 1]
@@ -130,7 +130,7 @@ def test_another_error_of_the_model_is_not_taken_for_want_of_memory(model, folde
     def broken(self, photos, **options):
         raise RuntimeError("shapes do not fit")
 
-    monkeypatch.setattr(Captioner, "caption_batch", broken)
+    monkeypatch.setattr(TorchCaptioner, "caption_batch", broken)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         caption(engine_of(model), folder)
 
@@ -177,10 +177,10 @@ def test_captions_without_words_are_the_same_sentences(model, folder):
 
 
 def test_bfloat16_is_close_to_float32_and_attention_still_sums_to_1(checkpoint, photos):
-    exact = Captioner.load(checkpoint, device="cpu")
-    half = Captioner.load(checkpoint, device="cpu", precision="bfloat16")
+    exact = TorchCaptioner.load(checkpoint, device="cpu")
+    half = TorchCaptioner.load(checkpoint, device="cpu", precision="bfloat16")
     prepared = [exact.prepare(photo) for photo in photos]
-    features, rounded = exact._encode(prepared), half._encode(prepared)
+    features, rounded = exact.encode(prepared), half.encode(prepared)
     assert rounded.dtype == torch.float32
     assert 0 < (rounded - features).abs().max() < 0.05 * features.abs().max()
     for word in half.caption(photos[0]).words:

@@ -18,7 +18,7 @@ from captioner.errors import ConfigError
 from captioner.folder.inputs import Filter, Problem, find_photos, listed_photos
 from captioner.folder.journal import Journal
 from captioner.folder.shards import Shard
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from tests.photos import encode, noise
 
 ROOT = Path(__file__).parent.parent
@@ -157,7 +157,7 @@ def test_joined_shards_need_no_model_and_give_tables_and_a_gallery(command, many
     parquet = pytest.importorskip("pyarrow.parquet")
     for number in (1, 2):
         command(many, "--shard", f"{number}/2", "--exclude", "[49].png")
-    monkeypatch.delattr(Captioner, "load")
+    monkeypatch.delattr(TorchCaptioner, "load")
     outputs = ("--output", many / "captions.parquet", "--gallery", many / "gallery")
     for _ in range(2):  # joining what is joined changes nothing
         status, lines, _ = command(many, "--join", "--exclude", "[49].png", *outputs)

@@ -9,7 +9,7 @@ from captioner.folder.pending import Entry
 from captioner.folder.records import Record
 from captioner.folder.tables import write_table
 from captioner.interchange import unguard
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 
 pytest.importorskip("pyarrow")
 
@@ -24,7 +24,7 @@ def journal(path, *records):
 
 def captioned(checkpoint, photo, *, words):
     """The record of a photo, as this model captions it."""
-    caption = Captioner.load(checkpoint, device="cpu").caption(photo)
+    caption = TorchCaptioner.load(checkpoint, device="cpu").caption(photo)
     return Record(
         image=photo.name,
         status="captioned",

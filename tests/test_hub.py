@@ -18,7 +18,7 @@ from captioner.header import METADATA_KEY
 from captioner.hub.card import Facts
 from captioner.hub.fetch import Address, parse_address
 from captioner.hub.push import push
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from captioner.shipped import find_checkpoint
 from tests.hub import TOKEN, Repo, serve
 from tests.test_cli import call
@@ -102,8 +102,8 @@ def test_a_checkpoint_is_fetched_once_and_then_found_in_the_cache(published, che
 
 
 def test_a_captioner_is_loaded_from_the_hub(published, photos, checkpoints):
-    captioner = Captioner.load("hf:me/toy", device="cpu")
-    expected = Captioner.load(checkpoints["lstm"], device="cpu").caption(photos[0])
+    captioner = TorchCaptioner.load("hf:me/toy", device="cpu")
+    expected = TorchCaptioner.load(checkpoints["lstm"], device="cpu").caption(photos[0])
     assert captioner.caption(photos[0]).text == expected.text
 
 
@@ -385,6 +385,6 @@ def test_the_real_commands_push_fetch_and_go_on_without_the_hub(checkpoints, pho
         environment["HF_ENDPOINT"] = hub.address
         status, lines, _ = run("push", checkpoints["lstm"], "me/toy")
         assert (status, lines) == (0, [f"{hub.address}/me/toy"])
-        expected = [Captioner.load(checkpoints["lstm"], device="cpu").caption(photos[0]).text]
+        expected = [TorchCaptioner.load(checkpoints["lstm"], device="cpu").caption(photos[0]).text]
         assert run(*captioning)[:2] == (0, expected)
     assert run(*captioning, HF_HUB_OFFLINE="1") == (0, expected, "")

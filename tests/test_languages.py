@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image, ImageFont
 
-from captioner import Caption, Captioner
+from captioner import Caption
 from captioner.cli import main as captioner_command
 from captioner.overlay import animation, lettering, render
 from captioner.overlay.sheet import contact_sheet
 from captioner.photo import load_photo
+from captioner.pytorch import TorchCaptioner
 from tests.captions import caption_of, even, word
 from tests.photos import noise
 from training.train import main as train
@@ -54,7 +55,7 @@ def learned(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def captions(learned: Path) -> dict[str, Caption]:
-    captioner = Captioner.load(learned / "run" / "best.safetensors", device="cpu")
+    captioner = TorchCaptioner.load(learned / "run" / "best.safetensors", device="cpu")
     return {name: captioner.caption(learned / "photos" / f"{name}.png") for name in CAPTIONS}
 
 

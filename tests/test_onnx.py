@@ -15,13 +15,16 @@ import torch
 from numpy.testing import assert_allclose
 
 from captioner.checkpoint import load_checkpoint, save_checkpoint
+from captioner.errors import ConfigError
 from captioner.framing import prepare
 from captioner.hub.fetch import WEIGHTS
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.export import TOLERANCE, compare, export_onnx
-from captioner.onnx.files import DESCRIPTION, IMAGE, STEP, read_export
+from captioner.onnx.files import IMAGE, STEP, read_export
 from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
+from captioner.shipped import DESCRIPTION
 from tests.exported import assert_same, traced
 from tests.test_cli import call
 
@@ -89,7 +92,9 @@ def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer)
 def test_the_runner_says_what_the_captioner_says(kind, checkpoints, exports, photos, changes):
     runner = OnnxCaptioner.load(exports[kind], threads=1)
     prepared = [runner.prepare(photo) for photo in photos]  # PyTorch would resize by itself
-    expected = Captioner.load(checkpoints[kind], device="cpu").caption_batch(prepared, **changes)
+    expected = TorchCaptioner.load(checkpoints[kind], device="cpu").caption_batch(
+        prepared, **changes
+    )
     for found, other in zip(runner.caption_batch(photos, **changes), expected, strict=True):
         assert_same(found, other)
     assert_same(runner.caption(photos[1], **changes), expected[1])
@@ -98,7 +103,7 @@ def test_the_runner_says_what_the_captioner_says(kind, checkpoints, exports, pho
 
 @pytest.mark.parametrize("method", ["beam", "greedy", "sample"])
 def test_a_stream_shows_what_the_captioner_shows(kind, method, checkpoints, exports, photos):
-    captioner = Captioner.load(checkpoints[kind], device="cpu")
+    captioner = TorchCaptioner.load(checkpoints[kind], device="cpu")
     runner = OnnxCaptioner.load(exports[kind], threads=1)
     prepared = runner.prepare(photos[1])
     found, expected = (
@@ -108,6 +113,26 @@ def test_a_stream_shows_what_the_captioner_shows(kind, method, checkpoints, expo
     for one, other in zip(found, expected, strict=True):
         assert_same(one, other)
     assert_same(found[-1], runner.caption(prepared, method=method, seed=2))
+
+
+def test_candidates_are_read_as_pytorch_reads_them(kind, checkpoints, exports, photos):
+    runner = Captioner.load(exports[kind])
+    assert isinstance(runner, OnnxCaptioner)
+    photo = runner.prepare(photos[0])
+    caption = runner.caption(photo, beam=4)
+    assert len(caption.candidates) == 3
+    found = runner.read_candidates(photo, caption)
+    model = TorchCaptioner.load(checkpoints[kind], device="cpu")
+    expected = model.read_candidates(photo, model.caption(photo, beam=4))
+    for ours, theirs in zip(found, expected, strict=True):
+        assert_same(ours, theirs)
+
+
+def test_a_runtime_is_chosen_by_name_or_by_what_is_loaded(checkpoints, exports):
+    assert isinstance(Captioner.load(checkpoints["lstm"]), TorchCaptioner)
+    assert isinstance(Captioner.load(exports["lstm"], runtime="torch"), TorchCaptioner)
+    with pytest.raises(ConfigError, match=r"runtime is 'tpu'; choose from auto, torch, onnx\."):
+        Captioner.load(runtime="tpu")
 
 
 def test_captions_may_come_without_words(kind, exports, photos):
@@ -142,7 +167,7 @@ def test_a_shipped_checkpoint_captions_photos_where_there_is_no_torch(name, tmp_
         text=True,
         check=True,
     )
-    captioner = Captioner.load(ROOT / "checkpoints" / name / "model.safetensors", device="cpu")
+    captioner = TorchCaptioner.load(ROOT / "checkpoints" / name / "model.safetensors", device="cpu")
     for line, photo in zip(done.stdout.splitlines(), SAMPLES, strict=True):
         prepared = prepare(photo, captioner.header.preprocess)  # resized without PyTorch, too
         found, expected = json.loads(line), captioner.caption(prepared).to_dict()
@@ -231,7 +256,7 @@ def test_graphs_hold_no_weights_and_take_those_of_the_checkpoint_beside_them(
         for parameter in model.decoder.parameters():
             parameter.mul_(0.5)
     save_checkpoint(tmp_path / WEIGHTS, model, replace(header, name="x"), half=False)
-    expected = Captioner.load(tmp_path / WEIGHTS, device="cpu").caption(photos[0])
+    expected = TorchCaptioner.load(tmp_path / WEIGHTS, device="cpu").caption(photos[0])
     assert_same(OnnxCaptioner.load(tmp_path).caption(photos[0]), expected)
 
 

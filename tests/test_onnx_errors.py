@@ -10,7 +10,8 @@ from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
 from captioner.hub.fetch import WEIGHTS
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import export_onnx
-from captioner.onnx.files import DESCRIPTION, IMAGE, STEP
+from captioner.onnx.files import IMAGE, STEP
+from captioner.shipped import DESCRIPTION
 
 
 def broken(exports, folder, name, content):

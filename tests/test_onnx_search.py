@@ -8,7 +8,7 @@ import torch
 
 from captioner.config import SearchConfig
 from captioner.onnx import OnnxCaptioner
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 from captioner.search import search
 from tests.exported import assert_same
 from tests.searching import PLAIN, InNumPy
@@ -62,7 +62,9 @@ def test_an_export_draws_what_pytorch_draws(kind, checkpoints, exports, photos, 
     changes = {"method": "sample", "seed": 3, **changes}
     runner = OnnxCaptioner.load(exports[kind], threads=1)
     prepared = [runner.prepare(photo) for photo in photos]
-    expected = Captioner.load(checkpoints[kind], device="cpu").caption_batch(prepared, **changes)
+    expected = TorchCaptioner.load(checkpoints[kind], device="cpu").caption_batch(
+        prepared, **changes
+    )
     for found, other in zip(runner.caption_batch(photos, **changes), expected, strict=True):
         assert_same(found, other)
 

@@ -4,10 +4,10 @@ import pickle
 import pytest
 import torch
 
-from captioner import Captioner
 from captioner.checkpoint import load_checkpoint, save_checkpoint
 from captioner.model import packing
 from captioner.model.packing import pack
+from captioner.pytorch import TorchCaptioner
 
 with_onednn = pytest.mark.skipif(
     not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")),
@@ -27,7 +27,7 @@ def count_packed(network: torch.nn.Module) -> int:
 
 @with_onednn
 def test_a_packed_captioner_says_the_same(checkpoint, photos):
-    plain = Captioner.load(checkpoint, device="cpu")
+    plain = TorchCaptioner.load(checkpoint, device="cpu")
     packed = plain.packed()
     assert count_packed(packed.model) > 3
     for found, expected in zip(
@@ -57,12 +57,12 @@ def test_the_packed_path_is_taken_and_shares_its_weights(checkpoint, monkeypatch
 
 @with_onednn
 def test_weights_that_change_later_are_never_stale(checkpoint, photos):
-    captioner = Captioner.load(checkpoint, device="cpu")
+    captioner = TorchCaptioner.load(checkpoint, device="cpu")
     packed = captioner.packed()
     with torch.no_grad():
         for parameter in captioner.model.decoder.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
-    fresh = Captioner(copy.deepcopy(captioner.model), captioner.header)
+    fresh = TorchCaptioner(copy.deepcopy(captioner.model), captioner.header)
     found, expected = packed.caption(photos[1]), fresh.caption(photos[1])
     assert found.text == expected.text
     assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
@@ -71,8 +71,8 @@ def test_weights_that_change_later_are_never_stale(checkpoint, photos):
 @with_onednn
 @pytest.mark.parametrize("kind", ["lstm", "transformer"])
 def test_weights_that_are_replaced_later_are_never_stale(checkpoints, photos, kind):
-    packed = Captioner.load(checkpoints[kind], device="cpu").packed()
-    other = Captioner.load(checkpoints[kind], device="cpu")
+    packed = TorchCaptioner.load(checkpoints[kind], device="cpu").packed()
+    other = TorchCaptioner.load(checkpoints[kind], device="cpu")
     weights = {
         name: x + 0.05 * torch.randn_like(x) if x.is_floating_point() else x
         for name, x in other.model.state_dict().items()
@@ -88,8 +88,8 @@ def test_weights_that_are_replaced_later_are_never_stale(checkpoints, photos, ki
 @pytest.mark.parametrize("kind", ["lstm", "transformer"])
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_a_packed_model_can_be_copied_and_sent(checkpoints, photos, kind, copied):
-    packed = Captioner.load(checkpoints[kind], device="cpu").packed()
-    other = Captioner(copied(packed.model), packed.header)
+    packed = TorchCaptioner.load(checkpoints[kind], device="cpu").packed()
+    other = TorchCaptioner(copied(packed.model), packed.header)
     assert count_packed(other.model) == count_packed(packed.model) > 0
     found, expected = other.caption(photos[1]), packed.caption(photos[1])
     assert found.text == expected.text

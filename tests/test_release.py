@@ -3,8 +3,8 @@ import json
 import pytest
 from shapes import write_shapes
 
-from captioner import Captioner
 from captioner.header import read_header
+from captioner.pytorch import TorchCaptioner
 from training.release import main
 
 
@@ -33,7 +33,7 @@ def test_a_release_carries_what_was_measured_and_captions_as_before(checkpoints,
     rows = json.loads((released.parent / "train_captions.json").read_text())
     photo = next(iter(sorted((shapes / "photos").iterdir())))
     assert len(rows) == report["images"]
-    assert Captioner.load(released).caption(photo).text in {row["caption"] for row in rows}
+    assert TorchCaptioner.load(released).caption(photo).text in {row["caption"] for row in rows}
 
 
 def test_a_release_goes_by_the_name_it_is_given(checkpoints, shapes):

@@ -19,9 +19,9 @@ PROGRAM = """
 import sys, time
 from captioner.cli import program
 from captioner.folder import results
-from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
 
-caption, write = Captioner.caption_batch, results.write_table
+caption, write = TorchCaptioner.caption_batch, results.write_table
 
 def take_an_hour(self, photos, **options):
     if not photos[0].image.endswith("flag.png"):
@@ -32,7 +32,7 @@ def write_for_an_hour(*arguments, **options):
     time.sleep(3600 * ("slow" in arguments[0].name))
     write(*arguments, **options)
 
-Captioner.caption_batch, results.write_table = take_an_hour, write_for_an_hour
+TorchCaptioner.caption_batch, results.write_table = take_an_hour, write_for_an_hour
 program()
 """
 """The command, where a batch after the first takes an hour, and so does a table called slow."""

@@ -11,9 +11,9 @@ import torch
 from shapes import write_shapes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from captioner import Captioner
 from captioner.checkpoint import load_checkpoint
 from captioner.header import read_header
+from captioner.pytorch import TorchCaptioner
 from training.settings import load_settings, recipe
 from training.train import Run, main
 
@@ -69,7 +69,7 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def learned_by_heart(captions: dict[str, str]) -> bool:
-    captioner = Captioner.load("runs/smoke/best.safetensors", device="cpu")
+    captioner = TorchCaptioner.load("runs/smoke/best.safetensors", device="cpu")
     return captions == {name: captioner.caption(f"photos/{name}").text for name in captions}
 
 
@@ -129,7 +129,7 @@ def test_boxes_teach_either_decoder_where_to_look(captions):
         for weight in (0.0, 1.0):
             folder = f"runs/{decoder[:13]}-{weight}"
             train(*changes, f"stages=[{stage}, grounding={weight}}}]", folder=folder)
-            captioner = Captioner.load(f"{folder}/last.safetensors", device="cpu")
+            captioner = TorchCaptioner.load(f"{folder}/last.safetensors", device="cpu")
             found = [captioner.caption(f"photos/{n}").words[0].attention for n in captions]
             stick = np.stack(found)[[n.endswith("stick.png") for n in captions]].mean(axis=0)
             inside.append(stick[:2].sum().item())  # of four rows

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from shapes import COLOURS, SHAPES, photograph
 
-from captioner import Captioner
+from captioner.pytorch import TorchCaptioner
 from data.coco import load_records
 from training.settings import load_settings
 
@@ -75,11 +75,11 @@ def test_ten_commands_are_enough():
 
 def test_the_captioner_learned_what_it_was_told(done):
     folder, printed = done
-    before = Captioner.load(ROOT / "checkpoints" / "vit-tiny-transformer", device="cpu")
-    after = Captioner.load(folder / "runs" / "mine" / "best.safetensors", device="cpu")
+    before = TorchCaptioner.load(ROOT / "checkpoints" / "vit-tiny-transformer", device="cpu")
+    after = TorchCaptioner.load(folder / "runs" / "mine" / "best.safetensors", device="cpu")
     told = {f"{c}-{s}.png": caption(c, s).capitalize() for c in COLOURS for s in SHAPES}
 
-    def right(captioner: Captioner) -> int:
+    def right(captioner: TorchCaptioner) -> int:
         photos = folder / "my" / "photos"
         return sum(captioner.caption(photos / name).text == told[name] for name in told)
 

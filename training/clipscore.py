@@ -17,7 +17,7 @@ import torch
 
 from captioner.errors import ConfigError, MissingExtraError
 from captioner.photo import load_photo
-from captioner.pipeline import find_device
+from captioner.pytorch import find_device
 from data.archives import ImageSource
 from data.coco import Record
 from training.metrics.bootstrap import mean_intervals

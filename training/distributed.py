@@ -26,7 +26,7 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_map_only
 
 from captioner.errors import ConfigError
-from captioner.pipeline import find_device
+from captioner.pytorch import find_device
 from data.ranks import Ranks
 
 Module = TypeVar("Module", bound=nn.Module)

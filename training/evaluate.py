@@ -17,9 +17,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from captioner import Captioner
 from captioner.config import to_table
 from captioner.errors import CaptionerError, ConfigError
+from captioner.pytorch import TorchCaptioner
 from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
 from data.batching import build_loader
@@ -124,7 +124,9 @@ def evaluate(
     paths = [find_checkpoint(name) for name in names]
     digest = ", ".join(map(file_digest, paths))
     identity = {"sha256": digest, "commit": git_commit()}  # before hours may pass
-    captioner = Captioner.ensemble([Captioner.load(path, device=device) for path in paths])
+    captioner = TorchCaptioner.ensemble(
+        [TorchCaptioner.load(path, device=device) for path in paths]
+    )
     header = captioner.header
     config = header.search_with(**(search_changes or {}))
     if extent.candidates and (config.method != "beam" or config.beam == 1):

@@ -24,10 +24,11 @@ from captioner.errors import CaptionerError, ImageError
 from captioner.interchange import portable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from captioner.caption import Caption
     from captioner.config import SearchConfig
     from captioner.framing import Prepared
-    from captioner.onnx import OnnxCaptioner
     from captioner.overlay import Format
     from captioner.pipeline import Captioner
 
@@ -140,10 +141,9 @@ def _expand(photo: str) -> list[str]:
     return sorted(glob(photo, recursive=True)) or [photo]
 
 
-def _load(args: argparse.Namespace) -> "tuple[Captioner | OnnxCaptioner, SearchConfig]":
+def _load(args: argparse.Namespace) -> "tuple[Captioner, SearchConfig]":
     """Load a checkpoint, or without PyTorch an ONNX export, and say how captions are looked for."""
-    from captioner.onnx.files import find_export
-    from captioner.shipped import DEFAULT
+    from captioner.shipped import DEFAULT, find_export
 
     names = args.checkpoint or [DEFAULT]
     export = next(filter(None, map(find_export, names)), None)
@@ -151,11 +151,11 @@ def _load(args: argparse.Namespace) -> "tuple[Captioner | OnnxCaptioner, SearchC
         checkpoints, header = find_models(args)
         search = choose_search(header, args)
 
-        from captioner.pipeline import Captioner
+        from captioner.pytorch import TorchCaptioner
 
-        members = [Captioner.load(path, device=args.device) for path in checkpoints]
+        members = [TorchCaptioner.load(path, device=args.device) for path in checkpoints]
         _tell_unseen(members)
-        return Captioner.ensemble(members), search
+        return TorchCaptioner.ensemble(members), search
     if len(names) > 1:
         raise CaptionerError(
             f"{export}: an ONNX export captions alone; give the checkpoints that it and the others "
@@ -164,17 +164,17 @@ def _load(args: argparse.Namespace) -> "tuple[Captioner | OnnxCaptioner, SearchC
     if args.device not in ("auto", "cpu"):
         raise CaptionerError(f"{export}: an ONNX export runs on the CPU; leave out --device.")
 
-    from captioner.onnx import OnnxCaptioner
+    from captioner.pipeline import Captioner
 
-    runner = OnnxCaptioner.load(export)
+    runner = Captioner.load(export, runtime="onnx")
     return runner, choose_search(runner.header, args)
 
 
-def _tell_unseen(members: "list[Captioner]") -> None:
+def _tell_unseen(members: "Sequence[Captioner]") -> None:
     """Say on standard error whose attention is not shown."""
     first = members[0]
     for member in members:
-        if member.model.encoder.grid != first.model.encoder.grid:
+        if member.grid != first.grid:
             print(
                 f"captioner: {member.header.name} looks at other regions than {first.header.name}; "
                 "where it looked is not shown.",
@@ -182,7 +182,7 @@ def _tell_unseen(members: "list[Captioner]") -> None:
             )
 
 
-def _prepare(captioner: "Captioner | OnnxCaptioner", photo: str) -> "Prepared":
+def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
     """Read a photo; a folder is told from other things that are none."""
     path = Path(photo)
     if path.is_dir():

@@ -9,7 +9,7 @@ from captioner.cli.options import Subcommands
 _EPILOG = """\
 Writes model.safetensors (the checkpoint), image.onnx (photo -> state), step.onnx (word, state ->
 scores, attention, state) and captioner.json (names of tensors) into DIR. `captioner caption PHOTO
---checkpoint DIR` captions with them; so does captioner.onnx.OnnxCaptioner.
+--checkpoint DIR` captions with them; so does Captioner.load(DIR).
 
 The graphs are compared with PyTorch before DIR is touched. Needs: pip install "captioner[onnx]"
 """

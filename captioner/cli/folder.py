@@ -273,11 +273,11 @@ def _load_engine(
 ) -> "Engine":
     """Load the model; `threads` is how many cores there are for it, if not all of them."""
     from captioner.folder.engine import Engine
-    from captioner.pipeline import Captioner
+    from captioner.pytorch import TorchCaptioner
 
-    captioner = Captioner.ensemble(
+    captioner = TorchCaptioner.ensemble(
         [
-            Captioner.load(checkpoint, device=args.device, precision=args.precision)
+            TorchCaptioner.load(checkpoint, device=args.device, precision=args.precision)
             for checkpoint in checkpoints
         ]
     )

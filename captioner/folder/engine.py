@@ -20,7 +20,8 @@ from captioner.config import SearchConfig
 from captioner.errors import ImageError
 from captioner.folder.inputs import Photo
 from captioner.folder.sizing import BatchSize
-from captioner.pipeline import Captioner, Prepared
+from captioner.framing import Prepared
+from captioner.pytorch import TorchCaptioner
 
 Outcome = tuple[Photo, Caption | str]
 """A photo and its caption, or the reason why it has none."""
@@ -45,7 +46,7 @@ class Engine:
 
     def __init__(
         self,
-        captioner: Captioner,
+        captioner: TorchCaptioner,
         *,
         search: SearchConfig,
         batch_size: int | None,

@@ -12,8 +12,9 @@ from captioner.errors import CaptionerError, CheckpointError
 from captioner.hub.fetch import WEIGHTS
 from captioner.model import CaptionModel
 from captioner.onnx.decoder import OnnxDecoder
-from captioner.onnx.files import DESCRIPTION, IMAGE, STEP, Export, write_export
+from captioner.onnx.files import IMAGE, STEP, Export, write_export
 from captioner.onnx.graphs import write_graphs
+from captioner.shipped import DESCRIPTION
 
 TOLERANCE = 1e-4
 """How far logits of a float export may be from those of PyTorch."""

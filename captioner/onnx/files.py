@@ -22,13 +22,12 @@ from typing import Any
 from captioner.errors import CheckpointError
 from captioner.header import Header, read_header
 from captioner.hub.fetch import WEIGHTS
+from captioner.shipped import DESCRIPTION
 
 IMAGE = "image.onnx"
 """The graph that reads a photo."""
 STEP = "step.onnx"
 """The graph that reads a word."""
-DESCRIPTION = "captioner.json"
-"""What tells a folder to be an export."""
 FORMAT = 2
 """The format written, and the only one read."""
 
@@ -59,18 +58,6 @@ class Export:
 def borrow(name: str) -> str:
     """What a graph calls a weight of the checkpoint; its own tensors may be called like that."""
     return f"checkpoint:{name}"
-
-
-def find_export(name_or_path: str | Path) -> Path | None:
-    """Return the folder of an export: the one given, or that of the `.onnx` file given.
-
-    Returns:
-        None if the path is no export, but perhaps a checkpoint.
-    """
-    path = Path(name_or_path)
-    if path.suffix == ".onnx" or path.name == DESCRIPTION:
-        return path.parent
-    return path if (path / DESCRIPTION).is_file() else None
 
 
 def write_export(folder: Path, export: Export) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from captioner import Captioner
 from captioner.cli.options import positive
 from captioner.config import AttentionConfig
 from captioner.errors import CaptionerError
+from captioner.pytorch import TorchCaptioner
 from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
 from data.boxes import BoxedImage, load_entities
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         source.require(image.image for image in images)
         path = find_checkpoint(args.checkpoint)
         identity = {"sha256": file_digest(path), "commit": git_commit()}  # before hours may pass
-        captioner = Captioner.load(path, device=args.device)
+        captioner = TorchCaptioner.load(path, device=args.device)
         report = measure(
             captioner,
             images,

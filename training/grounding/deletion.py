@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captioner import Captioner
-from captioner.pipeline import Prepared
+from captioner.framing import Prepared
+from captioner.pytorch import TorchCaptioner
 from data.boxes import WHOLE, region_shares
 
 HIDDEN = 0.1
@@ -34,7 +34,7 @@ class Target:
 
 @torch.inference_mode()
 def measure_falls(
-    captioner: Captioner,
+    captioner: TorchCaptioner,
     photo: Prepared,
     targets: Sequence[Target],
     *,
@@ -55,11 +55,12 @@ def measure_falls(
     device = next(model.parameters()).device
     places = region_shares([WHOLE], photo.geometry, grid).flatten().nonzero()[:, 0]
     count = math.ceil(HIDDEN * grid[0] * grid[1])
-    views = [photo.pixels]
+    pixels = torch.from_numpy(photo.pixels)
+    views = [pixels]
     for target in targets:
         drawn = places[torch.randperm(len(places), generator=generator)[:count]]
         attended = target.attention.topk(count).indices
-        views += [hide(photo.pixels, regions, grid) for regions in (attended, drawn)]
+        views += [hide(pixels, regions, grid) for regions in (attended, drawn)]
     features = model.encoder(torch.stack(views).to(device))
     rows = []
     for number, target in enumerate(targets):
@@ -84,7 +85,7 @@ def hide(pixels: Tensor, regions: Tensor, grid: tuple[int, int]) -> Tensor:
     return pixels * mask.repeat_interleave(width // grid[1], dim=1)
 
 
-def word_probability(captioner: Captioner, logits: Tensor, target: Target) -> Tensor:
+def word_probability(captioner: TorchCaptioner, logits: Tensor, target: Target) -> Tensor:
     """Return how likely a word was after those before it, the product over its tokens.
 
     Args:

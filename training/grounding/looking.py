@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captioner import Captioner
 from captioner.caption import select_attention
 from captioner.config import AttentionConfig
-from captioner.pipeline import Prepared
+from captioner.framing import Prepared
+from captioner.pytorch import TorchCaptioner
 from captioner.rollout import rollout
 from data.boxes import WHOLE, BoxedImage, place_boxes, region_shares, word_tokens
 from training.grounding.deletion import Target
@@ -49,7 +49,7 @@ def views_of(layers: int, heads: int) -> list[AttentionConfig]:
 
 @torch.inference_mode()
 def look(
-    captioner: Captioner, image: BoxedImage, photo: Prepared, views: Sequence[AttentionConfig]
+    captioner: TorchCaptioner, image: BoxedImage, photo: Prepared, views: Sequence[AttentionConfig]
 ) -> Iterator[Sight]:
     """Read the human captions of an image, and measure every phrase that has boxes.
 
@@ -61,7 +61,7 @@ def look(
     model, tokenizer = captioner.model, captioner.header.tokenizer
     grid, geometry = model.encoder.grid, photo.geometry
     device = next(model.parameters()).device
-    features = model.encoder(photo.pixels[None].to(device))
+    features = model.encoder(torch.from_numpy(photo.pixels)[None].to(device))
     centre = centre_attention(geometry, grid)
     middle = place_boxes([WHOLE], geometry)[0].reshape(2, 2).mean(dim=0)  # (x, y)
     shown = region_shares([WHOLE], geometry, grid).sum()

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from captioner import Captioner
 from captioner.config import AttentionConfig, to_table
 from captioner.errors import DataError
+from captioner.pytorch import TorchCaptioner
 from data.archives import ImageSource
 from data.boxes import BoxedImage
 from training.grounding.deletion import HIDDEN, measure_falls
@@ -19,7 +19,7 @@ from training.grounding.pointing import estimate, resampled_means
 
 
 def measure(
-    captioner: Captioner,
+    captioner: TorchCaptioner,
     images: Sequence[BoxedImage],
     source: ImageSource,
     *,

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from captioner import Captioner
 from captioner.overlay import Style
 from captioner.overlay.figure import draw_figure, text
 from captioner.photo import load_photo
+from captioner.pytorch import TorchCaptioner
 from data.archives import ImageSource
 from data.coco import Record, load_records
 
@@ -34,7 +34,7 @@ def draw_samples(
     Raises:
         CaptionerError: checkpoint, captions or photos are not as they should be.
     """
-    captioner = Captioner.load(checkpoint, device=device)
+    captioner = TorchCaptioner.load(checkpoint, device=device)
     source = ImageSource(images)
     figures = []
     for place, record in enumerate(choose(load_records(annotations, split=split), number)):
