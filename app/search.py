@@ -90,14 +90,17 @@ def search_settings(values: Sequence[Any]) -> dict[str, Any]:
     """Name the values of `search_inputs`, for `Captioner.caption`.
 
     Raises:
-        CaptionerError: one is no number, or no text: programs may send anything.
+        CaptionerError: one is no number, no text or out of range.
     """
     named = dict(zip(_NAMES, values, strict=True))
     for name in _NAMES[1:]:
         named[name] = _read(name, named[name])
     if named["method"] != "beam":
-        named |= {"require": (), "groups": 1}  # hidden, as all that only beam search uses
-    return named
+        named |= {"require": (), "groups": 1}
+    SearchConfig(**named)  # what is not used is checked, too: programs may send anything
+    if named["groups"] == 1:
+        del named["diversity"]
+    return {n: x for n, x in named.items() if SearchConfig.method_of(n) in (None, named["method"])}
 
 
 def _read(name: str, value: Any) -> float | tuple[str, ...]:

@@ -5,7 +5,7 @@ names and wrong types; each settings class refuses values out of range. Nothing 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -224,6 +224,37 @@ class SearchConfig:
             not self.require or self.groups == 1,
             f"search.require is {list(self.require)}, which divides the beam by itself; leave out "
             f"search.groups = {self.groups}.",
+        )
+
+    @staticmethod
+    def method_of(name: str) -> str | None:
+        """Return the method that alone uses a setting; None if all do."""
+        if name in ("beam", "length_penalty", "groups", "diversity"):
+            return "beam"
+        return "sample" if name in ("temperature", "top_k", "top_p", "seed") else None
+
+
+def check_used(search: SearchConfig, changes: Iterable[str]) -> None:
+    """Refuse settings that were asked for and do nothing.
+
+    Args:
+        search: with the changes.
+        changes: names of the settings asked for.
+
+    Raises:
+        ConfigError: one belongs to another method, or is diversity without groups.
+    """
+    for name in changes:
+        method = SearchConfig.method_of(name) or search.method
+        value = getattr(search, name)
+        _require(
+            method == search.method,
+            f"search.{name} is {value}, which {search.method} search does not use; leave it out, "
+            f"or choose search.method = {method!r}.",
+        )
+        _require(
+            name != "diversity" or search.groups > 1,
+            f"search.diversity is {value}, which does nothing without search.groups above 1.",
         )
 
 

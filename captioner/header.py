@@ -22,6 +22,7 @@ from captioner.config import (
     PreprocessConfig,
     SearchConfig,
     TransformerConfig,
+    check_used,
     from_table,
     to_table,
 )
@@ -75,8 +76,8 @@ class Header:
         """Change single settings of a search, or of the recommended one where none is given.
 
         Raises:
-            ConfigError: a setting is unknown or out of range, the decoder cannot write captions
-                that long, or does not know a word that they are to have.
+            ConfigError: a setting is unknown, out of range or does nothing, the decoder cannot
+                write captions that long, or does not know a word that they are to have.
         """
         return self.plan(search, **changes)[0]
 
@@ -85,6 +86,7 @@ class Header:
     ) -> tuple[SearchConfig, Constraints]:
         """Return what `search_with` does, and the constraints of that search as token ids."""
         chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
+        check_used(chosen, changes)
         if self.longest is not None and chosen.max_words > self.longest:
             raise ConfigError(
                 f"search.max_words is {chosen.max_words}; {self.name} writes "

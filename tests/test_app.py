@@ -150,7 +150,7 @@ def test_a_setting_out_of_range_is_named(client, photos):
         (3, "x" * 10_000, "beam is 'xxx"),
         (3, math.nan, "beam is nan; it must be a number"),
         (5, None, "length penalty is None; it must be a number"),
-        (6, math.nan, "search.temperature is nan; it must be finite"),
+        (6, math.nan, "search.temperature is nan; it must be above 0 and finite"),
         (9, [], "seed is []; it must be a number"),
         (9, 10**30, "search.seed is 1000000000000000000000000000000; it must fit into 64 bits"),
     ],

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -11,19 +12,6 @@ if TYPE_CHECKING:
     from captioner.header import Header
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
-
-_ONLY_FOR = {
-    "beam": "beam",
-    "length_penalty": "beam",
-    "groups": "beam",
-    "diversity": "beam",
-    "temperature": "sample",
-    "top_k": "sample",
-    "top_p": "sample",
-    "seed": "sample",
-}
-"""Settings of the search that would do nothing with another method."""
-_CONSTRAINTS = ("forbid", "require", "no_repeat", "no_end")
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -100,21 +88,10 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
 
 
 def choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:
-    """Change the checkpoint's recommendation where asked; point out what does nothing."""
-    names = ("method", "max_words", *_CONSTRAINTS, *_ONLY_FOR)
+    """Change the checkpoint's recommendation where asked."""
+    names = [setting.name for setting in fields(SearchConfig)]
     asked = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
-    search = header.search_with(**asked)
-    for name, method in _ONLY_FOR.items():
-        if name in asked and search.method != method:
-            flag = f"--{name.replace('_', '-')}"
-            print(
-                f"captioner: {flag} does nothing in {search.method} search; "
-                f"it is for --search {method}.",
-                file=sys.stderr,
-            )
-    if "diversity" in asked and search.method == "beam" and search.groups == 1:
-        print("captioner: --diversity does nothing without --groups.", file=sys.stderr)
-    return search
+    return header.search_with(**asked)
 
 
 def positive(text: str) -> int:
