@@ -5,7 +5,8 @@ brought to sRGB, transparent pixels white, deep pixels scaled to eight bits, the
 animation. What cannot be read whole is an `ImageError`; a broken photo never becomes a gray one.
 
 opening      a file, or why it is none; a picture whose pixels are not decoded yet
-png, tiff    what Pillow refuses or shows wrong
+png          PNG files that Pillow refuses
+tiff, scans  TIFF files that Pillow shows wrong or does not open
 jpeg         decoding at a half, quarter or eighth
 plugins      what optional packages read: HEIC, JPEG XL, raw
 arrays       NumPy array -> picture
@@ -108,7 +109,7 @@ def _displayed(
         scale = 1
     check_size(*size, name, reduced=scale)
     with enough_memory(name, size):
-        with explained(name, pillow_alone=True):
+        with explained(name, decoder_alone=True):
             image.load()
         if scale == 1:
             size = image.size  # only now do TIFF and icon files know it

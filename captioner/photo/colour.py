@@ -97,7 +97,7 @@ def customary_white(peak: float, *, top: float | None) -> float:
     return next((white for white in tops if peak <= white), peak)
 
 
-def quantise(values: NDArray[Any], *, white: float = 1) -> NDArray[np.uint8]:
+def quantise(values: NDArray[Any], *, white: float | NDArray[Any] = 1) -> NDArray[np.uint8]:
     """Values up to that of white -> 0 to 255, rounded to nearest."""
     levels = np.empty(values.shape, np.uint8)
     for top in range(

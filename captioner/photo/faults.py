@@ -32,13 +32,13 @@ _UNREAD = re.compile(
 
 
 @contextmanager
-def explained(name: str, *, pillow_alone: bool = False) -> Iterator[None]:
+def explained(name: str, *, decoder_alone: bool = False) -> Iterator[None]:
     """Turn what decoders raise about a damaged file into an ImageError.
 
     A mistake in a program is none of the file's: it comes through as it is, unless Pillow alone is
     at work.
     """
-    raised = _BY_PILLOW if pillow_alone else _BY_CONTENT
+    raised = _BY_PILLOW if decoder_alone else _BY_CONTENT
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -51,7 +51,7 @@ def explained(name: str, *, pillow_alone: bool = False) -> Iterator[None]:
             reason = "no picture follows its first bytes"
         if "out of memory" in reason:  # as Pillow words what its decoders report
             raise MemoryError(reason) from error
-        if _UNREAD.search(reason):
+        if _UNREAD.search(reason) and not isinstance(error, TypeError):  # Python's own words
             raise ImageError(
                 f"{name}: of a kind that cannot be read ({reason}); save it as JPEG or PNG."
             ) from error

@@ -17,6 +17,7 @@ from captioner.photo import kinds, tiff
 from captioner.photo.faults import explained
 from captioner.photo.plugins import open_heif, open_jxl, open_raw
 from captioner.photo.png import open_png
+from captioner.photo.scans import read_scan
 
 _DRAWINGS = ("EPS", "WMF", "EMF")
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs|file):/", re.IGNORECASE)
@@ -94,16 +95,16 @@ def _tiff(stream: BinaryIO, name: str) -> Opened:
     if tiff.is_raw(tags):
         return open_raw(stream, name)
     if tiff.pillow_is_wrong(tags):
-        return tiff.read_scan(stream, tags, name)
+        return read_scan(stream, tags, name)
     tiff.check_parts(tags)
     stream.seek(0)
-    with explained(name, pillow_alone=True):
+    with explained(name, decoder_alone=True):
         try:
             return Image.open(stream), None
         except UnidentifiedImageError:
             if not tiff.is_scan(tags):
                 raise
-    return tiff.read_scan(stream, tags, name)
+    return read_scan(stream, tags, name)
 
 
 def _others(stream: BinaryIO, head: bytes, name: str) -> Opened:

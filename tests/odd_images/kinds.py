@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from io import BytesIO
 
 import numpy as np
+import tifffile
 from PIL import Image, features
 
 from tests.cameras import deep_heic, dng, heic
@@ -149,19 +150,16 @@ def cameras() -> Iterator[Odd]:
 def scans() -> Iterator[Odd]:
     """TIFF files that Pillow shows wrong or not at all."""
     pixels = np.asarray(FLAG)
-    if find_spec("tifffile"):
-        import tifffile
-
-        planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
-        for name, values in {
-            "16": planes.astype(np.uint16) * 257,
-            "float": (planes / 255).astype(np.float32),
-        }.items():
-            for order in "<>":
-                for packing in (None, "zlib"):
-                    stream = BytesIO()
-                    tifffile.imwrite(
-                        stream, values, photometric="rgb", planarconfig="separate",
-                        byteorder=order, compression=packing, metadata=None,
-                    )  # fmt: skip
-                    yield Odd(f"planes {name} {order} {packing}.tif", stream.getvalue(), FLAG)
+    planes = np.ascontiguousarray(np.moveaxis(pixels, -1, 0))
+    for name, values in {
+        "16": planes.astype(np.uint16) * 257,
+        "float": (planes / 255).astype(np.float32),
+    }.items():
+        for order in "<>":
+            for packing in (None, "zlib"):
+                stream = BytesIO()
+                tifffile.imwrite(
+                    stream, values, photometric="rgb", planarconfig="separate",
+                    byteorder=order, compression=packing, metadata=None,
+                )  # fmt: skip
+                yield Odd(f"planes {name} {order} {packing}.tif", stream.getvalue(), FLAG)
