@@ -55,7 +55,6 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, progress: "Progress") -> int:
-    from captioner.folder.edits import read_edits
     from captioner.folder.job import Job
     from captioner.folder.joining import join_shards
     from captioner.folder.journal import Journal
@@ -84,7 +83,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     if shard.count > 1:
         settings["shard"] = str(shard)
     if args.dry_run:
-        status = _tell(args, path, root=root, settings=settings, find=find, targets=targets)
+        status = _tell(args, path, tables, root=root, settings=settings, find=find, targets=targets)
         progress.name_passed_over()
         return status
     load_engine = _choose_engine(args, checkpoints, search)
@@ -107,9 +106,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
             progress=progress,
             root=root,
         )
-        if not args.overwrite:
-            job.keep_edits(read_edits(tables, journal.held))
-        _work(args, job, partial(_caption, args, job, find), results, before)
+        _work(args, job, partial(_caption, args, job, find, results), results, before)
     if args.log == "text" and not args.quiet:
         if not progress.tally.total:
             print(f"captioner: {_nothing(args, root)}", file=sys.stderr)
@@ -140,15 +137,18 @@ def _work(
         caption()
         over = True
         journal.begin()
+        _keep_edits(args, job, results)  # made while the run went on
         journal.tidy()
-        results.write(journal, job.problems, met=job.met, whole=True)
+        problems = {**job.problems, **job.upkeep.unwritten}
+        results.write(journal, problems, met=job.met, whole=True)
     except KeyboardInterrupt:
         job.progress.end("interrupted")
         if args.log == "text" and not args.quiet:
             _tell_interrupted(args, job)
         if journal.begun and not over:  # watching has no other end
-            journal.tidy(compact=args.watch)
-            problems = job.problems if args.watch else {**before, **job.problems}
+            _keep_edits(args, job, results)
+            journal.tidy(compact=args.watch or bool(results.tables))  # which have a row a photo
+            problems = {**({} if args.watch else before), **job.problems, **job.upkeep.unwritten}
             results.write(journal, problems, met=job.met, whole=args.watch)
         raise
     except CaptionerError as error:
@@ -158,11 +158,20 @@ def _work(
     job.progress.end("end")
 
 
-def _caption(args: argparse.Namespace, job: "Job", find: Find) -> None:
+def _keep_edits(args: argparse.Namespace, job: "Job", results: "Results") -> None:
+    """Keep what somebody wrote into the tables that are going to be written again."""
+    from captioner.folder.edits import read_edits
+
+    if not args.overwrite:
+        job.upkeep.keep(read_edits(results.tables, job.journal.held).items())
+
+
+def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results") -> None:
     from captioner.folder.inputs import count
 
     again = not args.watch and "-" not in (args.list, args.folder)  # the photos can be found twice
     job.progress.begin(count(find()) if again and job.progress.wants_total else None)
+    _keep_edits(args, job, results)
     if args.watch:
         job.watch(find, seconds=_WATCH_SECONDS)
     else:
@@ -192,6 +201,7 @@ def _nothing(args: argparse.Namespace, root: Path) -> str:
 def _tell(
     args: argparse.Namespace,
     path: Path,
+    tables: list[Path],
     *,
     root: Path,
     settings: dict[str, Any],
@@ -199,6 +209,7 @@ def _tell(
     targets: "list[Target]",
 ) -> int:
     """Print what would be done about every photo, one a line, and how many there are of each."""
+    from captioner.folder.edits import read_edits
     from captioner.folder.held import Held, read_held, read_records
     from captioner.folder.joining import newer
     from captioner.folder.plan import plan, remember
@@ -211,12 +222,15 @@ def _tell(
     if held.size:
         RunFile(path).check(settings)
         remember(targets, path, root)
+    edits = {} if args.overwrite else read_edits(tables, held)
     for _, part in find_shards(path) if args.join else ():
         for record, _ in read_records(part):
             for found in newer([record], held):
                 held.add(found, start=0)
         remember(targets, part, root)
-    kinds: Counter[str] = Counter()
+    for name in edits:
+        print(f"keep edit\t{one_line(name)}")
+    kinds = Counter({"keep edit": len(edits)} if edits else {})
     retried = beginnings(read_problems(path, held), root=root)
     steps = plan(find(), held, targets=targets, retry_failed=args.retry_failed, retried=retried)
     for step in steps:

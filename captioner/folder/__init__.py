@@ -13,6 +13,7 @@
     joining              the journals of many machines into one
     tables, album        CSV, Parquet and an HTML gallery, made from the journal
     edits                captions that somebody changed in a table
+    upkeep               captions of the journal into files that lack them or hold older ones
     report               what failed
     results              all that is made from it at the end
     progress             what the user is told meanwhile

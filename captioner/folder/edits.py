@@ -1,7 +1,8 @@
 """Captions that somebody edited in a table: they are kept, not written over.
 
-`captions.tables.json` beside the journal says what each table was when it was written. One that is
-another now is read before the run begins, and what it says goes into the journal.
+`captions.tables.json` beside the journal says what each table was when it was written, and every
+row of it, so that an edited row is known whatever became of the journal since. What it says goes
+into the journal, before the run and before the table is written again.
 """
 
 import csv
@@ -9,8 +10,9 @@ import hashlib
 import json
 import os
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from io import StringIO
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ from captioner.folder.tables import COLUMNS, import_arrow
 from captioner.interchange import unguard
 
 _ESCAPED = re.compile(r"\\udc([89a-f][0-9a-f])")
+_LINE_END = re.compile(r"\r\n?")
+_MARK = 8
+"""Bytes that stand for a row."""
+_LARGEST_CELL = 2**31 - 1
+"""Characters; as a default, Python refuses a caption of 131073."""
 
 
 def remember_tables(tables: Sequence[Path], journal: Path) -> None:
@@ -32,14 +39,32 @@ def remember_tables(tables: Sequence[Path], journal: Path) -> None:
     if not tables:
         return
     notes = _read_notes(journal)
-    notes.update({_name(table, journal): _identify(table) for table in tables})
+    made_from = _identify(journal)
+    for table in tables:
+        marks = b"".join(_mark(image, caption) for image, caption in _read(table))
+        notes[_name(table, journal)] = {
+            "sha256": _identify(table),
+            "journal": made_from,
+            "rows": b64encode(marks).decode(),
+        }
     path = _place(journal)
     with explained(path, option="--output"):
         replace_file(path, json.dumps(notes, indent=2).encode() + b"\n")
 
 
-def read_edits(tables: Sequence[Path], held: Held) -> Iterator[tuple[str, str]]:
-    """Yield photo and caption where a table says something else than the journal.
+def are_written(tables: Sequence[Path], journal: Path) -> bool:
+    """Whether all tables are as they were written, and from what the journal is now."""
+    notes = _read_notes(journal) if tables else {}
+    made_from = _identify(journal) if notes else ""
+    return all(
+        (note := _note(notes, table, journal)).get("journal") == made_from
+        and note.get("sha256") == _identify(table)
+        for table in tables
+    )
+
+
+def read_edits(tables: Sequence[Path], held: Held) -> dict[str, str]:
+    """Return photos and captions that somebody wrote into tables.
 
     Args:
         tables: that are going to be written again.
@@ -49,57 +74,95 @@ def read_edits(tables: Sequence[Path], held: Held) -> Iterator[tuple[str, str]]:
         CaptionerError: a table was edited in a way that the journal cannot hold.
     """
     notes = _read_notes(held.path)
+    edits: dict[str, str] = {}
     for table in tables:
-        if not table.exists() or notes.get(_name(table, held.path)) == _identify(table):
+        note = _note(notes, table, held.path)
+        if not table.exists() or note.get("sha256") == _identify(table):
             continue
-        rows = _read_parquet(table) if table.suffix.lower() == ".parquet" else _read_csv(table)
+        written = _rows(note)
         seen: set[bytes] = set()
-        for image, caption in rows:
+        for image, caption in _read(table):
             key = digest(image)
+            if key in seen:
+                raise _refused(table, f"it has two rows for {image!r}")
+            seen.add(key)
+            if _mark(image, caption) in written:
+                continue
             if key not in held:
                 raise _refused(table, f"it has a row for {image!r}, which the captions do not have")
-            seen.add(key)
-            before = held.read(key).caption if key in held.captioned else ""
-            if caption != before and (caption.strip() or key in held.captioned):
-                yield image, caption
-        missing = len(held.captioned) + len(held.failed) - len(seen)
-        if missing and _name(table, held.path) in notes:
-            raise _refused(table, f"{missing} rows are missing")
+            before = (held.read(key).caption or "") if key in held.captioned else ""
+            if _plain(caption) == _plain(before):
+                continue
+            if edits.setdefault(image, caption) != caption:
+                raise _refused(table, f"another table has another caption for {image!r}")
+        if len(seen) < len(written):
+            raise _refused(table, f"{len(written) - len(seen)} rows are missing")
+    return edits
+
+
+def _read(table: Path) -> Iterator[tuple[str, str]]:
+    """Yield photos and captions."""
+    return _read_parquet(table) if table.suffix.lower() == ".parquet" else _read_csv(table)
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, str]]:
     """Yield photos and captions, however a spreadsheet saved them."""
-    content = path.read_bytes()
-    utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    csv.field_size_limit(_LARGEST_CELL)
     try:
-        text = content.decode("utf-16" if utf16 else "utf-8-sig")
-    except UnicodeDecodeError:
+        with path.open("rb") as file:
+            utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        with path.open(encoding="utf-16" if utf16 else "utf-8-sig", newline="") as text:
+            heading = text.readline()
+            text.seek(0)
+            rows = csv.reader(text, delimiter=max(",;\t", key=heading.count))
+            columns = _columns(path, next(rows, []))
+            image, caption = columns.index("image"), columns.index("caption")
+            for row in rows:
+                if not any(row):  # spreadsheets add such
+                    continue
+                if len(row) <= max(image, caption) or any(row[len(columns) :]):
+                    raise _refused(path, f"line {rows.line_num} has another number of cells")
+                yield _file_name(unguard(row[image])), unguard(row[caption])
+    except UnicodeError:
         raise _refused(path, "it is saved in another encoding than UTF-8") from None
-    heading = text.partition("\n")[0]
-    delimiter = max(",;\t", key=heading.count)
-    rows = csv.DictReader(StringIO(text, newline=""), delimiter=delimiter)
-    _check_columns(path, rows.fieldnames or ())
-    for row in rows:
-        if None in row or None in row.values():
-            raise _refused(path, f"line {rows.line_num} has another number of cells")
-        yield _file_name(unguard(row["image"])), unguard(row["caption"])
+    except (csv.Error, OSError) as error:
+        raise _refused(path, f"it cannot be read ({error})") from error
 
 
 def _read_parquet(path: Path) -> Iterator[tuple[str, str]]:
     arrow, parquet = import_arrow(path)
     try:
         file = parquet.ParquetFile(path)
+        _columns(path, [name for name in file.schema_arrow.names if name != "words"])
+        for batch in file.iter_batches(columns=["image", "caption"]):
+            for row in batch.to_pylist():
+                image, caption = row["image"], row["caption"] or ""
+                if not isinstance(image, str) or not isinstance(caption, str):
+                    raise _refused(path, f"it has a row for {image!r} with {caption!r}")
+                yield _file_name(image), caption
     except (arrow.ArrowException, OSError) as error:
         raise _refused(path, f"it cannot be read ({error})") from error
-    _check_columns(path, [name for name in file.schema_arrow.names if name != "words"])
-    for batch in file.iter_batches(columns=["image", "caption"]):
-        for row in batch.to_pylist():
-            yield _file_name(row["image"]), row["caption"] or ""
 
 
-def _check_columns(path: Path, columns: Sequence[str]) -> None:
-    if set(columns) != set(COLUMNS):
-        raise _refused(path, f"its columns are {', '.join(columns)}")
+def _columns(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of the columns, without empty ones at the end and differences of case."""
+    columns = [name.strip().lower() for name in names]
+    while columns and not columns[-1]:
+        columns.pop()
+    if sorted(columns) != sorted(COLUMNS):
+        raise _refused(path, f"its columns are {', '.join(names)}")
+    return columns
+
+
+def _mark(image: str, caption: str) -> bytes:
+    """Return what stands for a row."""
+    content = f"{image}\0{_plain(caption)}".encode("utf-8", "surrogatepass")
+    return blake2b(content, digest_size=_MARK).digest()
+
+
+def _plain(caption: str) -> str:
+    """Return a caption without what spreadsheets do to line ends."""
+    return _LINE_END.sub("\n", caption)
 
 
 def _file_name(text: str) -> str:
@@ -123,14 +186,32 @@ def _refused(table: Path, why: str) -> CaptionerError:
 def _read_notes(journal: Path) -> dict[str, Any]:
     try:
         notes = json.loads(_place(journal).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return notes if isinstance(notes, dict) else {}
 
 
-def _identify(table: Path) -> str:
-    with table.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _note(notes: dict[str, Any], table: Path, journal: Path) -> dict[str, Any]:
+    note = notes.get(_name(table, journal))
+    return note if isinstance(note, dict) else {}
+
+
+def _rows(note: dict[str, Any]) -> frozenset[bytes]:
+    """Return what stands for the rows of a table when it was written."""
+    try:
+        marks = b64decode(note["rows"])
+    except (KeyError, TypeError, ValueError):
+        return frozenset()
+    return frozenset(marks[start : start + _MARK] for start in range(0, len(marks), _MARK))
+
+
+def _identify(file: Path) -> str:
+    """Digest of a file; none of one that cannot be read."""
+    try:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _name(table: Path, journal: Path) -> str:

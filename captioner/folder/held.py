@@ -11,6 +11,7 @@ from captioner.folder.stamps import Stamp
 
 _KINDS = ("txt", "xmp", "photo")
 _EDITED = 1 << len(_KINDS)
+_OUTDATED = _EDITED << 1
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Held:
             return
         flags = sum(1 << _KINDS.index(kind) for kind in record.also_in or () if kind in _KINDS)
         flags |= _EDITED if record.edited else 0
+        flags |= _OUTDATED if record.replaces else 0
         stamp = Stamp.of(record)
         self.captioned[key] = start << 40 | flags << 32 | (stamp.number if stamp else 0)
 
@@ -55,11 +57,19 @@ class Held:
         """Whether a photo is another one than was captioned; a caption of somebody's own stays."""
         packed = self.captioned[key]
         known = packed & 0xFFFFFFFF
-        return bool(stamp and known and known != stamp.number and not packed >> 32 & _EDITED)
+        return bool(stamp and known and not stamp.may_be(known) and not self.is_edited(key))
 
     def is_in(self, key: bytes, kind: str) -> bool:
         """Whether the caption was written into a file of this kind, too."""
         return bool(self.captioned[key] >> 32 & 1 << _KINDS.index(kind))
+
+    def is_edited(self, key: bytes) -> bool:
+        """Whether the caption is somebody's own."""
+        return bool(self.captioned[key] >> 32 & _EDITED)
+
+    def may_be_outdated(self, key: bytes, kind: str) -> bool:
+        """Whether a file of this kind may hold an older caption."""
+        return bool(self.captioned[key] >> 32 & _OUTDATED) and not self.is_in(key, kind)
 
     def read(self, key: bytes) -> Record:
         """Read the record of a photo that has a caption.
@@ -82,6 +92,8 @@ class Held:
 
 def read_records(path: Path) -> Iterator[tuple[Record, range]]:
     """Yield every whole record with the bytes of its line; a cut off end is passed over.
+
+    So are blank lines, which editors leave.
 
     Raises:
         CaptionerError: a line in the middle is damaged, or the file cannot be read.
@@ -110,7 +122,8 @@ def _lines(path: Path) -> Iterator[tuple[bytes, range]]:
         with path.open("rb") as file:
             for line in file:
                 start, end = end, end + len(line)
-                yield line, range(start, end)
+                if line.strip():
+                    yield line, range(start, end)
     except FileNotFoundError:
         return
     except OSError as error:

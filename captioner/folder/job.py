@@ -1,25 +1,23 @@
 """A run of `captioner folder`: from the photos found to the journal."""
 
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
 from captioner.durable import digest
-from captioner.errors import MetadataError, UnsupportedFileError
-from captioner.folder.changes import Change
+from captioner.errors import MetadataError
 from captioner.folder.inputs import Found, Photo, Problem
 from captioner.folder.journal import Journal
 from captioner.folder.pending import Entry
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
-from captioner.folder.stamps import Stamp
 from captioner.folder.stopping import uninterrupted
 from captioner.folder.targets import Target
+from captioner.folder.upkeep import Upkeep, noted, stamped
 from captioner.folder.watching import Watched
 from captioner.folder.wording import Wording
 
@@ -52,8 +50,6 @@ _LONGEST_PAUSE = 60.0
 """Seconds."""
 _LOOKS = ("words", "geometry")
 """What `Caption.to_dict` says of words and attention."""
-_TOGETHER = 64
-"""Captions of the journal that are written into files at once."""
 
 
 class Job:
@@ -99,7 +95,7 @@ class Job:
         """Digests of the photos that failed and came by, now or in an earlier run."""
         self._unreadable: set[str] = set()  # problems that the tally counts
         self._replaced: set[bytes] = set()  # digests of photos that are captioned again
-        self._missing: list[Entry] = []  # captions of the journal that are missing in files
+        self.upkeep = Upkeep(journal, targets, progress=progress, root=root)
         self._engine: Engine | None = None
         self._watched: Watched | None = None
         if journal.held.size:  # what is to be overwritten is not of this run
@@ -119,7 +115,7 @@ class Job:
                 self._engine = self.load_engine()
             for outcomes in self._engine.run(chain([first], photos)):
                 self._write(outcomes)
-        self._write_missing()
+        self.upkeep.write()
 
     def watch(self, find: Callable[[], Iterator[Found]], *, seconds: float) -> None:
         """Caption what is there and what comes, looking again after this many seconds, for ever.
@@ -172,9 +168,10 @@ class Job:
                 yield replace(step.found, stamp=step.found.look())
             elif step.kind == "write":
                 assert isinstance(step.found, Photo)
-                self._plan_missing(step.found)
+                self.upkeep.add(step.found)
             elif step.kind == "done":
-                self.progress.tally.before += 1
+                # One whose edited caption could not be written into a file counts as failed.
+                self.progress.tally.before += step.found.name not in self.upkeep.unwritten
             elif step.kind == "failed before":
                 assert isinstance(step.found, Photo)
                 self.met.add(digest(step.found.name))
@@ -214,6 +211,8 @@ class Job:
                 else:
                     self.met.add(digest(record.image))
                     self.progress.failed(record.image, reason)
+                    if record.caption is not None:  # the one before stays for now
+                        self.upkeep.unwritten[record.image] = reason
         self._replaced -= entries.keys()
         self.progress.advance()
 
@@ -226,137 +225,20 @@ class Job:
             caption=self.wording(caption.text, photo=photo),
             log_probability=caption.log_probability,
             **({name: caption.to_dict()[name] for name in _LOOKS} if self.words else {}),
-            **_stamped(photo.stamp),
+            **stamped(photo.stamp),
         )
         before = self.journal.held.read(key) if key in self._replaced else None
         try:
-            changes = self._plan(
-                photo, record, self.targets, ours=before.caption if before else None
-            )
+            changes = self.upkeep.plan(photo, record, self.targets, before=before)
         except MetadataError as error:
             return _failure(photo, str(error).removeprefix(f"{photo.name}: "))
         if isinstance(changes, str):
             if before is None:
                 return changes
             changes = ()  # somebody's own captions stay in files
-        return Entry(record=_also_in(record, changes), changes=changes, before=before)
-
-    def _plan(
-        self, photo: Photo, record: Record, targets: Sequence[Target], *, ours: str | None
-    ) -> tuple[Change, ...] | str:
-        """Plan which files a caption goes into, or say why into none.
-
-        Args:
-            photo: it belongs to.
-            record: with the caption.
-            targets: what may be written.
-            ours: the caption that files may hold from before.
-
-        Raises:
-            MetadataError: a file cannot be written.
-        """
-        plans: list[tuple[Change, ...] | str] = []
-        unsupported: MetadataError | None = None
-        for target in targets:
-            try:
-                plans.append(target.plan(photo, record.caption or "", ours=ours))
-            except UnsupportedFileError as error:
-                unsupported = error  # a sidecar will do, if there is one
-            except OSError as error:
-                raise MetadataError(
-                    f"{photo.name}: {error.filename} cannot be read: {error.strerror}."
-                ) from error
-        planned = (change for plan in plans if not isinstance(plan, str) for change in plan)
-        changes = tuple(dict.fromkeys(planned))  # two targets may want the same
-        if unsupported is not None and not changes:
-            raise unsupported
-        if plans and not changes:
-            return str(plans[0])
-        for target in targets:
-            target.own(photo.name, photo.path)
-        return changes
-
-    def _plan_missing(self, photo: Photo) -> None:
-        """Have a caption of the journal written into the files that lack it."""
-        held, key = self.journal.held, digest(photo.name)
-        lacking = [
-            target
-            for target in self.targets
-            if target.lacks(photo, written=held.is_in(key, target.kind))
-        ]
-        record = held.read(key)
-        try:
-            changes = self._plan(photo, record, lacking, ours=record.caption)
-        except UnsupportedFileError:
-            changes = ()
-        except MetadataError as error:
-            self._fail_file(photo.name, str(error).removeprefix(f"{photo.name}: "))
-            return
-        if isinstance(changes, str) or not changes:  # somebody's own caption is elsewhere
-            self.progress.tally.before += 1
-            return
-        entry = Entry(record=_also_in(record, changes), changes=changes, before=record)
-        self._missing.append(entry)
-        if len(self._missing) >= _TOGETHER:
-            self._write_missing()
-
-    def _write_missing(self) -> None:
-        """Write what `_plan_missing` planned; the journal keeps a caption that cannot be."""
-        entries, self._missing = self._missing, []
-        if not entries:
-            return
-        with uninterrupted():
-            for record, reason in self.journal.commit(entries):
-                if reason is None:
-                    self.progress.tally.before += 1
-                else:
-                    self._fail_file(record.image, reason)
-        self.progress.advance()
-
-    def keep_edits(self, edits: Iterable[tuple[str, str]]) -> None:
-        """Take captions that somebody wrote into the journal, and into files that hold the old one.
-
-        Args:
-            edits: name of the photo, and caption.
-        """
-        entries = []
-        for name, caption in edits:
-            photo = Photo(name=name, path=os.path.join(self.root, name))
-            key, stamp = digest(name), photo.look()
-            before = self.journal.held.read(key) if key in self.journal.held.captioned else None
-            record = Record(
-                image=name, status="captioned", caption=caption, edited=True, **_stamped(stamp)
-            )
-            changes: tuple[Change, ...] | str = ()
-            if stamp and caption.strip():
-                try:
-                    changes = self._plan(
-                        photo, record, self.targets, ours=before.caption if before else None
-                    )
-                except MetadataError as error:
-                    self._fail_file(name, str(error).removeprefix(f"{name}: "))
-            if isinstance(changes, str):
-                changes = ()
-            entries.append(Entry(record=_also_in(record, changes), changes=changes, before=record))
-        if entries:
-            for record, reason in self.journal.commit(entries):
-                if reason is not None:
-                    self._fail_file(record.image, reason)
-
-    def _fail_file(self, name: str, reason: str) -> None:
-        """Report a caption that is kept, and could not be written into a file."""
-        self.problems[name] = reason
-        self.progress.failed(name, reason)
-
-
-def _also_in(record: Record, changes: Sequence[Change]) -> Record:
-    """Note which kinds of files hold the caption."""
-    kinds = {*(record.also_in or ()), *(change.kind for change in changes)}
-    return replace(record, also_in=sorted(kinds) or None)
-
-
-def _stamped(stamp: Stamp | None) -> dict[str, Any]:
-    return asdict(stamp) if stamp else {}
+        if any(change.kind == "photo" for change in changes) and photo.look() != photo.stamp:
+            record = replace(record, modified=None)  # another photo by now: the next run sees to it
+        return Entry(record=noted(record, before, changes), changes=changes, before=before)
 
 
 def _failure(photo: Photo, reason: str) -> Entry:

@@ -33,10 +33,14 @@ def join_shards(journal: Journal, settings: dict[str, Any]) -> None:
 
 
 def newer(records: Iterable[Record], held: Held) -> list[Record]:
-    """Choose the records that say more than what is held: a photo new to it, or captioned since."""
+    """Choose the records that say more than what is held.
+
+    Those are of photos new to it, or captioned or edited since; what was edited in both stays.
+    """
     latest = {digest(record.image): record for record in records}
     return [
         record
         for key, record in latest.items()
-        if key not in held.captioned and (record.status == "captioned" or key not in held.failed)
+        if (key in held.captioned and record.edited and not held.is_edited(key))
+        or (key not in held.captioned and (record.status == "captioned" or key not in held.failed))
     ]

@@ -6,7 +6,7 @@ batch that is being written.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from captioner.durable import (
     explained,
     remove_unfinished,
     replacing,
+    sync,
     sync_folder,
 )
 from captioner.errors import CaptionerError, MetadataError
@@ -54,7 +55,6 @@ class Journal:
         self._pending = Pending(path)
         self._run = RunFile(path)
         self._file = -1
-        self._committing = False
 
     def __enter__(self) -> "Journal":
         with explained(self.path, option="--output"):
@@ -105,16 +105,13 @@ class Journal:
             CaptionerError: the disk is full, or the journal cannot be written.
         """
         self.begin()
-        self._committing = True
         self._check_in_place()
         if any(entry.changes for entry in entries):
             self._pending.write(entries)
-        outcomes = self._complete(entries)
-        self._committing = False
-        return outcomes
+        return self._complete(entries)
 
     def tidy(self, *, compact: bool = True) -> None:
-        """Leave no trace of a batch that is written, and one line a photo.
+        """Leave one line a photo.
 
         Args:
             compact: drop lines that later ones have replaced, which takes long in a long journal.
@@ -123,10 +120,8 @@ class Journal:
             CaptionerError: the disk is full, or the journal cannot be written.
         """
         self._check_in_place()
-        with explained(self.path, option="--output"):
-            if not self._committing:  # an interrupted batch is completed by the next run
-                self._pending.remove()
-            if compact and self.held.superseded:
+        if compact and self.held.superseded:
+            with explained(self.path, option="--output"):
                 self._compact()
 
     def _open(self) -> None:
@@ -152,14 +147,17 @@ class Journal:
         with explained(self.path, option="--output"):
             if not self.held.size and not self._pending.exists():
                 self._run.write(self._settings)
+            ended = self._set_end_aside()
             self._open_file(size=self.held.size)
+            if not ended:
+                self.held.size += os.write(self._file, b"\n")
             self._recover()
 
     def _open_file(self, *, size: int) -> None:
         """Open for appending, and cut off what a crash left behind the last whole line."""
-        self._file = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         os.ftruncate(self._file, size)
-        os.fsync(self._file)
+        sync(self._file)
         sync_folder(self.path.parent)
 
     def _recover(self) -> None:
@@ -168,7 +166,7 @@ class Journal:
         for entry in entries:
             for change in entry.changes:
                 remove_traces(change.path)
-        self._complete([entry for entry in entries if entry.before or not self._has(entry.record)])
+        self._complete([entry for entry in entries if not self._is_done(entry)])
 
     def _check_in_place(self) -> None:
         """Make sure that what is written is what the user finds there.
@@ -187,17 +185,28 @@ class Journal:
                 "put it back if you can, and run the same command again."
             )
 
-    def _has(self, record: Record) -> bool:
-        key = digest(record.image)
-        captioned = record.status == "captioned"
-        return key in self.held.captioned if captioned else key in self.held.failed
+    def _is_done(self, entry: Entry) -> bool:
+        """Whether the journal says of a photo what was going to be written, or what is newer."""
+        key = digest(entry.record.image)
+        if key not in self.held.captioned:
+            return key in self.held.failed and entry.record.status == "failed"
+        if entry.before is None:
+            return entry.record.status == "captioned"
+        now = self.held.read(key)  # somebody may have edited it since
+        return bool(now.edited) and now.caption not in (entry.before.caption, entry.record.caption)
 
     def _complete(self, entries: Sequence[Entry]) -> list[tuple[Record, str | None]]:
         """Make the changes, then write the lines."""
         outcomes = [_apply(entry) for entry in entries]
         with explained(self.path, option="--output"):
-            self._append([record for record, _ in outcomes])
+            self._append([record for record, _ in outcomes if not self._stands(record)])
+            self._pending.remove()
         return outcomes
+
+    def _stands(self, record: Record) -> bool:
+        """Whether the journal holds this line already."""
+        key = digest(record.image)
+        return key in self.held.captioned and self.held.read(key) == record
 
     def _append(self, records: Sequence[Record]) -> None:
         lines = [record.to_line() for record in records]
@@ -205,8 +214,8 @@ class Journal:
         try:
             while content:
                 content = content[os.write(self._file, content) :]
-            os.fsync(self._file)
-        except OSError:
+            sync(self._file)
+        except BaseException:  # interrupted, too
             os.ftruncate(self._file, self.held.size)
             raise
         for record, line in zip(records, lines, strict=True):
@@ -218,13 +227,33 @@ class Journal:
         if not any(damaged for _, damaged in damaged_lines(self.path)):
             return
         with explained(self.path, option="--output"):
-            with self.path.with_suffix(".damaged.jsonl").open("ab") as file:
-                file.writelines(line for line, damaged in damaged_lines(self.path) if damaged)
-                file.flush()
-                os.fsync(file.fileno())
+            self._set_aside(line for line, damaged in damaged_lines(self.path) if damaged)
             with replacing(self.path) as unfinished, unfinished.open("wb") as file:
                 file.writelines(line for line, damaged in damaged_lines(self.path) if not damaged)
             sync_folder(self.path.parent)
+
+    def _set_end_aside(self) -> bool:
+        """Keep lines behind the last record that no crash has left, but somebody who edited.
+
+        Returns:
+            Whether the last record has a line end, which some programs leave out.
+        """
+        if not self.held.size:
+            return True
+        with self.path.open("rb") as file:
+            file.seek(self.held.size - 1)
+            ended = file.read(1) == b"\n"
+            lines = [line for line in file if line.endswith(b"\n") and b"\0" not in line]
+        if any(line.strip() for line in lines):
+            self._set_aside(lines)
+        return ended
+
+    def _set_aside(self, lines: Iterable[bytes]) -> None:
+        with self.path.with_suffix(".damaged.jsonl").open("ab") as file:
+            file.writelines(line.rstrip(b"\r\n") + b"\n" for line in lines)
+            file.flush()
+            sync(file.fileno())
+        sync_folder(self.path.parent)
 
     def _compact(self) -> None:
         """Write the journal anew without the lines that later ones have replaced."""
@@ -241,8 +270,9 @@ class Journal:
                     file.write(record.to_line())
             file.flush()
         sync_folder(self.path.parent)
-        os.close(self._file)
+        replaced = self._file
         self._open_file(size=self.path.stat().st_size)
+        os.close(replaced)
         self.held = read_held(self.path)
 
 

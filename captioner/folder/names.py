@@ -48,5 +48,5 @@ def _ignores_form(folder: str, name: str) -> bool:
 def _names(folder: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(folder or "."))
-    except OSError:
+    except (OSError, ValueError):  # no such folder, or a name that none can have
         return frozenset()

@@ -66,7 +66,7 @@ class Pending:
             return [self._unpack(table) for table in json.loads(self.path.read_bytes())]
         except FileNotFoundError:
             return []
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             raise CaptionerError(
                 f"{self.path}: is damaged, so it is not known which photos a run that was killed "
                 "was writing about; delete it to go on: they are captioned anew."

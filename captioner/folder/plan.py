@@ -72,7 +72,11 @@ def _again(
         return "done"
     if held.is_replaced(key, photo.look()):
         return "caption again"
-    lacking = (target.lacks(photo, written=held.is_in(key, target.kind)) for target in targets)
+    lacking = (
+        target.lacks(photo, written=held.is_in(key, target.kind))
+        or held.may_be_outdated(key, target.kind)
+        for target in targets
+    )
     return "write" if any(lacking) else "done"
 
 

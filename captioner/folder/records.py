@@ -12,7 +12,7 @@ from zlib import crc32
 from captioner.interchange import portable, restored
 
 _CHECKSUM = "crc32"
-_END = re.compile(rb', "crc32": "([0-9a-f]{8})"\}\r?\n')
+_END = re.compile(rb', "crc32": "([0-9a-f]{8})"\}\r?\n?$')
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "image": str,
     "caption": str,
@@ -24,6 +24,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "modified": int,
     "also_in": list,
     "edited": bool,
+    "replaces": list,
 }
 _WORD_TYPES: dict[str, type | tuple[type, ...]] = {
     "word": str,
@@ -64,6 +65,8 @@ class Record:
     """The kinds of files that were given the caption, too."""
     edited: bool | None = None
     """True if the caption is somebody's, in place of the model's."""
+    replaces: list[str] | None = None
+    """Older captions, which files may hold that were not written since."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without those that are None."""
@@ -88,6 +91,9 @@ class Record:
         if record.status not in ("captioned", "failed"):
             raise ValueError(f"not a record: its status is {record.status!r}")
         _check(record.to_dict(), _TYPES)
+        texts = (*(record.also_in or ()), *(record.replaces or ()))
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("not a record: also_in or replaces holds more than texts")
         if record.status == "captioned" and record.caption is None:
             raise ValueError("not a record: it has no caption")
         return record
@@ -100,12 +106,12 @@ class Record:
             CutOffError: it is not whole.
             ValueError: it is whole, and not a record.
         """
-        if not line.endswith(b"\n"):
-            raise CutOffError("its end is missing")
         try:
             table = json.loads(line)
-        except ValueError as error:  # not JSON, or not text
+        except (ValueError, RecursionError) as error:  # not JSON, or not text
             raise CutOffError(str(error)) from None
+        if not (line.endswith(b"\n") or isinstance(table, dict)):
+            raise CutOffError("its end is missing")
         end = _END.search(line, max(0, len(line) - 24))
         expected = table.pop(_CHECKSUM, None) if isinstance(table, dict) else None
         record = cls.from_dict(table)
@@ -113,8 +119,12 @@ class Record:
             return record
         for word in record.words or ():
             _check(word, _WORD_TYPES)
+        try:
+            ours = record.to_line()
+        except RecursionError as error:
+            raise ValueError(f"not a record: {error}") from None
         # A program that only writes JSON in another style edits nothing.
-        if expected is None or f'"{expected}"}}\n'.encode() == record.to_line()[-12:]:
+        if expected is None or f'"{expected}"}}\n'.encode() == ours[-12:]:
             return record
         return replace(record, edited=True) if record.status == "captioned" else record
 

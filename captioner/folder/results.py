@@ -4,7 +4,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioner.folder.edits import remember_tables
+from captioner.folder.edits import are_written, remember_tables
 from captioner.folder.journal import Journal
 from captioner.folder.report import write_report
 from captioner.folder.tables import prepare_table, write_table
@@ -56,9 +56,10 @@ class Results:
             CaptionerError: one of them cannot be written.
         """
         write_report(journal, problems, met=met, root=self.root)
-        for table in self.tables:
-            write_table(table, journal.path, words=self.words)
-        remember_tables(self.tables, journal.path)
+        if not are_written(self.tables, journal.path):
+            for table in self.tables:
+                write_table(table, journal.path, words=self.words)
+            remember_tables(self.tables, journal.path)
         if self.gallery and whole:
             from captioner.folder.album import write_album  # noqa: PLC0415
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from captioner.durable import explained
+from captioner.durable import explained, sync
 from captioner.errors import CaptionerError
 
 if sys.platform == "win32":
@@ -76,7 +76,7 @@ class RunFile:
         content = json.dumps({"format": _FORMAT, "settings": settings}, indent=2).encode() + b"\n"
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, content, 0)
-        os.fsync(self._file)
+        sync(self._file)
 
     def check(self, settings: dict[str, Any]) -> None:
         """Compare the settings with those that the journal was begun with.

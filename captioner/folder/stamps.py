@@ -28,6 +28,17 @@ class Stamp:
         """32 bits that stand for it, never 0."""
         return crc32(f"{self.size} {self.modified}".encode()) or 1
 
+    def may_be(self, number: int) -> bool:
+        """Whether a file like this may be the one whose number that was.
+
+        Copying and packing rounds times to two seconds, and FAT moves them by an hour twice a year.
+        """
+        if self.modified is None:
+            return number == self.number
+        shifts = (hour + second for hour in (0, 3600, -3600) for second in (0, 1, -1))
+        times = (self.modified + shift for shift in shifts)
+        return any(Stamp(size=self.size, modified=time).number == number for time in times)
+
     @classmethod
     def of(cls, record: _Stamped) -> "Stamp | None":
         """Return the stamp that a record holds; None in one without."""

@@ -8,7 +8,7 @@ looked at by itself.
 
 import errno
 import os
-from collections.abc import Container
+from collections.abc import Collection, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -87,7 +87,7 @@ class Target:
             self._owners.setdefault(_text_of(path), digest(name))
 
     def plan(
-        self, photo: Photo, caption: str, *, ours: str | None = None
+        self, photo: Photo, caption: str, *, ours: Collection[str] = (), written: bool = False
     ) -> tuple[Change, ...] | str:
         """Plan what files shall hold, or say why they are left alone.
 
@@ -97,21 +97,28 @@ class Target:
         Args:
             photo: to be captioned.
             caption: its caption.
-            ours: the caption of the journal that may stand there, and is replaced.
+            ours: captions of the journal that may stand there, and are replaced.
+            written: whether one of them was written there: if none stands there now, somebody has
+                edited it, and it stays.
 
         Raises:
             OSError: there is one that cannot be read.
             MetadataError: the photo, or a file beside it, cannot hold a caption, or is read-only.
         """
-        refusal = self.refuse(photo, ours=(caption, ours))
+        place = self._place(photo)
+        known = [text.strip() for text in (caption, *ours)]  # as they are read
+        refusal = self.refuse(photo, ours=known)
+        if refusal is None and written and self._is_edited(place, photo, known):
+            refusal = f"{Path(place).name} was edited since"
         if refusal is not None:
             return refusal
-        place = self._place(photo)
-        changes = [self._change(place, self.kind, photo, caption, ours)]
+        changes = [self._change(place, self.kind, photo, caption, known[1:])]
         if self.kind != "txt" and self.existing != "skip":
             for path in _sidecars(photo):
-                if path not in (place, *self._shared) and self._others(path, photo):
-                    changes.append(self._change(path, "xmp", photo, caption, ours))
+                if path in (place, *self._shared) or not (found := self._others(path, photo)):
+                    continue
+                if not written or any(self._is_ours(text, known) for text in found):
+                    changes.append(self._change(path, "xmp", photo, caption, known[1:]))
                     self._shared.add(path)
         return tuple(changes)
 
@@ -138,7 +145,7 @@ class Target:
         return None
 
     def _change(
-        self, path: str, kind: Kind, photo: Photo, caption: str, ours: str | None
+        self, path: str, kind: Kind, photo: Photo, caption: str, ours: Collection[str]
     ) -> Change:
         """Plan what one file shall hold.
 
@@ -175,7 +182,7 @@ class Target:
             return False
         return description not in (None, caption)
 
-    def _joined(self, path: str, photo: Photo, ours: str | None) -> str:
+    def _joined(self, path: str, photo: Photo, ours: Collection[str]) -> str:
         """The caption that a file has, or else the one that the photo has elsewhere."""
         found = self._captions(path, photo)
         for other in [] if self.kind == "txt" else self._homes(photo):
@@ -195,15 +202,30 @@ class Target:
         there = old == caption or old.startswith(caption + self.separator)
         return old if there else caption + self.separator + old
 
-    def _without(self, old: str, ours: str | None) -> str:
-        """Take a caption of the journal out of one that it was joined to."""
-        if not ours:
-            return old
-        if old == ours:
-            return ""
-        if self.existing == "append":
-            return old.removesuffix(self.separator + ours)
-        return old.removeprefix(ours + self.separator)
+    def _without(self, old: str, ours: Collection[str]) -> str:
+        """Take captions of the journal out of one that they were joined to."""
+        for text in filter(None, ours):
+            if old == text:
+                return ""
+            if self.existing == "append":
+                old = old.removesuffix(self.separator + text)
+            if self.existing == "prepend":
+                old = old.removeprefix(text + self.separator)
+        return old
+
+    def _is_edited(self, path: str, photo: Photo, ours: Collection[str]) -> bool:
+        """Whether a file holds captions, and none of the journal.
+
+        Raises:
+            OSError: it is there and cannot be read.
+            MetadataError: it is damaged.
+        """
+        found = self._captions(path, photo)
+        return bool(found) and not any(self._is_ours(text, ours) for text in found)
+
+    def _is_ours(self, text: str, ours: Collection[str]) -> bool:
+        """Whether a caption is one of the journal, or joined to one."""
+        return self._without(text, ours) != text
 
     def _place(self, photo: Photo) -> str:
         if self.kind == "txt":

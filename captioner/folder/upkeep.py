@@ -1,0 +1,203 @@
+"""Captions that the journal holds, in the files beside and in photos: edited, missing, followed."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from captioner.durable import digest
+from captioner.errors import MetadataError, UnsupportedFileError
+from captioner.folder.changes import Change
+from captioner.folder.inputs import Photo
+from captioner.folder.journal import Journal
+from captioner.folder.pending import Entry
+from captioner.folder.progress import Progress
+from captioner.folder.records import Record
+from captioner.folder.stamps import Stamp
+from captioner.folder.stopping import uninterrupted
+from captioner.folder.targets import Target
+
+_TOGETHER = 64
+"""Captions of the journal that are written into files at once."""
+
+
+class Upkeep:
+    """Writes captions of the journal into files that lack them or hold older ones.
+
+    Args:
+        journal: open.
+        targets: where captions go beside the journal.
+        progress: told of what cannot be written.
+        root: the folder that names are relative to, or the archive.
+    """
+
+    def __init__(
+        self, journal: Journal, targets: Sequence[Target], *, progress: Progress, root: Path
+    ) -> None:
+        self.journal = journal
+        self.targets = targets
+        self.progress = progress
+        self.root = root
+        self.unwritten: dict[str, str] = {}
+        """Photos whose caption is kept and could not be written into a file, with the reason."""
+        self._missing: list[Entry] = []
+
+    def plan(
+        self, photo: Photo, record: Record, targets: Sequence[Target], *, before: Record | None
+    ) -> tuple[Change, ...] | str:
+        """Plan which files a caption goes into, or say why into none.
+
+        Args:
+            photo: it belongs to.
+            record: with the caption.
+            targets: what may be written.
+            before: what the journal says of the photo; files may hold that.
+
+        Raises:
+            MetadataError: a file cannot be written.
+        """
+        ours = _captions(before)
+        kinds = before.also_in or () if before else ()
+        plans: list[tuple[Change, ...] | str] = []
+        unsupported: MetadataError | None = None
+        for target in targets:
+            written = target.kind in kinds or bool(before and before.replaces)
+            try:
+                plans.append(target.plan(photo, record.caption or "", ours=ours, written=written))
+            except UnsupportedFileError as error:
+                unsupported = error  # a sidecar will do, if there is one
+            except OSError as error:
+                raise MetadataError(
+                    f"{photo.name}: {error.filename} cannot be read: {error.strerror}."
+                ) from error
+        planned = (change for plan in plans if not isinstance(plan, str) for change in plan)
+        changes = tuple(dict.fromkeys(planned))  # two targets may want the same
+        if unsupported is not None and not changes:
+            raise unsupported
+        if plans and not changes:
+            return str(plans[0])
+        for target in targets:
+            target.own(photo.name, photo.path)
+        return changes
+
+    def add(self, photo: Photo) -> None:
+        """Have a caption written into the files that lack it, at the latest by `write`."""
+        if photo.name in self.unwritten:  # it has just been tried
+            return
+        held, key = self.journal.held, digest(photo.name)
+        lacking = [
+            target
+            for target in self.targets
+            if target.lacks(photo, written=held.is_in(key, target.kind))
+            or held.may_be_outdated(key, target.kind)
+        ]
+        record = held.read(key)
+        changes: tuple[Change, ...] | str = ()
+        if (record.caption or "").strip():  # somebody may have deleted it
+            try:
+                changes = self.plan(photo, record, lacking, before=record)
+            except UnsupportedFileError:
+                pass
+            except MetadataError as error:
+                self._fail(photo.name, str(error).removeprefix(f"{photo.name}: "))
+                return
+        if isinstance(changes, str) or not changes:  # somebody's own caption is elsewhere
+            self.progress.tally.before += 1
+            return
+        self._missing.append(
+            Entry(record=noted(record, record, changes), changes=changes, before=record)
+        )
+        if len(self._missing) >= _TOGETHER:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added; the journal keeps a caption that cannot be."""
+        entries, self._missing = self._missing, []
+        if not entries:
+            return
+        with uninterrupted():
+            for record, reason in self.journal.commit(entries):
+                if reason is None:
+                    self.progress.tally.before += 1
+                else:
+                    self._fail(record.image, reason)
+        self.progress.advance()
+
+    def keep(self, edits: Iterable[tuple[str, str]]) -> None:
+        """Take captions that somebody wrote into the journal, and into files that hold the old one.
+
+        Args:
+            edits: name of the photo, and caption.
+        """
+        edits = iter(edits)
+        while some := list(islice(edits, _TOGETHER)):
+            entries = [self._edited(name, caption) for name, caption in some]
+            with uninterrupted():
+                for record, reason in self.journal.commit(entries):
+                    if reason is not None:
+                        self._fail(record.image, reason)
+
+    def _edited(self, name: str, caption: str) -> Entry:
+        photo = Photo(name=name, path=os.path.join(self.root, name))
+        held, key = self.journal.held, digest(name)
+        before = held.read(key) if key in held.captioned else None
+        stamp = photo.look()
+        now = stamp or (before and Stamp.of(before))  # one in an archive is not looked for
+        record = Record(
+            image=name, status="captioned", caption=caption, edited=True, **stamped(now)
+        )
+        changes: tuple[Change, ...] | str = ()
+        if stamp and caption.strip():
+            try:
+                changes = self.plan(photo, record, self.targets, before=before)
+            except MetadataError as error:
+                self._fail(name, str(error).removeprefix(f"{name}: "))
+        if isinstance(changes, str):
+            changes = ()
+        return Entry(
+            record=noted(record, before, changes),
+            changes=changes,
+            before=noted(record, before, ()),
+        )
+
+    def _fail(self, name: str, reason: str) -> None:
+        """Report a caption that is kept, and could not be written into a file."""
+        if name not in self.unwritten:
+            self.unwritten[name] = reason
+            self.progress.failed(name, reason)
+
+
+def noted(record: Record, before: Record | None, changes: Sequence[Change]) -> Record:
+    """Note which kinds of files hold a caption, and what the others may hold.
+
+    Args:
+        record: with the caption.
+        before: what the journal said of the photo.
+        changes: that are made with it.
+    """
+    kinds = {change.kind for change in changes}
+    if before is None:
+        return replace(record, also_in=sorted(kinds) or None)
+    there = set(before.also_in or ())
+    if before.caption == record.caption:
+        kinds |= there
+    older = [text for text in _captions(before) if text != record.caption]
+    return replace(
+        record,
+        also_in=sorted(kinds) or None,
+        replaces=older or None if before.replaces or there - kinds else None,
+    )
+
+
+def stamped(stamp: Stamp | None) -> dict[str, Any]:
+    """Return what a record says of its photo."""
+    return asdict(stamp) if stamp else {}
+
+
+def _captions(record: Record | None) -> tuple[str, ...]:
+    """Return the captions that files may hold, the newest first."""
+    if record is None:
+        return ()
+    return tuple(dict.fromkeys(filter(None, (record.caption, *(record.replaces or ())))))
