@@ -39,7 +39,7 @@ class Startled(nn.Module):
         with torch.no_grad():
             self.usual = encoder(black)
 
-    def init_state(self, features, mask=None):
+    def init_state(self, features):
         return DecoderState(memory=(features,), past=(torch.zeros(len(features), 1, 0),))
 
     def step(self, words, state):
@@ -54,7 +54,7 @@ class Startled(nn.Module):
         logits, state = self.step(words, state)
         return reading._replace(logits=logits[:, :, None]), state
 
-    def forward(self, features, words, mask=None, *, with_attention=False):
+    def forward(self, features, words, *, with_attention=False):
         change = (features - self.usual).norm(dim=-1)
         weights = (20 * change / change.amax(dim=-1, keepdim=True)).softmax(dim=-1)
         rows, captions, length = words.shape

@@ -29,8 +29,6 @@ SETTINGS = {
     "transformer untied": TransformerConfig(tie=False, **TRANSFORMER),
 }
 
-MASK = torch.tensor([[True, True, False, True], [True, False, False, False], [True] * 4])
-
 
 @pytest.fixture(params=SETTINGS)
 def decoder(request):
@@ -55,26 +53,23 @@ def step_through(decoder, state, words):
     return torch.stack(logits, dim=2), state
 
 
-@pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "masked"])
-def test_word_by_word_a_decoder_says_what_it_says_of_the_whole(decoder, mask):
+def test_word_by_word_a_decoder_says_what_it_says_of_the_whole(decoder):
     words = captions(count=1)
-    stepped, _ = step_through(decoder, decoder.init_state(features(), mask), words)
-    assert_close(stepped, decoder(features(), words, mask).logits)
+    stepped, _ = step_through(decoder, decoder.init_state(features()), words)
+    assert_close(stepped, decoder(features(), words).logits)
 
 
-@pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "masked"])
-def test_so_it_does_for_several_captions_of_an_image_at_once(decoder, mask):
+def test_so_it_does_for_several_captions_of_an_image_at_once(decoder):
     words = captions(count=3)
-    widened = decoder.init_state(features(), mask).reorder(torch.zeros(3, 3, dtype=torch.long))
+    widened = decoder.init_state(features()).reorder(torch.zeros(3, 3, dtype=torch.long))
     stepped, _ = step_through(decoder, widened, words)
-    assert_close(stepped, decoder(features(), words, mask).logits)
+    assert_close(stepped, decoder(features(), words).logits)
 
 
-@pytest.mark.parametrize("mask", [None, MASK], ids=["whole", "masked"])
-def test_looking_word_by_word_sees_what_reading_the_whole_sees(decoder, mask):
+def test_looking_word_by_word_sees_what_reading_the_whole_sees(decoder):
     words = captions(count=3)
-    whole = decoder(features(), words, mask, with_attention=True)
-    state = decoder.init_state(features(), mask).reorder(torch.zeros(3, 3, dtype=torch.long))
+    whole = decoder(features(), words, with_attention=True)
+    state = decoder.init_state(features()).reorder(torch.zeros(3, 3, dtype=torch.long))
     for t in range(words.shape[2]):
         reading, state = decoder.look(words[:, :, t], state)
         assert_close(reading.logits, whole.logits[:, :, t : t + 1])
@@ -88,23 +83,23 @@ def test_looking_word_by_word_sees_what_reading_the_whole_sees(decoder, mask):
 
 def test_reordered_hypotheses_go_on_from_their_parents(decoder):
     words = captions(count=3)
-    widened = decoder.init_state(features(), MASK).reorder(torch.zeros(3, 3, dtype=torch.long))
+    widened = decoder.init_state(features()).reorder(torch.zeros(3, 3, dtype=torch.long))
     _, state = step_through(decoder, widened, words[:, :, :3])
     parents = torch.tensor([[2, 0], [1, 1], [0, 2]])
     stepped, _ = step_through(decoder, state.reorder(parents), words[:, :2, 3:])
 
     histories = words[torch.arange(3)[:, None], parents, :3]
     joined = torch.cat([histories, words[:, :2, 3:]], dim=2)
-    assert_close(stepped, decoder(features(), joined, MASK).logits[:, :, 3:])
+    assert_close(stepped, decoder(features(), joined).logits[:, :, 3:])
 
 
 def test_selected_images_go_on_without_the_others(decoder):
     words = captions(count=3)
-    widened = decoder.init_state(features(), MASK).reorder(torch.zeros(3, 3, dtype=torch.long))
+    widened = decoder.init_state(features()).reorder(torch.zeros(3, 3, dtype=torch.long))
     _, state = step_through(decoder, widened, words[:, :, :3])
     images = torch.tensor([2, 0])
     stepped, _ = step_through(decoder, state.select(images), words[images, :, 3:])
-    assert_close(stepped, decoder(features(), words, MASK).logits[images, :, 3:])
+    assert_close(stepped, decoder(features(), words).logits[images, :, 3:])
 
 
 def test_a_state_is_a_value_that_a_step_leaves_alone(decoder):
@@ -126,30 +121,11 @@ def test_a_word_changes_nothing_before_it_and_everything_from_it_on(decoder):
 
 def test_an_images_captions_do_not_know_each_other(decoder):
     words = captions(count=3)
-    together = decoder(features(), words, MASK, with_attention=True)
+    together = decoder(features(), words, with_attention=True)
     for k in range(3):
-        alone = decoder(features(), words[:, k : k + 1], MASK, with_attention=True)
+        alone = decoder(features(), words[:, k : k + 1], with_attention=True)
         assert_close(alone.logits, together.logits[:, k : k + 1])
         assert_close(alone.attention, together.attention[:, k : k + 1])
-
-
-def test_masked_regions_change_nothing_and_get_no_attention(decoder):
-    words = captions(count=2)
-    reading = decoder(features(), words, MASK, with_attention=True)
-    noise = torch.where(MASK[..., None], features(), 100.0)
-    again = decoder(noise, words, MASK, with_attention=True)
-    assert_close(again.logits, reading.logits)
-    assert_close(again.attention, reading.attention)
-    hidden = ~MASK[:, None, None, None, None].expand_as(reading.attention)
-    assert reading.attention[hidden].eq(0).all()
-
-
-def test_a_mask_gives_what_the_real_regions_alone_would(decoder):
-    words = captions(count=2)
-    masked = decoder(features(), words, MASK)
-    for b in range(3):
-        only_real = decoder(features()[b : b + 1, MASK[b]], words[b : b + 1])
-        assert_close(only_real.logits, masked.logits[b : b + 1])
 
 
 def test_attention_comes_by_layer_and_head_and_sums_to_one(decoder):

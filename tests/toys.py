@@ -48,7 +48,7 @@ class TableDecoder:
         """Return features (B, 1, 1) of the first images, all of them unless told."""
         return torch.arange(count or len(self.tables), dtype=torch.float32)[:, None, None]
 
-    def init_state(self, features: Tensor, mask: Tensor | None = None) -> DecoderState:
+    def init_state(self, features: Tensor) -> DecoderState:
         table = features[:, 0, 0].long()
         return DecoderState(memory=(table,), past=(torch.zeros(len(table), 1, 0).long(),))
 
@@ -68,7 +68,6 @@ class TableDecoder:
         self,
         features: Tensor,
         words: Tensor,
-        mask: Tensor | None = None,
         *,
         with_attention: bool = False,
     ) -> Reading:

@@ -9,19 +9,10 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 Scoring = Literal["additive", "dot", "scaled_dot", "general"]
-
-
-def normalise(
-    scores: Float[Tensor, "*rows P"], mask: Bool[Tensor, "*#rows P"] | None = None
-) -> Float[Tensor, "*rows P"]:
-    """Turn scores into weights that sum to 1 over P; regions where `mask` is False get 0."""
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(dim=-1)
 
 
 class RegionAttention(nn.Module):
@@ -42,10 +33,9 @@ class RegionAttention(nn.Module):
         queries: Float[Tensor, "B K C"],
         keys: Float[Tensor, "B P A"],
         features: Float[Tensor, "B P D"],
-        mask: Bool[Tensor, "B P"] | None = None,
     ) -> tuple[Float[Tensor, "B K D"], Float[Tensor, "B K P"]]:
         """Return the attended feature of each query and its weights, which sum to 1 over P."""
-        weights = normalise(self.score(queries, keys), None if mask is None else mask[:, None, :])
+        weights = self.score(queries, keys).softmax(dim=-1)
         return weights @ features, weights
 
 
@@ -165,16 +155,14 @@ class MultiHeadAttention(nn.Module):
         x: Float[Tensor, "B T C"],
         keys: Float[Tensor, "B M S d"],
         values: Float[Tensor, "B M S d"],
-        mask: Bool[Tensor, "#B #M #T S"] | None = None,
         *,
         causal: bool = False,
     ) -> Float[Tensor, "B T C"]:
-        """Attend by the fused kernel; True in `mask` takes part."""
+        """Attend by the fused kernel, from each word to itself and those before it if `causal`."""
         attended = F.scaled_dot_product_attention(
             self.split(self.query(x)),
             keys,
             values,
-            attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
             is_causal=causal,
         )
@@ -184,17 +172,21 @@ class MultiHeadAttention(nn.Module):
         self,
         x: Float[Tensor, "B T C"],
         keys: Float[Tensor, "B M S d"],
-        mask: Bool[Tensor, "#B #M #T S"] | None = None,
+        *,
+        causal: bool = False,
     ) -> Float[Tensor, "B M T S"]:
         """Return the weights the fused kernel uses inside, summing to 1 over S."""
         queries = self.split(self.query(x))
-        return normalise(queries @ keys.mT * queries.shape[-1] ** -0.5, mask)
+        scores = queries @ keys.mT * queries.shape[-1] ** -0.5
+        if causal:
+            later = torch.ones(scores.shape[-2:], dtype=torch.bool, device=x.device).triu(1)
+            scores = scores.masked_fill(later, -torch.inf)
+        return scores.softmax(dim=-1)
 
     def attend_unprojected(
         self,
         x: Float[Tensor, "B T C"],
         seen: Float[Tensor, "B S C"],
-        mask: Bool[Tensor, "B 1 1 S"] | None = None,
         *,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B M T S"] | None]:
@@ -218,11 +210,11 @@ class MultiHeadAttention(nn.Module):
         weights = None
         if with_weights:
             scores = (rows * scale @ seen.mT).unflatten(1, (self.heads, -1))
-            weights = normalise(scores, mask)
+            weights = scores.softmax(dim=-1)
             means = weights.flatten(1, 2) @ seen
         else:
             means = F.scaled_dot_product_attention(
-                rows[:, None], seen[:, None], seen[:, None], attn_mask=mask, scale=scale
+                rows[:, None], seen[:, None], seen[:, None], scale=scale
             )[:, 0]
         by_head = means.unflatten(1, (self.heads, -1)).transpose(0, 1).flatten(1, 2)  # (M, B*T, C)
         values = (by_head @ to_value.mT).transpose(0, 1).flatten(1) + self.value.bias  # (B*T, C)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from captioner.reading import Reading
@@ -65,10 +65,8 @@ def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
 class Decoder(Protocol):
     """What search, training and explanation need of a decoder."""
 
-    def init_state(
-        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
-    ) -> DecoderState:
-        """Read the image, with one hypothesis of no words; True in `mask` is a real region."""
+    def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
+        """Read the image, with one hypothesis of no words."""
         ...
 
     def step(
@@ -85,7 +83,6 @@ class Decoder(Protocol):
         self,
         features: Float[Tensor, "B P D"],
         words: Int[Tensor, "B K T"],
-        mask: Bool[Tensor, "B P"] | None = None,
         *,
         with_attention: bool = False,
     ) -> Reading:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioner.config import PreprocessConfig
@@ -93,13 +93,11 @@ class EnsembleDecoder(nn.Module):
         """The decoders by their type, which a ModuleList forgets."""
         return cast(list[Decoder], list(self.decoders))
 
-    def init_state(
-        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
-    ) -> DecoderState:
+    def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Let every member read its regions."""
         states = [
-            decoder.init_state(*own)
-            for decoder, own in zip(self._decoders, self._divide(features, mask), strict=True)
+            decoder.init_state(own)
+            for decoder, own in zip(self._decoders, self._divide(features), strict=True)
         ]
         return DecoderState(
             memory=tuple(state.memory for state in states),
@@ -133,16 +131,13 @@ class EnsembleDecoder(nn.Module):
         self,
         features: Float[Tensor, "B P D"],
         words: Int[Tensor, "B K T"],
-        mask: Bool[Tensor, "B P"] | None = None,
         *,
         with_attention: bool = False,
     ) -> Reading:
         """Read K whole captions of each image, START first."""
         readings = [
-            decoder(own, words, own_mask, with_attention=with_attention)
-            for decoder, (own, own_mask) in zip(
-                self._decoders, self._divide(features, mask), strict=True
-            )
+            decoder(own, words, with_attention=with_attention)
+            for decoder, own in zip(self._decoders, self._divide(features), strict=True)
         ]
         return self._merge(readings)
 
@@ -158,18 +153,10 @@ class EnsembleDecoder(nn.Module):
             attention=torch.stack(looks, dim=2)[:, :, None] if looks else None,
         )
 
-    def _divide(
-        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None
-    ) -> list[tuple[Tensor, Tensor | None]]:
-        """Give every member its regions, and which of them are real."""
-        regions = [share.regions for share in self.shares]
-        masks = [None] * len(regions) if mask is None else mask.split(regions, dim=1)
-        return [
-            (own[..., : share.channels], own_mask)
-            for own, share, own_mask in zip(
-                features.split(regions, dim=1), self.shares, masks, strict=True
-            )
-        ]
+    def _divide(self, features: Float[Tensor, "B P D"]) -> list[Tensor]:
+        """Give every member its regions."""
+        parts = features.split([share.regions for share in self.shares], dim=1)
+        return [own[..., : share.channels] for own, share in zip(parts, self.shares, strict=True)]
 
 
 def _average(logits: Sequence[Float[Tensor, "*rows V"]]) -> Float[Tensor, "*rows V"]:

@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioner.model.attention import Scoring, build_attention
@@ -17,7 +17,6 @@ class _Memory(NamedTuple):
 
     regions: Float[Tensor, "B P C"]
     keys: Float[Tensor, "B P A"]
-    mask: Bool[Tensor, "B P"] | None
 
 
 class _Past(NamedTuple):
@@ -65,12 +64,11 @@ class LSTMDecoder(nn.Module):
         self.word_scale = embedding_dim**0.5  # the table's vectors have length 1
         self.dropout = nn.Dropout(dropout)
 
-    def init_state(
-        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
-    ) -> DecoderState:
+    def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Start from the mean feature, with one hypothesis of no words."""
-        memory = self._memory(features, mask)
-        mean = _mean(memory.regions, mask)[:, None]  # (B, 1, C)
+        regions = self.from_feature(features)
+        memory = _Memory(regions=regions, keys=self.attention.keys(regions))
+        mean = regions.mean(dim=1, keepdim=True)  # (B, 1, C)
         hidden = torch.tanh(self.first_hidden(mean))
         cell = None if self.first_cell is None else torch.tanh(self.first_cell(mean))
         return DecoderState(memory=memory, past=_Past(hidden=hidden, cell=cell))
@@ -100,13 +98,12 @@ class LSTMDecoder(nn.Module):
         self,
         features: Float[Tensor, "B P D"],
         words: Int[Tensor, "B K T"],
-        mask: Bool[Tensor, "B P"] | None = None,
         *,
         with_attention: bool = False,
     ) -> Reading:
         """Read K whole captions of each image, START first."""
         first = torch.zeros(words.shape[:2], dtype=torch.long, device=words.device)
-        state = self.init_state(features, mask).reorder(first)  # one hypothesis per caption
+        state = self.init_state(features).reorder(first)  # one hypothesis per caption
         memory, past = _Memory(*state.memory), _Past(*state.past)
         embedded = self._embed(words)
         hiddens, contexts, attention, gates = [], [], [], []
@@ -127,7 +124,7 @@ class LSTMDecoder(nn.Module):
         self, embedded: Float[Tensor, "B K E"], past: _Past, memory: _Memory
     ) -> tuple[_Past, Float[Tensor, "B K C"], Float[Tensor, "B K P"], Float[Tensor, "B K"]]:
         """Look, then take in the word and what was seen."""
-        context, weights = self.attention(past.hidden, memory.keys, memory.regions, memory.mask)
+        context, weights = self.attention(past.hidden, memory.keys, memory.regions)
         gate = torch.sigmoid(self.gate(past.hidden))  # beta of section 4.2.1
         context = gate * context
         read = torch.cat([embedded, context], dim=-1).flatten(0, 1)
@@ -146,12 +143,6 @@ class LSTMDecoder(nn.Module):
             gate.squeeze(-1),
         )
 
-    def _memory(
-        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None
-    ) -> _Memory:
-        regions = self.from_feature(features)
-        return _Memory(regions=regions, keys=self.attention.keys(regions), mask=mask)
-
     def _embed(self, words: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows E"]:
         return self.dropout(self.words(words) * self.word_scale)
 
@@ -164,13 +155,3 @@ class LSTMDecoder(nn.Module):
         """Deep output layer, equation 7: word, state and what was seen vote together."""
         state = embedded + self.from_hidden(self.dropout(hidden)) + self.from_context(context)
         return self.words.logits(self.dropout(state))
-
-
-def _mean(
-    regions: Float[Tensor, "B P C"], mask: Bool[Tensor, "B P"] | None
-) -> Float[Tensor, "B C"]:
-    """Average the regions that take part."""
-    if mask is None:
-        return regions.mean(dim=1)
-    kept = mask[..., None].to(regions.dtype)
-    return (regions * kept).sum(dim=1) / kept.sum(dim=1)

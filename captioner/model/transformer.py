@@ -4,20 +4,13 @@ import math
 from typing import NamedTuple, cast
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioner.model.attention import MultiHeadAttention
 from captioner.model.decoder import DecoderState
 from captioner.model.words import WordTable
 from captioner.reading import Reading
-
-
-class _Memory(NamedTuple):
-    """The regions, as every layer's cross-attention meets them."""
-
-    regions: Float[Tensor, "B P C"]
-    mask: Bool[Tensor, "B P"] | None
 
 
 class _Past(NamedTuple):
@@ -59,8 +52,7 @@ class Block(nn.Module):
         """Return the weights that `read_words` uses inside."""
         normed = self.self_norm(x)
         keys, _ = self.self_attention.keys_and_values(normed)
-        earlier = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).tril()
-        return self.self_attention.weights(normed, keys, earlier[None, None])
+        return self.self_attention.weights(normed, keys, causal=True)
 
     def read_word(
         self,
@@ -80,23 +72,21 @@ class Block(nn.Module):
         x: Float[Tensor, "B Q C"],
         keys: Float[Tensor, "B M P d"],
         values: Float[Tensor, "B M P d"],
-        mask: Bool[Tensor, "B 1 1 P"] | None,
     ) -> Float[Tensor, "B Q C"]:
         """Attend to the regions, all words of an image at once, then think it over."""
-        x = x + self.dropout(self.cross_attention(self.cross_norm(x), keys, values, mask))
+        x = x + self.dropout(self.cross_attention(self.cross_norm(x), keys, values))
         return self._think(x)
 
     def read_regions_once(
         self,
         x: Float[Tensor, "B Q C"],
         regions: Float[Tensor, "B P C"],
-        mask: Bool[Tensor, "B 1 1 P"] | None,
         *,
         with_weights: bool,
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B M Q P"] | None]:
         """Do what `read_regions` does, for few words: without keys and values."""
         read, weights = self.cross_attention.attend_unprojected(
-            self.cross_norm(x), regions, mask, with_weights=with_weights
+            self.cross_norm(x), regions, with_weights=with_weights
         )
         return self._think(x + self.dropout(read)), weights
 
@@ -142,15 +132,13 @@ class TransformerDecoder(nn.Module):
         """The blocks by their type, which a ModuleList forgets."""
         return cast(list[Block], list(self.blocks))
 
-    def init_state(
-        self, features: Float[Tensor, "B P D"], mask: Bool[Tensor, "B P"] | None = None
-    ) -> DecoderState:
+    def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Bring the regions to the decoder's width, once for all words and layers."""
         images, width = features.shape[0], self.norm.normalized_shape[0]
         nothing = features.new_zeros(images, 1, self.heads, 0, width // self.heads)
         nothings = (nothing,) * len(self.blocks)
         return DecoderState(
-            memory=_Memory(regions=self.from_feature(features), mask=mask),
+            memory=(self.from_feature(features),),
             past=_Past(keys=nothings, values=nothings),
         )
 
@@ -171,8 +159,7 @@ class TransformerDecoder(nn.Module):
     def _advance(
         self, words: Int[Tensor, "B K"], state: DecoderState, *, with_attention: bool
     ) -> tuple[Reading, DecoderState]:
-        memory, past = _Memory(*state.memory), _Past(*state.past)
-        mask = _broadcast(memory.mask)
+        (regions,), past = state.memory, _Past(*state.past)
         position = past.keys[0].shape[3]
         x = self._embed(words[..., None], position)  # (B, K, 1, C)
         grown_keys, grown_values, attention, between_words = [], [], [], []
@@ -187,8 +174,7 @@ class TransformerDecoder(nn.Module):
                 between_words.append(between.unflatten(0, words.shape))  # (B, K, M, 1, T)
             y, weights = block.read_regions_once(
                 y.unflatten(0, words.shape)[:, :, 0],
-                memory.regions,
-                mask,
+                regions,
                 with_weights=with_attention,
             )
             if weights is not None:
@@ -206,12 +192,11 @@ class TransformerDecoder(nn.Module):
         self,
         features: Float[Tensor, "B P D"],
         words: Int[Tensor, "B K T"],
-        mask: Bool[Tensor, "B P"] | None = None,
         *,
         with_attention: bool = False,
     ) -> Reading:
         """Read K whole captions of each image, START first."""
-        regions, region_mask = self.from_feature(features), _broadcast(mask)
+        regions = self.from_feature(features)
         x = self._embed(words, 0)
         attention, between_words = [], []
         for block in self._blocks:
@@ -222,9 +207,9 @@ class TransformerDecoder(nn.Module):
             y = y.unflatten(0, words.shape[:2]).flatten(1, 2)  # (B, K*T, C)
             keys, values = block.cross_attention.keys_and_values(regions)
             if with_attention:
-                weights = block.cross_attention.weights(block.cross_norm(y), keys, region_mask)
+                weights = block.cross_attention.weights(block.cross_norm(y), keys)
                 attention.append(weights.unflatten(2, words.shape[1:]))  # (B, M, K, T, P)
-            y = block.read_regions(y, keys, values, region_mask)
+            y = block.read_regions(y, keys, values)
             x = y.unflatten(1, words.shape[1:])
         return Reading(
             logits=self.words.logits(self.norm(x)),
@@ -251,7 +236,3 @@ def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
         torch.arange(0, width, 2) * (-math.log(10_000) / width)
     )
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]
-
-
-def _broadcast(mask: Bool[Tensor, "B P"] | None) -> Bool[Tensor, "B 1 1 P"] | None:
-    return None if mask is None else mask[:, None, None, :]
