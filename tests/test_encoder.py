@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
@@ -53,6 +54,46 @@ def test_backbones_of_every_family_see_a_grid_of_regions(backbone, size):
         features = encoder(a_photo(size=size, images=2))
     assert features.shape == (2, encoder.grid[0] * encoder.grid[1], encoder.feature_dim)
     assert features.isfinite().all()
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+@pytest.mark.parametrize("backbone", FAMILIES)
+def test_a_new_encoder_knows_what_it_will_see_without_having_calculated(
+    backbone, levels, monkeypatch
+):
+    calculated = []
+    linear, convolve = F.linear, F.conv2d
+
+    def count(operation):
+        def counting(x, *others, **settings):
+            if x.device.type != "meta":
+                calculated.append(operation)
+            return operation(x, *others, **settings)
+
+        return counting
+
+    with monkeypatch.context() as patched:
+        patched.setattr(F, "linear", count(linear))
+        patched.setattr(F, "conv2d", count(convolve))
+        encoder = make(backbone, levels=levels)
+        assert calculated == []
+    assert all(x.device.type == "cpu" for x in encoder.state_dict().values())
+    with torch.no_grad():
+        features = encoder(a_photo())
+    assert features.shape == (1, encoder.grid[0] * encoder.grid[1], encoder.feature_dim)
+
+
+def test_a_backbone_that_shapes_alone_do_not_lead_through_sees_a_black_photo(monkeypatch):
+    seen = []
+    take = timm.models.ResNet.forward_intermediates
+
+    def picky(self, x, **settings):
+        seen.append(x.sum().item())  # what no tensor of shapes alone can say
+        return take(self, x, **settings)
+
+    monkeypatch.setattr(timm.models.ResNet, "forward_intermediates", picky)
+    assert make("test_resnet").grid == (2, 3)
+    assert seen == [0.0]
 
 
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_convnext", "test_vit"])

@@ -1,6 +1,7 @@
 """Encoder: a timm backbone, and the features of the image regions it sees."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import shorten
@@ -62,17 +63,15 @@ class Encoder(nn.Module):
         _require_whole_patches(backbone, self.backbone, size)
         self.eval()
         try:
-            with torch.no_grad():
-                maps = self._maps(torch.zeros(1, 3, *size))
+            maps = self._shapes(size)
         except (RuntimeError, AssertionError, ValueError) as error:
             raise ConfigError(
                 f"backbone {backbone!r} cannot take {size[0]}x{size[1]} photos: {error}"
             ) from error
         if info:
-            step = info[-1]["reduction"]
-            _require_whole_regions(backbone, size, step=step, grid=tuple(maps[-1].shape[2:]))
-        self.feature_dim = sum(level.shape[1] for level in maps)
-        self.grid = _finest(maps)
+            _require_whole_regions(backbone, size, step=info[-1]["reduction"], grid=maps[-1][1:])
+        self.feature_dim = sum(channels for channels, _, _ in maps)
+        self.grid = max((height, width) for _, height, width in maps)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
         """Return the regions' features, row by row from the top left of the grid."""
@@ -90,19 +89,34 @@ class Encoder(nn.Module):
         maps = self._maps(pixels)
         if len(maps) == 1:
             return maps[0]
-        grid = _finest(maps)
-        return torch.cat([_standardise(_widen(level, grid)) for level in maps], dim=1)
+        return torch.cat([_standardise(_widen(level, self.grid)) for level in maps], dim=1)
+
+    @torch.no_grad()
+    def _shapes(self, size: tuple[int, int]) -> list[tuple[int, ...]]:
+        """Find out channels, height and width of the levels, without calculating them.
+
+        Those of a ViT have the grid of its patches. Any other backbone is run on the meta device,
+        which knows shapes only; what cannot be run there sees a black photo.
+        """
+        embed: Any = getattr(self.backbone, "patch_embed", None)
+        taken = list(getattr(self.backbone, "feature_info", None) or ())[-self.levels :]
+        patches = isinstance(embed, PatchEmbed) and embed.img_size == size
+        if patches and taken and all((x["reduction"],) * 2 == embed.patch_size for x in taken):
+            return [(level["num_chs"], *embed.grid_size) for level in taken]
+        black = torch.zeros(1, 3, *size)
+        weights = (*self.parameters(), *self.buffers())
+        try:
+            hollow = {id(x): torch.empty_like(x, device="meta") for x in weights}
+            maps = copy.deepcopy(self, hollow)._maps(black.to("meta"))
+        except RuntimeError:
+            maps = self._maps(black)
+        return [tuple(level.shape[1:]) for level in maps]
 
     def _maps(self, pixels: Float[Tensor, "B 3 H W"]) -> list[Tensor]:
         """Return the levels, (B, d, h, w) each."""
         return self.backbone.forward_intermediates(
             pixels, indices=self.levels, norm=True, output_fmt="NCHW", intermediates_only=True
         )
-
-
-def _finest(maps: Sequence[Tensor]) -> tuple[int, int]:
-    height, width = max(tuple(level.shape[2:]) for level in maps)
-    return height, width
 
 
 def _widen(level: Float[Tensor, "B d h w"], grid: tuple[int, int]) -> Float[Tensor, "B d gh gw"]:
