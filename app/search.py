@@ -29,8 +29,8 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
         first model likes best.
     """
     best = next(iter(captioners.values())).header.search
-    limits = (getattr(c.header.model.decoder, "max_positions", None) for c in captioners.values())
-    longest = min([_LONGEST, *(limit - 1 for limit in limits if limit)])
+    limits = (captioner.header.longest for captioner in captioners.values())
+    longest = min([_LONGEST, *(limit for limit in limits if limit is not None)])
     made: dict[str, gr.components.Component] = {}
     made["method"] = method = gr.Radio(_METHODS, value=best.method, label="Method")
     with gr.Column(visible=best.method == "beam", elem_classes="settings") as for_beam:

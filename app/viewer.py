@@ -108,8 +108,8 @@ def connect(
 def list_views(captioners: Mapping[str, Captioner]) -> Views:
     """List what attention can be taken from, the usual first."""
     decoders = [captioner.header.model.decoder for captioner in captioners.values()]
-    layers = max(getattr(decoder, "layers", 1) for decoder in decoders)
-    heads = max(getattr(decoder, "heads", 1) for decoder in decoders)
+    layers = max(decoder.layers for decoder in decoders)
+    heads = max(decoder.heads for decoder in decoders)
     views = [("last layer", AttentionConfig())]
     if layers * heads > 1:
         views += [

@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captioner.config import SearchConfig, TransformerConfig
+from captioner.config import SearchConfig
 from captioner.constraints import Constraints
+from captioner.decoders import TransformerConfig
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.model import Decoder, build_decoder
 from captioner.search import search

@@ -11,7 +11,8 @@ from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from captioner.errors import ConfigError
+from captioner.decoders import DECODERS, DecoderConfig, TransformerConfig
+from captioner.errors import ConfigError, require
 
 Settings = TypeVar("Settings")
 
@@ -23,11 +24,6 @@ _IN_WORDS = {
     tuple: "a list",
     dict: "a table",
 }
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,11 +45,11 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         for side in ("height", "width"):
-            _require(
+            require(
                 getattr(self, side) >= 1,
                 f"preprocess.{side} is {getattr(self, side)}; it must be 1 or more.",
             )
-        _require(min(self.std) > 0, f"preprocess.std is {self.std}; every value must be above 0.")
+        require(min(self.std) > 0, f"preprocess.std is {self.std}; every value must be above 0.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,74 +65,7 @@ class EncoderConfig:
     or blocks of a ViT."""
 
     def __post_init__(self) -> None:
-        _require(self.levels >= 1, f"encoder.levels is {self.levels}; it must be 1 or more.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LSTMConfig:
-    """Soft-attention recurrent decoder (Xu et al. 2015, arXiv:1502.03044)."""
-
-    kind: Literal["lstm"] = "lstm"
-    """Which decoder these settings belong to."""
-    cell: Literal["lstm", "gru"] = "lstm"
-    """Recurrent cell."""
-    width: int = 512
-    """Channels of the recurrent state."""
-    embedding_dim: int = 256
-    """Channels of a word; weight tying uses the same table on output."""
-    attention: Literal["additive", "dot", "scaled_dot", "general"] = "additive"
-    """How a region is scored against the state."""
-    attention_width: int = 256
-    """Channels in which features and state are compared."""
-    dropout: float = 0.3
-    """Probability of dropping a channel of the words read and of the output layer."""
-    tie: bool = True
-    """Share the word table between input and output."""
-
-    def __post_init__(self) -> None:
-        for name in ("width", "embedding_dim", "attention_width"):
-            _require(
-                getattr(self, name) >= 1,
-                f"decoder.{name} is {getattr(self, name)}; it must be 1 or more.",
-            )
-        _require(0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1).")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TransformerConfig:
-    """Pre-norm Transformer decoder with cross-attention (Vaswani et al. 2017, arXiv:1706.03762)."""
-
-    kind: Literal["transformer"] = "transformer"
-    """Which decoder these settings belong to."""
-    width: int = 256
-    """Channels of the decoder's state."""
-    layers: int = 3
-    """Blocks of self-attention, cross-attention and feed-forward."""
-    heads: int = 4
-    """Attention heads; they divide `width`."""
-    feedforward_width: int = 1024
-    """Hidden channels of the feed-forward part of a block."""
-    dropout: float = 0.1
-    """Probability of dropping a channel after each part of a block and of the words read."""
-    positions: Literal["learned", "sinusoidal"] = "learned"
-    """How word order enters."""
-    max_positions: int = 64
-    """Longest caption the decoder can read, in tokens, START counted."""
-    tie: bool = True
-    """Share the word table between input and output."""
-
-    def __post_init__(self) -> None:
-        for name in ("width", "layers", "heads", "feedforward_width", "max_positions"):
-            _require(
-                getattr(self, name) >= 1,
-                f"decoder.{name} is {getattr(self, name)}; it must be 1 or more.",
-            )
-        _require(
-            self.width % self.heads == 0,
-            f"decoder.width is {self.width} and decoder.heads is {self.heads}; "
-            "heads must divide width.",
-        )
-        _require(0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1).")
+        require(self.levels >= 1, f"encoder.levels is {self.levels}; it must be 1 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +73,7 @@ class ModelConfig:
     """Encoder and decoder of one captioner."""
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    decoder: LSTMConfig | TransformerConfig = field(default_factory=TransformerConfig)
+    decoder: DecoderConfig = field(default_factory=TransformerConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,42 +114,40 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         for name in ("beam", "max_words", "groups"):
-            _require(
+            require(
                 getattr(self, name) >= 1,
                 f"search.{name} is {getattr(self, name)}; it must be 1 or more.",
             )
-        _require(
+        require(
             0 < self.temperature < math.inf,
             f"search.temperature is {self.temperature}; it must be above 0 "
             "and finite. For the likeliest caption use greedy or beam search.",
         )
-        _require(
+        require(
             math.isfinite(self.length_penalty),
             f"search.length_penalty is {self.length_penalty}; it must be finite.",
         )
-        _require(
+        require(
             -(2**63) <= self.seed < 2**63, f"search.seed is {self.seed}; it must fit into 64 bits."
         )
-        _require(self.top_k >= 0, f"search.top_k is {self.top_k}; it must be 0 or more.")
-        _require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
-        _require(
-            self.no_repeat >= 0, f"search.no_repeat is {self.no_repeat}; it must be 0 or more."
-        )
-        _require(
+        require(self.top_k >= 0, f"search.top_k is {self.top_k}; it must be 0 or more.")
+        require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
+        require(self.no_repeat >= 0, f"search.no_repeat is {self.no_repeat}; it must be 0 or more.")
+        require(
             not self.require or self.method == "beam",
             f"search.require is {list(self.require)}, which needs beam search; search.method is "
             f"{self.method!r}.",
         )
-        _require(
+        require(
             self.beam % self.groups == 0,
             f"search.beam is {self.beam} and search.groups is {self.groups}; groups must divide "
             "beam.",
         )
-        _require(
+        require(
             0 <= self.diversity < math.inf,
             f"search.diversity is {self.diversity}; it must be 0 or more, and finite.",
         )
-        _require(
+        require(
             not self.require or self.groups == 1,
             f"search.require is {list(self.require)}, which divides the beam by itself; leave out "
             f"search.groups = {self.groups}.",
@@ -260,11 +187,11 @@ def check_used(search: SearchConfig, changes: Iterable[str]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
-    """Which of a model's attention is shown. The recurrent decoder has one layer and one head."""
+    """Which of a model's attention is shown. A recurrent decoder has one layer and one head."""
 
     method: Literal["layer", "mean", "rollout"] = "layer"
     """One layer, the mean over all layers, or what passes through all layers of a Transformer; see
-    `captioner.model.rollout`."""
+    `captioner.rollout`."""
     layer: int | None = None
     """Which layer, counted from 1; None is the last one."""
     head: int | None = None
@@ -273,16 +200,16 @@ class AttentionConfig:
     def __post_init__(self) -> None:
         for name in ("layer", "head"):
             value = getattr(self, name)
-            _require(
+            require(
                 value is None or value >= 1,
                 f"attention.{name} is {value}; they are counted from 1.",
             )
-        _require(
+        require(
             self.layer is None or self.method == "layer",
             f"attention.method is {self.method!r}, which takes all layers; "
             f"leave out attention.layer = {self.layer}.",
         )
-        _require(
+        require(
             self.head is None or self.method != "rollout",
             "attention.method is 'rollout', which takes all heads; "
             f"leave out attention.head = {self.head}.",
@@ -293,8 +220,8 @@ def from_table(settings: type[Settings], table: dict[str, Any], *, where: str) -
     """Build frozen settings from a table, refusing what they do not know.
 
     Args:
-        settings: a dataclass; its fields may be dataclasses, or unions of dataclasses told apart
-            by their `kind`.
+        settings: a dataclass; its fields may be dataclasses, one of them a `DecoderConfig`, whose
+            `kind` says which of `DECODERS` it is.
         table: plain values by name.
         where: what to call the table in an error, such as `lstm.toml: [model]`.
 
@@ -335,15 +262,18 @@ def _plain(value: Any) -> Any:
 def _convert(kind: Any, value: Any, *, where: str) -> Any:
     """Check one value against its annotated type; lists become tuples and tables settings."""
     origin, args = get_origin(kind), get_args(kind)
+    if kind is DecoderConfig:
+        kind = _decoder_of(value, where=where)
     if is_dataclass(kind):
         return from_table(kind, value, where=where)  # type: ignore[arg-type]
     if origin in (Union, UnionType):
-        return _convert_union(args, value, where=where)
+        [other] = (choice for choice in args if choice is not NoneType)
+        return None if value is None else _convert(other, value, where=where)
     if origin is tuple and isinstance(value, list | tuple):
         return _convert_items(args, value, where=where)
     if origin is Literal:
         names = ", ".join(map(str, args))
-        _require(value in args, f"{where} is {value!r}; choose from {names}.")
+        require(value in args, f"{where} is {value!r}; choose from {names}.")
     elif kind is not Any:
         plain = origin or kind
         if plain is float and type(value) is int:
@@ -352,17 +282,17 @@ def _convert(kind: Any, value: Any, *, where: str) -> Any:
             except OverflowError:
                 value = math.inf  # refused below
         right = isinstance(value, plain) and isinstance(value, bool) == (plain is bool)
-        _require(right, f"{where} is {value!r}; it must be {_IN_WORDS[plain]}.")
+        require(right, f"{where} is {value!r}; it must be {_IN_WORDS[plain]}.")
         # TOML can write both; no setting can use them.
         lost = isinstance(value, float) and not math.isfinite(value)
-        _require(not lost, f"{where} is {value!r}; it must be finite.")
+        require(not lost, f"{where} is {value!r}; it must be finite.")
     return value
 
 
 def _convert_items(kinds: tuple[Any, ...], values: Sequence[Any], *, where: str) -> tuple[Any, ...]:
     if kinds[-1] is Ellipsis:
         kinds = kinds[:1] * len(values)
-    _require(
+    require(
         len(kinds) == len(values),
         f"{where} is {list(values)}; it needs {len(kinds)} values, not {len(values)}.",
     )
@@ -370,14 +300,7 @@ def _convert_items(kinds: tuple[Any, ...], values: Sequence[Any], *, where: str)
     return tuple(_convert(k, v, where=f"{where}.{i}") for i, (k, v) in enumerate(pairs))
 
 
-def _convert_union(choices: tuple[Any, ...], value: Any, *, where: str) -> Any:
-    if value is None and NoneType in choices:
-        return None
-    choices = tuple(c for c in choices if c is not NoneType)
-    if len(choices) == 1:
-        return _convert(choices[0], value, where=where)
-    by_kind = {get_args(get_type_hints(c)["kind"])[0]: c for c in choices}
-    _require(isinstance(value, dict), f"{where} must be a table of settings, not {value!r}.")
-    _require("kind" in value, f"{where}: 'kind' is missing; choose from {', '.join(by_kind)}.")
-    kind = _convert(Literal[tuple(by_kind)], value["kind"], where=f"{where}.kind")
-    return from_table(by_kind[kind], value, where=where)
+def _decoder_of(value: Any, *, where: str) -> type[DecoderConfig]:
+    require(isinstance(value, dict), f"{where} must be a table of settings, not {value!r}.")
+    require("kind" in value, f"{where}: 'kind' is missing; choose from {', '.join(DECODERS)}.")
+    return DECODERS[_convert(Literal[tuple(DECODERS)], value["kind"], where=f"{where}.kind")]

@@ -49,3 +49,13 @@ class MissingExtraError(CaptionerError):
 def is_panic(error: BaseException) -> bool:
     """Whether a library written in Rust gave up on its input: its error is no `Exception`."""
     return type(error).__name__ == "PanicException"
+
+
+def require(condition: bool, message: str) -> None:
+    """Refuse a setting unless a condition holds.
+
+    Raises:
+        ConfigError: with this message.
+    """
+    if not condition:
+        raise ConfigError(message)

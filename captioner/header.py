@@ -21,7 +21,6 @@ from captioner.config import (
     ModelConfig,
     PreprocessConfig,
     SearchConfig,
-    TransformerConfig,
     check_used,
     from_table,
     to_table,
@@ -66,11 +65,8 @@ class Header:
     @property
     def longest(self) -> int | None:
         """Tokens of the longest caption that the decoder, or each of several, can write."""
-        if self.members:
-            limits = [member.longest for member in self.members]
-            return min((limit for limit in limits if limit is not None), default=None)
-        decoder = self.model.decoder
-        return decoder.max_positions - 1 if isinstance(decoder, TransformerConfig) else None
+        limits = [own.model.decoder.longest for own in self.members or (self,)]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def search_with(self, search: SearchConfig | None = None, **changes: Any) -> SearchConfig:
         """Change single settings of a search, or of the recommended one where none is given.

@@ -15,14 +15,8 @@ import torch
 
 from captioner.checkpoint import Header, save_checkpoint
 from captioner.cli import main
-from captioner.config import (
-    EncoderConfig,
-    LSTMConfig,
-    ModelConfig,
-    PreprocessConfig,
-    SearchConfig,
-    TransformerConfig,
-)
+from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
+from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.model import CaptionModel, build_model
 from captioner.tokenizer import Tokenizer
 from tests import searching
@@ -78,7 +72,7 @@ def _lstm(tokenizer: Tokenizer) -> Toy:
         name="toy-lstm",
         model=ModelConfig(
             encoder=EncoderConfig(backbone="test_resnet"),
-            decoder=LSTMConfig(width=32, embedding_dim=16, attention_width=16, tie=False),
+            decoder=RecurrentConfig(width=32, embedding_dim=16, attention_width=16, tie=False),
         ),
         preprocess=PreprocessConfig(height=96, width=128, fit="letterbox"),
         tokenizer=tokenizer,

@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
 
 from captioner.checkpoint import Header
-from captioner.config import (
-    EncoderConfig,
-    LSTMConfig,
-    ModelConfig,
-    PreprocessConfig,
-    SearchConfig,
-)
-from captioner.model import CaptionModel, DecoderState, Encoder, Reading
+from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
+from captioner.decoders import RecurrentConfig
+from captioner.model import CaptionModel, Decoder, DecoderState, Encoder, Reading
 from captioner.overlay import spread
 from captioner.pytorch import TorchCaptioner
 from tests.photos import TURNS, turned
@@ -29,7 +23,7 @@ ENCODERS = {  # backbone, options, input size, grid
 SIZES = [(333, 517), (517, 333), (97, 611), (301, 299), (427, 640), (223, 225), (611, 97), (75, 51)]
 
 
-class Startled(nn.Module):
+class Startled(Decoder):
     """Says "dog", having looked where the photo differs most from a black one."""
 
     def __init__(self, encoder, tokenizer, black):
@@ -42,25 +36,15 @@ class Startled(nn.Module):
     def init_state(self, features):
         return DecoderState(memory=(features,), past=(torch.zeros(len(features), 1, 0),))
 
-    def step(self, words, state):
-        (read,) = state.past
-        logits = torch.zeros(*words.shape, self.words)
+    def look(self, words, state):
+        (features,), (read,) = state.memory, state.past
+        logits = torch.zeros(*words.shape, 1, self.words)
         logits[..., self.says[min(read.shape[2], 1)]] = 20.0
         grown = torch.cat([read, words[..., None].float()], dim=2)
-        return logits, DecoderState(memory=state.memory, past=(grown,))
-
-    def look(self, words, state):
-        reading = self(state.memory[0], words[..., None], with_attention=True)
-        logits, state = self.step(words, state)
-        return reading._replace(logits=logits[:, :, None]), state
-
-    def forward(self, features, words, *, with_attention=False):
         change = (features - self.usual).norm(dim=-1)
         weights = (20 * change / change.amax(dim=-1, keepdim=True)).softmax(dim=-1)
-        rows, captions, length = words.shape
-        attention = weights[:, None, None, None, None].expand(rows, captions, 1, 1, length, -1)
-        logits = torch.zeros(rows, captions, length, self.words)
-        return Reading(logits=logits, attention=attention)
+        attention = weights[:, None, None, None, None].expand(*words.shape, 1, 1, 1, -1)
+        return Reading(logits, attention), DecoderState(memory=state.memory, past=(grown,))
 
 
 def captioner(kind, fit, tokenizer):
@@ -72,18 +56,14 @@ def captioner(kind, fit, tokenizer):
     header = Header(
         name="startled",
         model=ModelConfig(
-            encoder=EncoderConfig(backbone=backbone, options=options), decoder=LSTMConfig()
+            encoder=EncoderConfig(backbone=backbone, options=options), decoder=RecurrentConfig()
         ),
         preprocess=config,
         tokenizer=tokenizer,
         search=SearchConfig(method="greedy", max_words=4),
     )
-    model = CaptionModel.__new__(CaptionModel)  # which knows no such decoder
-    nn.Module.__init__(model)
-    model.weight = nn.Parameter(torch.zeros(()))
-    model.encoder = encoder
-    model.decoder = Startled(encoder, tokenizer, torch.zeros(1, 3, height, width))
-    return TorchCaptioner(model, header)
+    decoder = Startled(encoder, tokenizer, torch.zeros(1, 3, height, width))
+    return TorchCaptioner(CaptionModel(encoder, decoder), header)
 
 
 def region_on_photo(kind, fit, size, row, col):

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from captioner.model.attention import MultiHeadAttention, build_attention
+from captioner.decoders.attention import MultiHeadAttention, build_attention
 
 SCORINGS = ["additive", "dot", "scaled_dot", "general"]
 every_scoring = pytest.mark.parametrize("scoring", SCORINGS)

@@ -11,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from captioner.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
-from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, TransformerConfig
+from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
+from captioner.decoders import TransformerConfig
 from captioner.errors import CheckpointError
 from captioner.header import METADATA_KEY
 from captioner.model import build_model

@@ -12,19 +12,18 @@ import pytest
 
 from captioner.config import (
     EncoderConfig,
-    LSTMConfig,
     ModelConfig,
     PreprocessConfig,
     SearchConfig,
-    TransformerConfig,
     from_table,
     to_table,
 )
+from captioner.decoders import DECODERS, RecurrentConfig, TransformerConfig
 from captioner.errors import ConfigError
 
 ROOT = Path(__file__).parent.parent
 
-ALL = [PreprocessConfig, EncoderConfig, LSTMConfig, TransformerConfig, ModelConfig, SearchConfig]
+ALL = [PreprocessConfig, EncoderConfig, *DECODERS.values(), ModelConfig, SearchConfig]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +65,7 @@ def test_a_table_becomes_settings_within_settings() -> None:
     """
     assert read(text) == ModelConfig(
         encoder=EncoderConfig(backbone="test_resnet", options={"pad_type": "same", "bn_eps": 1e-3}),
-        decoder=LSTMConfig(width=64, dropout=0.0, tie=False),
+        decoder=RecurrentConfig(width=64, dropout=0.0, tie=False),
     )
 
 
@@ -83,7 +82,7 @@ def test_lists_become_tuples_and_whole_numbers_become_fractions_where_one_is_ask
     "settings",
     [
         *[settings() for settings in ALL],
-        ModelConfig(encoder=EncoderConfig(options={"a": 1}), decoder=LSTMConfig(cell="gru")),
+        ModelConfig(encoder=EncoderConfig(options={"a": 1}), decoder=RecurrentConfig(cell="gru")),
         Shelf(name="x", numbers=(1, 2), search=(SearchConfig(beam=1), SearchConfig())),
     ],
 )
@@ -156,10 +155,10 @@ def test_a_table_made_of_settings_shares_nothing_with_them() -> None:
             PreprocessConfig,
             "run.toml.mean.1 is '0.5'; it must be a number.",
         ),
-        ("dropout = true", LSTMConfig, "run.toml.dropout is True; it must be a number."),
-        ("dropout = nan", LSTMConfig, "run.toml.dropout is nan; it must be finite."),
+        ("dropout = true", RecurrentConfig, "run.toml.dropout is True; it must be a number."),
+        ("dropout = nan", RecurrentConfig, "run.toml.dropout is nan; it must be finite."),
         ("std = [0.5, nan, 0.5]", PreprocessConfig, "run.toml.std.1 is nan; it must be finite."),
-        ("tie = 1", LSTMConfig, "run.toml.tie is 1; it must be true or false."),
+        ("tie = 1", RecurrentConfig, "run.toml.tie is 1; it must be true or false."),
         ("backbone = 1", EncoderConfig, "run.toml.backbone is 1; it must be a text."),
         ("options = []", EncoderConfig, "run.toml.options is []; it must be a table."),
         ("name = 'x'\nlimit = 'y'", Shelf, "run.toml.limit is 'y'; it must be a whole number."),
@@ -187,14 +186,18 @@ def test_a_table_that_does_not_fit_is_refused(
             {"std": (1.0, 0.0, 1.0)},
             "preprocess.std is (1.0, 0.0, 1.0); every value must be above 0.",
         ),
-        (LSTMConfig, {"width": 0}, "decoder.width is 0; it must be 1 or more."),
-        (LSTMConfig, {"embedding_dim": 0}, "decoder.embedding_dim is 0; it must be 1 or more."),
+        (RecurrentConfig, {"width": 0}, "decoder.width is 0; it must be 1 or more."),
         (
-            LSTMConfig,
+            RecurrentConfig,
+            {"embedding_dim": 0},
+            "decoder.embedding_dim is 0; it must be 1 or more.",
+        ),
+        (
+            RecurrentConfig,
             {"attention_width": 0},
             "decoder.attention_width is 0; it must be 1 or more.",
         ),
-        (LSTMConfig, {"dropout": 1.0}, "decoder.dropout is 1.0; it must be in [0, 1)."),
+        (RecurrentConfig, {"dropout": 1.0}, "decoder.dropout is 1.0; it must be in [0, 1)."),
         (TransformerConfig, {"layers": 0}, "decoder.layers is 0; it must be 1 or more."),
         (TransformerConfig, {"heads": 0}, "decoder.heads is 0; it must be 1 or more."),
         (
@@ -249,7 +252,7 @@ def test_every_choice_of_a_setting_is_accepted() -> None:
 
 
 def test_a_kind_of_one_choice_belongs_to_its_settings_alone() -> None:
-    assert message("kind = 'transformer'", LSTMConfig) == (
+    assert message("kind = 'transformer'", RecurrentConfig) == (
         "run.toml.kind is 'transformer'; choose from lstm."
     )
 

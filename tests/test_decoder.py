@@ -1,3 +1,4 @@
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 import pytest
@@ -5,25 +6,19 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from captioner.config import (
-    EncoderConfig,
-    LSTMConfig,
-    ModelConfig,
-    PreprocessConfig,
-    TransformerConfig,
-)
+from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
+from captioner.decoders import DECODERS, RecurrentConfig, TransformerConfig
 from captioner.model import Decoder, DecoderState, build_decoder, build_model
-from tests.toys import GARDEN, TableDecoder
 
 LSTM = {"width": 8, "embedding_dim": 6, "attention_width": 5}
 TRANSFORMER = {"width": 8, "layers": 2, "heads": 2, "feedforward_width": 12, "max_positions": 9}
 SETTINGS = {
     **{
-        f"{cell} {attention}": LSTMConfig(cell=cell, attention=attention, **LSTM)
+        f"{cell} {attention}": RecurrentConfig(cell=cell, attention=attention, **LSTM)
         for cell in ("lstm", "gru")
         for attention in ("additive", "dot", "scaled_dot", "general")
     },
-    "lstm untied": LSTMConfig(tie=False, **LSTM),
+    "lstm untied": RecurrentConfig(tie=False, **LSTM),
     "transformer learned": TransformerConfig(positions="learned", **TRANSFORMER),
     "transformer sinusoidal": TransformerConfig(positions="sinusoidal", **TRANSFORMER),
     "transformer untied": TransformerConfig(tie=False, **TRANSFORMER),
@@ -131,7 +126,7 @@ def test_an_images_captions_do_not_know_each_other(decoder):
 def test_attention_comes_by_layer_and_head_and_sums_to_one(decoder):
     words = captions(count=2)
     reading = decoder(features(), words, with_attention=True)
-    layers, heads = (2, 2) if hasattr(decoder, "blocks") else (1, 1)
+    layers, heads = decoder.layers, decoder.heads
     assert reading.attention.shape == (3, 2, layers, heads, 6, 4)
     assert_close(reading.attention.sum(dim=-1), torch.ones(3, 2, layers, heads, 6).double())
 
@@ -143,9 +138,42 @@ def test_attention_is_returned_only_on_request_and_changes_no_logit(decoder):
     assert_close(plain.logits, explained.logits, rtol=0, atol=0)
 
 
-def test_both_decoders_and_the_toy_answer_the_protocol(decoder):
-    assert isinstance(decoder, Decoder)
-    assert isinstance(TableDecoder(GARDEN), Decoder)
+@pytest.mark.parametrize("kind", SETTINGS)
+def test_settings_say_of_a_decoder_what_it_says_of_itself(kind):
+    settings = SETTINGS[kind]
+    decoder = build_decoder(settings, words=11, feature_dim=7)
+    said = {"lstm": (1, 1, None), "transformer": (2, 2, 8)}[settings.kind]
+    assert (settings.layers, settings.heads, settings.longest) == said
+    assert (decoder.layers, decoder.heads, decoder.longest) == said
+    assert decoder.parallel == (settings.kind == "transformer")
+
+
+def test_a_decoder_reads_and_writes_its_longest_caption_and_no_longer_one():
+    decoder = build_decoder(SETTINGS["transformer learned"], words=11, feature_dim=7).eval()
+    seen = features().float()
+    words = torch.ones(3, 1, decoder.longest + 1, dtype=torch.long)  # and START
+    assert decoder(seen, words).logits.shape[2] == decoder.longest + 1
+    with pytest.raises(ValueError, match="caption of 10 tokens; this decoder reads 9 at most"):
+        decoder(seen, torch.cat([words, words[..., :1]], dim=2))
+
+
+def test_every_registered_decoder_is_built_by_its_settings_and_tested_here():
+    assert {settings.kind for settings in SETTINGS.values()} == DECODERS.keys()
+    for kind, settings in DECODERS.items():
+        assert settings().kind == kind
+        assert issubclass(resolve_name(settings.network), Decoder)
+
+
+def test_one_step_after_another_gives_what_a_decoders_own_reading_gives(decoder):
+    words = captions(count=2)
+    plain = Decoder.forward(decoder, features(), words, with_attention=True)
+    own = decoder(features(), words, with_attention=True)
+    assert_close(plain.logits, own.logits)
+    assert_close(plain.attention, own.attention)
+    assert (plain.gate is None) == (own.gate is None)
+    if own.gate is not None:
+        assert_close(plain.gate, own.gate)
+    assert Decoder.forward(decoder, features(), words).attention is None
 
 
 class _Pair(NamedTuple):
@@ -177,13 +205,6 @@ def test_select_takes_images_of_memory_and_past_alike():
     assert selected.memory[1] is None
     assert selected.memory[2][0].tolist() == [[2.0]]
     assert_close(selected.past.left, a_state().past.left[1:])
-
-
-def test_the_toys_steps_agree_with_its_forward():
-    toy = TableDecoder(GARDEN, GARDEN)
-    words = torch.tensor([[[1, 4, 5]], [[1, 5, 6]]])
-    stepped, _ = step_through(toy, toy.init_state(toy.images()), words)
-    assert_close(stepped, toy(toy.images(), words).logits)
 
 
 ENCODERS = {

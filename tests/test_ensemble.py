@@ -8,14 +8,8 @@ import torch
 
 from captioner.checkpoint import Header
 from captioner.cli import main
-from captioner.config import (
-    EncoderConfig,
-    LSTMConfig,
-    ModelConfig,
-    PreprocessConfig,
-    SearchConfig,
-    TransformerConfig,
-)
+from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
+from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.errors import ConfigError
 from captioner.model import packing
 from captioner.pytorch import TorchCaptioner
@@ -32,7 +26,7 @@ all_methods = pytest.mark.parametrize("method", METHODS)
 TRANSFORMER = TransformerConfig(
     width=32, layers=2, heads=2, feedforward_width=64, max_positions=16, tie=False
 )
-LSTM = LSTMConfig(width=32, embedding_dim=16, attention_width=16, tie=False)
+LSTM = RecurrentConfig(width=32, embedding_dim=16, attention_width=16, tie=False)
 
 
 def member(name, backbone, decoder, tokenizer, *, seed, **preprocess) -> TorchCaptioner:

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from captioner import header as header_module
-from captioner.config import LSTMConfig, ModelConfig, PreprocessConfig, SearchConfig
+from captioner.config import ModelConfig, PreprocessConfig, SearchConfig
+from captioner.decoders import RecurrentConfig
 from captioner.errors import CheckpointError, ConfigError
 from captioner.header import Header, format_header, parse_header
 from captioner.tokenizer import Tokenizer
@@ -16,7 +17,7 @@ from captioner.tokenizer import Tokenizer
 def header(tokenizer: Tokenizer) -> Header:
     return Header(
         name="toy",
-        model=ModelConfig(decoder=LSTMConfig(cell="gru")),
+        model=ModelConfig(decoder=RecurrentConfig(cell="gru")),
         preprocess=PreprocessConfig(height=96, fit="letterbox"),
         tokenizer=tokenizer,
         search=SearchConfig(beam=7),

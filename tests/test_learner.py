@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
-from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, TransformerConfig
+from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
+from captioner.decoders import TransformerConfig
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel, build_model
 from captioner.tokenizer import Tokenizer

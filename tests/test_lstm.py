@@ -3,13 +3,13 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from captioner.config import LSTMConfig
+from captioner.decoders import RecurrentConfig
 from captioner.model import build_decoder
 
 
 def make(**settings):
     torch.manual_seed(0)
-    config = LSTMConfig(width=8, embedding_dim=6, attention_width=5, **settings)
+    config = RecurrentConfig(width=8, embedding_dim=6, attention_width=5, **settings)
     return build_decoder(config, words=11, feature_dim=7).double().eval()
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from captioner.config import LSTMConfig, TransformerConfig
+from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.model import build_decoder
 from captioner.tokenizer import Tokenizer
 from data.batching import Batch
@@ -15,7 +15,7 @@ DECODERS = {
     "transformer": TransformerConfig(
         width=16, layers=1, heads=2, feedforward_width=16, dropout=0.0
     ),
-    "lstm": LSTMConfig(width=16, embedding_dim=16, attention_width=8, dropout=0.0),
+    "lstm": RecurrentConfig(width=16, embedding_dim=16, attention_width=8, dropout=0.0),
 }
 
 

@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from captioner.model import TransformerDecoder
+from captioner.decoders.transformer import TransformerDecoder
 from captioner.rollout import rollout
 
 

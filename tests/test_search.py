@@ -5,7 +5,7 @@ import random
 import pytest
 import torch
 
-from captioner.config import LSTMConfig, TransformerConfig
+from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.model import build_decoder
 from captioner.search import Candidates
 from captioner.search.arrays import arrays_of
@@ -86,7 +86,7 @@ def tiny(kind: str, *, words: int = 20, end_bias: float = 0.0, dropout: float = 
     """A decoder whose random weights say captions of many lengths."""
     torch.manual_seed({"lstm": 0, "transformer": 1}[kind])
     config = (
-        LSTMConfig(width=16, embedding_dim=8, attention_width=8, dropout=dropout, tie=False)
+        RecurrentConfig(width=16, embedding_dim=8, attention_width=8, dropout=dropout, tie=False)
         if kind == "lstm"
         else TransformerConfig(
             width=16,

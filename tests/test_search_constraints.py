@@ -7,8 +7,8 @@ import random
 import pytest
 import torch
 
-from captioner.config import TransformerConfig
 from captioner.constraints import Constraints
+from captioner.decoders import TransformerConfig
 from captioner.errors import ConfigError
 from captioner.model import build_decoder
 from captioner.search.filters import filters_of

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from captioner.config import TransformerConfig
+from captioner.decoders import TransformerConfig
 from captioner.model import build_decoder
 from captioner.tokenizer import Tokenizer
 from tests.toys import GARDEN, A, B, C, TableDecoder

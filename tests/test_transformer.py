@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from captioner.config import TransformerConfig
+from captioner.decoders import TransformerConfig
+from captioner.decoders.transformer import sinusoids
 from captioner.model import build_decoder
-from captioner.model.transformer import sinusoids
 
 
 def make(**settings):

@@ -1,7 +1,7 @@
 import torch
 from torch.testing import assert_close
 
-from captioner.model.words import WordTable
+from captioner.decoders.words import WordTable
 
 
 def test_a_tied_table_scores_by_the_vectors_it_reads():

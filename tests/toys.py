@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from captioner.model.decoder import DecoderState, Reading
+from captioner.decoders.contract import Decoder, DecoderState
+from captioner.reading import Reading
 
 PAD, START, END, UNKNOWN, A, B, C = range(7)
 """Word ids of the toys: four specials, then words."""
@@ -31,7 +32,7 @@ A END 0.24, A B END 0.18, A C END 0.18, B END 0.36, B C END 0.04.
 """
 
 
-class TableDecoder:
+class TableDecoder(Decoder):
     """A decoder that looks the next word up in a table, one table per image.
 
     Words that a table does not name get no probability; after words it does not know, END is sure.
@@ -39,6 +40,7 @@ class TableDecoder:
     """
 
     def __init__(self, *tables: Table, words: int = 7) -> None:
+        super().__init__()
         self.tables = tables
         self.size = words
         self.rows_read: list[int] = []
@@ -63,19 +65,6 @@ class TableDecoder:
         return Reading(
             logits=logits[:, :, None], attention=torch.ones(*words.shape, 1, 1, 1, 1)
         ), state
-
-    def __call__(
-        self,
-        features: Tensor,
-        words: Tensor,
-        *,
-        with_attention: bool = False,
-    ) -> Reading:
-        table = features[:, 0, 0].long()
-        logits = [self._logits(table, words[:, :, : t + 1]) for t in range(words.shape[2])]
-        shape = (len(words), words.shape[1], 1, 1, words.shape[2], features.shape[1])
-        attention = torch.full(shape, 1 / features.shape[1]) if with_attention else None
-        return Reading(logits=torch.stack(logits, dim=2), attention=attention)
 
     def _logits(self, table: Tensor, past: Tensor) -> Tensor:
         rows = [

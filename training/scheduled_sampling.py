@@ -1,14 +1,14 @@
 """Scheduled sampling: read one's own words now and then, as one must when nobody dictates.
 
-Source: Bengio et al. 2015, section 2.4 (arXiv:1506.03099). The Transformer reads all words at once;
-for it, the words it would say come from a first reading of the people's words, as in Mihaylova and
-Martins 2019, section 3 (arXiv:1906.07651).
+Source: Bengio et al. 2015, section 2.4 (arXiv:1506.03099). For a decoder that reads all
+words at once, those it would say come from a first reading of the people's words, as in Mihaylova
+and Martins 2019, section 3 (arXiv:1906.07651).
 """
 
 import torch
 from torch import Tensor
 
-from captioner.model import Decoder, TransformerDecoder
+from captioner.model import Decoder
 from captioner.search import draw, log_probabilities
 from captioner.tokenizer import Tokenizer
 
@@ -32,7 +32,7 @@ def mix_words(
     kept = (words == tokenizer.pad_id) | (words == tokenizer.end_id)
     own = (torch.rand(words.shape, device=words.device) < probability) & ~kept
     own[..., 0] = False
-    if isinstance(decoder, TransformerDecoder):
+    if decoder.parallel:
         logits = decoder(features, words).logits
         drawn = _draw(logits[:, :, :-1], tokenizer)
         return torch.where(own, torch.cat([words[:, :, :1], drawn], dim=-1), words)

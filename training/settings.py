@@ -7,14 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from captioner.config import (
-    ModelConfig,
-    PreprocessConfig,
-    SearchConfig,
-    TransformerConfig,
-    from_table,
-    to_table,
-)
+from captioner.config import ModelConfig, PreprocessConfig, SearchConfig, from_table, to_table
 from captioner.errors import ConfigError
 
 
@@ -245,15 +238,13 @@ class RunConfig:
                     f"stages.grounding of {stage.name!r} is {stage.grounding}, but no data.train "
                     "has boxes; name a file there, or set it to 0."
                 )
-        decoder = self.model.decoder
-        if isinstance(decoder, TransformerConfig):
-            for where, words in (("data", self.data.max_words), ("search", self.search.max_words)):
-                if words >= decoder.max_positions:  # START takes a position too
-                    raise ConfigError(
-                        f"{where}.max_words is {words}, but the decoder has positions for "
-                        f"{decoder.max_positions - 1}; lower it, or raise "
-                        f"model.decoder.max_positions to {words + 1}."
-                    )
+        longest = self.model.decoder.longest
+        for where, words in (("data", self.data.max_words), ("search", self.search.max_words)):
+            if longest is not None and words > longest:
+                raise ConfigError(
+                    f"{where}.max_words is {words}, but the decoder has positions for {longest}; "
+                    f"lower it, or raise model.decoder.max_positions to {words + 1}."
+                )
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:

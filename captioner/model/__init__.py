@@ -8,18 +8,18 @@ counted on input, END on output), V words in the vocabulary, H W pixels.
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import cast
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioner.config import LSTMConfig, ModelConfig, PreprocessConfig, TransformerConfig
-from captioner.model.decoder import Decoder, DecoderState
+from captioner.config import ModelConfig, PreprocessConfig
+from captioner.decoders import DecoderConfig
+from captioner.decoders.contract import Decoder, DecoderState
 from captioner.model.encoder import Encoder
 from captioner.model.ensemble import EnsembleDecoder, EnsembleEncoder
-from captioner.model.lstm import LSTMDecoder
 from captioner.model.modes import evaluating
-from captioner.model.transformer import TransformerDecoder
 from captioner.reading import Reading
 
 __all__ = [
@@ -27,9 +27,7 @@ __all__ = [
     "Decoder",
     "DecoderState",
     "Encoder",
-    "LSTMDecoder",
     "Reading",
-    "TransformerDecoder",
     "build_decoder",
     "build_model",
     "evaluating",
@@ -40,15 +38,11 @@ __all__ = [
 class CaptionModel(nn.Module):
     """Encoder and decoder together; what a checkpoint holds, or an ensemble of those."""
 
-    def __init__(
-        self,
-        encoder: Encoder | EnsembleEncoder,
-        decoder: LSTMDecoder | TransformerDecoder | EnsembleDecoder,
-    ) -> None:
+    def __init__(self, encoder: Encoder | EnsembleEncoder, decoder: Decoder) -> None:
         super().__init__()
-        # Only what captions meets an ensemble, and that asks no more of it than of one model.
+        # Only what captions meets an ensemble, and that asks no more of it than of one encoder.
         self.encoder = cast(Encoder, encoder)
-        self.decoder = cast(LSTMDecoder | TransformerDecoder, decoder)
+        self.decoder = decoder
 
     def forward(
         self,
@@ -61,15 +55,11 @@ class CaptionModel(nn.Module):
         return self.decoder(self.encoder(pixels), words, with_attention=with_attention)
 
 
-def build_decoder(
-    config: LSTMConfig | TransformerConfig, *, words: int, feature_dim: int
-) -> LSTMDecoder | TransformerDecoder:
+def build_decoder(config: DecoderConfig, *, words: int, feature_dim: int) -> Decoder:
     """Make the decoder these settings describe, for a vocabulary and an encoder's channels."""
     settings = asdict(config)
-    kind = settings.pop("kind")
-    if kind == "lstm":
-        return LSTMDecoder(words=words, feature_dim=feature_dim, **settings)
-    return TransformerDecoder(words=words, feature_dim=feature_dim, **settings)
+    del settings["kind"]
+    return resolve_name(config.network)(words=words, feature_dim=feature_dim, **settings)
 
 
 def build_model(

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioner.config import PreprocessConfig
-from captioner.model.decoder import Decoder, DecoderState
+from captioner.decoders.contract import Decoder, DecoderState
 from captioner.model.encoder import Encoder
 from captioner.reading import Reading
 
@@ -68,7 +68,7 @@ class EnsembleEncoder(nn.Module):
         return torch.cat([F.pad(own, (0, widest - own.shape[-1])) for own in features], dim=1)
 
 
-class EnsembleDecoder(nn.Module):
+class EnsembleDecoder(Decoder):
     """The decoders of the members; a word's probability is the mean of those they give it.
 
     The arithmetic mean, as in the ensembles of Rennie et al. 2017 (arXiv:1612.00563): a word that
@@ -83,10 +83,15 @@ class EnsembleDecoder(nn.Module):
         shares: what each sees of the features.
     """
 
-    def __init__(self, decoders: Sequence[nn.Module], shares: Sequence[Share]) -> None:
+    def __init__(self, decoders: Sequence[Decoder], shares: Sequence[Share]) -> None:
         super().__init__()
         self.decoders = nn.ModuleList(decoders)
         self.shares = shares
+        self.heads = sum(share.grid == shares[0].grid for share in shares)
+        self.longest = min(
+            (own.longest for own in decoders if own.longest is not None), default=None
+        )
+        self.parallel = all(own.parallel for own in decoders)
 
     @property
     def _decoders(self) -> list[Decoder]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from captioner.model.words import WordTable
+from captioner.decoders.words import WordTable
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -28,13 +28,17 @@ def pack(network: Network) -> Network:
     """
     if not _gains():
         return network
-    shared = {id(x): x for x in (*network.parameters(), *network.buffers())}
-    twin = copy.deepcopy(network, shared)
+    twin = share(network)
     for module in list(twin.modules()):
         for name, child in module.named_children():
             if type(child) in _PACKED and all(_can_be_packed(x) for x in child.parameters()):
                 setattr(module, name, _PACKED[type(child)](child))
     return twin
+
+
+def share(network: Network) -> Network:
+    """Make a twin with the same weights, whose modes and modules are its own."""
+    return copy.deepcopy(network, {id(x): x for x in (*network.parameters(), *network.buffers())})
 
 
 def _gains() -> bool:

@@ -18,10 +18,10 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.export import Dim
 
+from captioner.decoders.contract import Decoder, DecoderState, map_tensors
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.hub.fetch import WEIGHTS
-from captioner.model import CaptionModel, DecoderState, LSTMDecoder, TransformerDecoder
-from captioner.model.decoder import map_tensors
+from captioner.model import CaptionModel
 from captioner.onnx.files import IMAGE, STEP, borrow
 
 OPSET = 18
@@ -67,7 +67,7 @@ class StepGraph(nn.Module):
         state: any of its states, for the tree that memory and past are.
     """
 
-    def __init__(self, decoder: LSTMDecoder | TransformerDecoder, state: DecoderState) -> None:
+    def __init__(self, decoder: Decoder, state: DecoderState) -> None:
         super().__init__()
         self.decoder = decoder
         self._state = state
@@ -102,7 +102,8 @@ def write_graphs(
         CaptionerError: an operation of the encoder has no counterpart in ONNX.
     """
     images, hypotheses = Dim("B", max=_MANY), Dim("K", max=_MANY)
-    length = Dim("T", max=_longest(model.decoder))
+    longest = model.decoder.longest
+    length = Dim("T", max=_MANY if longest is None else longest)
     with torch.no_grad():
         pixels = torch.zeros(_IMAGES, 3, *size)
         state = model.decoder.init_state(model.encoder(pixels))
@@ -236,11 +237,6 @@ def _without_weights(path: Path, stored: dict[str, tuple[str, str]]) -> tuple[st
         part.ClearField("doc_string")
     onnx.save(model, path)
     return tuple(borrowed)
-
-
-def _longest(decoder: LSTMDecoder | TransformerDecoder) -> int:
-    """Words that a past can hold."""
-    return len(decoder.positions) - 1 if isinstance(decoder, TransformerDecoder) else _MANY
 
 
 def _seen(reading: dict[str, Tensor | None]) -> dict[str, Tensor]:

@@ -47,9 +47,8 @@ def measure(
             left.
     """
     captioner.model.eval()
-    decoder = captioner.header.model.decoder
-    layers, heads = (decoder.layers, decoder.heads) if decoder.kind == "transformer" else (1, 1)
-    views = views_of(layers, heads)
+    decoder = captioner.model.decoder
+    views = views_of(decoder.layers, decoder.heads)
     random, generator = Random(seed), torch.Generator().manual_seed(seed)
     sights: list[tuple[int, Sight]] = []
     falls: list[tuple[int, Tensor]] = []

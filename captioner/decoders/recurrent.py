@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioner.model.attention import Scoring, build_attention
-from captioner.model.decoder import DecoderState
-from captioner.model.words import WordTable
+from captioner.decoders.attention import Scoring, build_attention
+from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.words import WordTable
 from captioner.reading import Reading
 
 
@@ -26,8 +26,8 @@ class _Past(NamedTuple):
     cell: Float[Tensor, "B K C"] | None
 
 
-class LSTMDecoder(nn.Module):
-    """Soft-attention LSTM (or GRU) decoder.
+class RecurrentDecoder(Decoder):
+    """Soft-attention decoder around an LSTM or a GRU.
 
     Source: Xu et al. 2015, sections 3.1.2 and 4.2 (arXiv:1502.03044): initial state from the mean
     feature, a gate on the attended feature, and a deep output layer over word, state and context.
@@ -73,15 +73,8 @@ class LSTMDecoder(nn.Module):
         cell = None if self.first_cell is None else torch.tanh(self.first_cell(mean))
         return DecoderState(memory=memory, past=_Past(hidden=hidden, cell=cell))
 
-    def step(
-        self, words: Int[Tensor, "B K"], state: DecoderState
-    ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
-        """Take the latest word of every hypothesis; return the scores of the next word."""
-        reading, state = self.look(words, state)
-        return reading.logits[:, :, 0], state
-
     def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
-        """Do what `step` does; return a reading of these words, with attention."""
+        """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
         embedded = self._embed(words)
         past, context, weights, gate = self._advance(
             embedded, _Past(*state.past), _Memory(*state.memory)

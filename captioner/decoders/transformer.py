@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioner.model.attention import MultiHeadAttention
-from captioner.model.decoder import DecoderState
-from captioner.model.words import WordTable
+from captioner.decoders.attention import MultiHeadAttention
+from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.words import WordTable
 from captioner.reading import Reading
 
 
@@ -94,8 +94,10 @@ class Block(nn.Module):
         return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
 
 
-class TransformerDecoder(nn.Module):
+class TransformerDecoder(Decoder):
     """Cross-attention Transformer decoder with cached keys and values."""
+
+    parallel = True
 
     def __init__(
         self,
@@ -112,7 +114,7 @@ class TransformerDecoder(nn.Module):
         tie: bool,
     ) -> None:
         super().__init__()
-        self.heads = heads
+        self.layers, self.heads, self.longest = layers, heads, max_positions - 1
         self.from_feature = nn.Sequential(nn.Linear(feature_dim, width), nn.LayerNorm(width))
         self.words = WordTable(words=words, width=width, tie=tie)
         self.word_scale = math.sqrt(width)  # the table's vectors have length 1

@@ -1,4 +1,4 @@
-"""The protocol both decoders answer, and what passes through it.
+"""What every decoder answers, and what passes through it.
 
 A decoder reads the features of an image once (`init_state`) and then takes one word at a time
 (`step`). Search works on K hypotheses per image at once: whatever depends on the image alone is
@@ -8,13 +8,14 @@ hypothesis (`DecoderState.past`), so a wider beam never copies the image.
 Training and explanation read whole captions with `forward`; a test holds `step` to `forward`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioner.reading import Reading
 
@@ -61,30 +62,53 @@ def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
     return type(tree)(*items) if hasattr(tree, "_fields") else tuple(items)
 
 
-@runtime_checkable
-class Decoder(Protocol):
-    """What search, training and explanation need of a decoder."""
+class Decoder(nn.Module, ABC):
+    """What search, training, explanation and export ask of a decoder.
 
+    A decoder defines `init_state` and `look`. The rest follows from these two, and is overridden
+    where there is a faster way.
+    """
+
+    layers: int = 1
+    """Layers of attention over the regions."""
+    heads: int = 1
+    """Heads of each layer."""
+    longest: int | None = None
+    """Words that a past can hold, and so a caption can have, START not counted; None: any."""
+    parallel: bool = False
+    """Whether `forward` reads all words at once, rather than one after the other."""
+
+    @abstractmethod
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Read the image, with one hypothesis of no words."""
-        ...
+
+    @abstractmethod
+    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+        """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
 
     def step(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
-        """Take the latest word of every hypothesis; return the scores of the next word."""
-        ...
+        """Do what `look` does; return the scores of the next word alone."""
+        reading, state = self.look(words, state)
+        return reading.logits[:, :, 0], state
 
-    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
-        """Do what `step` does; return a reading of these words (T = 1), with attention."""
-        ...
-
-    def __call__(
+    def forward(
         self,
         features: Float[Tensor, "B P D"],
         words: Int[Tensor, "B K T"],
         *,
         with_attention: bool = False,
     ) -> Reading:
-        """Read K whole captions of each image, START first."""
-        ...
+        """Read K whole captions of each image, START first; `between_words` is left out here."""
+        state = self.init_state(features).reorder(torch.zeros_like(words[..., 0]))
+        readings = []
+        for t in range(words.shape[-1]):
+            reading, state = self.look(words[..., t], state)
+            readings.append(reading)
+        logits, attention, gates, _ = zip(*readings, strict=True)
+        return Reading(
+            logits=torch.cat(logits, dim=2),
+            attention=torch.cat(attention, dim=-2) if with_attention else None,
+            gate=None if gates[0] is None else torch.cat(gates, dim=2),
+        )

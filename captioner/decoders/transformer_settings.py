@@ -1,0 +1,47 @@
+"""Settings of the Transformer decoder."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from captioner.decoders.settings import DecoderConfig
+from captioner.errors import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(DecoderConfig):
+    """Pre-norm Transformer decoder with cross-attention (Vaswani et al. 2017, arXiv:1706.03762)."""
+
+    network: ClassVar[str] = "captioner.decoders.transformer:TransformerDecoder"
+
+    kind: Literal["transformer"] = "transformer"
+    """Which decoder these settings belong to."""
+    width: int = 256
+    """Channels of the decoder's state."""
+    layers: int = 3
+    """Blocks of self-attention, cross-attention and feed-forward."""
+    heads: int = 4
+    """Attention heads; they divide `width`."""
+    feedforward_width: int = 1024
+    """Hidden channels of the feed-forward part of a block."""
+    dropout: float = 0.1
+    """Probability of dropping a channel after each part of a block and of the words read."""
+    positions: Literal["learned", "sinusoidal"] = "learned"
+    """How word order enters."""
+    max_positions: int = 64
+    """Longest caption the decoder can read, in tokens, START counted."""
+    tie: bool = True
+    """Share the word table between input and output."""
+
+    @property
+    def longest(self) -> int | None:
+        """Words of the longest caption: START takes a position too."""
+        return self.max_positions - 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.width % self.heads == 0,
+            f"decoder.width is {self.width} and decoder.heads is {self.heads}; "
+            "heads must divide width.",
+        )
+        require(0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1).")

@@ -1,0 +1,91 @@
+"""The decoder of docs/extending.md, defined outside the package, does what others do."""
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from captioner import Captioner
+from captioner.checkpoint import Header, save_checkpoint
+from captioner.config import ModelConfig, PreprocessConfig, from_table
+from captioner.decoders import DECODERS
+from captioner.errors import ConfigError
+from captioner.model import build_model
+from captioner.onnx import OnnxCaptioner
+from training.scheduled_sampling import mix_words
+
+DOCS = Path(__file__).parent.parent / "docs" / "extending.md"
+TABLE = {"encoder": {"backbone": "test_vit"}, "decoder": {"kind": "bag", "width": 16}}
+
+
+@pytest.fixture
+def bag(tmp_path, monkeypatch):
+    [example] = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "bag.py").write_text(example, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    yield importlib.import_module("bag")
+    del DECODERS["bag"], sys.modules["bag"]
+
+
+@pytest.fixture
+def saved(bag, tmp_path, tokenizer):
+    torch.manual_seed(0)
+    header = Header(
+        name="bag",
+        model=from_table(ModelConfig, TABLE, where="model"),
+        preprocess=PreprocessConfig(height=64, width=64),
+        tokenizer=tokenizer,
+    )
+    model = build_model(header.model, preprocess=header.preprocess, words=len(tokenizer))
+    save_checkpoint(tmp_path / "bag.safetensors", model, header, half=False)
+    return tmp_path / "bag.safetensors"
+
+
+def test_without_its_line_a_decoder_is_unknown():
+    with pytest.raises(ConfigError) as refused:
+        from_table(ModelConfig, TABLE, where="model")
+    assert str(refused.value) == ("model.decoder.kind is 'bag'; choose from lstm, transformer.")
+
+
+def test_its_settings_are_read_and_checked(bag):
+    assert from_table(ModelConfig, TABLE, where="model").decoder == bag.BagConfig(width=16)
+    with pytest.raises(ConfigError, match=r"decoder\.width is 0; it must be 1 or more"):
+        bag.BagConfig(width=0)
+
+
+def test_its_checkpoint_captions_and_shows_where_it_looked(saved, photos):
+    captioner = Captioner.load(saved, device="cpu")
+    for method in ("beam", "greedy", "sample"):
+        caption = captioner.caption(photos[0], method=method, max_words=5)
+        assert caption.words
+        for word in caption.words:
+            assert word.attention.shape == (4, 4)
+            assert float(word.attention.sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_it_learns_from_whole_captions_and_from_its_own_words(saved, tokenizer):
+    model = Captioner.load(saved, device="cpu").model.train()
+    words = torch.tensor([[[tokenizer.start_id, *tokenizer.encode("a dog"), tokenizer.end_id]]])
+    pixels = torch.randn(1, 3, 64, 64)
+    model(pixels, words).logits.sum().backward()
+    assert all(weights.grad is not None for weights in model.decoder.parameters())
+    with torch.no_grad():
+        features = model.encoder(pixels)
+    mixed = mix_words(model.decoder, features, words, probability=1.0, tokenizer=tokenizer)
+    assert mixed.shape == words.shape
+    assert mixed[0, 0, [0, -1]].tolist() == words[0, 0, [0, -1]].tolist()
+
+
+def test_its_export_captions_alike(saved, photos, tmp_path):
+    pytest.importorskip("onnxscript")
+    from captioner.onnx.export import export_onnx
+
+    assert export_onnx(saved, tmp_path / "export") < 1e-4
+    caption = Captioner.load(saved, device="cpu").caption(photos[0], max_words=5)
+    again = OnnxCaptioner.load(tmp_path / "export").caption(photos[0], max_words=5)
+    assert again.text == caption.text
+    assert_close(again.log_probability, caption.log_probability, atol=1e-2, rtol=0)
