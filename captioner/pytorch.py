@@ -14,7 +14,7 @@ from captioner.errors import ConfigError
 from captioner.framing import Prepared, prepare
 from captioner.header import join_headers
 from captioner.model import CaptionModel, evaluating, join_models
-from captioner.model.packing import pack
+from captioner.model.packing import pack, share
 from captioner.photo import Source
 from captioner.pipeline import Captioner
 from captioner.precision import calculating_in, find_precision
@@ -112,14 +112,10 @@ class TorchCaptioner(Captioner):
         Raises:
             ConfigError: it cannot be compiled, as where there is no C++ compiler.
         """
-        self.model.eval()
-        preprocess = self.header.preprocess
-        compile_encoder(
-            self.model.encoder,
-            size=(preprocess.height, preprocess.width),
-            precision=self.precision,
-        )
-        model = CaptionModel(self.model.encoder, pack(self.model.decoder))
+        encoder, preprocess = share(self.model.encoder).eval(), self.header.preprocess
+        size = (preprocess.height, preprocess.width)
+        compile_encoder(encoder, size=size, precision=self.precision)
+        model = CaptionModel(encoder, pack(self.model.decoder))
         return TorchCaptioner(model, self.header, precision=self.precision)
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:

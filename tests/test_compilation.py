@@ -6,6 +6,8 @@ from torch import nn
 
 from captioner.compilation import compile_encoder
 from captioner.errors import ConfigError
+from captioner.pytorch import TorchCaptioner
+from tests.conftest import TOYS
 
 
 @pytest.fixture
@@ -49,3 +51,22 @@ def test_what_cannot_be_compiled_is_told(encoder):
 
     with pytest.raises(ConfigError, match=r"no C\+\+ compiler was found.*leave out --compile"):
         compile_encoder(encoder, size=(20, 30), precision=torch.float32, backend=broken)
+
+
+def test_a_compiled_captioner_leaves_the_one_it_was_made_of_alone(tokenizer, monkeypatch):
+    def compile_plainly(encoder, **_):
+        encoder.compile(backend="eager")
+
+    monkeypatch.setattr("captioner.pytorch.compile_encoder", compile_plainly)
+    original = TorchCaptioner(*TOYS["transformer"](tokenizer))
+    original.model.train()
+    modes = [module.training for module in original.model.modules()]
+    compiled = original.compiled()
+    assert compiled.model.encoder._compiled_call_impl is not None
+    assert not compiled.model.encoder.training
+    assert original.model.encoder._compiled_call_impl is None
+    assert [module.training for module in original.model.modules()] == modes
+    ours, theirs = (own.model.encoder.state_dict() for own in (original, compiled))
+    assert {name: x.data_ptr() for name, x in ours.items()} == {
+        name: x.data_ptr() for name, x in theirs.items()
+    }
