@@ -174,12 +174,12 @@ def check_used(search: SearchConfig, changes: Iterable[str]) -> None:
     for name in changes:
         method = SearchConfig.method_of(name) or search.method
         value = getattr(search, name)
-        _require(
+        require(
             method == search.method,
             f"search.{name} is {value}, which {search.method} search does not use; leave it out, "
             f"or choose search.method = {method!r}.",
         )
-        _require(
+        require(
             name != "diversity" or search.groups > 1,
             f"search.diversity is {value}, which does nothing without search.groups above 1.",
         )
