@@ -1,20 +1,20 @@
-"""One loader for every photo: a file, bytes, a Pillow picture or an array -> RGB, as displayed.
+"""One loader for every photo: a file, bytes, a Pillow image or an array -> RGB, as displayed.
 
-As displayed means what a viewer shows on a white page: turned by its EXIF orientation, its colours
-brought to sRGB, transparent pixels white, deep pixels scaled to eight bits, the first frame of an
-animation. What cannot be read whole is an `ImageError`; a broken photo never becomes a gray one.
+As displayed means as a viewer shows it on a white page: EXIF orientation applied, colours converted
+to sRGB, transparency on white, deep samples scaled to 8 bits, the first frame of an animation. A
+photo that cannot be decoded completely is an `ImageError`, never a partly gray image.
 
-opening      a file, or why it is none; a picture whose pixels are not decoded yet
+opening      files, identified by content and not decoded yet
 png          PNG files that Pillow refuses
 tiff, scans  TIFF files that Pillow shows wrong or does not open
-jpeg         decoding at a half, quarter or eighth
-plugins      what optional packages read: HEIC, JPEG XL, raw
-arrays       NumPy array -> picture
+jpeg         decoding at 1/2, 1/4 or 1/8 scale
+plugins      HEIC, JPEG XL and camera raw, by optional packages
+arrays       NumPy array -> image
 colour       any mode, depth, profile or transparency -> RGB
 hdr          high dynamic range -> sRGB
-orientation  which side is up
-faults       what is said of damaged and of large files
-kinds        kinds of files by their first bytes
+orientation  EXIF orientation
+faults       errors about damaged and oversized files
+kinds        file signatures
 """
 
 import os
@@ -45,12 +45,12 @@ def load_photo(source: Source, *, name: str | None = None) -> Image.Image:
     """Read a photo whole, as displayed.
 
     Args:
-        source: a path; the bytes of a file; a Pillow picture, its EXIF orientation not yet applied;
-            or an array, H x W or H x W x 1, 3 or 4, of bool, uint8, uint16 or floats from 0 to 1.
-        name: what to call the photo in an error; without it, its path.
+        source: a path; the bytes of a file; a Pillow image, EXIF orientation not yet applied; or
+            an array, H x W or H x W x 1, 3 or 4, of bool, uint8, uint16 or floats from 0 to 1.
+        name: of the photo in errors; its path by default.
 
     Returns:
-        A new picture of mode RGB without metadata.
+        A new image of mode RGB without metadata.
 
     Raises:
         ImageError: the photo is missing, unreadable, damaged, too large, or not a photo.
@@ -61,17 +61,17 @@ def load_photo(source: Source, *, name: str | None = None) -> Image.Image:
 def load_reduced(
     source: Source, *, at_least: tuple[int, int] | None, name: str | None = None
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Read a photo as `load_photo` does, decoding a large JPEG at a half, quarter or eighth.
+    """Read a photo like `load_photo`, decoding a large JPEG at 1/2, 1/4 or 1/8 scale.
 
     Args:
         source: as in `load_photo`.
-        at_least: displayed (height, width) that the result must not fall below, unless the photo
-            itself does, or has more pixels than are ever decoded; None reads every pixel.
+        at_least: smallest displayed (height, width) of the result, unless the photo is smaller or
+            exceeds the pixel limit; None decodes at full size.
         name: as in `load_photo`.
 
     Returns:
-        The picture and the displayed (height, width) of the whole photo, which a Geometry needs.
-        The picture shows the photo to its very edges.
+        The image, which covers the photo to its edges, and the displayed (height, width) of the
+        photo at full size, which a Geometry needs.
 
     Raises:
         ImageError: as in `load_photo`.
@@ -99,7 +99,7 @@ def load_reduced(
 def _displayed(
     opened: Opened, at_least: tuple[int, int] | None, name: str
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """Decode, bring to RGB and turn upright; also the (height, width) of the whole photo."""
+    """Decode, convert to RGB and apply the orientation; also return the full (height, width)."""
     image, orientation = opened
     size = image.size
     if at_least is not None and isinstance(image, JpegImageFile):
@@ -122,7 +122,7 @@ def _displayed(
 
 
 def _to_edges(picture: Image.Image, size: tuple[int, int], scale: int) -> Image.Image:
-    """Take away what the last pixels show beyond a photo of this (width, height)."""
+    """Remove what the last row and column cover beyond a photo of this (width, height)."""
     width, height = size
     if not (width % scale or height % scale):
         return picture

@@ -11,7 +11,11 @@ from captioner.photo.colour import quantise
 
 
 def from_array(array: NDArray[Any], name: str) -> Image.Image:
-    """Check an array's shape and values, and make a picture of it."""
+    """Check an array's shape and values, and convert it to an image.
+
+    Raises:
+        ImageError: it is not a photo.
+    """
     if not array.size:
         raise ImageError(
             f"{name}: the array is empty, its shape is {array.shape}; give one with pixels."

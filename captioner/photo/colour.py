@@ -1,4 +1,4 @@
-"""Pictures of any mode, depth, colour space or transparency -> eight-bit sRGB on white."""
+"""Images of any mode, depth, colour space or transparency -> 8-bit sRGB on white."""
 
 from contextlib import suppress
 from io import BytesIO
@@ -13,14 +13,14 @@ from captioner.errors import ImageError
 from captioner.photo.hdr import from_pq
 
 _PQ, _WIDE = 16, 9
-"""What ITU-T H.273 calls the transfer characteristics of HDR photos, and primaries of BT.2020."""
+"""ITU-T H.273 codes: PQ transfer characteristics, BT.2020 primaries."""
 
 _ROWS = 256
-"""Rows that are scaled at once."""
+"""Rows scaled at once."""
 
 
 def to_rgb(image: Image.Image, name: str) -> Image.Image:
-    """Eight-bit sRGB without transparency; always a new picture."""
+    """Convert to 8-bit sRGB without transparency; always a new image."""
     image.load()
     profile = image.info.get("icc_profile")
     codes = dict(image.info.get("nclx_profile") or {})
@@ -41,7 +41,7 @@ def to_rgb(image: Image.Image, name: str) -> Image.Image:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert through the embedded ICC profile; without a usable one, by Pillow's own rules."""
+    """Convert with the embedded ICC profile if it is usable, and else as Pillow does."""
     if image.mode not in ("RGB", "L", "CMYK", "LAB"):
         image = image.convert("RGB")
     if profile:
@@ -58,15 +58,15 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    """Whether a profile calls itself sRGB, as most do; converting would cost four decodings."""
+    """Whether a profile calls itself sRGB, as most do; converting costs four decodings."""
     return ImageCms.getProfileDescription(profile).startswith("sRGB")
 
 
 def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Scale 16-bit, 32-bit and float gray by its own depth; other modes pass unchanged.
+    """Scale 16-bit, 32-bit and float gray to 8 bits; other modes pass unchanged.
 
-    White is the top of a 16-bit file (12-bit where a TIFF says so). Integers of 32 bits and floats
-    carry no white: it is the first of their customary tops that no pixel exceeds.
+    White is the maximum of 16-bit samples (12-bit where a TIFF says so). 32-bit integers and floats
+    have no defined white: see `customary_white`.
     """
     if not image.mode.startswith(("I", "F")):
         return image
@@ -87,18 +87,18 @@ def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
 
 
 def customary_white(peak: float, *, top: float | None) -> float:
-    """Return the first customary value of white that no pixel exceeds.
+    """Return the smallest customary white level that no pixel exceeds.
 
     Args:
         peak: the largest value of a colour.
-        top: the largest that such integers can have; None for floats.
+        top: the maximum of the integer type; None for floats.
     """
     tops = (1.0, 255.0, 65535.0) if top is None else (65535.0, top)
     return next((white for white in tops if peak <= white), peak)
 
 
 def quantise(values: NDArray[Any], *, white: float | NDArray[Any] = 1) -> NDArray[np.uint8]:
-    """Values up to that of white -> 0 to 255, rounded to nearest."""
+    """Scale values from 0 to white -> 0 to 255, clipped and rounded to nearest."""
     levels = np.empty(values.shape, np.uint8)
     for top in range(
         0, len(values), _ROWS

@@ -1,4 +1,4 @@
-"""What may be wrong with the content of a photo, said in plain words."""
+"""Errors about the content of a photo, in plain words."""
 
 import re
 import struct
@@ -11,32 +11,30 @@ from PIL import Image, UnidentifiedImageError
 from captioner.errors import ImageError
 
 MAX_PIXELS = 178_956_970
-"""Pixels that are decoded at most; Pillow itself warns from half of this on."""
+"""Limit on decoded pixels; Pillow itself warns from half of this on."""
 
 _BY_CONTENT = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, ArithmeticError, RuntimeError,
     struct.error, zlib.error, Warning,
 )  # fmt: skip
-"""What decoders raise about a file; `benchmarks.fuzz` shows no others."""
+"""What decoders raise about damaged files; `benchmarks.fuzz` shows no others."""
 
 _BY_PILLOW = (*_BY_CONTENT, TypeError, AttributeError)
-"""Pillow now and then takes a tag for what it is not."""
-
+"""Pillow and tifffile also raise these, about tags of the wrong type."""
 
 _UNREAD = re.compile(
     r"unsupported|not supported|unimplemented|not implemented|cannot handle|"
     r"unknown (pixel format|mode|compression)",
     re.IGNORECASE,
 )
-"""How decoders say that a file is sound, for all they know, and that they do not know its kind."""
+"""How decoders report an unsupported feature rather than damage."""
 
 
 @contextmanager
 def explained(name: str, *, decoder_alone: bool = False) -> Iterator[None]:
     """Turn what decoders raise about a damaged file into an ImageError.
 
-    A mistake in a program is none of the file's: it comes through as it is, unless Pillow alone is
-    at work.
+    Errors that point to a bug pass through, unless only a decoder runs inside (`decoder_alone`).
     """
     raised = _BY_PILLOW if decoder_alone else _BY_CONTENT
     try:
@@ -62,7 +60,7 @@ def explained(name: str, *, decoder_alone: bool = False) -> Iterator[None]:
 
 @contextmanager
 def enough_memory(name: str, size: tuple[int, int] | None = None) -> Iterator[None]:
-    """Say that memory does not suffice for a photo, of this (width, height) if that is known."""
+    """Turn a MemoryError into an ImageError, naming the (width, height) if known."""
     try:
         yield
     except MemoryError as error:
@@ -74,13 +72,13 @@ def enough_memory(name: str, size: tuple[int, int] | None = None) -> Iterator[No
 
 
 def check_size(width: int, height: int, name: str, *, reduced: int = 1) -> None:
-    """Refuse a picture without pixels, or with too many, of those that are decoded.
+    """Refuse an image with no pixels, or more than the limit after reduction.
 
     Args:
-        width: of the whole photo, pixels.
-        height: of the whole photo, pixels.
+        width: of the full photo, pixels.
+        height: of the full photo, pixels.
         name: of the photo.
-        reduced: how many times smaller, in both directions, it is decoded.
+        reduced: the factor by which decoding divides both sides.
 
     Raises:
         ImageError: it has none, or too many.

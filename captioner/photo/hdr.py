@@ -1,4 +1,4 @@
-"""High dynamic range -> what a display of ordinary brightness shows of it."""
+"""High dynamic range -> sRGB for a standard display."""
 
 import numpy as np
 from PIL import Image
@@ -6,24 +6,22 @@ from PIL import Image
 _WHITE = 203.0
 """Brightness of white paper in HDR, candela per square metre (ITU-R BT.2408)."""
 _ROWS = 256
-"""Rows that are worked on at once."""
+"""Rows converted at once."""
 _FINE = 4096
-"""Steps from black to white between which brightness is rounded."""
+"""Steps of linear light from black to white."""
 _TO_SRGB = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
     np.float32,
 )
-"""From the primaries of ITU-R BT.2020 to those of sRGB, both of linear light (ITU-R BT.2087)."""
+"""Linear BT.2020 -> linear sRGB primaries (ITU-R BT.2087)."""
 
 
 def from_pq(picture: Image.Image, *, wide: bool) -> Image.Image:
-    """Bring a picture in PQ (SMPTE ST 2084), as cameras write HDR photos, to sRGB.
-
-    What is brighter than white paper is white.
+    """Convert an HDR image in PQ (SMPTE ST 2084) to sRGB, clipping above diffuse white.
 
     Args:
         picture: mode RGB.
-        wide: whether its primaries are those of BT.2020.
+        wide: whether it has BT.2020 primaries.
     """
     root = np.linspace(0, 1, 256) ** (32 / 2523)
     signal = np.maximum(root - 0.8359375, 0) / (18.8515625 - 18.6875 * root)

@@ -1,22 +1,22 @@
-"""JPEG files decoded at a half, quarter or eighth of their size."""
+"""JPEG files decoded at 1/2, 1/4 or 1/8 scale."""
 
 from PIL.JpegImagePlugin import JpegImageFile
 
 from captioner.photo import faults
 
 _COEFFICIENTS = 3
-"""Numbers of 16 bits, for each pixel that may be decoded, that a decoder may hold at once; it holds
-few rows of a photo, but all of a progressive one."""
+"""16-bit coefficients per pixel of the limit that a decoder may buffer; it buffers a few rows of a
+baseline JPEG, but all of a progressive one."""
 
 _LEAST_BITS = 1
-"""For a block of 8 x 8 pixels; a file that has fewer does not hold the pixels that it claims."""
+"""Per block of 8 x 8 pixels; a file with fewer cannot hold the pixels it claims."""
 
 
 def draft(image: JpegImageFile, at_least: tuple[int, int], name: str) -> int:
-    """Choose the coarsest scale of decoding that keeps (height, width), and return it.
+    """Choose and return the coarsest scale that keeps (height, width).
 
-    It divides both sides, so that the picture shows the photo to its edges: others would round them
-    up. Only a photo that is too large for that is decoded at any scale that will do.
+    The scale divides both sides, because libjpeg rounds up and the last pixels would reach beyond
+    the photo. Only a photo over the pixel limit is decoded at a scale that does not.
 
     Raises:
         ImageError: decoding takes too much memory at any scale.
@@ -35,7 +35,7 @@ def draft(image: JpegImageFile, at_least: tuple[int, int], name: str) -> int:
 
 
 def _is_bounded(image: JpegImageFile) -> bool:
-    """Whether a photo of too many pixels takes little memory to decode at a smaller scale."""
+    """Whether decoding a photo over the pixel limit at a smaller scale takes little memory."""
     assert image.fp is not None
     here = image.fp.tell()
     bits = 8 * image.fp.seek(0, 2)

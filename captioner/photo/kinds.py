@@ -1,9 +1,9 @@
-"""Kinds of image files, told from their first bytes."""
+"""Image file signatures."""
 
 import re
 
 SNIFFED = 1024
-"""Bytes from the start of a file that tell its kind."""
+"""Bytes read from the start of a file to identify it."""
 
 JPEG = re.compile(rb"\xff\xd8\xff")
 PNG = re.compile(rb"\x89PNG\r\n\x1a\n")
@@ -16,14 +16,14 @@ RAW = re.compile(
     rb"\0MRM|FOVb",
     re.DOTALL,
 )
-"""Raw photos of cameras, but those that are TIFF files and nothing else, such as DNG and NEF."""
+"""Camera raw files, except those with a plain TIFF signature such as DNG and NEF."""
 SVG = re.compile(rb"\s*(<\?xml[^>]*>|<!--.*?-->|<!DOCTYPE[^>]*>|\s)*<svg[\s>]", re.DOTALL)
 
 OTHERS = re.compile(
     rb"\x89PNG|GIF8[79]a|BM(?:....\0\0\0\0|.{0,7}\Z)|RIFF....WEBP|....ftypavi|\0\0\0\x0cjP  ",
     re.DOTALL,
 )
-"""Other kinds that Pillow reads."""
+"""Other formats that Pillow reads."""
 
 _CERTAIN = (JPEG, TIFF, PSD, HEIF, RAW, OTHERS)
 

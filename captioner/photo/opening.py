@@ -1,4 +1,4 @@
-"""Files of photos, opened but not decoded; what is none says so in plain words."""
+"""Photo files, identified by content and opened but not decoded."""
 
 import os
 import re
@@ -25,13 +25,16 @@ _DATA = ("BUFR", "GRIB", "HDF5", "MPEG")  # Pillow knows their names, but reads 
 _LONGEST_STREAM = 2**30  # bytes read from a pipe, which may have no end
 
 Opened = tuple[Image.Image, int | None]
-"""A picture that may not be decoded yet, and its EXIF orientation; None where the picture's own
-metadata say it."""
+"""An image, perhaps not decoded yet, and its EXIF orientation; None to read it from the image."""
 
 
 @contextmanager
 def open_file(path: Path, name: str) -> Iterator[BinaryIO]:
-    """Open a file for reading, or say why it cannot be."""
+    """Open a file for reading.
+
+    Raises:
+        ImageError: it cannot be opened.
+    """
     try:
         if _is_named_pipe(path):
             raise ImageError(f"{name}: this is a pipe, not a photo; give a file.")
@@ -56,7 +59,7 @@ def open_file(path: Path, name: str) -> Iterator[BinaryIO]:
 
 
 def _is_named_pipe(path: Path) -> bool:
-    """Whether opening would wait until somebody writes; the ends of shell pipes are in /dev."""
+    """Whether opening would block until another process writes; shell pipes are in /dev."""
     real = os.path.realpath(path)
     return not real.startswith(("/dev/", "/proc/")) and stat.S_ISFIFO(path.stat().st_mode)
 
@@ -69,10 +72,10 @@ def _whole(stream: BinaryIO, name: str) -> BytesIO:
 
 
 def identify(stream: BinaryIO, name: str) -> Opened:
-    """Open the file, of whatever kind it is, or say what it is instead of a photo.
+    """Identify and open a photo of any format.
 
     Raises:
-        ImageError: it is no photo, damaged, too large, or nothing installed reads its kind.
+        ImageError: it is not a photo, damaged, too large, or no installed package reads it.
     """
     with explained(name):
         head = stream.read(kinds.SNIFFED)
@@ -129,7 +132,7 @@ def _others(stream: BinaryIO, head: bytes, name: str) -> Opened:
 
 
 def _not_read(head: bytes, name: str) -> ImageError:
-    """Say what a file is that Pillow does not know."""
+    """Return the error for a file that Pillow does not identify."""
     if kinds.PSD.match(head):
         return ImageError(
             f"{name}: a Photoshop file that cannot be read ({int.from_bytes(head[22:24])} bits per "

@@ -1,4 +1,4 @@
-"""Which side of a stored picture is up."""
+"""EXIF orientation."""
 
 from contextlib import suppress
 
@@ -14,11 +14,11 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""How to turn a picture stored with this EXIF orientation; 1 is upright, from 5 on it lies."""
+"""EXIF orientation -> the transform that makes an image upright; from 5 on it swaps the sides."""
 
 
 def exif_orientation(image: Image.Image) -> int | None:
-    """EXIF orientation from 1 to 8; None where there is none, or a corrupt or foreign one."""
+    """Return the EXIF orientation from 1 to 8; None if it is missing or invalid."""
     with suppress(Exception):  # decoders of metadata let nearly anything through
         orientation = image.getexif().get(Tag.Orientation)
         if orientation == 1 or orientation in _UPRIGHT:
@@ -27,6 +27,6 @@ def exif_orientation(image: Image.Image) -> int | None:
 
 
 def upright(picture: Image.Image, orientation: int) -> Image.Image:
-    """Turn a picture stored with this EXIF orientation."""
+    """Make an image stored with this EXIF orientation upright."""
     turn = _UPRIGHT.get(orientation)
     return picture if turn is None else picture.transpose(turn)

@@ -1,12 +1,12 @@
-"""Photos that optional packages read: HEIC, JPEG XL, and the previews in raw photos of cameras.
+"""HEIC, JPEG XL and the previews of camera raw files, read by optional packages.
 
-Each package is imported where it is needed. None is registered with Pillow, but the one of JPEG XL,
-which registers itself.
+Each is imported when a photo needs it. Only pillow-jxl-plugin registers itself with Pillow.
 """
 
 import struct
+from importlib import import_module
 from io import BytesIO
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
@@ -16,44 +16,44 @@ from captioner.photo.faults import check_size
 from captioner.photo.orientation import exif_orientation
 
 _FLIPS = (1, 2, 4, 3, 5, 8, 6, 7)
-"""EXIF orientation of what LibRaw turns by 0 to 7."""
+"""EXIF orientation for each value of LibRaw's flip."""
 
 
 def open_heif(stream: BinaryIO, name: str) -> Image.Image:
-    """Open a HEIC or HEIF photo; libheif turns it upright, whatever its EXIF says.
+    """Open a HEIC or HEIF photo, which libheif makes upright; its EXIF orientation is ignored.
 
     Raises:
         ImageError: pillow-heif is not installed.
     """
-    try:
-        from pillow_heif import HeifImageFile  # noqa: PLC0415  # only if there is such a photo
-    except ImportError:
-        raise _missing(name, "HEIC photos", "pillow-heif", extra="heif") from None
-    image: Image.Image = HeifImageFile(stream)  # type: ignore[no-untyped-call]
+    pillow_heif = _load("pillow_heif", name, "HEIC photos", "pillow-heif", extra="heif")
+    image: Image.Image = pillow_heif.HeifImageFile(stream)
     return image
 
 
 def open_jxl(stream: BinaryIO, name: str) -> tuple[Image.Image, int | None]:
-    """Open a JPEG XL photo, and say its orientation where libjxl has not turned it upright.
+    """Open a JPEG XL photo; the orientation is 1 where libjxl has applied it.
 
     Raises:
         ImageError: pillow-jxl-plugin is not installed, or the photo is too large.
     """
-    try:
-        from pillow_jxl.JpegXLImagePlugin import JXLImageFile  # noqa: PLC0415  # as above
-    except ImportError:
-        raise _missing(name, "JPEG XL photos", "pillow-jxl-plugin", extra="jxl") from None
+    module, package = "pillow_jxl.JpegXLImagePlugin", "pillow-jxl-plugin"
+    plugin = _load(module, name, "JPEG XL photos", package, extra="jxl")
     check_size(*_jxl_size(stream), name)  # opening decodes
     stream.seek(0)
     try:
-        image = JXLImageFile(stream)
-    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # it speaks to who builds it
+        image = plugin.JXLImageFile(stream)
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # its texts are for developers
         raise ValueError("no whole JPEG XL picture") from error
     return image, None if image.jpeg else 1  # a JPEG inside comes out as it went in
 
 
 def _jxl_size(stream: BinaryIO) -> tuple[int, int]:
-    """Width and height by the header of a JPEG XL file (ISO 18181-1, annex D; -2, section 9)."""
+    """Read width and height from the header (ISO 18181-1, annex D; -2, section 9)."""
     stream.seek(0)
     if stream.read(2) != b"\xff\x0a":
         _seek_codestream(stream)
@@ -78,7 +78,7 @@ def _jxl_size(stream: BinaryIO) -> tuple[int, int]:
 
 
 def _seek_codestream(stream: BinaryIO) -> None:
-    """Go to the content of the box that holds the picture, or the first part of it."""
+    """Go to the content of the box with the codestream, or its first part."""
     stream.seek(0)
     while len(head := stream.read(8)) == 8:
         size, kind = struct.unpack(">I4s", head)
@@ -94,15 +94,12 @@ def _seek_codestream(stream: BinaryIO) -> None:
 
 
 def open_raw(stream: BinaryIO, name: str) -> tuple[Image.Image, int]:
-    """Open the largest preview in a raw photo, and say its EXIF orientation.
+    """Open the largest preview of a camera raw file; also return its EXIF orientation.
 
     Raises:
         ImageError: rawpy is not installed, or the photo holds no preview that can be read.
     """
-    try:
-        import rawpy  # noqa: PLC0415  # as above
-    except ImportError:
-        raise _missing(name, "raw photos of cameras", "rawpy", extra="raw") from None
+    rawpy = _load("rawpy", name, "raw photos of cameras", "rawpy", extra="raw")
     stream.seek(0)
     with rawpy.RawPy() as raw:
         try:
@@ -113,8 +110,9 @@ def open_raw(stream: BinaryIO, name: str) -> tuple[Image.Image, int]:
                 f"{name}: a raw photo without a preview in JPEG; export it as JPEG."
             ) from None
         except rawpy.LibRawFileUnsupportedError:
+            version = ".".join(map(str, rawpy.libraw_version))
             raise ImageError(
-                f"{name}: a raw photo that LibRaw {_version(rawpy)} cannot read; export it as JPEG."
+                f"{name}: a raw photo that LibRaw {version} cannot read; export it as JPEG."
             ) from None
         except rawpy.LibRawUnsufficientMemoryError as error:
             raise MemoryError from error
@@ -129,12 +127,12 @@ def open_raw(stream: BinaryIO, name: str) -> tuple[Image.Image, int]:
     return image, 1 if orientation >= 5 and lies != sensor_lies else orientation  # turned already
 
 
-def _version(rawpy: object) -> str:
-    return ".".join(map(str, getattr(rawpy, "libraw_version", ())))
-
-
-def _missing(name: str, what: str, package: str, *, extra: str) -> ImageError:
-    return ImageError(
-        f"{name}: {what} are read by {package}; install it (pip install 'captioner[{extra}]'), or "
-        "save it as JPEG."
-    )
+def _load(module: str, name: str, what: str, package: str, *, extra: str) -> Any:
+    """Import an optional package, or name the line that installs it."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise ImageError(
+            f"{name}: {what} are read by {package}; install it (pip install 'captioner[{extra}]'), "
+            "or save it as JPEG."
+        ) from None

@@ -1,8 +1,7 @@
-"""PNG files with more text, or a larger profile, than Pillow reads.
+"""PNG files with more text, or a larger profile, than Pillow accepts.
 
-Programs that draw keep their whole project in a PNG as text, many megabytes of it, and the profiles
-of presses are large. Pillow refuses such files, by limits that hold for a whole process: so it is
-given the file without them.
+Image generators store megabytes of workflow in text chunks, and press profiles are large. Pillow's
+limits on both are global to the process, so Pillow gets a copy of the file without these chunks.
 """
 
 import struct
@@ -15,19 +14,19 @@ from PIL import Image
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
-"""How texts begin that may hold an orientation."""
+"""Beginnings of texts that may hold an orientation."""
 _LONGEST = 2**20
-"""Bytes of one text or profile that Pillow reads."""
+"""Largest text or profile that Pillow reads, in bytes."""
 _ALL = 32 * _LONGEST
-"""Bytes of all texts together that are read; Pillow reads twice as many."""
+"""Limit on all texts together, in bytes; half of Pillow's."""
 _LONGEST_PROFILE = 2**24
-"""Bytes of a profile that is used; those of presses have a tenth."""
+"""Limit on a profile, in bytes; press profiles have a tenth."""
 
 
 def open_png(stream: BinaryIO) -> Image.Image:
-    """Open a PNG; without texts if there is too much of them, and with its profile however large.
+    """Open a PNG without texts over the limits, and with its profile even if Pillow refuses it.
 
-    Texts that may say which side is up are left out only if they are too large themselves.
+    Texts that may hold the orientation are dropped only if they are too large themselves.
     """
     texts, profile = 0, b""
     too_large = False
@@ -49,7 +48,7 @@ def open_png(stream: BinaryIO) -> Image.Image:
 
 
 def _without(stream: BinaryIO, *, texts: bool, profile: bool) -> BytesIO:
-    """Copy the file without what is too large."""
+    """Copy the file without its oversized chunks."""
     copy = BytesIO(_read(stream, 0, 8))
     copy.seek(0, 2)
     kept = 0
@@ -67,7 +66,7 @@ def _without(stream: BinaryIO, *, texts: bool, profile: bool) -> BytesIO:
 
 
 def _chunks(stream: BinaryIO) -> Iterator[tuple[bytes, int, int]]:
-    """Kind of every chunk, where its content starts, and how long that is."""
+    """Yield the type of each chunk, and start and length of its content."""
     start = 16
     while len(head := _read(stream, start - 8, 8)) == 8:
         length, kind = struct.unpack(">I4s", head)
@@ -81,7 +80,7 @@ def _read(stream: BinaryIO, start: int, length: int) -> bytes:
 
 
 def _size(stream: BinaryIO, kind: bytes, start: int, length: int) -> int:
-    """Bytes of a text, counted no further than one more than are read."""
+    """Return the inflated size of a text, at most one over the limit."""
     if length > _LONGEST:
         return _LONGEST + 1
     content = _read(stream, start, length)
@@ -89,7 +88,7 @@ def _size(stream: BinaryIO, kind: bytes, start: int, length: int) -> int:
 
 
 def _inflate(kind: bytes, content: bytes, most: int) -> bytes:
-    """Return so many bytes of a text or profile at most; none if it is damaged."""
+    """Inflate a text or profile up to this many bytes; to none if it is damaged."""
     _, _, content = content.partition(b"\0")
     if kind == b"iTXt":
         compressed, content = content[:1] == b"\1", content[2:].split(b"\0", 2)[-1]

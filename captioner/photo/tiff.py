@@ -71,12 +71,13 @@ class Layout:
         self.big_endian = tags.prefix == b"MM"
         self.colours = Image.getmodebands(self.mode or "RGB")
         deflated = self.compression in _DEFLATED and number(tags, Tag.FillOrder, 1) == 1
-        whole = self.planar or numbers(tags, Tag.YCbCrSubSampling) == (1, 1)
         self.is_readable = (
             self.mode != ""
             and self.bits in _DEPTHS.get(self.numbers, ())
-            and (self.meaning != _LAB or self.bits == 8)
-            and (self.meaning != _YCC or (self.bits == 8 and whole))
+            and (self.meaning not in (_YCC, _LAB) or self.bits == 8)
+            and (
+                self.meaning != _YCC or self.planar or numbers(tags, Tag.YCbCrSubSampling) == (1, 1)
+            )
             and (deflated or not self.is_compressed)
             and self.predictor in ((1, 2, 3) if self.numbers == FLOAT else (1, 2))
             and self.colours <= self.samples <= 32
