@@ -371,6 +371,16 @@ def test_a_strip_that_inflates_to_more_than_its_pixels_takes_no_memory():
     assert peak < 2**21
 
 
+def test_bits_that_are_stored_in_reverse_are_turned_or_refused():
+    tags = {258: 16, 259: 1, 262: 0, 266: 2, 277: 1, 278: 1}
+    file = handmade("<", (1, 1), [b"\0\1"], tags)  # 0x8000
+    assert np.asarray(load_photo(file)).tolist() == [[[127] * 3]]
+    assert error(handmade("<", (1, 1), [zlib.compress(b"\0\1")], tags | {259: 8})) == (
+        "the photo: a kind of TIFF that cannot be read (16-bit gray); save it as 8-bit TIFF, PNG "
+        "or JPEG."
+    )
+
+
 def test_a_tag_with_more_numbers_than_it_may_have_is_damage():
     file = handmade(
         "<", (2, 2), [bytes(512)], {258: 16, 259: 1, 262: 0, 277: 1, 322: [16, 16], 323: 16}

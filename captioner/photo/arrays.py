@@ -29,10 +29,8 @@ def from_array(array: NDArray[Any], name: str) -> Image.Image:
         array = array[..., 0]
     if array.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(array))
-    if array.dtype == np.uint16:
-        return Image.fromarray(quantise(array / 65535))
-    if array.dtype == np.bool_:
-        return Image.fromarray(quantise(array))
+    if array.dtype in (np.uint16, np.bool_):
+        return Image.fromarray(quantise(array, white=65535 if array.dtype == np.uint16 else 1))
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageError(
             f"{name}: an array of {array.dtype} is not a photo; "

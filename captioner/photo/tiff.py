@@ -54,7 +54,10 @@ def is_scan(tags: Directory) -> bool:
 
 
 class Layout:
-    """How the samples are stored (TIFF 6.0, sections 3 to 8 and 14 to 19)."""
+    """How the samples are stored (TIFF 6.0, sections 3 to 8 and 14 to 19).
+
+    `bits`, per sample, is 0 if it varies; `mode` is Pillow's, empty if samples are not colours.
+    """
 
     def __init__(self, tags: Directory) -> None:
         self.width, self.height = number(tags, Tag.ImageWidth), number(tags, Tag.ImageLength)
