@@ -43,7 +43,7 @@ class Captioner:
     """A model ready to caption photos; `load` makes one from a checkpoint."""
 
     decoder: Any
-    """What search asks; see `captioner.model.decoder.Decoder`."""
+    """What search asks; see `captioner.decoders.contract.Decoder`."""
     grid: tuple[int, int]
     """Regions down and across."""
     header: Header

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from captioner import Captioner
 from captioner.checkpoint import Header, save_checkpoint
 from captioner.config import ModelConfig, PreprocessConfig, from_table
 from captioner.decoders import DECODERS
 from captioner.errors import ConfigError
 from captioner.model import build_model
 from captioner.onnx import OnnxCaptioner
+from captioner.pytorch import TorchCaptioner
 from training.scheduled_sampling import mix_words
 
 DOCS = Path(__file__).parent.parent / "docs" / "extending.md"
@@ -58,7 +58,7 @@ def test_its_settings_are_read_and_checked(bag):
 
 
 def test_its_checkpoint_captions_and_shows_where_it_looked(saved, photos):
-    captioner = Captioner.load(saved, device="cpu")
+    captioner = TorchCaptioner.load(saved, device="cpu")
     for method in ("beam", "greedy", "sample"):
         caption = captioner.caption(photos[0], method=method, max_words=5)
         assert caption.words
@@ -68,7 +68,7 @@ def test_its_checkpoint_captions_and_shows_where_it_looked(saved, photos):
 
 
 def test_it_learns_from_whole_captions_and_from_its_own_words(saved, tokenizer):
-    model = Captioner.load(saved, device="cpu").model.train()
+    model = TorchCaptioner.load(saved, device="cpu").model.train()
     words = torch.tensor([[[tokenizer.start_id, *tokenizer.encode("a dog"), tokenizer.end_id]]])
     pixels = torch.randn(1, 3, 64, 64)
     model(pixels, words).logits.sum().backward()
@@ -85,7 +85,7 @@ def test_its_export_captions_alike(saved, photos, tmp_path):
     from captioner.onnx.export import export_onnx
 
     assert export_onnx(saved, tmp_path / "export") < 1e-4
-    caption = Captioner.load(saved, device="cpu").caption(photos[0], max_words=5)
+    caption = TorchCaptioner.load(saved, device="cpu").caption(photos[0], max_words=5)
     again = OnnxCaptioner.load(tmp_path / "export").caption(photos[0], max_words=5)
     assert again.text == caption.text
     assert_close(again.log_probability, caption.log_probability, atol=1e-2, rtol=0)
