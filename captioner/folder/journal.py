@@ -257,18 +257,26 @@ class Journal:
 
     def _compact(self) -> None:
         """Write the journal anew without the lines that later ones have replaced."""
-        newest: dict[bytes, range] = {}
+        newest: dict[bytes, int | None] = {}
         seen: set[bytes] = set()
         for record, place in read_records(self.path):
             key = digest(record.image)
             if key in seen:
-                newest[key] = place
+                newest[key] = place.start
             seen.add(key)
-        with replacing(self.path) as unfinished, unfinished.open("wb") as file:
-            for record, place in read_records(self.path):
-                if newest.get(digest(record.image), place) == place:
+        with (
+            replacing(self.path) as unfinished,
+            unfinished.open("wb") as file,
+            self.path.open("rb") as lines,
+        ):
+            for record, _ in read_records(self.path):
+                key = digest(record.image)
+                if key not in newest:
                     file.write(record.to_line())
-            file.flush()
+                elif (start := newest[key]) is not None:  # the newest takes the place of the first
+                    lines.seek(start)
+                    file.write(Record.from_line(lines.readline()).to_line())
+                    newest[key] = None
         sync_folder(self.path.parent)
         replaced = self._file
         self._open_file(size=self.path.stat().st_size)

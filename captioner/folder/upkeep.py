@@ -144,7 +144,7 @@ class Upkeep:
         held, key = self.journal.held, digest(name)
         before = held.read(key) if key in held.captioned else None
         stamp = photo.look()
-        now = stamp or (before and Stamp.of(before))  # one in an archive is not looked for
+        now = stamp or (Stamp.of(before) if before else None)  # of archives
         record = Record(
             image=name, status="captioned", caption=caption, edited=True, **stamped(now)
         )
@@ -177,7 +177,7 @@ def noted(record: Record, before: Record | None, changes: Sequence[Change]) -> R
         before: what the journal said of the photo.
         changes: that are made with it.
     """
-    kinds = {change.kind for change in changes}
+    kinds: set[str] = {change.kind for change in changes}
     if before is None:
         return replace(record, also_in=sorted(kinds) or None)
     there = set(before.also_in or ())
