@@ -4,6 +4,7 @@
 It prints how many crashes were survived, or ends with an error that names the call.
 """
 
+import errno
 import json
 import os
 import sys
@@ -13,6 +14,7 @@ from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
+from captioner.errors import CaptionerError
 from captioner.folder.edits import read_edits, remember_tables
 from captioner.folder.filters import Filter
 from captioner.folder.inputs import find_photos
@@ -111,17 +113,18 @@ def work(
         remember_tables(tables, path)
 
 
-def dies(run: Callable[[], None], *, at: int, gently: bool = False) -> bool:
+def dies(run: Callable[[], None], *, at: int, by: str = "kill") -> bool:
     """Whether a process that does this dies, when the given call is its last.
 
-    Gently, it is interrupted there as if by Ctrl-C, and ends as it likes.
+    It is killed there, or interrupted as if by Ctrl-C (`key`), or the disk is full (`full`), and it
+    ends as it likes.
     """
     child = os.fork()
     if not child:
         calls = count(1)
         for name in CALLS:
-            setattr(os, name, _deadly(getattr(os, name), name, calls, at, gently))
-        with suppress(KeyboardInterrupt):
+            setattr(os, name, _deadly(getattr(os, name), name, calls, at, by))
+        with suppress(KeyboardInterrupt, CaptionerError):
             run()
         os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -129,14 +132,18 @@ def dies(run: Callable[[], None], *, at: int, gently: bool = False) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def _deadly(call: Callable, name: str, calls: Iterator[int], at: int, gently: bool) -> Callable:
+def _deadly(call: Callable, name: str, calls: Iterator[int], at: int, by: str) -> Callable:
     def counted(*arguments, **options):
         if next(calls) == at:
             if name == "write":  # half of it gets through
                 file, content = arguments
                 call(file, bytes(content)[: len(content) // 2])
-            if gently:
+            if by == "key":
                 raise KeyboardInterrupt
+            if by == "full" and name in ("unlink", "ftruncate"):  # they need no room
+                return call(*arguments, **options)
+            if by == "full":
+                raise OSError(errno.ENOSPC, "No space left on device")
             os.kill(os.getpid(), 9)
         return call(*arguments, **options)
 
@@ -181,11 +188,12 @@ def main(folder: Path, mode: str) -> None:
         place = folder / str(number)
         prepare(place, mode)
         died = dies(lambda place=place: work(place, mode), at=number)
-        gentle = folder / f"{number}-interrupted"
-        prepare(gentle, mode)
-        dies(lambda place=gentle: work(place, mode), at=number, gently=True)
-        work(gentle, mode)
-        assert contents(gentle) == expected, (number, _differences(gentle, expected))
+        for by in ("key", "full"):
+            other = folder / f"{number}-{by}"
+            prepare(other, mode)
+            dies(lambda place=other: work(place, mode), at=number, by=by)
+            work(other, mode)
+            assert contents(other) == expected, (number, by, _differences(other, expected))
         dies(lambda place=place: work(place, mode), at=number % 7 + 1)  # and again while recovering
         work(place, mode)
         dies(lambda place=place: work(place, mode, retry=True), at=number)
