@@ -1,6 +1,7 @@
 """What somebody edits stays: during runs, after killed ones, in odd tables and beside photos."""
 
 import csv
+import errno
 import json
 import os
 
@@ -297,3 +298,16 @@ def test_a_table_after_ctrl_c_has_one_row_a_photo(command, folder, tmp_path, mon
     command(folder, "--output", table)
     with table.open(encoding="utf-8-sig", newline="") as file:
         assert len(list(csv.DictReader(file))) == 4
+
+
+def test_file_systems_that_have_no_fsync_are_trusted(command, folder, tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    options = ("--output", tmp_path / "c.csv", "--sidecar", "txt")
+    assert command(folder, *options)[0] == 0
+    with (tmp_path / "c.jsonl").open("ab") as file:
+        file.write(b"spoiled\n" + b"\0\n")
+    assert command(folder, *options, "--repair")[0] == 0
+    assert (tmp_path / "c.damaged.jsonl").read_bytes() == b"spoiled\n\0\n"

@@ -8,6 +8,7 @@ import pytest
 
 from captioner.folder.held import Held
 from captioner.folder.inputs import Filter, Photo, find_photos
+from captioner.folder.records import Record
 from captioner.folder.watching import Watched, _is_being_written
 from tests.photos import encode, noise
 
@@ -46,3 +47,13 @@ def test_a_photo_copied_with_long_pauses_is_met_only_when_it_is_whole(tmp_path):
             assert looks < 400
     assert met == [whole]
     assert looks > 10
+
+
+def test_a_photo_that_is_just_being_replaced_is_met_when_it_is_whole(tmp_path):
+    held = Held(tmp_path / "captions.jsonl")
+    held.add(Record(image="a.jpg", status="captioned", caption="a", size=1, modified=1), start=0)
+    (tmp_path / "a.jpg").write_bytes(encode(noise(20, 20), "JPEG"))
+    watched = Watched(held, seconds=0.3)
+    assert list(watched.news(find_photos(tmp_path, Filter()))) == []
+    time.sleep(0.4)
+    assert [item.name for item in watched.news(find_photos(tmp_path, Filter()))] == ["a.jpg"]

@@ -48,7 +48,7 @@ class Change:
         elif old is None or self._render(old) != old:
             raise MetadataError(
                 f"{self.path} was changed while its photo was captioned, and stays as it is; "
-                "caption the photo again with --retry-failed."
+                "run the same command again, with --retry-failed if the photo failed."
             )
 
     def _render(self, old: bytes | None) -> bytes:

@@ -41,7 +41,8 @@ class Watched:
             key = digest(item.name)
             if key in self._held.captioned:
                 self._tried.pop(key, None)
-                if key in self._met and not self._is_replaced(item, key):
+                replaced = isinstance(item, Photo) and self._held.is_replaced(key, item.look())
+                if not self._is_settled(item) if replaced else key in self._met:
                     continue
             elif not self._is_settled(item):
                 continue
@@ -56,10 +57,6 @@ class Watched:
                 continue
             self._met.add(key)
             yield item
-
-    def _is_replaced(self, item: Found, key: bytes) -> bool:
-        replaced = isinstance(item, Photo) and self._held.is_replaced(key, item.look())
-        return replaced and self._is_settled(item)
 
     def forget(self, names: Iterable[str]) -> None:
         """Take these for news when they come again."""
