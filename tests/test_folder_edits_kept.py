@@ -4,6 +4,8 @@ import csv
 import errno
 import json
 import os
+import shutil
+import tarfile
 
 import pytest
 
@@ -13,6 +15,7 @@ from captioner.folder.journal import Journal
 from captioner.folder.pending import Entry
 from captioner.folder.records import CutOffError, Record
 from captioner.folder.tables import write_table
+from captioner.metadata import read_caption
 from tests.photos import noise
 from tests.test_folder import NAMES, captions, records
 from tests.test_folder_edits import edit, rows
@@ -311,3 +314,58 @@ def test_file_systems_that_have_no_fsync_are_trusted(command, folder, tmp_path, 
         file.write(b"spoiled\n" + b"\0\n")
     assert command(folder, *options, "--repair")[0] == 0
     assert (tmp_path / "c.damaged.jsonl").read_bytes() == b"spoiled\n\0\n"
+
+
+def test_captions_of_photos_in_archives_and_lists_are_edited_as_others(command, folder, tmp_path):
+    with tarfile.open(folder / "x.tar", "w") as archive:
+        archive.add(folder / "flag.png", "flag.png")
+    (tmp_path / "list.txt").write_text("x.tar\n./tower.png\n")
+    table = tmp_path / "c.csv"
+    options = (folder, "--list", tmp_path / "list.txt", "--output", table, "--sidecar", "txt")
+    command(folder, "--output", table)
+    edit(table, "x.tar/flag.png", "a flag of mine")
+    before = {record["image"]: record for record in records(table.with_suffix(".jsonl"))}
+    assert command(*options)[0] == 0
+    edit(table, "./tower.png", "a tower of mine")
+    assert command(*options)[0] == 0
+    after = {record["image"]: record for record in records(table.with_suffix(".jsonl"))}
+    assert after["x.tar/flag.png"]["caption"] == "a flag of mine"
+    assert after["x.tar/flag.png"]["size"] == before["x.tar/flag.png"]["size"]
+    assert (folder / "tower.txt").read_text() == "a tower of mine\n"
+
+
+def test_a_photo_replaced_while_it_is_captioned_in_place_is_captioned_again(
+    command, folder, monkeypatch
+):
+    from captioner.folder.engine import Engine
+
+    run = Engine.run
+
+    def replaced_meanwhile(self, photos):
+        for outcomes in run(self, photos):
+            if any(photo.name == "flag.png" for photo, _ in outcomes):
+                shutil.copy(folder / "tower.png", folder / "flag.png")
+            yield outcomes
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "run", replaced_meanwhile)
+        command(folder, "--in-place")
+    assert "1 captioned, 3 captioned before" in command(folder, "--in-place")[1][0]
+    told = captions(folder / "captions.jsonl")
+    assert told["flag.png"] == told["tower.png"]
+    flag = (folder / "flag.png").read_bytes()
+    assert read_caption(flag, name="flag.png") == told["tower.png"]
+    assert "4 captioned before" in command(folder, "--in-place")[1][0]
+
+
+@pytest.mark.parametrize(
+    "name", ["captions.run.json", "captions.failed.jsonl", "captions.tables.json"]
+)
+def test_a_file_beside_the_captions_that_was_made_to_do_harm_ends_no_run_in_a_traceback(
+    command, folder, name
+):
+    options = ("--output", folder / "captions.jsonl", "--output", folder / "c.csv")
+    command(folder, *options)
+    (folder / name).write_bytes(b"[" * 100_000)
+    status, _, errors = command(folder, *options)
+    assert (status, len(errors)) == ((2, 1) if "run" in name else (0, 0))

@@ -51,7 +51,17 @@ def test_a_batch_cut_short_is_completed_where_the_folder_is_now(tmp_path, monkey
     assert list((tmp_path / "old/photos").iterdir()) == []
 
 
-@pytest.mark.parametrize("content", [b"", b"[1]", b'[{"record": {}}]', b"{"])
+ODD = (
+    b'[{"record": {"image": "a", "status": "failed"}, "before": null, "changes": '
+    b'[{"kind": "odd", "path": "a", "before": null, "caption": "a"}]}]'
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[1]", b'[{"record": {}}]', b"{", b"[" * 100_000, ODD],
+    ids=["empty", "number", "no record", "cut off", "deep", "kind"],
+)
 def test_a_damaged_pending_batch_is_named_with_the_way_out(command, folder, content):
     assert command(folder, "--include", "flag.png")[0] == 0
     pending = folder / "captions.pending.json"

@@ -5,11 +5,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from captioner.durable import explained, replace_file, sync_folder
 from captioner.errors import CaptionerError
-from captioner.folder.changes import Change
+from captioner.folder.changes import Change, Kind
 from captioner.folder.records import Record
 
 
@@ -90,7 +90,9 @@ class Pending:
             ValueError, TypeError, KeyError: it is none.
         """
         here = os.path.realpath(self.path.parent)
-        changes = (Change(**change) for change in table["changes"])
+        changes = [Change(**change) for change in table["changes"]]
+        if any(change.kind not in get_args(Kind) for change in changes):
+            raise ValueError(f"not a change: {changes}")
         return Entry(
             record=Record.from_dict(table["record"]),
             before=table["before"] and Record.from_dict(table["before"]),

@@ -53,7 +53,7 @@ def read_problems(journal: Path, held: Held) -> dict[str, str]:
         lines = _place(journal).read_bytes().splitlines()
         tables = [restored(json.loads(line)) for line in lines]
         reasons = {table["image"]: table["reason"] for table in tables}
-    except (OSError, ValueError, TypeError, KeyError):  # no report, or none of ours
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # no report, or none of ours
         return {}
     return {name: reason for name, reason in reasons.items() if digest(name) not in held}
 

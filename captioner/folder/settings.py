@@ -107,7 +107,7 @@ class RunFile:
         try:
             table = json.loads(self.path.read_bytes())
             settings = table["settings"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
         if table.get("format") != _FORMAT:
             raise CaptionerError(
