@@ -236,6 +236,9 @@ def test_a_last_line_spoiled_by_an_edit_is_set_aside(command, folder):
     assert "1 captioned, 3 captioned before" in command(folder)[1][0]
     (line,) = (folder / "captions.damaged.jsonl").read_bytes().splitlines()
     assert line.startswith(b'{"image": "tower.png "status"')
+    output.write_bytes(b"nothing but this\n")
+    assert "4 captioned, 0 captioned before" in command(folder)[1][0]
+    assert (folder / "captions.damaged.jsonl").read_bytes().endswith(b"\nnothing but this\n")
 
 
 @pytest.mark.parametrize(

@@ -238,11 +238,11 @@ class Journal:
         Returns:
             Whether the last record has a line end, which some programs leave out.
         """
-        if not self.held.size:
+        if not self.path.exists():
             return True
         with self.path.open("rb") as file:
-            file.seek(self.held.size - 1)
-            ended = file.read(1) == b"\n"
+            file.seek(max(0, self.held.size - 1))
+            ended = not self.held.size or file.read(1) == b"\n"
             lines = [line for line in file if line.endswith(b"\n") and b"\0" not in line]
         if any(line.strip() for line in lines):
             self._set_aside(lines)
