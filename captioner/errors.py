@@ -52,10 +52,6 @@ def is_panic(error: BaseException) -> bool:
 
 
 def require(condition: bool, message: str) -> None:
-    """Refuse a setting unless a condition holds.
-
-    Raises:
-        ConfigError: with this message.
-    """
+    """Raise a `ConfigError` with this message unless a condition holds."""
     if not condition:
         raise ConfigError(message)

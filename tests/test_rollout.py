@@ -41,14 +41,14 @@ def make() -> TransformerDecoder:
 def test_weights_between_words_are_those_that_reading_uses():
     block = make().blocks[0]
     x = torch.randn(3, 5, 8)
-    weights = block.weigh_words(x)
+    read, weights = block.read_words(x, with_weights=True)
     assert weights.shape == (3, 2, 5, 5)
     assert_close(weights.sum(dim=-1), torch.ones(3, 2, 5))
     assert (weights.triu(diagonal=1) == 0).all()
     normed = block.self_norm(x)
     _, values = block.self_attention.keys_and_values(normed)
     attended = block.self_attention.out((weights @ values).transpose(1, 2).flatten(2))
-    assert_close(x + attended, block.read_words(x))
+    assert_close(x + attended, read)
 
 
 def test_they_come_with_the_attention_to_regions_and_only_then():
@@ -57,7 +57,8 @@ def test_they_come_with_the_attention_to_regions_and_only_then():
     reading = decoder(features, words, with_attention=True)
     assert reading.between_words.shape == (2, 3, 2, 2, 5, 5)  # B K L M T T
     x = decoder._embed(words, 0).flatten(0, 1)
-    assert_close(reading.between_words[:, :, 0].flatten(0, 1), decoder.blocks[0].weigh_words(x))
+    _, expected = decoder.blocks[0].read_words(x, with_weights=True)
+    assert_close(reading.between_words[:, :, 0].flatten(0, 1), expected)
     assert decoder(features, words).between_words is None
     rolled_out = rollout(reading.attention.mean(dim=3), reading.between_words.mean(dim=3))
     assert rolled_out.shape == (2, 3, 5, 4)

@@ -95,8 +95,7 @@ class RecurrentDecoder(Decoder):
         with_attention: bool = False,
     ) -> Reading:
         """Read K whole captions of each image, START first."""
-        first = torch.zeros(words.shape[:2], dtype=torch.long, device=words.device)
-        state = self.init_state(features).reorder(first)  # one hypothesis per caption
+        state = self.init_state(features).reorder(torch.zeros_like(words[..., 0]))
         memory, past = _Memory(*state.memory), _Past(*state.past)
         embedded = self._embed(words)
         hiddens, contexts, attention, gates = [], [], [], []

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from captioner.decoders.settings import DecoderConfig
-from captioner.errors import require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,3 @@ class RecurrentConfig(DecoderConfig):
     """Probability of dropping a channel of the words read and of the output layer."""
     tie: bool = True
     """Share the word table between input and output."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1).")

@@ -10,7 +10,7 @@ from captioner.errors import require
 class DecoderConfig:
     """Settings of a decoder: the arguments of its network, but for `words` and `feature_dim`.
 
-    Every whole number among them is a size, 1 or more.
+    Whole numbers among them are sizes, 1 or more; others are probabilities of dropping, below 1.
     """
 
     kind: str
@@ -18,15 +18,8 @@ class DecoderConfig:
     network: ClassVar[str]
     """The subclass of `captioner.decoders.contract.Decoder` they build, as `module:Class`."""
 
-    @property
-    def layers(self) -> int:
-        """Layers of attention over the regions."""
-        return 1
-
-    @property
-    def heads(self) -> int:
-        """Heads of each layer."""
-        return 1
+    layers = heads = 1
+    """Of attention over the regions."""
 
     @property
     def longest(self) -> int | None:
@@ -38,6 +31,8 @@ class DecoderConfig:
 
     def __post_init__(self) -> None:
         for setting in fields(self):
+            name, value = setting.name, getattr(self, setting.name)
             if setting.type is int:
-                value = getattr(self, setting.name)
-                require(value >= 1, f"decoder.{setting.name} is {value}; it must be 1 or more.")
+                require(value >= 1, f"decoder.{name} is {value}; it must be 1 or more.")
+            elif setting.type is float:
+                require(0 <= value < 1, f"decoder.{name} is {value}; it must be in [0, 1).")

@@ -42,17 +42,14 @@ class Block(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def read_words(self, x: Float[Tensor, "N T C"]) -> Float[Tensor, "N T C"]:
+    def read_words(
+        self, x: Float[Tensor, "N T C"], *, with_weights: bool
+    ) -> tuple[Float[Tensor, "N T C"], Float[Tensor, "N M T T"] | None]:
         """Attend from every word to itself and those before it."""
         normed = self.self_norm(x)
         keys, values = self.self_attention.keys_and_values(normed)
-        return x + self.dropout(self.self_attention(normed, keys, values, causal=True))
-
-    def weigh_words(self, x: Float[Tensor, "N T C"]) -> Float[Tensor, "N M T T"]:
-        """Return the weights that `read_words` uses inside."""
-        normed = self.self_norm(x)
-        keys, _ = self.self_attention.keys_and_values(normed)
-        return self.self_attention.weights(normed, keys, causal=True)
+        weights = self.self_attention.weights(normed, keys, causal=True) if with_weights else None
+        return x + self.dropout(self.self_attention(normed, keys, values, causal=True)), weights
 
     def read_word(
         self,
@@ -202,10 +199,9 @@ class TransformerDecoder(Decoder):
         x = self._embed(words, 0)
         attention, between_words = [], []
         for block in self._blocks:
-            if with_attention:
-                weights = block.weigh_words(x.flatten(0, 1))  # (B*K, M, T, T)
-                between_words.append(weights.unflatten(0, words.shape[:2]))
-            y = block.read_words(x.flatten(0, 1))  # (B*K, T, C)
+            y, weights = block.read_words(x.flatten(0, 1), with_weights=with_attention)
+            if weights is not None:
+                between_words.append(weights.unflatten(0, words.shape[:2]))  # (B, K, M, T, T)
             y = y.unflatten(0, words.shape[:2]).flatten(1, 2)  # (B, K*T, C)
             keys, values = block.cross_attention.keys_and_values(regions)
             if with_attention:

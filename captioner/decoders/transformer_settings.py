@@ -14,7 +14,6 @@ class TransformerConfig(DecoderConfig):
     network: ClassVar[str] = "captioner.decoders.transformer:TransformerDecoder"
 
     kind: Literal["transformer"] = "transformer"
-    """Which decoder these settings belong to."""
     width: int = 256
     """Channels of the decoder's state."""
     layers: int = 3
@@ -44,4 +43,3 @@ class TransformerConfig(DecoderConfig):
             f"decoder.width is {self.width} and decoder.heads is {self.heads}; "
             "heads must divide width.",
         )
-        require(0 <= self.dropout < 1, f"decoder.dropout is {self.dropout}; it must be in [0, 1).")

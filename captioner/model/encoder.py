@@ -75,7 +75,10 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
         """Return the regions' features, row by row from the top left of the grid."""
-        return self._feature_map(pixels).flatten(2).transpose(1, 2)
+        features, *more = maps = self._maps(pixels)
+        if more:
+            features = torch.cat([_standardise(_widen(level, self.grid)) for level in maps], dim=1)
+        return features.flatten(2).transpose(1, 2)
 
     def train(self, mode: bool = True) -> "Encoder":
         """Switch dropout on or off; batch norms stay as they are."""
@@ -84,12 +87,6 @@ class Encoder(nn.Module):
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()
         return self
-
-    def _feature_map(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D gh gw"]:
-        maps = self._maps(pixels)
-        if len(maps) == 1:
-            return maps[0]
-        return torch.cat([_standardise(_widen(level, self.grid)) for level in maps], dim=1)
 
     @torch.no_grad()
     def _shapes(self, size: tuple[int, int]) -> list[tuple[int, ...]]:
