@@ -116,7 +116,7 @@ def test_what_failed_is_tried_again_only_when_asked(command, folder):
     assert status == 0
     assert lines[0].endswith("6 photos: 1 captioned, 4 captioned before, 1 skipped, 0 failed")
     assert not (folder / "captions.failed.jsonl").exists()
-    assert list(captions(folder / "captions.jsonl")) == [*NAMES, "broken.png"]
+    assert list(captions(folder / "captions.jsonl")) == sorted([*NAMES, "broken.png"])
     assert None not in captions(folder / "captions.jsonl").values()
 
 
@@ -438,5 +438,5 @@ def test_a_photo_met_half_copied_is_captioned_once_it_is_whole(command, folder, 
     assert status == 130
     assert [event["event"] for event in events] == ["begin", "failed", "failed", "interrupted"]
     assert events[-1].items() >= {"captioned": 5, "before": 0, "failed": 0}.items()
-    assert list(captions(folder / "captions.jsonl")) == [*NAMES, "late.png"]
+    assert list(captions(folder / "captions.jsonl")) == sorted([*NAMES, "late.png"])
     assert not (folder / "captions.failed.jsonl").exists()
