@@ -1,6 +1,7 @@
 """Writes that survive a crash: after it, a file is the old one or the new one, and whole."""
 
 import errno
+import hashlib
 import os
 import secrets
 import shutil
@@ -34,6 +35,16 @@ TEMPORARY = ".captioner-*.tmp"
 def digest(name: str) -> bytes:
     """16 bytes that stand for a file's name; names that are no text have theirs, too."""
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

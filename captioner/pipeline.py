@@ -9,6 +9,7 @@ description.describe     tokens gathered into words a reader sees
 A runtime is one class in one file that says how the network is run, and one line in `RUNTIMES`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from importlib import import_module
@@ -39,7 +40,7 @@ RUNTIMES = {
 """Module and class of each runtime; it is imported when it is needed."""
 
 
-class Captioner:
+class Captioner(ABC):
     """A model ready to caption photos; `load` makes one from a checkpoint."""
 
     decoder: Any
@@ -76,9 +77,9 @@ class Captioner:
         made: Captioner = getattr(import_module(module), name).load(name_or_path, **options)
         return made
 
+    @abstractmethod
     def encode(self, photos: Sequence[Prepared]) -> Float[Any, "B ..."]:
         """Return what `decoder.init_state` reads of the photos."""
-        raise NotImplementedError
 
     def read(
         self, features: Float[Any, "B ..."], captions: Sequence[Sequence[list[int]]]

@@ -1,11 +1,19 @@
 """Files replaced as a whole, on file systems of every kind."""
 
 import errno
+import hashlib
 import os
 
 import pytest
 
-from captioner.durable import TEMPORARY, edit_file, replace_file, replacing, sync_folder
+from captioner.durable import (
+    TEMPORARY,
+    edit_file,
+    file_digest,
+    replace_file,
+    replacing,
+    sync_folder,
+)
 
 
 def refused(code):
@@ -155,3 +163,9 @@ def test_what_a_killed_writer_leaves_is_recognised(tmp_path):
     assert len({*names}) == 2
     assert all(name.match(TEMPORARY) for name in names)
     assert os.listdir(tmp_path) == ["photo.jpg"]
+
+
+def test_a_digest_is_that_of_the_bytes(tmp_path):
+    file = tmp_path / "weights"
+    file.write_bytes(b"a" * 100_000)
+    assert file_digest(file) == hashlib.sha256(b"a" * 100_000).hexdigest()

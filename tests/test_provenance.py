@@ -1,7 +1,6 @@
-import hashlib
 import subprocess
 
-from training.provenance import file_digest, git_commit
+from training.provenance import git_commit
 
 
 def git(folder, *arguments):
@@ -27,9 +26,3 @@ def test_outside_of_a_checkout_and_without_git_there_is_no_commit(tmp_path, monk
     assert git_commit(tmp_path) is None
     monkeypatch.setenv("PATH", "")
     assert git_commit() is None
-
-
-def test_a_digest_is_that_of_the_bytes(tmp_path):
-    file = tmp_path / "weights"
-    file.write_bytes(b"a" * 100_000)
-    assert file_digest(file) == hashlib.sha256(b"a" * 100_000).hexdigest()

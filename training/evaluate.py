@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from captioner.config import to_table
+from captioner.durable import file_digest
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
 from captioner.shipped import find_checkpoint
@@ -39,7 +40,7 @@ from training.metrics.wording import count_variety
 from training.metrics.words import split_words
 from training.observing import caption_batches, observe
 from training.options import add_options, add_report_options, at_least, given_search
-from training.provenance import file_digest, git_commit
+from training.provenance import git_commit
 from training.results import write_report, write_results
 from training.tables import write_table
 

@@ -1,6 +1,5 @@
 """What a report must say of where it comes from: the commit of the code, the bytes of the files."""
 
-import hashlib
 import subprocess
 from pathlib import Path
 
@@ -18,12 +17,6 @@ def git_commit(folder: Path = _CODE) -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit}-changed" if changed else commit
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, which tells it from all others whatever it is called."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from captioner.durable import file_digest
 from captioner.errors import CaptionerError, DataError
 from data.coco import Record, load_records, select_split
 from training import metrics, official
@@ -31,7 +32,7 @@ from training.measures import (
     split_sentences,
 )
 from training.options import add_report_options
-from training.provenance import file_digest, git_commit
+from training.provenance import git_commit
 from training.results import LINES, load_lines, load_results, write_report
 from training.tables import write_table
 

@@ -1,7 +1,6 @@
 """`captioner folder DIR`: a sentence for every photo of a folder."""
 
 import argparse
-import hashlib
 import os
 import sys
 from collections import Counter
@@ -14,6 +13,7 @@ from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.folder_paths import Find, find_inputs, find_outputs
 from captioner.cli.options import Subcommands, choose_search, find_models
 from captioner.config import to_table
+from captioner.durable import file_digest
 from captioner.errors import CaptionerError
 from captioner.folder.stopping import Stopped, stopping_gently
 
@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     search = choose_search(header, args)
     settings = {
         "checkpoint": header.name,
-        "weights": ", ".join(map(_identify, checkpoints)),
+        "weights": ", ".join(map(file_digest, checkpoints)),
         "search": to_table(search),
         "text": to_table(wording),
         "words": args.words,
@@ -256,12 +256,6 @@ def _texts(args: argparse.Namespace) -> "tuple[Wording, list[Target]]":
             for kind in kinds
         ],
     )
-
-
-def _identify(checkpoint: Path) -> str:
-    """Digest of the checkpoint's file: names may be used twice."""
-    with checkpoint.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _choose_engine(

@@ -6,7 +6,6 @@ into the journal, before the run and before the table is written again.
 """
 
 import csv
-import hashlib
 import json
 import os
 import re
@@ -16,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from captioner.durable import digest, explained, replace_file
+from captioner.durable import digest, explained, file_digest, replace_file
 from captioner.errors import CaptionerError
 from captioner.folder.held import Held
 from captioner.folder.tables import COLUMNS, import_arrow
@@ -208,8 +207,7 @@ def _rows(note: dict[str, Any]) -> frozenset[bytes]:
 def _identify(file: Path) -> str:
     """Digest of a file; none of one that cannot be read."""
     try:
-        with file.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return file_digest(file)
     except OSError:
         return ""
 

@@ -72,12 +72,16 @@ def _again(
         return "done"
     if held.is_replaced(key, photo.look()):
         return "caption again"
-    lacking = (
-        target.lacks(photo, written=held.is_in(key, target.kind))
-        or held.may_be_outdated(key, target.kind)
-        for target in targets
-    )
-    return "write" if any(lacking) else "done"
+    return "write" if any(lacking(photo, held, targets)) else "done"
+
+
+def lacking(photo: Photo, held: Held, targets: Iterable[Target]) -> Iterator[Target]:
+    """Yield the targets whose file lacks the caption of the journal, or has an older one."""
+    key = digest(photo.name)
+    for target in targets:
+        written = held.is_in(key, target.kind)
+        if target.lacks(photo, written=written) or held.may_be_outdated(key, target.kind):
+            yield target
 
 
 def remember(targets: Sequence[Target], journal: Path, root: Path) -> None:

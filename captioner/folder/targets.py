@@ -164,7 +164,7 @@ class Target:
         if self.existing in ("append", "prepend"):
             caption = self._join(self._joined(path, photo, ours), caption)
         over_exif = self.kind == "xmp" and self._contradicts(photo, caption)
-        # What cannot be done is told now.
+        # What cannot be done fails now, before anything is written.
         render(kind, caption, content, over_exif=over_exif, name=photo.name)
         before = identify(content)
         return Change(kind=kind, path=path, before=before, caption=caption, over_exif=over_exif)

@@ -13,6 +13,7 @@ from captioner.folder.changes import Change
 from captioner.folder.inputs import Photo
 from captioner.folder.journal import Journal
 from captioner.folder.pending import Entry
+from captioner.folder.plan import lacking
 from captioner.folder.progress import Progress
 from captioner.folder.records import Record
 from captioner.folder.stamps import Stamp
@@ -86,18 +87,13 @@ class Upkeep:
         """Have a caption written into the files that lack it, at the latest by `write`."""
         if photo.name in self.unwritten:  # it has just been tried
             return
-        held, key = self.journal.held, digest(photo.name)
-        lacking = [
-            target
-            for target in self.targets
-            if target.lacks(photo, written=held.is_in(key, target.kind))
-            or held.may_be_outdated(key, target.kind)
-        ]
-        record = held.read(key)
+        held = self.journal.held
+        record = held.read(digest(photo.name))
         changes: tuple[Change, ...] | str = ()
         if (record.caption or "").strip():  # somebody may have deleted it
             try:
-                changes = self.plan(photo, record, lacking, before=record)
+                wanting = list(lacking(photo, held, self.targets))
+                changes = self.plan(photo, record, wanting, before=record)
             except UnsupportedFileError:
                 pass
             except MetadataError as error:

@@ -9,6 +9,7 @@ from random import Random
 
 from captioner.cli.options import positive
 from captioner.config import AttentionConfig
+from captioner.durable import file_digest
 from captioner.errors import CaptionerError
 from captioner.pytorch import TorchCaptioner
 from captioner.shipped import find_checkpoint
@@ -18,7 +19,7 @@ from data.coco import load_records
 from data.instances import load_instances
 from training.grounding.report import measure
 from training.grounding.tables import write_tables
-from training.provenance import file_digest, git_commit
+from training.provenance import git_commit
 
 
 def load_images(boxes: Path, annotations: Path | None, *, split: str | None) -> list[BoxedImage]:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from captioner.durable import file_digest
 from captioner.errors import CaptionerError
 from training.evaluate import evaluate
 from training.options import at_least
-from training.provenance import file_digest
 from training.report.page import write_page
 from training.report.photos import draw_samples
 from training.report.record import EVALUATION, GROUNDING, Record, read_record
