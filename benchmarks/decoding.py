@@ -22,9 +22,9 @@ import torch
 from PIL import Image
 
 from captioner.errors import CaptionerError
-from captioner.framing import Prepared
 from captioner.photo import load_photo, load_reduced
-from captioner.preprocess import preprocess
+from captioner.photo.framing import Prepared
+from captioner.photo.preprocess import preprocess
 from captioner.pytorch import TorchCaptioner
 from data.archives import ImageSource
 from data.coco import load_records

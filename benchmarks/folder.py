@@ -23,18 +23,18 @@ import torch
 from PIL import Image
 
 from captioner.config import SearchConfig
-from captioner.folder.engine import Engine
-from captioner.folder.inputs import Photo
+from captioner.folder.engines.local import Engine
 from captioner.folder.job import Job
-from captioner.folder.journal import Journal
-from captioner.folder.pending import Entry
+from captioner.folder.journal.journal import Journal
+from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.records import Record
+from captioner.folder.outputs.wording import Wording
 from captioner.folder.progress import Progress
-from captioner.folder.records import Record
-from captioner.folder.wording import Wording
-from captioner.framing import Prepared
-from captioner.precision import calculating_in
+from captioner.folder.sources.inputs import Photo
+from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.search import search
+from captioner.speed.precision import calculating_in
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 SEARCHES = {

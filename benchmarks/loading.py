@@ -33,10 +33,10 @@ from torchvision import transforms as T
 
 from captioner.config import PreprocessConfig
 from captioner.errors import CaptionerError
-from captioner.framing import enough_for
 from captioner.photo import load_photo, load_reduced
-from captioner.preprocess import preprocess
-from captioner.tokenizer import Tokenizer
+from captioner.photo.framing import enough_for
+from captioner.photo.preprocess import preprocess
+from captioner.words.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.coco import Record
 from data.dataset import CaptionDataset

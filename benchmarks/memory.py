@@ -16,8 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from captioner.checkpoint import save_checkpoint
-from captioner.tokenizer import Tokenizer
+from captioner.checkpoint.weights import save_checkpoint
+from captioner.words.tokenizer import Tokenizer
 from tests.conftest import CAPTIONS, TOYS
 from tests.photos import noise
 

@@ -19,13 +19,13 @@ from pathlib import Path
 
 import torch
 
-from captioner.caption import Caption
+from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
 from captioner.errors import CaptionerError
-from captioner.framing import Prepared, prepare
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import export_onnx
+from captioner.photo.framing import Prepared, prepare
 from captioner.pytorch import TorchCaptioner
-from captioner.shipped import DEFAULT, find_checkpoint
+from captioner.result.caption import Caption
 from data.archives import ImageSource
 from data.coco import load_records
 from training.metrics import score

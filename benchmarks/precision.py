@@ -24,12 +24,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from captioner.compilation import compile_encoder
-from captioner.framing import Prepared
 from captioner.model import Encoder
-from captioner.model.packing import pack
+from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.search import search
+from captioner.speed.compilation import compile_encoder
+from captioner.speed.packing import pack
 
 Way = Callable[[Tensor], Tensor]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from captioner.errors import CaptionerError, MissingExtraError
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.coco import load_records
 from training.overlap import pad
 from training.reward import Reward

@@ -20,11 +20,11 @@ import torch
 from torch import Tensor
 
 from captioner.config import SearchConfig
-from captioner.constraints import Constraints
 from captioner.decoders import TransformerConfig
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.model import Decoder, build_decoder
 from captioner.search import search
+from captioner.words.constraints import Constraints
 
 WORDS = 3250  # in the vocabulary, as in the shipped checkpoints
 DIM, REGIONS = 192, 196

@@ -12,12 +12,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from captioner.caption import Caption, Word
+    from captioner.checkpoint.shipped import list_checkpoints
     from captioner.config import AttentionConfig, SearchConfig
     from captioner.errors import CaptionerError
     from captioner.photo import load_photo, load_reduced
     from captioner.pipeline import Captioner
-    from captioner.shipped import list_checkpoints
+    from captioner.result.caption import Caption, Word
 
 __all__ = [
     "AttentionConfig",
@@ -36,12 +36,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "AttentionConfig": "config",
-    "Caption": "caption",
+    "Caption": "result.caption",
     "Captioner": "pipeline",
     "CaptionerError": "errors",
     "SearchConfig": "config",
-    "Word": "caption",
-    "list_checkpoints": "shipped",
+    "Word": "result.caption",
+    "list_checkpoints": "checkpoint.shipped",
     "load_photo": "photo",
     "load_reduced": "photo",
 }

@@ -191,7 +191,7 @@ class AttentionConfig:
 
     method: Literal["layer", "mean", "rollout"] = "layer"
     """One layer, the mean over all layers, or what passes through all layers of a Transformer; see
-    `captioner.rollout`."""
+    `captioner.result.rollout`."""
     layer: int | None = None
     """Which layer, counted from 1; None is the last one."""
     head: int | None = None

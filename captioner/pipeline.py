@@ -19,17 +19,17 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float, Int
 
-from captioner.caption import Caption
+from captioner.checkpoint.header import Header
+from captioner.checkpoint.shipped import find_export
 from captioner.config import AttentionConfig, SearchConfig
-from captioner.description import describe, describe_words
+from captioner.decoders.reading import Look, Reading, follow, join, select
 from captioner.errors import ConfigError
-from captioner.framing import Prepared, prepare, prepare_each
-from captioner.header import Header
 from captioner.photo import Source
-from captioner.reading import Look, Reading, follow, join, select
+from captioner.photo.framing import Prepared, prepare, prepare_each
+from captioner.result.caption import Caption
+from captioner.result.description import describe, describe_words
 from captioner.search import Candidates, log_probabilities, make_noise, search_steps
 from captioner.search import search as search_captions
-from captioner.shipped import find_export
 
 __all__ = ["RUNTIMES", "Captioner", "Prepared"]
 

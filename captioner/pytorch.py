@@ -8,19 +8,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captioner.checkpoint import Header, load_checkpoint
-from captioner.compilation import compile_encoder
+from captioner.checkpoint.header import join_headers
+from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
+from captioner.checkpoint.weights import Header, load_checkpoint
+from captioner.decoders.reading import Reading
 from captioner.errors import ConfigError
-from captioner.framing import Prepared, prepare
-from captioner.header import join_headers
 from captioner.model import CaptionModel, evaluating, join_models
-from captioner.model.packing import pack, share
 from captioner.photo import Source
+from captioner.photo.framing import Prepared, prepare
+from captioner.photo.preprocess import resize
 from captioner.pipeline import Captioner
-from captioner.precision import calculating_in, find_precision
-from captioner.preprocess import resize
-from captioner.reading import Reading
-from captioner.shipped import DEFAULT, find_checkpoint
+from captioner.speed.compilation import compile_encoder
+from captioner.speed.packing import pack, share
+from captioner.speed.precision import calculating_in, find_precision
 
 
 class TorchCaptioner(Captioner):

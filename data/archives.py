@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from captioner.errors import DataError
-from captioner.folder.archives import list_archive
+from captioner.folder.sources.archives import list_archive
 
 
 @dataclass(frozen=True, slots=True)

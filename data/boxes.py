@@ -25,8 +25,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from captioner.errors import DataError
-from captioner.preprocess import Geometry
-from captioner.tokenizer import Tokenizer
+from captioner.photo.preprocess import Geometry
+from captioner.words.tokenizer import Tokenizer
 from data.coco import Record
 
 Box = tuple[float, float, float, float]

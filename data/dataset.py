@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from captioner.config import PreprocessConfig
-from captioner.preprocess import Geometry, fit_geometry
-from captioner.tokenizer import Tokenizer
+from captioner.photo.preprocess import Geometry, fit_geometry
+from captioner.words.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.boxes import WHOLE, Box, BoxShares
 from data.coco import Record

@@ -1,4 +1,4 @@
-"""Photo -> input pixels as `captioner.preprocess` makes them, from files and with other colours."""
+"""Photo -> input pixels as `photo.preprocess` makes them, from files and with other colours."""
 
 from collections.abc import Callable
 
@@ -8,9 +8,9 @@ from PIL import Image
 from torch import Tensor
 
 from captioner.config import PreprocessConfig
-from captioner.framing import Geometry, Levels, enough_for, frame
 from captioner.photo import load_reduced
-from captioner.preprocess import preprocess, resize
+from captioner.photo.framing import Geometry, Levels, enough_for, frame
+from captioner.photo.preprocess import preprocess, resize
 
 Recolour = Callable[[Float[Tensor, "3 h w"]], Float[Tensor, "3 h w"]]
 """From fractions of full brightness to others, from 0 to 1."""
@@ -36,7 +36,7 @@ def load_for(
 def to_input(
     photo: Image.Image, config: PreprocessConfig, *, recolour: Recolour | None = None
 ) -> tuple[Float[Tensor, "3 H W"], Geometry]:
-    """Turn a photo into the encoder's input, as `captioner.preprocess` does.
+    """Turn a photo into the encoder's input, as `captioner.photo.preprocess` does.
 
     Args:
         photo: mode RGB, upright.

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from captioner.caption import Caption, Word
 from captioner.config import PreprocessConfig, SearchConfig
-from captioner.framing import Singles
-from captioner.preprocess import preprocess
+from captioner.photo.framing import Singles
+from captioner.photo.preprocess import preprocess
+from captioner.result.caption import Caption, Word
 
 
 def one_hot(grid: tuple[int, int], row: int, col: int) -> Singles:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from captioner.checkpoint import Header, save_checkpoint
+from captioner.checkpoint.weights import Header, save_checkpoint
 from captioner.cli import main
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.model import CaptionModel, build_model
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from tests import searching
 from tests.photos import noise, quarters
 from tests.tongues import ENGLISH, MANY_TONGUES

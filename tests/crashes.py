@@ -15,15 +15,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from captioner.errors import CaptionerError
-from captioner.folder.edits import read_edits, remember_tables
-from captioner.folder.filters import Filter
-from captioner.folder.inputs import find_photos
 from captioner.folder.job import Job
-from captioner.folder.journal import Journal
+from captioner.folder.journal.journal import Journal
+from captioner.folder.outputs.edits import read_edits, remember_tables
+from captioner.folder.outputs.tables import write_table
+from captioner.folder.outputs.wording import Wording
 from captioner.folder.progress import Progress
-from captioner.folder.tables import write_table
-from captioner.folder.targets import Target
-from captioner.folder.wording import Wording
+from captioner.folder.sidecars.targets import Target
+from captioner.folder.sources.filters import Filter
+from captioner.folder.sources.inputs import find_photos
 from tests.photos import noise
 
 PHOTOS = ("a.jpg", "b.png", "broken.jpg", "c.jpg", "sub/d.jpg")

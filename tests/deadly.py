@@ -5,8 +5,8 @@ import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from captioner.caption import Caption
-from captioner.folder.inputs import Photo
+from captioner.folder.sources.inputs import Photo
+from captioner.result.caption import Caption
 
 
 class DeadlyEngine:

@@ -13,9 +13,9 @@ import sys
 import time
 from pathlib import Path
 
-import captioner.folder.engine
+import captioner.folder.engines.local
 import captioner.folder.job
-import captioner.folder.tables  # so that no run has to import anything  # noqa: F401
+import captioner.folder.outputs.tables  # so that no run has to import anything  # noqa: F401
 from captioner.cli import main
 from captioner.pytorch import TorchCaptioner
 from tests.photos import noise

@@ -3,8 +3,8 @@
 import torch
 
 from captioner.config import SearchConfig
-from captioner.constraints import Constraints
 from captioner.search import Candidates, search, search_steps
+from captioner.words.constraints import Constraints
 from tests.toys import END, SPECIALS, START
 
 NAMESPACE = "torch"

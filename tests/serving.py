@@ -19,10 +19,10 @@ from pathlib import Path
 import httpx
 
 from app import build
-from captioner.caption import Caption
-from captioner.framing import Prepared
+from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
-from captioner.tokenizer import Tokenizer
+from captioner.result.caption import Caption
+from captioner.words.tokenizer import Tokenizer
 from tests.captions import one_hot, word
 from tests.conftest import CAPTIONS, TOYS
 from ui import launch_options

@@ -6,8 +6,8 @@ import torch
 
 from app.html import BatchRow, data_uri, draw_batch, draw_growing, draw_stage, draw_words
 from app.wording import describe, place
-from captioner.caption import Candidate
 from captioner.overlay import Style, heat_layer, shared_scale, spread
+from captioner.result.caption import Candidate
 from tests.captions import caption_of, even, one_hot, word
 from tests.photos import noise, quarters
 from tests.test_overlay_page import HOSTILE, Page, picture

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from captioner.config import PreprocessConfig
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.batching import BucketSampler, build_loader, collate
 from data.coco import Record

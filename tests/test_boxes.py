@@ -8,8 +8,8 @@ from PIL import Image
 
 from captioner.config import PreprocessConfig
 from captioner.errors import DataError
-from captioner.preprocess import preprocess
-from captioner.tokenizer import Tokenizer
+from captioner.photo.preprocess import preprocess
+from captioner.words.tokenizer import Tokenizer
 from data.boxes import (
     WHOLE,
     BoxedCaption,

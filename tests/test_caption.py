@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from captioner.caption import Caption, Word, select_attention
 from captioner.config import AttentionConfig
 from captioner.errors import ConfigError
 from captioner.overlay import entropy
+from captioner.result.caption import Caption, Word, select_attention
 from tests.captions import caption_of, even, one_hot, word
 from tests.photos import noise
 

@@ -10,11 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from captioner.checkpoint import Header, load_checkpoint, read_header, save_checkpoint
+from captioner.checkpoint.header import METADATA_KEY
+from captioner.checkpoint.weights import Header, load_checkpoint, read_header, save_checkpoint
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import TransformerConfig
 from captioner.errors import CheckpointError
-from captioner.header import METADATA_KEY
 from captioner.model import build_model
 
 GOLDEN = Path(__file__).parent / "golden" / "format-1.safetensors"
@@ -189,7 +189,7 @@ def test_bare_weights_are_no_checkpoint(checkpoint, tmp_path):
     save_file(load_file(checkpoint), tmp_path / "m.safetensors", {"format": "pt"})
     assert problem(tmp_path / "m.safetensors") == (
         "holds weights but no captioner header; only files written by "
-        "captioner.checkpoint.save_checkpoint can caption."
+        "captioner.checkpoint.weights.save_checkpoint can caption."
     )
 
 

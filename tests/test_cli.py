@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import captioner
-from captioner import shipped
+from captioner.checkpoint.header import read_header
+from captioner.checkpoint.weights import shipped
 from captioner.cli import main
-from captioner.header import read_header
 from captioner.pytorch import TorchCaptioner
 
 ROOT = Path(__file__).parent.parent
@@ -323,7 +323,9 @@ def two_shipped(checkpoints, tmp_path, monkeypatch):
         folder = tmp_path / "captioner" / "checkpoints" / name
         folder.mkdir(parents=True)
         shutil.copy(checkpoints[kind], folder / "model.safetensors")
-    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "captioner" / "shipped.py"))
+    monkeypatch.setattr(
+        shipped, "__file__", str(tmp_path / "captioner" / "checkpoint" / "shipped.py")
+    )
 
 
 def test_checkpoints_are_listed_for_people(two_shipped, capsys):
@@ -360,7 +362,9 @@ def test_a_checkpoint_is_taken_by_name(two_shipped, capsys, photos):
 
 
 def test_a_copy_without_checkpoints_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "shipped.py"))
+    monkeypatch.setattr(
+        shipped, "__file__", str(tmp_path / "captioner" / "checkpoint" / "shipped.py")
+    )
     assert call(capsys, "checkpoints") == (0, [], ["captioner: this copy holds no checkpoints."])
     assert call(capsys, "checkpoints", "--json") == (0, ["[]"], [])
     status, _, errors = call(capsys, "caption", "x.jpg")

@@ -85,7 +85,9 @@ def test_attention_that_is_not_there_makes_no_sense(caption, checkpoints, kind, 
 def test_attention_that_shows_nothing_is_pointed_out_beside_json_and_overlays(
     caption, checkpoints, photos, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("captioner.diagnosis.diagnose", lambda words: [f"{len(words)} words"])
+    monkeypatch.setattr(
+        "captioner.result.diagnosis.diagnose", lambda words: [f"{len(words)} words"]
+    )
     arguments = [photos[0], "--checkpoint", checkpoints["lstm"]]
     assert caption(*arguments)[2] == []
     for options in (["--json"], ["--overlay", tmp_path], ["--json", "--overlay", tmp_path]):

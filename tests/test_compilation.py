@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from captioner.compilation import compile_encoder
 from captioner.errors import ConfigError
 from captioner.pytorch import TorchCaptioner
+from captioner.speed.compilation import compile_encoder
 from tests.conftest import TOYS
 
 

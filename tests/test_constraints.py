@@ -1,9 +1,9 @@
 import pytest
 
 from captioner.config import SearchConfig
-from captioner.constraints import Constraints, constraints_of
 from captioner.errors import ConfigError
-from captioner.tokenizer import Tokenizer
+from captioner.words.constraints import Constraints, constraints_of
+from captioner.words.tokenizer import Tokenizer
 
 WORDS = Tokenizer.train_words(["a dog on a hot stone", "a hot dog with a cat"], min_count=1)
 PIECES = Tokenizer.train_bpe(["a dog on a hot stone", "a hot dog with a cat"] * 3, vocabulary=270)

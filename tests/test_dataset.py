@@ -9,8 +9,8 @@ from PIL import Image
 from captioner.config import PreprocessConfig
 from captioner.errors import DataError, ImageError
 from captioner.photo import load_photo
-from captioner.preprocess import preprocess
-from captioner.tokenizer import Tokenizer
+from captioner.photo.preprocess import preprocess
+from captioner.words.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.batching import build_loader
 from data.boxes import BoxedCaption, BoxedImage, BoxShares, Phrase

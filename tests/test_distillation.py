@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from captioner.checkpoint import load_checkpoint
+from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import ConfigError
 from captioner.model import build_model
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from training.distillation import distillation_loss, load_teacher
 from training.settings import DataConfig, RunConfig, SourceConfig, StageConfig

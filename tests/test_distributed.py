@@ -11,7 +11,7 @@ import torch
 from shapes import write_shapes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from captioner.header import read_header
+from captioner.checkpoint.header import read_header
 from tests.together import (
     ENVIRONMENT,
     PATIENCE,

@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from captioner.checkpoint import Header
+from captioner.checkpoint.weights import Header
 from captioner.cli import main
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.errors import ConfigError
-from captioner.model import packing
 from captioner.pytorch import TorchCaptioner
-from captioner.tokenizer import Tokenizer
+from captioner.speed import packing
+from captioner.words.tokenizer import Tokenizer
 from tests.conftest import CAPTIONS, TOYS, _talkative
 from tests.test_pipeline import assert_same
 
@@ -208,7 +208,7 @@ def test_what_cannot_caption_together_is_refused(members, tokenizer):
 
 @pytest.fixture(scope="module")
 def files(members, tmp_path_factory):
-    from captioner.checkpoint import save_checkpoint
+    from captioner.checkpoint.weights import save_checkpoint
 
     folder = tmp_path_factory.mktemp("members")
     for each in members:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from shapes import write_shapes
 
-from captioner.checkpoint import load_checkpoint
+from captioner.checkpoint.weights import load_checkpoint
 from captioner.config import SearchConfig, to_table
 from data.archives import ImageSource
 from data.batching import build_loader

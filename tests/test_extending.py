@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from captioner.checkpoint import Header, save_checkpoint
+from captioner.checkpoint.weights import Header, save_checkpoint
 from captioner.config import ModelConfig, PreprocessConfig, from_table
 from captioner.decoders import DECODERS
 from captioner.errors import ConfigError

@@ -9,7 +9,7 @@ from torch import nn
 from captioner.config import PreprocessConfig
 from captioner.errors import DataError
 from captioner.model.encoder import Encoder
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.batching import build_loader
 from data.boxes import BoxedCaption, BoxedImage, BoxShares, Phrase

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from captioner.cli import main
-from captioner.folder.journal import Journal
+from captioner.folder.journal.journal import Journal
 from captioner.pytorch import TorchCaptioner
 from tests.photos import encode, noise, quarters
 

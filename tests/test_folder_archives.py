@@ -11,10 +11,17 @@ from random import Random
 import pytest
 from PIL import Image
 
-from captioner.folder.archives import list_archive, read_member
-from captioner.folder.held import Held
-from captioner.folder.inputs import Filter, Photo, Problem, Replaced, find_photos, listed_photos
-from captioner.folder.shards import Shard
+from captioner.folder.journal.index import Held
+from captioner.folder.sources.archives import list_archive, read_member
+from captioner.folder.sources.inputs import (
+    Filter,
+    Photo,
+    Problem,
+    Replaced,
+    find_photos,
+    listed_photos,
+)
+from captioner.folder.sources.shards import Shard
 from captioner.folder.watching import Watched
 from captioner.pytorch import TorchCaptioner
 from tests.photos import encode, quarters

@@ -9,12 +9,12 @@ import tarfile
 
 import pytest
 
-from captioner.folder.edits import read_edits, remember_tables
-from captioner.folder.held import read_held
-from captioner.folder.journal import Journal
-from captioner.folder.pending import Entry
-from captioner.folder.records import CutOffError, Record
-from captioner.folder.tables import write_table
+from captioner.folder.journal.index import read_held
+from captioner.folder.journal.journal import Journal
+from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.records import CutOffError, Record
+from captioner.folder.outputs.edits import read_edits, remember_tables
+from captioner.folder.outputs.tables import write_table
 from captioner.metadata import read_caption
 from tests.photos import noise
 from tests.test_folder import NAMES, captions, records
@@ -41,7 +41,7 @@ def add(journal, **captions):
 
 
 def test_an_edit_made_while_the_run_goes_on_is_kept(command, folder, tmp_path, monkeypatch):
-    from captioner.folder.engine import Engine
+    from captioner.folder.engines.local import Engine
 
     table, run = tmp_path / "c.csv", Engine.run
     command(folder, "--output", table, "--include", "flag.png")
@@ -290,7 +290,7 @@ def test_lines_without_stamps_are_captions_as_any_other(command, folder, tmp_pat
 
 
 def test_a_table_after_ctrl_c_has_one_row_a_photo(command, folder, tmp_path, monkeypatch):
-    from captioner.folder.engine import Engine
+    from captioner.folder.engines.local import Engine
 
     table, run = tmp_path / "c.csv", Engine.run
     command(folder, "--output", table)
@@ -340,7 +340,7 @@ def test_captions_of_photos_in_archives_and_lists_are_edited_as_others(command, 
 def test_a_photo_replaced_while_it_is_captioned_in_place_is_captioned_again(
     command, folder, monkeypatch
 ):
-    from captioner.folder.engine import Engine
+    from captioner.folder.engines.local import Engine
 
     run = Engine.run
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from captioner.errors import ConfigError
-from captioner.folder import engine as engine_module
-from captioner.folder import sizing
-from captioner.folder.engine import Engine
-from captioner.folder.held import Held
-from captioner.folder.inputs import Filter, Photo, find_photos
-from captioner.folder.records import Record
-from captioner.folder.sizing import BatchSize
-from captioner.precision import _knows_bfloat16, find_precision
+from captioner.folder.engines import local as engine_module
+from captioner.folder.engines import sizing
+from captioner.folder.engines.local import Engine
+from captioner.folder.engines.sizing import BatchSize
+from captioner.folder.journal.index import Held
+from captioner.folder.journal.records import Record
+from captioner.folder.sources.inputs import Filter, Photo, find_photos
 from captioner.pytorch import TorchCaptioner
+from captioner.speed.precision import _knows_bfloat16, find_precision
 from tests.photos import quarters
 
 CPU = torch.device("cpu")
@@ -196,7 +196,7 @@ def test_auto_takes_bfloat16_only_where_the_processor_says_it_has_it(tmp_path, m
     assert not _knows_bfloat16(cpu)
     assert not _knows_bfloat16(tmp_path / "none")
     for there, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr("captioner.precision._knows_bfloat16", lambda there=there: there)
+        monkeypatch.setattr("captioner.speed.precision._knows_bfloat16", lambda there=there: there)
         assert find_precision("auto", CPU) == expected
     assert find_precision("float32", CPU) == torch.float32
 

@@ -7,7 +7,7 @@ import tarfile
 import pytest
 
 from captioner.errors import CaptionerError, ImageError
-from captioner.folder.inputs import Filter, Photo, Problem, find_photos, listed_photos
+from captioner.folder.sources.inputs import Filter, Photo, Problem, find_photos, listed_photos
 from tests.photos import encode, quarters
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="links, pipes and names as on POSIX")
@@ -141,7 +141,7 @@ def test_folders_may_be_nested_deeper_than_python_calls_itself(tmp_path):
         "open('x.jpg', 'w').close()\n"
         "os.chdir(sys.argv[1])\n"
         "sys.setrecursionlimit(120)\n"
-        "from captioner.folder.inputs import Filter, find_photos\n"
+        "from captioner.folder.sources.inputs import Filter, find_photos\n"
         "print([f.name for f in find_photos(Path('.'), Filter())] == ['d/' * 400 + 'x.jpg'])\n"
     )
     done = subprocess.run(

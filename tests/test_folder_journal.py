@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from captioner.errors import CaptionerError
-from captioner.folder.changes import Change
-from captioner.folder.journal import Journal
-from captioner.folder.pending import Entry
-from captioner.folder.records import Record
+from captioner.folder.journal.journal import Journal
+from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.records import Record
+from captioner.folder.sidecars.changes import Change
 from tests.test_folder import NAMES, captions
 
 

@@ -5,8 +5,8 @@ import unicodedata
 
 import pytest
 
-from captioner.folder import names
-from captioner.folder.names import folded
+from captioner.folder.sidecars import names
+from captioner.folder.sidecars.names import folded
 from tests.ignoring import exfat
 from tests.photos import noise, quarters
 from tests.test_folder import captions

@@ -16,11 +16,11 @@ from threading import Thread
 import pytest
 
 from captioner.errors import CaptionerError
-from captioner.folder.cluster import _keeping_sigterm, import_ray
-from captioner.folder.inputs import Photo
-from captioner.folder.ray_engine import _DEADLY, RayEngine, _chunks
+from captioner.folder.engines.cluster import _keeping_sigterm, import_ray
+from captioner.folder.engines.crashes import Piece, Suspects
+from captioner.folder.engines.ray import _DEADLY, RayEngine, _chunks
+from captioner.folder.sources.inputs import Photo
 from captioner.folder.stopping import Stopped, stopping_gently
-from captioner.folder.suspects import Piece, Suspects
 from tests.deadly import die_loading, load_deadly
 from tests.photos import encode, noise
 

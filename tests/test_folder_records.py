@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from captioner.folder.records import CutOffError, Record
+from captioner.folder.journal.records import CutOffError, Record
 from tests.test_folder import NAMES, captions
 
 RECORD = Record(image="a.jpg", status="captioned", caption="a dog in Köln", log_probability=-1.5)

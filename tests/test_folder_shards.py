@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from captioner.errors import ConfigError
-from captioner.folder.inputs import Filter, Problem, find_photos, listed_photos
-from captioner.folder.journal import Journal
-from captioner.folder.shards import Shard
+from captioner.folder.journal.journal import Journal
+from captioner.folder.sources.inputs import Filter, Problem, find_photos, listed_photos
+from captioner.folder.sources.shards import Shard
 from captioner.pytorch import TorchCaptioner
 from tests.photos import encode, noise
 

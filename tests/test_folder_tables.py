@@ -4,10 +4,10 @@ import os
 import pytest
 
 from captioner.cli import main
-from captioner.folder.journal import Journal
-from captioner.folder.pending import Entry
-from captioner.folder.records import Record
-from captioner.folder.tables import write_table
+from captioner.folder.journal.journal import Journal
+from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.records import Record
+from captioner.folder.outputs.tables import write_table
 from captioner.interchange import unguard
 from captioner.pytorch import TorchCaptioner
 

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from captioner.folder.inputs import Photo
-from captioner.folder.targets import Target
+from captioner.folder.sidecars.targets import Target
+from captioner.folder.sources.inputs import Photo
 from captioner.metadata import embed, read_caption, read_sidecar, sidecar
 from captioner.photo import load_photo
 from tests.photos import noise, quarters

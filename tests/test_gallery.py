@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from captioner.config import PreprocessConfig
-from captioner.framing import fit_geometry
 from captioner.gallery import Entry, write_gallery
 from captioner.overlay import Style
+from captioner.photo.framing import fit_geometry
 from tests.captions import caption_of, one_hot, word
 from tests.photos import encode, noise, quarters
 

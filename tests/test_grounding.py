@@ -9,7 +9,7 @@ from torch import nn
 
 from captioner.config import AttentionConfig, PreprocessConfig
 from captioner.model import Reading
-from captioner.preprocess import preprocess
+from captioner.photo.preprocess import preprocess
 from captioner.pytorch import TorchCaptioner
 from data.boxes import BoxedCaption, BoxedImage, Phrase
 from tests.conftest import TOYS

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from captioner import header as header_module
+from captioner.checkpoint.header import Header, format_header, parse_header
+from captioner.checkpoint.weights import header as header_module
 from captioner.config import ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig
 from captioner.errors import CheckpointError, ConfigError
-from captioner.header import Header, format_header, parse_header
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 
 
 @pytest.fixture
@@ -202,6 +202,7 @@ def test_a_caption_may_not_be_longer_than_the_decoder_can_write(header):
 
 
 def test_headers_are_read_without_torch():
-    code = "import sys, captioner.shipped; print('torch' in sys.modules, 'numpy' in sys.modules)"
+    report = "print('torch' in sys.modules, 'numpy' in sys.modules)"
+    code = f"import sys, captioner.checkpoint.shipped; {report}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"

@@ -11,15 +11,14 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from captioner import shipped
-from captioner.checkpoint import load_checkpoint, save_checkpoint
+from captioner.checkpoint.header import METADATA_KEY
+from captioner.checkpoint.hub.card import Facts
+from captioner.checkpoint.hub.fetch import Address, parse_address
+from captioner.checkpoint.hub.push import push
+from captioner.checkpoint.shipped import find_checkpoint
+from captioner.checkpoint.weights import load_checkpoint, save_checkpoint, shipped
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
-from captioner.header import METADATA_KEY
-from captioner.hub.card import Facts
-from captioner.hub.fetch import Address, parse_address
-from captioner.hub.push import push
 from captioner.pytorch import TorchCaptioner
-from captioner.shipped import find_checkpoint
 from tests.hub import TOKEN, Repo, serve
 from tests.test_cli import call
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioner.folder.records import Record
+from captioner.folder.journal.records import Record
 from captioner.interchange import guard, portable, readable, restored, unguard
 
 GERMAN = os.fsdecode("Größe.jpg".encode("latin-1"))

@@ -6,7 +6,7 @@ from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import TransformerConfig
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel, build_model
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from data.ranks import Ranks
 from training.learner import Learner

@@ -3,7 +3,7 @@ import torch
 
 from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.model import build_decoder
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from training.distillation import distillation_loss
 from training.objectives import build_objective

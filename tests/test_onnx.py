@@ -14,17 +14,17 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from captioner.checkpoint import load_checkpoint, save_checkpoint
+from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.checkpoint.shipped import DESCRIPTION
+from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import ConfigError
-from captioner.framing import prepare
-from captioner.hub.fetch import WEIGHTS
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.export import TOLERANCE, compare, export_onnx
 from captioner.onnx.files import IMAGE, STEP, read_export
+from captioner.photo.framing import prepare
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
-from captioner.shipped import DESCRIPTION
 from tests.exported import assert_same, traced
 from tests.test_cli import call
 

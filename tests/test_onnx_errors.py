@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
+from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
-from captioner.hub.fetch import WEIGHTS
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import export_onnx
 from captioner.onnx.files import IMAGE, STEP
-from captioner.shipped import DESCRIPTION
 
 
 def broken(exports, folder, name, content):

@@ -86,7 +86,7 @@ import sys
 sys.modules |= dict.fromkeys(("torch", "torchvision", "timm"))
 import numpy as np
 from captioner.config import SearchConfig
-from captioner.constraints import Constraints
+from captioner.words.constraints import Constraints
 from captioner.search import search
 
 class State:

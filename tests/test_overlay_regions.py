@@ -11,7 +11,7 @@ from PIL import Image
 from captioner.config import PreprocessConfig
 from captioner.overlay import LEAST_SCALE, shared_scale, spread
 from captioner.photo import load_photo
-from captioner.preprocess import Geometry, preprocess
+from captioner.photo.preprocess import Geometry, preprocess
 from tests.captions import even, one_hot
 from tests.photos import TURNS, turned
 

@@ -4,10 +4,10 @@ import pickle
 import pytest
 import torch
 
-from captioner.checkpoint import load_checkpoint, save_checkpoint
-from captioner.model import packing
-from captioner.model.packing import pack
+from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.pytorch import TorchCaptioner
+from captioner.speed import packing
+from captioner.speed.packing import pack
 
 with_onednn = pytest.mark.skipif(
     not (torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")),

@@ -11,17 +11,16 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 import captioner
-from captioner import header
-from captioner.caption import Candidate, Caption, entropy
-from captioner.checkpoint import save_checkpoint
+from captioner.checkpoint.weights import header, save_checkpoint
 from captioner.config import AttentionConfig, SearchConfig, to_table
-from captioner.constraints import Constraints, constraints_of
 from captioner.errors import CheckpointError, ConfigError, ImageError
 from captioner.overlay import render
 from captioner.photo import load_photo
-from captioner.preprocess import Geometry, preprocess
+from captioner.photo.preprocess import Geometry, preprocess
 from captioner.pytorch import TorchCaptioner, find_device
+from captioner.result.caption import Candidate, Caption, entropy
 from captioner.search import make_noise, search
+from captioner.words.constraints import Constraints, constraints_of
 from tests.photos import noise, quarters
 
 

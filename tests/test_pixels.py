@@ -6,7 +6,7 @@ from PIL import Image
 
 from captioner.config import PreprocessConfig
 from captioner.photo import load_photo
-from captioner.preprocess import preprocess
+from captioner.photo.preprocess import preprocess
 from data.pixels import load_for, to_input
 from tests.photos import encode, noise, turned
 

@@ -13,9 +13,9 @@ from torchvision.transforms import v2
 
 from captioner.config import PreprocessConfig
 from captioner.errors import ConfigError
-from captioner.framing import frame
 from captioner.photo import load_photo, load_reduced
-from captioner.preprocess import Geometry, preprocess
+from captioner.photo.framing import frame
+from captioner.photo.preprocess import Geometry, preprocess
 from tests.photos import TURNS, noise, turned
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"

@@ -9,8 +9,8 @@ import pytest
 import torch
 from shapes import write_shapes
 
-from captioner.checkpoint import load_checkpoint
-from captioner.header import read_header
+from captioner.checkpoint.header import read_header
+from captioner.checkpoint.weights import load_checkpoint
 from training.train import main
 
 ROOT = Path(__file__).parent.parent

@@ -3,7 +3,7 @@ import json
 import pytest
 from shapes import write_shapes
 
-from captioner.header import read_header
+from captioner.checkpoint.header import read_header
 from captioner.pytorch import TorchCaptioner
 from training.release import main
 

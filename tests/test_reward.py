@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from training.metrics.bleu import bleu
 from training.metrics.cider import cider_d, document_frequencies
 from training.reward import Reward

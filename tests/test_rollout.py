@@ -2,7 +2,7 @@ import torch
 from torch.testing import assert_close
 
 from captioner.decoders.transformer import TransformerDecoder
-from captioner.rollout import rollout
+from captioner.result.rollout import rollout
 
 
 def test_one_layer_is_its_own_rollout():

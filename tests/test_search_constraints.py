@@ -7,11 +7,11 @@ import random
 import pytest
 import torch
 
-from captioner.constraints import Constraints
 from captioner.decoders import TransformerConfig
 from captioner.errors import ConfigError
 from captioner.model import build_decoder
 from captioner.search.filters import filters_of
+from captioner.words.constraints import Constraints
 from tests.searching import constraints, find, in_namespace, watch
 from tests.toys import END, A, B, C, TableDecoder
 

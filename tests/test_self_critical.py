@@ -3,7 +3,7 @@ import torch
 
 from captioner.decoders import TransformerConfig
 from captioner.model import build_decoder
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from tests.toys import GARDEN, A, B, C, TableDecoder
 from training.self_critical import draw_captions, self_critical_loss
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from captioner import shipped
+from captioner.checkpoint.shipped import DEFAULT, CheckpointInfo, find_checkpoint, list_checkpoints
+from captioner.checkpoint.weights import shipped
 from captioner.errors import CheckpointError
-from captioner.shipped import DEFAULT, CheckpointInfo, find_checkpoint, list_checkpoints
 
 
 @pytest.fixture
@@ -13,7 +13,9 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty checkout that the module believes to lie in."""
     (tmp_path / "captioner").mkdir()
     (tmp_path / "pyproject.toml").write_text("")
-    monkeypatch.setattr(shipped, "__file__", str(tmp_path / "captioner" / "shipped.py"))
+    monkeypatch.setattr(
+        shipped, "__file__", str(tmp_path / "captioner" / "checkpoint" / "shipped.py")
+    )
     return tmp_path
 
 

@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import save_file
 from shapes import write_shapes
 
-from captioner.checkpoint import Header, save_checkpoint
+from captioner.checkpoint.weights import Header, save_checkpoint
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.model import CaptionModel
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from training.settings import DataConfig, RunConfig, SourceConfig, load_settings
 from training.start import build_tokenizer, choose_words, load_sources, start_model
 

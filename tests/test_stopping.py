@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 PROGRAM = """
 import sys, time
 from captioner.cli import program
-from captioner.folder import results
+from captioner.folder.outputs import results
 from captioner.pytorch import TorchCaptioner
 
 caption, write = TorchCaptioner.caption_batch, results.write_table
@@ -38,7 +38,7 @@ program()
 """The command, where a batch after the first takes an hour, and so does a table called slow."""
 SIGNALLED = """
 import os, signal
-from captioner.folder.journal import Journal
+from captioner.folder.journal.journal import Journal
 
 commit = Journal.commit
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioner.errors import CheckpointError, ConfigError, DataError
-from captioner.tokenizer import SPECIALS, DisplayWord, Tokenizer
+from captioner.words.tokenizer import SPECIALS, DisplayWord, Tokenizer
 from tests.tongues import ENGLISH, MANY_TONGUES, assert_words_cover
 
 ROOT = Path(__file__).parent.parent
@@ -175,7 +175,7 @@ def test_a_tokenizer_can_be_sent_to_another_process(either: Tokenizer) -> None:
 
 def test_training_gives_the_same_vocabulary_in_every_process(pieces: Tokenizer) -> None:
     program = (
-        "import json, sys; from captioner.tokenizer import Tokenizer;"
+        "import json, sys; from captioner.words.tokenizer import Tokenizer;"
         "captions = json.load(sys.stdin);"
         "print(Tokenizer.train_bpe(captions, vocabulary=340).to_json(), end='')"
     )
@@ -301,5 +301,5 @@ def test_json_with_other_specials_is_refused(whole_words: Tokenizer) -> None:
 
 
 def test_the_tokenizer_works_without_torch() -> None:
-    program = "import captioner.tokenizer, sys; sys.exit('torch' in sys.modules)"
+    program = "import captioner.words.tokenizer, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

@@ -1,7 +1,7 @@
 import pytest
 
 from captioner.errors import ConfigError
-from captioner.tokenizer import DisplayWord, Tokenizer, join_words
+from captioner.words.tokenizer import DisplayWord, Tokenizer, join_words
 from tests.tongues import ENGLISH, MANY_TONGUES, assert_words_cover, texts
 
 

@@ -11,8 +11,8 @@ import torch
 from shapes import write_shapes
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from captioner.checkpoint import load_checkpoint
-from captioner.header import read_header
+from captioner.checkpoint.header import read_header
+from captioner.checkpoint.weights import load_checkpoint
 from captioner.pytorch import TorchCaptioner
 from training.settings import load_settings, recipe
 from training.train import Run, main

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from captioner.folder.held import Held
-from captioner.folder.inputs import Filter, Photo, find_photos
-from captioner.folder.records import Record
+from captioner.folder.journal.index import Held
+from captioner.folder.journal.records import Record
+from captioner.folder.sources.inputs import Filter, Photo, find_photos
 from captioner.folder.watching import Watched, _is_being_written
 from tests.photos import encode, noise
 from tests.test_folder import NAMES, captions

@@ -1,6 +1,6 @@
 import pytest
 
-from captioner.writing import is_right_to_left, is_unspaced, may_break
+from captioner.words.writing import is_right_to_left, is_unspaced, may_break
 from training.metrics import score
 from training.metrics.words import split_words
 

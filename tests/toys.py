@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from captioner.decoders.contract import Decoder, DecoderState
-from captioner.reading import Reading
+from captioner.decoders.reading import Reading
 
 PAD, START, END, UNKNOWN, A, B, C = range(7)
 """Word ids of the toys: four specials, then words."""

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from captioner.checkpoint import load_checkpoint
+from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from training.loss import ALONE, Average
 from training.settings import RunConfig, StageConfig

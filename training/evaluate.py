@@ -17,11 +17,11 @@ from typing import Any
 
 from tqdm import tqdm
 
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import to_table
 from captioner.durable import file_digest
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
-from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
 from data.batching import build_loader
 from data.coco import load_records

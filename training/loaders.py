@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from captioner.model import Encoder
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.batching import BatchLoader, build_loader
 from data.boxes import BoxedImage, BoxShares, load_entities

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from captioner.model import Decoder
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from training.distillation import Teacher, distillation_loss
 from training.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss

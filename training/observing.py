@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from captioner.config import SearchConfig
-from captioner.constraints import constraints_of
 from captioner.model import CaptionModel, evaluating
 from captioner.search import log_probabilities, make_noise, search
-from captioner.tokenizer import Tokenizer
+from captioner.words.constraints import constraints_of
+from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from training.metrics.calibration import calibrate
 

@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from captioner.checkpoint import load_checkpoint, save_checkpoint
+from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, MissingExtraError
-from captioner.hub.fetch import WEIGHTS
 from data.coco import load_records
 from training.evaluate import evaluate
 from training.official import TOKENIZER, score_official

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from training.overlap import BITS, LONGEST, Overlap, compare, number_ngrams, pad, read
 
 _SIGMA = 6.0  # of the Gaussian on the difference in length, in words

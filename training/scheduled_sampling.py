@@ -10,7 +10,7 @@ from torch import Tensor
 
 from captioner.model import Decoder
 from captioner.search import draw, log_probabilities
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 
 
 @torch.no_grad()

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from captioner.config import SearchConfig
-from captioner.constraints import constraints_of
 from captioner.model import Decoder
 from captioner.search import search
-from captioner.tokenizer import Tokenizer
+from captioner.words.constraints import constraints_of
+from captioner.words.tokenizer import Tokenizer
 from training.loss import ALONE, Average
 from training.overlap import pad
 

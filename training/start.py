@@ -7,11 +7,11 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from captioner.checkpoint import load_checkpoint
+from captioner.checkpoint.header import METADATA_KEY, Header, read_header
+from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import CheckpointError, ConfigError
-from captioner.header import METADATA_KEY, Header, read_header
 from captioner.model import CaptionModel, build_model
-from captioner.tokenizer import Tokenizer
+from captioner.words.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.coco import Record, load_records
 from training.settings import DataConfig, RunConfig, SourceConfig

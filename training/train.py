@@ -27,10 +27,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from captioner.checkpoint import Header, save_checkpoint
+from captioner.checkpoint.header import read_header
+from captioner.checkpoint.weights import Header, save_checkpoint
 from captioner.durable import explained
 from captioner.errors import CaptionerError, ConfigError
-from captioner.header import read_header
 from captioner.model import CaptionModel
 from data.batching import BatchLoader
 from data.dataset import draw

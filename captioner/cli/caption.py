@@ -26,11 +26,11 @@ from captioner.interchange import portable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from captioner.caption import Caption
     from captioner.config import SearchConfig
-    from captioner.framing import Prepared
     from captioner.overlay import Format
+    from captioner.photo.framing import Prepared
     from captioner.pipeline import Captioner
+    from captioner.result.caption import Caption
 
 _OVERLAY_PIXELS = (1920, 1920)
 """Height and width that a photo under an overlay is not reduced below, if it is larger."""
@@ -143,7 +143,7 @@ def _expand(photo: str) -> list[str]:
 
 def _load(args: argparse.Namespace) -> "tuple[Captioner, SearchConfig]":
     """Load a checkpoint, or without PyTorch an ONNX export, and say how captions are looked for."""
-    from captioner.shipped import DEFAULT, find_export
+    from captioner.checkpoint.shipped import DEFAULT, find_export
 
     names = args.checkpoint or [DEFAULT]
     export = next(filter(None, map(find_export, names)), None)
@@ -212,7 +212,7 @@ def _draw(caption: "Caption", target: Path, *, kind: "Format") -> None:
 
 def _warn(caption: "Caption", *, drawn: bool) -> None:
     """Say on standard error what the attention, or a drawn overlay, cannot show."""
-    from captioner.diagnosis import diagnose
+    from captioner.result.diagnosis import diagnose
 
     faults = []
     if drawn:  # with torch

@@ -22,7 +22,7 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the checkpoints that can be asked for by name."""
-    from captioner.shipped import list_checkpoints
+    from captioner.checkpoint.shipped import list_checkpoints
 
     found = list_checkpoints()
     if args.json:

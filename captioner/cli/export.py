@@ -44,7 +44,7 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and tell how near it is to PyTorch."""
-    from captioner.shipped import find_checkpoint
+    from captioner.checkpoint.shipped import find_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint)
 

@@ -19,13 +19,13 @@ from captioner.folder.stopping import Stopped, stopping_gently
 
 if TYPE_CHECKING:
     from captioner.config import SearchConfig
-    from captioner.folder.engine import Engine
+    from captioner.folder.engines.local import Engine
     from captioner.folder.job import Engine as AnyEngine
     from captioner.folder.job import Job
+    from captioner.folder.outputs.results import Results
+    from captioner.folder.outputs.wording import Wording
     from captioner.folder.progress import Progress, Style
-    from captioner.folder.results import Results
-    from captioner.folder.targets import Target
-    from captioner.folder.wording import Wording
+    from captioner.folder.sidecars.targets import Target
 
 _WATCH_SECONDS = 2.0
 """Between two looks at a folder that is watched."""
@@ -56,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, progress: "Progress") -> int:
     from captioner.folder.job import Job
-    from captioner.folder.joining import join_shards
-    from captioner.folder.journal import Journal
-    from captioner.folder.report import beginnings, read_problems
-    from captioner.folder.results import Results
-    from captioner.folder.shards import Shard
+    from captioner.folder.journal.joining import join_shards
+    from captioner.folder.journal.journal import Journal
+    from captioner.folder.outputs.failures import beginnings, read_problems
+    from captioner.folder.outputs.results import Results
+    from captioner.folder.sources.shards import Shard
 
     check_together(args)
     shard = Shard.parse(args.shard)
@@ -160,14 +160,14 @@ def _work(
 
 def _keep_edits(args: argparse.Namespace, job: "Job", results: "Results") -> None:
     """Keep what somebody wrote into the tables that are going to be written again."""
-    from captioner.folder.edits import read_edits
+    from captioner.folder.outputs.edits import read_edits
 
     if not args.overwrite:
         job.upkeep.keep(read_edits(results.tables, job.journal.held).items())
 
 
 def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results") -> None:
-    from captioner.folder.inputs import count
+    from captioner.folder.sources.inputs import count
 
     again = not args.watch and "-" not in (args.list, args.folder)  # the photos can be found twice
     job.progress.begin(count(find()) if again and job.progress.wants_total else None)
@@ -209,14 +209,14 @@ def _tell(
     targets: "list[Target]",
 ) -> int:
     """Print what would be done about every photo, one a line, and how many there are of each."""
-    from captioner.folder.edits import read_edits
-    from captioner.folder.held import Held, read_held, read_records
-    from captioner.folder.joining import newer
+    from captioner.folder.journal.index import Held, read_held, read_records
+    from captioner.folder.journal.joining import newer
+    from captioner.folder.journal.run_file import RunFile
+    from captioner.folder.outputs.edits import read_edits
+    from captioner.folder.outputs.failures import beginnings, read_problems
     from captioner.folder.plan import plan, remember
     from captioner.folder.progress import one_line
-    from captioner.folder.report import beginnings, read_problems
-    from captioner.folder.settings import RunFile
-    from captioner.folder.shards import find_shards
+    from captioner.folder.sources.shards import find_shards
 
     held = Held(path) if args.overwrite else read_held(path)
     if held.size:
@@ -244,8 +244,8 @@ def _tell(
 
 def _texts(args: argparse.Namespace) -> "tuple[Wording, list[Target]]":
     """Return how captions are worded, and where they go beside the journal."""
-    from captioner.folder.targets import Target
-    from captioner.folder.wording import Wording
+    from captioner.folder.outputs.wording import Wording
+    from captioner.folder.sidecars.targets import Target
 
     kinds = sorted(set(args.sidecar)) + ["photo"] * args.in_place
     separator = ", " if args.separator is None else args.separator
@@ -266,7 +266,7 @@ def _choose_engine(
     if args.engine == "local":
         return partial(load, checkpoints)
 
-    from captioner.folder.ray_engine import RayEngine
+    from captioner.folder.engines.ray import RayEngine
 
     engine = RayEngine(checkpoints, load, words=args.words, gpus=args.device != "cpu")
     return lambda: engine
@@ -280,7 +280,7 @@ def _load_engine(
     threads: int | None = None,
 ) -> "Engine":
     """Load the model; `threads` is how many cores there are for it, if not all of them."""
-    from captioner.folder.engine import Engine
+    from captioner.folder.engines.local import Engine
     from captioner.pytorch import TorchCaptioner
 
     captioner = TorchCaptioner.ensemble(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 from captioner.errors import CaptionerError
 
 if TYPE_CHECKING:
-    from captioner.folder.inputs import Found
-    from captioner.folder.shards import Shard
+    from captioner.folder.sources.inputs import Found
+    from captioner.folder.sources.shards import Shard
 
 Find: TypeAlias = Callable[[], "Iterator[Found]"]
 """Finds the photos, from the beginning each time."""
@@ -25,8 +25,8 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find, s
     Raises:
         CaptionerError: there is no such folder, archive or list.
     """
-    from captioner.folder.filters import Filter
-    from captioner.folder.inputs import find_photos, listed_photos
+    from captioner.folder.sources.filters import Filter
+    from captioner.folder.sources.inputs import find_photos, listed_photos
 
     chosen = Filter(
         include=tuple(args.include),
@@ -61,7 +61,7 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find, s
 
 def _check_root(root: Path) -> None:
     """Make sure that there is such a folder, or a tar archive in its place."""
-    from captioner.folder.archives import check_archive
+    from captioner.folder.sources.archives import check_archive
     from captioner.photo.kinds import begins_like_a_photo
 
     try:
@@ -100,7 +100,7 @@ def find_outputs(args: argparse.Namespace, root: Path) -> tuple[Path, list[Path]
         CaptionerError: they cannot be what is meant.
         MissingExtraError: what writes a table is not installed.
     """
-    from captioner.folder.tables import check_table
+    from captioner.folder.outputs.tables import check_table
 
     lines = [path for path in args.output if path.suffix.lower() == ".jsonl"]
     tables = [path for path in args.output if path.suffix.lower() != ".jsonl"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from captioner.config import SearchConfig
 
 if TYPE_CHECKING:
-    from captioner.header import Header
+    from captioner.checkpoint.header import Header
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -31,8 +31,8 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 
 def find_models(args: argparse.Namespace) -> "tuple[list[Path], Header]":
     """Return the files of the checkpoints asked for, and what they say of themselves together."""
-    from captioner.header import join_headers, read_header
-    from captioner.shipped import DEFAULT, find_checkpoint
+    from captioner.checkpoint.header import join_headers, read_header
+    from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
 
     checkpoints = [find_checkpoint(name) for name in args.checkpoint or [DEFAULT]]
     return checkpoints, join_headers([read_header(checkpoint) for checkpoint in checkpoints])

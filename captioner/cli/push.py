@@ -51,9 +51,9 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Push, or write what would be pushed; print where it is."""
-    from captioner.hub.card import Facts
-    from captioner.hub.push import push, write_folder
-    from captioner.shipped import find_checkpoint
+    from captioner.checkpoint.hub.card import Facts
+    from captioner.checkpoint.hub.push import push, write_folder
+    from captioner.checkpoint.shipped import find_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint)
     facts = Facts(

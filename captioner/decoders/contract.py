@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioner.reading import Reading
+from captioner.decoders.reading import Reading
 
 State = TypeVar("State", bound="DecoderState")
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from captioner.decoders.attention import Scoring, build_attention
 from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.reading import Reading
 from captioner.decoders.words import WordTable
-from captioner.reading import Reading
 
 
 class _Memory(NamedTuple):

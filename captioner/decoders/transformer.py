@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from captioner.decoders.attention import MultiHeadAttention
 from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.reading import Reading
 from captioner.decoders.words import WordTable
-from captioner.reading import Reading
 
 
 class _Past(NamedTuple):

@@ -9,17 +9,17 @@ from typing import Any, Protocol
 
 from captioner.durable import digest
 from captioner.errors import MetadataError
-from captioner.folder.inputs import Found, Photo, Problem
-from captioner.folder.journal import Journal
-from captioner.folder.pending import Entry
+from captioner.folder.journal.journal import Journal
+from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.records import Record
+from captioner.folder.outputs.wording import Wording
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
-from captioner.folder.records import Record
+from captioner.folder.sidecars.targets import Target
+from captioner.folder.sources.inputs import Found, Photo, Problem
 from captioner.folder.stopping import uninterrupted
-from captioner.folder.targets import Target
 from captioner.folder.upkeep import Upkeep, noted, stamped
 from captioner.folder.watching import Watched
-from captioner.folder.wording import Wording
 
 
 class Sentence(Protocol):

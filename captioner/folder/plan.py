@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from captioner.durable import digest
-from captioner.folder.held import Held, read_records
-from captioner.folder.inputs import Found, Photo, Problem, Replaced
-from captioner.folder.targets import Target
+from captioner.folder.journal.index import Held, read_records
+from captioner.folder.sidecars.targets import Target
+from captioner.folder.sources.inputs import Found, Photo, Problem, Replaced
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

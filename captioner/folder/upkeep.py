@@ -9,16 +9,16 @@ from typing import Any
 
 from captioner.durable import digest
 from captioner.errors import MetadataError, UnsupportedFileError
-from captioner.folder.changes import Change
-from captioner.folder.inputs import Photo
-from captioner.folder.journal import Journal
-from captioner.folder.pending import Entry
+from captioner.folder.journal.journal import Journal
+from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.records import Record
 from captioner.folder.plan import lacking
 from captioner.folder.progress import Progress
-from captioner.folder.records import Record
-from captioner.folder.stamps import Stamp
+from captioner.folder.sidecars.changes import Change
+from captioner.folder.sidecars.targets import Target
+from captioner.folder.sources.inputs import Photo
+from captioner.folder.sources.stamps import Stamp
 from captioner.folder.stopping import uninterrupted
-from captioner.folder.targets import Target
 
 _TOGETHER = 64
 """Captions of the journal that are written into files at once."""

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from captioner.durable import digest
-from captioner.folder.held import Held
-from captioner.folder.inputs import Found, Photo
+from captioner.folder.journal.index import Held
+from captioner.folder.sources.inputs import Found, Photo
 
 _State = tuple[int, int]
 """When a file was last changed, in nanoseconds, and its bytes."""

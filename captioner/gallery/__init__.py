@@ -21,13 +21,13 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
-from captioner.caption import Caption
 from captioner.errors import ImageError
-from captioner.framing import Geometry
 from captioner.gallery import page
 from captioner.gallery.pictures import draw_layers, draw_thumbnail, encode_picture
 from captioner.overlay import Style
 from captioner.photo import Source, load_photo
+from captioner.photo.framing import Geometry
+from captioner.result.caption import Caption
 
 __all__ = ["Entry", "check_gallery", "write_gallery"]
 

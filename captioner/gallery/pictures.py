@@ -6,10 +6,10 @@ from io import BytesIO
 from jaxtyping import Float
 from PIL import Image
 
-from captioner.framing import Geometry, Singles
 from captioner.overlay import Style, heat_layer, shared_scale, spread
 from captioner.overlay.heat import fit
 from captioner.photo import Source, load_reduced
+from captioner.photo.framing import Geometry, Singles
 
 THUMBNAIL = 320
 """Longer side of a thumbnail, pixels; smaller photos stay as they are."""

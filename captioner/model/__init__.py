@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from captioner.config import ModelConfig, PreprocessConfig
 from captioner.decoders import DecoderConfig
 from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.reading import Reading
 from captioner.model.encoder import Encoder
 from captioner.model.ensemble import EnsembleDecoder, EnsembleEncoder
 from captioner.model.modes import evaluating
-from captioner.reading import Reading
 
 __all__ = [
     "CaptionModel",
@@ -95,7 +95,7 @@ def join_models(
 
     Args:
         models: from checkpoints.
-        preprocess: what each is fed; `captioner.header.join_headers` says what they may differ in.
+        preprocess: what each is fed; see `captioner.checkpoint.header.join_headers`.
     """
     encoder = EnsembleEncoder([model.encoder for model in models], preprocess)
     decoder = EnsembleDecoder([model.decoder for model in models], encoder.shares)

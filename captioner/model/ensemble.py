@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from captioner.config import PreprocessConfig
 from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.reading import Reading
 from captioner.model.encoder import Encoder
-from captioner.reading import Reading
 
 
 class Share(NamedTuple):

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from safetensors import safe_open
 
+from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.decoders.reading import Reading
 from captioner.errors import CheckpointError, MissingExtraError
-from captioner.hub.fetch import WEIGHTS
 from captioner.onnx.files import IMAGE, STEP, Export, borrow
-from captioner.reading import Reading
 
 Array = np.ndarray[Any, np.dtype[Any]]
 """NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""

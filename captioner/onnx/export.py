@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from captioner.checkpoint import load_checkpoint
+from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.checkpoint.shipped import DESCRIPTION
+from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import CaptionerError, CheckpointError
-from captioner.hub.fetch import WEIGHTS
 from captioner.model import CaptionModel
 from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.files import IMAGE, STEP, Export, write_export
 from captioner.onnx.graphs import write_graphs
-from captioner.shipped import DESCRIPTION
 
 TOLERANCE = 1e-4
 """How far logits of a float export may be from those of PyTorch."""

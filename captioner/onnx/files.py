@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from captioner.checkpoint.header import Header, read_header
+from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.errors import CheckpointError
-from captioner.header import Header, read_header
-from captioner.hub.fetch import WEIGHTS
-from captioner.shipped import DESCRIPTION
 
 IMAGE = "image.onnx"
 """The graph that reads a photo."""

@@ -18,9 +18,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.export import Dim
 
+from captioner.checkpoint.hub.fetch import WEIGHTS
 from captioner.decoders.contract import Decoder, DecoderState, map_tensors
 from captioner.errors import CaptionerError, MissingExtraError
-from captioner.hub.fetch import WEIGHTS
 from captioner.model import CaptionModel
 from captioner.onnx.files import IMAGE, STEP, borrow
 

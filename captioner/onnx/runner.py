@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from captioner.framing import Prepared
+from captioner.checkpoint.shipped import DEFAULT, find_export
 from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.files import Export, read_export
+from captioner.photo.framing import Prepared
 from captioner.pipeline import Captioner
-from captioner.shipped import DEFAULT, find_export
 
 
 class OnnxCaptioner(Captioner):

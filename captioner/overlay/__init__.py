@@ -11,8 +11,6 @@ from typing import Literal, get_args
 
 from PIL import Image
 
-from captioner.caption import Caption, entropy
-from captioner.diagnosis import DIFFUSE, SAME, diagnose, difference
 from captioner.errors import ConfigError
 from captioner.overlay.animation import animate, draw_frames
 from captioner.overlay.colours import ColourMap
@@ -20,6 +18,8 @@ from captioner.overlay.heat import STYLE, Style, heat_layer, heatmap
 from captioner.overlay.page import draw_page
 from captioner.overlay.regions import LEAST_SCALE, shared_scale, spread
 from captioner.overlay.sheet import contact_sheet
+from captioner.result.caption import Caption, entropy
+from captioner.result.diagnosis import DIFFUSE, SAME, diagnose, difference
 
 __all__ = [
     "DIFFUSE",

@@ -5,7 +5,6 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from captioner.caption import Caption
 from captioner.overlay.heat import STYLE, Style, fit, heatmap, word_maps
 from captioner.overlay.lettering import (
     Font,
@@ -15,7 +14,8 @@ from captioner.overlay.lettering import (
     split_caption,
     wrap,
 )
-from captioner.writing import is_right_to_left
+from captioner.result.caption import Caption
+from captioner.words.writing import is_right_to_left
 
 _PAPER, _INK, _PALE, _LINE = "#161616", "#ffffff", "#9a9a9a", "#fca50a"
 _MARGIN = 16

@@ -10,11 +10,11 @@ from io import BytesIO
 
 from PIL import Image
 
-from captioner.caption import Caption
-from captioner.diagnosis import diagnose
 from captioner.overlay.colours import palette
 from captioner.overlay.heat import Style, fit, heat_layer, word_maps
 from captioner.overlay.lettering import GATE, clean, format_note, split_caption
+from captioner.result.caption import Caption
+from captioner.result.diagnosis import diagnose
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What a browser may load for a page of figures: nothing."""

@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from captioner.caption import Caption
 from captioner.errors import ConfigError
-from captioner.framing import Levels, Singles
 from captioner.overlay.colours import ColourMap, palette
 from captioner.overlay.regions import shared_scale, spread
+from captioner.photo.framing import Levels, Singles
+from captioner.result.caption import Caption
 
 _REDUCING_GAP = 3.0
 """Average whole pixels first, down to this many times the size; much faster for large photos."""

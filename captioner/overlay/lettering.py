@@ -5,8 +5,8 @@ from functools import cache, lru_cache
 
 from PIL import ImageFont, features
 
-from captioner.caption import Caption, Word
-from captioner.writing import is_right_to_left
+from captioner.result.caption import Caption, Word
+from captioner.words.writing import is_right_to_left
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 

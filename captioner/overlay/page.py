@@ -8,9 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from captioner.caption import Caption
 from captioner.overlay.figure import CSS, POLICY, draw_figure, text
 from captioner.overlay.heat import STYLE, Style
+from captioner.result.caption import Caption
 
 
 def draw_page(

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from jaxtyping import Float
 
-from captioner.framing import Geometry, Singles
-from captioner.reading import Doubles
+from captioner.decoders.reading import Doubles
+from captioner.photo.framing import Geometry, Singles
 
 LEAST_SCALE = 4.0
 """No scale is below this many times an even look: else noise would look like attention wherever

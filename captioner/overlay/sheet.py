@@ -5,8 +5,6 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw
 
-from captioner.caption import Caption
-from captioner.diagnosis import diagnose
 from captioner.overlay.colours import palette
 from captioner.overlay.heat import STYLE, Style, fit, heatmap, word_maps
 from captioner.overlay.lettering import (
@@ -18,7 +16,9 @@ from captioner.overlay.lettering import (
     load_font,
     wrap,
 )
-from captioner.writing import is_right_to_left
+from captioner.result.caption import Caption
+from captioner.result.diagnosis import diagnose
+from captioner.words.writing import is_right_to_left
 
 _PAPER, _INK, _PALE = "#ffffff", "#161616", "#5c5c5c"
 _MARGIN, _GAP = 28, 24

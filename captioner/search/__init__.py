@@ -25,16 +25,16 @@ from typing import Any, TypeAlias
 
 from jaxtyping import Float
 
-from captioner.candidates import Candidates, collect
 from captioner.config import SearchConfig
-from captioner.constraints import Constraints
 from captioner.errors import ConfigError
+from captioner.result.candidates import Candidates, collect
 from captioner.search.arrays import arrays_of, log_probabilities
 from captioner.search.beam import Beam
 from captioner.search.beams import ConstrainedBeams, DiverseBeams
 from captioner.search.filters import filters_of
 from captioner.search.hypotheses import Hypotheses
 from captioner.search.sampling import Greedy, Sampling, draw, make_noise
+from captioner.words.constraints import Constraints
 
 __all__ = ["Candidates", "draw", "log_probabilities", "make_noise", "search", "search_steps"]
 
@@ -67,7 +67,7 @@ def search(
         constraints: special tokens; required, forbidden and repeated phrases.
         noise: draws K captions of each image, returned in this order; see `make_noise`. By default
             one, with noise made from the features.
-        readings: collects the decoder's attention step by step; see `captioner.reading.follow`.
+        readings: collects the decoder's attention step by step; see `decoders.reading.follow`.
 
     Returns:
         Candidates of each image. There are fewer than `beam` only where fewer captions exist.

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from captioner.constraints import Phrase
+from captioner.words.constraints import Phrase
 
 
 def automaton(required: tuple[Phrase, ...], *, words: int, end_id: int) -> Int[Any, "S V"]:

@@ -9,8 +9,8 @@ from typing import Any
 
 from jaxtyping import Bool, Float, Int
 
-from captioner.candidates import NOTHING
 from captioner.config import SearchConfig
+from captioner.result.candidates import NOTHING
 from captioner.search.arrays import Arrays
 from captioner.search.hypotheses import Hypotheses, no_tokens, side_by_side
 

@@ -7,11 +7,11 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 
 from captioner.config import SearchConfig
-from captioner.constraints import Phrase
 from captioner.search.arrays import Arrays
 from captioner.search.automaton import automaton
 from captioner.search.beam import Beam
 from captioner.search.hypotheses import Hypotheses, side_by_side
+from captioner.words.constraints import Phrase
 
 
 class _Beams:

@@ -11,8 +11,8 @@ from typing import Any
 
 from jaxtyping import Float, Int
 
-from captioner.constraints import Constraints, Phrase
 from captioner.search.arrays import arrays_of
+from captioner.words.constraints import Constraints, Phrase
 
 Filter = Callable[[Float[Any, "B K V"], Int[Any, "B K t"]], Float[Any, "B K V"]]
 

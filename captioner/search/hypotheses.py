@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 
-from captioner.candidates import NOTHING
+from captioner.result.candidates import NOTHING
 from captioner.search.arrays import Arrays, arrays_of
 
 

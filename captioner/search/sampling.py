@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from captioner.candidates import NOTHING
 from captioner.config import SearchConfig
+from captioner.result.candidates import NOTHING
 from captioner.search.arrays import Arrays, arrays_of, to_numpy
 from captioner.search.hypotheses import no_tokens
 

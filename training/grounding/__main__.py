@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.cli.options import positive
 from captioner.config import AttentionConfig
 from captioner.durable import file_digest
 from captioner.errors import CaptionerError
 from captioner.pytorch import TorchCaptioner
-from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
 from data.boxes import BoxedImage, load_entities
 from data.coco import load_records

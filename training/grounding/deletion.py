@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captioner.framing import Prepared
+from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from data.boxes import WHOLE, region_shares
 

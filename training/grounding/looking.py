@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from captioner.caption import select_attention
 from captioner.config import AttentionConfig
-from captioner.framing import Prepared
+from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
-from captioner.rollout import rollout
+from captioner.result.caption import select_attention
+from captioner.result.rollout import rollout
 from data.boxes import WHOLE, BoxedImage, place_boxes, region_shares, word_tokens
 from training.grounding.deletion import Target
 from training.grounding.pointing import centre_attention, holds, pointing

@@ -8,7 +8,7 @@ pointing                whether the heaviest region's centre lies inside a box; 
 import torch
 from torch import Tensor
 
-from captioner.preprocess import Geometry
+from captioner.photo.preprocess import Geometry
 from data.boxes import WHOLE, place_boxes
 
 CENTRE_WIDTH = 0.25

@@ -23,7 +23,7 @@ last, and is slower.
 import re
 import unicodedata
 
-from captioner.writing import is_unspaced
+from captioner.words.writing import is_unspaced
 
 # Abbreviations that keep their period: always, only when capitalised, only before a number.
 _ALWAYS = (

@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from captioner.checkpoint.header import Header, read_header
 from captioner.errors import DataError
-from captioner.header import Header, read_header
 
 Points = list[tuple[float, float]]
 """Steps, or epochs, and values."""

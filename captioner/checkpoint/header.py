@@ -1,0 +1,235 @@
+"""What a checkpoint says about itself: settings, words, scores. Read without torch.
+
+A checkpoint is one `.safetensors` file. Beside the tensors it carries a JSON text, the header:
+
+    {"format": 1, "name": ..., "model": {...}, "preprocess": {...}, "search": {...},
+     "tokenizer": {...}, "trained_on": {...}, "scores": {...}, "parameters": ...}
+
+`format` counts the changes that older programs cannot read. A header of an older format is brought
+up to date by one function per step, listed in `MIGRATIONS`.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+from captioner.config import (
+    ModelConfig,
+    PreprocessConfig,
+    SearchConfig,
+    check_used,
+    from_table,
+    to_table,
+)
+from captioner.errors import CaptionerError, CheckpointError, ConfigError, is_panic
+from captioner.words.constraints import Constraints, constraints_of
+from captioner.words.tokenizer import Tokenizer
+
+FORMAT = 1
+"""The format written, and the newest one read."""
+METADATA_KEY = "captioner"
+"""Where the header's text stands among the file's metadata."""
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From a format to the function that turns its header into one of the next format."""
+
+_PLAIN: dict[str, type] = {"name": str, "trained_on": dict, "scores": dict, "parameters": int}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """Everything a checkpoint holds but its weights."""
+
+    name: str
+    """What the checkpoint is called, such as `vit-tiny-transformer`."""
+    model: ModelConfig
+    """Encoder and decoder."""
+    preprocess: PreprocessConfig
+    """What the encoder is fed."""
+    tokenizer: Tokenizer
+    """The words, in the order of the decoder's word table."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    """How captions are best looked for with these weights."""
+    trained_on: dict[str, Any] = field(default_factory=dict)
+    """Data set, split and recipe, for the reader."""
+    scores: dict[str, Any] = field(default_factory=dict)
+    """Results by data set and metric, fractions, for the reader."""
+    parameters: int = 0
+    """Weights that training can change, encoder included; `save_checkpoint` counts them."""
+    members: tuple["Header", ...] = ()
+    """Of an ensemble: what each member says of itself; never saved."""
+
+    @property
+    def longest(self) -> int | None:
+        """Tokens of the longest caption that the decoder, or each of several, can write."""
+        limits = [own.model.decoder.longest for own in self.members or (self,)]
+        return min((limit for limit in limits if limit is not None), default=None)
+
+    def search_with(self, search: SearchConfig | None = None, **changes: Any) -> SearchConfig:
+        """Change single settings of a search, or of the recommended one where none is given.
+
+        Raises:
+            ConfigError: a setting is unknown, out of range or does nothing, the decoder cannot
+                write captions that long, or does not know a word that they are to have.
+        """
+        return self.plan(search, **changes)[0]
+
+    def plan(
+        self, search: SearchConfig | None = None, **changes: Any
+    ) -> tuple[SearchConfig, Constraints]:
+        """Return what `search_with` does, and the constraints of that search as token ids."""
+        chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
+        check_used(chosen, changes)
+        if self.longest is not None and chosen.max_words > self.longest:
+            raise ConfigError(
+                f"search.max_words is {chosen.max_words}; {self.name} writes "
+                f"{self.longest} at most."
+            )
+        return chosen, constraints_of(chosen, self.tokenizer)
+
+
+def join_headers(headers: Sequence[Header]) -> Header:
+    """Describe an ensemble: what it is fed, and how captions are looked for, is the first one's.
+
+    A single header is returned as it is.
+
+    Raises:
+        ConfigError: two do not know the same words or are not fed alike, or one is an ensemble.
+    """
+    first, *others = headers
+    if not others:
+        return first
+    for header in headers:
+        if header.members:
+            raise ConfigError(f"{header.name} is an ensemble itself; give its members.")
+    for other in others:
+        if other.tokenizer.to_json() != first.tokenizer.to_json():
+            raise ConfigError(
+                f"{first.name} and {other.name} do not know the same words ({len(first.tokenizer)} "
+                f"and {len(other.tokenizer)} of them), so they cannot caption together; choose "
+                "checkpoints that were trained with the same vocabulary."
+            )
+        _require_alike(first, other)
+    return replace(
+        first,
+        name=" + ".join(header.name for header in headers),
+        trained_on={},
+        scores={},
+        parameters=sum(header.parameters for header in headers),
+        members=tuple(headers),
+    )
+
+
+def _require_alike(first: Header, other: Header) -> None:
+    """Refuse members that need photos of their own; another normalisation of colours does not.
+
+    Where photos are padded it does: each pads with the mean colour that it knows.
+    """
+    for setting in fields(PreprocessConfig):
+        one, another = (getattr(header.preprocess, setting.name) for header in (first, other))
+        colours = setting.name in ("mean", "std") and first.preprocess.fit == "squash"
+        if one != another and not colours:
+            raise ConfigError(
+                f"{first.name} and {other.name} are not fed alike (preprocess.{setting.name} is "
+                f"{one!r} and {another!r}), and photos are read once for all; choose checkpoints "
+                "that take the same input."
+            )
+
+
+def read_header(path: Path | str) -> Header:
+    """Read a checkpoint's header, leaving its weights on disk.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint, damaged, or of a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "no such file"
+        raise CheckpointError(f"{path}: {problem}; give the path of a .safetensors checkpoint.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+    except BaseException as error:
+        if not isinstance(error, SafetensorError | OSError) and not is_panic(error):
+            raise
+        raise CheckpointError(
+            f"{path}: not a whole safetensors file ({error}); "
+            "it may be cut off or of another kind: fetch or save it again."
+        ) from error
+    if METADATA_KEY not in metadata:
+        raise CheckpointError(
+            f"{path}: holds weights but no captioner header; only files written by "
+            "captioner.checkpoint.weights.save_checkpoint can caption."
+        )
+    return parse_header(metadata[METADATA_KEY], where=str(path))
+
+
+def format_header(header: Header) -> str:
+    """Write a header as JSON text, in the present format."""
+    table = {
+        "format": FORMAT,
+        "name": header.name,
+        "model": to_table(header.model),
+        "preprocess": to_table(header.preprocess),
+        "search": to_table(header.search),
+        "tokenizer": json.loads(header.tokenizer.to_json()),
+        "trained_on": header.trained_on,
+        "scores": header.scores,
+        "parameters": header.parameters,
+    }
+    return json.dumps(table, ensure_ascii=False)
+
+
+def parse_header(text: str, *, where: str) -> Header:
+    """Read a header's JSON text, of this format or an older one.
+
+    Raises:
+        CheckpointError: not a header, of a newer format, or with settings that make no sense.
+    """
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{where}: its header is not JSON ({error}); fetch or save the checkpoint again."
+        ) from error
+    table = _migrate(table, where=where)
+    try:
+        for key, kind in _PLAIN.items():
+            if not isinstance(table[key], kind):
+                raise ConfigError(f"{key} is {table[key]!r}; it must be of type {kind.__name__}.")
+        return Header(
+            name=table["name"],
+            model=from_table(ModelConfig, table["model"], where="model"),
+            preprocess=from_table(PreprocessConfig, table["preprocess"], where="preprocess"),
+            search=from_table(SearchConfig, table["search"], where="search"),
+            tokenizer=Tokenizer.from_json(json.dumps(table["tokenizer"])),
+            trained_on=table["trained_on"],
+            scores=table["scores"],
+            parameters=table["parameters"],
+        )
+    except KeyError as error:
+        raise CheckpointError(
+            f"{where}: its header lacks {error}; fetch or save the checkpoint again."
+        ) from error
+    except (CaptionerError, RecursionError) as error:
+        raise CheckpointError(f"{where}: its header is damaged: {error}") from error
+
+
+def _migrate(table: Any, *, where: str) -> dict[str, Any]:
+    """Bring a header to the present format, one step at a time."""
+    number = table.get("format") if isinstance(table, dict) else None
+    if type(number) is not int or number < 1:
+        raise CheckpointError(
+            f"{where}: its header gives no format number; fetch or save the checkpoint again."
+        )
+    if number > FORMAT:
+        raise CheckpointError(
+            f"{where}: of format {number}, and this captioner reads up to {FORMAT}; "
+            "upgrade it: pip install --upgrade captioner"
+        )
+    for step in range(number, FORMAT):
+        table = MIGRATIONS[step](table)
+    return dict(table)

@@ -1,0 +1,158 @@
+"""A checkpoint's header and README -> a model card with the metadata that the hub shows."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from captioner.checkpoint.header import Header
+from captioner.checkpoint.hub.fetch import import_hub
+
+_METRICS = {
+    "Bleu_1": ("bleu", "BLEU-1"),
+    "Bleu_2": ("bleu", "BLEU-2"),
+    "Bleu_3": ("bleu", "BLEU-3"),
+    "Bleu_4": ("bleu", "BLEU-4"),
+    "METEOR": ("meteor", "METEOR"),
+    "ROUGE_L": ("rouge", "ROUGE-L"),
+    "CIDEr": ("cider", "CIDEr"),
+    "SPICE": ("spice", "SPICE"),
+}
+"""Type and name of each metric on the hub; what else a report holds is left out."""
+
+_TASK = "image-to-text"
+# Links into our repository lead nowhere on the hub.
+_RELATIVE_LINK = re.compile(r"!?\[([^\]]*)\]\((?!\w+:|#)[^)]*\)")
+
+_USE = """\
+## Use
+
+```console
+$ pip install "captioner[hub]"
+$ captioner caption photo.jpg --checkpoint hf:{repo}
+```
+
+```python
+from captioner import Captioner
+
+caption = Captioner.load("hf:{repo}").caption("photo.jpg")
+print(caption.text, [word.probability for word in caption.words])
+```
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the header cannot know."""
+
+    licence: str | None = None
+    """Identifier such as `apache-2.0`."""
+    language: str = "en"
+    """Code of the captions' language."""
+    datasets: tuple[str, ...] = ()
+    """What it was trained on; without them, the names of the annotation files."""
+    base_model: str | None = None
+    """What the encoder was before; without it, timm's default weights of the backbone."""
+
+
+def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> str:
+    """Write a card: metadata, then the text, then how to use it.
+
+    Args:
+        header: of the checkpoint; its scores become results in the model index, times 100.
+        text: the checkpoint's own README. Metadata at its head wins over what is derived; relative
+            links become plain text. Without it, a few lines are written.
+        repo: OWNER/NAME.
+        facts: what else is known.
+
+    Raises:
+        MissingExtraError: huggingface_hub is not installed.
+    """
+    hub = import_hub()
+    text = text or _few_words(header)
+    own = hub.ModelCard(text if text.startswith("---\n") else f"---\n{{}}\n---\n{text}")
+    derived = hub.ModelCardData(
+        license=facts.licence,
+        language=facts.language,
+        library_name="captioner",
+        pipeline_tag=_TASK,
+        tags=["image-captioning", "attention", header.model.decoder.kind],
+        datasets=list(facts.datasets or _datasets(header.trained_on)) or None,
+        base_model=facts.base_model or _base_model(header.model.encoder.backbone),
+        model_name=header.name,
+        eval_results=list(_results(header.scores, hub)) or None,
+    )
+    data = hub.ModelCardData(**derived.to_dict() | own.data.to_dict(), ignore_metadata_errors=True)
+    body = _RELATIVE_LINK.sub(r"\1", own.text).strip()
+    return f"---\n{data.to_yaml()}\n---\n\n{body}\n\n{_USE.format(repo=repo)}"
+
+
+def _few_words(header: Header) -> str:
+    model = header.model
+    millions = f"{header.parameters / 1e6:.1f} M"
+    return (
+        f"# {header.name}\n\nWrites a sentence about a photo, and says for every word where it "
+        f"looked: a {model.decoder.kind} on {model.encoder.backbone}, {millions} parameters.\n"
+    )
+
+
+def _results(scores: dict[str, Any], hub: Any) -> Iterator[Any]:
+    """Turn every report into results; scores of the official programs win over our own."""
+    for name, report in scores.items():
+        if not isinstance(report, dict):
+            continue
+        plain = "scores" not in report  # numbers alone
+        official = {} if plain else report.get("official", {})
+        numbers = report if plain else report["scores"] | official.get("scores", {})
+        dataset = name if plain else _stem(report.get("annotations", name))
+        settings = {
+            "search": report.get("search"),
+            "tokenizer": official.get("tokenizer") or report.get("tokenizer"),
+            "images": report.get("images"),
+        }
+        for metric, value in numbers.items():
+            if metric in _METRICS and isinstance(value, float):
+                kind, shown = _METRICS[metric]
+                yield hub.EvalResult(
+                    task_type=_TASK,
+                    task_name="Image captioning",
+                    dataset_type=dataset,
+                    dataset_name=dataset,
+                    dataset_split=name if plain else report.get("split", name),
+                    metric_type=kind,
+                    metric_name=shown,
+                    metric_value=round(100 * value, 2),
+                    metric_args={k: v for k, v in settings.items() if v is not None} or None,
+                )
+
+
+def _datasets(trained_on: dict[str, Any]) -> Sequence[str]:
+    """Name the annotations of this training and of those it went on from."""
+    names: dict[str, None] = {}
+    stage: Any = trained_on
+    while isinstance(stage, dict):
+        settings = stage.get("settings")
+        data = settings.get("data") if isinstance(settings, dict) else None
+        sources = data.get("train") if isinstance(data, dict) else None
+        for source in sources if isinstance(sources, list) else []:
+            if isinstance(source, dict) and isinstance(source.get("annotations"), str):
+                names.setdefault(_stem(source["annotations"]))
+        stage = stage.get("before")
+    return list(names)
+
+
+def _stem(annotations: str) -> str:
+    """`.../dataset_flickr8k.json.gz` -> `flickr8k`."""
+    return Path(annotations).name.partition(".")[0].removeprefix("dataset_")
+
+
+def _base_model(backbone: str) -> str | None:
+    """Return where timm keeps the backbone's default weights."""
+    import timm  # noqa: PLC0415  # brings in torch
+
+    known = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
+    if known is None or not known.hf_hub_id:
+        return None
+    name = f"{known.architecture}.{known.tag}" if known.tag else known.architecture
+    return f"{known.hf_hub_id}{name}" if known.hf_hub_id.endswith("/") else str(known.hf_hub_id)

@@ -1,0 +1,102 @@
+"""Checkpoint and card -> a repository of the hub."""
+
+import shutil
+from pathlib import Path
+
+from captioner.checkpoint.header import Header, read_header
+from captioner.checkpoint.hub.card import Facts, write_card
+from captioner.checkpoint.hub.fetch import (
+    PREFIX,
+    WEIGHTS,
+    first_line,
+    import_hub,
+    parse_address,
+    suspects,
+)
+from captioner.errors import CaptionerError, CheckpointError
+
+CARD = "README.md"
+"""Where the card stands, in a repository and beside a checkpoint."""
+
+
+def push(checkpoint: Path, repo: str, *, facts: Facts, private: bool = False) -> str:
+    """Upload a checkpoint and its card in one commit; the repository is made where it lacks.
+
+    Args:
+        checkpoint: file of the checkpoint; a README.md beside it becomes the card's text.
+        repo: OWNER/NAME.
+        facts: what the card tells beside what the header holds.
+        private: make a repository that only its owner sees.
+
+    Returns:
+        Where to look at it.
+
+    Raises:
+        MissingExtraError: huggingface_hub is not installed.
+        CheckpointError: no checkpoint of this program.
+        CaptionerError: the hub refuses, cannot be reached, or shows to all what should be private.
+    """
+    card = _card(checkpoint, repo, facts)
+    hub = import_hub()
+    api = hub.HfApi(library_name="captioner")
+    try:
+        where = api.create_repo(repo, private=private or None, exist_ok=True)
+        if private and not api.model_info(repo).private:
+            raise CaptionerError(
+                f"{repo}: is there already, and public; nothing was uploaded. "
+                "Make it private on its page, or push to another name."
+            )
+        api.create_commit(
+            repo,
+            operations=[
+                hub.CommitOperationAdd(path_in_repo=WEIGHTS, path_or_fileobj=checkpoint),
+                hub.CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=card.encode()),
+            ],
+            commit_message=f"Upload {read_header(checkpoint).name}",
+        )
+    except CaptionerError:
+        raise
+    except Exception as error:  # of whichever HTTP library, about addresses and proxies, too
+        raise CaptionerError(f"{repo}: {_explain(error)}") from error
+    return str(where)
+
+
+def write_folder(checkpoint: Path, repo: str, folder: Path, *, facts: Facts) -> None:
+    """Write what `push` would upload.
+
+    Raises:
+        MissingExtraError: huggingface_hub is not installed.
+        CaptionerError: no checkpoint of this program, or the folder cannot be written.
+    """
+    card = _card(checkpoint, repo, facts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(checkpoint, folder / WEIGHTS)
+        (folder / CARD).write_text(card, encoding="utf-8")
+    except shutil.SameFileError as error:
+        raise CaptionerError(f"{folder}: holds the checkpoint; give another folder.") from error
+    except OSError as error:
+        raise CaptionerError(f"{folder}: cannot be written: {error.strerror}.") from error
+
+
+def _card(checkpoint: Path, repo: str, facts: Facts) -> str:
+    if parse_address(f"{PREFIX}{repo}").revision is not None:
+        raise CaptionerError(f"{repo}: a revision cannot be pushed to; leave out what follows @.")
+    header: Header = read_header(checkpoint)
+    beside = checkpoint.with_name(CARD)
+    try:
+        text = beside.read_text(encoding="utf-8") if beside.is_file() else None
+        return write_card(header, text, repo=repo, facts=facts)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{beside}: cannot be used as a card ({error}).") from error
+
+
+def _explain(error: Exception) -> str:
+    """Say why the hub did not take it, and what would help."""
+    response = getattr(error, "response", None)
+    status = getattr(response, "status_code", None)
+    if status == 401 or type(error).__name__ == "LocalTokenNotFoundError":
+        return "the hub does not know you; `hf auth login`, or set HF_TOKEN."
+    if status == 403:
+        return "your token may not write there; check the owner, or make a token that may."
+    return f"the hub did not take it ({first_line(error)}); check {suspects()}, and try again."

@@ -1,0 +1,126 @@
+"""Finding checkpoints by name: those in the installed package, and those in a checkout.
+
+A checkpoint called NAME lies at `checkpoints/NAME/model.safetensors`, beside its model card.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from captioner.checkpoint.header import read_header
+from captioner.checkpoint.hub.fetch import PREFIX, WEIGHTS, fetch
+from captioner.errors import CheckpointError
+
+DEFAULT = "vit-tiny-transformer"
+"""The checkpoint used where none is asked for."""
+
+
+DESCRIPTION = "captioner.json"
+"""What tells a folder to be an export."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointInfo:
+    """One line about a checkpoint."""
+
+    name: str
+    """What to ask for it by."""
+    path: Path
+    """Its file."""
+    decoder: str
+    """`lstm` or `transformer`."""
+    encoder: str
+    """timm name of the backbone."""
+    parameters: int
+    """Weights, encoder included."""
+    scores: dict[str, Any]
+    """Results by data set and metric, fractions."""
+
+
+def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
+    """Find the file of a checkpoint.
+
+    Args:
+        name_or_path: name of a shipped checkpoint; a `.safetensors` file, or a folder that holds
+            `model.safetensors`; or `hf:OWNER/NAME`, with `@REVISION` if need be, on the Hugging
+            Face hub. A name wins over a file that is called the same.
+
+    Raises:
+        CheckpointError: there is neither such a name nor such a file nor such a repository.
+        MissingExtraError: it lies on the hub, and huggingface_hub is not installed.
+    """
+    known = _shipped()
+    text, path = str(name_or_path), Path(name_or_path)
+    if text.startswith(PREFIX):
+        return fetch(text)
+    if text in known:
+        return known[text]
+    if path.is_file():
+        return path
+    if path.is_dir():
+        if (path / WEIGHTS).is_file():
+            return path / WEIGHTS
+        raise CheckpointError(f"{path}: this folder holds no {WEIGHTS}; give the file itself.")
+    if len(path.parts) > 1 or path.suffix:
+        raise CheckpointError(f"{path}: no such checkpoint file; check the path.")
+    if not known:
+        raise CheckpointError(
+            f"No checkpoint is called {text!r}: this copy of captioner has none; "
+            "give the path of a .safetensors file."
+        )
+    near = get_close_matches(text, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    raise CheckpointError(
+        f"No checkpoint is called {text!r}.{hint} "
+        f"Choose from {', '.join(known)}, or give the path of a .safetensors file."
+    )
+
+
+def find_export(name_or_path: str | Path) -> Path | None:
+    """Return the folder of an export: the one given, or that of the `.onnx` file given.
+
+    Returns:
+        None if the path is no export, but perhaps a checkpoint.
+    """
+    path = Path(name_or_path)
+    if path.suffix == ".onnx" or path.name == DESCRIPTION:
+        return path.parent
+    return path if (path / DESCRIPTION).is_file() else None
+
+
+def list_checkpoints() -> list[CheckpointInfo]:
+    """Describe every shipped checkpoint from its header alone, by name, the default one first.
+
+    Raises:
+        CheckpointError: one of them is damaged.
+    """
+    return [_describe(name, path) for name, path in _shipped().items()]
+
+
+def _describe(name: str, path: Path) -> CheckpointInfo:
+    header = read_header(path)
+    return CheckpointInfo(
+        name=name,
+        path=path,
+        decoder=header.model.decoder.kind,
+        encoder=header.model.encoder.backbone,
+        parameters=header.parameters,
+        scores=header.scores,
+    )
+
+
+def _shipped() -> dict[str, Path]:
+    """Files of the checkpoints by name, the default one first."""
+    files = [file for folder in _folders() for file in folder.glob(f"*/{WEIGHTS}")]
+    found = {file.parent.name: file for file in files}
+    return {name: found[name] for name in sorted(found, key=lambda n: (n != DEFAULT, n))}
+
+
+def _folders() -> Iterator[Path]:
+    """Folders of checkpoints; where both hold a name, the later one counts."""
+    package = Path(__file__).parent.parent
+    yield package / "checkpoints"
+    if (package.parent / "pyproject.toml").is_file():  # a checkout, not site-packages
+        yield package.parent / "checkpoints"

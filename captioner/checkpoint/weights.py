@@ -1,0 +1,98 @@
+"""Saving a model to one file with its settings and words, and loading it back. Never pickle."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from captioner.checkpoint.header import METADATA_KEY, Header, format_header, read_header
+from captioner.durable import explained, replace_file, sync_folder
+from captioner.errors import CheckpointError, ConfigError, is_panic
+from captioner.model import CaptionModel, build_model
+
+__all__ = ["Header", "load_checkpoint", "read_header", "save_checkpoint"]
+
+
+def save_checkpoint(path: Path | str, model: CaptionModel, header: Header, *, half: bool) -> None:
+    """Write weights and header to one file, which is either whole or not there at all.
+
+    Args:
+        path: file to write or replace; missing folders are made.
+        model: its weights may be on any device.
+        header: what the weights belong to; `parameters` is counted here.
+        half: store matrices in float16, half the size. Vectors (norms, biases) stay as they are:
+            they weigh little, and batch variances can leave float16's range.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    path = Path(path)
+    header = replace(header, parameters=sum(p.numel() for p in model.parameters()))
+    tensors = {name: _stored(x, half=half) for name, x in model.state_dict().items()}
+    written = save(tensors, metadata={METADATA_KEY: format_header(header)})
+    with explained(path, raised=CheckpointError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, written)
+        sync_folder(path.parent)
+
+
+def load_checkpoint(
+    path: Path | str, *, device: torch.device | str = "cpu"
+) -> tuple[CaptionModel, Header]:
+    """Read a model in float32, in evaluation mode, and its header.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint, damaged, of a newer format, or with
+            weights that do not fit its settings.
+    """
+    header = read_header(path)
+    try:
+        tensors = load_file(path)
+    except BaseException as error:
+        if not isinstance(error, SafetensorError | OSError) and not is_panic(error):
+            raise
+        raise CheckpointError(
+            f"{path}: its weights cannot be read ({error}); fetch or save the checkpoint again."
+        ) from error
+    try:
+        model = build_model(header.model, preprocess=header.preprocess, words=len(header.tokenizer))
+    except ConfigError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    except Exception as error:  # torch and timm raise anything about settings out of all bounds
+        raise CheckpointError(
+            f"{path}: its settings make no model ({error}); fetch or save the checkpoint again."
+        ) from error
+    _check_fit(model.state_dict(), tensors, path=path)
+    model.load_state_dict(tensors)
+    return model.to(device).eval(), header
+
+
+def _stored(x: Tensor, *, half: bool) -> Tensor:
+    x = x.detach().cpu().contiguous()
+    return x.half() if half and x.is_floating_point() and x.dim() >= 2 else x
+
+
+def _check_fit(
+    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], *, path: Path | str
+) -> None:
+    """Compare names and shapes, and name the first that differs."""
+    for name in [*expected, *found]:
+        if name not in found:
+            problem = f"{name} is missing"
+        elif name not in expected:
+            problem = f"{name} has no place in the model"
+        elif expected[name].shape != found[name].shape:
+            problem = (
+                f"{name} is {tuple(found[name].shape)}, "
+                f"the model needs {tuple(expected[name].shape)}"
+            )
+        else:
+            continue
+        raise CheckpointError(
+            f"{path}: its weights do not fit its settings: {problem}; "
+            "fetch or save the checkpoint again."
+        )

@@ -1,0 +1,1 @@
+"""What turns photos into captions: this process, or a Ray cluster."""

@@ -1,0 +1,1 @@
+"""The journal: one line for every photo that is done."""

@@ -1,0 +1,307 @@
+"""The journal: a line for every photo that is done, and nothing that a crash could take back.
+
+Beside `captions.jsonl` lie `captions.run.json`, the settings it was begun with and the lock that
+keeps a second run away, and, while captions go to other files, too, `captions.pending.json`, the
+batch that is being written.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from captioner.durable import (
+    FULL,
+    digest,
+    explained,
+    remove_unfinished,
+    replacing,
+    sync,
+    sync_folder,
+)
+from captioner.errors import CaptionerError, MetadataError
+from captioner.folder.journal.index import Held, damaged_lines, read_held, read_records
+from captioner.folder.journal.pending import Entry, Pending
+from captioner.folder.journal.records import Record
+from captioner.folder.journal.run_file import RunFile
+from captioner.folder.sidecars.changes import remove_traces
+from captioner.folder.sources.stamps import Stamp
+
+
+class Journal:
+    """A journal that is being written. `with` locks it, completes what a crash left, and closes it.
+
+    Args:
+        path: the JSON lines file; missing folders are made.
+        settings: plain values that every record in it was, or will be, made with.
+        overwrite: begin it again, whatever it holds.
+        repair: set damaged lines aside, in `captions.damaged.jsonl`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        settings: dict[str, Any],
+        *,
+        overwrite: bool = False,
+        repair: bool = False,
+    ) -> None:
+        self.path = path
+        self.held = Held(path)
+        self._settings = settings
+        self._overwrite = overwrite
+        self._repair = repair
+        self._pending = Pending(path)
+        self._run = RunFile(path)
+        self._file = -1
+
+    def __enter__(self) -> "Journal":
+        with explained(self.path, option="--output"):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._run.lock()
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let other runs write to it."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        self._run.unlock()
+
+    @property
+    def begun(self) -> bool:
+        """Whether it is this run's: one to be overwritten is so only when there is a caption."""
+        return self._file >= 0
+
+    def begin(self) -> None:
+        """Begin it again if that is asked for and has not been done; what it held is lost.
+
+        Raises:
+            CaptionerError: it cannot be written.
+        """
+        if self.begun:
+            return
+        with explained(self.path, option="--output"):
+            self._pending.remove()
+            self._open_file(size=0)
+            self._run.write(self._settings)
+
+    def commit(self, entries: Sequence[Entry]) -> list[tuple[Record, str | None]]:
+        """Write a batch: the files beside the photos, then the journal. All of it, or none.
+
+        Returns:
+            The records written, and why a photo or one of its files has failed.
+
+        Raises:
+            CaptionerError: the disk is full, or the journal cannot be written.
+        """
+        self.begin()
+        self._check_in_place()
+        if any(entry.changes for entry in entries):
+            self._pending.write(entries)
+        return self._complete(entries)
+
+    def tidy(self, *, compact: bool = True) -> None:
+        """Leave one line a photo.
+
+        Args:
+            compact: drop lines that later ones have replaced, which takes long in a long journal.
+
+        Raises:
+            CaptionerError: the disk is full, or the journal cannot be written.
+        """
+        self._check_in_place()
+        if compact and self.held.superseded:
+            with explained(self.path, option="--output"):
+                self._compact()
+
+    def _open(self) -> None:
+        if self.path.exists() and not self.path.is_file():
+            raise CaptionerError(
+                f"{self.path}: is a folder, a pipe or a device; choose another --output."
+            )
+        with explained(self.path, option="--output"):
+            for path in (self.path, self._pending.path):
+                remove_unfinished(path)
+        if self._overwrite:  # nothing is lost before there is something to take its place
+            return
+        if not self._run.known() and self.path.exists() and self.path.stat().st_size:
+            raise CaptionerError(
+                f"{self.path}: exists, and no {self._run.path.name} says that it is the captions "
+                "of a folder; choose another --output, or replace it with --overwrite."
+            )
+        if self._repair:
+            self._set_damaged_lines_aside()
+        self.held = read_held(self.path)
+        if self.held.size or self._pending.exists():
+            self._run.check(self._settings)
+        with explained(self.path, option="--output"):
+            if not self.held.size and not self._pending.exists():
+                self._run.write(self._settings)
+            ended = self._set_end_aside()
+            self._open_file(size=self.held.size)
+            if not ended:
+                self.held.size += os.write(self._file, b"\n")
+            self._recover()
+
+    def _open_file(self, *, size: int) -> None:
+        """Open for appending, and cut off what a crash left behind the last whole line."""
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+        os.ftruncate(self._file, size)
+        sync(self._file)
+        sync_folder(self.path.parent)
+
+    def _recover(self) -> None:
+        """Complete the batch that a killed run was writing."""
+        entries = self._pending.read()
+        for entry in entries:
+            for change in entry.changes:
+                remove_traces(change.path)
+        self._complete([entry for entry in entries if not self._is_done(entry)])
+
+    def _check_in_place(self) -> None:
+        """Make sure that what is written is what the user finds there.
+
+        Raises:
+            CaptionerError: the journal was moved, deleted or replaced meanwhile.
+        """
+        ours = os.fstat(self._file)
+        try:
+            there = os.stat(self.path)
+        except OSError:
+            there = None
+        if there is None or not os.path.samestat(ours, there):
+            raise CaptionerError(
+                f"{self.path}: was moved, deleted or replaced while captions were written to it; "
+                "put it back if you can, and run the same command again."
+            )
+
+    def _is_done(self, entry: Entry) -> bool:
+        """Whether the journal says of a photo what was going to be written, or what is newer."""
+        key = digest(entry.record.image)
+        if key not in self.held.captioned:
+            return key in self.held.failed and entry.record.status == "failed"
+        if entry.before is None:
+            return entry.record.status == "captioned"
+        now = self.held.read(key)  # somebody may have edited it since
+        return bool(now.edited) and now.caption not in (entry.before.caption, entry.record.caption)
+
+    def _complete(self, entries: Sequence[Entry]) -> list[tuple[Record, str | None]]:
+        """Make the changes, then write the lines."""
+        outcomes = [_apply(entry) for entry in entries]
+        with explained(self.path, option="--output"):
+            self._append([record for record, _ in outcomes if not self._stands(record)])
+            self._pending.remove()
+        return outcomes
+
+    def _stands(self, record: Record) -> bool:
+        """Whether the journal holds this line already."""
+        key = digest(record.image)
+        return key in self.held.captioned and self.held.read(key) == record
+
+    def _append(self, records: Sequence[Record]) -> None:
+        lines = [record.to_line() for record in records]
+        content = memoryview(b"".join(lines))
+        try:
+            while content:
+                content = content[os.write(self._file, content) :]
+            sync(self._file)
+        except BaseException:  # interrupted, too
+            os.ftruncate(self._file, self.held.size)
+            raise
+        for record, line in zip(records, lines, strict=True):
+            self.held.add(record, start=self.held.size)
+            self.held.size += len(line)
+
+    def _set_damaged_lines_aside(self) -> None:
+        """Move the lines that are not records to a file of their own."""
+        if not any(damaged for _, damaged in damaged_lines(self.path)):
+            return
+        with explained(self.path, option="--output"):
+            self._set_aside(line for line, damaged in damaged_lines(self.path) if damaged)
+            with replacing(self.path) as unfinished, unfinished.open("wb") as file:
+                file.writelines(line for line, damaged in damaged_lines(self.path) if not damaged)
+            sync_folder(self.path.parent)
+
+    def _set_end_aside(self) -> bool:
+        """Keep lines behind the last record that no crash has left, but somebody who edited.
+
+        Returns:
+            Whether the last record has a line end, which some programs leave out.
+        """
+        if not self.path.exists():
+            return True
+        with self.path.open("rb") as file:
+            file.seek(max(0, self.held.size - 1))
+            ended = not self.held.size or file.read(1) == b"\n"
+            lines = [line for line in file if line.endswith(b"\n") and b"\0" not in line]
+        if any(line.strip() for line in lines):
+            self._set_aside(lines)
+        return ended
+
+    def _set_aside(self, lines: Iterable[bytes]) -> None:
+        with self.path.with_suffix(".damaged.jsonl").open("ab") as file:
+            file.writelines(line.rstrip(b"\r\n") + b"\n" for line in lines)
+            file.flush()
+            sync(file.fileno())
+        sync_folder(self.path.parent)
+
+    def _compact(self) -> None:
+        """Write the journal anew without the lines that later ones have replaced."""
+        newest: dict[bytes, int | None] = {}
+        seen: set[bytes] = set()
+        for record, place in read_records(self.path):
+            key = digest(record.image)
+            if key in seen:
+                newest[key] = place.start
+            seen.add(key)
+        with (
+            replacing(self.path) as unfinished,
+            unfinished.open("wb") as file,
+            self.path.open("rb") as lines,
+        ):
+            for record, _ in read_records(self.path):
+                key = digest(record.image)
+                if key not in newest:
+                    file.write(record.to_line())
+                elif (start := newest[key]) is not None:  # the newest takes the place of the first
+                    lines.seek(start)
+                    file.write(Record.from_line(lines.readline()).to_line())
+                    newest[key] = None
+        sync_folder(self.path.parent)
+        replaced = self._file
+        self._open_file(size=self.path.stat().st_size)
+        os.close(replaced)
+        self.held = read_held(self.path)
+
+
+def _apply(entry: Entry) -> tuple[Record, str | None]:
+    """Make an entry's changes; where one cannot be made, its photo has failed."""
+    record = entry.record
+    for change in entry.changes:
+        try:
+            change.apply()
+            if change.kind == "photo" and record.modified is not None:  # it has another size now
+                stamp = Stamp.look(change.path)
+                record = replace(record, **asdict(stamp)) if stamp else record
+            continue
+        except OSError as error:
+            if error.errno in FULL:
+                with explained(Path(change.path), option="--output"):
+                    raise
+            reason = f"{change.path} cannot be written: {error.strerror}."
+        except MetadataError as error:
+            reason = str(error)
+        if entry.before is not None:
+            return entry.before, reason
+        return Record(image=record.image, status="failed", reason=reason), reason
+    return record, record.reason

@@ -1,0 +1,1 @@
+"""What a finished journal becomes: tables, reports, a gallery."""

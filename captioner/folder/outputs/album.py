@@ -1,0 +1,97 @@
+"""The captions of a journal as a gallery to browse."""
+
+import errno
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import lru_cache
+from pathlib import Path
+
+from captioner.durable import explained, make_folder
+from captioner.folder.journal.index import read_records
+from captioner.folder.sources.archives import list_archive, read_member
+from captioner.folder.sources.filters import NO_PHOTOS
+from captioner.gallery import Entry, check_gallery, write_gallery
+from captioner.photo.framing import Geometry
+
+_IN_ARCHIVE = re.compile(r"(?<=\.tar)/", re.IGNORECASE)
+"""Where the name of an archive may end, and that of a photo in it begin."""
+
+
+def prepare_album(folder: Path) -> None:
+    """Make the folder of a gallery, before hours of work begin.
+
+    Raises:
+        CaptionerError: it cannot be written to, or holds other files.
+    """
+    with explained(folder, option="--gallery"):
+        check_gallery(folder)
+        if _holds_others(folder):  # they would be passed by from now on
+            raise FileExistsError(errno.EEXIST, "it holds other files", str(folder))
+        make_folder(folder)
+        (folder / NO_PHOTOS).touch()  # thumbnails among the photos are not to be captioned
+
+
+def _holds_others(folder: Path) -> bool:
+    """Whether there is more in a folder than a gallery."""
+    with suppress(FileNotFoundError):
+        names = {name for name in os.listdir(folder) if not name.startswith(".")}
+        return any(name not in ("index.html", "pictures") for name in names)
+    return False
+
+
+def write_album(folder: Path, journal: Path, *, root: Path) -> int:
+    """Write a gallery of all that a journal has captions for.
+
+    Args:
+        folder: of the gallery; `prepare_album` has made it.
+        journal: with words, the gallery shows where the model looked.
+        root: the folder that the names in the journal are relative to, or the archive.
+
+    Returns:
+        How many photos it shows.
+
+    Raises:
+        CaptionerError: it cannot be written.
+    """
+    with explained(folder, option="--gallery"):
+        return write_gallery(folder, _entries(journal, root))
+
+
+def _entries(journal: Path, root: Path) -> Iterator[Entry]:
+    archives = _Archives()
+    for record, _ in read_records(journal):
+        if record.caption is not None:
+            yield Entry(
+                name=record.image,
+                source=_source(root, record.image, archives),
+                caption=record.caption,
+                words=record.words or (),
+                geometry=Geometry.from_dict(record.geometry) if record.geometry else None,
+            )
+
+
+def _source(root: Path, name: str, archives: "_Archives") -> str | bytes:
+    """Return the photo of this name: its path, or its bytes where it lies in an archive."""
+    if root.is_file():
+        return archives.read(root, name)
+    for found in _IN_ARCHIVE.finditer(name):
+        archive = root / name[: found.start()]
+        if archive.is_file():
+            return archives.read(archive, name[found.end() :])
+    return os.path.join(root, name)
+
+
+class _Archives:
+    """Reads photos of archives, each of which is listed once: its photos follow each other."""
+
+    def __init__(self) -> None:
+        self._list = lru_cache(maxsize=4)(list_archive)
+
+    def read(self, archive: Path, member: str) -> bytes:
+        """Return the bytes of a photo; none if it is gone: the gallery shows its caption alone."""
+        with suppress(OSError, ValueError, KeyError):
+            offset, size = self._list(archive).files[member]
+            return read_member(archive, offset=offset, size=size)
+        return b""

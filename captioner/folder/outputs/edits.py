@@ -1,0 +1,221 @@
+"""Captions that somebody edited in a table: they are kept, not written over.
+
+`captions.tables.json` beside the journal says what each table was when it was written, and every
+row of it, so that an edited row is known whatever became of the journal since. What it says goes
+into the journal, before the run and before the table is written again.
+"""
+
+import csv
+import json
+import os
+import re
+from base64 import b64decode, b64encode
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from captioner.durable import digest, explained, file_digest, replace_file
+from captioner.errors import CaptionerError
+from captioner.folder.journal.index import Held
+from captioner.folder.outputs.tables import COLUMNS, import_arrow
+from captioner.interchange import unguard
+
+_ESCAPED = re.compile(r"\\udc([89a-f][0-9a-f])")
+_LINE_END = re.compile(r"\r\n?")
+_MARK = 8
+"""Bytes that stand for a row."""
+_LARGEST_CELL = 2**31 - 1
+"""Characters; as a default, Python refuses a caption of 131073."""
+
+
+def remember_tables(tables: Sequence[Path], journal: Path) -> None:
+    """Note what tables are just after they were written.
+
+    Raises:
+        CaptionerError: it cannot be written.
+    """
+    if not tables:
+        return
+    notes = _read_notes(journal)
+    made_from = _identify(journal)
+    for table in tables:
+        marks = b"".join(_mark(image, caption) for image, caption in _read(table))
+        notes[_name(table, journal)] = {
+            "sha256": _identify(table),
+            "journal": made_from,
+            "rows": b64encode(marks).decode(),
+        }
+    path = _place(journal)
+    with explained(path, option="--output"):
+        replace_file(path, json.dumps(notes, indent=2).encode() + b"\n")
+
+
+def are_written(tables: Sequence[Path], journal: Path) -> bool:
+    """Whether all tables are as they were written, and from what the journal is now."""
+    notes = _read_notes(journal) if tables else {}
+    made_from = _identify(journal) if notes else ""
+    return all(
+        (note := _note(notes, table, journal)).get("journal") == made_from
+        and note.get("sha256") == _identify(table)
+        for table in tables
+    )
+
+
+def read_edits(tables: Sequence[Path], held: Held) -> dict[str, str]:
+    """Return photos and captions that somebody wrote into tables.
+
+    Args:
+        tables: that are going to be written again.
+        held: what the journal holds.
+
+    Raises:
+        CaptionerError: a table was edited in a way that the journal cannot hold.
+    """
+    notes = _read_notes(held.path)
+    edits: dict[str, str] = {}
+    for table in tables:
+        note = _note(notes, table, held.path)
+        if not table.exists() or note.get("sha256") == _identify(table):
+            continue
+        written = _rows(note)
+        seen: set[bytes] = set()
+        for image, caption in _read(table):
+            key = digest(image)
+            if key in seen:
+                raise _refused(table, f"it has two rows for {image!r}")
+            seen.add(key)
+            if _mark(image, caption) in written:
+                continue
+            if key not in held:
+                raise _refused(table, f"it has a row for {image!r}, which the captions do not have")
+            before = (held.read(key).caption or "") if key in held.captioned else ""
+            if _plain(caption) == _plain(before):
+                continue
+            if edits.setdefault(image, caption) != caption:
+                raise _refused(table, f"another table has another caption for {image!r}")
+        if len(seen) < len(written):
+            raise _refused(table, f"{len(written) - len(seen)} rows are missing")
+    return edits
+
+
+def _read(table: Path) -> Iterator[tuple[str, str]]:
+    """Yield photos and captions."""
+    return _read_parquet(table) if table.suffix.lower() == ".parquet" else _read_csv(table)
+
+
+def _read_csv(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield photos and captions, however a spreadsheet saved them."""
+    csv.field_size_limit(_LARGEST_CELL)
+    try:
+        with path.open("rb") as file:
+            utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
+        with path.open(encoding="utf-16" if utf16 else "utf-8-sig", newline="") as text:
+            heading = text.readline()
+            text.seek(0)
+            rows = csv.reader(text, delimiter=max(",;\t", key=heading.count))
+            columns = _columns(path, next(rows, []))
+            image, caption = columns.index("image"), columns.index("caption")
+            for row in rows:
+                if not any(row):  # spreadsheets add such
+                    continue
+                if len(row) <= max(image, caption) or any(row[len(columns) :]):
+                    raise _refused(path, f"line {rows.line_num} has another number of cells")
+                yield _file_name(unguard(row[image])), unguard(row[caption])
+    except UnicodeError:
+        raise _refused(path, "it is saved in another encoding than UTF-8") from None
+    except (csv.Error, OSError) as error:
+        raise _refused(path, f"it cannot be read ({error})") from error
+
+
+def _read_parquet(path: Path) -> Iterator[tuple[str, str]]:
+    arrow, parquet = import_arrow(path)
+    try:
+        file = parquet.ParquetFile(path)
+        _columns(path, [name for name in file.schema_arrow.names if name != "words"])
+        for batch in file.iter_batches(columns=["image", "caption"]):
+            for row in batch.to_pylist():
+                image, caption = row["image"], row["caption"] or ""
+                if not isinstance(image, str) or not isinstance(caption, str):
+                    raise _refused(path, f"it has a row for {image!r} with {caption!r}")
+                yield _file_name(image), caption
+    except (arrow.ArrowException, OSError) as error:
+        raise _refused(path, f"it cannot be read ({error})") from error
+
+
+def _columns(path: Path, names: Sequence[str]) -> list[str]:
+    """Return the names of the columns, without empty ones at the end and differences of case."""
+    columns = [name.strip().lower() for name in names]
+    while columns and not columns[-1]:
+        columns.pop()
+    if sorted(columns) != sorted(COLUMNS):
+        raise _refused(path, f"its columns are {', '.join(names)}")
+    return columns
+
+
+def _mark(image: str, caption: str) -> bytes:
+    """Return what stands for a row."""
+    content = f"{image}\0{_plain(caption)}".encode("utf-8", "surrogatepass")
+    return blake2b(content, digest_size=_MARK).digest()
+
+
+def _plain(caption: str) -> str:
+    """Return a caption without what spreadsheets do to line ends."""
+    return _LINE_END.sub("\n", caption)
+
+
+def _file_name(text: str) -> str:
+    """Return a file name that `interchange.readable` escaped as it was."""
+    if not _ESCAPED.search(text):
+        return text
+    return os.fsdecode(
+        _ESCAPED.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text).encode(
+            "utf-8", "surrogateescape"
+        )
+    )
+
+
+def _refused(table: Path, why: str) -> CaptionerError:
+    return CaptionerError(
+        f"{table}: was changed since it was written: {why}. Edited captions are kept; this would "
+        "be lost: move the file away to keep it, or delete it to have it written again."
+    )
+
+
+def _read_notes(journal: Path) -> dict[str, Any]:
+    try:
+        notes = json.loads(_place(journal).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return notes if isinstance(notes, dict) else {}
+
+
+def _note(notes: dict[str, Any], table: Path, journal: Path) -> dict[str, Any]:
+    note = notes.get(_name(table, journal))
+    return note if isinstance(note, dict) else {}
+
+
+def _rows(note: dict[str, Any]) -> frozenset[bytes]:
+    """Return what stands for the rows of a table when it was written."""
+    try:
+        marks = b64decode(note["rows"])
+    except (KeyError, TypeError, ValueError):
+        return frozenset()
+    return frozenset(marks[start : start + _MARK] for start in range(0, len(marks), _MARK))
+
+
+def _identify(file: Path) -> str:
+    """Digest of a file; none of one that cannot be read."""
+    try:
+        return file_digest(file)
+    except OSError:
+        return ""
+
+
+def _name(table: Path, journal: Path) -> str:
+    """The way from the journal to a table: they may move together."""
+    return os.path.relpath(os.path.realpath(table), os.path.realpath(journal.parent))
+
+
+def _place(journal: Path) -> Path:
+    return journal.with_suffix(".tables.json")

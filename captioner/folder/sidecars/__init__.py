@@ -1,0 +1,1 @@
+"""Captions beside photos and inside them."""

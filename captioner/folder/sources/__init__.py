@@ -1,0 +1,1 @@
+"""Where photos come from: folders, lists and archives."""

@@ -1,0 +1,308 @@
+"""The photos to be captioned: of a folder, a list or a tar archive, always in the same order.
+
+In a folder, a photo is a file that is named like one or that begins like one. Whether it can be
+read is seen later, from its content alone: a PNG called `photo.jpg` is captioned as any other.
+"""
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from captioner.errors import CaptionerError, ImageError
+from captioner.folder.sources.archives import (
+    Contents,
+    is_packed,
+    list_archive,
+    read_member,
+    refuse_packed,
+)
+from captioner.folder.sources.filters import NO_PHOTOS, Filter
+from captioner.folder.sources.lists import is_comment, read_list
+from captioner.folder.sources.stamps import Stamp
+from captioner.photo.kinds import begins_like_a_photo
+
+_SUFFIXES = re.compile(
+    r"\.(avif|bmp|dib|gif|hei[cf]|hif|ico|j2k|jfif|jp2|jpe?g?|jxl|mpo|p[bgnp]m|png|psd|tga|tiff?|webp"
+    r"|3fr|arw|cr[23w]|dng|erf|iiq|kdc|mef|mos|mrw|nef|nrw|orf|pef|raf|rw[2l]|sr[2fw]|x3f)",
+    re.IGNORECASE,
+)
+"""A file named so is meant to be a photo: it is captioned, or fails with a reason."""
+_OTHERS = re.compile(
+    r"\.(csv|db|html?|ini|jsonl?|log|md|parquet|pdf|py|toml|[ct]sv|txt|unfinished|xm[lp]|ya?ml|zip"
+    r"|aria2|crdownload|download|filepart|opdownload|part|partial|tmp)",
+    re.IGNORECASE,
+)
+"""A file named so often lies beside photos, or will have another name once it is downloaded; it is
+not opened to see what it is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Photo:
+    """A file to be captioned, not opened yet."""
+
+    name: str
+    """What its record calls it."""
+    path: str
+    """The file, or the archive it lies in."""
+    offset: int | None = None
+    """Where it begins in the archive, in bytes; None outside an archive."""
+    size: int = 0
+    """Its bytes in the archive."""
+    stamp: Stamp | None = None
+    """What it was before it was read."""
+
+    def look(self) -> Stamp | None:
+        """Return what tells it from another photo of its name; None if it cannot be seen."""
+        if self.offset is not None:
+            return Stamp(size=self.size, modified=None)
+        return Stamp.look(self.path)
+
+    def read(self) -> str | bytes:
+        """Return what `Captioner.prepare` takes: the path, or the bytes of an archive's member.
+
+        Raises:
+            ImageError: it is a pipe or a device, which could block for ever, or its archive cannot
+                be read.
+        """
+        try:
+            if self.offset is not None:
+                return read_member(Path(self.path), offset=self.offset, size=self.size)
+            mode = os.stat(self.path).st_mode
+        except ValueError as error:
+            raise ImageError(f"{self.name}: {error}.") from error
+        except OSError as error:
+            if self.offset is None:
+                return self.path  # the loader says what is wrong with it
+            raise ImageError(f"{self.name}: {self.path}: {error.strerror}.") from error
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise ImageError(f"{self.name}: a pipe or a device, not a file; save it as a file.")
+        return self.path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    """A folder or an archive that cannot be looked through, or a photo in one that is not there."""
+
+    name: str
+    reason: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Replaced:
+    """A photo in an archive that a later one of the same name replaces: it is skipped."""
+
+    name: str
+    """Its name, and which of how many it is."""
+    reason: str
+    path: str
+
+
+Found = Photo | Problem | Replaced
+
+
+def find_photos(root: Path, chosen: Filter) -> Iterator[Found]:
+    """Find the photos of a folder and its folders, or of a tar archive, sorted by name.
+
+    Links are followed, but not into a folder that leads there. A tar archive counts as a folder of
+    its members, in their own order.
+
+    Raises:
+        CaptionerError: there is no such folder.
+    """
+    if root.is_dir():
+        yield from _walk(root, chosen)
+    elif root.exists():
+        for found in _members(str(root), "", chosen):
+            if found.name == str(root) or chosen.shard.holds(found.name):
+                yield found
+    else:
+        raise CaptionerError(f"{root}: no such folder; check the path.")
+
+
+def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> Iterator[Found]:
+    """Take the photos from a list of paths, each ended by `end`; empty ones are passed over.
+
+    A tar archive on the list stands for its members.
+
+    Args:
+        file: the list; a name that is no text comes through unchanged.
+        root: the folder that relative paths are relative to.
+        chosen: applied to the paths as listed; hidden ones are taken, since they are asked for.
+        end: the byte after each path: a line feed, or zero where names may hold line feeds.
+
+    Raises:
+        CaptionerError: paths end with another byte than `end`.
+    """
+    chosen = replace(chosen, hidden=True)
+    for name in read_list(file, root, end=end):
+        if not chosen.shard.holds(name):
+            continue
+        if is_comment(name, root):
+            reason = "no file of this name; take comments out of the list, which holds only paths."
+            yield Problem(name=name, reason=reason, path=name)
+            continue
+        path, plain = os.path.join(root, name), name.removeprefix("./")
+        if os.path.splitext(name)[1].lower() == ".tar" and os.path.isfile(path):
+            if not chosen.excludes(plain):
+                yield from _members(path, f"{name}/", chosen)
+        elif is_packed(name) and os.path.isfile(path):
+            yield from _packed(path, name, chosen)
+        elif chosen.accepts(plain):
+            yield Photo(name=name, path=path)
+
+
+def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
+    """Go through folders in depth, without recursion: they may be nested deeper than Python can."""
+    top = os.stat(root)
+    stack = [(str(root), "", (top.st_dev, top.st_ino), _list_folder(str(root)))]
+    while stack:
+        folder, prefix, _, entries = stack[-1]
+        entry = next(entries, None)
+        if entry is None:
+            stack.pop()
+            continue
+        if isinstance(entry, OSError):
+            reason = f"this folder cannot be listed: {entry.strerror}."
+            yield Problem(name=prefix or f"{root}/", reason=reason, path=folder)
+            continue
+        own_name, is_folder = entry
+        path, name = os.path.join(folder, own_name), prefix + own_name
+        if not chosen.hidden and own_name.startswith("."):
+            continue
+        if not is_folder:
+            yield from _file(path, name, chosen)
+            continue
+        if chosen.excludes(name):
+            continue
+        if chosen.passes_over(name):
+            continue
+        if not chosen.hidden and os.path.exists(os.path.join(path, NO_PHOTOS)):
+            continue
+        identity = _identify(path)
+        if identity and identity not in [above for _, _, above, _ in stack]:
+            stack.append((path, f"{name}/", identity, _list_folder(path)))
+
+
+def _list_folder(folder: str) -> Iterator[tuple[str, bool] | OSError]:
+    """Yield what is in a folder by name, and whether it is one; an error if it cannot be listed."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted((entry.name, _is_folder(entry)) for entry in entries)
+    except OSError as error:
+        yield error
+        return
+    yield from found
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identify(path: str) -> tuple[int, int] | None:
+    """Device and number of a folder; None if it is gone."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _file(path: str, name: str, chosen: Filter) -> Iterator[Found]:
+    suffix = os.path.splitext(path)[1]
+    if not chosen.shard.holds(name):
+        return
+    if suffix.lower() == ".tar":
+        if chosen.excludes(name):
+            return
+        yield from _members(path, f"{name}/", chosen)
+    elif is_packed(name):
+        yield from _packed(path, name, chosen)
+    elif chosen.accepts(name) and (_SUFFIXES.fullmatch(suffix) or _content_is_a_photo(path)):
+        yield Photo(name=name, path=path)
+
+
+def _content_is_a_photo(path: str) -> bool:
+    if _OTHERS.fullmatch(os.path.splitext(path)[1]):
+        return False
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for somebody to write
+            return False
+        with open(path, "rb", buffering=0) as file:
+            return begins_like_a_photo(file.read(16))
+    except OSError:
+        return False
+
+
+def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
+    """Yield the photos of an archive, known by their suffix or content as in a folder."""
+    try:
+        contents = list_archive(Path(path))
+        unnamed = _unnamed_photos(path, contents)
+    except ValueError as error:
+        yield Problem(name=prefix or path, reason=f"{error}.", path=path)
+        return
+    except OSError as error:
+        yield Problem(name=prefix or path, reason=f"cannot be read: {error.strerror}.", path=path)
+        return
+    for name, (offset, size) in contents.files.items():
+        if (_is_photo(name) or name in unnamed) and chosen.accepts(prefix + name):
+            yield Photo(name=prefix + name, path=path, offset=offset, size=size)
+        elif _is_archive(name) and not chosen.excludes(prefix + name):
+            reason = "an archive in an archive; unpack the outer one, or use --exclude."
+            yield Problem(name=prefix + name, reason=reason, path=path)
+    for name, reason in contents.unreadable.items():
+        if _is_photo(name) and chosen.accepts(prefix + name):
+            yield Problem(name=prefix + name, reason=reason, path=path)
+    for name, times in Counter(contents.replaced).items():
+        if _is_photo(name) and chosen.accepts(prefix + name):
+            for number in range(1, times + 1):
+                which = f"{prefix}{name} ({number} of {times + 1})"
+                yield Replaced(name=which, reason="the last one of this name counts", path=path)
+    if contents.damage:
+        yield Problem(name=prefix or path, reason=f"{contents.damage}.", path=path)
+
+
+def _packed(path: str, name: str, chosen: Filter) -> Iterator[Found]:
+    """Name an archive whose photos are not read in place."""
+    if chosen.excludes(name):
+        return
+    reason = refuse_packed(
+        Path(path), holds=lambda inner: _is_photo(inner) and chosen.accepts(f"{name}/{inner}")
+    )
+    if reason:
+        yield Problem(name=name, reason=reason, path=path)
+
+
+def _unnamed_photos(path: str, contents: Contents) -> set[str]:
+    """Find the files of an archive that begin like photos and are not named like anything known."""
+    found = set()
+    with open(path, "rb", buffering=0) as file:
+        for name, (offset, _) in contents.files.items():
+            suffix = os.path.splitext(name)[1]
+            if not (_SUFFIXES.fullmatch(suffix) or _OTHERS.fullmatch(suffix)):
+                file.seek(offset)
+                if begins_like_a_photo(file.read(16)):
+                    found.add(name)
+    return found
+
+
+def _is_photo(name: str) -> bool:
+    return bool(_SUFFIXES.fullmatch(os.path.splitext(name)[1]))
+
+
+def _is_archive(name: str) -> bool:
+    return name.lower().endswith(".tar") or is_packed(name)
+
+
+def count(found: Iterable[Found]) -> int:
+    """Count what is found, without keeping it."""
+    return sum(1 for _ in found)

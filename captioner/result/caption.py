@@ -1,0 +1,194 @@
+"""What captioning a photo gives: a sentence, and for every word how sure and where it looked.
+
+Attention is NumPy's, whatever the model runs on. `Caption.to_dict` holds all that overlays need, so
+that they can be drawn from JSON alone.
+"""
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from captioner.config import AttentionConfig, SearchConfig, from_table, to_table
+from captioner.errors import ConfigError
+from captioner.photo.framing import Geometry, Singles
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Word:
+    """One word of a caption, as a reader sees it: endings such as 's belong to it."""
+
+    text: str
+    """The word."""
+    probability: float
+    """How likely it was, given the photo and the words before it; the product over its tokens."""
+    attention: Float[Singles, "gh gw"]
+    """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
+    mean over its tokens, and over the heads of the last layer unless another view is chosen."""
+    heads: Float[Singles, "L M gh gw"] | None
+    """The same for every layer and head by itself; the recurrent decoder has one of each. None if
+    the caption was read from JSON."""
+    gate: float | None
+    """How far the recurrent decoder let in what it looked at, 0 to 1; None for a Transformer."""
+    rollout: Float[Singles, "gh gw"] | None = None
+    """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A caption that did not win."""
+
+    text: str
+    """The sentence."""
+    log_probability: float
+    """Natural logarithm; the end mark is counted."""
+    tokens: tuple[int, ...]
+    """The ids it is made of; `Captioner.read_candidates` reads them."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Caption:
+    """A sentence about a photo."""
+
+    image: str | None
+    """Path of the photo as it was given; None if it was not a path."""
+    text: str
+    """The sentence: its words joined by spaces, in languages that write them."""
+    words: tuple[Word, ...]
+    """Its words in order; none where they were not asked for."""
+    log_probability: float
+    """Of the whole sentence: natural logarithm, summed over its tokens and the end mark."""
+    candidates: tuple[Candidate, ...]
+    """What else beam search found, best first."""
+    geometry: Geometry
+    """The part of the photo that the attention lies on."""
+    checkpoint: str
+    """Name of the model."""
+    search: SearchConfig
+    """How the sentence was looked for."""
+    view: AttentionConfig = field(default_factory=AttentionConfig)
+    """What `attention` of the words is taken from."""
+
+    def with_view(self, view: AttentionConfig) -> "Caption":
+        """Show other attention of the same sentence: of another layer or head, or rolled out.
+
+        Raises:
+            ConfigError: the model has no such layer or head, nothing to roll out, or the caption
+                was read from JSON, which holds one view.
+        """
+        words = []
+        for word in self.words:
+            if word.heads is None:
+                raise ConfigError(
+                    "the caption was read from JSON, which holds one view of its attention; "
+                    "caption the photo again to see another."
+                )
+            attention = select_attention(word.heads, word.rollout, view)
+            words.append(replace(word, attention=attention))
+        return replace(self, words=tuple(words), view=view)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "image": self.image,
+            "caption": self.text,
+            "log_probability": self.log_probability,
+            "words": [
+                {
+                    "word": word.text,
+                    "probability": word.probability,
+                    "gate": word.gate,
+                    "entropy": entropy(word.attention),
+                    "attention": {
+                        "grid": list(word.attention.shape),
+                        "weights": word.attention.tolist(),
+                    },
+                }
+                for word in self.words
+            ],
+            "geometry": self.geometry.to_dict(),
+            "view": to_table(self.view),
+            "checkpoint": self.checkpoint,
+            "search": to_table(self.search),
+        }
+
+    @classmethod
+    def from_dict(cls, table: dict[str, Any]) -> "Caption":
+        """Read `to_dict` back: all that overlays need, without layers, heads and candidates.
+
+        Raises:
+            ConfigError: a value is missing or makes no sense.
+        """
+        try:
+            return cls(
+                image=table["image"],
+                text=table["caption"],
+                words=tuple(
+                    Word(
+                        text=word["word"],
+                        probability=word["probability"],
+                        attention=np.array(word["attention"]["weights"], np.float32),
+                        heads=None,
+                        gate=word["gate"],
+                    )
+                    for word in table["words"]
+                ),
+                log_probability=table["log_probability"],
+                candidates=(),
+                geometry=Geometry.from_dict(table["geometry"]),
+                checkpoint=table["checkpoint"],
+                search=from_table(SearchConfig, table["search"], where="search"),
+                view=from_table(AttentionConfig, table["view"], where="view"),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ConfigError(f"not a caption as JSON holds it: {error!r}.") from error
+
+
+def select_attention(
+    heads: Float[Any, "L M *regions"],
+    rolled_out: Float[Any, "*regions"] | None,
+    view: AttentionConfig,
+) -> Float[Any, "*regions"]:
+    """Choose from the attention of every layer and head.
+
+    Args:
+        heads: weights of every layer and head.
+        rolled_out: attention rollout, where there is one.
+        view: what to choose.
+
+    Raises:
+        ConfigError: there is no such layer or head, or nothing was rolled out.
+    """
+    for name, there in zip(("layer", "head"), heads.shape, strict=False):
+        asked = getattr(view, name)
+        if asked is not None and asked > there:
+            raise ConfigError(f"attention.{name} is {asked}; the model has {there}.")
+    if view.method == "rollout":
+        if rolled_out is None:
+            raise ConfigError(
+                "attention.method is 'rollout', which follows the layers of one Transformer; "
+                "the model is recurrent, or several: choose 'layer'."
+            )
+        return rolled_out
+    layers = heads.mean(axis=1) if view.head is None else heads[:, view.head - 1]
+    if view.method == "mean":
+        return layers.mean(axis=0)
+    return layers[-1 if view.layer is None else view.layer - 1]
+
+
+def entropy(attention: Float[Any, "gh gw"]) -> float:
+    """Return how evenly attention is spread: 0 on one region, 1 the same on all.
+
+    It is the Shannon entropy as a share of the largest possible one; 1 for a grid of one region.
+
+    Args:
+        attention: weights of the regions, none negative, of positive sum.
+    """
+    weights = np.asarray(attention, dtype=np.float64).ravel()
+    if len(weights) == 1:
+        return 1.0
+    shares = weights[weights > 0] / weights.sum()
+    nats = float(-(shares * np.log(shares)).sum())
+    return min(max(nats / math.log(len(weights)), 0.0), 1.0)

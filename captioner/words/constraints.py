@@ -1,0 +1,81 @@
+"""Constraints of a search as token ids: required and forbidden phrases, n-gram blocking."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from captioner.config import SearchConfig
+from captioner.errors import ConfigError
+from captioner.words.tokenizer import Tokenizer
+
+Phrase = tuple[int, ...]
+"""Ids that follow each other: a word, the pieces of one, or several words."""
+
+_MOST_STATES = 16
+"""Of the constraint automaton, each with a beam of its own: four words have 16."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraints:
+    """The token ids that captions are made of, and which may follow which.
+
+    A token that would break a constraint is passed over; the others keep the probability that the
+    model gives them.
+    """
+
+    start_id: int
+    """Begins every caption; not part of the result."""
+    end_id: int
+    """Finishes a caption; not part of the result."""
+    never_written: tuple[int, ...] = ()
+    """Tokens that have no probability at all, such as padding, START and unknown."""
+    forbidden: tuple[Phrase, ...] = ()
+    """Phrases that captions never contain; one that ends in END is no ending."""
+    no_repeat: int = 0
+    """Size of the n-grams that no caption repeats; 0 allows all."""
+    required: tuple[Phrase, ...] = ()
+    """Phrases that every caption contains, in any order."""
+
+
+def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
+    """Look up the words that a search requires and forbids.
+
+    An unknown word needs no forbidding: it is never said.
+
+    Raises:
+        ConfigError: a required word is not known, or they are too many, or too long for a caption.
+    """
+    required = tuple(_required(text, tokenizer) for text in config.require)
+    if math.prod(len(phrase) + 1 for phrase in required) > _MOST_STATES:
+        raise ConfigError(
+            f"search.require is {list(config.require)}; that is too much to look for at once, so "
+            "leave some out (four words can be required, or fewer if they are long)."
+        )
+    if sum(map(len, required)) > config.max_words:
+        raise ConfigError(
+            f"search.require is {list(config.require)}, which does not fit into "
+            f"search.max_words = {config.max_words}; raise it."
+        )
+    endings = ((phrase[-1], tokenizer.end_id) for phrase in _known(config.no_end, tokenizer))
+    return Constraints(
+        start_id=tokenizer.start_id,
+        end_id=tokenizer.end_id,
+        never_written=tuple(tokenizer.never_written),
+        forbidden=(*_known(config.forbid, tokenizer), *endings),
+        no_repeat=config.no_repeat,
+        required=required,
+    )
+
+
+def _known(texts: Iterable[str], tokenizer: Tokenizer) -> list[Phrase]:
+    """Return the ids of those texts that could be said at all."""
+    phrases = [tuple(tokenizer.encode(text)) for text in texts]
+    return [phrase for phrase in phrases if phrase and tokenizer.unk_id not in phrase]
+
+
+def _required(text: str, tokenizer: Tokenizer) -> Phrase:
+    for phrase in _known([text], tokenizer):
+        return phrase
+    near = tokenizer.similar(text)
+    hint = f"did you mean {' or '.join(near)}?" if near else "choose another word."
+    raise ConfigError(f"search.require: {text!r} is no word this model can say; {hint}")

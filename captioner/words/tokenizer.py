@@ -1,0 +1,353 @@
+"""Words to ids and back.
+
+A `Tokenizer` is trained on captions, either on whole words or on pieces of words, and travels as
+JSON inside a checkpoint. Reading text is the work of Hugging Face `tokenizers`; putting a sentence
+together again, and telling which tokens make up a word, is done here.
+"""
+
+import codecs
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import tokenizers
+from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
+
+from captioner.errors import CheckpointError, ConfigError, DataError, is_panic
+from captioner.words.writing import is_unspaced, may_break
+
+# Neither a word nor the alphabet of bytes holds an angle bracket, so no text encodes to a special.
+SPECIALS = ("⟨pad⟩", "⟨start⟩", "⟨end⟩", "⟨unk⟩")
+
+# Possessives and contractions are words of their own, as in the Penn Treebank: man 's, do n't.
+_ENDING = r"'(?:s|re|ve|ll|d|m)\b"
+_NEGATION = r"n't\b"
+_ENDINGS = frozenset(("'s", "'re", "'ve", "'ll", "'d", "'m", "n't"))
+
+_LETTER = r"[\p{L}\p{M}\p{N}]"
+_WORD = (
+    rf"{_NEGATION}|{_ENDING}|{_LETTER}+?(?={_NEGATION})|"
+    # t-shirt, o'clock and 7:30 stay whole.
+    rf"{_LETTER}+(?:(?:-|'(?!t\b)(?!(?:s|re|ve|ll|d|m)\b)|(?<=\p{{N}})[.,:](?=\p{{N}})){_LETTER}+)*"
+)
+
+_STOPS = ".,!?;:)\u060c\u061b\u061f\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
+"""Marks that no space goes before; those of Arabic and Chinese are among them."""
+_DIRECTIONS = "[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
+"""Invisible marks that say which way text runs; its letters say that already."""
+_LONGEST_PIECE = 16
+"""Bytes: room for any English word but the very longest, and for five Chinese characters. Without
+spaces to end it, a piece would else grow to a whole caption that occurs twice."""
+
+
+@dataclass(frozen=True)
+class DisplayWord:
+    """A word as a reader sees it, and the tokens it was made from."""
+
+    text: str
+    """What is shown, endings such as 's included."""
+    tokens: tuple[int, ...]
+    """Positions of its tokens in the ids it was made from, ascending."""
+    spaced: bool = True
+    """Whether a space sets it off from the word before; false in Chinese, for example."""
+
+
+def join_words(words: Iterable[DisplayWord]) -> str:
+    """Write the words as a sentence; where all are spaced, this is `" ".join` of their texts."""
+    return "".join(" " * word.spaced + word.text for word in words).removeprefix(" ")
+
+
+class Tokenizer:
+    """Words or pieces of words, numbered; the four special ids come first."""
+
+    pad_id = 0
+    start_id = 1
+    end_id = 2
+    unk_id = 3
+    never_written = (pad_id, start_id, unk_id)
+    """Ids that no caption may hold; END may come, and ends it."""
+
+    def __init__(self, engine: tokenizers.Tokenizer) -> None:
+        self._engine = engine
+        ids = engine.get_vocab()
+        self._vocabulary = sorted(ids, key=ids.__getitem__)
+        self._has_pieces = isinstance(engine.model, models.BPE)
+
+    @classmethod
+    def train_words(cls, captions: Iterable[str], *, min_count: int) -> "Tokenizer":
+        """Number the words that occur `min_count` times or more, the most frequent first.
+
+        Words are lower-case and without punctuation, as captions are scored.
+
+        Raises:
+            ConfigError: `min_count` is below 1, or so high that no word is left; or words have no
+                spaces between them, as in Chinese.
+            DataError: there are no captions.
+        """
+        if min_count < 1:
+            raise ConfigError(f"min_count is {min_count}; it must be 1 or more.")
+        engine = _words_engine({})
+        read, split = engine.normalizer.normalize_str, engine.pre_tokenizer.pre_tokenize_str
+        counts = Counter(word for caption in captions for word, _ in split(read(caption)))
+        if not counts:
+            raise DataError("There are no words to number: the captions are missing or empty.")
+        if sum(n for word, n in counts.items() if is_unspaced(word[0])) > counts.total() / 2:
+            raise ConfigError(
+                "The captions have no spaces between words, so whole sentences would be numbered; "
+                'learn pieces of words instead: data.words = "bpe".'
+            )
+        most = max(counts.values())
+        if most < min_count:
+            raise ConfigError(
+                f"min_count is {min_count}, but the most frequent word occurs only {most} times; "
+                f"choose {most} or less."
+            )
+        frequent = sorted(w for w, n in counts.items() if n >= min_count)
+        frequent.sort(key=counts.__getitem__, reverse=True)
+        return cls(_words_engine(_number(frequent)))
+
+    @classmethod
+    def train_bpe(
+        cls, captions: Iterable[str], *, vocabulary: int, lowercase: bool = False
+    ) -> "Tokenizer":
+        """Number the bytes and the frequent pieces of words; any text in any language is covered.
+
+        Source: Sennrich et al. 2016 (arXiv:1508.07909), on the bytes of UTF-8.
+
+        Args:
+            captions: texts to find the pieces in.
+            vocabulary: ids at most, the 4 specials and the 256 bytes included.
+            lowercase: read capitals as small letters; false keeps names such as iPad.
+
+        Raises:
+            ConfigError: `vocabulary` is too small for the specials and the bytes.
+            DataError: there are no captions.
+        """
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        least = len(SPECIALS) + len(alphabet)
+        if vocabulary < least:
+            raise ConfigError(f"vocabulary is {vocabulary}; it must be {least} or more.")
+        texts = [caption for caption in captions if caption.strip()]
+        if not texts:
+            raise DataError("There are no pieces to number: the captions are missing or empty.")
+        engine = _pieces_engine(models.BPE(), lowercase=lowercase)
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocabulary - len(SPECIALS),
+            min_frequency=2,
+            initial_alphabet=alphabet,
+            max_token_length=_LONGEST_PIECE,
+            show_progress=False,
+        )
+        engine.train_from_iterator(texts, trainer)
+        # Taught as specials, the marks would be looked for in every text; so they are added after.
+        learned = json.loads(engine.to_str())["model"]
+        pieces = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
+        merges = [tuple(pair) for pair in learned["merges"]]
+        model = models.BPE(vocab=_number(pieces), merges=merges)
+        return cls(_pieces_engine(model, lowercase=lowercase))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Tokenizer":
+        """Read what `to_json` wrote.
+
+        Raises:
+            CheckpointError: the text is not a tokenizer of this program.
+        """
+        with _explained():
+            tokenizer = cls(tokenizers.Tokenizer.from_str(text))
+        tokenizer.encode(f"a {SPECIALS[3]}")  # it is seen now whether unknown words have an id
+        if tuple(tokenizer._vocabulary[: len(SPECIALS)]) != SPECIALS:
+            raise CheckpointError(
+                f"The words of the checkpoint must begin with {', '.join(SPECIALS)}; "
+                "this tokenizer comes from another program."
+            )
+        tokenizer._check_vocabulary()
+        return tokenizer
+
+    def _check_vocabulary(self) -> None:
+        """Make sure that every id below the vocabulary's size can be written.
+
+        Raises:
+            CheckpointError: ids are left out, or a token is empty or no bytes.
+        """
+        ids = self._engine.get_vocab()
+        for number, token in enumerate(self._vocabulary):
+            written = number < len(SPECIALS) or not self._has_pieces or _BYTES.keys() >= set(token)
+            if ids[token] != number or not token or not written:
+                raise CheckpointError(
+                    f"The words of the checkpoint are damaged at {token!r}, id {ids[token]}. Fetch "
+                    "or write it again."
+                )
+
+    def to_json(self) -> str:
+        """Write everything as JSON; the same tokenizer always gives the same text."""
+        return self._engine.to_str()
+
+    def __len__(self) -> int:
+        """Ids in use, the specials included."""
+        return len(self._vocabulary)
+
+    def encode(self, text: str) -> list[int]:
+        """Turn a caption into ids, without START and END; a word never learned becomes UNK.
+
+        Raises:
+            CheckpointError: the tokenizer was crafted so that it cannot read this text.
+        """
+        with _explained():
+            return self._engine.encode(text).ids
+
+    def similar(self, word: str) -> list[str]:
+        """Return known words that are spelled like this one; none where words are in pieces."""
+        if self._has_pieces:
+            return []
+        return get_close_matches(word.lower(), self._vocabulary[len(SPECIALS) :], n=3)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Turn ids into a sentence; it is `join_words` of `words`."""
+        return join_words(self.words(ids))
+
+    def words(self, ids: Sequence[int]) -> list[DisplayWord]:
+        """Gather the tokens into words as a reader sees them; the first begins with a capital.
+
+        Specials are left out, UNK among them. Every other token belongs to one word, except where
+        the bytes of the whole caption spell nothing visible.
+
+        Raises:
+            ValueError: an id lies outside the vocabulary.
+        """
+        for i in ids:
+            if not 0 <= i < len(self):
+                raise ValueError(f"Id {i} is outside the vocabulary of {len(self)}.")
+        tokens = [(p, self._vocabulary[i]) for p, i in enumerate(ids) if i >= len(SPECIALS)]
+        words = _gather_pieces(tokens) if self._has_pieces else _gather_words(tokens)
+        return [_capitalise(words[0]), *words[1:]] if words else []
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Turn whatever the library raises about a tokenizer from elsewhere into a CheckpointError."""
+    try:
+        yield
+    except BaseException as error:  # it raises nothing narrower than Exception, or panics
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise CheckpointError(
+            f"The words of the checkpoint cannot be read: {error}. Fetch or write it again."
+        ) from error
+
+
+def _number(tokens: Iterable[str]) -> dict[str, int]:
+    return {token: i for i, token in enumerate((*SPECIALS, *tokens))}
+
+
+def _words_engine(vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
+    engine = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=SPECIALS[3]))
+    engine.normalizer = normalizers.Sequence(
+        [
+            # Before NFKC, which would take the acute accent apart.
+            normalizers.Replace(Regex("[\u2018\u2019\u201b\u02bc\u00b4`]"), "'"),
+            normalizers.NFKC(),
+            normalizers.Lowercase(),
+        ]
+    )
+    engine.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), behavior="removed", invert=True)
+    return engine
+
+
+def _pieces_engine(model: models.BPE, *, lowercase: bool) -> tokenizers.Tokenizer:
+    engine = tokenizers.Tokenizer(model)
+    engine.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            normalizers.Replace(Regex(_DIRECTIONS), ""),
+            *([normalizers.Lowercase()] if lowercase else []),
+            normalizers.Replace(Regex(r"[\s\p{Cc}]+"), " "),
+            # Captions are often published with their words already set apart: "the dog 's ball ."
+            normalizers.Replace(Regex(rf" (?=[{_STOPS}]|{_ENDING}|{_NEGATION})"), ""),
+            # Some captions end with a full stop and some do not; it would say nothing.
+            normalizers.Replace(Regex(r"[.。।\u06d4]+\s*$"), ""),
+            normalizers.Strip(),
+        ]
+    )
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return engine
+
+
+def _gather_words(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
+    """Join endings to the words they belong to."""
+    words: list[DisplayWord] = []
+    for position, token in tokens:
+        if words and token in _ENDINGS:
+            stem = words.pop()
+            words.append(DisplayWord(stem.text + token, (*stem.tokens, position)))
+        else:
+            words.append(DisplayWord(token, (position,)))
+    return words
+
+
+def _gather_pieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
+    """Join pieces to words: at spaces, or where the writing has none, at every whole character."""
+    words: list[DisplayWord] = []
+    waiting: tuple[int, ...] = ()  # tokens that show nothing go with the next word
+    space = False
+    for text, positions in _whole_characters(tokens):
+        waiting += positions
+        space = space or text[:1] == " "
+        shown = " ".join(text.split())
+        if shown:
+            if words and not space and not may_break(words[-1].text[-1], shown[0]):
+                last = words.pop()
+                shown, waiting, space = last.text + shown, last.tokens + waiting, last.spaced
+            words.append(DisplayWord(shown, waiting, spaced=space))
+            waiting = ()
+            space = text[-1] == " "
+    if words and waiting:
+        last = words.pop()
+        words.append(DisplayWord(last.text, last.tokens + waiting, spaced=last.spaced))
+    return words
+
+
+def _whole_characters(tokens: list[tuple[int, str]]) -> list[tuple[str, tuple[int, ...]]]:
+    """Spell the tokens, together where one character is spread over several of them.
+
+    Bytes that are no UTF-8 are left out; control characters become spaces.
+    """
+    spelled: list[tuple[str, tuple[int, ...]]] = []
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
+    text = ""
+    positions: tuple[int, ...] = ()
+    for position, token in tokens:
+        text += decoder.decode(bytes(_BYTES[c] for c in token))
+        positions += (position,)
+        if not decoder.getstate()[0]:
+            spelled.append((text, positions))
+            text, positions = "", ()
+    spelled.append((text, positions))
+    return [("".join(" " if _is_blank(c) else c for c in text), at) for text, at in spelled]
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cc"
+
+
+def _capitalise(word: DisplayWord) -> DisplayWord:
+    if any(c.isupper() for c in word.text):  # iPad
+        return word
+    return DisplayWord(word.text[0].title() + word.text[1:], word.tokens, word.spaced)
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Byte by the character that stands for it in the pieces: itself if printable in Latin-1.
+
+    Source: the byte-level BPE of GPT-2 (Radford et al. 2019), as `tokenizers` has it.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
+
+
+_BYTES = _byte_alphabet()
