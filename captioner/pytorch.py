@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from captioner.checkpoint.header import join_headers
+from captioner.checkpoint.header import Header, join_headers
 from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
-from captioner.checkpoint.weights import Header, load_checkpoint
+from captioner.checkpoint.weights import load_checkpoint
 from captioner.decoders.reading import Reading
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel, evaluating, join_models

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
-from captioner.checkpoint.weights import Header, save_checkpoint
+from captioner.checkpoint.header import Header
+from captioner.checkpoint.weights import save_checkpoint
 from captioner.cli import main
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig, TransformerConfig

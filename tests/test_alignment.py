@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from captioner.checkpoint.weights import Header
+from captioner.checkpoint.header import Header
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig
 from captioner.model import CaptionModel, Decoder, DecoderState, Encoder, Reading

@@ -10,8 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from captioner.checkpoint.header import METADATA_KEY
-from captioner.checkpoint.weights import Header, load_checkpoint, read_header, save_checkpoint
+from captioner.checkpoint.header import METADATA_KEY, Header
+from captioner.checkpoint.weights import load_checkpoint, read_header, save_checkpoint
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import TransformerConfig
 from captioner.errors import CheckpointError

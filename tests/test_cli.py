@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import captioner
+from captioner.checkpoint import shipped
 from captioner.checkpoint.header import read_header
-from captioner.checkpoint.weights import shipped
 from captioner.cli import main
 from captioner.pytorch import TorchCaptioner
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from captioner.checkpoint.weights import Header
+from captioner.checkpoint.header import Header
 from captioner.cli import main
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig, TransformerConfig

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from captioner.checkpoint.weights import Header, save_checkpoint
+from captioner.checkpoint.header import Header
+from captioner.checkpoint.weights import save_checkpoint
 from captioner.config import ModelConfig, PreprocessConfig, from_table
 from captioner.decoders import DECODERS
 from captioner.errors import ConfigError

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from captioner.checkpoint import header as header_module
 from captioner.checkpoint.header import Header, format_header, parse_header
-from captioner.checkpoint.weights import header as header_module
 from captioner.config import ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig
 from captioner.errors import CheckpointError, ConfigError

@@ -11,12 +11,13 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
+from captioner.checkpoint import shipped
 from captioner.checkpoint.header import METADATA_KEY
 from captioner.checkpoint.hub.card import Facts
 from captioner.checkpoint.hub.fetch import Address, parse_address
 from captioner.checkpoint.hub.push import push
 from captioner.checkpoint.shipped import find_checkpoint
-from captioner.checkpoint.weights import load_checkpoint, save_checkpoint, shipped
+from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
 from captioner.pytorch import TorchCaptioner
 from tests.hub import TOKEN, Repo, serve

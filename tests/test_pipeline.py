@@ -11,7 +11,8 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 import captioner
-from captioner.checkpoint.weights import header, save_checkpoint
+from captioner.checkpoint import header
+from captioner.checkpoint.weights import save_checkpoint
 from captioner.config import AttentionConfig, SearchConfig, to_table
 from captioner.errors import CheckpointError, ConfigError, ImageError
 from captioner.overlay import render

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from captioner.checkpoint import shipped
 from captioner.checkpoint.shipped import DEFAULT, CheckpointInfo, find_checkpoint, list_checkpoints
-from captioner.checkpoint.weights import shipped
 from captioner.errors import CheckpointError
 
 

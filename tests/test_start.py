@@ -5,7 +5,8 @@ import torch
 from safetensors.torch import save_file
 from shapes import write_shapes
 
-from captioner.checkpoint.weights import Header, save_checkpoint
+from captioner.checkpoint.header import Header
+from captioner.checkpoint.weights import save_checkpoint
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.model import CaptionModel
 from captioner.words.tokenizer import Tokenizer

@@ -27,8 +27,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from captioner.checkpoint.header import read_header
-from captioner.checkpoint.weights import Header, save_checkpoint
+from captioner.checkpoint.header import Header, read_header
+from captioner.checkpoint.weights import save_checkpoint
 from captioner.durable import explained
 from captioner.errors import CaptionerError, ConfigError
 from captioner.model import CaptionModel
