@@ -35,14 +35,16 @@ with direct():
 MAX_FILE_SIZE = "50mb"
 
 
-def load_captioners(checkpoints: Sequence[str], *, device: str) -> dict[str, Captioner]:
+def load_captioners(
+    checkpoints: Sequence[str], *, runtime: str = "auto", device: str = "auto"
+) -> dict[str, Captioner]:
     """Load the models by name, all shipped ones if none is named, and warm them up.
 
     Raises:
         CaptionerError: there is no such checkpoint or device.
     """
     chosen = checkpoints or [info.name for info in list_checkpoints()]
-    loaded = [Captioner.load(checkpoint, device=device) for checkpoint in chosen]
+    loaded = [Captioner.load(checkpoint, runtime=runtime, device=device) for checkpoint in chosen]
     for captioner in loaded:
         captioner.caption(Image.new("RGB", (64, 64)))
     return {captioner.header.name: captioner for captioner in loaded}
@@ -110,12 +112,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows it to the network")
     parser.add_argument("--port", type=int, help="the first free one from 7860")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME|PATH")
+    parser.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--mcp", action="store_true", help="serve the API to language models too")
     args = parser.parse_args(argv)
     try:
         options = launch_options(host=args.host, port=args.port, mcp=args.mcp)
-        app = build(load_captioners(args.checkpoint, device=args.device))
+        app = build(load_captioners(args.checkpoint, runtime=args.runtime, device=args.device))
     except CaptionerError as error:
         print(f"ui: {error}", file=sys.stderr)
         return 2

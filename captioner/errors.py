@@ -13,6 +13,9 @@ A user's mistake is a `CaptionerError`: its text is the whole answer, and the co
 without a traceback. A caller's mistake is a `ValueError`; our own is an `assert`.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CaptionerError(Exception):
     """Base of every error a user can put right."""
@@ -44,6 +47,23 @@ class DataError(CaptionerError):
 
 class MissingExtraError(CaptionerError):
     """An optional package is not installed; the text holds the line that installs it."""
+
+
+@contextmanager
+def needing_torch() -> Iterator[None]:
+    """Import what runs on PyTorch.
+
+    Raises:
+        MissingExtraError: it, or what comes with it, is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "torchvision", "timm"):
+            raise
+        raise MissingExtraError(
+            f'This needs {error.name}: pip install "captioner[torch]"'
+        ) from error
 
 
 def is_panic(error: BaseException) -> bool:

@@ -11,25 +11,28 @@ A runtime is one class in one file that says how the network is run, and one lin
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from captioner.checkpoint.header import Header
-from captioner.checkpoint.shipped import find_export
+from captioner.checkpoint.shipped import DEFAULT, find_checkpoint, has_graphs
 from captioner.config import AttentionConfig, SearchConfig
 from captioner.decoders.reading import Look, Reading, follow, join, select
-from captioner.errors import ConfigError
+from captioner.errors import ConfigError, needing_torch
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare, prepare_each
 from captioner.result.caption import Caption
 from captioner.result.description import describe, describe_words
 from captioner.search import Candidates, log_probabilities, make_noise, search_steps
 from captioner.search import search as search_captions
+from captioner.speed.resources import has_gpu, has_room
 
 __all__ = ["RUNTIMES", "Captioner", "Prepared"]
 
@@ -38,6 +41,11 @@ RUNTIMES = {
     "onnx": ("captioner.onnx.runner", "OnnxCaptioner"),
 }
 """Module and class of each runtime; it is imported when it is needed."""
+
+MOST_LANES = 16
+"""Batches captioned side by side on a CPU; more would wait for Python's lock."""
+
+Own = TypeVar("Own", bound="Captioner")
 
 
 class Captioner(ABC):
@@ -49,33 +57,72 @@ class Captioner(ABC):
     """Regions down and across."""
     header: Header
     """What the model was saved, or will be saved, with."""
+    unseen: tuple[str, ...] = ()
+    """Names of the members of an ensemble whose attention is not shown."""
     reads_at_once: ClassVar[bool] = False
     """Whether `read` is faster than noting what is looked at during the search."""
 
     @classmethod
     def load(
-        cls, name_or_path: str | Path | None = None, *, runtime: str = "auto", **options: Any
-    ) -> "Captioner":
-        """Load a checkpoint by its name, or from a file; the default one if nothing is given.
+        cls: type[Own],
+        *checkpoints: str | Path,
+        runtime: str = "auto",
+        device: str = "auto",
+        precision: str = "float32",
+    ) -> Own:
+        """Load a checkpoint, or several that caption together; the default one if none is given.
 
         Args:
-            name_or_path: as in `find_checkpoint`, or what `captioner export` wrote.
-            runtime: `torch` or `onnx`; `auto` takes onnxruntime for an export, else PyTorch.
-            **options: of the runtime; see `TorchCaptioner.load` and `OnnxCaptioner.load`.
+            *checkpoints: names or paths; see `find_checkpoint`.
+            runtime: `torch` or `onnx`; see `choose_runtime` for `auto`.
+            device: `auto` takes a GPU if there is one, for torch; or `cpu`, `cuda` and so on.
+            precision: number format of the encoder: `float32`; for torch `bfloat16` or `float16`,
+                for onnx `int8`, which are faster and now and then choose another word; or `auto`,
+                the fastest on this machine.
 
         Raises:
-            CheckpointError: no such checkpoint, or it is damaged.
-            ConfigError: there is no such runtime, or an option cannot be followed.
+            CheckpointError: no such checkpoint, or it is damaged or lacks what the runtime needs.
+            ConfigError: there is no such runtime, device or precision.
             MissingExtraError: the runtime is not installed.
         """
-        if runtime == "auto":
-            exported = name_or_path is not None and find_export(name_or_path) is not None
-            runtime = "onnx" if exported else "torch"
-        if runtime not in RUNTIMES:
-            raise ConfigError(f"runtime is {runtime!r}; choose from auto, {', '.join(RUNTIMES)}.")
-        module, name = RUNTIMES[runtime]
-        made: Captioner = getattr(import_module(module), name).load(name_or_path, **options)
-        return made
+        files = [find_checkpoint(checkpoint) for checkpoint in checkpoints or (DEFAULT,)]
+        kind: type[Own] = cls
+        if kind is Captioner:
+            runtime = choose_runtime(runtime, files, device=device, precision=precision)
+            kind = _runtime_class(runtime)
+        return kind.open(files, device=device, precision=precision)
+
+    @classmethod
+    @abstractmethod
+    def open(cls: type[Own], checkpoints: Sequence[Path], *, device: str, precision: str) -> Own:
+        """Load the files of one checkpoint, or of several that caption together, as `load` does."""
+
+    @abstractmethod
+    def for_bulk(self: Own, *, compiled: bool = False) -> Own:
+        """Return a captioner of the same model that is faster for thousands of photos.
+
+        Args:
+            compiled: have the encoder compiled first, which takes a minute.
+
+        Raises:
+            ConfigError: it cannot be compiled.
+        """
+
+    @abstractmethod
+    def lanes(self) -> AbstractContextManager[int]:
+        """Return how many batches to caption side by side, with the cores divided between them."""
+
+    def lane(self) -> AbstractContextManager[object]:
+        """Caption one of the batches that run side by side.
+
+        Raises:
+            MemoryError: there is not enough memory for it.
+        """
+        return nullcontext()
+
+    def has_room(self) -> bool:
+        """Whether batches may be doubled: as much memory is free as was ever taken."""
+        return has_room()
 
     @abstractmethod
     def encode(self, photos: Sequence[Prepared]) -> Float[Any, "B ..."]:
@@ -265,3 +312,34 @@ class Captioner(ABC):
     ) -> Caption:
         """Put the first of the candidates into words."""
         return describe(photo, found, look, header=self.header, grid=self.grid, search=config)
+
+
+def choose_runtime(
+    name: str, checkpoints: Sequence[Path], *, device: str = "auto", precision: str = "float32"
+) -> str:
+    """Choose what runs the network: the name of a runtime.
+
+    Args:
+        name: asked for; `auto` takes onnx where torch is not installed, or where onnx can do what
+            is asked and no GPU could do it faster.
+        checkpoints: files.
+        device: as in `Captioner.load`.
+        precision: as in `Captioner.load`.
+
+    Raises:
+        ConfigError: there is no such runtime.
+    """
+    if name == "auto":
+        one = len(checkpoints) == 1 and has_graphs(checkpoints[0])
+        known = precision in ("auto", "float32", "int8")
+        on_cpu = device == "cpu" or (device == "auto" and not has_gpu())
+        return "onnx" if find_spec("torch") is None or (one and known and on_cpu) else "torch"
+    if name not in RUNTIMES:
+        raise ConfigError(f"runtime is {name!r}; choose from auto, {', '.join(RUNTIMES)}.")
+    return name
+
+
+def _runtime_class(name: str) -> Any:
+    module, kind = RUNTIMES[name]
+    with needing_torch():
+        return getattr(import_module(module), kind)

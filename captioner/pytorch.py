@@ -1,6 +1,7 @@
 """TorchCaptioner: the network in PyTorch, on any device, alone or in an ensemble."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from captioner.checkpoint.header import Header, join_headers
-from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
 from captioner.checkpoint.weights import load_checkpoint
 from captioner.decoders.reading import Reading
 from captioner.errors import ConfigError
@@ -17,7 +17,7 @@ from captioner.model import CaptionModel, evaluating, join_models
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare
 from captioner.photo.preprocess import resize
-from captioner.pipeline import Captioner
+from captioner.pipeline import MOST_LANES, Captioner
 from captioner.speed.compilation import compile_encoder
 from captioner.speed.packing import pack, share
 from captioner.speed.precision import calculating_in, find_precision
@@ -44,32 +44,19 @@ class TorchCaptioner(Captioner):
         self.grid = model.encoder.grid
 
     @classmethod
-    def load(  # type: ignore[override]  # each runtime has options of its own
-        cls,
-        name_or_path: str | Path | None = None,
-        *,
-        device: str = "auto",
-        precision: str = "float32",
+    def open(
+        cls, checkpoints: Sequence[Path], *, device: str = "auto", precision: str = "float32"
     ) -> "TorchCaptioner":
-        """Load a checkpoint by its name, or from a file; the default one if nothing is given.
-
-        Args:
-            name_or_path: as in `find_checkpoint`.
-            device: `auto` takes a GPU if there is one; otherwise a PyTorch device such as `cpu`.
-            precision: what the encoder calculates in: float32; bfloat16 or float16, which may be
-                faster and may choose another word here and there; or `auto`, the fastest of them.
-
-        Raises:
-            CheckpointError: no such checkpoint, or it is damaged.
-            ConfigError: there is no such device or precision.
-        """
-        path = find_checkpoint(DEFAULT if name_or_path is None else name_or_path)
+        """Load the files of one checkpoint, or of several that caption together."""
         found = find_device(device)
         dtype = find_precision(precision, found)
-        model, header = load_checkpoint(path, device=found)
-        # Convolutions are up to twice as fast so, and Vision Transformers have next to none.
-        model.encoder.to(memory_format=torch.channels_last)
-        return cls(model, header, precision=dtype)
+        members = []
+        for checkpoint in checkpoints:
+            model, header = load_checkpoint(checkpoint, device=found)
+            # Convolutions are up to twice as fast so, and Vision Transformers have next to none.
+            model.encoder.to(memory_format=torch.channels_last)
+            members.append(cls(model, header, precision=dtype))
+        return cls.ensemble(members)
 
     @classmethod
     def ensemble(cls, members: Sequence["TorchCaptioner"]) -> "TorchCaptioner":
@@ -95,8 +82,9 @@ class TorchCaptioner(Captioner):
         model = join_models(
             [member.model for member in members], [own.preprocess for own in headers]
         )
-        device = next(members[0].model.parameters()).device
-        return cls(model.to(device), header, precision=members[0].precision)
+        made = cls(model.to(members[0].device), header, precision=members[0].precision)
+        made.unseen = tuple(own.header.name for own in members if own.grid != members[0].grid)
+        return made
 
     def packed(self) -> "TorchCaptioner":
         """Return a captioner with the same model, laid out to caption many photos faster.
@@ -118,14 +106,58 @@ class TorchCaptioner(Captioner):
         model = CaptionModel(encoder, pack(self.model.decoder))
         return TorchCaptioner(model, self.header, precision=self.precision)
 
+    def for_bulk(self, *, compiled: bool = False) -> "TorchCaptioner":
+        """Return what `compiled` does, or `packed`."""
+        return self.compiled() if compiled else self.packed()
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @contextmanager
+    def lanes(self) -> Iterator[int]:
+        """Divide the cores between lanes, on a CPU; two keep a GPU busy."""
+        if self.device.type != "cpu":
+            yield 2 if self.device.type == "cuda" else 1
+            return
+        cores = torch.get_num_threads()
+        lanes = min(cores, MOST_LANES)
+        torch.set_num_threads(cores // lanes)  # of each thread that is started from now on
+        try:
+            yield lanes
+        finally:
+            torch.set_num_threads(cores)
+
+    @contextmanager
+    def lane(self) -> Iterator[None]:
+        """Caption a batch, on a GPU without waiting for the steps of another lane."""
+        cuda = self.device.type == "cuda"
+        stream = torch.cuda.stream(torch.cuda.Stream(self.device)) if cuda else nullcontext()  # type: ignore[no-untyped-call]
+        try:
+            with _memory_errors(), stream:
+                yield
+        except MemoryError:
+            if cuda:
+                torch.cuda.empty_cache()
+            raise
+
+    def has_room(self) -> bool:
+        """Whether as much memory is free as was ever taken, on a GPU of its own."""
+        if self.device.type != "cuda":
+            return super().has_room()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return free > 2 * torch.cuda.max_memory_reserved(self.device)
+
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
         """Read a photo as `Captioner.prepare` does, and resize it faster than Pillow."""
-        return prepare(photo, self.header.preprocess, name=name, resize=resize)
+        with _memory_errors():
+            return prepare(photo, self.header.preprocess, name=name, resize=resize)
 
     @torch.inference_mode()
     def encode(self, photos: Sequence[Prepared]) -> Float[Tensor, "B P D"]:
         """Return the features of the images' regions, float32."""
-        device = next(self.model.parameters()).device
+        device = self.device
         pixels = torch.stack([torch.from_numpy(photo.pixels) for photo in photos])
         if device.type == "cuda":  # from pinned memory, the copy does not keep this thread waiting
             pixels = pixels.pin_memory().to(device, non_blocking=True)
@@ -145,6 +177,17 @@ class TorchCaptioner(Captioner):
                 features, torch.from_numpy(words).to(features.device), with_attention=True
             )
         return reading
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Tell want of memory from other errors; on the CPU PyTorch has no type for it."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error):
+            raise MemoryError(str(error)) from None  # without the tensors that the error holds
+        raise
 
 
 def find_device(name: str) -> torch.device:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,20 +157,15 @@ def exports(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def spare(exports, monkeypatch):
     """Trace nothing again: `spare(kind)` lets an export take the graphs there are."""
-    from captioner.onnx.files import IMAGE, STEP, read_export
-    from captioner.onnx.graphs import Names, write_graphs
-    from tests.exported import without_shapes
+    from captioner.onnx.files import GRAPHS, read_export
+    from captioner.onnx.graphs import Names
 
     def take(kind):
         def copy(model, folder, *, size, weights):
-            if weights is None:  # eight bits are made from graphs that hold their weights
-                with without_shapes():
-                    return write_graphs(model, folder, size=size, weights=None)
-            for name in (IMAGE, STEP):
+            for name in GRAPHS:
                 shutil.copy(exports[kind] / name, folder / name)
             export = read_export(exports[kind])
-            names = (export.memory, export.past, export.seen, export.borrowed)
-            return Names(*names)
+            return Names(**{name.name: getattr(export, name.name) for name in fields(Names)})
 
         monkeypatch.setattr("captioner.onnx.export.write_graphs", copy)
 

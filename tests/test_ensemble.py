@@ -226,16 +226,7 @@ def test_the_command_captions_with_several_checkpoints(files, members, photos, c
     out, err = capsys.readouterr()
     assert out.strip() == TorchCaptioner.ensemble(members).caption(photos[0]).text
     assert err == (
-        "captioner: three looks at other regions than one; where it looked is not shown.\n"
-    )
-
-
-def test_an_export_captions_alone(files, photos, tmp_path, capsys):
-    export = ["--checkpoint", str(tmp_path / "image.onnx")]
-    assert main(["caption", str(photos[0]), *both(files, "one"), *export]) == 2
-    assert capsys.readouterr().err == (
-        f"captioner: {tmp_path}: an ONNX export captions alone; give the checkpoints that "
-        "it and the others were made from.\n"
+        "captioner: the attention of three is not shown: it sees other regions than the first.\n"
     )
 
 

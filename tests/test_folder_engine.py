@@ -2,19 +2,19 @@ import gc
 import shutil
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from captioner.errors import ConfigError
-from captioner.folder.engines import local as engine_module
-from captioner.folder.engines import sizing
 from captioner.folder.engines.local import Engine
 from captioner.folder.engines.sizing import BatchSize
 from captioner.folder.journal.index import Held
 from captioner.folder.journal.records import Record
 from captioner.folder.sources.inputs import Filter, Photo, find_photos
+from captioner.onnx import OnnxCaptioner
 from captioner.pytorch import TorchCaptioner
 from captioner.speed.precision import _knows_bfloat16, find_precision
 from tests.photos import quarters
@@ -74,10 +74,6 @@ def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
             "that.",
         ),
         (MemoryError(), "there is not enough memory to read it; give fewer --workers."),
-        (
-            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
-            "there is not enough memory to read it; give fewer --workers.",
-        ),
     ],
 )
 def test_a_mistake_or_want_of_memory_is_not_blamed_on_the_photo(
@@ -96,6 +92,15 @@ def test_a_mistake_or_want_of_memory_is_not_blamed_on_the_photo(
     outcomes = dict(caption(engine_of(model), folder))
     expected[first] = reason
     assert {name: getattr(found, "text", found) for name, found in outcomes.items()} == expected
+
+
+def test_want_of_memory_for_resizing_is_told_like_any_other(model, folder, monkeypatch):
+    def failing(photo, size, interpolation):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
+
+    monkeypatch.setattr("captioner.pytorch.resize", failing)
+    reason = "there is not enough memory to read it; give fewer --workers."
+    assert {outcome for _, outcome in caption(engine_of(model), folder)} == {reason}
 
 
 def test_a_model_that_fails_on_every_photo_ends_the_run(model, folder, monkeypatch):
@@ -123,7 +128,6 @@ def test_memory_that_does_not_suffice_halves_the_batch(model, folder, monkeypatc
     assert [(name, found.text) for name, found in caption(engine, folder)] == expected
     assert sizes == [4, 2, 1, 1, 1, 1]
     assert engine.batch_size == 1
-    assert engine_module._is_out_of_memory(MemoryError())
 
 
 def test_another_error_of_the_model_is_not_taken_for_want_of_memory(model, folder, monkeypatch):
@@ -163,6 +167,32 @@ def test_photos_are_taken_only_as_they_are_needed(model, folder):
     next(run)
     assert len(taken) <= most
     run.close()
+
+
+def test_onnxruntime_captions_a_folder_with_a_lane_per_core(kind, exports, folder, monkeypatch):
+    monkeypatch.setattr("captioner.onnx.runner.count_cores", lambda: 3)
+    runner = OnnxCaptioner.load(exports[kind])
+    expected = [(path.name, runner.caption(path).text) for path in sorted(folder.iterdir())]
+    bulk = runner.for_bulk()
+    with bulk.lanes() as lanes:
+        assert lanes == 3
+    found = caption(engine_of(bulk, batch_size=2), folder)
+    assert [(name, outcome.text) for name, outcome in found] == expected
+
+
+def test_want_of_memory_in_onnxruntime_is_told_from_its_other_errors(exports, monkeypatch):
+    runner = OnnxCaptioner.load(exports["lstm"])
+    for text, kind in (
+        ("BFCArena: Failed to allocate memory for requested buffer of size 9", MemoryError),
+        ("Got invalid dimensions for input: pixels", RuntimeError),
+    ):
+
+        def failing(*_, text=text):
+            raise Exception(text)
+
+        monkeypatch.setattr(runner.decoder, "_image", SimpleNamespace(run=failing))
+        with pytest.raises(kind, match=text[:20]):
+            runner.caption(quarters())
 
 
 def test_captions_without_words_are_the_same_sentences(model, folder):
@@ -223,39 +253,34 @@ def run_sizes(size, seconds, batches=40):
     return sizes
 
 
-def test_the_batch_grows_while_photos_take_less_time_and_stays_where_they_do_not(monkeypatch):
-    monkeypatch.setattr(sizing, "_has_room", lambda device: True)
+def test_the_batch_grows_while_photos_take_less_time_and_stays_where_they_do_not():
     # 8 ms a batch and 1 ms a photo, up to 32 photos, where some cache is full.
-    sizes = run_sizes(BatchSize(None, CPU), lambda n: 8 + n + 100 * (n > 32))
+    sizes = run_sizes(BatchSize(None, lambda: True), lambda n: 8 + n + 100 * (n > 32))
     assert sizes == [4, 4, 8, 8, 16, 16, 32, 32, 64, 64] + [32] * 30
     # Doubling 16 saves less than 5 %.
-    sizes = run_sizes(BatchSize(None, CPU), lambda n: 1 + n)
+    sizes = run_sizes(BatchSize(None, lambda: True), lambda n: 1 + n)
     assert sizes == [4, 4, 8, 8, 16, 16] + [32] * 34
-    assert run_sizes(BatchSize(12, CPU), lambda n: 8 + n) == [12] * 40
+    assert run_sizes(BatchSize(12, lambda: True), lambda n: 8 + n) == [12] * 40
 
 
-def test_the_batch_does_not_grow_beyond_the_memory_there_is(monkeypatch):
-    monkeypatch.setattr(sizing, "_has_room", lambda device: False)
-    assert run_sizes(BatchSize(None, CPU), lambda n: 8 + n) == [4] * 40
-    monkeypatch.setattr(sizing, "_has_room", lambda device: True)
-    size = BatchSize(None, CPU)
+def test_the_batch_does_not_grow_beyond_the_memory_there_is():
+    assert run_sizes(BatchSize(None, lambda: False), lambda n: 8 + n) == [4] * 40
+    size = BatchSize(None, lambda: True)
     run_sizes(size, lambda n: 8 + n, batches=6)
     size.did_not_fit(16)
     assert run_sizes(size, lambda n: 8 + n) == [8] * 40
 
 
-def test_a_size_found_in_a_busy_moment_is_tried_anew(monkeypatch):
-    monkeypatch.setattr(sizing, "_has_room", lambda device: True)
-    size = BatchSize(None, CPU)
+def test_a_size_found_in_a_busy_moment_is_tried_anew():
+    size = BatchSize(None, lambda: True)
     assert run_sizes(size, lambda n: n)[-1] == 8  # nothing is gained by doubling
     sizes = run_sizes(size, lambda n: 8 + n + 100 * (n > 32), batches=150)
     assert sizes[-1] == 32
     assert set(sizes) == {4, 8, 16, 32, 64}
 
 
-def test_half_a_batch_teaches_nothing_about_the_size(monkeypatch):
-    monkeypatch.setattr(sizing, "_has_room", lambda device: True)
-    size = BatchSize(None, CPU)
+def test_half_a_batch_teaches_nothing_about_the_size():
+    size = BatchSize(None, lambda: True)
     for _ in range(9):
         size.took(3, 0.001)
     assert size.now == 4

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -19,9 +20,9 @@ from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import ConfigError
 from captioner.onnx import OnnxCaptioner
-from captioner.onnx.decoder import OnnxDecoder
-from captioner.onnx.export import TOLERANCE, compare, export_onnx
-from captioner.onnx.files import IMAGE, STEP, read_export
+from captioner.onnx.decoder import OnnxDecoder, quantise
+from captioner.onnx.export import TOLERANCE, export_onnx
+from captioner.onnx.files import GRAPHS, STEP, borrow, int8, read_export, scale
 from captioner.photo.framing import prepare
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
@@ -70,7 +71,7 @@ def test_the_graphs_take_any_number_of_images_hypotheses_and_words(kind, checkpo
 
 def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer):
     table = json.loads((exports[kind] / DESCRIPTION).read_text(encoding="utf-8"))
-    assert list(table) == ["format", "grid", "memory", "past", "seen", "borrowed", "int8"]
+    assert list(table) == ["format", "grid", "memory", "past", "seen", "borrowed", "quantised"]
     header = read_export(exports[kind]).header
     assert header.name == f"toy-{kind}"
     assert header.tokenizer.to_json() == tokenizer.to_json()
@@ -81,7 +82,7 @@ def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer)
     grid, memory, past, seen = states[kind]
     assert (table["grid"], table["seen"]) == (grid, seen)
     assert (len(table["memory"]), len(table["past"])) == (memory, past)
-    names = [DESCRIPTION, IMAGE, WEIGHTS, STEP]
+    names = sorted([DESCRIPTION, WEIGHTS, *GRAPHS])
     assert sorted(path.name for path in exports[kind].iterdir()) == names
 
 
@@ -90,7 +91,7 @@ def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer)
 
 @pytest.mark.parametrize("changes", SEARCHES, ids=str)
 def test_the_runner_says_what_the_captioner_says(kind, checkpoints, exports, photos, changes):
-    runner = OnnxCaptioner.load(exports[kind], threads=1)
+    runner = OnnxCaptioner.load(exports[kind])
     prepared = [runner.prepare(photo) for photo in photos]  # PyTorch would resize by itself
     expected = TorchCaptioner.load(checkpoints[kind], device="cpu").caption_batch(
         prepared, **changes
@@ -106,7 +107,7 @@ def test_the_runner_says_what_the_captioner_says(kind, checkpoints, exports, pho
 )
 def test_a_stream_shows_what_the_captioner_shows(kind, changes, checkpoints, exports, photos):
     captioner = TorchCaptioner.load(checkpoints[kind], device="cpu")
-    runner = OnnxCaptioner.load(exports[kind], threads=1)
+    runner = OnnxCaptioner.load(exports[kind])
     prepared = runner.prepare(photos[1])
     found, expected = (list(model.stream(prepared, **changes)) for model in (runner, captioner))
     assert len(found) == len(expected) > 2
@@ -128,9 +129,18 @@ def test_candidates_are_read_as_pytorch_reads_them(kind, checkpoints, exports, p
         assert_same(ours, theirs)
 
 
-def test_a_runtime_is_chosen_by_name_or_by_what_is_loaded(checkpoints, exports):
-    assert isinstance(Captioner.load(checkpoints["lstm"]), TorchCaptioner)
+def test_a_runtime_is_chosen_by_name_or_by_what_is_loaded(checkpoints, exports, monkeypatch):
+    monkeypatch.setattr("captioner.pipeline.has_gpu", lambda: False)
+    assert isinstance(Captioner.load(checkpoints["lstm"]), TorchCaptioner)  # it has no graphs
+    assert isinstance(Captioner.load(exports["lstm"]), OnnxCaptioner)
+    assert isinstance(Captioner.load(exports["lstm"], precision="bfloat16"), TorchCaptioner)
+    assert isinstance(Captioner.load(exports["lstm"], exports["lstm"]), TorchCaptioner)
     assert isinstance(Captioner.load(exports["lstm"], runtime="torch"), TorchCaptioner)
+    monkeypatch.setattr("captioner.pipeline.has_gpu", lambda: True)
+    assert isinstance(Captioner.load(exports["lstm"]), TorchCaptioner)
+    assert isinstance(Captioner.load(exports["lstm"], device="cpu"), OnnxCaptioner)
+    monkeypatch.setattr("captioner.pipeline.find_spec", lambda name: None)  # nothing is installed
+    assert isinstance(Captioner.load(exports["lstm"]), OnnxCaptioner)
     with pytest.raises(ConfigError, match=r"runtime is 'tpu'; choose from auto, torch, onnx\."):
         Captioner.load(runtime="tpu")
 
@@ -152,15 +162,29 @@ def test_attention_comes_as_arrays_of_float32_that_sum_to_one(kind, exports, pho
 
 
 @pytest.mark.parametrize("name", ["vit-tiny-transformer", "vit-tiny-lstm"])
-def test_a_shipped_checkpoint_captions_photos_where_there_is_no_torch(name, tmp_path):
+def test_the_graphs_of_a_shipped_checkpoint_are_those_its_export_has_today(name, tmp_path):
     assert traced(ROOT / "checkpoints" / name / "model.safetensors", tmp_path) <= TOLERANCE
+    ours, theirs = (read_export(folder) for folder in (tmp_path, ROOT / "checkpoints" / name))
+    assert replace(ours, header=theirs.header) == theirs
+    photo = ours.header.preprocess
+    pixels = np.stack([prepare(sample, photo).pixels for sample in SAMPLES])
+    ours, theirs = (
+        OnnxDecoder(folder, ours, threads=1).init_state(pixels)
+        for folder in (tmp_path, ROOT / "checkpoints" / name)
+    )
+    for one, other in zip(ours.memory, theirs.memory, strict=True):
+        assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vit-tiny-transformer", "vit-tiny-lstm"])
+def test_a_shipped_checkpoint_captions_photos_where_there_is_no_torch(name, tmp_path):
     code = (
         "import sys; sys.modules |= dict.fromkeys(('torch', 'torchvision', 'timm'))\n"
         "from captioner.cli import main\n"
         "sys.exit(main(['caption', '--json', '--checkpoint', *sys.argv[1:]]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path, *SAMPLES],
+        [sys.executable, "-c", code, name, *SAMPLES],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -227,27 +251,52 @@ def test_the_command_draws_the_overlays_of_an_export(
     assert abs(len(drawn[0]) - len(drawn[1])) < 0.01 * len(drawn[0])
 
 
+def test_eight_bits_come_from_the_same_weights_and_stay_near_the_others(kind, exports, photos):
+    export = read_export(exports[kind])
+    whole, rounded = (
+        OnnxDecoder(exports[kind], export, precision=name) for name in ("float32", "int8")
+    )
+    pixels = np.stack([prepare(photo, export.header.preprocess).pixels for photo in photos])
+    for exact, near in zip(
+        whole.init_state(pixels).memory, rounded.init_state(pixels).memory, strict=True
+    ):
+        off = np.linalg.norm(exact - near) / np.linalg.norm(exact)
+        assert 1e-4 < off < 0.1  # it is another arithmetic, and not noise
+
+
+def test_a_matrix_in_eight_bits_has_a_scale_per_row_and_is_rounded_to_the_nearest():
+    matrix, scales = quantise(np.array([[1.27, -0.004, 0.006], [0, 0, 0]], np.float16))
+    assert (matrix.dtype, matrix.tolist()) == (np.int8, [[127, 0, 1], [0, 0, 0]])
+    assert scales[0] == pytest.approx(0.01, rel=1e-3)
+
+
+def test_a_graph_in_eight_bits_borrows_matrices_with_their_scales(exports):
+    export = read_export(exports["transformer"])
+    graph = onnx.load(exports["transformer"] / GRAPHS[1], load_external_data=False).graph
+    names = {tensor.name for tensor in graph.initializer}
+    assert export.quantised
+    for matrix in export.quantised:
+        assert {int8(matrix), scale(matrix)} < names
+        assert borrow(matrix) not in names
+
+
 def test_the_command_exports_and_tells_how_near_it_is(capsys, checkpoints, photos, spare, tmp_path):
     spare("transformer")
     folder = tmp_path / "new" / "export"
     status, lines, errors = call(
-        capsys, "export", "--onnx", checkpoints["transformer"], "--output", folder, "--int8"
+        capsys, "export", "--onnx", checkpoints["transformer"], "--output", folder
     )
     assert (status, lines, len(errors)) == (0, [str(folder)], 1)
     assert errors[0].startswith("captioner: logits and attention differ from PyTorch by ")
-    export = read_export(folder)
-    assert export.int8
-    model, _ = load_checkpoint(checkpoints["transformer"])
-    off = compare(model, OnnxDecoder(folder, export), size=(160, 160), words=6)
-    assert 1e-3 < off < 10  # it is another arithmetic, and not noise
-    status, lines, _ = call(capsys, "caption", photos[0], "--checkpoint", folder)
+    arguments = ("--checkpoint", folder, "--precision", "int8")
+    status, lines, _ = call(capsys, "caption", photos[0], *arguments)
     assert (status, len(lines)) == (0, 1)
 
 
 def test_graphs_hold_no_weights_and_take_those_of_the_checkpoint_beside_them(
     kind, checkpoints, exports, photos, tmp_path
 ):
-    for name in (IMAGE, STEP):
+    for name in GRAPHS:
         assert (exports[kind] / name).stat().st_size < 200_000
     assert filecmp.cmp(exports[kind] / WEIGHTS, checkpoints[kind], shallow=False)
     shutil.copytree(exports[kind], tmp_path, dirs_exist_ok=True)
@@ -268,7 +317,7 @@ def test_an_export_may_lie_beside_its_own_checkpoint(checkpoints, spare, tmp_pat
     after = (tmp_path / WEIGHTS).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [DESCRIPTION, IMAGE, STEP, WEIGHTS]
+        [DESCRIPTION, WEIGHTS, *GRAPHS]
     )
 
 
@@ -277,7 +326,10 @@ def test_an_export_may_lie_beside_its_own_checkpoint(checkpoints, spare, tmp_pat
     [
         (["export", "nothing", "--onnx", "--output", "x"], "No checkpoint is called 'nothing'"),
         (["export", "nothing", "--output", "x"], "the following arguments are required: --onnx"),
-        (["caption", "x.jpg", "--checkpoint", "no/step.onnx"], "no/captioner.json: no such file; "),
+        (
+            ["caption", "x.jpg", "--checkpoint", "no/step.onnx"],
+            "no/model.safetensors: no such checkpoint file; ",
+        ),
     ],
 )
 def test_a_command_that_makes_no_sense_is_a_usage_error(capsys, arguments, problem):
@@ -286,11 +338,19 @@ def test_a_command_that_makes_no_sense_is_a_usage_error(capsys, arguments, probl
     assert problem in errors[-1]
 
 
-def test_another_device_is_refused(capsys, exports):
-    status, lines, errors = call(
-        capsys, "caption", "x.jpg", "--checkpoint", exports["lstm"], "--device", "cuda"
-    )
-    assert (status, lines) == (2, [])
-    assert errors == [
-        f"captioner: {exports['lstm']}: an ONNX export runs on the CPU; leave out --device."
-    ]
+def test_what_onnxruntime_cannot_do_is_refused_with_the_way_out(capsys, exports):
+    arguments = ("--checkpoint", exports["lstm"], "--runtime", "onnx")
+    for option, problem in (
+        (("--device", "cuda"), "device 'cuda' is PyTorch's; choose auto or cpu for onnx."),
+        (
+            ("--precision", "bfloat16"),
+            "precision is 'bfloat16'; choose from auto, float32, int8 for onnx.",
+        ),
+        (
+            ("--checkpoint", exports["lstm"]),
+            "Several checkpoints caption together on PyTorch alone: "
+            'pip install "captioner[torch]", and leave --runtime to auto.',
+        ),
+    ):
+        found = call(capsys, "caption", "x.jpg", *arguments, *option)
+        assert found == (2, [], [f"captioner: {problem}"])

@@ -11,7 +11,7 @@ from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import export_onnx
-from captioner.onnx.files import IMAGE, STEP
+from captioner.onnx.files import IMAGE, IMAGE_INT8, STEP
 
 
 def broken(exports, folder, name, content):
@@ -30,7 +30,6 @@ def broken(exports, folder, name, content):
     [
         (IMAGE, None, "no such file; export the checkpoint again."),
         (STEP, "not a graph", "onnxruntime cannot read it ("),
-        (DESCRIPTION, None, "no such file; an export is a folder of model.safetensors, image."),
         (DESCRIPTION, "{", "cannot be read (Expecting "),
         (DESCRIPTION, "[]", "of format None, and this captioner reads 2; export again"),
         (DESCRIPTION, '{"format": 1}', "of format 1, and this captioner reads 2; export again"),
@@ -47,7 +46,10 @@ def test_a_broken_export_is_named(exports, tmp_path, name, content, problem):
     [
         ({"grid": [3]}, "damaged (ValueError: "),
         ({"memory": None}, "damaged (TypeError: "),
-        ({"borrowed": {IMAGE: [], STEP: ["decoder.none"]}}, f"/{STEP}: onnxruntime cannot read it"),
+        (
+            {"borrowed": {IMAGE: [], IMAGE_INT8: [], STEP: ["decoder.none"]}},
+            f"/{STEP}: onnxruntime cannot read it",
+        ),
         ({"past": ["past_0", "past_7"]}, f"/{STEP}: has no input 'past_7'; its files belong to "),
     ],
 )
@@ -56,9 +58,13 @@ def test_a_description_that_does_not_fit_is_named(exports, tmp_path, change, pro
     assert problem in broken(exports, tmp_path, DESCRIPTION, json.dumps(table | change))
 
 
-def test_what_is_no_export_is_told(checkpoints):
-    with pytest.raises(CheckpointError, match="no such file; an export is a folder of model"):
+def test_a_checkpoint_without_graphs_is_named_with_both_ways_out(checkpoints):
+    with pytest.raises(CheckpointError) as error:
         OnnxCaptioner.load(checkpoints["lstm"])
+    assert str(error.value) == (
+        f"{checkpoints['lstm']}: has no graphs beside it that onnxruntime can run; write them with "
+        '`captioner export`, or caption with PyTorch: pip install "captioner[torch]"'
+    )
 
 
 def test_a_folder_that_cannot_be_written_is_named(checkpoints, tmp_path):
@@ -71,11 +77,11 @@ def test_missing_packages_are_told_with_the_line_that_installs_them(
     checkpoints, exports, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "onnxscript", None)
-    with pytest.raises(MissingExtraError, match=r'onnxscript: pip install "captioner\[onnx\]"'):
+    with pytest.raises(MissingExtraError, match=r'onnxscript: pip install "captioner\[export\]"'):
         export_onnx(checkpoints["lstm"], tmp_path)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match=r'onnxruntime: pip install "captioner\[onnx\]"'):
+    with pytest.raises(MissingExtraError, match=r"need onnxruntime: pip install onnxruntime"):
         OnnxCaptioner.load(exports["lstm"])
 
 

@@ -60,7 +60,7 @@ def test_arrays_and_tensors_find_the_same(method, max_words, penalty):
 @pytest.mark.parametrize("changes", [{"temperature": 1.5}, {"top_k": 5}, {"top_p": 0.8}], ids=str)
 def test_an_export_draws_what_pytorch_draws(kind, checkpoints, exports, photos, changes):
     changes = {"method": "sample", "seed": 3, **changes}
-    runner = OnnxCaptioner.load(exports[kind], threads=1)
+    runner = OnnxCaptioner.load(exports[kind])
     prepared = [runner.prepare(photo) for photo in photos]
     expected = TorchCaptioner.load(checkpoints[kind], device="cpu").caption_batch(
         prepared, **changes
@@ -70,7 +70,7 @@ def test_an_export_draws_what_pytorch_draws(kind, checkpoints, exports, photos, 
 
 
 def test_a_seed_and_a_photo_give_the_same_caption_in_any_batch(exports, photos):
-    runner = OnnxCaptioner.load(exports["transformer"], threads=1)
+    runner = OnnxCaptioner.load(exports["transformer"])
     drawn = [
         [caption.text for caption in runner.caption_batch(photos, method="sample", seed=seed)]
         for seed in (0, 0, 1)

@@ -22,12 +22,16 @@ def wheel(tmp_path_factory):
     return found
 
 
-def test_the_wheel_holds_the_package_and_the_default_checkpoint_only(wheel):
+def test_the_wheel_holds_the_package_and_both_checkpoints_with_their_graphs(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names}
-    weights = [name for name in names if name.endswith(".safetensors")]
+    weights = [name for name in names if name.endswith((".safetensors", ".onnx"))]
     assert {top for top in tops if not top.endswith(".dist-info")} == {"captioner"}
-    assert weights == ["captioner/checkpoints/vit-tiny-transformer/model.safetensors"]
+    assert sorted(weights) == [
+        f"captioner/checkpoints/{name}/{file}"
+        for name in ("vit-tiny-lstm", "vit-tiny-transformer")
+        for file in ("image.int8.onnx", "image.onnx", "model.safetensors", "step.onnx")
+    ]
 
 
 def test_an_installed_wheel_captions_a_photo_without_the_checkout(wheel, tmp_path):

@@ -363,7 +363,7 @@ def test_loading_without_a_name_takes_the_default(checkpoint, monkeypatch):
         asked.append(name_or_path)
         return checkpoint
 
-    monkeypatch.setattr("captioner.pytorch.find_checkpoint", find)
+    monkeypatch.setattr("captioner.pipeline.find_checkpoint", find)
     assert TorchCaptioner.load().caption(quarters()).text is not None
     TorchCaptioner.load("toy", device="cpu")
     assert asked == ["vit-tiny-transformer", "toy"]

@@ -3,8 +3,8 @@
     python -m training.release runs/NAME/best.safetensors --annotations A --images I --split test
 
 Captions the split with the settings given, which the checkpoint recommends from then on, writes
-`checkpoints/NAME/model.safetensors` in half precision, its captions beside it, and prints the
-report. With Java and pycocoevalcap at hand the report holds METEOR too.
+`checkpoints/NAME/model.safetensors` in half precision with its ONNX graphs and its captions beside
+it, and prints the report. With Java and pycocoevalcap at hand the report holds METEOR too.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from typing import Any
 from captioner.checkpoint.hub.fetch import WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, MissingExtraError
+from captioner.onnx.export import export_onnx
 from data.coco import load_records
 from training.evaluate import evaluate
 from training.official import TOKENIZER, score_official
@@ -71,6 +72,7 @@ def release(
     )
     target = folder / header.name
     save_checkpoint(target / WEIGHTS, model, header, half=True)
+    export_onnx(target / WEIGHTS, target)
     write_results(target / f"{split}_captions.json", captions)
     return report
 

@@ -43,9 +43,9 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
     """Find the file of a checkpoint.
 
     Args:
-        name_or_path: name of a shipped checkpoint; a `.safetensors` file, or a folder that holds
-            `model.safetensors`; or `hf:OWNER/NAME`, with `@REVISION` if need be, on the Hugging
-            Face hub. A name wins over a file that is called the same.
+        name_or_path: name of a shipped checkpoint; a `.safetensors` file, a folder that holds
+            `model.safetensors`, or another file of an export; or `hf:OWNER/NAME`, with `@REVISION`
+            if need be, on the Hugging Face hub. A name wins over a file that is called the same.
 
     Raises:
         CheckpointError: there is neither such a name nor such a file nor such a repository.
@@ -57,6 +57,8 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
         return fetch(text)
     if text in known:
         return known[text]
+    if path.suffix == ".onnx" or path.name == DESCRIPTION:
+        path = path.with_name(WEIGHTS)
     if path.is_file():
         return path
     if path.is_dir():
@@ -78,16 +80,20 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
     )
 
 
-def find_export(name_or_path: str | Path) -> Path | None:
-    """Return the folder of an export: the one given, or that of the `.onnx` file given.
+def has_graphs(checkpoint: Path) -> bool:
+    """Whether graphs for onnxruntime lie beside the file of a checkpoint."""
+    return checkpoint.name == WEIGHTS and checkpoint.with_name(DESCRIPTION).is_file()
 
-    Returns:
-        None if the path is no export, but perhaps a checkpoint.
-    """
-    path = Path(name_or_path)
-    if path.suffix == ".onnx" or path.name == DESCRIPTION:
-        return path.parent
-    return path if (path / DESCRIPTION).is_file() else None
+
+def files_of(checkpoint: Path) -> list[Path]:
+    """Return the file of a checkpoint, first, and the graphs beside it, if it has some."""
+    if not has_graphs(checkpoint):
+        return [checkpoint]
+    return [
+        checkpoint,
+        checkpoint.with_name(DESCRIPTION),
+        *sorted(checkpoint.parent.glob("*.onnx")),
+    ]
 
 
 def list_checkpoints() -> list[CheckpointInfo]:

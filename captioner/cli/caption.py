@@ -16,6 +16,7 @@ from captioner.cli.options import (
     choose_search,
     complain,
     find_models,
+    load_captioner,
     positive,
 )
 from captioner.cli.overlay_paths import overlay_paths
@@ -24,8 +25,6 @@ from captioner.errors import CaptionerError, ImageError
 from captioner.interchange import portable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from captioner.config import SearchConfig
     from captioner.overlay import Format
     from captioner.photo.framing import Prepared
@@ -69,7 +68,7 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--json", action="store_true", help="print words, probabilities and attention as JSON"
     )
-    add_model_options(parser)
+    add_model_options(parser, precision="float32")
     parser.add_argument(
         "--batch-size",
         type=positive,
@@ -142,44 +141,14 @@ def _expand(photo: str) -> list[str]:
 
 
 def _load(args: argparse.Namespace) -> "tuple[Captioner, SearchConfig]":
-    """Load a checkpoint, or without PyTorch an ONNX export, and say how captions are looked for."""
-    from captioner.checkpoint.shipped import DEFAULT, find_export
-
-    names = args.checkpoint or [DEFAULT]
-    export = next(filter(None, map(find_export, names)), None)
-    if export is None:
-        checkpoints, header = find_models(args)
-        search = choose_search(header, args)
-
-        from captioner.pytorch import TorchCaptioner
-
-        members = [TorchCaptioner.load(path, device=args.device) for path in checkpoints]
-        _tell_unseen(members)
-        return TorchCaptioner.ensemble(members), search
-    if len(names) > 1:
-        raise CaptionerError(
-            f"{export}: an ONNX export captions alone; give the checkpoints that it and the others "
-            "were made from."
-        )
-    if args.device not in ("auto", "cpu"):
-        raise CaptionerError(f"{export}: an ONNX export runs on the CPU; leave out --device.")
-
-    from captioner.pipeline import Captioner
-
-    runner = Captioner.load(export, runtime="onnx")
-    return runner, choose_search(runner.header, args)
-
-
-def _tell_unseen(members: "Sequence[Captioner]") -> None:
-    """Say on standard error whose attention is not shown."""
-    first = members[0]
-    for member in members:
-        if member.grid != first.grid:
-            print(
-                f"captioner: {member.header.name} looks at other regions than {first.header.name}; "
-                "where it looked is not shown.",
-                file=sys.stderr,
-            )
+    """Load a checkpoint, or several, and choose decoding settings."""
+    checkpoints, header = find_models(args)
+    search = choose_search(header, args)
+    captioner = load_captioner(args, checkpoints)
+    for name in captioner.unseen:
+        why = "it sees other regions than the first"
+        print(f"captioner: the attention of {name} is not shown: {why}.", file=sys.stderr)
+    return captioner, search
 
 
 def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
@@ -215,7 +184,7 @@ def _warn(caption: "Caption", *, drawn: bool) -> None:
     from captioner.result.diagnosis import diagnose
 
     faults = []
-    if drawn:  # with torch
+    if drawn:
         from captioner.overlay.lettering import find_faults
 
         faults = find_faults(caption.text)

@@ -5,13 +5,15 @@ import sys
 from pathlib import Path
 
 from captioner.cli.options import Subcommands
+from captioner.errors import needing_torch
 
 _EPILOG = """\
-Writes model.safetensors (the checkpoint), image.onnx (photo -> state), step.onnx (word, state ->
-scores, attention, state) and captioner.json (names of tensors) into DIR. `captioner caption PHOTO
---checkpoint DIR` captions with them; so does Captioner.load(DIR).
+Writes model.safetensors (the checkpoint), image.onnx (photo -> state; image.int8.onnx in eight
+bits), step.onnx (word, state -> scores, attention, state) and captioner.json (names of tensors) to
+DIR, which may be the checkpoint's own folder. `captioner caption PHOTO --checkpoint DIR` captions
+with them; so does Captioner.load(DIR).
 
-The graphs are compared with PyTorch before DIR is touched. Needs: pip install "captioner[onnx]"
+The graphs are compared with PyTorch before DIR is touched. Needs: pip install "captioner[export]"
 """
 
 
@@ -34,11 +36,6 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
     )
-    parser.add_argument(
-        "--int8",
-        action="store_true",
-        help="store weights in eight bits: smaller, and other captions now and then",
-    )
     parser.set_defaults(run=run)
 
 
@@ -48,9 +45,10 @@ def run(args: argparse.Namespace) -> int:
 
     checkpoint = find_checkpoint(args.checkpoint)
 
-    from captioner.onnx.export import export_onnx
+    with needing_torch():
+        from captioner.onnx.export import export_onnx
 
-    off = export_onnx(checkpoint, args.output, int8=args.int8)
+    off = export_onnx(checkpoint, args.output)
     print(f"captioner: logits and attention differ from PyTorch by {off:.1e}", file=sys.stderr)
     print(args.output)
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.folder_paths import Find, find_inputs, find_outputs
-from captioner.cli.options import Subcommands, choose_search, find_models
+from captioner.cli.options import Subcommands, choose_search, find_models, load_captioner
 from captioner.config import to_table
 from captioner.durable import file_digest
 from captioner.errors import CaptionerError
@@ -281,16 +281,10 @@ def _load_engine(
 ) -> "Engine":
     """Load the model; `threads` is how many cores there are for it, if not all of them."""
     from captioner.folder.engines.local import Engine
-    from captioner.pytorch import TorchCaptioner
 
-    captioner = TorchCaptioner.ensemble(
-        [
-            TorchCaptioner.load(checkpoint, device=args.device, precision=args.precision)
-            for checkpoint in checkpoints
-        ]
-    )
+    captioner = load_captioner(args, checkpoints)
     return Engine(
-        captioner.compiled() if args.compile else captioner.packed(),
+        captioner.for_bulk(compiled=args.compile),
         search=search,
         batch_size=args.batch_size,
         workers=args.workers or min(16, threads or os.cpu_count() or 1),

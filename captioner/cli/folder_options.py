@@ -87,20 +87,12 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
     shown.add_argument(
         "--log", choices=("text", "json"), default="text", help="json: events, one a line"
     )
-    add_model_options(parser)
+    add_model_options(parser, precision="auto")
     parser.add_argument(
         "--batch-size",
         type=positive,
         metavar="N",
         help="photos captioned at once (found by trying); halved where memory does not suffice",
-    )
-    parser.add_argument(
-        "--precision",
-        choices=("auto", "float32", "bfloat16", "float16"),
-        default="auto",
-        help="what the encoder calculates in: auto (the default) takes the fastest the processor "
-        "knows; float32 gives what `captioner caption` gives, but for rounding, others choose "
-        "another word here and there",
     )
     parser.add_argument(
         "--compile",

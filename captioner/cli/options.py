@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, TypeAlias
 from captioner.config import SearchConfig
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from captioner.checkpoint.header import Header
+    from captioner.pipeline import Captioner
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
+def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> None:
     """Add the choice of a model and of where it runs."""
     parser.add_argument(
         "--checkpoint",
@@ -25,7 +28,22 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
         "caption together, by the mean of their words' probabilities",
     )
     parser.add_argument(
+        "--runtime",
+        choices=("auto", "onnx", "torch"),
+        default="auto",
+        help="auto (the default): PyTorch where it is installed and there is a GPU or it alone can "
+        "do what is asked, otherwise onnxruntime",
+    )
+    parser.add_argument(
         "--device", default="auto", help="auto (the default: a GPU if there is one), cpu, cuda, ..."
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16", "int8"),
+        default=precision,
+        help="number format of the encoder: bfloat16 and float16 with PyTorch, int8 with "
+        "onnxruntime; faster than float32, and now and then another word; auto takes the fastest "
+        f"on this machine ({precision})",
     )
 
 
@@ -36,6 +54,15 @@ def find_models(args: argparse.Namespace) -> "tuple[list[Path], Header]":
 
     checkpoints = [find_checkpoint(name) for name in args.checkpoint or [DEFAULT]]
     return checkpoints, join_headers([read_header(checkpoint) for checkpoint in checkpoints])
+
+
+def load_captioner(args: argparse.Namespace, checkpoints: "Sequence[Path]") -> "Captioner":
+    """Load the model as it was asked for."""
+    from captioner.pipeline import Captioner
+
+    return Captioner.load(
+        *checkpoints, runtime=args.runtime, device=args.device, precision=args.precision
+    )
 
 
 def add_search_options(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoint -> folder with two ONNX graphs, checked against PyTorch."""
+"""Checkpoint -> folder with ONNX graphs, checked against PyTorch."""
 
 import shutil
 import tempfile
@@ -13,7 +13,7 @@ from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.model import CaptionModel
 from captioner.onnx.decoder import OnnxDecoder
-from captioner.onnx.files import IMAGE, STEP, Export, write_export
+from captioner.onnx.files import GRAPHS, Export, write_export
 from captioner.onnx.graphs import write_graphs
 
 TOLERANCE = 1e-4
@@ -22,14 +22,12 @@ TOLERANCE = 1e-4
 _CHECKED_WORDS = 6
 
 
-def export_onnx(checkpoint: Path, folder: Path, *, int8: bool = False) -> float:
+def export_onnx(checkpoint: Path, folder: Path) -> float:
     """Write a checkpoint as an ONNX export, and compare it with the checkpoint.
 
     Args:
         checkpoint: file to read.
         folder: where to; it is made, and files of an earlier export are replaced.
-        int8: store the weights of matrix products in eight bits, and multiply in them: smaller
-            files, and other captions now and then.
 
     Returns:
         The largest difference of any logit or attention weight from PyTorch's, on noise.
@@ -38,7 +36,7 @@ def export_onnx(checkpoint: Path, folder: Path, *, int8: bool = False) -> float:
         CheckpointError: the checkpoint cannot be read.
         MissingExtraError: onnx, onnxscript or onnxruntime is not installed.
         CaptionerError: the network cannot be written as ONNX, differs from PyTorch by more than
-            `TOLERANCE` (unless `int8`), or the folder cannot be written.
+            `TOLERANCE`, or the folder cannot be written.
     """
     model, header = load_checkpoint(checkpoint)
     size = (header.preprocess.height, header.preprocess.width)
@@ -46,9 +44,7 @@ def export_onnx(checkpoint: Path, folder: Path, *, int8: bool = False) -> float:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
             unfinished = Path(made)
-            names = write_graphs(model, unfinished, size=size, weights=None if int8 else checkpoint)
-            if int8:
-                _quantise(unfinished)
+            names = write_graphs(model, unfinished, size=size, weights=checkpoint)
             shutil.copyfile(checkpoint, unfinished / WEIGHTS)
             export = Export(
                 header=header,
@@ -57,17 +53,17 @@ def export_onnx(checkpoint: Path, folder: Path, *, int8: bool = False) -> float:
                 past=names.past,
                 seen=names.seen,
                 borrowed=names.borrowed,
-                int8=int8,
+                quantised=names.quantised,
             )
             words = min(_CHECKED_WORDS, header.search.max_words)
             off = compare(model, OnnxDecoder(unfinished, export), size=size, words=words)
-            if not int8 and not off <= TOLERANCE:
+            if not off <= TOLERANCE:
                 raise CaptionerError(
                     f"{folder}: the export would differ from PyTorch by {off:.1e}, more than "
                     f"{TOLERANCE:.0e}; try another version of torch or onnxruntime."
                 )
             write_export(unfinished, export)
-            for name in (WEIGHTS, IMAGE, STEP, DESCRIPTION):  # the last makes it an export
+            for name in (WEIGHTS, *GRAPHS, DESCRIPTION):  # the last makes it an export
                 if not (folder / name).exists() or not (folder / name).samefile(checkpoint):
                     shutil.move(unfinished / name, folder / name)
     except OSError as error:
@@ -100,27 +96,3 @@ def compare(
             parents = torch.zeros_like(latest)
             state, other = state.reorder(parents), other.reorder(parents.numpy())
     return off
-
-
-def _quantise(folder: Path) -> None:
-    """Replace the graphs by ones whose matrix products work on eight bits.
-
-    Weights are quantised per output channel once, activations as they come.
-    """
-    import onnx  # noqa: PLC0415  # an extra
-    from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415
-
-    for name in (IMAGE, STEP):
-        graph = onnx.load(folder / name).graph
-        others = {tensor.name for tensor in graph.initializer if len(tensor.dims) != 2}
-        quantised = folder / f"int8-{name}"
-        quantize_dynamic(
-            folder / name,
-            quantised,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            # Channels are those of matrices: a vector has one, and a stack of matrices has many.
-            nodes_to_exclude=[node.name for node in graph.node if others & set(node.input)],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
-        quantised.replace(folder / name)

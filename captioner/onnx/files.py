@@ -1,14 +1,15 @@
-"""The folder of an export: a checkpoint, two ONNX graphs, and how to run them.
+"""The folder of an export: a checkpoint, its ONNX graphs, and how to run them.
 
     model.safetensors  the checkpoint: header, and the weights of either runtime
     image.onnx         pixels -> memory and past: the state before the first word
+    image.int8.onnx    the same, in eight bits
     step.onnx          words, memory, past -> logits, where each word looked, grown past
     captioner.json     {"format": 2, "grid": [14, 14], "memory": [names], "past": [names],
-                        "seen": [names], "borrowed": {"image.onnx": [names], "step.onnx": [names]},
-                        "int8": false}
+                        "seen": [names], "borrowed": {"image.onnx": [names], ...},
+                        "quantised": [names]}
 
 The graphs hold no weights: they borrow those of the checkpoint by name, so that the two cannot
-drift apart. Only those of eight bits hold their own.
+drift apart. `image.int8.onnx` borrows matrices in eight bits, quantised when it is opened.
 
 Memory is kept once per image, (B, ...); past once per hypothesis, (B, K, ...). The grown past comes
 in the order of the past.
@@ -26,8 +27,12 @@ from captioner.errors import CheckpointError
 
 IMAGE = "image.onnx"
 """The graph that reads a photo."""
+IMAGE_INT8 = "image.int8.onnx"
+"""The same, multiplying in eight bits."""
 STEP = "step.onnx"
 """The graph that reads a word."""
+GRAPHS = (IMAGE, IMAGE_INT8, STEP)
+"""All of them."""
 FORMAT = 2
 """The format written, and the only one read."""
 
@@ -51,13 +56,23 @@ class Export:
     `between_words` (B, K, L, M, T), of a recurrent decoder `gate` (B, K)."""
     borrowed: dict[str, tuple[str, ...]]
     """The weights that each graph takes from the checkpoint."""
-    int8: bool
-    """Whether the weights of matrix products are stored in eight bits."""
+    quantised: tuple[str, ...]
+    """Those that `IMAGE_INT8` takes in eight bits, beside what it borrows."""
 
 
 def borrow(name: str) -> str:
     """What a graph calls a weight of the checkpoint; its own tensors may be called like that."""
     return f"checkpoint:{name}"
+
+
+def int8(name: str) -> str:
+    """What a graph calls a matrix of the checkpoint in eight bits."""
+    return f"{borrow(name)}:int8"
+
+
+def scale(name: str) -> str:
+    """What a graph calls the scales of such a matrix, one per row."""
+    return f"{borrow(name)}:scale"
 
 
 def write_export(folder: Path, export: Export) -> None:
@@ -71,7 +86,7 @@ def write_export(folder: Path, export: Export) -> None:
         "grid": list(export.grid),
         **{name: list(getattr(export, name)) for name in _NAMES},
         "borrowed": export.borrowed,
-        "int8": export.int8,
+        "quantised": list(export.quantised),
     }
     text = json.dumps(table, ensure_ascii=False, indent=1)
     (folder / DESCRIPTION).write_text(text, encoding="utf-8")
@@ -106,12 +121,12 @@ def _parse(table: dict[str, Any], header: Header, path: Path) -> Export:
     try:
         down, across = map(int, table["grid"])
         names = {name: tuple(map(str, table[name])) for name in _NAMES}
-        borrowed = {graph: tuple(map(str, table["borrowed"][graph])) for graph in (IMAGE, STEP)}
+        borrowed = {graph: tuple(map(str, table["borrowed"][graph])) for graph in GRAPHS}
         return Export(
             header=header,
             grid=(down, across),
             borrowed=borrowed,
-            int8=bool(table["int8"]),
+            quantised=tuple(map(str, table["quantised"])),
             **names,
         )
     except (KeyError, TypeError, ValueError) as error:

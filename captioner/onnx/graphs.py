@@ -1,9 +1,8 @@
 """The network as two ONNX graphs: one reads a photo, the other a word.
 
-Their weights stay in the checkpoint. Both come from `torch.export`, through the exporter that
-PyTorch calls dynamo, with as many images, hypotheses and words as one likes. The operator set is
-18: the one that exporter is written in, so nothing is converted, and every onnxruntime since 1.14
-runs it.
+Both come from `torch.export`, through the exporter that PyTorch calls dynamo, with any number of
+images, hypotheses and words. The operator set is 18: the one that exporter is written in, so
+nothing is converted, and every onnxruntime since 1.14 runs it.
 """
 
 import warnings
@@ -14,15 +13,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from safetensors import safe_open
 from torch import Tensor, nn
 from torch.export import Dim
 
-from captioner.checkpoint.hub.fetch import WEIGHTS
 from captioner.decoders.contract import Decoder, DecoderState, map_tensors
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.model import CaptionModel
-from captioner.onnx.files import IMAGE, STEP, borrow
+from captioner.onnx.borrowing import borrow_weights, find_stored, quantise_matrices
+from captioner.onnx.files import IMAGE, IMAGE_INT8, STEP
 
 OPSET = 18
 """Version of the operators."""
@@ -43,6 +41,7 @@ class Names:
     past: tuple[str, ...]
     seen: tuple[str, ...]
     borrowed: dict[str, tuple[str, ...]]
+    quantised: tuple[str, ...]
 
 
 class ImageGraph(nn.Module):
@@ -83,16 +82,15 @@ class StepGraph(nn.Module):
 
 
 def write_graphs(
-    model: CaptionModel, folder: Path, *, size: tuple[int, int], weights: Path | None
+    model: CaptionModel, folder: Path, *, size: tuple[int, int], weights: Path
 ) -> Names:
-    """Write both graphs of a model, which calculate in float32.
+    """Write the graphs of a model: both in float32, and the larger one in int8, too.
 
     Args:
         model: in evaluation mode, on the CPU.
         folder: where to.
         size: height and width of the encoder's input in pixels.
-        weights: the checkpoint that the model was loaded from and the graphs borrow from; None
-            puts the weights into the graphs.
+        weights: the checkpoint that the model was loaded from and the graphs borrow from.
 
     Returns:
         How the graphs call their tensors.
@@ -118,7 +116,8 @@ def write_graphs(
         memory=tuple(f"memory_{i}" for i in range(len(memory))),
         past=tuple(f"past_{i}" for i in range(len(past))),
         seen=tuple(_seen(reading._asdict())),
-        borrowed=dict.fromkeys((IMAGE, STEP), ()),
+        borrowed={},
+        quantised=(),
     )
     _write(
         ImageGraph(model),
@@ -127,7 +126,6 @@ def write_graphs(
         inputs=["pixels"],
         outputs=[*names.memory, *names.past],
         shapes=({0: images},),
-        optimize=weights is None,
     )
     grows = [_growing(x, y) for x, y in zip(_tensors(shorter.past), past, strict=True)]
     _write(
@@ -141,14 +139,11 @@ def write_graphs(
             tuple({0: images} for _ in memory),
             tuple({0: images, 1: hypotheses, **dict.fromkeys(axes, length)} for axes in grows),
         ),
-        optimize=weights is None,  # which stores weights transposed, under other names
     )
-    if weights is None:
-        return names
-    stored = _stored(model, weights)
-    return replace(
-        names, borrowed={name: _without_weights(folder / name, stored) for name in (IMAGE, STEP)}
-    )
+    stored = find_stored(model, weights)
+    quantised = quantise_matrices(folder / IMAGE, folder / IMAGE_INT8, stored)
+    borrowed = {name: borrow_weights(folder / name, stored) for name in (IMAGE, STEP, IMAGE_INT8)}
+    return replace(names, borrowed=borrowed, quantised=quantised)
 
 
 def _write(
@@ -159,14 +154,13 @@ def _write(
     inputs: list[str],
     outputs: list[str],
     shapes: tuple[Any, ...],
-    optimize: bool,
 ) -> None:
     try:
         import onnx  # noqa: F401, PLC0415  # an extra
         import onnxscript  # noqa: F401, PLC0415
     except ImportError as error:
         raise MissingExtraError(
-            f'Exporting needs {error.name}: pip install "captioner[onnx]"'
+            f'Exporting needs {error.name}: pip install "captioner[export]"'
         ) from error
     try:
         with warnings.catch_warnings(), torch.no_grad():
@@ -184,7 +178,7 @@ def _write(
                 input_names=inputs,
                 output_names=outputs,
                 external_data=False,
-                optimize=optimize,
+                optimize=False,  # it stores weights transposed, under other names
                 verbose=False,
             )
     except Exception as error:  # whatever the encoder's code does not let itself be traced for
@@ -193,50 +187,6 @@ def _write(
             f"{path.name}: the network cannot be written as ONNX ({reason}); "
             "its encoder may need another operator: try another PyTorch or backbone."
         ) from error
-
-
-def _stored(model: CaptionModel, weights: Path) -> dict[str, tuple[str, str]]:
-    """Return by the name of each weight in the model what the checkpoint calls it, and its type."""
-    with safe_open(weights, "numpy") as checkpoint:
-        types = {name: checkpoint.get_slice(name).get_dtype() for name in checkpoint.keys()}  # noqa: SIM118
-    tensors = model.state_dict()
-    places = {tensors[name].data_ptr(): name for name in types}  # tied weights are stored once
-    names = {name: places[tensor.data_ptr()] for name, tensor in tensors.items()}
-    return {name: (other, types[other]) for name, other in names.items()}
-
-
-def _without_weights(path: Path, stored: dict[str, tuple[str, str]]) -> tuple[str, ...]:
-    """Have a graph take its weights from elsewhere; return what the checkpoint calls them."""
-    import onnx  # noqa: PLC0415  # an extra
-
-    model = onnx.load(path)
-    graph, borrowed, casts, own = model.graph, [], [], []
-    for tensor in graph.initializer:
-        known = stored.get(tensor.name.removeprefix("model."))
-        if known is None:
-            own.append(tensor)
-            continue
-        name, kind = known
-        if name not in borrowed:
-            borrowed.append(name)
-            type_ = {"F16": onnx.TensorProto.FLOAT16, "F32": onnx.TensorProto.FLOAT}[kind]
-            place = onnx.TensorProto(
-                name=borrow(name), data_type=type_, dims=tensor.dims, data_location="EXTERNAL"
-            )
-            place.external_data.add(key="location", value=WEIGHTS)
-            own.append(place)
-        casts.append(
-            onnx.helper.make_node("Cast", [borrow(name)], [tensor.name], to=onnx.TensorProto.FLOAT)
-        )
-    nodes = [*casts, *graph.node]
-    for list_, items in ((graph.initializer, own), (graph.node, nodes), (graph.value_info, [])):
-        del list_[:]
-        list_.extend(items)
-    for part in (*graph.node, *graph.input, *graph.output, graph, model):
-        part.ClearField("metadata_props")  # where in the source each node comes from
-        part.ClearField("doc_string")
-    onnx.save(model, path)
-    return tuple(borrowed)
 
 
 def _seen(reading: dict[str, Tensor | None]) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from captioner.errors import CaptionerError, MissingExtraError
+from captioner.speed.resources import count_cores
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
@@ -48,7 +49,7 @@ def cluster(ray: Any) -> Iterator[None]:
         options = {
             "include_dashboard": False,
             "object_store_memory": _OBJECTS,
-            "num_cpus": _cores(),
+            "num_cpus": count_cores(),
         }
     try:
         _knock()
@@ -94,13 +95,6 @@ def _knock() -> None:
         answer = there.recv(9)
     if len(answer) < 4 or answer[3] != _SETTINGS:
         raise ConnectionError("something else than Ray answers, such as its dashboard")
-
-
-def _cores() -> int:
-    """Cores that this process may use: a job of a scheduler has fewer than the machine."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @contextmanager

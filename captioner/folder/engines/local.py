@@ -1,8 +1,8 @@
 """Photos into captions: threads decode while the model works on batches decoded before.
 
-PyTorch splits the work of one batch between cores poorly: its many small steps wait for each other.
-So on a CPU several batches are worked on side by side, in lanes, each on cores of its own; on a GPU
-two, so that one is encoded while the words of the other are looked for.
+The many small steps of one batch are split between cores poorly. So on a CPU several batches run
+side by side, in lanes, each on its own cores; on a GPU two, so that one is encoded while the other
+is decoded.
 """
 
 import gc
@@ -10,17 +10,14 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import islice
-
-import torch
 
 from captioner.config import SearchConfig
 from captioner.errors import ImageError
 from captioner.folder.engines.sizing import BatchSize
 from captioner.folder.sources.inputs import Photo
 from captioner.photo.framing import Prepared
-from captioner.pytorch import TorchCaptioner
+from captioner.pipeline import Captioner
 from captioner.result.caption import Caption
 
 Outcome = tuple[Photo, Caption | str]
@@ -28,15 +25,12 @@ Outcome = tuple[Photo, Caption | str]
 
 _Batch = Sequence[tuple[Photo, "Future[Prepared | str]"]]
 
-_MOST_LANES = 16
-"""Batches worked on side by side on a CPU; more would wait for Python's lock."""
-
 
 class Engine:
     """Captions photos batch by batch, holding a few batches in memory however many there are.
 
     Args:
-        captioner: the model.
+        captioner: the model, as `Captioner.for_bulk` returns it.
         search: how captions are looked for.
         batch_size: photos captioned at once, halved for good where memory does not suffice; None
             finds the fastest size by trying.
@@ -46,7 +40,7 @@ class Engine:
 
     def __init__(
         self,
-        captioner: TorchCaptioner,
+        captioner: Captioner,
         *,
         search: SearchConfig,
         batch_size: int | None,
@@ -57,8 +51,7 @@ class Engine:
         self.search = search
         self.workers = workers
         self.words = words
-        self._device = next(captioner.model.parameters()).device
-        self._size = BatchSize(batch_size, self._device)
+        self._size = BatchSize(batch_size, captioner.has_room)
 
     @property
     def batch_size(self) -> int:
@@ -70,7 +63,7 @@ class Engine:
         feed = iter(photos)
         waiting: deque[Future[list[Outcome]]] = deque()
         decoding = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
-        with _lanes(self._device) as lanes:
+        with self.captioner.lanes() as lanes:
             captioning = ThreadPoolExecutor(lanes, thread_name_prefix="caption")
             try:
                 while True:
@@ -95,9 +88,9 @@ class Engine:
             return self.captioner.prepare(photo.read(), name=photo.name)
         except ImageError as error:
             return str(error).removeprefix(f"{photo.name}: ")
+        except MemoryError:
+            return "there is not enough memory to read it; give fewer --workers."
         except Exception as error:  # one photo must not end a run of thousands
-            if isinstance(error, RuntimeError | MemoryError) and _is_out_of_memory(error):
-                return "there is not enough memory to read it; give fewer --workers."
             mistake = f"{type(error).__name__}: {error}"
             return f"captioner made a mistake with it ({mistake}); please report that."
 
@@ -105,8 +98,7 @@ class Engine:
         """Caption those of a batch that could be read."""
         prepared = [(photo, future.result()) for photo, future in batch]
         good = [found for _, found in prepared if isinstance(found, Prepared)]
-        with _stream(self._device):
-            captions = iter(self._caption_all(good))
+        captions = iter(self._caption_all(good))
         return [
             (photo, next(captions) if isinstance(found, Prepared) else found)
             for photo, found in prepared
@@ -119,17 +111,15 @@ class Engine:
             part = photos[len(done) : len(done) + self.batch_size]
             started = time.perf_counter()
             try:
-                done += self.captioner.caption_batch(part, search=self.search, words=self.words)
+                done += self._caption_part(part)
                 self._size.took(len(part), time.perf_counter() - started)
                 continue
-            except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
-                    done += self._caption_each(part, error)
-                    continue
-            # Out of the `except`, whose error keeps the tensors of the failed batch alive.
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            except RuntimeError as error:
+                done += self._caption_each(part, error)
+                continue
+            except MemoryError:
+                pass
+            gc.collect()  # out of the `except`, whose error keeps the tensors of the batch alive
             if len(part) == 1:
                 done.append("there is not enough memory to caption it.")
             else:
@@ -145,38 +135,13 @@ class Engine:
         done: list[Caption | str] = []
         for photo in photos:
             try:
-                done += self.captioner.caption_batch([photo], search=self.search, words=self.words)
+                done += self._caption_part([photo])
             except RuntimeError as own:
                 done.append(f"the model fails on it ({own}); save it anew with another program.")
         if len(photos) > 1 and all(isinstance(outcome, str) for outcome in done):
             raise error
         return done
 
-
-@contextmanager
-def _lanes(device: torch.device) -> Iterator[int]:
-    """Say how many batches to work on side by side, and divide the cores between them."""
-    if device.type != "cpu":
-        yield 2 if device.type == "cuda" else 1
-        return
-    cores = torch.get_num_threads()
-    lanes = min(cores, _MOST_LANES)
-    torch.set_num_threads(cores // lanes)  # of each thread that is started from now on
-    try:
-        yield lanes
-    finally:
-        torch.set_num_threads(cores)
-
-
-def _stream(device: torch.device) -> AbstractContextManager[object]:
-    """Keep the steps of one lane from waiting for those of another, on a GPU."""
-    if device.type != "cuda":
-        return nullcontext()
-    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    return torch.cuda.stream(stream)
-
-
-def _is_out_of_memory(error: RuntimeError | MemoryError) -> bool:
-    """Tell want of memory from other errors; on the CPU PyTorch has no type for it."""
-    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return known or "allocate memory" in str(error)
+    def _caption_part(self, photos: list[Prepared]) -> list[Caption]:
+        with self.captioner.lane():
+            return self.captioner.caption_batch(photos, search=self.search, words=self.words)

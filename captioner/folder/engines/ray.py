@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from captioner.checkpoint.shipped import files_of
 from captioner.errors import CaptionerError
 from captioner.folder.engines.cluster import cluster, import_ray, reason
 from captioner.folder.engines.crashes import Piece, Suspects
@@ -120,7 +121,10 @@ class RayEngine:
         return data.from_arrow(chunks).map(
             _Worker,
             fn_constructor_kwargs={
-                "checkpoints": [checkpoint.read_bytes() for checkpoint in self.checkpoints],
+                "checkpoints": [
+                    {file.name: file.read_bytes() for file in files_of(checkpoint)}
+                    for checkpoint in self.checkpoints
+                ],
                 "load_engine": self.load_engine,
                 "threads": max(1, cores // workers),
                 "words": self.words,
@@ -137,7 +141,7 @@ class _Worker:
     def __init__(
         self,
         *,
-        checkpoints: list[bytes],
+        checkpoints: list[dict[str, bytes]],
         load_engine: LoadEngine,
         threads: int,
         words: bool,
@@ -147,9 +151,12 @@ class _Worker:
         self.suspects = suspects
         self._ask("start")
         with TemporaryDirectory() as folder:
-            files = [Path(folder) / f"{number}.safetensors" for number in range(len(checkpoints))]
-            for file, checkpoint in zip(files, checkpoints, strict=True):
-                file.write_bytes(checkpoint)
+            files = []
+            for number, contents in enumerate(checkpoints):
+                (own := Path(folder) / str(number)).mkdir()
+                for name, content in contents.items():
+                    (own / name).write_bytes(content)
+                files.append(own / next(iter(contents)))
             self.engine = load_engine(files, threads=threads)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:

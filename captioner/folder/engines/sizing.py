@@ -1,10 +1,7 @@
 """How many photos are captioned at once: found by trying, within the memory there is."""
 
-import sys
-from pathlib import Path
+from collections.abc import Callable
 from threading import Lock
-
-import torch
 
 _FIRST = 4
 """Photos of the first batches, so that a few photos reach all threads, too."""
@@ -22,14 +19,14 @@ class BatchSize:
 
     Args:
         asked: the size, if somebody knows better.
-        device: where the model is.
+        has_room: whether there is memory for batches of twice the size.
     """
 
-    def __init__(self, asked: int | None, device: torch.device) -> None:
+    def __init__(self, asked: int | None, has_room: Callable[[], bool]) -> None:
         self.now = asked or _FIRST
         self._settled = self._asked = asked is not None
         self._batches = 0  # since it settled
-        self._device = device
+        self._has_room = has_room
         self._times: dict[int, list[float]] = {}
         self._lock = Lock()
 
@@ -54,7 +51,7 @@ class BatchSize:
                 self._settled = True
                 if min(times) > min(smaller):
                     self.now = photos // 2
-            elif 2 * photos > _LARGEST or not _has_room(self._device):
+            elif 2 * photos > _LARGEST or not self._has_room():
                 self._settled = True
             else:
                 self.now = 2 * photos
@@ -64,19 +61,3 @@ class BatchSize:
         with self._lock:
             self.now = min(self.now, max(1, photos // 2))
             self._settled = self._asked = True
-
-
-def _has_room(device: torch.device) -> bool:
-    """Whether batches may be doubled: that takes at most as much again as all has taken so far."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free > 2 * torch.cuda.max_memory_reserved(device)
-    if sys.platform != "linux":  # where it cannot be asked, what is usual is taken to be there
-        return True
-    import resource  # noqa: PLC0415  # not on Windows
-
-    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return 1024 * int(line.split()[1]) > peak
-    return True

@@ -119,7 +119,7 @@ def import_arrow(path: Path) -> tuple[Any, Any]:
         from pyarrow import parquet  # noqa: PLC0415
     except ImportError:
         raise MissingExtraError(
-            f"{path}: Parquet needs pyarrow; install it: pip install 'captioner[folder]'"
+            f"{path}: Parquet needs pyarrow; install it: pip install 'captioner[parquet]'"
         ) from None
     return pyarrow, parquet
 

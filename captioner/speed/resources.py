@@ -1,0 +1,37 @@
+"""What this machine has: cores, memory, a GPU. Asked without PyTorch."""
+
+import os
+import sys
+from ctypes.util import find_library
+from pathlib import Path
+
+_GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
+"""Of NVIDIA, AMD, and the Linux subsystem of Windows; `nvcuda` is Windows' own."""
+
+
+def count_cores() -> int:
+    """Return the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_gpu() -> bool:
+    """Whether there is a driver for GPUs that PyTorch may know."""
+    return any(map(os.path.exists, _GPU_DEVICES)) or find_library("nvcuda") is not None
+
+
+def has_room() -> bool:
+    """Whether as much memory is free as this process has ever taken.
+
+    Where the system cannot be asked, there is.
+    """
+    if sys.platform != "linux":
+        return True
+    import resource  # noqa: PLC0415  # not on Windows
+
+    peak = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return 1024 * int(line.split()[1]) > peak
+    return True
