@@ -1,15 +1,16 @@
 """What several parts of the app share: inputs, errors, and files on their way to the browser."""
 
 import json
+import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 from PIL import Image
 
 from captioner import Captioner, CaptionerError, load_reduced
@@ -27,7 +28,8 @@ MODEL_EVENT: dict[str, Any] = {
 }
 """Of every event that keeps the processor busy: they take turns, and programs do not see them."""
 
-_fetch = gr.Image.async_move_resource_to_block_cache
+_FETCH = "async_move_resource_to_block_cache"
+_fetch = getattr(gr.Image, _FETCH, None)
 
 SAVE_FILE = """(file) => {
   if (!file) return;
@@ -38,12 +40,14 @@ SAVE_FILE = """(file) => {
 
 
 def photo_input(**options: Any) -> gr.Image:
-    """Take a photo as the file it comes in: Gradio would encode it anew, and not turn it."""
+    """Take a photo as the file it comes in, also where Gradio could not open it."""
     # Of the class, since Gradio makes components anew, from their class, for sessions that have
     # changed one. A subclass would do, but Gradio writes a stub file beside the module of each.
+    # See docs/private_names.md.
     gr.Image.preprocess = _pass_on  # type: ignore[method-assign]
-    setattr(gr.Image, "async_move_resource_to_block_cache", _fetch_or_explain)  # noqa: B010
-    return gr.Image(type="filepath", **options)
+    if _fetch is not None:
+        setattr(gr.Image, _FETCH, _fetch_or_explain)
+    return gr.Image(type="filepath", image_mode=None, **options)
 
 
 def _pass_on(self: gr.Image, payload: Any) -> str | None:
@@ -51,8 +55,10 @@ def _pass_on(self: gr.Image, payload: Any) -> str | None:
 
 
 async def _fetch_or_explain(self: gr.Image, address: str | Path | None) -> str | None:
+    assert _fetch is not None
     try:
-        return await _fetch(self, address)
+        fetched: str | None = await _fetch(self, address)
+        return fetched
     except Exception as error:  # of the network, of its server, or the address is refused
         name, reason = str(address)[:_LONGEST_NAME], str(error) or type(error).__name__
         message = f"{name}: cannot be fetched ({reason}); give the public address of an image."
@@ -100,7 +106,8 @@ def read_upload(path: str | Path) -> tuple[bytes, str]:
         CaptionerError: the file was not uploaded.
     """
     file = Path(path).resolve()
-    if not (file.is_relative_to(Path(get_upload_folder()).resolve()) and file.is_file()):
+    uploads = os.environ.get("GRADIO_TEMP_DIR") or Path(gettempdir(), "gradio")
+    if not (file.is_relative_to(Path(uploads).resolve()) and file.is_file()):
         name = Path(path).name[:_LONGEST_NAME]
         raise CaptionerError(f"{name}: it was not uploaded; upload it.")
     return file.read_bytes(), file.name

@@ -15,7 +15,9 @@ _LONGEST = 60
 
 def explain_requests(app: gr.Blocks) -> None:
     """Name the value that is not understood; what Gradio knows of this machine stays here."""
-    preprocess = app.preprocess_data
+    preprocess = getattr(app, "preprocess_data", None)
+    if preprocess is None:  # Gradio does not document it
+        return
 
     async def preprocess_or_explain(
         event: Any, values: list[Any], *args: Any, **options: Any

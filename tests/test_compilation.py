@@ -54,7 +54,10 @@ def test_what_cannot_be_compiled_is_told(encoder):
 
 
 def test_a_compiled_captioner_leaves_the_one_it_was_made_of_alone(tokenizer, monkeypatch):
+    encoders = []
+
     def compile_plainly(encoder, **_):
+        encoders.append(encoder)
         encoder.compile(backend="eager")
 
     monkeypatch.setattr("captioner.pytorch.compile_encoder", compile_plainly)
@@ -62,9 +65,9 @@ def test_a_compiled_captioner_leaves_the_one_it_was_made_of_alone(tokenizer, mon
     original.model.train()
     modes = [module.training for module in original.model.modules()]
     compiled = original.compiled()
-    assert compiled.model.encoder._compiled_call_impl is not None
+    assert encoders == [compiled.model.encoder]
+    assert original.model.encoder is not compiled.model.encoder
     assert not compiled.model.encoder.training
-    assert original.model.encoder._compiled_call_impl is None
     assert [module.training for module in original.model.modules()] == modes
     ours, theirs = (own.model.encoder.state_dict() for own in (original, compiled))
     assert {name: x.data_ptr() for name, x in ours.items()} == {

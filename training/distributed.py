@@ -23,7 +23,6 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
-from torch.utils._pytree import tree_map_only
 
 from captioner.errors import ConfigError
 from captioner.pytorch import find_device
@@ -126,7 +125,13 @@ class WholeOptimizer:
     def state_dict(self) -> dict[str, Any]:
         """Put the pieces together."""
         state = self._optimizer.state_dict()
-        return tree_map_only(DTensor, lambda x: gathered(x).cpu(), state)
+        states = {
+            number: {
+                name: gathered(x).cpu() if isinstance(x, DTensor) else x for name, x in own.items()
+            }
+            for number, own in state["state"].items()
+        }
+        return {**state, "state": states}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
         """Keep the pieces that belong to this process's weights."""

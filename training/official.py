@@ -81,23 +81,27 @@ def _meteor(references: dict[int, list[str]], candidates: dict[int, list[str]]) 
     from pycocoevalcap.meteor.meteor import Meteor  # noqa: PLC0415
 
     meteor = Meteor()
-    program = meteor.meteor_p
+    program = getattr(meteor, "meteor_p", None)
     try:
         value, _ = meteor.compute_score(references, candidates)
     except (OSError, ValueError) as error:
-        program.kill()
-        reason = program.stderr.read().decode(errors="replace").strip() or error
+        reason: object = error
+        if program is not None:
+            program.kill()
+            reason = program.stderr.read().decode(errors="replace").strip() or error
         raise CaptionerError(
             f"METEOR's Java program failed: {reason}. It needs 2 GB of free memory."
         ) from error
     finally:
         # `Meteor` closes one of its three pipes, and when interrupted waits for itself for ever.
-        if meteor.lock.locked():
-            meteor.lock.release()
-        for pipe in (program.stdin, program.stdout, program.stderr):
-            with contextlib.suppress(BrokenPipeError):
-                pipe.close()
-        program.wait()  # it ends with its input
+        lock = getattr(meteor, "lock", None)
+        if lock is not None and lock.locked():
+            lock.release()
+        if program is not None:
+            for pipe in (program.stdin, program.stdout, program.stderr):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+            program.wait()  # it ends with its input
     return float(value)
 
 

@@ -13,13 +13,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.layers.patch_embed import PatchEmbed
+from timm.layers import PatchEmbed  # type: ignore[attr-defined]
 from torch import Tensor, nn
 
 from captioner.errors import CheckpointError, ConfigError
 
 _LOADING = ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
 """Arguments of `timm.create_model` that read files; a checkpoint's header must not name any."""
+_OF_PATCHES = ("img_size", "patch_size", "grid_size", "dynamic_img_pad")
+"""What is asked of timm's PatchEmbed, which documents none of it (docs/private_names.md)."""
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Encoder(nn.Module):
@@ -84,7 +87,7 @@ class Encoder(nn.Module):
         """Switch dropout on or off; batch norms stay as they are."""
         super().train(mode)
         for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            if isinstance(module, _BATCH_NORMS):
                 module.eval()
         return self
 
@@ -95,9 +98,9 @@ class Encoder(nn.Module):
         Those of a ViT have the grid of its patches. Any other backbone is run on the meta device,
         which knows shapes only; what cannot be run there sees a black photo.
         """
-        embed: Any = getattr(self.backbone, "patch_embed", None)
+        embed = _patch_embed(self.backbone)
         taken = list(getattr(self.backbone, "feature_info", None) or ())[-self.levels :]
-        patches = isinstance(embed, PatchEmbed) and embed.img_size == size
+        patches = embed is not None and embed.img_size == size
         if patches and taken and all((x["reduction"],) * 2 == embed.patch_size for x in taken):
             return [(level["num_chs"], *embed.grid_size) for level in taken]
         black = torch.zeros(1, 3, *size)
@@ -128,10 +131,17 @@ def _standardise(level: Float[Tensor, "B d gh gw"]) -> Float[Tensor, "B d gh gw"
     return F.layer_norm(level.movedim(1, -1), level.shape[1:2]).movedim(-1, 1)
 
 
+def _patch_embed(backbone: nn.Module) -> Any:
+    """Return the layer that cuts photos into patches, if timm tells what is asked of it here."""
+    embed = getattr(backbone, "patch_embed", None)
+    known = isinstance(embed, PatchEmbed) and all(hasattr(embed, name) for name in _OF_PATCHES)
+    return embed if known else None
+
+
 def _require_whole_patches(name: str, backbone: nn.Module, size: tuple[int, int]) -> None:
     """Refuse a size whose lower or right edge a ViT would silently leave unseen."""
-    embed = getattr(backbone, "patch_embed", None)
-    if not isinstance(embed, PatchEmbed) or embed.dynamic_img_pad:
+    embed = _patch_embed(backbone)
+    if embed is None or embed.dynamic_img_pad:
         return
     patch = embed.patch_size
     if any(side % step for side, step in zip(size, patch, strict=True)):

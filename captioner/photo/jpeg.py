@@ -36,6 +36,8 @@ def draft(image: JpegImageFile, at_least: tuple[int, int], name: str) -> int:
 
 def _is_bounded(image: JpegImageFile) -> bool:
     """Whether decoding a photo over the pixel limit at a smaller scale takes little memory."""
+    if not hasattr(image, "layer"):  # Pillow does not document it
+        return False
     assert image.fp is not None
     here = image.fp.tell()
     bits = 8 * image.fp.seek(0, 2)

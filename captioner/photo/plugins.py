@@ -49,7 +49,8 @@ def open_jxl(stream: BinaryIO, name: str) -> tuple[Image.Image, int | None]:
         RuntimeError,
     ) as error:  # its texts are for developers
         raise ValueError("no whole JPEG XL picture") from error
-    return image, None if image.jpeg else 1  # a JPEG inside comes out as it went in
+    # A JPEG inside comes out as it went in.
+    return image, None if getattr(image, "jpeg", False) else 1
 
 
 def _jxl_size(stream: BinaryIO) -> tuple[int, int]:

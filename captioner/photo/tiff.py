@@ -8,8 +8,8 @@ from typing import BinaryIO
 
 from PIL import Image
 from PIL.ExifTags import Base as Tag
-from PIL.TiffImagePlugin import COMPRESSION_INFO, TiffImageFile
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
+from PIL.TiffImagePlugin import TiffImageFile
 
 from captioner.errors import ImageError
 
@@ -29,10 +29,12 @@ def read_directory(stream: BinaryIO) -> Directory:
     """
     stream.seek(0)
     head = stream.read(8)
+    first = head[4:]
     if 43 in (head[2], head[3]):  # BigTIFF
-        head += stream.read(8)
+        first = stream.read(8)
+        head += first
     directory = Directory(head)
-    stream.seek(directory.next)
+    stream.seek(int.from_bytes(first, "little" if head[:1] == b"I" else "big"))
     directory.load(stream)
     return directory
 
@@ -89,10 +91,9 @@ class Layout:
     def __str__(self) -> str:
         kind = {FLOAT: " floating-point", _SIGNED: " signed"}.get(self.numbers, "")
         colours = "gray" if self.mode == "L" else self.mode or "colours"
-        packed = COMPRESSION_INFO.get(self.compression, "").removeprefix("tiff_").upper()
-        packed = f", {packed or f'compression {self.compression}'}"
-        if not self.is_compressed or self.compression in _DEFLATED:
-            packed = ""
+        packed = (
+            "" if self.compression in (1, *_DEFLATED) else f", {_compression(self.compression)}"
+        )
         return f"{self.bits or 'mixed'}-bit{kind} {colours}{packed}"
 
 
@@ -156,6 +157,15 @@ def check_parts(tags: Directory) -> None:
     count = planes * -(-layout.height // rows) * -(-layout.width // columns)
     if (found := len(find_parts(tags))) < count:
         raise ValueError(f"{found} of {count} parts")
+
+
+def _compression(number: int) -> str:
+    from tifffile import COMPRESSION  # noqa: PLC0415  # few photos need it
+
+    try:
+        return COMPRESSION(number).name
+    except ValueError:
+        return f"compression {number}"
 
 
 def _common(numbers: tuple[int, ...]) -> int:

@@ -48,6 +48,7 @@ def _gains() -> bool:
         and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+        and hasattr(Tensor, "_version")
     )
 
 
@@ -61,7 +62,7 @@ def _can_be_packed(weight: Tensor) -> bool:
 class _Product:
     """x W^T + b, with a copy of W in oneDNN's order.
 
-    These operators are what torch.compile makes of linear layers; they are not documented.
+    These operators are what torch.compile makes of linear layers (docs/private_names.md).
     """
 
     def __init__(self, weight: Tensor) -> None:

@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from captioner.errors import CaptionerError, MissingExtraError
@@ -55,6 +55,7 @@ def cluster(ray: Any) -> Iterator[None]:
         _knock()
         with _muted(), _keeping_sigterm():
             ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
+        with suppress(AttributeError):
             # What it tells of workers that end goes to standard output all the same, but for this.
             ray._private.worker._worker_logs_enabled = False
     except Exception as error:  # it lets anything through that goes wrong on the way
