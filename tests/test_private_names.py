@@ -14,10 +14,11 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from captioner.errors import CaptionerError, ConfigError, ImageError
-from captioner.folder.cluster import cluster
-from captioner.model import Encoder, encoder, packing
+from captioner.folder.engines.cluster import cluster
+from captioner.model import Encoder, encoder
 from captioner.photo import faults, load_photo
 from captioner.photo.jpeg import draft
+from captioner.speed import packing
 from tests.photos import encode, noise, turned
 
 ROOT = Path(__file__).parent.parent
