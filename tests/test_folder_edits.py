@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from captioner.metadata import read_caption, read_sidecar
 from tests.photos import noise, quarters
 from tests.test_folder import NAMES, captions, records
+from tests.written import read_caption, read_sidecar
 
 
 def rows(table):

@@ -15,10 +15,10 @@ from captioner.folder.journal.pending import Entry
 from captioner.folder.journal.records import CutOffError, Record
 from captioner.folder.outputs.edits import read_edits, remember_tables
 from captioner.folder.outputs.tables import write_table
-from captioner.metadata import read_caption
 from tests.photos import noise
 from tests.test_folder import NAMES, captions, records
 from tests.test_folder_edits import edit, rows
+from tests.written import read_caption
 
 
 def written(tmp_path, *texts):

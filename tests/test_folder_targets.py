@@ -8,10 +8,11 @@ import pytest
 
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Photo
-from captioner.metadata import embed, read_caption, read_sidecar, sidecar
+from captioner.metadata import embed, sidecar
 from captioner.photo import load_photo
 from tests.photos import noise, quarters
 from tests.test_folder import NAMES, captions
+from tests.written import read_caption, read_sidecar
 
 
 @pytest.mark.parametrize(

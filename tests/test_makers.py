@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from captioner.metadata import read_caption, read_sidecar
 from tests.makers import HUMAN, PREVIEW, make
 from tests.test_folder import captions
+from tests.written import read_caption, read_sidecar
 
 CAPTIONED = {
     "alpha.jpg", "canon.jpg", "casio.jpg", "digikam.jpg", "editor.webp", "eos300d.jpg",

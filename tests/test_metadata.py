@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image, IptcImagePlugin
 
 from captioner.errors import MetadataError
-from captioner.metadata import embed, read_caption, read_photo, read_sidecar, sidecar
+from captioner.metadata import embed, read_photo, sidecar
 from captioner.metadata.placeholders import caption_in
 from tests.photos import encode, noise, quarters, turned
+from tests.written import read_caption, read_sidecar
 
 CAPTION = "ein Hund & \"zwei\" <Katzen> 'laufen': 犬 🐕\nüber Gras"
 XMP_HEAD = b"http://ns.adobe.com/xap/1.0/\0"

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioner.errors import MetadataError, UnsupportedFileError
-from captioner.metadata import embed, read_caption, read_captions, sidecar
-from captioner.metadata.exif import get_captions, get_remarks, set_caption
+from captioner.metadata import embed, read_captions, sidecar
+from captioner.metadata.exif import read_captions as read_both
+from captioner.metadata.exif import set_caption
 from captioner.metadata.placeholders import caption_in, distinct
 from tests.makers import (
     ASCII,
@@ -36,6 +37,7 @@ from tests.makers import (
     webp,
     wide,
 )
+from tests.written import read_caption
 
 LONG = "a photograph of a dog that runs across a beach"
 
@@ -51,8 +53,8 @@ def described(order: str, description: str = HUMAN, **options) -> bytes:
 
 
 def put(data: bytes, caption: str, *outdated: str) -> bytes:
-    changed = set_caption(data, caption, outdated=outdated, name="p")
-    assert set_caption(changed, caption, outdated=outdated, name="p") == changed
+    changed = set_caption(data, caption, outdated=outdated)
+    assert set_caption(changed, caption, outdated=outdated) == changed
     return changed
 
 
@@ -70,7 +72,7 @@ def test_a_caption_that_fits_takes_the_place_of_the_old_one(order):
     expected[start : start + len(HUMAN)] = b"a dog".ljust(len(HUMAN), b"\0")
     struct.pack_into(f"{order}I", expected, at + 4, 6)
     assert changed == bytes(expected)
-    assert get_captions(changed) == ["a dog"]
+    assert read_both(changed)[0] == ["a dog"]
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -95,7 +97,7 @@ def test_captions_of_up_to_four_bytes_lie_in_the_field_itself(order):
     at = field(0x010E, order, data)
     assert short[at : at + 12] == struct.pack(f"{order}HHI", 0x010E, ASCII, 4) + b"cat\0"
     assert len(short) == len(data)
-    assert get_captions(put(short, LONG)) == [LONG]
+    assert read_both(put(short, LONG))[0] == [LONG]
 
 
 def test_a_value_that_another_field_has_too_is_left_to_it():
@@ -105,7 +107,7 @@ def test_a_value_that_another_field_has_too_is_left_to_it():
     for caption in ("a dog", LONG):
         changed = put(bytes(data), caption)
         assert changed[: len(data)].count(HUMAN.encode()) == 1
-        assert get_captions(changed) == [caption]
+        assert read_both(changed)[0] == [caption]
 
 
 @pytest.mark.parametrize("order", "<>")
@@ -124,13 +126,13 @@ def test_user_comments_are_read_and_written_in_every_encoding(order):
     ):
         value = (0x9286, UNDEFINED, len(content), content)
         data = block(order, camera(order, "Canon", "EOS"), [*details(order), value], canon)
-        assert get_captions(data) == [expected]
-        assert get_captions(put(data, "a dog")) == ["a dog"]
-        assert get_captions(put(data, "ein Hündchen: 犬")) == ["ein Hündchen: 犬"]
+        assert read_both(data)[0] == [expected]
+        assert read_both(put(data, "a dog"))[0] == ["a dog"]
+        assert read_both(put(data, "ein Hündchen: 犬"))[0] == ["ein Hündchen: 犬"]
     for blank in (bytes(8), b"ASCII\0\0\0" + b" " * 30, b"UNICODE\0" + bytes(8), b""):
         value = (0x9286, UNDEFINED, len(blank), blank)
         data = block(order, camera(order, "Canon", "EOS"), [*details(order), value], canon)
-        assert get_captions(data) == []
+        assert read_both(data)[0] == []
         assert put(data, "a dog") == data
 
 
@@ -140,10 +142,10 @@ def test_titles_and_comments_of_windows_change_if_they_repeat_the_caption():
         for tag, words in ((0x9C9B, "Größe"), (0x9C9C, "scanned by Bo"), (0x9C9F, " "))
     ]
     data = block(">", [*camera(">", "Canon", "EOS"), *fields])
-    assert (get_captions(data), get_remarks(data)) == ([], ["scanned by Bo", "Größe"])
+    assert read_both(data) == ([], ["scanned by Bo", "Größe"])
     assert put(data, "a dog", "something else") == data
     changed = put(data, "ein Hündchen am Strand", "Größe")
-    assert get_remarks(changed) == ["scanned by Bo", "ein Hündchen am Strand"]
+    assert read_both(changed)[1] == ["scanned by Bo", "ein Hündchen am Strand"]
     alone = jpeg(exif=data)
     assert read_captions(alone, name="p") == ["scanned by Bo", "Größe"]
     assert "Größe".encode("utf-16-le") not in embed(alone, "a dog", name="p")
@@ -156,8 +158,8 @@ def test_what_cameras_and_programs_write_there_is_no_caption():
         "Canon Canon EOS 40D",
     ):  # fmt: skip
         data = described("<", words)
-        assert get_captions(data) == [], words
-        assert get_captions(put(data, "a dog")) == ["a dog"], words
+        assert read_both(data)[0] == [], words
+        assert read_both(put(data, "a dog"))[0] == ["a dog"], words
     for words in (
         '{"prompt": {"1": 2}}',
         'workflow:{"a": []}',
@@ -165,7 +167,7 @@ def test_what_cameras_and_programs_write_there_is_no_caption():
         "a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7",
     ):
         data = described("<", words)
-        assert get_captions(data) == []
+        assert read_both(data)[0] == []
         assert put(data, "a dog") == data, "it is a program's, and stays"
     for words in (
         "a digital camera on a table",
@@ -187,8 +189,8 @@ def test_captions_that_say_what_others_say_are_left_out():
 def test_a_pointer_to_nowhere_costs_no_other_field(pointer):
     fields = [text(0x010E, HUMAN), (0x8769, UNDEFINED, len(pointer), pointer)]
     data = b"II*\0\x08\0\0\0" + directory(fields, order="<", at=8)
-    assert get_captions(data) == [HUMAN]
-    assert get_captions(put(data, LONG)) == [LONG]
+    assert read_both(data)[0] == [HUMAN]
+    assert read_both(put(data, LONG))[0] == [LONG]
 
 
 def test_type_129_stays_and_latin_1_is_read():
@@ -198,7 +200,7 @@ def test_type_129_stays_and_latin_1_is_read():
     changed = put(bytes(data), "a dog")
     assert changed[at + 2 : at + 4] == b"\x81\0"
     data = described("<", "Gr__e").replace(b"Gr__e", b"Gr\xf6\xdfe")
-    assert get_captions(data) == ["Größe"]
+    assert read_both(data)[0] == ["Größe"]
 
 
 # Files
@@ -283,12 +285,12 @@ def test_exif_damaged_anywhere_never_crashes(data):
     for _ in range(data.draw(st.integers(0, 3))):
         if damaged:
             damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
-    get_captions(bytes(damaged))
+    read_both(bytes(damaged))
     try:
-        changed = set_caption(bytes(damaged), LONG, outdated=(), name="p")
+        changed = set_caption(bytes(damaged), LONG, outdated=())
     except MetadataError:
         return
-    assert {*get_captions(changed)} <= {LONG}
+    assert {*read_both(changed)[0]} <= {LONG}
 
 
 @pytest.mark.parametrize("caption", ["a dog", LONG])

@@ -27,16 +27,16 @@ def records(*sets: bytes) -> bytes:
 
 def error(resources: bytes, caption: str = "new") -> str:
     with pytest.raises(MetadataError) as caught:
-        set_caption(resources, caption, name="p")
+        set_caption(resources, caption)
     return str(caught.value)
 
 
 def test_a_photo_without_records_gets_these():
     expected = records(UTF8, VERSION, data_set(2, 120, "Hündin".encode()))
-    assert set_caption(b"", "Hündin", name="p") == expected
-    assert get_caption(expected, name="p") == "Hündin"
-    assert get_caption(b"", name="p") is None
-    assert get_caption(records(VERSION), name="p") is None
+    assert set_caption(b"", "Hündin") == expected
+    assert get_caption(expected) == "Hündin"
+    assert get_caption(b"") is None
+    assert get_caption(records(VERSION)) is None
 
 
 def test_other_records_and_resources_stay_byte_for_byte():
@@ -51,8 +51,8 @@ def test_other_records_and_resources_stay_byte_for_byte():
         return clip + own + mesa + b"\0\0"
 
     old = data_set(2, 120, b"old"), data_set(2, 120, b"older")
-    assert set_caption(file(*old), "new", name="p") == file(data_set(2, 120, b"new"))
-    assert get_caption(file(*old), name="p") == "old"
+    assert set_caption(file(*old), "new") == file(data_set(2, 120, b"new"))
+    assert get_caption(file(*old)) == "old"
 
 
 def test_a_new_caption_stands_at_the_end_of_its_record():
@@ -60,43 +60,43 @@ def test_a_new_caption_stands_at_the_end_of_its_record():
     new = records(
         UTF8, VERSION, data_set(2, 25, b"dog"), data_set(2, 120, b"new"), data_set(3, 10, b"\0")
     )
-    assert set_caption(old, "new", name="p") == new
+    assert set_caption(old, "new") == new
 
 
 def test_missing_heads_of_the_records_are_added_in_front():
     old, new = data_set(2, 25, "Gräser".encode()), data_set(2, 120, b"new")
-    assert set_caption(records(old), "new", name="p") == records(UTF8, VERSION, old, new)
+    assert set_caption(records(old), "new") == records(UTF8, VERSION, old, new)
 
 
 def test_the_digest_of_the_records_follows_them():
     digest = resource(0x0425, bytes(16))
     content = UTF8 + VERSION + data_set(2, 120, b"new")
-    assert set_caption(digest + records(VERSION), "new", name="p") == (
+    assert set_caption(digest + records(VERSION), "new") == (
         resource(0x0425, md5(content).digest()) + resource(0x0404, content)
     )
 
 
 def test_of_several_groups_of_records_one_is_left():
     twice = records(VERSION, data_set(2, 120, b"old")) + records(data_set(2, 120, b"older"))
-    assert set_caption(twice, "new", name="p") == set_caption(b"", "new", name="p")
+    assert set_caption(twice, "new") == set_caption(b"", "new")
 
 
 def test_texts_of_an_unknown_alphabet_are_left_alone():
     for head in (b"", data_set(1, 90, b"\x1b.A")):
         latin = data_set(2, 25, "Gräser".encode("latin-1"))
-        changed = set_caption(records(head, VERSION, latin), "new", name="p")
+        changed = set_caption(records(head, VERSION, latin), "new")
         assert changed == records(head, VERSION, latin, data_set(2, 120, b"new"))
         assert error(records(head, VERSION, latin), "Hündin") == (
-            "p: its IPTC texts are not in UTF-8, and 'Hündin' has letters beyond ASCII; "
+            "its IPTC texts are not in UTF-8, and 'Hündin' has letters beyond ASCII; "
             "convert them first, or write a sidecar."
         )
-    assert get_caption(records(data_set(2, 120, "Hündin".encode("cp1252"))), name="p") == "Hündin"
+    assert get_caption(records(data_set(2, 120, "Hündin".encode("cp1252")))) == "Hündin"
 
 
 def test_a_caption_longer_than_the_data_set_is_cut_at_a_character():
-    written = get_caption(set_caption(b"", "犬" * 700, name="p"), name="p")
+    written = get_caption(set_caption(b"", "犬" * 700))
     assert written == "犬" * 666
-    assert get_caption(set_caption(b"", "x" * 2000, name="p"), name="p") == "x" * 2000
+    assert get_caption(set_caption(b"", "x" * 2000)) == "x" * 2000
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_caption_longer_than_the_data_set_is_cut_at_a_character():
     ],
 )
 def test_damaged_resources_are_refused(resources):
-    text = "p: its IPTC texts are damaged; remove them, or write a sidecar."
+    text = "its IPTC texts are damaged; remove them, or write a sidecar."
     assert error(resources) == text
     with pytest.raises(MetadataError) as caught:
-        get_caption(resources, name="p")
+        get_caption(resources)
     assert str(caught.value) == text

@@ -3,7 +3,8 @@
 import pytest
 
 from captioner.errors import MetadataError
-from captioner.metadata import read_sidecar, read_sidecar_captions, sidecar
+from captioner.metadata import read_sidecar_captions, sidecar
+from tests.written import read_sidecar
 
 RDF = 'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"'
 DC = 'xmlns:dc="http://purl.org/dc/elements/1.1/"'

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from captioner.metadata import read_caption, read_sidecar
 from tests.photos import noise
 from tests.test_folder import ROOT, captions
+from tests.written import read_caption, read_sidecar
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="refusals are played on Linux only"),

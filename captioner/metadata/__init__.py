@@ -3,9 +3,9 @@
 xmp                dc:description in an XMP packet
 exif               ImageDescription and the like in Exif data, a structure of directories (ifd)
 iptc               caption in IPTC records and Photoshop resources
-jpeg, png, webp    where these lie in a file
+jpeg, png, webp    where these lie in a file, which is made of parts
 mpf, previews      where the other pictures of a JPEG lie
-tiff, found        captions of TIFF files and of other kinds, which are only read
+readonly           captions of TIFF files and of other kinds, which are only read
 placeholders       what stands in a caption's place and is none
 
 A photo gets its caption as XMP, a JPEG as IPTC, too: all photo managers read one of the two. What
@@ -15,22 +15,24 @@ What cannot be changed safely is refused.
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Literal
 
 from captioner.errors import MetadataError, UnsupportedFileError
-from captioner.metadata import exif, found, iptc, jpeg, png, tiff, webp, xmp
-from captioner.metadata.placeholders import caption_in, distinct
+from captioner.metadata import exif, jpeg, png, readonly, xmp
+from captioner.metadata.jpeg import Jpeg
+from captioner.metadata.placeholders import distinct
+from captioner.metadata.png import Png
+from captioner.metadata.webp import WebP
 
 __all__ = [
     "Naming",
     "embed",
-    "read_caption",
     "read_captions",
     "read_exif_description",
     "read_photo",
-    "read_sidecar",
     "read_sidecar_captions",
     "sidecar",
     "sidecar_path",
@@ -59,35 +61,28 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
         UnsupportedFileError: the file is of another kind.
         MetadataError: it is damaged, or cannot be changed safely.
     """
-    kind = _kind(data)
-    if kind is None:
-        raise UnsupportedFileError(
-            f"{name}: captions can be written into JPEG, PNG and WebP files only; write a sidecar."
-        )
-    if kind is not webp and any(old != caption for old in kind.read_fixed(data, name)):
-        where = "extended XMP or Exif" if kind is jpeg else "a profile of ImageMagick"
-        raise MetadataError(
-            f"{name}: its caption is in {where}, which cannot be changed; write a sidecar."
-        )
-    captions, remarks = _read(data, name)
-    outdated = {old.strip() for old in captions or remarks}
-    block = kind.read_exif(data, name)
-    if block is not None:
-        changed = exif.set_caption(block, caption, outdated=outdated, name=name)
-        if changed != block:
-            data = kind.write_exif(data, changed, name)
-    old = kind.read_xmp(data, name)
-    packet = xmp.set_caption(old, caption, language=language, name=name)
-    if packet != old:
-        data = kind.write_xmp(data, packet, name)
-    if kind is jpeg:
-        records = jpeg.read_resources(data, name)
-        resources = iptc.set_caption(records, caption, name=name)
-        if resources != records:
-            data = jpeg.write_resources(data, resources, name)
-    if kind is png:
-        data = png.write_texts(data, caption, outdated=outdated, name=name)
-    return data
+    with _named(name):
+        file = _open(data)
+        if file is None:
+            raise UnsupportedFileError(
+                "captions can be written into JPEG, PNG and WebP files only; write a sidecar."
+            )
+        if any(old != caption for old in file.read_fixed()):
+            raise MetadataError(
+                f"its caption is in {file.FIXED}, which cannot be changed; write a sidecar."
+            )
+        captions, remarks = _read(file)
+        outdated = {old.strip() for old in captions or remarks}
+        if (block := file.read_exif()) is not None:
+            changed = exif.set_caption(block, caption, outdated=outdated)
+            if changed != block:
+                file.write_exif(changed)
+        old = file.read_xmp()
+        packet = xmp.set_caption(old, caption, language=language)
+        if packet != old:
+            file.write_xmp(packet)
+        file.write_texts(caption, outdated)
+        return file.to_bytes()
 
 
 def read_photo(path: str | os.PathLike[str]) -> bytes:
@@ -98,9 +93,8 @@ def read_photo(path: str | os.PathLike[str]) -> bytes:
     """
     with open(path, "rb") as file:
         head = file.read(_HEAD)
-        if _kind(head) is jpeg and jpeg.is_enough(head):
-            return head
-        return head + file.read()
+        enough = head.startswith(jpeg.SIGNATURE) and jpeg.is_enough(head)
+        return head if enough else head + file.read()
 
 
 def read_captions(data: bytes, *, name: str) -> list[str]:
@@ -117,17 +111,10 @@ def read_captions(data: bytes, *, name: str) -> list[str]:
     Raises:
         MetadataError: the file or its metadata are damaged.
     """
-    captions, remarks = _read(data, name)
-    return distinct(captions or remarks)
-
-
-def read_caption(data: bytes, *, name: str) -> str | None:
-    """Read the first of the captions of a photo; None if it has none.
-
-    Raises:
-        MetadataError: the file or its metadata are damaged.
-    """
-    return next(iter(read_captions(data, name=name)), None)
+    with _named(name):
+        file = _open(data)
+        captions, remarks = readonly.read_captions(data) if file is None else _read(file)
+        return distinct(captions or remarks)
 
 
 def read_exif_description(data: bytes, *, name: str) -> str | None:
@@ -136,9 +123,10 @@ def read_exif_description(data: bytes, *, name: str) -> str | None:
     Raises:
         MetadataError: the file is damaged.
     """
-    kind = _kind(data)
-    block = data if kind is None else kind.read_exif(data, name)
-    return None if block is None else exif.get_description(block)
+    with _named(name):
+        file = _open(data)
+        block = data if file is None else file.read_exif()
+        return None if block is None else exif.get_description(block)
 
 
 def sidecar(
@@ -163,7 +151,8 @@ def sidecar(
         MetadataError: the existing sidecar is no XMP, or not in UTF-8.
     """
     packet = xmp.new_sidecar() if existing is None or _is_blank(existing) else existing
-    return xmp.set_caption(packet, caption, language=language, over_exif=over_exif, name=name)
+    with _named(name):
+        return xmp.set_caption(packet, caption, language=language, over_exif=over_exif)
 
 
 def read_sidecar_captions(existing: bytes, *, name: str) -> list[str]:
@@ -172,16 +161,8 @@ def read_sidecar_captions(existing: bytes, *, name: str) -> list[str]:
     Raises:
         MetadataError: the file is no XMP, or not in UTF-8.
     """
-    return [] if _is_blank(existing) else distinct(xmp.get_captions(existing, name=name))
-
-
-def read_sidecar(existing: bytes, *, name: str) -> str | None:
-    """Read the first of the captions of a sidecar file; None if it has none.
-
-    Raises:
-        MetadataError: the file is no XMP, or not in UTF-8.
-    """
-    return next(iter(read_sidecar_captions(existing, name=name)), None)
+    with _named(name):
+        return [] if _is_blank(existing) else distinct(xmp.get_captions(existing))
 
 
 def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:
@@ -193,40 +174,33 @@ def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:
     return photo.with_name(photo.name + ".xmp") if naming == "full" else photo.with_suffix(".xmp")
 
 
-def _read(data: bytes, name: str) -> tuple[list[str], list[str]]:
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Have errors name the file."""
+    try:
+        yield
+    except MetadataError as error:
+        raise type(error)(f"{name}: {error}") from error.__cause__
+
+
+def _open(data: bytes) -> Jpeg | Png | WebP | None:
+    """The parts of a file that begins like this; None of kinds that are only read."""
+    if data.startswith(jpeg.SIGNATURE):
+        return Jpeg(data)
+    if data.startswith(png.SIGNATURE):
+        return Png(data)
+    return WebP(data) if data.startswith(b"RIFF") and data[8:12] == b"WEBP" else None
+
+
+def _read(file: Jpeg | Png | WebP) -> tuple[list[str], list[str]]:
     """The captions of a photo, and what may be captions."""
-    if data.startswith(tiff.SIGNATURES):
-        return tiff.read_captions(data, name)
-    kind = _kind(data)
-    if kind is None:
-        return found.read_captions(data, name)
-    remarks: list[str] = []
-    packet = kind.read_xmp(data, name)
-    captions = [] if packet is None else xmp.get_captions(packet, name=name)
-    block = kind.read_exif(data, name)
-    if block is not None:
-        captions += exif.get_captions(block)
-        remarks += exif.get_remarks(block)
-    if kind is jpeg:
-        caption = caption_in(iptc.get_caption(jpeg.read_resources(data, name), name=name))
-        captions += [] if caption is None else [caption]
-    if kind is png:
-        texts, comments = png.read_texts(data, name)
-        captions, remarks = captions + texts, remarks + comments
-    captions += kind.read_fixed(data, name) if kind is not webp else []
-    return captions, remarks
+    packet = file.read_xmp()
+    captions = [] if packet is None else xmp.get_captions(packet)
+    block = file.read_exif()
+    own, remarks = ([], []) if block is None else exif.read_captions(block)
+    texts, comments = file.read_texts()
+    return [*captions, *own, *texts, *file.read_fixed()], remarks + comments
 
 
 def _is_blank(sidecar: bytes) -> bool:
     return not sidecar.strip(b"\0 \t\r\n\xef\xbb\xbf")
-
-
-def _kind(data: bytes) -> ModuleType | None:
-    """The module for files that begin like this."""
-    if data.startswith(b"\xff\xd8\xff"):
-        return jpeg
-    if data.startswith(png.SIGNATURE):
-        return png
-    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        return webp
-    return None

@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from captioner.errors import MetadataError
 from captioner.metadata.ifd import EXIF, Block, Field
+from captioner.metadata.parts import decoded
 from captioner.metadata.placeholders import caption_in, is_data
 
 _DESCRIPTION, _MAKE, _MODEL = 0x010E, 0x010F, 0x0110
 _USER_COMMENT = 0x9286
-_XP_TITLE, _XP_COMMENT, _XP_SUBJECT = 0x9C9B, 0x9C9C, 0x9C9F
+_REMARKS = (0x9C9C, 0x9C9B, 0x9C9F)  # comments, title and subject of the Explorer
 _BYTE, _ASCII, _UNDEFINED, _UTF8 = 1, 2, 7, 129
 
 
@@ -28,6 +29,11 @@ class _Text(NamedTuple):
     caption: str | None
     """The caption that the text is."""
 
+    @property
+    def is_remark(self) -> bool:
+        """Whether it is one of the Explorer's."""
+        return self.field.tag in _REMARKS
+
 
 def get_description(data: bytes) -> str | None:
     """Read ImageDescription, whatever it says, without blanks around it."""
@@ -35,28 +41,26 @@ def get_description(data: bytes) -> str | None:
     return next(texts, None)
 
 
-def get_captions(data: bytes) -> list[str]:
-    """Read ImageDescription and UserComment.
+def read_captions(data: bytes) -> tuple[list[str], list[str]]:
+    """Read ImageDescription and UserComment, and apart from these the fields of the Explorer.
 
     Args:
         data: a TIFF structure; of one that is damaged, what can be read.
     """
-    return [text.caption for text in _readable(data) if text.caption and not _is_remark(text)]
+    captions: tuple[list[str], list[str]] = ([], [])
+    for text in _readable(data):
+        if text.caption:
+            captions[text.is_remark].append(text.caption)
+    return captions
 
 
-def get_remarks(data: bytes) -> list[str]:
-    """Read what Windows' Explorer calls comments, title and subject."""
-    return [text.caption for text in _readable(data) if text.caption and _is_remark(text)]
-
-
-def set_caption(data: bytes, caption: str, *, outdated: Collection[str], name: str) -> bytes:
+def set_caption(data: bytes, caption: str, *, outdated: Collection[str]) -> bytes:
     """Put a caption wherever there is one, and where a camera put its own name.
 
     Args:
         data: a TIFF structure; what is none stays as it is.
         caption: the text.
         outdated: what the fields of the Explorer must not go on saying, without blanks around it.
-        name: what to call the photo in an error.
 
     Raises:
         MetadataError: the Exif data is damaged.
@@ -75,19 +79,15 @@ def set_caption(data: bytes, caption: str, *, outdated: Collection[str], name: s
                     block = block.with_value(text.field, kind, value)
     except ValueError as error:
         raise MetadataError(
-            f"{name}: its Exif data is damaged ({error}); remove it first, or write a sidecar."
+            f"its Exif data is damaged ({error}); remove it first, or write a sidecar."
         ) from error
     return block.data
-
-
-def _is_remark(text: _Text) -> bool:
-    return text.field.tag in (_XP_COMMENT, _XP_TITLE, _XP_SUBJECT)
 
 
 def _is_to_change(text: _Text, outdated: Collection[str]) -> bool:
     if text.field.tag == _DESCRIPTION:  # is read before all others, even if it is blank
         return not is_data(text.text)
-    return text.caption is not None and (not _is_remark(text) or text.caption in outdated)
+    return text.caption is not None and (not text.is_remark or text.caption in outdated)
 
 
 def _readable(data: bytes) -> list[_Text]:
@@ -113,8 +113,7 @@ def _fields(block: Block) -> list[Field]:
         with suppress(ValueError):  # nobody can read it
             comment = block.find(_USER_COMMENT, block.number(fields[EXIF]))
             fields |= {} if comment is None else {_USER_COMMENT: comment}
-    tags = (_DESCRIPTION, _USER_COMMENT, _XP_COMMENT, _XP_TITLE, _XP_SUBJECT)
-    return [fields[tag] for tag in tags if tag in fields]
+    return [fields[tag] for tag in (_DESCRIPTION, _USER_COMMENT, *_REMARKS) if tag in fields]
 
 
 def _text(block: Block, field: Field, names: tuple[str, ...]) -> _Text:
@@ -139,18 +138,14 @@ def _names(block: Block) -> tuple[str, ...]:
     names = []
     for tag in (_MAKE, _MODEL):
         with suppress(ValueError):
-            field = block.find(tag)
-            names += [] if field is None else [_decoded(block.value(field)).strip()]
+            value = block.get(tag)
+            names += [] if value is None else [_decoded(value).strip()]
     return (*names, " ".join(names))
 
 
 def _decoded(value: bytes) -> str:
     """A text that should be ASCII, and mostly is UTF-8 where it is not."""
-    value = value.partition(b"\0")[0]
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("cp1252", "replace")
+    return decoded(value.partition(b"\0")[0])
 
 
 def _comment(value: bytes, order: str) -> str:
@@ -174,7 +169,6 @@ def _encoded(field: Field, caption: str, order: str) -> tuple[int, bytes]:
     if field.tag == _USER_COMMENT:
         if caption.isascii():
             return _UNDEFINED, b"ASCII\0\0\0" + caption.encode()
-        return _UNDEFINED, b"UNICODE\0" + caption.encode(
-            "utf-16-le" if order == "<" else "utf-16-be"
-        )
+        encoding = "utf-16-le" if order == "<" else "utf-16-be"
+        return _UNDEFINED, b"UNICODE\0" + caption.encode(encoding)
     return _BYTE, (caption + "\0").encode("utf-16-le")

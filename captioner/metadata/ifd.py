@@ -33,12 +33,12 @@ class Field:
     """Where the field itself lies."""
     start: int
     """Where its value lies: in the field, if it is short."""
-    size: int
-    """Bytes of the value."""
+    end: int
+    """The byte behind the value."""
 
 
 class Block:
-    """A TIFF structure.
+    """A TIFF structure, whose methods raise a ValueError where it is damaged.
 
     Args:
         data: from its byte order mark on.
@@ -54,76 +54,66 @@ class Block:
             raise ValueError("no TIFF header")
         self.order = "<" if head[:1] == b"I" else ">"
         self._big = b"+" in head
-        self._number = f"{self.order}{'Q' if self._big else 'I'}"
+        self._number = "Q" if self._big else "I"
         self.first = self._unpack(self._number, 8 if self._big else 4)
 
     def fields(self, directory: int) -> list[Field]:
-        """Fields of the directory that lies there.
-
-        Raises:
-            ValueError: it does not lie in the data as a whole.
-        """
-        return [self._field(place) for place in self._places(directory)]
+        """Fields of the directory that lies there."""
+        count = self._unpack("Q" if self._big else "H", directory)
+        head, step = (8, 20) if self._big else (2, 12)
+        if directory < 8 or directory + head + step * count > len(self.data):
+            raise ValueError("a directory outside the data")
+        return [self._field(directory + head + step * n) for n in range(count)]
 
     def find(self, tag: int, directory: int | None = None) -> Field | None:
-        """The field of this tag, in the first directory if no other is given.
-
-        Raises:
-            ValueError: the directory does not lie in the data as a whole.
-        """
+        """The field of this tag, in the first directory if no other is given."""
         directory = self.first if directory is None else directory
         return next((field for field in self.fields(directory) if field.tag == tag), None)
 
-    def value(self, field: Field) -> bytes:
-        """Its bytes.
+    def get(self, tag: int) -> bytes | None:
+        """The value of this tag in the first directory; None if there is none."""
+        field = self.find(tag)
+        return None if field is None else self.value(field)
 
-        Raises:
-            ValueError: they do not lie in the data.
-        """
-        value = self.data[field.start : field.start + field.size]
-        if len(value) < field.size:
+    def value(self, field: Field) -> bytes:
+        """Its bytes."""
+        if field.end > len(self.data):
             raise ValueError("a value outside the data")
-        return value
+        return self.data[field.start : field.end]
 
     def number(self, field: Field) -> int:
         """The value of a field that holds one number or offset."""
-        value = self.value(field)
-        return int.from_bytes(value, "little" if self.order == "<" else "big")
+        return int.from_bytes(self.value(field), "little" if self.order == "<" else "big")
 
     def with_value(self, field: Field, kind: int, value: bytes) -> "Block":
-        """Give a field another value, whose items are single bytes, and move nothing.
-
-        Raises:
-            ValueError: the structure is damaged, or a BigTIFF.
-        """
+        """Give a field another value, whose items are single bytes, and move nothing."""
         if self._big:
             raise ValueError("BigTIFF")
         data = bytearray(self.data)
-        inline = field.start == field.place + 8
-        own = not inline and self._is_alone(field)
-        end = field.start + field.size
-        if own:
-            data[field.start : end] = bytes(field.size)  # nobody shall find the old caption there
-        start = field.place + 8
+        inside = field.place + 8
+        own = field.start != inside and self._is_alone(field)
+        if own:  # nobody shall find the old caption there
+            data[field.start : field.end] = bytes(field.end - field.start)
         struct.pack_into(f"{self.order}HI4x", data, field.place + 2, kind, len(value))
+        start = inside
         if len(value) > 4:
-            if own and len(value) <= field.size:
+            if own and len(value) <= field.end - field.start:
                 start = field.start
             else:
-                if own and end >= len(data) - 1:  # what was put there before
+                if own and field.end >= len(data) - 1:  # what was put there before
                     del data[field.start :]
                 data += bytes(len(data) % 2)  # offsets are even
                 start = len(data)
-            struct.pack_into(f"{self.order}I", data, field.place + 8, start)
+            struct.pack_into(f"{self.order}I", data, inside, start)
         data[start : start + len(value)] = value
         return Block(bytes(data))
 
     def _is_alone(self, field: Field) -> bool:
         """Whether nothing else that is known lies where a field's value lies."""
-        end = field.start + field.size
-        taken = [(start, stop) for place, start, stop in self._taken() if place != field.place]
-        return end <= len(self.data) and all(
-            stop <= field.start or start >= end for start, stop in taken
+        return field.end <= len(self.data) and all(
+            end <= field.start or start >= field.end
+            for place, start, end in self._taken()
+            if place != field.place
         )
 
     def _taken(self) -> Iterator[tuple[int, int, int]]:
@@ -136,14 +126,14 @@ class Block:
                 continue
             seen.add(directory)
             try:
-                places = self._places(directory)
+                fields = self.fields(directory)
             except ValueError:  # a pointer to nowhere
                 continue
-            following = directory + 2 + 12 * len(places)
+            following = directory + 2 + 12 * len(fields)
             yield -1, directory, following + 4
             numbers = {}
-            for field in map(self._field, places):
-                yield field.place, field.start, field.start + field.size
+            for field in fields:
+                yield field.place, field.start, field.end
                 if field.tag in (EXIF, _GPS, _INTEROPERABILITY, _THUMBNAIL, _THUMBNAIL_SIZE):
                     with suppress(ValueError):
                         numbers[field.tag] = self.number(field)
@@ -153,25 +143,17 @@ class Block:
             if directory == self.first and following + 4 <= len(self.data):
                 waiting.append(self._unpack(self._number, following))  # of the thumbnail
 
-    def _places(self, directory: int) -> list[int]:
-        count = self._unpack(f"{self.order}{'Q' if self._big else 'H'}", directory)
-        head, step = (8, 20) if self._big else (2, 12)
-        if directory < 8 or directory + head + step * count > len(self.data):
-            raise ValueError("a directory outside the data")
-        return [directory + head + step * n for n in range(count)]
-
     def _field(self, place: int) -> Field:
-        tag = self._unpack(f"{self.order}H", place)
-        kind = self._unpack(f"{self.order}H", place + 2)
+        tag, kind = self._unpack("H", place), self._unpack("H", place + 2)
         size = self._unpack(self._number, place + 4) * _SIZES.get(kind, 1)
-        inside = place + (12 if self._big else 8)
         room = 8 if self._big else 4
+        inside = place + 4 + room
         start = inside if size <= room else self._unpack(self._number, inside)
-        return Field(tag, kind, place, start, size)
+        return Field(tag, kind, place, start, start + size)
 
     def _unpack(self, form: str, place: int) -> int:
         try:
-            (number,) = struct.unpack_from(form, self.data, place)
+            (number,) = struct.unpack_from(self.order + form, self.data, place)
         except (struct.error, OverflowError) as error:  # of a field that holds many bytes
             raise ValueError(str(error)) from error
         assert isinstance(number, int)

@@ -8,197 +8,177 @@ File Formats Specification (APP13).
 """
 
 import struct
-from dataclasses import dataclass
+from collections.abc import Collection
 
 from captioner.errors import MetadataError
-from captioner.metadata import exif, mpf, previews, xmp
+from captioner.metadata import exif, iptc, mpf, previews, xmp
+from captioner.metadata.parts import DAMAGED, NO_PICTURE, SIGNED, Part, PhotoFile, only
+from captioner.metadata.placeholders import captions_in
 
-_SCAN, _END, _APP0, _APP1, _APP2, _APP11, _APP13 = 0xDA, 0xD9, 0xE0, 0xE1, 0xE2, 0xEB, 0xED
+SIGNATURE = b"\xff\xd8\xff"
+_SCAN, _END = 0xDA, 0xD9
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
-_EXIF = b"Exif\0\0"
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_EXTENDED = b"http://ns.adobe.com/xmp/extension/\0"
-_DIGEST = 32  # bytes; behind it 4 of length and 4 of offset
-_PHOTOSHOP = b"Photoshop 3.0\0"
-_MPF = b"MPF\0"
 _LONGEST = 65533  # bytes of a segment's content
+_DIGEST = 32  # bytes of extended XMP; behind it 4 of length and 4 of offset
 
-
-@dataclass(frozen=True)
-class _Segment:
-    marker: int
-    content: bytes
-    raw: bytes
-    """All its bytes; fill bytes before the marker too."""
-
-    def holds(self, marker: int, signature: bytes) -> bool:
-        return self.marker == marker and self.content.startswith(signature)
+_Place = tuple[int, bytes]
+"""Marker of a segment, and how its content begins."""
+_EXIF = 0xE1, b"Exif\0\0"
+_XMP = 0xE1, b"http://ns.adobe.com/xap/1.0/\0"
+_EXTENDED = 0xE1, b"http://ns.adobe.com/xmp/extension/\0"
+_PHOTOSHOP = 0xED, b"Photoshop 3.0\0"
+_MPF = 0xE2, b"MPF\0"
+_FIRST = ((0xE0, b""), (0xE1, b"Exif\0"), _XMP)
+"""Segments that others stand behind."""
 
 
 def is_enough(data: bytes) -> bool:
     """Whether the beginning of a file holds all its metadata."""
     try:
-        _split(data, "")
+        _split(data)
     except MetadataError:
         return False
     return True
 
 
-def read_xmp(data: bytes, name: str) -> bytes | None:
-    """The XMP packet; None if there is none."""
-    segments, _ = _split(data, name)
-    packets = [s.content[len(_XMP) :] for s in segments if s.holds(_APP1, _XMP)]
-    if len(packets) > 1:
-        raise MetadataError(f"{name}: it holds {len(packets)} XMP packets; leave only one.")
-    return packets[0] if packets else None
+class Jpeg(PhotoFile):
+    """A JPEG: the segments before its first scan, and the rest."""
+
+    FIXED = "extended XMP or Exif"
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._old, self._scan = _split(data)
+        self._parts = list(self._old)
+
+    def read_xmp(self) -> bytes | None:
+        """The XMP packet; None if there is none."""
+        return only(self._contents(_XMP), "XMP packets")
+
+    def write_xmp(self, packet: bytes) -> None:
+        """Put an XMP packet in the place of the old one, or else behind the Exif data."""
+        room = _LONGEST - len(_XMP[1])
+        if len(packet) > room:
+            packet = xmp.without_padding(packet)
+        self._require_room(packet, room, "XMP")
+        self._replace(_XMP, [packet])
+
+    def read_exif(self) -> bytes | None:
+        """The Exif data, a TIFF structure; None if there is none."""
+        return next(iter(self._contents(_EXIF)), None)
+
+    def write_exif(self, block: bytes) -> None:
+        """Put Exif data in the place of the old; further data stays behind it."""
+        self._require_room(block, _LONGEST - len(_EXIF[1]), "Exif data")
+        self._replace(_EXIF, [block, *self._contents(_EXIF)[1:]])
+
+    def read_texts(self) -> tuple[list[str], list[str]]:
+        """The caption in IPTC records."""
+        return captions_in(iptc.get_caption(self._resources())), []
+
+    def write_texts(self, caption: str, outdated: Collection[str]) -> None:
+        """Put a caption into IPTC records."""
+        old = self._resources()
+        new = iptc.set_caption(old, caption)
+        if new != old:
+            room = _LONGEST - len(_PHOTOSHOP[1])
+            self._replace(_PHOTOSHOP, [new[n : n + room] for n in range(0, len(new), room)])
+
+    def read_fixed(self) -> list[str]:
+        """The captions in extended XMP, a packet in several segments, and in further Exif data."""
+        parts = self._contents(_EXTENDED)
+        parts.sort(key=lambda part: part[_DIGEST : _DIGEST + 8])  # by length of all, then offset
+        extended = b"".join(part[_DIGEST + 8 :] for part in parts)
+        captions = xmp.get_captions(extended) if extended else []
+        for block in self._contents(_EXIF)[1:]:
+            captions += exif.read_captions(block)[0]
+        return captions
+
+    def to_bytes(self) -> bytes:
+        """The file as it is now, with pointers to further pictures in it moved as they have."""
+        parts = list(self._parts)
+        growth = _length(parts) - _length(self._old)
+        for place in (_MPF, _EXIF):
+            for was, n in zip(_find(self._old, place), _find(parts, place), strict=True):
+                part, begin = parts[n], len(place[1])
+                behind = _length(parts[n:]) - _length(self._old[was:])
+                content = part.content[begin:]
+                if place is _MPF:
+                    content = mpf.moved(content, growth=growth, behind=behind)
+                else:
+                    at = 2 + _length(self._old[: was + 1]) - len(self._old[was].content) + begin
+                    content = previews.moved(
+                        content, self._data, at=at, scans=self._scan, growth=behind
+                    )
+                raw = bytes(part.raw[: -len(content)]) + content
+                parts[n] = Part(part.kind, place[1] + content, raw)
+        rest = memoryview(self._data)[self._scan :]
+        return b"".join([self._data[:2], *(part.raw for part in parts), rest])
+
+    def _contents(self, place: _Place) -> list[bytes]:
+        return [self._parts[n].content[len(place[1]) :] for n in _find(self._parts, place)]
+
+    def _resources(self) -> bytes:
+        """All Photoshop resources, which may fill several segments."""
+        return b"".join(self._contents(_PHOTOSHOP))
+
+    def _require_room(self, content: bytes, room: int, called: str) -> None:
+        if len(content) > room:
+            raise MetadataError(
+                f"its {called} would be {len(content)} bytes, more than the {room} a JPEG can "
+                "hold; write a sidecar."
+            )
+
+    def _replace(self, place: _Place, contents: list[bytes]) -> None:
+        """Put segments of one kind in the place of the old ones, or else behind the first ones."""
+        if any(part.kind == 0xEB and b"c2pa" in part.content for part in self._parts):
+            raise MetadataError(SIGNED)
+        old = _find(self._parts, place)
+        first = [n for other in _FIRST for n in _find(self._parts, other)]
+        start = old[0] if old else max(first, default=-1) + 1
+        new = [_segment(place, content) for content in contents]
+        kept = [part for n, part in enumerate(self._parts) if n not in old]
+        self._parts = [*kept[:start], *new, *kept[start:]]
 
 
-def read_fixed(data: bytes, name: str) -> list[str]:
-    """The captions that cannot be changed: those in extended XMP, a packet in several segments.
-
-    And those in further Exif data behind the first, which some programs leave there.
-    """
-    segments, _ = _split(data, name)
-    further = _exif_blocks(segments)[1:]
-    parts = [s.content[len(_EXTENDED) :] for s in segments if s.holds(_APP1, _EXTENDED)]
-    parts.sort(key=lambda part: part[_DIGEST : _DIGEST + 8])  # by length of all and offset of each
-    extended = b"".join(part[_DIGEST + 8 :] for part in parts)
-    captions = xmp.get_captions(extended, name=name) if extended else []
-    return captions + [caption for block in further for caption in exif.get_captions(block)]
-
-
-def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
-    """Put an XMP packet in the place of the old one, or else behind the Exif data.
-
-    Raises:
-        MetadataError: the packet is too long.
-    """
-    if len(_XMP + packet) > _LONGEST:
-        packet = xmp.without_padding(packet)
-    if len(_XMP + packet) > _LONGEST:
-        raise MetadataError(
-            f"{name}: its XMP would be {len(packet)} bytes, more than the {_LONGEST - len(_XMP)} "
-            "a JPEG can hold; write a sidecar."
-        )
-    return _replace(data, name, _APP1, _XMP, [packet])
-
-
-def read_exif(data: bytes, name: str) -> bytes | None:
-    """The Exif data, a TIFF structure; None if there is none."""
-    blocks = _exif_blocks(_split(data, name)[0])
-    return blocks[0] if blocks else None
-
-
-def write_exif(data: bytes, block: bytes, name: str) -> bytes:
-    """Put Exif data in the place of the old; further data stays behind it.
-
-    Raises:
-        MetadataError: it is too long.
-    """
-    if len(_EXIF + block) > _LONGEST:
-        raise MetadataError(
-            f"{name}: its Exif data would be {len(block)} bytes, more than the "
-            f"{_LONGEST - len(_EXIF)} a JPEG can hold; write a sidecar."
-        )
-    further = _exif_blocks(_split(data, name)[0])[1:]
-    return _replace(data, name, _APP1, _EXIF, [block, *further])
-
-
-def _exif_blocks(segments: list[_Segment]) -> list[bytes]:
-    return [s.content[len(_EXIF) :] for s in segments if s.holds(_APP1, _EXIF)]
-
-
-def read_resources(data: bytes, name: str) -> bytes:
-    """All Photoshop resources, which may fill several segments."""
-    segments, _ = _split(data, name)
-    parts = [s.content[len(_PHOTOSHOP) :] for s in segments if s.holds(_APP13, _PHOTOSHOP)]
-    return b"".join(parts)
-
-
-def write_resources(data: bytes, resources: bytes, name: str) -> bytes:
-    """Put Photoshop resources in the place of the old ones, or else behind the XMP."""
-    room = _LONGEST - len(_PHOTOSHOP)
-    parts = [resources[n : n + room] for n in range(0, len(resources), room)]
-    return _replace(data, name, _APP13, _PHOTOSHOP, parts)
-
-
-def _split(data: bytes, name: str) -> tuple[list[_Segment], int]:
+def _split(data: bytes) -> tuple[list[Part[int]], int]:
     """The segments before the first scan, and where it begins."""
-    segments: list[_Segment] = []
+    parts: list[Part[int]] = []
     start = 2
     while True:
         place = start
         while data[place : place + 2] == b"\xff\xff":
             place += 1
         if data[place : place + 1] != b"\xff" or place + 4 > len(data):
-            raise MetadataError(f"{name}: damaged or cut short; copy or download it again.")
+            raise MetadataError(DAMAGED)
         marker = data[place + 1]
         if marker == _SCAN:
-            return segments, start
+            return parts, start
         if marker == _END:
-            raise MetadataError(f"{name}: it holds no picture; copy or download it again.")
+            raise MetadataError(NO_PICTURE)
         alone = marker in _ALONE
         end = place + 2 + (0 if alone else int.from_bytes(data[place + 2 : place + 4]))
         if end > len(data) or (not alone and end < place + 4):
-            raise MetadataError(f"{name}: damaged or cut short; copy or download it again.")
-        segments.append(_Segment(marker, data[place + 4 : end], data[start:end]))
+            raise MetadataError(DAMAGED)
+        parts.append(Part(marker, data[place + 4 : end], data[start:end]))
         start = end
 
 
-def _replace(data: bytes, name: str, marker: int, signature: bytes, contents: list[bytes]) -> bytes:
-    """Put segments of one kind in the place of the old ones of that kind."""
-    segments, scans = _split(data, name)
-    if any(s.marker == _APP11 and b"c2pa" in s.content for s in segments):
-        raise MetadataError(
-            f"{name}: it carries Content Credentials, a signature that any change would break; "
-            "write a sidecar."
-        )
-    old = [n for n, s in enumerate(segments) if s.holds(marker, signature)]
-    first = [
+def _find(parts: list[Part[int]], place: _Place) -> list[int]:
+    """Numbers of the segments of one kind."""
+    marker, signature = place
+    return [
         n
-        for n, s in enumerate(segments)
-        if s.marker == _APP0 or s.holds(_APP1, _EXIF[:5]) or s.holds(_APP1, _XMP)
+        for n, part in enumerate(parts)
+        if part.kind == marker and part.content.startswith(signature)
     ]
-    place = old[0] if old else max(first, default=-1) + 1
-    new = [_segment(marker, signature + content) for content in contents]
-    kept = [s for n, s in enumerate(segments) if n not in old]
-    changed = _with_pictures_found(data, [*kept[:place], *new, *kept[place:]], name)
-    return b"".join([data[:2], *(s.raw for s in changed), memoryview(data)[scans:]])
 
 
-def _segment(marker: int, content: bytes) -> _Segment:
-    return _Segment(marker, content, struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content)
+def _segment(place: _Place, content: bytes) -> Part[int]:
+    marker, content = place[0], place[1] + content
+    head = struct.pack(">BBH", 0xFF, marker, 2 + len(content))
+    return Part(marker, content, head + content)
 
 
-def _with_pictures_found(data: bytes, new: list[_Segment], name: str) -> list[_Segment]:
-    """Tell what points to further pictures in the file how far they have moved.
-
-    Args:
-        data: the file before.
-        new: its segments now.
-        name: what to call the photo in an error.
-    """
-    old, scans = _split(data, name)
-    changed = list(new)
-    for n, segment in enumerate(new):
-        for marker, signature in ((_APP2, _MPF), (_APP1, _EXIF)):
-            if not segment.holds(marker, signature):
-                continue
-            same = [m for m, s in enumerate(old) if s.holds(marker, signature)]
-            before = old.index(segment) if segment in old else same[0]
-            behind = _length(new[n:]) - _length(old[before:])
-            content = segment.content[len(signature) :]
-            if marker == _APP2:
-                growth = _length(new) - _length(old)
-                content = mpf.moved(content, growth=growth, behind=behind, name=name)
-            else:
-                was = old[before]
-                at = 2 + _length(old[:before]) + len(was.raw) - len(was.content) + len(signature)
-                content = previews.moved(content, data, at=at, scans=scans, growth=behind)
-            raw = segment.raw[: -len(content)] + content
-            changed[n] = _Segment(marker, signature + content, raw)
-    return changed
-
-
-def _length(segments: list[_Segment]) -> int:
-    return sum(len(s.raw) for s in segments)
+def _length(parts: list[Part[int]]) -> int:
+    return sum(len(part.raw) for part in parts)

@@ -69,6 +69,12 @@ def is_data(text: str) -> bool:
     return True
 
 
+def captions_in(text: str | None) -> list[str]:
+    """Return the text if it is a caption."""
+    caption = caption_in(text)
+    return [] if caption is None else [caption]
+
+
 def caption_in(text: str | None, *, names: tuple[str, ...] = ()) -> str | None:
     """Return the text if it is a caption, None if it is none.
 

@@ -9,165 +9,140 @@ Sources: PNG (third edition), 5.3 (chunks), 11.3.3 (texts) and 11.3.4.5 (eXIf); 
 
 import struct
 import zlib
-from collections.abc import Collection, Iterator
-from typing import NamedTuple
+from collections.abc import Collection
 
 from captioner.errors import MetadataError
 from captioner.metadata import exif, iptc, xmp
-from captioner.metadata.placeholders import caption_in
+from captioner.metadata.parts import DAMAGED, NO_PICTURE, SIGNED, Part, PhotoFile, only
+from captioner.metadata.placeholders import captions_in
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_KEYWORD = b"XML:com.adobe.xmp"
+_XMP = b"XML:com.adobe.xmp\0"
 _DESCRIPTION, _COMMENT = b"description", b"comment"  # programs differ in capitals
 _PROFILE = b"Raw profile type "
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _LONGEST = 2**24  # bytes that a compressed text may unpack to
 
 
-class _Chunk(NamedTuple):
-    kind: bytes
-    start: int
-    """Where its bytes begin, the length first."""
-    end: int
-    """Where they end, the check sum included."""
+class Png(PhotoFile):
+    """A PNG: its chunks, of which only texts and Exif are copied, and what follows the picture."""
 
-    @property
-    def span(self) -> slice:
-        """All its bytes."""
-        return slice(self.start, self.end)
+    FIXED = "a profile of ImageMagick"
 
-    def content(self, data: bytes) -> bytes:
-        """What it holds."""
-        return data[self.start + 8 : self.end - 4]
+    def __init__(self, data: bytes) -> None:
+        self._parts: list[Part[bytes]] = []
+        start, kind = len(SIGNATURE), b""
+        while kind != b"IEND":
+            length = int.from_bytes(data[start : start + 4])
+            kind, end = data[start + 4 : start + 8], start + 12 + length
+            if end > len(data):
+                raise MetadataError(DAMAGED)
+            content = data[start + 8 : end - 4] if kind in (*_TEXTS, b"eXIf") else b""
+            self._parts.append(Part(kind, content, memoryview(data)[start:end]))
+            start = end
+        if not {b"IHDR", b"IDAT"} <= {part.kind for part in self._parts}:
+            raise MetadataError(NO_PICTURE)
+        self._rest = memoryview(data)[start:]
 
+    def read_xmp(self) -> bytes | None:
+        """The XMP packet; None if there is none."""
+        packet = only([part.content for part in self._parts if _is_xmp(part)], "XMP packets")
+        return None if packet is None else _text(b"iTXt", packet, "XMP")
 
-def read_xmp(data: bytes, name: str) -> bytes | None:
-    """The XMP packet; None if there is none."""
-    packets = [chunk for chunk in _chunks(data, name) if _is_xmp(data, chunk)]
-    if not packets:
-        return None
-    if len(packets) > 1:
-        raise MetadataError(f"{name}: it holds {len(packets)} XMP packets; leave only one.")
-    return _text(packets[0].kind, packets[0].content(data), "XMP", name)
+    def write_xmp(self, packet: bytes) -> None:
+        """Put an XMP packet in the place of the old one, or else right behind the header."""
+        places = [slice(n, n + 1) for n, part in enumerate(self._parts) if _is_xmp(part)]
+        header = next(n for n, part in enumerate(self._parts) if part.kind == b"IHDR")
+        place = [*places, slice(header + 1, header + 1)][0]
+        self._parts[place] = [self._chunk(b"iTXt", _XMP + bytes(4) + packet)]
 
+    def read_exif(self) -> bytes | None:
+        """The Exif data, a TIFF structure; None if there is none."""
+        return next((part.content for part in self._parts if part.kind == b"eXIf"), None)
 
-def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
-    """Put an XMP packet in the place of the old one, or else right behind the header.
+    def write_exif(self, block: bytes) -> None:
+        """Put Exif data in the place of the old."""
+        n = next(n for n, part in enumerate(self._parts) if part.kind == b"eXIf")
+        self._parts[n] = self._chunk(b"eXIf", block)
 
-    Raises:
-        MetadataError: the file is signed.
-    """
-    chunks = list(_chunks(data, name))
-    header = next(chunk for chunk in chunks if chunk.kind == b"IHDR")
-    old = next((chunk for chunk in chunks if _is_xmp(data, chunk)), None)
-    place = old.span if old else slice(header.end, header.end)
-    return _replace(data, place, b"iTXt", _KEYWORD + bytes(5) + packet, name)
+    def read_texts(self) -> tuple[list[str], list[str]]:
+        """The captions in texts called Description, and those in texts called Comment."""
+        captions, remarks = (
+            [caption for part in self._parts for caption in _captions(part, keyword)]
+            for keyword in (_DESCRIPTION, _COMMENT)
+        )
+        return captions, remarks
 
-
-def read_exif(data: bytes, name: str) -> bytes | None:
-    """The Exif data, a TIFF structure; None if there is none."""
-    chunk = next((chunk for chunk in _chunks(data, name) if chunk.kind == b"eXIf"), None)
-    return None if chunk is None else chunk.content(data)
-
-
-def write_exif(data: bytes, block: bytes, name: str) -> bytes:
-    """Put Exif data in the place of the old.
-
-    Raises:
-        MetadataError: the file is signed.
-    """
-    old = next(chunk for chunk in _chunks(data, name) if chunk.kind == b"eXIf")
-    return _replace(data, old.span, b"eXIf", block, name)
-
-
-def read_texts(data: bytes, name: str) -> tuple[list[str], list[str]]:
-    """The captions in texts called Description, and those in texts called Comment."""
-    captions, remarks = (
-        [caption for chunk in _chunks(data, name) if (caption := _caption(data, chunk, kind, name))]
-        for kind in (_DESCRIPTION, _COMMENT)
-    )
-    return captions, remarks
-
-
-def write_texts(data: bytes, caption: str, *, outdated: Collection[str], name: str) -> bytes:
-    """Put a caption into the texts that hold one.
-
-    Args:
-        data: the file.
-        caption: the text.
-        outdated: what comments must not go on saying, without blanks around it.
-        name: what to call the photo in an error.
-
-    Raises:
-        MetadataError: the file is signed.
-    """
-    for chunk in reversed(list(_chunks(data, name))):
-        old = _caption(data, chunk, _DESCRIPTION, name)
-        comment = _caption(data, chunk, _COMMENT, name) or ""
-        if old in (None, caption) and (comment.strip() not in outdated or comment == caption):
-            continue
-        keyword = chunk.content(data).partition(b"\0")[0] + b"\0"
-        if chunk.kind == b"tEXt" and caption.isascii():
-            kind, content = chunk.kind, keyword + caption.encode()
-        else:
-            kind, content = b"iTXt", keyword + bytes(4) + caption.encode()
-        data = _replace(data, chunk.span, kind, content, name)
-    return data
-
-
-def read_fixed(data: bytes, name: str) -> list[str]:
-    """The captions that cannot be changed: those in the profiles of ImageMagick.
-
-    Profiles that are damaged hold none.
-    """
-    captions: list[str] = []
-    for chunk in _chunks(data, name):
-        if chunk.kind in (b"tEXt", b"zTXt") and chunk.content(data).startswith(_PROFILE):
-            keyword, _, _ = chunk.content(data).partition(b"\0")
-            try:
-                profile = _profile(_text(chunk.kind, chunk.content(data), "profile", name))
-                captions += _captions_of(keyword.removeprefix(_PROFILE), profile, name)
-            except (MetadataError, ValueError):
+    def write_texts(self, caption: str, outdated: Collection[str]) -> None:
+        """Put a caption into the texts that hold one, and into comments that repeat an old one."""
+        for n, part in enumerate(self._parts):
+            old = _captions(part, _DESCRIPTION)
+            old += [text for text in _captions(part, _COMMENT) if text.strip() in outdated]
+            if old in ([], [caption]):
                 continue
-    return captions
+            keyword = part.content.partition(b"\0")[0] + b"\0"
+            if part.kind == b"tEXt" and caption.isascii():
+                self._parts[n] = self._chunk(part.kind, keyword + caption.encode())
+            else:
+                self._parts[n] = self._chunk(b"iTXt", keyword + bytes(4) + caption.encode())
+
+    def read_fixed(self) -> list[str]:
+        """The captions in the profiles of ImageMagick; those that are damaged hold none."""
+        captions: list[str] = []
+        for part in self._parts:
+            if part.kind in (b"tEXt", b"zTXt") and part.content.startswith(_PROFILE):
+                keyword = part.content.partition(b"\0")[0].removeprefix(_PROFILE)
+                try:
+                    captions += _captions_of(keyword, _text(part.kind, part.content, "profile"))
+                except (MetadataError, ValueError):
+                    continue
+        return captions
+
+    def to_bytes(self) -> bytes:
+        """The file as it is now."""
+        return b"".join([SIGNATURE, *(part.raw for part in self._parts), self._rest])
+
+    def _chunk(self, kind: bytes, content: bytes) -> Part[bytes]:
+        if any(part.kind == b"caBX" for part in self._parts):
+            raise MetadataError(SIGNED)
+        check = struct.pack(">I", zlib.crc32(kind + content))
+        return Part(kind, content, struct.pack(">I", len(content)) + kind + content + check)
 
 
-def _captions_of(kind: bytes, profile: bytes, name: str) -> list[str]:
-    if kind in (b"exif", b"APP1") and profile.startswith(b"Exif\0\0"):
-        return exif.get_captions(profile[6:])
-    if kind in (b"xmp", b"APP1"):
-        return xmp.get_captions(profile.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"), name=name)
-    caption = caption_in(iptc.get_caption(profile, name=name)) if kind == b"iptc" else None
-    return [] if caption is None else [caption]
+def _is_xmp(part: Part[bytes]) -> bool:
+    return part.kind == b"iTXt" and part.content.startswith(_XMP)
 
 
-def _profile(text: bytes) -> bytes:
-    """Bytes written as a name, their number and hexadecimal digits.
+def _captions_of(kind: bytes, text: bytes) -> list[str]:
+    """The captions in a profile: its name, number of bytes, and these in hexadecimal digits.
 
     Raises:
-        ValueError: they are no such digits.
+        MetadataError, ValueError: it is damaged.
     """
-    return bytes.fromhex("".join(text.decode("ascii").split()[2:]))
+    profile = bytes.fromhex("".join(text.decode("ascii").split()[2:]))
+    if kind in (b"exif", b"APP1") and profile.startswith(b"Exif\0\0"):
+        return exif.read_captions(profile[6:])[0]
+    if kind in (b"xmp", b"APP1"):
+        return xmp.get_captions(profile.removeprefix(b"http://ns.adobe.com/xap/1.0/\0"))
+    return captions_in(iptc.get_caption(profile)) if kind == b"iptc" else []
 
 
-def _caption(data: bytes, chunk: _Chunk, kind: bytes, name: str) -> str | None:
-    """The caption in a text of this kind; None if the chunk is or holds none."""
-    if chunk.kind not in (b"tEXt", b"zTXt", b"iTXt"):
-        return None
-    content = chunk.content(data)
-    keyword = content.partition(b"\0")[0]
-    if keyword.lower() != kind:
-        return None
+def _captions(part: Part[bytes], keyword: bytes) -> list[str]:
+    """The caption in a text with this keyword; none if the chunk is or holds none."""
+    called = part.content.partition(b"\0")[0]
+    if part.kind not in _TEXTS or called.lower() != keyword:
+        return []
     try:
-        text = _text(chunk.kind, content, keyword.decode("latin-1"), name)
+        text = _text(part.kind, part.content, called.decode("latin-1"))
     except MetadataError:  # nobody can read it
-        return None
+        return []
     try:
-        return caption_in(text.decode())
+        return captions_in(text.decode())
     except UnicodeDecodeError:
-        return caption_in(text.decode("latin-1"))
+        return captions_in(text.decode("latin-1"))
 
 
-def _text(kind: bytes, content: bytes, called: str, name: str) -> bytes:
+def _text(kind: bytes, content: bytes, called: str) -> bytes:
     """The text of a text chunk, as it is encoded.
 
     Raises:
@@ -177,56 +152,20 @@ def _text(kind: bytes, content: bytes, called: str, name: str) -> bytes:
     if kind == b"tEXt":
         return rest
     if kind == b"zTXt":
-        return _unpacked(rest[1:], called, name)
+        return _unpacked(rest[1:], called)
     # Behind the keyword: whether it is compressed, how, a language, a translated keyword.
     fields = rest[2:].split(b"\0", 2)
     if len(fields) < 3:
-        raise MetadataError(f"{name}: its {called} is damaged (no text in it); remove it first.")
-    return fields[2] if rest[:1] == b"\0" else _unpacked(fields[2], called, name)
+        raise MetadataError(f"its {called} is damaged (no text in it); remove it first.")
+    return fields[2] if rest[:1] == b"\0" else _unpacked(fields[2], called)
 
 
-def _chunks(data: bytes, name: str) -> Iterator[_Chunk]:
-    """All chunks up to the end of the picture; what follows is no part of it."""
-    start, kind = len(SIGNATURE), b""
-    kinds = set()
-    while kind != b"IEND":
-        length = int.from_bytes(data[start : start + 4])
-        kind, end = data[start + 4 : start + 8], start + 12 + length
-        kinds.add(kind)
-        if end > len(data):
-            raise MetadataError(f"{name}: damaged or cut short; copy or download it again.")
-        yield _Chunk(kind, start, end)
-        start = end
-    if not {b"IHDR", b"IDAT"} <= kinds:
-        raise MetadataError(f"{name}: it holds no picture; copy or download it again.")
-
-
-def _replace(data: bytes, old: slice, kind: bytes, content: bytes, name: str) -> bytes:
-    """Put a chunk in the place of these bytes."""
-    if any(chunk.kind == b"caBX" for chunk in _chunks(data, name)):
-        raise MetadataError(
-            f"{name}: it carries Content Credentials, a signature that any change would break; "
-            "write a sidecar."
-        )
-    check = struct.pack(">I", zlib.crc32(kind + content))
-    new = struct.pack(">I", len(content)) + kind + content + check
-    return data[: old.start] + new + data[old.stop :]
-
-
-def _is_xmp(data: bytes, chunk: _Chunk) -> bool:
-    return chunk.kind == b"iTXt" and data.startswith(_KEYWORD + b"\0", chunk.start + 8)
-
-
-def _unpacked(text: bytes, called: str, name: str) -> bytes:
+def _unpacked(text: bytes, called: str) -> bytes:
     stream = zlib.decompressobj()
     try:
         unpacked = stream.decompress(text, _LONGEST)
     except zlib.error as error:
-        raise MetadataError(
-            f"{name}: its {called} is damaged ({error}); remove it first."
-        ) from error
+        raise MetadataError(f"its {called} is damaged ({error}); remove it first.") from error
     if not stream.eof:
-        raise MetadataError(
-            f"{name}: its {called} is cut short or over {_LONGEST} bytes; remove it."
-        )
+        raise MetadataError(f"its {called} is cut short or over {_LONGEST} bytes; remove it.")
     return unpacked

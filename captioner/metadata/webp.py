@@ -8,119 +8,97 @@ specification, section 3 (VP8L header).
 """
 
 import struct
-from typing import NamedTuple
 
 from captioner.errors import MetadataError
+from captioner.metadata.parts import DAMAGED, NO_PICTURE, SIGNED, Part, PhotoFile, only
 
 _HAS_XMP, _HAS_EXIF, _HAS_ALPHA = 0x04, 0x08, 0x10  # flags in VP8X
 _LONGEST = 2**32 - 10  # bytes behind the RIFF header
 _EXIF = b"Exif\0\0"  # as in a JPEG; some writers put it in front of the data here, too
 
 
-class _Chunk(NamedTuple):
-    kind: bytes
-    content: bytes
-    raw: bytes
-    """All its bytes, the padding included."""
+class WebP(PhotoFile):
+    """A WebP: its chunks, and what follows the file that it says it is."""
+
+    def __init__(self, data: bytes) -> None:
+        end = 8 + int.from_bytes(data[4:8], "little")
+        self._parts: list[Part[bytes]] = []
+        start = 12
+        while start < end:
+            length = int.from_bytes(data[start + 4 : start + 8], "little")
+            last = start + 8 + length
+            padded = last + length % 2
+            if last > len(data) or padded > end:
+                raise MetadataError(DAMAGED)
+            kind = data[start : start + 4]
+            self._parts.append(Part(kind, data[start + 8 : last], data[start:padded]))
+            start = padded
+        if not {b"VP8 ", b"VP8L", b"ANMF"} & {part.kind for part in self._parts}:
+            raise MetadataError(NO_PICTURE)
+        self._rest = data[end:]
+
+    def read_xmp(self) -> bytes | None:
+        """The XMP packet; None if there is none."""
+        return self._read(b"XMP ", "XMP packets")
+
+    def write_xmp(self, packet: bytes) -> None:
+        """Put an XMP packet in the place of the old one, or else behind everything."""
+        self._write(b"XMP ", packet, _HAS_XMP)
+
+    def read_exif(self) -> bytes | None:
+        """The Exif data, a TIFF structure; None if there is none."""
+        block = self._read(b"EXIF", "Exif blocks")
+        return None if block is None else block.removeprefix(_EXIF)
+
+    def write_exif(self, block: bytes) -> None:
+        """Put Exif data in the place of the old."""
+        old = self._read(b"EXIF", "Exif blocks") or b""
+        self._write(b"EXIF", (_EXIF if old.startswith(_EXIF) else b"") + block, _HAS_EXIF)
+
+    def to_bytes(self) -> bytes:
+        """The file as it is now."""
+        body = b"WEBP" + b"".join(part.raw for part in self._parts)
+        return b"RIFF" + struct.pack("<I", len(body)) + body + self._rest
+
+    def _read(self, kind: bytes, called: str) -> bytes | None:
+        return only([part.content for part in self._parts if part.kind == kind], called)
+
+    def _write(self, kind: bytes, content: bytes, flag: int) -> None:
+        """Put a chunk in the place of the old one, or else behind everything."""
+        if any(part.kind == b"C2PA" for part in self._parts):
+            raise MetadataError(SIGNED)
+        first = self._parts[0]
+        features = _features(first)
+        rest = self._parts[1:] if first.kind == b"VP8X" else self._parts
+        kinds = [part.kind for part in rest]
+        place = kinds.index(kind) if kind in kinds else len(rest)
+        kept = [part for part in rest if part.kind != kind]
+        header = _chunk(b"VP8X", bytes([features[0] | flag]) + features[1:])
+        self._parts = [header, *kept[:place], _chunk(kind, content), *kept[place:]]
+        if 4 + sum(len(part.raw) for part in self._parts) > _LONGEST:
+            raise MetadataError("with a caption it would be over 4 GB; write a sidecar.")
 
 
-def read_xmp(data: bytes, name: str) -> bytes | None:
-    """The XMP packet; None if there is none."""
-    return _read(data, b"XMP ", "XMP packets", name)
-
-
-def write_xmp(data: bytes, packet: bytes, name: str) -> bytes:
-    """Put an XMP packet in the place of the old one, or else behind everything.
-
-    Raises:
-        MetadataError: the file is signed, or would be too long.
-    """
-    return _write(data, b"XMP ", packet, _HAS_XMP, name)
-
-
-def read_exif(data: bytes, name: str) -> bytes | None:
-    """The Exif data, a TIFF structure; None if there is none."""
-    block = _read(data, b"EXIF", "Exif blocks", name)
-    return None if block is None else block.removeprefix(_EXIF)
-
-
-def write_exif(data: bytes, block: bytes, name: str) -> bytes:
-    """Put Exif data in the place of the old.
-
-    Raises:
-        MetadataError: the file is signed, or would be too long.
-    """
-    old = _read(data, b"EXIF", "Exif blocks", name) or b""
-    head = _EXIF if old.startswith(_EXIF) else b""
-    return _write(data, b"EXIF", head + block, _HAS_EXIF, name)
-
-
-def _read(data: bytes, kind: bytes, called: str, name: str) -> bytes | None:
-    chunks, _ = _split(data, name)
-    found = [chunk.content for chunk in chunks if chunk.kind == kind]
-    if len(found) > 1:
-        raise MetadataError(f"{name}: it holds {len(found)} {called}; leave only one.")
-    return found[0] if found else None
-
-
-def _write(data: bytes, kind: bytes, content: bytes, flag: int, name: str) -> bytes:
-    chunks, end = _split(data, name)
-    if any(chunk.kind == b"C2PA" for chunk in chunks):
-        raise MetadataError(
-            f"{name}: it carries Content Credentials, a signature that any change would break; "
-            "write a sidecar."
-        )
-    features = _features(chunks[0], name)
-    features = bytes([features[0] | flag]) + features[1:]
-    rest = chunks[1:] if chunks[0].kind == b"VP8X" else chunks
-    kinds = [chunk.kind for chunk in rest]
-    place = kinds.index(kind) if kind in kinds else len(rest)
-    kept = [chunk for chunk in rest if chunk.kind != kind]
-    new = [_chunk(b"VP8X", features), *kept[:place], _chunk(kind, content), *kept[place:]]
-    body = b"WEBP" + b"".join(chunk.raw for chunk in new)
-    if len(body) > _LONGEST:
-        raise MetadataError(f"{name}: with a caption it would be over 4 GB; write a sidecar.")
-    return b"RIFF" + struct.pack("<I", len(body)) + body + data[end:]
-
-
-def _split(data: bytes, name: str) -> tuple[list[_Chunk], int]:
-    """The chunks, and where the file ends as it says itself."""
-    end = 8 + int.from_bytes(data[4:8], "little")
-    chunks, start = [], 12
-    while start < end:
-        length = int.from_bytes(data[start + 4 : start + 8], "little")
-        last = start + 8 + length
-        padded = last + length % 2
-        if last > len(data) or padded > end:
-            raise MetadataError(f"{name}: damaged or cut short; copy or download it again.")
-        chunks.append(_Chunk(data[start : start + 4], data[start + 8 : last], data[start:padded]))
-        start = padded
-    if not {b"VP8 ", b"VP8L", b"ANMF"} & {chunk.kind for chunk in chunks}:
-        raise MetadataError(f"{name}: it holds no picture; copy or download it again.")
-    return chunks, end
-
-
-def _features(first: _Chunk, name: str) -> bytes:
+def _features(first: Part[bytes]) -> bytes:
     """Content of the VP8X chunk, made from the picture's own header where there is none."""
     header = first.content
     if first.kind == b"VP8X" and len(header) >= 10:
         return header
+    width = height = flags = 0
     if first.kind == b"VP8 " and header[3:6] == b"\x9d\x01\x2a" and len(header) >= 10:
         bits = int.from_bytes(header[6:10], "little")  # two bits of each side ask to be enlarged
         width, height = bits & 0x3FFF, bits >> 16 & 0x3FFF
-        flags = 0
     elif first.kind == b"VP8L" and header[:1] == b"\x2f" and len(header) >= 5:
         bits = int.from_bytes(header[1:5], "little")
         width, height = (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
         flags = _HAS_ALPHA if bits >> 28 & 1 else 0
-    else:
-        width = height = flags = 0
     if not (width and height):
-        raise MetadataError(f"{name}: damaged or cut short; copy or download it again.")
-    sides = (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
-    return bytes([flags, 0, 0, 0]) + sides
+        raise MetadataError(DAMAGED)
+    return b"".join(
+        [bytes([flags, 0, 0, 0]), *((side - 1).to_bytes(3, "little") for side in (width, height))]
+    )
 
 
-def _chunk(kind: bytes, content: bytes) -> _Chunk:
+def _chunk(kind: bytes, content: bytes) -> Part[bytes]:
     padding = b"\0" * (len(content) % 2)
-    return _Chunk(kind, content, kind + struct.pack("<I", len(content)) + content + padding)
+    return Part(kind, content, kind + struct.pack("<I", len(content)) + content + padding)

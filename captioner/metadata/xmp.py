@@ -70,7 +70,6 @@ def set_caption(
     *,
     language: str | None,
     over_exif: bool = False,
-    name: str,
 ) -> bytes:
     """Put a caption into a packet.
 
@@ -79,7 +78,6 @@ def set_caption(
         caption: the text, for every reader.
         language: the caption's language too, such as `en`, so that readers may ask for it.
         over_exif: put it into tiff:ImageDescription, too, even if there is none.
-        name: what to call the file in an error.
 
     Returns:
         The packet, its old caption replaced. Captions in further languages stay, except copies of
@@ -88,14 +86,13 @@ def set_caption(
     Raises:
         MetadataError: the packet is no XMP, or the caption has characters that XML cannot hold.
     """
-    forbidden = _FORBIDDEN.search(caption)
-    if forbidden:
+    if forbidden := _FORBIDDEN.search(caption):
         raise MetadataError(
-            f"{name}: the caption holds {forbidden.group()!r}, which XMP cannot store; remove it."
+            f"the caption holds {forbidden.group()!r}, which XMP cannot store; remove it."
         )
     if packet is None:
         packet = _WRAPPED
-    found = _read(packet, name)
+    found = _read(packet)
     own = {_DEFAULT: caption} | ({language: caption} if language else {})
     changes: dict[str, bytes] = {}
     always = (_DESCRIPTION, _OVER_EXIF) if over_exif else (_DESCRIPTION,)
@@ -115,13 +112,13 @@ def set_caption(
     return _splice(packet, found, changes) if changes else packet
 
 
-def get_captions(packet: bytes, *, name: str) -> list[str]:
+def get_captions(packet: bytes) -> list[str]:
     """Read the captions, dc:description first; of each, the one for readers of any language.
 
     Raises:
         MetadataError: the packet is no XMP.
     """
-    captions = (_caption_of(found) for found in _read(packet, name).properties.values())
+    captions = (_caption_of(found) for found in _read(packet).properties.values())
     return [caption for caption in captions if caption is not None]
 
 
@@ -164,8 +161,8 @@ def _caption_of(found: _Property) -> str | None:
 class _Parser:
     """Walks through a packet and notes where the caption lies."""
 
-    def __init__(self, packet: bytes, name: str) -> None:
-        self.packet, self.name, self.found = packet, name, _Found()
+    def __init__(self, packet: bytes) -> None:
+        self.packet, self.found = packet, _Found()
         self.path: list[str] = []  # names of the open elements, `namespace local`
         self.begun: int | None = None  # where the open property begins
         self.open = _Property()  # that property
@@ -181,20 +178,18 @@ class _Parser:
 
     def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding is not None and encoding.lower() != "utf-8":
-            raise MetadataError(
-                f"{self.name}: its XMP is written in {encoding}; convert it to UTF-8 first."
-            )
+            raise MetadataError(f"its XMP is written in {encoding}; convert it to UTF-8 first.")
 
     def _doctype(self, *_: object) -> None:
         raise MetadataError(
-            f"{self.name}: its XMP declares a document type, which XMP never needs and attacks "
-            "use; remove the XMP first."
+            "its XMP declares a document type, which XMP never needs and attacks use; remove the "
+            "XMP first."
         )
 
-    def _tag(self) -> Span:
-        tag = _TAG.match(self.packet, self.expat.CurrentByteIndex)
-        assert tag is not None  # the parser has read it
-        return tag.span()
+    def _tag(self, start: int | None = None) -> Span:
+        """Where the tag that begins there, or else the current one, stands."""
+        start = self.expat.CurrentByteIndex if start is None else start
+        return _span(_TAG, self.packet, start)
 
     def _start(self, full: str, attributes: dict[str, str]) -> None:
         element = _unprefixed(full)
@@ -224,11 +219,9 @@ class _Parser:
         elif self.begun is not None and self._in_description():
             if self.language is None and self.text.strip():  # plain text, as some writers put it
                 self.open.texts.setdefault(_DEFAULT, self.text.strip())
-            tag = _TAG.match(self.packet, self.begun)
-            assert tag is not None
-            closed = tag.group().endswith(b"/>")
-            end = tag.end() if closed else self._tag()[1]
-            self.open.elements.append((self.begun, end))
+            _, end = self._tag(self.begun)
+            closed = self.packet.endswith(b"/>", 0, end)
+            self.open.elements.append((self.begun, end if closed else self._tag()[1]))
             self.begun = None
         self.path.pop()
 
@@ -244,13 +237,17 @@ class _Parser:
         """Where an attribute stands in the current start tag."""
         _, local, prefix = full.split(" ")
         start, end = self._tag()
-        name = _TAG_NAME.match(self.packet, start)
-        assert name is not None
-        spans = {
-            found.group(1): found.span()
-            for found in _ATTRIBUTE.finditer(self.packet, name.end(), end)
-        }
+        _, name_end = _span(_TAG_NAME, self.packet, start)
+        attributes = _ATTRIBUTE.finditer(self.packet, name_end, end)
+        spans = {found.group(1): found.span() for found in attributes}
         return spans[f"{prefix}:{local}".encode()]
+
+
+def _span(pattern: re.Pattern[bytes], packet: bytes, start: int) -> Span:
+    """Where a part of a tag stands that the parser has read."""
+    found = pattern.match(packet, start)
+    assert found is not None
+    return found.span()
 
 
 def _unprefixed(full: str) -> str:
@@ -258,17 +255,17 @@ def _unprefixed(full: str) -> str:
     return " ".join(full.split(" ")[:2])
 
 
-def _read(packet: bytes, name: str) -> _Found:
-    parser = _Parser(packet, name)
+def _read(packet: bytes) -> _Found:
+    parser = _Parser(packet)
     try:
         packet.decode()  # the parser takes UTF-16 too, and there the caption could not be put in
         parser.expat.Parse(packet.rstrip(b"\0"), True)  # some writers end it like a C string
     except UnicodeDecodeError as error:
-        raise MetadataError(f"{name}: its XMP is not in UTF-8; convert it first.") from error
+        raise MetadataError("its XMP is not in UTF-8; convert it first.") from error
     except expat.ExpatError as error:
-        raise MetadataError(f"{name}: its XMP is damaged ({error}); remove it first.") from error
+        raise MetadataError(f"its XMP is damaged ({error}); remove it first.") from error
     if not parser.found.holders:
-        raise MetadataError(f"{name}: its XMP holds no rdf:RDF; remove it first.")
+        raise MetadataError("its XMP holds no rdf:RDF; remove it first.")
     return parser.found
 
 
@@ -316,9 +313,7 @@ def _splice(packet: bytes, found: _Found, captions: dict[str, bytes]) -> bytes:
 def _first_child(packet: bytes, parent: Span, child: bytes) -> tuple[int, int, bytes]:
     """The bytes to replace, and by what, to put an element right behind a start tag."""
     start, end = parent
-    tag = packet[start:end]
-    if not tag.endswith(b"/>"):
+    if not packet.endswith(b"/>", 0, end):
         return end, end, child
-    name = _TAG_NAME.match(tag)
-    assert name is not None
-    return end - 2, end, b">" + child + b"</" + name.group()[1:] + b">"
+    _, name_end = _span(_TAG_NAME, packet, start)
+    return end - 2, end, b">" + child + b"</" + packet[start + 1 : name_end] + b">"

@@ -1,0 +1,58 @@
+"""Captions of files that are only read; what is damaged in them holds none.
+
+In HEIC, AVIF, JPEG XL, PSD and most raw files XMP packets and Exif data lie as they are, so they
+are found by how they begin.
+
+Sources: TIFF 6.0, section 8 (ImageDescription); Adobe, TIFF Technical Notes (XMP, IPTC-NAA and
+Photoshop resources in TIFF fields).
+"""
+
+import re
+from contextlib import suppress
+from itertools import islice
+
+from captioner.errors import MetadataError
+from captioner.metadata import exif, iptc, xmp
+from captioner.metadata.ifd import HEADS, Block
+from captioner.metadata.placeholders import captions_in
+
+_XMP, _RECORDS, _RESOURCES = 0x02BC, 0x83BB, 0x8649
+_START, _END = b"<x:xmpmeta", b"</x:xmpmeta>"
+_EXIF = re.compile(rb"Exif\0\0(?=II\*\0|MM\0\*)")
+_LONGEST = 2**24  # bytes of Exif data
+_MOST = 8  # of each that are looked at
+
+
+def read_captions(data: bytes) -> tuple[list[str], list[str]]:
+    """The captions in XMP, Exif and IPTC, and what may be captions."""
+    return _in_tiff(data) if data.startswith(HEADS) else _anywhere(data)
+
+
+def _in_tiff(data: bytes) -> tuple[list[str], list[str]]:
+    """The captions of a TIFF file, or of a camera's raw file that is one."""
+    own, remarks = exif.read_captions(data)
+    captions: list[str] = []
+    with suppress(ValueError, MetadataError):
+        captions += xmp.get_captions(Block(data).get(_XMP) or b"")
+    captions += own
+    for tag, read in ((_RECORDS, iptc.read_record), (_RESOURCES, iptc.get_caption)):
+        with suppress(ValueError, MetadataError):
+            captions += captions_in(read(Block(data).get(tag) or b""))
+    return captions, remarks
+
+
+def _anywhere(data: bytes) -> tuple[list[str], list[str]]:
+    captions: list[str] = []
+    remarks: list[str] = []
+    end = 0
+    for _ in range(_MOST):
+        start = data.find(_START, end)
+        end = data.find(_END, start) + len(_END)
+        if start < 0 or end < start:
+            break
+        with suppress(MetadataError):
+            captions += xmp.get_captions(data[start:end])
+    for place in islice(_EXIF.finditer(data), _MOST):
+        own, further = exif.read_captions(data[place.end() : place.end() + _LONGEST])
+        captions, remarks = captions + own, remarks + further
+    return captions, remarks
