@@ -187,7 +187,7 @@ def test_floats_packed_by_another_program_are_read():
         )
         tags = Image.open(stream).tag_v2
         assert tags[317] == predictor
-        shown, _ = read_scan(stream, read_directory(stream), "x")
+        shown, _ = read_scan(stream, read_directory(stream))
         assert np.abs(np.asarray(shown).astype(int) - np.rint(values * 255)).max() == 0
 
 

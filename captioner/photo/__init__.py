@@ -30,7 +30,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from captioner.errors import ImageError
 from captioner.photo.arrays import from_array
 from captioner.photo.colour import to_rgb
-from captioner.photo.faults import check_size, enough_memory, explained
+from captioner.photo.faults import check_size, enough_memory, explained, named
 from captioner.photo.jpeg import draft
 from captioner.photo.opening import Opened, identify, open_file
 from captioner.photo.orientation import exif_orientation, upright
@@ -76,44 +76,42 @@ def load_reduced(
     Raises:
         ImageError: as in `load_photo`.
     """
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        name = name or os.fspath(source)
-        with open_file(path, name) as stream, enough_memory(name):
-            return _displayed(identify(stream, name), at_least, name)
-    name = name or "the photo"
-    with enough_memory(name):
+    own = os.fspath(source) if isinstance(source, str | os.PathLike) else "the photo"
+    with named(name or own), enough_memory():
+        if isinstance(source, str | os.PathLike):
+            with open_file(Path(source)) as stream:
+                return _displayed(identify(stream), at_least)
         if isinstance(source, bytes):
-            return _displayed(identify(BytesIO(source), name), at_least, name)
+            return _displayed(identify(BytesIO(source)), at_least)
         if isinstance(source, Image.Image):
-            refuse_wrong(source, name)
-            return _displayed((source, None), None, name)
+            refuse_wrong(source)
+            return _displayed((source, None), None)
         if isinstance(source, np.ndarray):
-            return _displayed((from_array(source, name), 1), None, name)
-    raise ImageError(
-        f"{name}: a {type(source).__name__} is not a photo; "
-        "give a path, the bytes of a file, a Pillow picture or a NumPy array."
-    )
+            return _displayed((from_array(source), 1), None)
+        raise ImageError(
+            f"a {type(source).__name__} is not a photo; "
+            "give a path, the bytes of a file, a Pillow picture or a NumPy array."
+        )
 
 
 def _displayed(
-    opened: Opened, at_least: tuple[int, int] | None, name: str
+    opened: Opened, at_least: tuple[int, int] | None
 ) -> tuple[Image.Image, tuple[int, int]]:
     """Decode, convert to RGB and apply the orientation; also return the full (height, width)."""
     image, orientation = opened
     size = image.size
     if at_least is not None and isinstance(image, JpegImageFile):
         orientation = orientation or exif_orientation(image) or 1
-        scale = draft(image, at_least[::-1] if orientation >= 5 else at_least, name)
+        scale = draft(image, at_least[::-1] if orientation >= 5 else at_least)
     else:
         scale = 1
-    check_size(*size, name, reduced=scale)
-    with enough_memory(name, size):
-        with explained(name, decoder_alone=True):
+    check_size(*size, reduced=scale)
+    with enough_memory(size):
+        with explained(decoder_alone=True):
             image.load()
         if scale == 1:
             size = image.size  # only now do TIFF and icon files know it
-        rgb = _to_edges(to_rgb(image, name), size, scale)
+        rgb = _to_edges(to_rgb(image), size, scale)
         orientation = orientation or exif_orientation(image) or 1
         rgb = upright(rgb, orientation)
     rgb.info.clear()

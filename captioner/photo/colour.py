@@ -17,14 +17,15 @@ _PQ, _WIDE = 16, 9
 
 _ROWS = 256
 """Rows scaled at once."""
+NOT_NUMBERS = "it holds pixels that are not numbers; save it as JPEG or PNG."
 
 
-def to_rgb(image: Image.Image, name: str) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Convert to 8-bit sRGB without transparency; always a new image."""
     image.load()
     profile = image.info.get("icc_profile")
     codes = dict(image.info.get("nclx_profile") or {})
-    image = _to_eight_bits(image, name)
+    image = _to_eight_bits(image)
     if not image.has_transparency_data:
         shown = _to_srgb(image, profile)
         if not profile and codes.get("transfer_characteristics") == _PQ:
@@ -62,7 +63,7 @@ def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
     return ImageCms.getProfileDescription(profile).startswith("sRGB")
 
 
-def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
+def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale 16-bit, 32-bit and float gray to 8 bits; other modes pass unchanged.
 
     White is the maximum of 16-bit samples (12-bit where a TIFF says so). 32-bit integers and floats
@@ -72,7 +73,7 @@ def _to_eight_bits(image: Image.Image, name: str) -> Image.Image:
         return image
     values = np.asarray(image)
     if not np.isfinite(values).all():
-        raise ImageError(f"{name}: it holds pixels that are not numbers; save it as JPEG or PNG.")
+        raise ImageError(NOT_NUMBERS)
     if image.mode.startswith("I;16"):
         bits = getattr(image, "tag_v2", {}).get(Tag.BitsPerSample, (16,))[0]
         white = 2.0**bits - 1
@@ -100,9 +101,8 @@ def customary_white(peak: float, *, top: float | None) -> float:
 def quantise(values: NDArray[Any], *, white: float | NDArray[Any] = 1) -> NDArray[np.uint8]:
     """Scale values from 0 to white -> 0 to 255, clipped and rounded to nearest."""
     levels = np.empty(values.shape, np.uint8)
-    for top in range(
-        0, len(values), _ROWS
-    ):  # whole photos as floats would take eight times as much
+    # Whole photos as floats would take eight times as much.
+    for top in range(0, len(values), _ROWS):
         fractions = np.clip(values[top : top + _ROWS] / white, 0, 1)
         levels[top : top + _ROWS] = np.rint(fractions * 255.0)
     return levels

@@ -1,4 +1,4 @@
-"""Errors about the content of a photo, in plain words."""
+"""Errors about the content of a photo, in plain words; `named` puts its name in front of all."""
 
 import re
 import struct
@@ -31,7 +31,16 @@ _UNREAD = re.compile(
 
 
 @contextmanager
-def explained(name: str, *, decoder_alone: bool = False) -> Iterator[None]:
+def named(name: str) -> Iterator[None]:
+    """Have errors name the photo."""
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error.__cause__
+
+
+@contextmanager
+def explained(*, decoder_alone: bool = False) -> Iterator[None]:
     """Turn what decoders raise about a damaged file into an ImageError.
 
     Errors that point to a bug pass through, unless only a decoder runs inside (`decoder_alone`).
@@ -41,7 +50,7 @@ def explained(name: str, *, decoder_alone: bool = False) -> Iterator[None]:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
-            f"{name}: over the limit of {MAX_PIXELS // 10**6} megapixels; make it smaller first."
+            f"over the limit of {MAX_PIXELS // 10**6} megapixels; make it smaller first."
         ) from error
     except raised as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -51,42 +60,38 @@ def explained(name: str, *, decoder_alone: bool = False) -> Iterator[None]:
             raise MemoryError(reason) from error
         if _UNREAD.search(reason) and not isinstance(error, TypeError):  # Python's own words
             raise ImageError(
-                f"{name}: of a kind that cannot be read ({reason}); save it as JPEG or PNG."
+                f"of a kind that cannot be read ({reason}); save it as JPEG or PNG."
             ) from error
-        raise ImageError(
-            f"{name}: damaged or cut short ({reason}); copy or download it again."
-        ) from error
+        raise ImageError(f"damaged or cut short ({reason}); copy or download it again.") from error
 
 
 @contextmanager
-def enough_memory(name: str, size: tuple[int, int] | None = None) -> Iterator[None]:
+def enough_memory(size: tuple[int, int] | None = None) -> Iterator[None]:
     """Turn a MemoryError into an ImageError, naming the (width, height) if known."""
     try:
         yield
     except MemoryError as error:
         need = f"for its {size[0] * size[1] / 1e6:.0f} megapixels" if size else "to read it"
         raise ImageError(
-            f"{name}: there is not enough memory {need}; end other programs, or make it smaller "
-            "first."
+            f"there is not enough memory {need}; end other programs, or make it smaller first."
         ) from error
 
 
-def check_size(width: int, height: int, name: str, *, reduced: int = 1) -> None:
+def check_size(width: int, height: int, *, reduced: int = 1) -> None:
     """Refuse an image with no pixels, or more than the limit after reduction.
 
     Args:
         width: of the full photo, pixels.
         height: of the full photo, pixels.
-        name: of the photo.
         reduced: the factor by which decoding divides both sides.
 
     Raises:
         ImageError: it has none, or too many.
     """
     if not width or not height:
-        raise ImageError(f"{name}: it is {width} x {height} pixels; a photo needs one or more.")
+        raise ImageError(f"it is {width} x {height} pixels; a photo needs one or more.")
     if width * height > MAX_PIXELS * reduced**2:
         raise ImageError(
-            f"{name}: {width} x {height} is {width * height // 10**6} megapixels, over the limit "
-            f"of {MAX_PIXELS // 10**6}; make it smaller first."
+            f"{width} x {height} is {width * height // 10**6} megapixels, over the limit of "
+            f"{MAX_PIXELS // 10**6}; make it smaller first."
         )

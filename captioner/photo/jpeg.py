@@ -12,7 +12,7 @@ _LEAST_BITS = 1
 """Per block of 8 x 8 pixels; a file with fewer cannot hold the pixels it claims."""
 
 
-def draft(image: JpegImageFile, at_least: tuple[int, int], name: str) -> int:
+def draft(image: JpegImageFile, at_least: tuple[int, int]) -> int:
     """Choose and return the coarsest scale that keeps (height, width).
 
     The scale divides both sides, because libjpeg rounds up and the last pixels would reach beyond
@@ -28,7 +28,7 @@ def draft(image: JpegImageFile, at_least: tuple[int, int], name: str) -> int:
         needed = next((n for n in (2, 4) if width * height <= faults.MAX_PIXELS * n**2), 8)
         scale = max([needed, *fits])
     if width * height > faults.MAX_PIXELS and not _is_bounded(image):
-        faults.check_size(width, height, name)
+        faults.check_size(width, height)
     if scale > 1:
         image.draft(None, (width // scale, height // scale))
     return scale

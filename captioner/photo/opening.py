@@ -29,7 +29,7 @@ Opened = tuple[Image.Image, int | None]
 
 
 @contextmanager
-def open_file(path: Path, name: str) -> Iterator[BinaryIO]:
+def open_file(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading.
 
     Raises:
@@ -37,25 +37,25 @@ def open_file(path: Path, name: str) -> Iterator[BinaryIO]:
     """
     try:
         if _is_named_pipe(path):
-            raise ImageError(f"{name}: this is a pipe, not a photo; give a file.")
+            raise ImageError("this is a pipe, not a photo; give a file.")
         stream = path.open("rb")
     except FileNotFoundError:
-        if _ADDRESS.match(name):
-            raise ImageError(f"{name}: an address, not a file; download it first.") from None
-        raise ImageError(f"{name}: no such file; check the path.") from None
+        if _ADDRESS.match(str(path)):
+            raise ImageError("an address, not a file; download it first.") from None
+        raise ImageError("no such file; check the path.") from None
     except IsADirectoryError:
         raise ImageError(
-            f"{name}: this is a folder, not a photo; `captioner folder` captions all photos in it."
+            "this is a folder, not a photo; `captioner folder` captions all photos in it."
         ) from None
     except PermissionError:
         raise ImageError(
-            f"{name}: no permission to read it; allow reading it, or copy it elsewhere."
+            "no permission to read it; allow reading it, or copy it elsewhere."
         ) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"{name}: cannot be opened ({reason}); check the path.") from error
+        raise ImageError(f"cannot be opened ({reason}); check the path.") from error
     with stream:  # a stream, such as /dev/stdin, cannot go back to its start
-        yield stream if stream.seekable() else _whole(stream, name)
+        yield stream if stream.seekable() else _whole(stream)
 
 
 def _is_named_pipe(path: Path) -> bool:
@@ -64,82 +64,78 @@ def _is_named_pipe(path: Path) -> bool:
     return not real.startswith(("/dev/", "/proc/")) and stat.S_ISFIFO(path.stat().st_mode)
 
 
-def _whole(stream: BinaryIO, name: str) -> BytesIO:
+def _whole(stream: BinaryIO) -> BytesIO:
     content = stream.read(_LONGEST_STREAM)
     if stream.read(1):
-        raise ImageError(f"{name}: over {_LONGEST_STREAM // 2**20} MB long; give a photo.")
+        raise ImageError(f"over {_LONGEST_STREAM // 2**20} MB long; give a photo.")
     return BytesIO(content)
 
 
-def identify(stream: BinaryIO, name: str) -> Opened:
+def identify(stream: BinaryIO) -> Opened:
     """Identify and open a photo of any format.
 
     Raises:
         ImageError: it is not a photo, damaged, too large, or no installed package reads it.
     """
-    with explained(name):
+    with explained():
         head = stream.read(kinds.SNIFFED)
         stream.seek(0)
         if not head:
-            raise ImageError(f"{name}: the file is empty (0 bytes); copy or download it again.")
+            raise ImageError("the file is empty (0 bytes); copy or download it again.")
         if kinds.JPEG.match(head):  # `Image.open` would count pixels that need not be decoded
             return JpegImageFile(stream), None
         if kinds.RAW.match(head):
-            return open_raw(stream, name)
+            return open_raw(stream)
         if kinds.JXL.match(head):
-            return open_jxl(stream, name)
+            return open_jxl(stream)
         if kinds.TIFF.match(head):
-            return _tiff(stream, name)
-        return _others(stream, head, name)
+            return _tiff(stream)
+        return _others(stream, head)
 
 
-def _tiff(stream: BinaryIO, name: str) -> Opened:
+def _tiff(stream: BinaryIO) -> Opened:
     tags = tiff.read_directory(stream)
     if tiff.is_raw(tags):
-        return open_raw(stream, name)
+        return open_raw(stream)
     if tiff.pillow_is_wrong(tags):
-        return read_scan(stream, tags, name)
+        return read_scan(stream, tags)
     tiff.check_parts(tags)
     stream.seek(0)
-    with explained(name, decoder_alone=True):
+    with explained(decoder_alone=True):
         try:
             return Image.open(stream), None
         except UnidentifiedImageError:
             if not tiff.is_scan(tags):
                 raise
-    return read_scan(stream, tags, name)
+    return read_scan(stream, tags)
 
 
-def _others(stream: BinaryIO, head: bytes, name: str) -> Opened:
+def _others(stream: BinaryIO, head: bytes) -> Opened:
     if kinds.HEIF.match(head) and head[8:11] in (b"hei", b"hev"):  # others may be AVIF
-        return open_heif(stream, name), 1
+        return open_heif(stream), 1
     try:
         image = open_png(stream) if kinds.PNG.match(head) else Image.open(stream)
     except UnidentifiedImageError:
         if kinds.HEIF.match(head):
             stream.seek(0)
-            return open_heif(stream, name), 1
+            return open_heif(stream), 1
         if kinds.OTHERS.match(head):
             raise
-        raise _not_read(head, name) from None
+        raise _not_read(head) from None
     if image.format in _DRAWINGS:  # decoding would run a program on a stranger's program
-        raise ImageError(
-            f"{name}: {image.format} is a drawing, not a photo; export it as PNG first."
-        )
+        raise ImageError(f"{image.format} is a drawing, not a photo; export it as PNG first.")
     if image.format in _DATA:
-        raise ImageError(f"{name}: this is {image.format} data, not a photo; save it as JPEG.")
+        raise ImageError(f"this is {image.format} data, not a photo; save it as JPEG.")
     return image, None
 
 
-def _not_read(head: bytes, name: str) -> ImageError:
+def _not_read(head: bytes) -> ImageError:
     """Return the error for a file that Pillow does not identify."""
     if kinds.PSD.match(head):
         return ImageError(
-            f"{name}: a Photoshop file that cannot be read ({int.from_bytes(head[22:24])} bits per "
+            f"a Photoshop file that cannot be read ({int.from_bytes(head[22:24])} bits per "
             "channel, or a large document); save it as JPEG."
         )
     if kinds.SVG.match(head):
-        return ImageError(f"{name}: SVG is a drawing, not a photo; export it as PNG first.")
-    return ImageError(
-        f"{name}: not an image (it starts with {head[:16]!r}); save it as JPEG or PNG."
-    )
+        return ImageError("SVG is a drawing, not a photo; export it as PNG first.")
+    return ImageError(f"not an image (it starts with {head[:16]!r}); save it as JPEG or PNG.")

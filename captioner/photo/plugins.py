@@ -15,39 +15,35 @@ from captioner.errors import ImageError
 from captioner.photo.faults import check_size
 from captioner.photo.orientation import exif_orientation
 
+_NO_PREVIEW = "a raw photo without a preview in JPEG; export it as JPEG."
 _FLIPS = (1, 2, 4, 3, 5, 8, 6, 7)
 """EXIF orientation for each value of LibRaw's flip."""
 
 
-def open_heif(stream: BinaryIO, name: str) -> Image.Image:
+def open_heif(stream: BinaryIO) -> Image.Image:
     """Open a HEIC or HEIF photo, which libheif makes upright; its EXIF orientation is ignored.
 
     Raises:
         ImageError: pillow-heif is not installed.
     """
-    pillow_heif = _load("pillow_heif", name, "HEIC photos", "pillow-heif", extra="heif")
+    pillow_heif = _load("pillow_heif", "HEIC photos", "pillow-heif", extra="heif")
     image: Image.Image = pillow_heif.HeifImageFile(stream)
     return image
 
 
-def open_jxl(stream: BinaryIO, name: str) -> tuple[Image.Image, int | None]:
+def open_jxl(stream: BinaryIO) -> tuple[Image.Image, int | None]:
     """Open a JPEG XL photo; the orientation is 1 where libjxl has applied it.
 
     Raises:
         ImageError: pillow-jxl-plugin is not installed, or the photo is too large.
     """
     module, package = "pillow_jxl.JpegXLImagePlugin", "pillow-jxl-plugin"
-    plugin = _load(module, name, "JPEG XL photos", package, extra="jxl")
-    check_size(*_jxl_size(stream), name)  # opening decodes
+    plugin = _load(module, "JPEG XL photos", package, extra="jxl")
+    check_size(*_jxl_size(stream))  # opening decodes
     stream.seek(0)
     try:
         image = plugin.JXLImageFile(stream)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # its texts are for developers
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # in developers' words
         raise ValueError("no whole JPEG XL picture") from error
     # A JPEG inside comes out as it went in.
     return image, None if getattr(image, "jpeg", False) else 1
@@ -94,26 +90,24 @@ def _seek_codestream(stream: BinaryIO) -> None:
         stream.seek(size - read, 1)
 
 
-def open_raw(stream: BinaryIO, name: str) -> tuple[Image.Image, int]:
+def open_raw(stream: BinaryIO) -> tuple[Image.Image, int]:
     """Open the largest preview of a camera raw file; also return its EXIF orientation.
 
     Raises:
         ImageError: rawpy is not installed, or the photo holds no preview that can be read.
     """
-    rawpy = _load("rawpy", name, "raw photos of cameras", "rawpy", extra="raw")
+    rawpy = _load("rawpy", "raw photos of cameras", "rawpy", extra="raw")
     stream.seek(0)
     with rawpy.RawPy() as raw:
         try:
             raw.open_buffer(stream)
             preview = raw.extract_thumb()
         except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
-            raise ImageError(
-                f"{name}: a raw photo without a preview in JPEG; export it as JPEG."
-            ) from None
+            raise ImageError(_NO_PREVIEW) from None
         except rawpy.LibRawFileUnsupportedError:
             version = ".".join(map(str, rawpy.libraw_version))
             raise ImageError(
-                f"{name}: a raw photo that LibRaw {version} cannot read; export it as JPEG."
+                f"a raw photo that LibRaw {version} cannot read; export it as JPEG."
             ) from None
         except rawpy.LibRawUnsufficientMemoryError as error:
             raise MemoryError from error
@@ -121,19 +115,19 @@ def open_raw(stream: BinaryIO, name: str) -> tuple[Image.Image, int]:
             raise ValueError(str(error)) from error
         sizes = raw.sizes
     if not isinstance(preview.data, bytes):  # rawpy trusts the sizes that damaged files claim
-        raise ImageError(f"{name}: a raw photo without a preview in JPEG; export it as JPEG.")
+        raise ImageError(_NO_PREVIEW)
     image = JpegImageFile(BytesIO(preview.data))
     orientation = exif_orientation(image) or _FLIPS[sizes.flip & 7]
     lies, sensor_lies = image.width > image.height, sizes.raw_width > sizes.raw_height
     return image, 1 if orientation >= 5 and lies != sensor_lies else orientation  # turned already
 
 
-def _load(module: str, name: str, what: str, package: str, *, extra: str) -> Any:
+def _load(module: str, what: str, package: str, *, extra: str) -> Any:
     """Import an optional package, or name the line that installs it."""
     try:
         return import_module(module)
     except ImportError:
         raise ImageError(
-            f"{name}: {what} are read by {package}; install it (pip install 'captioner[{extra}]'), "
-            "or save it as JPEG."
+            f"{what} are read by {package}; install it (pip install 'captioner[{extra}]'), or save "
+            "it as JPEG."
         ) from None

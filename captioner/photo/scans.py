@@ -17,7 +17,7 @@ from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
 from captioner.errors import ImageError
-from captioner.photo.colour import customary_white, quantise
+from captioner.photo.colour import NOT_NUMBERS, customary_white, quantise
 from captioner.photo.faults import check_size, explained
 from captioner.photo.tiff import FLOAT, WHITE_IS_ZERO, Layout, find_parts, number, numbers
 
@@ -28,7 +28,7 @@ _LARGEST_PART = 2**31
 """Bytes of a decompressed strip or tile: 178 megapixels of three 32-bit floats."""
 
 
-def read_scan(stream: BinaryIO, tags: Directory, name: str) -> tuple[Image.Image, int]:
+def read_scan(stream: BinaryIO, tags: Directory) -> tuple[Image.Image, int]:
     """Read an image that Pillow does not, and its EXIF orientation.
 
     Raises:
@@ -36,13 +36,12 @@ def read_scan(stream: BinaryIO, tags: Directory, name: str) -> tuple[Image.Image
         ValueError, OSError, zlib.error: its samples are damaged.
     """
     layout = Layout(tags)
-    check_size(layout.width, layout.height, name)
+    check_size(layout.width, layout.height)
     if not layout.is_readable:
         raise ImageError(
-            f"{name}: a kind of TIFF that cannot be read ({layout}); save it as 8-bit TIFF, PNG or "
-            "JPEG."
+            f"a kind of TIFF that cannot be read ({layout}); save it as 8-bit TIFF, PNG or JPEG."
         )
-    page, parts, colours = _open(stream, layout, name), find_parts(tags), layout.colours
+    page, parts, colours = _open(stream, layout), find_parts(tags), layout.colours
     top = None if layout.numbers == FLOAT else float(np.iinfo(page.dtype).max)
     white = opaque = top or 1.0
     if layout.numbers == FLOAT or layout.bits > 16:
@@ -50,9 +49,7 @@ def read_scan(stream: BinaryIO, tags: Directory, name: str) -> tuple[Image.Image
         for _, _, first, block in _blocks(stream, page, layout, parts):
             samples = block[..., : max(0, colours - first)]
             if not np.isfinite(samples).all():
-                raise ImageError(
-                    f"{name}: it holds pixels that are not numbers; save it as JPEG or PNG."
-                )
+                raise ImageError(NOT_NUMBERS)
             peak = max(peak, float(samples.max(initial=0)))
         white = customary_white(peak, top=top)
     mode, extra = layout.mode, (*numbers(tags, Tag.ExtraSamples), 0)[0]
@@ -74,14 +71,14 @@ def read_scan(stream: BinaryIO, tags: Directory, name: str) -> tuple[Image.Image
     return image, number(tags, Tag.Orientation, 1)
 
 
-def _open(stream: BinaryIO, layout: Layout, name: str) -> "TiffPage":
+def _open(stream: BinaryIO, layout: Layout) -> "TiffPage":
     """Let tifffile read the tags, and check that it understands them as we do."""
     from tifffile import TiffFile  # noqa: PLC0415  # few photos need it
 
     if not (logger := logging.getLogger("tifffile")).handlers:
         logger.addHandler(logging.NullHandler())  # an ImageError says what is damaged
     planes, chunky = (layout.samples, 1) if layout.planar else (1, layout.samples)
-    with explained(name, decoder_alone=True):
+    with explained(decoder_alone=True):
         stream.seek(0)
         page = TiffFile(stream, is_lsm=False, is_ndpi=False, is_scanimage=False).pages.first
         if page.shaped != (planes, 1, layout.height, layout.width, chunky) or page.dtype is None:

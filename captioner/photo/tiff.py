@@ -126,7 +126,7 @@ def pillow_is_wrong(tags: Directory) -> bool:
     return layout.bits == 16 and (planes or layout.meaning == WHITE_IS_ZERO or layout.samples == 2)
 
 
-def refuse_wrong(image: Image.Image, name: str) -> None:
+def refuse_wrong(image: Image.Image) -> None:
     """Refuse an image opened by Pillow that Pillow shows wrong.
 
     Raises:
@@ -134,8 +134,8 @@ def refuse_wrong(image: Image.Image, name: str) -> None:
     """
     if isinstance(image, TiffImageFile) and pillow_is_wrong(image.tag_v2):
         raise ImageError(
-            f"{name}: Pillow shows this kind of TIFF ({Layout(image.tag_v2)}) wrong; give the "
-            "path or the bytes of the file."
+            f"Pillow shows this kind of TIFF ({Layout(image.tag_v2)}) wrong; give the path or the "
+            "bytes of the file."
         )
 
 
