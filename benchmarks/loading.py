@@ -40,7 +40,7 @@ from captioner.words.tokenizer import Tokenizer
 from data.archives import ImageSource
 from data.coco import Record
 from data.dataset import CaptionDataset
-from data.prepare.photos import pack
+from data.prepare.photos import pack_photo
 
 CONFIG = PreprocessConfig()
 LEVELS = 2
@@ -93,7 +93,7 @@ def compare(contents: list[bytes], folder: Path, *, rounds: int) -> int:
     )
     vary = [crop, T.RandomHorizontalFlip(), T.ColorJitter(0.2, 0.2, 0.2)]
     whole = write_tar(contents, folder / "whole.tar")
-    small = [pack(c, name="photo", short_side=SIDE, quality=90)[0] for c in contents]
+    small = [pack_photo(c, name="photo", short_side=SIDE, quality=90)[0] for c in contents]
     shard = write_tar(small, folder / "shard.tar")
     count = len(contents)
     loaders: dict[str, tuple[Loader, str]] = {

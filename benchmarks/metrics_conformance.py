@@ -17,7 +17,7 @@ from captioner.errors import CaptionerError, DataError, MissingExtraError
 from data.coco import load_records
 from training.metrics import score_words
 from training.metrics.words import split_words
-from training.official import split_officially
+from training.scoring.official import split_officially
 
 SAME_WORDS = 1e-4
 OWN_WORDS = 0.002

@@ -20,8 +20,8 @@ import torch
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.words.tokenizer import Tokenizer
 from data.coco import load_records
-from training.overlap import pad
-from training.reward import Reward
+from training.objectives.overlap import pad
+from training.objectives.reward import Reward
 
 AGREE = 1e-6
 FASTER = 10

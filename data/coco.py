@@ -1,6 +1,6 @@
 """Caption files to records: which image, which captions, which split.
 
-Four formats, told apart by what the file holds:
+Four formats, recognised by content:
 
     COCO captions    {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}
     Karpathy split   {"images": [{"filename", "split", "sentences": [{"raw"}]}]}

@@ -149,7 +149,7 @@ class CaptionDataset(Dataset[Example]):
             return self.example(index, pixels, geometry=geometry)
         photo = self._photo(index, content, spare=_SPARE)
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's global generator
-            torch.default_generator.manual_seed(draw(self.seed, epoch, index))
+            torch.default_generator.manual_seed(derive_seed(self.seed, epoch, index))
             photo, variation = _vary(photo, mirror=self.may_be_mirrored(index))
             if self._randaugment is not None:
                 photo = self._randaugment(photo)
@@ -214,7 +214,7 @@ class CaptionDataset(Dataset[Example]):
         return load_for(content, self.preprocess, name=name, spare=spare)
 
 
-def draw(*numbers: int) -> int:
+def derive_seed(*numbers: int) -> int:
     """A well mixed number below 2**32 that depends on these alone."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 

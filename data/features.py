@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from captioner.durable import explained
 from captioner.errors import DataError, MissingExtraError
-from data.dataset import CaptionDataset, Example, Variation, draw
+from data.dataset import CaptionDataset, Example, Variation, derive_seed
 from data.ranks import Ranks
 
 View = Literal["plain", "mirror"]
@@ -57,7 +57,7 @@ class FeatureDataset(Dataset[Example]):
         epoch, index = place if isinstance(place, tuple) else (0, place)
         view = 0
         if len(self._files) > 1 and self.dataset.may_be_mirrored(index):
-            view = draw(self.dataset.seed, epoch, index) % len(self._files)
+            view = derive_seed(self.dataset.seed, epoch, index) % len(self._files)
         if not self._maps:
             self._maps = [np.load(file, mmap_mode="r") for file in self._files]
         features = torch.from_numpy(self._maps[view][index].astype(np.float32))

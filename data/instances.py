@@ -1,6 +1,6 @@
 """COCO instances (Lin et al. 2014, arXiv:1405.0312) as boxes of what captions speak of.
 
-Instances know categories and not phrases, so a category is looked for among the words of a caption.
+Instances know categories and not phrases, so categories are matched with the words of a caption.
 """
 
 import contextlib

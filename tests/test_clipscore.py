@@ -10,7 +10,7 @@ from captioner.errors import ConfigError, MissingExtraError
 from data.archives import ImageSource
 from data.coco import Record
 from tests.photos import noise, quarters
-from training.clipscore import ClipScorer
+from training.scoring.clipscore import ClipScorer
 
 transformers = pytest.importorskip("transformers")
 

@@ -8,7 +8,7 @@ from captioner.errors import ConfigError
 from captioner.model import build_model
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
-from training.distillation import distillation_loss, load_teacher
+from training.objectives.distillation import distillation_loss, load_teacher
 from training.settings import DataConfig, RunConfig, SourceConfig, StageConfig
 
 PAD = 0

@@ -15,7 +15,7 @@ from data.coco import load_records
 from data.dataset import CaptionDataset
 from data.features import cache_features
 from training import score
-from training.evaluate import _measure_candidates, caption_batches, describe, main
+from training.evaluate import _measure_candidates, caption_batches, describe_captions, main
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
@@ -139,7 +139,11 @@ def test_captioning_leaves_no_trace_on_the_model(run):
 
 def test_descriptions_count_captions_and_words():
     captions = {1: "A dog runs", 2: "a dog", 3: "A dog runs", 4: ""}
-    assert describe(captions) == {"distinct_captions": 3, "vocabulary": 3, "mean_words": 2.0}
+    assert describe_captions(captions) == {
+        "distinct_captions": 3,
+        "vocabulary": 3,
+        "mean_words": 2.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -152,7 +156,7 @@ def test_descriptions_count_captions_and_words():
     ],
 )
 def test_descriptions_count_words_of_writings_without_spaces(captions, vocabulary, mean):
-    found = describe(dict(enumerate(captions)))
+    found = describe_captions(dict(enumerate(captions)))
     assert found == {"distinct_captions": 2, "vocabulary": vocabulary, "mean_words": mean}
 
 

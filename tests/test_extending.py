@@ -17,7 +17,7 @@ from captioner.errors import ConfigError
 from captioner.model import build_model
 from captioner.onnx import OnnxCaptioner
 from captioner.pytorch import TorchCaptioner
-from training.scheduled_sampling import mix_words
+from training.objectives.scheduled_sampling import mix_words
 
 DOCS = Path(__file__).parent.parent / "docs" / "extending.md"
 TABLE = {"encoder": {"backbone": "test_vit"}, "decoder": {"kind": "bag", "width": 16}}

@@ -15,8 +15,8 @@ from data.boxes import BoxedCaption, BoxedImage, Phrase
 from tests.conftest import TOYS
 from tests.photos import noise
 from training.grounding.__main__ import main
-from training.grounding.deletion import Target, hide, measure_falls
-from training.grounding.looking import look, views_of
+from training.grounding.deletion import JudgedWord, hide, measure_falls
+from training.grounding.phrases import read_phrases, views_of
 from training.grounding.pointing import (
     CENTRE_WIDTH,
     centre_attention,
@@ -159,7 +159,7 @@ def test_every_phrase_is_judged_by_the_attention_before_its_last_word(planted):
         ),
     )
     photo = planted.prepare(noise(16, 16))
-    dog, ball = look(planted, image, photo, [AttentionConfig()])
+    dog, ball = read_phrases(planted, image, photo, [AttentionConfig()])
     torch.testing.assert_close(dog.inside, torch.tensor([0.9]))
     assert dog.pointed.tolist() == [1.0]
     torch.testing.assert_close(dog.baselines, torch.tensor([0.5, 0.5, 1.0]))
@@ -174,7 +174,10 @@ def test_words_the_model_does_not_know_are_left_out(planted):
     box = [QUARTERS["top left"]]
     captions = (caption("a giraffe", (0, 2, box)), caption("a dog ,", (1, 2, box)))
     image = BoxedImage(image="1.png", captions=captions)
-    assert list(look(planted, image, planted.prepare(noise(16, 16)), [AttentionConfig()])) == []
+    assert (
+        list(read_phrases(planted, image, planted.prepare(noise(16, 16)), [AttentionConfig()]))
+        == []
+    )
 
 
 def test_every_head_and_layer_is_looked_at():
@@ -203,8 +206,8 @@ def test_a_word_falls_when_what_it_depends_on_is_hidden(planted, tokenizer):
     picture.paste((255, 255, 255), (0, 0, 4, 4))  # 1 after normalising; gray is nearly 0
     photo = planted.prepare(picture)
     ids = [tokenizer.start_id, *tokenizer.encode("a dog")]
-    there = Target(ids=ids, tokens=[1], attention=torch.tensor([0.7, 0.1, 0.2, 0.0]))
-    elsewhere = Target(ids=ids, tokens=[1], attention=torch.tensor([0.0, 0.1, 0.2, 0.7]))
+    there = JudgedWord(ids=ids, tokens=[1], attention=torch.tensor([0.7, 0.1, 0.2, 0.0]))
+    elsewhere = JudgedWord(ids=ids, tokens=[1], attention=torch.tensor([0.0, 0.1, 0.2, 0.7]))
     rows = measure_falls(
         planted, photo, [there, elsewhere] * 8, generator=torch.Generator().manual_seed(0)
     )
@@ -225,7 +228,7 @@ def test_only_regions_that_show_some_of_the_photo_are_hidden_at_random(planted, 
     seen = []
     planted.model.encoder.register_forward_hook(lambda _, given, __: seen.append(given[0]))
     ids = [tokenizer.start_id, *tokenizer.encode("a dog")]
-    target = Target(ids=ids, tokens=[1], attention=torch.tensor([0.0, 0.1, 0.2, 0.7]))
+    target = JudgedWord(ids=ids, tokens=[1], attention=torch.tensor([0.0, 0.1, 0.2, 0.7]))
     measure_falls(planted, photo, [target] * 6, generator=torch.Generator().manual_seed(0))
     at_random = seen[0][2::2]
     assert all((pixels.numpy() != photo.pixels).any() for pixels in at_random)
@@ -233,7 +236,7 @@ def test_only_regions_that_show_some_of_the_photo_are_hidden_at_random(planted, 
 
 def test_a_word_of_two_tokens_is_as_likely_as_both(planted, tokenizer):
     ids = [tokenizer.start_id, *tokenizer.encode("a man's dog")]
-    target = Target(ids=ids, tokens=[1, 2], attention=torch.full((4,), 0.25))
+    target = JudgedWord(ids=ids, tokens=[1, 2], attention=torch.full((4,), 0.25))
     photo = planted.prepare(Image.new("RGB", (8, 8), "white"))
     rows = measure_falls(planted, photo, [target], generator=torch.Generator())
     share = 1 / (math.e + len(tokenizer) - 4)

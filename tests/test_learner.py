@@ -11,9 +11,9 @@ from captioner.model import CaptionModel, build_model
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from data.ranks import Ranks
-from training.learner import Learner
 from training.objectives import build_objective
-from training.optim import choose_trained
+from training.running.learner import Learner
+from training.running.optim import choose_trained
 from training.settings import StageConfig
 
 CAPTIONS = [("a dog runs on grass", "a dog"), ("a man", "someone rides a bike to a big house")]

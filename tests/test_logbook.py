@@ -10,7 +10,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from captioner.errors import MissingExtraError
-from training.logbook import Logbook
+from training.running.logbook import Logbook
 
 ROOT = Path(__file__).parent.parent
 
@@ -29,7 +29,7 @@ RUNS = """
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from training.logbook import Logbook
+from training.running.logbook import Logbook
 
 for value in (2.5, 1.5):
     folder = Path(sys.argv[1])

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from training.loss import coverage_loss, grounding_loss, word_loss
+from training.objectives.loss import coverage_loss, grounding_loss, word_loss
 
 PAD = 0
 

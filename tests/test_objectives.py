@@ -5,8 +5,8 @@ from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.model import build_decoder
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
-from training.distillation import distillation_loss
 from training.objectives import build_objective
+from training.objectives.distillation import distillation_loss
 from training.settings import StageConfig
 
 CAPTIONS = [("a dog runs on grass", "a brown dog"), ("a man on a bike", "someone rides a bike")]

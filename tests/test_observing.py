@@ -12,7 +12,7 @@ from torch import nn
 from captioner.config import SearchConfig
 from tests.searching import find
 from tests.toys import END, GARDEN, PAD, SPECIALS, START, UNKNOWN, A, B, C, TableDecoder
-from training.observing import TEMPERATURES, Reading, observe, read_references
+from training.scoring.observing import TEMPERATURES, TeacherForced, observe, read_references
 
 TOKENIZER = SimpleNamespace(
     pad_id=PAD,
@@ -26,7 +26,7 @@ TOKENIZER = SimpleNamespace(
 def read(*captions: list[int], table=GARDEN) -> dict:
     longest = max(map(len, captions))
     words = torch.tensor([[[START, *c] + [PAD] * (longest - len(c)) for c in captions]])
-    decoder, reading = TableDecoder(table), Reading()
+    decoder, reading = TableDecoder(table), TeacherForced()
     model = SimpleNamespace(decoder=decoder)
     read_references(model, TOKENIZER, decoder.images(), words, reading)
     return reading.report()

@@ -5,7 +5,7 @@ from torch import nn
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import TransformerConfig
 from captioner.model import CaptionModel, build_model
-from training.optim import build_optimizer, build_schedule, choose_trained
+from training.running.optim import build_optimizer, build_schedule, choose_trained
 from training.settings import StageConfig
 
 

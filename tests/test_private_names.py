@@ -174,7 +174,7 @@ def test_requests_are_answered_by_gradio_alone_where_its_way_is_not_known():
 
 def test_meteor_scores_and_fails_also_where_its_program_is_not_known(monkeypatch):
     meteor = pytest.importorskip("pycocoevalcap.meteor.meteor")
-    official = pytest.importorskip("training.official")
+    official = pytest.importorskip("training.scoring.official")
     monkeypatch.setattr(meteor, "Meteor", lambda: SimpleNamespace(compute_score=compute))
 
     def compute(references, candidates):

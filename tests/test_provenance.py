@@ -1,6 +1,6 @@
 import subprocess
 
-from training.provenance import git_commit
+from training.scoring.provenance import git_commit
 
 
 def git(folder, *arguments):

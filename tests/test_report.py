@@ -14,7 +14,7 @@ from shapes import write_shapes
 from captioner.errors import DataError
 from training.report.__main__ import main
 from training.report.figures import draw_lengths, draw_lines, draw_reliability, ticks
-from training.report.record import read_record
+from training.report.run_files import read_run
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
@@ -189,7 +189,7 @@ def test_without_events_the_checkpoints_history_is_drawn(run):
 
 
 def test_stages_cost_and_machine_are_read_from_what_the_run_left(run):
-    record = read_record(run)
+    record = read_run(run)
     assert [(e.stage, e.number) for e in record.epochs] == [("a", 1), ("a", 2), ("b", 1), ("b", 2)]
     assert all(e.measure == "loss" and e.photos_per_second > 0 for e in record.epochs)
     ((step, _),) = record.stage_ends
@@ -215,10 +215,10 @@ def test_what_is_no_run_is_named(trained, name, text, capsys):
 def test_a_spoilt_evaluation_is_named(run):
     (run / "evaluation.json").write_text("{")
     with pytest.raises(DataError, match=r"evaluation\.json is not JSON"):
-        read_record(run)
+        read_run(run)
     (run / "evaluation.json").write_text("[]")
     with pytest.raises(DataError, match=r"evaluation\.json holds no report"):
-        read_record(run)
+        read_run(run)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from captioner.errors import CheckpointError, ConfigError
-from training.resume import Progress, load_resume, restore, save_resume
+from training.running.resume import RunState, load_resume, restore, save_resume
 
 IDENTITY = {"seed": 1, "stages": ({"epochs": 3, "name": "all"},), "words": "ab"}
 
@@ -32,7 +32,7 @@ class Learner:
     def parts(self) -> dict:
         return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
 
-    def save(self, path: Path, progress: Progress, *, keep: int = 1) -> None:
+    def save(self, path: Path, progress: RunState, *, keep: int = 1) -> None:
         save_resume(path, progress, identity=IDENTITY, parts=self.parts, keep=keep)
 
 
@@ -52,14 +52,14 @@ def test_a_run_goes_on_as_if_nothing_had_happened(tmp_path):
     torch.manual_seed(0)
     learner = Learner()
     learner.learn(3)
-    progress = Progress(stage=1, epoch=2, batches=3, steps=4, best=0.5, history=[{"CIDEr": 0.5}])
+    progress = RunState(stage=1, epoch=2, batches=3, steps=4, best=0.5, history=[{"CIDEr": 0.5}])
     learner.save(tmp_path / "resume.pt", progress)
     expected = learner.learn(3)
 
     other = Learner()
     state = load_resume(tmp_path / "resume.pt", identity=IDENTITY)
     restore(state, other.parts)
-    assert Progress(**state["progress"]) == progress
+    assert RunState(**state["progress"]) == progress
     assert torch.equal(other.learn(3), expected)
 
 
@@ -69,7 +69,7 @@ def test_without_a_file_there_is_nothing_to_go_on_from(tmp_path):
 
 def test_another_run_is_not_gone_on_with(tmp_path):
     path = tmp_path / "resume.pt"
-    Learner().save(path, Progress())
+    Learner().save(path, RunState())
     other = {"seed": 2, "stages": ({"epochs": 4, "name": "all"}, {}), "size": 3, "words": "ac"}
     with pytest.raises(ConfigError) as error:
         load_resume(path, identity=other)
@@ -82,7 +82,7 @@ def test_another_run_is_not_gone_on_with(tmp_path):
 
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "resume.pt"
-    Learner().save(path, Progress())
+    Learner().save(path, RunState())
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match=r"resume\.pt cannot be read \(.*delete it to start"):
         load_resume(path, identity=IDENTITY)
@@ -91,11 +91,11 @@ def test_a_damaged_file_is_named(tmp_path):
 def test_the_last_files_are_kept_and_no_more(tmp_path):
     path = tmp_path / "resume.pt"
     for number in range(5):
-        Learner().save(path, Progress(steps=number), keep=3)
+        Learner().save(path, RunState(steps=number), keep=3)
     assert steps(path) == 4
     assert {file.name for file in tmp_path.iterdir()} == {"resume.pt", "resume.1.pt", "resume.2.pt"}
     assert [steps(tmp_path / f"resume.{number}.pt") for number in (1, 2)] == [3, 2]
-    Learner().save(path, Progress(steps=5))
+    Learner().save(path, RunState(steps=5))
     assert [file.name for file in tmp_path.iterdir()] == ["resume.pt"]
 
 
@@ -103,7 +103,7 @@ def test_the_last_files_are_kept_and_no_more(tmp_path):
 def test_where_the_newest_file_is_damaged_the_one_before_is_taken(tmp_path, damage):
     path, said = tmp_path / "resume.pt", []
     for number in range(3):
-        Learner().save(path, Progress(steps=number), keep=2)
+        Learner().save(path, RunState(steps=number), keep=2)
     damage(path)
     assert steps(path, say=said.append) == 1
     if damage is not Path.unlink:
@@ -112,14 +112,14 @@ def test_where_the_newest_file_is_damaged_the_one_before_is_taken(tmp_path, dama
             f") and now {tmp_path}/resume.damaged; going on from {tmp_path}/resume.1.pt"
         )
     # the good one must not be lost before there is another
-    Learner().save(path, Progress(steps=2), keep=2)
+    Learner().save(path, RunState(steps=2), keep=2)
     assert (steps(path), steps(tmp_path / "resume.1.pt")) == (2, 1)
 
 
 def test_files_that_are_all_damaged_are_left_as_they_are(tmp_path):
     path = tmp_path / "resume.pt"
     for number in range(2):
-        Learner().save(path, Progress(steps=number), keep=2)
+        Learner().save(path, RunState(steps=number), keep=2)
     files = [path, tmp_path / "resume.1.pt"]
     for file in files:
         flip(file)
@@ -143,12 +143,12 @@ def full(descriptor: int) -> None:
 def test_the_old_files_stay_until_the_new_one_is_on_disk(tmp_path, monkeypatch, end, error):
     path = tmp_path / "resume.pt"
     for number in (0, 1):
-        Learner().save(path, Progress(steps=number), keep=2)
+        Learner().save(path, RunState(steps=number), keep=2)
     monkeypatch.setattr(os, "fsync", end)
     with pytest.raises(error):
-        Learner().save(path, Progress(steps=2), keep=2)
+        Learner().save(path, RunState(steps=2), keep=2)
     monkeypatch.undo()
     assert (steps(path), steps(tmp_path / "resume.1.pt")) == (1, 0)
-    Learner().save(path, Progress(steps=3), keep=2)
+    Learner().save(path, RunState(steps=3), keep=2)
     assert (steps(path), steps(tmp_path / "resume.1.pt")) == (3, 1)
     assert {file.name for file in tmp_path.iterdir()} == {"resume.pt", "resume.1.pt"}

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from captioner.words.tokenizer import Tokenizer
 from training.metrics.bleu import bleu
 from training.metrics.cider import cider_d, document_frequencies
-from training.reward import Reward
+from training.objectives.reward import Reward
 
 CAPTIONS = [
     ["a dog runs on grass", "a brown dog in the grass"],
@@ -92,7 +92,7 @@ def test_bleu_joins_in_as_the_plain_measure_has_it(drawn):
 
 
 def test_images_counted_in_portions_are_counted_as_one_crowd(monkeypatch):
-    monkeypatch.setattr("training.reward._IMAGES", 2)
+    monkeypatch.setattr("training.objectives.reward._IMAGES", 2)
     portions = Reward(ENCODED, TOKENIZER)
     assert portions.signature == REWARD.signature
     drawn = ids([["a dog on a bike"], ["a ball"], ["children play"]])

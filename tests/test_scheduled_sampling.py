@@ -2,8 +2,8 @@ import pytest
 import torch
 from test_objectives import TOKENIZER, make_batch, make_decoder
 
-from training import scheduled_sampling
-from training.scheduled_sampling import mix_words
+from training.objectives import scheduled_sampling
+from training.objectives.scheduled_sampling import mix_words
 
 SPECIAL = {TOKENIZER.pad_id, TOKENIZER.start_id, TOKENIZER.end_id}
 

@@ -13,9 +13,10 @@ import pytest
 
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.interchange import portable
-from training import metrics, official, provenance, spice
-from training.results import load_lines
+from training import metrics
 from training.score import main
+from training.scoring import official, provenance
+from training.scoring.result_files import load_lines
 
 ROOT = Path(__file__).parent.parent
 REFERENCES = {
@@ -352,20 +353,20 @@ def test_blank_captions_and_odd_line_breaks_keep_their_place():
 
 
 def test_spice_says_what_it_lacks(monkeypatch, tmp_path):
-    monkeypatch.setattr(spice, "find_spec", lambda name: None)
+    monkeypatch.setattr(official, "find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'pycocoevalcap>=1.2'"):
-        spice.score_spice({1: ["a dog"]}, {1: ["a dog"]})
+        official.score_spice({1: ["a dog"]}, {1: ["a dog"]})
     monkeypatch.undo()
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingExtraError, match="no `java` on the PATH"):
-        spice.score_spice({1: ["a dog"]}, {1: ["a dog"]})
+        official.score_spice({1: ["a dog"]}, {1: ["a dog"]})
     java = tmp_path / "java"
     java.write_text("#!/bin/sh\n", encoding="utf-8")
     java.chmod(0o755)
     package = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(spice, "find_spec", lambda name: package)
+    monkeypatch.setattr(official, "find_spec", lambda name: package)
     with pytest.raises(MissingExtraError) as missing:
-        spice.score_spice({1: ["a dog"]}, {1: ["a dog"]})
+        official.score_spice({1: ["a dog"]}, {1: ["a dog"]})
     assert str(missing.value) == (
         "SPICE needs Stanford CoreNLP 3.6.0 (2015-12-09): put stanford-corenlp-3.6.0.jar and "
         f"stanford-corenlp-3.6.0-models.jar into {tmp_path}/spice/lib."
@@ -379,10 +380,10 @@ def spice_program(tmp_path, monkeypatch):
 
     library = tmp_path / "spice" / "lib"
     library.mkdir(parents=True)
-    for name in spice._PARSER:
+    for name in official._PARSER:
         (library / name).touch()
     found = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
-    monkeypatch.setattr(spice, "find_spec", lambda name: found)
+    monkeypatch.setattr(official, "find_spec", lambda name: found)
     monkeypatch.setattr(package, "get_stanford_models", lambda: None)  # it would fetch
     monkeypatch.setattr(package, "__file__", str(tmp_path / "spice.py"))
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
@@ -404,10 +405,10 @@ def test_spice_gives_its_program_the_captions_and_takes_the_mean(spice_program):
         "json.dump(scores, open(sys.argv[sys.argv.index('-out') + 1], 'w'))\n"
     )
     references = {1: ["the dog", "a pup"], 2: ["a cat"]}
-    assert spice.score_spice(references, {1: ["a dog"], 2: ["a cat"]}) == pytest.approx(0.375)
+    assert official.score_spice(references, {1: ["a dog"], 2: ["a cat"]}) == pytest.approx(0.375)
 
 
 def test_a_spice_that_fails_is_reported(spice_program):
     spice_program("import sys; sys.exit(3)")
     with pytest.raises(CaptionerError, match=r"SPICE's Java program failed .* exit status 3"):
-        spice.score_spice({1: ["a dog"]}, {1: ["a dog"]})
+        official.score_spice({1: ["a dog"]}, {1: ["a dog"]})

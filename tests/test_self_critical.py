@@ -5,7 +5,7 @@ from captioner.decoders import TransformerConfig
 from captioner.model import build_decoder
 from captioner.words.tokenizer import Tokenizer
 from tests.toys import GARDEN, A, B, C, TableDecoder
-from training.self_critical import draw_captions, self_critical_loss
+from training.objectives.self_critical import draw_captions, self_critical_loss
 
 TOKENIZER = Tokenizer.train_words(["a dog runs on grass", "a man on a bike"], min_count=1)
 PLAIN = {"temperature": 1.0, "tokenizer": TOKENIZER}

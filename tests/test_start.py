@@ -10,8 +10,8 @@ from captioner.checkpoint.weights import save_checkpoint
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.model import CaptionModel
 from captioner.words.tokenizer import Tokenizer
+from training.running.start import build_tokenizer, choose_words, load_sources, start_model
 from training.settings import DataConfig, RunConfig, SourceConfig, load_settings
-from training.start import build_tokenizer, choose_words, load_sources, start_model
 
 SMOKE = Path(__file__).parent / "smoke.toml"
 

@@ -172,7 +172,8 @@ def test_the_same_seed_gives_the_same_weights_whatever_cache_or_workers(captions
 
 KILLER = """
 import os, signal, sys
-from training import learner, train
+from training import train
+from training.running import learner
 
 def deadly(function, count):
     def counted(*args, **kwargs):

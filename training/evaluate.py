@@ -25,9 +25,14 @@ from captioner.pytorch import TorchCaptioner
 from data.archives import ImageSource
 from data.batching import build_loader
 from data.coco import load_records
-from data.dataset import CaptionDataset, draw
-from training.clipscore import ClipScorer
-from training.measures import (
+from data.dataset import CaptionDataset, derive_seed
+from training.metrics import TOKENIZER
+from training.metrics.wording import count_variety
+from training.metrics.words import split_words
+from training.options import add_options, add_report_options, at_least, given_search
+from training.scoring.clipscore import ClipScorer
+from training.scoring.layout import lay_out
+from training.scoring.measures import (
     RESAMPLES,
     Words,
     measure_captions,
@@ -35,22 +40,17 @@ from training.measures import (
     read_training_captions,
     split_sentences,
 )
-from training.metrics import TOKENIZER
-from training.metrics.wording import count_variety
-from training.metrics.words import split_words
-from training.observing import caption_batches, observe
-from training.options import add_options, add_report_options, at_least, given_search
-from training.provenance import git_commit
-from training.results import write_report, write_results
-from training.tables import write_table
+from training.scoring.observing import caption_batches, observe
+from training.scoring.provenance import git_commit
+from training.scoring.result_files import save_report, write_results
 
-__all__ = ["Extent", "caption_batches", "describe", "evaluate"]
+__all__ = ["Extent", "caption_batches", "describe_captions", "evaluate"]
 
 LONGEST = 40
 """Tokens of a reference that are read; the rest is cut off."""
 
 
-def describe(captions: Mapping[int, str]) -> dict[str, float]:
+def describe_captions(captions: Mapping[int, str]) -> dict[str, float]:
     """Count what tells a captioner from one that says the same of every photo.
 
     Words are those of the metrics: a character each where there are no spaces between words.
@@ -158,7 +158,7 @@ def evaluate(
         tqdm(loader, desc="captioning", unit="batch", disable=None),
         config,
         drawing=drawing if extent.samples else None,
-        seeds=[draw(extent.seed, place) for place in range(extent.samples)],
+        seeds=[derive_seed(extent.seed, place) for place in range(extent.samples)],
     )
     found = seen.captions
     captions = {record.image_id: found[record.image_id] for record in records}
@@ -170,14 +170,14 @@ def evaluate(
         training=training,
         **resampled,
     )
-    report["scores"] |= describe(captions)
+    report["scores"] |= describe_captions(captions)
     if extent.candidates:
         several = [seen.candidates[image] for image in captions]
         report["candidates"] = _measure_candidates(references, several, **resampled)
     if extent.samples:
         drawn = split_sentences({image: seen.samples[image] for image in captions})
-        told = {name: getattr(drawing, name) for name in ("temperature", "top_k", "top_p")}
-        report["samples"] = told | measure_samples(references, drawn, **resampled)
+        settings = {name: getattr(drawing, name) for name in ("temperature", "top_k", "top_p")}
+        report["samples"] = settings | measure_samples(references, drawn, **resampled)
     report["calibration"] = seen.reading.report()
     if scorer is not None:
         report["clip"] = scorer.score(records, source, captions, **resampled)
@@ -265,12 +265,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                 seed=args.seed,
             ),
         )
-        print(write_table(report), file=sys.stderr)
+        print(lay_out(report), file=sys.stderr)
         print(json.dumps(report))
         if args.results:
             write_results(args.results, captions)
         if args.json:
-            write_report(args.json, report)
+            save_report(args.json, report)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from training.measures import RESAMPLES
+from training.scoring.measures import RESAMPLES
 
 
 def at_least(least: int) -> Callable[[str], int]:

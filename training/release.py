@@ -21,9 +21,9 @@ from captioner.errors import CaptionerError, MissingExtraError
 from captioner.onnx.export import export_onnx
 from data.coco import load_records
 from training.evaluate import evaluate
-from training.official import TOKENIZER, score_official
 from training.options import add_options, given_search
-from training.results import write_results
+from training.scoring.official import TOKENIZER, score_official
+from training.scoring.result_files import write_results
 
 
 def release(

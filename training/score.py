@@ -23,18 +23,19 @@ from typing import Any
 from captioner.durable import file_digest
 from captioner.errors import CaptionerError, DataError
 from data.coco import Record, load_records, select_split
-from training import metrics, official
-from training.measures import (
+from training import metrics
+from training.options import add_report_options
+from training.scoring import official
+from training.scoring.layout import lay_out
+from training.scoring.measures import (
     RESAMPLES,
     Words,
     measure_captions,
     read_training_captions,
     split_sentences,
 )
-from training.options import add_report_options
-from training.provenance import git_commit
-from training.results import LINES, load_lines, load_results, write_report
-from training.tables import write_table
+from training.scoring.provenance import git_commit
+from training.scoring.result_files import LINES, load_lines, load_results, save_report
 
 
 def score_results(
@@ -156,11 +157,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             seed=args.seed,
         )
         if args.json:
-            write_report(args.json, report)
+            save_report(args.json, report)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(write_table(report), file=sys.stderr)
+    print(lay_out(report), file=sys.stderr)
     print(json.dumps(report))
     return 0
 

@@ -122,7 +122,7 @@ class StageConfig:
     coverage: float = 0.0
     """Weight of the doubly stochastic penalty, lambda of Xu et al. 2015, equation 14."""
     grounding: float = 0.0
-    """Weight of looking into the boxes of what is named; some of data.train must have boxes."""
+    """Weight of the loss of attention outside boxes; some of data.train must have boxes."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it."""
     augment: bool = True
@@ -196,7 +196,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
-    """How validation captions are looked for, and what the checkpoint recommends."""
+    """Decoding settings of validation captions, which the checkpoint recommends."""
     encoder_weights: str = "hub"
     """`hub` asks timm for pretrained weights, `none` starts at random, else a safetensors file
     of the backbone, or a checkpoint of ours whose encoder is taken."""

@@ -33,22 +33,21 @@ from captioner.durable import explained
 from captioner.errors import CaptionerError, ConfigError
 from captioner.model import CaptionModel
 from data.batching import BatchLoader
-from data.dataset import draw
+from data.dataset import derive_seed
 from data.ranks import Ranks
-from training.compiling import compile_model
-from training.distillation import load_teacher
-from training.distributed import joined
-from training.evaluate import caption_batches, describe
-from training.learner import Learner
-from training.loaders import build_loaders, load_photos
-from training.logbook import Logbook
-from training.machine import describe_machine
+from training.evaluate import caption_batches, describe_captions
 from training.metrics import score
 from training.objectives import Objective, build_objective
-from training.optim import choose_trained
-from training.resume import Progress, load_resume, restore, save_resume
+from training.objectives.distillation import load_teacher
+from training.running.distributed import joined
+from training.running.learner import Learner
+from training.running.loaders import build_loaders, load_photos
+from training.running.logbook import Logbook
+from training.running.optim import choose_trained
+from training.running.resume import RunState, load_resume, restore, save_resume
+from training.running.start import choose_words, compile_model, start_model
+from training.scoring.provenance import describe_machine
 from training.settings import RunConfig, StageConfig, load_settings, recipe
-from training.start import choose_words, start_model
 
 REPORT_STEPS = 20
 """Steps between two points of the loss curve, which is their mean."""
@@ -78,7 +77,7 @@ class Run:
         words = hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest()
         self.identity = {**recipe(config), "photos": len(records), "words": words}
         self.resumed = ranks.agree(self._load_resume() if ranks.first else None)
-        self.progress = Progress()
+        self.progress = RunState()
         torch.manual_seed(config.seed)
         if self.resumed is None:
             self.model = start_model(config, words=len(self.tokenizer))
@@ -86,7 +85,7 @@ class Run:
             unread = replace(config, encoder_weights="none", start_from="")
             self.model = start_model(unread, words=len(self.tokenizer))
             self.model.load_state_dict(self.resumed["model"])
-            self.progress = Progress(**self.resumed["progress"])
+            self.progress = RunState(**self.resumed["progress"])
         self.model.to(device)
         if config.compile:
             compile_model(self.model, backend=config.compile)
@@ -160,7 +159,7 @@ class Run:
         if objective.signature:
             progress.rewards[stage.name] = objective.signature
         # Filling a cache of features may have drawn numbers; a stage must not depend on that.
-        torch.manual_seed(draw(self.config.seed, progress.stage, self.ranks.rank))
+        torch.manual_seed(derive_seed(self.config.seed, progress.stage, self.ranks.rank))
         if self.resumed is not None:
             restore(self.resumed, learner.parts, ranks=self.ranks)
             self.log(f"going on after {progress.batches} batches of epoch {progress.epoch + 1}")
@@ -239,7 +238,7 @@ class Run:
         captions = {image: found[image] for image in references}
         scores = {}
         if self.ranks.first:
-            scores = {**score(references, captions), **describe(captions)}
+            scores = {**score(references, captions), **describe_captions(captions)}
         scores = self.ranks.agree(scores)
         self._draw({f"val/{name}": value for name, value in scores.items()})
         progress.history.append({"stage": stage.name, "epoch": progress.epoch + 1, **scores})

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from captioner.errors import DataError
 from data.coco import Record, load_records
-from data.prepare.known import ANNOTATIONS, DataSet, Download, Photos
+from data.prepare.known import ANNOTATIONS, DataSet, Download, PhotoFolder
 
 _BLOCK = 2**22  # bytes hashed at once
 
@@ -66,7 +66,7 @@ def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> F
 
 
 def _find_photos(
-    root: Path, photos: Photos, wrong: list[str], *, checked: Path | None
+    root: Path, photos: PhotoFolder, wrong: list[str], *, checked: Path | None
 ) -> Path | None:
     """A folder of photos, or else the download; what is wrong is added to the list."""
     for name in photos.folders:

@@ -16,7 +16,7 @@ class Download:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Photos:
+class PhotoFolder:
     """One set of photos, as it is downloaded or unpacked."""
 
     folders: tuple[str, ...]
@@ -32,7 +32,7 @@ class DataSet:
     annotations: str
     """Karpathy's file; it may be compressed with gzip, or still be in `ANNOTATIONS`."""
     annotations_size: int
-    photos: tuple[Photos, ...]
+    photos: tuple[PhotoFolder, ...]
     splits: dict[str, int]
     strangers: tuple[str, ...] = ()
     """Files and folders that look right and are of another year."""
@@ -60,7 +60,7 @@ def _flickr(
         title=f"Flickr{number}",
         annotations=f"dataset_flickr{number}.json",
         annotations_size=annotations_size,
-        photos=(Photos(folders=photos, download=Download(name=download, address=address)),),
+        photos=(PhotoFolder(folders=photos, download=Download(name=download, address=address)),),
         splits=splits,
     )
 
@@ -71,7 +71,7 @@ KNOWN = {
         annotations="dataset_coco.json",
         annotations_size=144_186_139,
         photos=(
-            Photos(
+            PhotoFolder(
                 folders=("train2014",),
                 download=Download(
                     name="train2014.zip",
@@ -80,7 +80,7 @@ KNOWN = {
                     address="http://images.cocodataset.org/zips/train2014.zip",
                 ),
             ),
-            Photos(
+            PhotoFolder(
                 folders=("val2014",),
                 download=Download(
                     name="val2014.zip",

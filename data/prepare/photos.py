@@ -12,7 +12,7 @@ from captioner.photo.kinds import JPEG
 _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif"}
 
 
-def pack(content: bytes, *, name: str, short_side: int, quality: int) -> tuple[bytes, str]:
+def pack_photo(content: bytes, *, name: str, short_side: int, quality: int) -> tuple[bytes, str]:
     """Make sure that a photo can be read, and make it smaller where asked for.
 
     Args:

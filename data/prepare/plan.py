@@ -38,7 +38,7 @@ class ShardSettings:
 
 
 @dataclass(frozen=True)
-class Shard:
+class PlannedShard:
     """One archive to be written."""
 
     name: str
@@ -48,7 +48,7 @@ class Shard:
     """Names of the photos in the archive, without what they end with."""
 
 
-def plan(records: Sequence[Record], settings: ShardSettings) -> list[Shard]:
+def plan_shards(records: Sequence[Record], settings: ShardSettings) -> list[PlannedShard]:
     """Say which photo goes where, split by split."""
     keys = _choose_keys(records)
     shards = []
@@ -59,12 +59,12 @@ def plan(records: Sequence[Record], settings: ShardSettings) -> list[Shard]:
             places = own[start : start + settings.photos]
             name = f"{split}-{number:05}.tar"
             shards.append(
-                Shard(name, split, [records[p] for p in places], [keys[p] for p in places])
+                PlannedShard(name, split, [records[p] for p in places], [keys[p] for p in places])
             )
     return shards
 
 
-def describe(record: Record) -> dict[str, Any]:
+def describe_record(record: Record) -> dict[str, Any]:
     """What stands in the JSON file of a photo."""
     return {
         "image": record.image,
@@ -94,5 +94,5 @@ def fingerprint(records: Sequence[Record]) -> str:
     """A short text that changes with any name, caption or split."""
     digest = sha256()
     for record in records:
-        digest.update(json.dumps(describe(record)).encode())
+        digest.update(json.dumps(describe_record(record)).encode())
     return digest.hexdigest()

@@ -25,8 +25,8 @@ from typing import Any
 from captioner.errors import DataError
 from data.archives import ImageSource
 from data.coco import Record
-from data.prepare.photos import pack
-from data.prepare.plan import Shard, ShardSettings, describe, fingerprint, plan
+from data.prepare.photos import pack_photo
+from data.prepare.plan import PlannedShard, ShardSettings, describe_record, fingerprint, plan_shards
 
 FORMAT = 1
 
@@ -48,14 +48,14 @@ def write_shards(
         output: folder for the shards, made if need be.
         settings: how they are made.
         workers: processes that write shards; 1 writes them in this one.
-        say: is told of every shard.
+        say: called with a line for every shard.
 
     Raises:
         DataError: a photo is missing or cannot be read, the folder holds shards of other photos or
             settings, or it cannot be written.
     """
     source.require(record.image for record in records)
-    shards = plan(records, settings)
+    shards = plan_shards(records, settings)
     key = {"format": FORMAT, **asdict(settings), "records": fingerprint(records)}
     with _explained(output):
         output.mkdir(parents=True, exist_ok=True)
@@ -117,12 +117,12 @@ _task: tuple[ImageSource, Path, ShardSettings] | None = None
 
 
 def _write_all(
-    shards: Sequence[Shard],
+    shards: Sequence[PlannedShard],
     source: ImageSource,
     output: Path,
     settings: ShardSettings,
     workers: int,
-) -> Iterator[tuple[Shard, int]]:
+) -> Iterator[tuple[PlannedShard, int]]:
     """Write shards one after the other or side by side; yield each with its bytes."""
     if workers <= 1 or len(shards) <= 1:
         for shard in shards:
@@ -135,7 +135,7 @@ def _write_all(
         initargs=(source, output, settings),
     )
     try:
-        waiting: list[tuple[Shard, Future[int]]] = [
+        waiting: list[tuple[PlannedShard, Future[int]]] = [
             (shard, pool.submit(_write_here, shard)) for shard in shards
         ]
         for shard, future in waiting:
@@ -163,12 +163,12 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _write_here(shard: Shard) -> int:
+def _write_here(shard: PlannedShard) -> int:
     assert _task is not None
     return _write(shard, *_task)
 
 
-def _write(shard: Shard, source: ImageSource, output: Path, settings: ShardSettings) -> int:
+def _write(shard: PlannedShard, source: ImageSource, output: Path, settings: ShardSettings) -> int:
     """Write one shard; return its bytes."""
     path = output / shard.name
     with (
@@ -176,14 +176,14 @@ def _write(shard: Shard, source: ImageSource, output: Path, settings: ShardSetti
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
         for record, key in zip(shard.records, shard.keys, strict=True):
-            content, suffix = pack(
+            content, suffix = pack_photo(
                 source.read(record.image),
                 name=record.image,
                 short_side=settings.short_side,
                 quality=settings.quality,
             )
             _add(tar, f"{key}.{suffix}", content)
-            _add(tar, f"{key}.json", _json(describe(record)))
+            _add(tar, f"{key}.json", _json(describe_record(record)))
     return path.stat().st_size
 
 
@@ -193,14 +193,16 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
     tar.addfile(member, io.BytesIO(content))
 
 
-def _write_captions(shards: Sequence[Shard], output: Path) -> None:
+def _write_captions(shards: Sequence[PlannedShard], output: Path) -> None:
     """Write the captions with the photos' names in the shards, in the order of the shards."""
     lines = []
     for shard in shards:
         with tarfile.open(output / shard.name) as tar:
             names = [n for n in tar.getnames() if not n.endswith(".json")]
         for record, name in zip(shard.records, names, strict=True):
-            lines.append(json.dumps({**describe(record), "image": name}, ensure_ascii=False) + "\n")
+            lines.append(
+                json.dumps({**describe_record(record), "image": name}, ensure_ascii=False) + "\n"
+            )
     _replace(output / "captions.jsonl", "".join(lines).encode())
 
 

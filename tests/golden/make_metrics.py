@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from training.official import TOKENIZER, split_officially
+from training.scoring.official import TOKENIZER, split_officially
 
 # Each of these is set into all the frames.
 TRICKY = """

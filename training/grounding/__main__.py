@@ -17,9 +17,9 @@ from data.archives import ImageSource
 from data.boxes import BoxedImage, load_entities
 from data.coco import load_records
 from data.instances import load_instances
-from training.grounding.report import measure
-from training.grounding.tables import write_tables
-from training.provenance import git_commit
+from training.grounding.layout import write_tables
+from training.grounding.summary import measure_grounding
+from training.scoring.provenance import git_commit
 
 
 def load_images(boxes: Path, annotations: Path | None, *, split: str | None) -> list[BoxedImage]:
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         path = find_checkpoint(args.checkpoint)
         identity = {"sha256": file_digest(path), "commit": git_commit()}  # before hours may pass
         captioner = TorchCaptioner.load(path, device=args.device)
-        report = measure(
+        report = measure_grounding(
             captioner,
             images,
             source,

@@ -21,8 +21,8 @@ HIDDEN = 0.1
 
 
 @dataclass(frozen=True)
-class Target:
-    """One word of a caption, and where the model looked for it."""
+class JudgedWord:
+    """One word of a caption, and the attention before it."""
 
     ids: list[int]
     """The caption, START first."""
@@ -36,7 +36,7 @@ class Target:
 def measure_falls(
     captioner: TorchCaptioner,
     photo: Prepared,
-    targets: Sequence[Target],
+    targets: Sequence[JudgedWord],
     *,
     generator: torch.Generator,
 ) -> Tensor:
@@ -85,7 +85,7 @@ def hide(pixels: Tensor, regions: Tensor, grid: tuple[int, int]) -> Tensor:
     return pixels * mask.repeat_interleave(width // grid[1], dim=1)
 
 
-def word_probability(captioner: TorchCaptioner, logits: Tensor, target: Target) -> Tensor:
+def word_probability(captioner: TorchCaptioner, logits: Tensor, target: JudgedWord) -> Tensor:
     """Return how likely a word was after those before it, the product over its tokens.
 
     Args:

@@ -10,13 +10,13 @@
     wording       lengths, distinct captions, repetition
     calibration   whether a model is right as often as it is sure
 
-Nothing here needs torch or Java. METEOR exists only as a Java program: `training.official`.
+Nothing here needs torch or Java. METEOR exists only as a Java program: `training.scoring.official`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from training.metrics.bleu import Tally, add_up, bleu_of, count_matches
+from training.metrics.bleu import NgramMatches, add_up, bleu_of, count_matches
 from training.metrics.bootstrap import Interval, bleu_intervals, mean_intervals
 from training.metrics.cider import cider_d
 from training.metrics.rouge import rouge_l
@@ -59,7 +59,7 @@ def score_words(
 class ImageScores:
     """What the scores of a corpus are made of, image by image."""
 
-    tallies: list[Tally]
+    tallies: list[NgramMatches]
     rouge: list[float]
     cider: list[float]
 

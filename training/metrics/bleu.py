@@ -18,7 +18,7 @@ _TINY = 1e-15
 _SMALL = 1e-9
 
 
-class Tally(NamedTuple):
+class NgramMatches(NamedTuple):
     """What BLEU needs to know of one caption, or, summed, of a corpus."""
 
     matched: list[int]
@@ -50,7 +50,7 @@ def bleu(
     return bleu_of(add_up(tallies)), [bleu_of(tally) for tally in tallies]
 
 
-def count_matches(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> Tally:
+def count_matches(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> NgramMatches:
     """Count what one caption shares with its references."""
     most: dict[Ngram, int] = {}
     for reference in references:
@@ -60,7 +60,7 @@ def count_matches(references: Sequence[Sequence[str]], candidate: Sequence[str])
     for ngram, count in count_ngrams(candidate).items():
         matched[len(ngram) - 1] += min(count, most.get(ngram, 0))
     words = len(candidate)
-    return Tally(
+    return NgramMatches(
         matched=matched,
         total=[max(0, words - n) for n in range(LONGEST)],
         words=words,
@@ -68,9 +68,9 @@ def count_matches(references: Sequence[Sequence[str]], candidate: Sequence[str])
     )
 
 
-def add_up(tallies: Sequence[Tally]) -> Tally:
+def add_up(tallies: Sequence[NgramMatches]) -> NgramMatches:
     """Sum the counts of captions to those of a corpus."""
-    return Tally(
+    return NgramMatches(
         matched=[sum(t.matched[n] for t in tallies) for n in range(LONGEST)],
         total=[sum(t.total[n] for t in tallies) for n in range(LONGEST)],
         words=sum(t.words for t in tallies),
@@ -78,7 +78,7 @@ def add_up(tallies: Sequence[Tally]) -> Tally:
     )
 
 
-def bleu_of(tally: Tally) -> list[float]:
+def bleu_of(tally: NgramMatches) -> list[float]:
     """Return BLEU-1 to BLEU-4: geometric means of precisions, times the brevity penalty."""
     ratio = (tally.words + _TINY) / (tally.reference_words + _SMALL)
     brevity = math.exp(1 - 1 / ratio) if ratio < 1 else 1.0

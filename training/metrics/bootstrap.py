@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics.bleu import Tally, bleu_of
+from training.metrics.bleu import NgramMatches, bleu_of
 from training.metrics.ngrams import LONGEST
 
 LEVEL = 0.95
@@ -38,7 +38,9 @@ def mean_intervals(
     return {name: _interval(column) for name, column in zip(values, means.T, strict=True)}
 
 
-def bleu_intervals(tallies: Sequence[Tally], *, resamples: int, seed: int) -> dict[str, Interval]:
+def bleu_intervals(
+    tallies: Sequence[NgramMatches], *, resamples: int, seed: int
+) -> dict[str, Interval]:
     """Return the intervals of BLEU-1 to BLEU-4 of the corpus, as `Bleu_1` to `Bleu_4`.
 
     Args:
@@ -51,7 +53,7 @@ def bleu_intervals(tallies: Sequence[Tally], *, resamples: int, seed: int) -> di
     for times in _times(len(table), resamples, seed):
         counts = (times @ table).tolist()
         matched, total = counts[:LONGEST], counts[LONGEST : 2 * LONGEST]
-        scores.append(bleu_of(Tally(matched, total, *counts[2 * LONGEST :])))
+        scores.append(bleu_of(NgramMatches(matched, total, *counts[2 * LONGEST :])))
     columns = np.array(scores).T
     return {f"Bleu_{n}": _interval(column) for n, column in enumerate(columns, start=1)}
 

@@ -13,8 +13,8 @@ from training.evaluate import evaluate
 from training.options import at_least
 from training.report.page import write_page
 from training.report.photos import draw_samples
-from training.report.record import EVALUATION, GROUNDING, Record, read_record
-from training.results import write_report, write_text
+from training.report.run_files import EVALUATION, GROUNDING, RunFiles, read_run
+from training.scoring.result_files import save_report, save_text
 
 _WAY_OUT = "Start from where training was started, or give --annotations and --images."
 
@@ -42,7 +42,7 @@ def report(
     Raises:
         CaptionerError: the folder is not that of a run, or something in it is damaged.
     """
-    record = read_record(folder)
+    record = read_run(folder)
     notes: dict[str, str] = {}
     photos: list[str] = []
     checkpoint = record.checkpoint
@@ -59,7 +59,7 @@ def report(
     try:
         if record.evaluation is None and measure:
             _, found = evaluate(checkpoint, device=device, **source)
-            write_report(folder / EVALUATION, found)
+            save_report(folder / EVALUATION, found)
             record = replace(record, evaluation=found)
     except CaptionerError as error:
         notes["scores"] = f"No intervals, lengths and calibration: {error}"
@@ -71,8 +71,8 @@ def report(
     return write_page(record, photos=photos, notes=notes)
 
 
-def _source(record: Record, annotations: Path | None, images: Sequence[str]) -> dict[str, Any]:
-    """Where the validation photos are: as the run's settings say, unless told otherwise."""
+def _source(record: RunFiles, annotations: Path | None, images: Sequence[str]) -> dict[str, Any]:
+    """Where the validation photos are: by default as the run's settings say."""
     known = record.settings.get("data", {}).get("val", {})
     return {
         "annotations": annotations or Path(known.get("annotations", "unknown")),
@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             measure=args.measure,
             device=args.device,
         )
-        write_text(output, page, what="Report")
+        save_text(output, page, what="Report")
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

@@ -1,11 +1,11 @@
 """What a run took: time, photos a second, the machine."""
 
 from captioner.overlay.figure import text
-from training.report.parts import definitions
-from training.report.record import Record
+from training.report.blocks import definitions
+from training.report.run_files import RunFiles
 
 
-def write_cost(record: Record) -> str:
+def write_cost(record: RunFiles) -> str:
     """Write the section of cost."""
     epochs = record.epochs
     if not epochs:

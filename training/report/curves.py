@@ -1,8 +1,8 @@
 """How training went: losses, rewards, validation scores, over steps."""
 
+from training.report.blocks import chart
 from training.report.figures import draw_lines
-from training.report.parts import chart
-from training.report.record import Record
+from training.report.run_files import RunFiles
 
 _TRAINING = {
     "loss": "Training loss, nats a word",
@@ -17,7 +17,7 @@ _VALIDATION = {
 }
 
 
-def write_curves(record: Record) -> str:
+def write_curves(record: RunFiles) -> str:
     """Write the section of curves."""
     ends = [step for step, _ in record.stage_ends]
     charts = []
@@ -36,5 +36,5 @@ def write_curves(record: Record) -> str:
         charts.append(chart(title, drawing))
     if not any(charts):
         return '<p class="pale">There are no points yet.</p>\n'
-    told = "<p class='pale'>A dashed line is where a stage ended.</p>\n" if ends else ""
-    return f'<div class="charts">\n{"".join(charts)}</div>\n{told}'
+    note = "<p class='pale'>A dashed line is where a stage ended.</p>\n" if ends else ""
+    return f'<div class="charts">\n{"".join(charts)}</div>\n{note}'

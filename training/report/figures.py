@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from training.report.record import Points
-from training.tables import mean_length
+from training.report.run_files import Points
+from training.scoring.layout import mean_length
 
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
@@ -92,9 +92,9 @@ def draw_reliability(bins: Sequence[Mapping[str, Any]], *, title: str) -> str:
     most = max(found["words"] for found in bins)
     for found in bins:
         sure, right = found["confidence"], found["accuracy"]
-        told = f"{100 * sure:.0f} % sure, {100 * right:.0f} % right, {found['words']} words"
+        label = f"{100 * sure:.0f} % sure, {100 * right:.0f} % right, {found['words']} words"
         radius = 2.5 + 5 * math.sqrt(found["words"] / most)
-        parts.append(_dot(frame, sure, right, "a", radius=radius, told=told))
+        parts.append(_dot(frame, sure, right, "a", radius=radius, label=label))
     return _svg(parts, title=title)
 
 
@@ -179,12 +179,12 @@ def _thin(line: Points) -> Points:
 
 
 def _dot(
-    frame: _Frame, x: float, y: float, colour: str, *, radius: float = 3.5, told: str = ""
+    frame: _Frame, x: float, y: float, colour: str, *, radius: float = 3.5, label: str = ""
 ) -> str:
-    told = told or f"{_number(y)} at {_number(x)}"
+    label = label or f"{_number(y)} at {_number(x)}"
     return (
         f'<circle class="dot {colour}" cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}" '
-        f'r="{radius:.1f}"><title>{escape(told)}</title></circle>'
+        f'r="{radius:.1f}"><title>{escape(label)}</title></circle>'
     )
 
 

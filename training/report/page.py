@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 
 from captioner.overlay.figure import CSS, POLICY, text
+from training.report.blocks import definitions, text_lines
 from training.report.cost import write_cost
 from training.report.curves import write_curves
-from training.report.parts import definitions, text_lines
-from training.report.record import Record
+from training.report.run_files import RunFiles
 from training.report.scores import write_scores
-from training.tables import percent
+from training.scoring.layout import in_percent
 
 _CSS = """\
 body { padding: 1rem clamp(1rem, 4vw, 3rem) 3rem; --a: #1d5fd1; --b: #c2410c; --line: #d8d8d8; }
@@ -57,7 +57,7 @@ dd { margin: 0; overflow-wrap: anywhere; }
 """
 
 
-def write_page(record: Record, *, photos: Sequence[str], notes: Mapping[str, str]) -> str:
+def write_page(record: RunFiles, *, photos: Sequence[str], notes: Mapping[str, str]) -> str:
     """Write the page.
 
     Args:
@@ -105,12 +105,12 @@ def _note(notes: Mapping[str, str], name: str) -> str:
     return f'<p class="pale">{text(notes[name])}</p>\n' if name in notes else ""
 
 
-def _summary(record: Record) -> str:
+def _summary(record: RunFiles) -> str:
     rows = {"run": record.state}
     if record.history:
         best = max(record.history, key=lambda entry: entry["CIDEr"])
         rows["best"] = (
-            f"validation CIDEr {percent(best['CIDEr'])}, BLEU-4 {percent(best['Bleu_4'])}, "
+            f"validation CIDEr {in_percent(best['CIDEr'])}, BLEU-4 {in_percent(best['Bleu_4'])}, "
             f"{best['distinct_captions']} distinct captions, after epoch {best['epoch']} of "
             f"{best['stage']}"
         )
@@ -130,12 +130,12 @@ def _summary(record: Record) -> str:
     return definitions(rows)
 
 
-def _photos(record: Record, photos: Sequence[str]) -> str:
-    told = '<p class="pale">Point at a word, or choose one, to see where the model looked.</p>\n'
-    return f'{told}<div class="photos">\n{"".join(photos)}</div>\n' if photos else ""
+def _photos(record: RunFiles, photos: Sequence[str]) -> str:
+    note = '<p class="pale">Point at a word, or choose one, to see where the model looked.</p>\n'
+    return f'{note}<div class="photos">\n{"".join(photos)}</div>\n' if photos else ""
 
 
-def _settings(record: Record) -> str:
+def _settings(record: RunFiles) -> str:
     if not record.settings:
         return ""
     settings = text_lines(json.dumps(record.settings, indent=2, ensure_ascii=False))

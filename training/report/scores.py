@@ -1,14 +1,14 @@
 """What was measured of a run's best checkpoint, and after every epoch."""
 
 from captioner.overlay.figure import text
-from training.grounding.tables import Table, describe_deletion, describe_origin, tables
+from training.grounding.layout import Table, describe_deletion, describe_origin, tables
+from training.report.blocks import chart
 from training.report.figures import draw_lengths, draw_reliability
-from training.report.parts import chart
-from training.report.record import Record
-from training.tables import about, percent, sections
+from training.report.run_files import RunFiles
+from training.scoring.layout import about, in_percent, sections
 
 
-def write_scores(record: Record) -> str:
+def write_scores(record: RunFiles) -> str:
     """Write the section of scores: tables, lengths, reliability, grounding, history."""
     report = record.evaluation
     if report is None:
@@ -45,7 +45,7 @@ def write_scores(record: Record) -> str:
     )
 
 
-def _grounding(record: Record) -> str:
+def _grounding(record: RunFiles) -> str:
     """Whether the model looks at what it says, should that have been measured."""
     report = record.grounding
     if report is None:
@@ -78,7 +78,7 @@ def _table(table: Table) -> str:
     )
 
 
-def _history(record: Record) -> str:
+def _history(record: RunFiles) -> str:
     """Validation scores after every epoch, as training measured them."""
     if not record.history:
         return ""
@@ -86,7 +86,7 @@ def _history(record: Record) -> str:
     heads = "".join(f"<th class='n'>{name}</th>" for name in ("CIDEr", "BLEU-4", "ROUGE-L"))
     rows = "".join(
         f"<tr><td>{text(entry['stage'])}</td><td class='n'>{entry['epoch']}</td>"
-        + "".join(f"<td class='n'>{percent(entry[name])}</td>" for name in columns)
+        + "".join(f"<td class='n'>{in_percent(entry[name])}</td>" for name in columns)
         + f"<td class='n'>{entry['distinct_captions']:.0f}</td></tr>\n"
         for entry in record.history
     )

@@ -15,33 +15,35 @@ from data.coco import Record
 from data.dataset import CaptionDataset
 from data.features import FeatureDataset, View, cache_features
 from data.ranks import Ranks
+from training.running.start import load_sources
 from training.settings import RunConfig, StageConfig
-from training.start import load_sources
 
 
 @dataclass(frozen=True)
-class Photos:
+class CaptionedPhotos:
     """Captioned photos and where they lie."""
 
     records: list[Record]
     source: ImageSource
 
 
-def load_photos(config: RunConfig) -> tuple[Photos, Photos]:
+def load_photos(config: RunConfig) -> tuple[CaptionedPhotos, CaptionedPhotos]:
     """Read the captions to learn from and those to validate on.
 
     Raises:
         DataError: captions or photos are missing or do not fit together.
     """
-    return Photos(*load_sources(config.data.train)), Photos(*load_sources([config.data.val]))
+    return CaptionedPhotos(*load_sources(config.data.train)), CaptionedPhotos(
+        *load_sources([config.data.val])
+    )
 
 
 def build_loaders(
     config: RunConfig,
     stage: StageConfig,
     *,
-    train: Photos,
-    val: Photos,
+    train: CaptionedPhotos,
+    val: CaptionedPhotos,
     tokenizer: Tokenizer,
     encoder: Encoder,
     device: torch.device,
@@ -104,7 +106,7 @@ def load_boxes(config: RunConfig) -> list[BoxedImage]:
 
 
 def _dataset(
-    config: RunConfig, photos: Photos, tokenizer: Tokenizer, **options: Any
+    config: RunConfig, photos: CaptionedPhotos, tokenizer: Tokenizer, **options: Any
 ) -> CaptionDataset:
     return CaptionDataset(
         photos.records,

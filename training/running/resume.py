@@ -21,7 +21,7 @@ from data.ranks import Ranks
 
 
 @dataclass
-class Progress:
+class RunState:
     """How far a run has come."""
 
     stage: int = 0
@@ -41,7 +41,7 @@ class Progress:
     """Signature of the reward, by name of the stage that learned from one."""
 
 
-class Part(Protocol):
+class Stateful(Protocol):
     """Something whose state a run needs to go on: model, optimizer, schedule, ..."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -53,10 +53,10 @@ class Part(Protocol):
 
 def save_resume(
     path: Path,
-    progress: Progress,
+    progress: RunState,
     *,
     identity: Mapping[str, Any],
-    parts: Mapping[str, Part],
+    parts: Mapping[str, Stateful],
     keep: int = 1,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> None:
@@ -109,7 +109,7 @@ def load_resume(
     Args:
         path: as given to `save_resume`.
         identity: likewise.
-        say: told of damaged files, which are put aside.
+        say: called with a line about each damaged file, which is put aside.
 
     Raises:
         ConfigError: it was a run with another identity; the text says in what.
@@ -143,7 +143,7 @@ def load_resume(
 
 def restore(
     state: Mapping[str, Any],
-    parts: Mapping[str, Part],
+    parts: Mapping[str, Stateful],
     *,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> None:

@@ -27,7 +27,7 @@ Row = tuple[str, str, str]
 """A measure, its value, its interval."""
 
 
-def write_table(report: Mapping[str, Any]) -> str:
+def lay_out(report: Mapping[str, Any]) -> str:
     """Lay a report out for reading."""
     lines = [about(report), ""]
     for title, rows in sections(report):
@@ -57,7 +57,7 @@ def about(report: Mapping[str, Any]) -> str:
 
 
 def describe_search(search: Mapping[str, Any]) -> str:
-    """Say how captions were looked for, leaving out what that way of searching does not use."""
+    """Describe the decoding settings, leaving out what this method does not use."""
     if search["method"] == "beam":
         text = f"beam {search['beam']}, length penalty {search['length_penalty']:g}"
         if search.get("groups", 1) > 1:
@@ -97,20 +97,20 @@ def sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Row]]]:
 def rows_of(values: Mapping[str, Any], intervals: Mapping[str, Mapping[str, float]]) -> list[Row]:
     """Write those measures that have names, times 100, with their intervals."""
     return [
-        (title, percent(values[name]), between(intervals.get(name)))
+        (title, in_percent(values[name]), between(intervals.get(name)))
         for name, title in NAMES.items()
         if name in values
     ]
 
 
-def percent(value: float) -> str:
+def in_percent(value: float) -> str:
     """Write a fraction times 100."""
     return f"{100 * value:.1f}"
 
 
 def between(interval: Mapping[str, float] | None) -> str:
     """Write an interval times 100."""
-    return f"{percent(interval['low'])} to {percent(interval['high'])}" if interval else ""
+    return f"{in_percent(interval['low'])} to {in_percent(interval['high'])}" if interval else ""
 
 
 def mean_length(lengths: Sequence[int]) -> float:
@@ -135,18 +135,18 @@ def _wording(wording: Mapping[str, Any]) -> list[Row]:
         ("words a caption", f"{mean_length(own):.1f}", f"references {mean_length(others):.1f}"),
         (
             "repeat themselves, per cent",
-            percent(wording["repeating"]),
-            f"references {percent(wording['reference_repeating'])}",
+            in_percent(wording["repeating"]),
+            f"references {in_percent(wording['reference_repeating'])}",
         ),
     ]
 
 
 def _calibration(found: Mapping[str, Any]) -> list[Row]:
     rows = [
-        ("guessed right", percent(found["accuracy"]), f"of {found['words']} words"),
-        ("sure of the guess", percent(found["confidence"]), ""),
-        ("calibration error", percent(found["ece"]), ""),
-        ("unknown words", percent(found["unknown"]), ""),
+        ("guessed right", in_percent(found["accuracy"]), f"of {found['words']} words"),
+        ("sure of the guess", in_percent(found["confidence"]), ""),
+        ("calibration error", in_percent(found["ece"]), ""),
+        ("unknown words", in_percent(found["unknown"]), ""),
     ]
     if found["perplexity"] is not None:
         rows += [

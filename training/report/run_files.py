@@ -37,7 +37,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class RunFiles:
     """All that is known of a run."""
 
     folder: Path
@@ -112,7 +112,7 @@ class Record:
         return f"not finished: {done} of {planned} epochs"
 
 
-def read_record(folder: Path) -> Record:
+def read_run(folder: Path) -> RunFiles:
     """Read what a run's folder holds; whatever is not there yet is left out.
 
     Raises:
@@ -131,7 +131,7 @@ def read_record(folder: Path) -> Record:
         )
     # The last checkpoint knows the whole history, the best one is what is shown.
     latest = next((path for path in reversed(best) if path.is_file()), None)
-    return Record(
+    return RunFiles(
         folder=folder,
         checkpoint=checkpoint,
         header=read_header(latest) if latest else None,

@@ -1,4 +1,11 @@
-"""What a step learns from: the words people wrote, or the CIDEr-D of captions it draws itself."""
+"""What a step learns from: the words people wrote, or the CIDEr-D of captions it draws itself.
+
+loss                  cross-entropy of words, coverage and grounding of attention
+distillation          the probabilities of a teacher
+scheduled_sampling    the model's own words among those it reads
+self_critical         captions it draws, weighed by their reward
+reward, overlap       CIDEr-D and BLEU-4 of token ids, on tensors
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol
@@ -9,11 +16,11 @@ from torch import Tensor
 from captioner.model import Decoder
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
-from training.distillation import Teacher, distillation_loss
-from training.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss
-from training.reward import Reward
-from training.scheduled_sampling import mix_words
-from training.self_critical import draw_captions, self_critical_loss
+from training.objectives.distillation import Teacher, distillation_loss
+from training.objectives.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss
+from training.objectives.reward import Reward
+from training.objectives.scheduled_sampling import mix_words
+from training.objectives.self_critical import draw_captions, self_critical_loss
 from training.settings import StageConfig
 
 
@@ -25,7 +32,7 @@ class Objective(Protocol):
     signature: str
     """What the measure depends on that no setting says."""
     progress: float
-    """How much of the stage is done, from 0 to 1; told before each step."""
+    """How much of the stage is done, from 0 to 1; set before each step."""
 
     def size(self, batch: Batch) -> Tensor:
         """How many things the measure of a batch is the mean of."""

@@ -13,7 +13,7 @@ from captioner.errors import ConfigError
 from captioner.model import CaptionModel
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
-from training.loss import ALONE, Average
+from training.objectives.loss import ALONE, Average
 from training.settings import RunConfig, StageConfig
 
 

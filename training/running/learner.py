@@ -1,4 +1,4 @@
-"""A model in one stage of its training: what it learns from, its optimizer and its schedule."""
+"""A model in one stage of its training: objective, optimizer, schedule, average of the weights."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,20 +6,22 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from captioner.model import CaptionModel
 from data.batching import Batch
 from data.ranks import Ranks
-from training.averaging import average_weights
-from training.distributed import WholeOptimizer, collect, gathered, sharded, shared, sharing
 from training.objectives import Objective
-from training.optim import build_optimizer, build_schedule
-from training.precision import Kind, Precision
-from training.resume import Part
+from training.running.distributed import WholeOptimizer, gathered, sharded, shared, sharing, unshard
+from training.running.mixed_precision import Kind, Precision
+from training.running.optim import build_optimizer, build_schedule
+from training.running.resume import Stateful
 from training.settings import StageConfig
 
+_Tensors = tuple[Tensor, ...] | list[Tensor]
 
-class Lesson(nn.Module):
+
+class ObjectiveModule(nn.Module):
     """What is made small, as one module: gradients are shared by the forward of a module."""
 
     def __init__(self, model: CaptionModel, objective: Objective) -> None:
@@ -62,13 +64,13 @@ class Learner:
         self.model = model
         self.objective = objective
         self.stage = stage
-        lesson = Lesson(model, objective)
+        module = ObjectiveModule(model, objective)
         self._shard = shard and ranks.count > 1 and stage.encoder == "trained"
         if self._shard:
-            lesson = sharded(lesson, "model.encoder.backbone")
-            self.objective = lesson.objective
-        self._trained = lesson.model
-        self._lesson = lesson if self._shard else shared(lesson, ranks)
+            module = sharded(module, "model.encoder.backbone")
+            self.objective = module.objective
+        self._trained = module.model
+        self._module = module if self._shard else shared(module, ranks)
         self.optimizer = build_optimizer(self._trained, stage)
         self.schedule = build_schedule(self.optimizer, stage, steps=steps)
         self._steps = steps
@@ -77,9 +79,9 @@ class Learner:
         self._average = average_weights(model, decay=stage.ema) if stage.ema else None
 
     @property
-    def parts(self) -> Mapping[str, Part]:
+    def parts(self) -> Mapping[str, Stateful]:
         """All that must be kept to go on after being killed, by name."""
-        parts: dict[str, Part] = {
+        parts: dict[str, Stateful] = {
             "model": self.model,
             "optimizer": WholeOptimizer(self.optimizer),
             "schedule": self.schedule,
@@ -108,7 +110,7 @@ class Learner:
     def settle(self) -> None:
         """Bring what was learned into the model, should its weights be shared out."""
         if self._shard:
-            collect(self._trained, self.model)
+            unshard(self._trained, self.model)
 
     def prepare(self) -> None:
         """Switch dropout on or off, as this stage wants it."""
@@ -123,9 +125,9 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         measures = []
         for batch, share in zip(batches, self._shares(batches), strict=True):
-            with sharing(self._lesson, batch is batches[-1]):  # once all is added up
+            with sharing(self._module, batch is batches[-1]):  # once all is added up
                 with self._precision.context():
-                    loss, measure = self._lesson(batch)
+                    loss, measure = self._module(batch)
                 self._precision.backward(loss * share)
             measures.append(measure * share)
         norm = gathered(self._precision.step(self.optimizer, clip=self.stage.clip or math.inf))
@@ -141,3 +143,20 @@ class Learner:
             return [1.0]
         sizes = self._ranks.sum(torch.stack([self.objective.size(batch) for batch in batches]))
         return list(sizes / sizes.sum())
+
+
+def average_weights(model: CaptionModel, *, decay: float) -> AveragedModel:
+    """Make an exponential moving average (EMA) of the weights, which begins as the model.
+
+    The decay starts low, so that the weights of the beginning are soon forgotten: it is
+    (1 + n) / (10 + n) after n steps, and the one given at most.
+    """
+
+    @torch.no_grad()
+    def mix(averages: _Tensors, latest: _Tensors, steps: Tensor | int) -> None:
+        steps = torch.as_tensor(steps)  # stays on a GPU, which need not wait
+        fresh = 1 - ((1 + steps) / (10 + steps)).clamp(max=decay)
+        for average, now in zip(averages, latest, strict=True):
+            average.lerp_(now, fresh)
+
+    return AveragedModel(model, multi_avg_fn=mix)

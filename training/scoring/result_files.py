@@ -119,10 +119,10 @@ def write_results(path: Path, captions: Mapping[int, str]) -> None:
         DataError: the file cannot be written.
     """
     rows = [{"image_id": image, "caption": caption} for image, caption in captions.items()]
-    write_text(path, json.dumps(rows, indent=0, ensure_ascii=False) + "\n", what="Results")
+    save_text(path, json.dumps(rows, indent=0, ensure_ascii=False) + "\n", what="Results")
 
 
-def write_text(path: Path, text: str, *, what: str) -> None:
+def save_text(path: Path, text: str, *, what: str) -> None:
     """Write a file, and the folders it lies in.
 
     Args:
@@ -140,10 +140,10 @@ def write_text(path: Path, text: str, *, what: str) -> None:
         raise DataError(f"{what} {path} cannot be written: {error.strerror}.") from error
 
 
-def write_report(path: Path, report: Mapping[str, Any]) -> None:
+def save_report(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report to a file.
 
     Raises:
         DataError: the file cannot be written.
     """
-    write_text(path, json.dumps(report, indent=2) + "\n", what="Report")
+    save_text(path, json.dumps(report, indent=2) + "\n", what="Report")

@@ -22,7 +22,7 @@ from training.metrics.words import split_words
 
 Words = list[str]
 RESAMPLES = 1000
-"""Draws of images for the intervals, unless told otherwise."""
+"""Draws of images for the intervals, by default."""
 
 
 def split_sentences(sentences: Mapping[int, Sequence[str]]) -> list[list[Words]]:

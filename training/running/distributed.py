@@ -105,7 +105,7 @@ def sharded(module: Module, backbone: str) -> Module:
 
 
 @torch.no_grad()
-def collect(source: nn.Module, target: nn.Module) -> None:
+def unshard(source: nn.Module, target: nn.Module) -> None:
     """Bring the weights of a sharded copy back into what it is a copy of."""
     for whole, piece in zip(target.parameters(), source.parameters(), strict=True):
         whole.copy_(gathered(piece))

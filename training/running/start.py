@@ -1,10 +1,12 @@
-"""What a run starts from: captions and photos, words, a model."""
+"""What a run starts from: captions and photos, words, a model, compiled if asked for."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from captioner.checkpoint.header import METADATA_KEY, Header, read_header
@@ -77,6 +79,23 @@ def start_model(config: RunConfig, *, words: int) -> CaptionModel:
         _require_same("encoder_weights", path, header, config, names=("encoder",))
         model.encoder.load_state_dict(source.encoder.state_dict())
     return model
+
+
+def compile_model(model: CaptionModel, *, backend: str) -> None:
+    """Have torch.compile turn what is called while learning into code, at the first batch.
+
+    Weights keep their names, and a search goes on word by word as before.
+
+    Raises:
+        ConfigError: there is no such backend.
+    """
+    known = torch.compiler.list_backends(exclude_tags=())
+    if backend not in known:
+        near = get_close_matches(backend, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(known)}."
+        raise ConfigError(f"compile is {backend!r}; {hint}")
+    for part in (model.encoder, model.decoder):
+        part.compile(backend=backend)
 
 
 def _is_checkpoint(path: Path) -> bool:

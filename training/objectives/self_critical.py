@@ -14,8 +14,8 @@ from captioner.model import Decoder
 from captioner.search import search
 from captioner.words.constraints import constraints_of
 from captioner.words.tokenizer import Tokenizer
-from training.loss import ALONE, Average
-from training.overlap import pad
+from training.objectives.loss import ALONE, Average
+from training.objectives.overlap import pad
 
 
 def draw_captions(

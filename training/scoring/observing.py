@@ -26,12 +26,12 @@ from data.batching import Batch
 from training.metrics.calibration import calibrate
 
 TEMPERATURES = tuple(n / 20 for n in range(10, 31))
-"""Among these is looked for the one that fits the references best."""
+"""Among these, the one that fits the references best is found."""
 _TRIED = 2000  # words of a batch that they are tried on, at most
 
 
 @dataclass
-class Reading:
+class TeacherForced:
     """How a model reads what people said."""
 
     confidence: list[NDArray[np.float32]] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Observation:
 
     candidates: dict[int, list[str]] = field(default_factory=dict)
     samples: dict[int, list[str]] = field(default_factory=dict)
-    reading: Reading = field(default_factory=Reading)
+    reading: TeacherForced = field(default_factory=TeacherForced)
 
     @property
     def captions(self) -> dict[int, str]:
@@ -121,7 +121,7 @@ def observe(
         model: left in the mode it is in.
         tokenizer: its words.
         batches: photos and what people said of them.
-        config: how the captions are looked for.
+        config: decoding settings of the captions.
         drawing: how further captions are drawn.
         seeds: one for each further caption of a photo.
     """
@@ -152,7 +152,7 @@ def read_references(
     tokenizer: Tokenizer,
     features: Float[Tensor, "B P D"],
     words: Tensor,
-    reading: Reading,
+    reading: TeacherForced,
 ) -> None:
     """Add to a reading how the references (B, K, T) of these images were read.
 

@@ -13,7 +13,15 @@ import torch
 from torch import Tensor
 
 from captioner.words.tokenizer import Tokenizer
-from training.overlap import BITS, LONGEST, Overlap, compare, number_ngrams, pad, read
+from training.objectives.overlap import (
+    BITS,
+    LONGEST,
+    Overlap,
+    compare_ngrams,
+    number_ngrams,
+    pad,
+    read_counts,
+)
 
 _SIGMA = 6.0  # of the Gaussian on the difference in length, in words
 _SCALE = 10.0
@@ -68,7 +76,7 @@ class Reward:
             words: (B, K, T) ids, START left out, END included, then padding.
             references: (B, R, S) ids of each image's captions, likewise; a row of padding is none.
         """
-        overlap = compare(words, references, pad_id=self._pad_id)
+        overlap = compare_ngrams(words, references, pad_id=self._pad_id)
         reward = self._cider(overlap)
         if self._bleu:
             reward = reward + self._bleu * bleu_4(overlap)
@@ -77,7 +85,7 @@ class Reward:
     def _cider(self, overlap: Overlap) -> Tensor:
         """Vedantam et al. 2015, section 5 (arXiv:1411.5726), as in `training.metrics.cider`."""
         squares = self._weigh(overlap.ngrams).square()  # (B, U)
-        drawn, written = read(squares, overlap.drawn), read(squares, overlap.written)
+        drawn, written = read_counts(squares, overlap.drawn), read_counts(squares, overlap.written)
         clipped = torch.minimum(overlap.own[:, :, None], overlap.shared) * overlap.shared
         once = drawn / overlap.own.clamp(min=1)
         products = (clipped * once[:, :, None]).sum(dim=-1)  # (B, K, R, n)

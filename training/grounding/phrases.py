@@ -12,7 +12,7 @@ from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import select_attention
 from captioner.result.rollout import rollout
 from data.boxes import WHOLE, BoxedImage, place_boxes, region_shares, word_tokens
-from training.grounding.deletion import Target
+from training.grounding.deletion import JudgedWord
 from training.grounding.pointing import centre_attention, holds, pointing
 
 LONGEST = 40
@@ -20,7 +20,7 @@ LONGEST = 40
 
 
 @dataclass(frozen=True)
-class Sight:
+class PhraseAttention:
     """One phrase: what was measured of it."""
 
     kinds: tuple[str, ...]
@@ -31,7 +31,7 @@ class Sight:
     """(W): how much of the attention lies inside the boxes, for each view of it."""
     pointed: Tensor
     """(W): whether it points into one, 0 or 1."""
-    target: Target
+    target: JudgedWord
     """Its last word, for the deletion test."""
 
 
@@ -48,9 +48,9 @@ def views_of(layers: int, heads: int) -> list[AttentionConfig]:
 
 
 @torch.inference_mode()
-def look(
+def read_phrases(
     captioner: TorchCaptioner, image: BoxedImage, photo: Prepared, views: Sequence[AttentionConfig]
-) -> Iterator[Sight]:
+) -> Iterator[PhraseAttention]:
     """Read the human captions of an image, and measure every phrase that has boxes.
 
     A phrase is left out if its last word is not among the model's words.
@@ -90,10 +90,10 @@ def look(
             shares = region_shares(phrase.boxes, geometry, grid)
             flat = shares.flatten()
             baselines = [shares.sum() / shown, centre @ flat, holds(boxes, *middle)]
-            yield Sight(
+            yield PhraseAttention(
                 kinds=phrase.kinds,
                 baselines=torch.stack([value.float() for value in baselines]),
                 inside=maps @ flat,
                 pointed=pointing(maps, boxes, grid).float(),
-                target=Target(ids=ids, tokens=places, attention=maps[0]),
+                target=JudgedWord(ids=ids, tokens=places, attention=maps[0]),
             )

@@ -44,7 +44,7 @@ class Overlap(NamedTuple):
     """Words of each reference; 0 for a row of padding, which is none."""
 
 
-def compare(
+def compare_ngrams(
     words: Int[Tensor, "B K T"], references: Int[Tensor, "B R S"], *, pad_id: int
 ) -> Overlap:
     """Find the n-grams that captions share with their image's references; padding comes last."""
@@ -58,15 +58,15 @@ def compare(
         ngrams=ngrams,
         drawn=here,
         written=there,
-        own=read(counts, here),
-        written_own=read(written_counts, there),
-        shared=read(written_counts, everywhere).transpose(1, 2),
+        own=read_counts(counts, here),
+        written_own=read_counts(written_counts, there),
+        shared=read_counts(written_counts, everywhere).transpose(1, 2),
         lengths=(words != pad_id).sum(dim=-1),
         written_lengths=(references != pad_id).sum(dim=-1),
     )
 
 
-def read(table: Tensor, places: Tensor) -> Tensor:
+def read_counts(table: Tensor, places: Tensor) -> Tensor:
     """Read each row's table, (..., U), at that row's places, (..., any shape)."""
     rows = places.flatten(table.ndim - 1)
     return table.gather(-1, rows).view_as(places)

@@ -11,11 +11,11 @@ def definitions(rows: Mapping[str, str]) -> str:
     return f"<dl>\n{pairs}</dl>\n"
 
 
-def chart(title: str, drawing: str, told: str = "") -> str:
-    """Put a heading above a drawing; `told` is HTML."""
+def chart(title: str, drawing: str, note: str = "") -> str:
+    """Put a heading above a drawing; `note` is HTML."""
     if not drawing:
         return ""
-    below = f'<figcaption class="pale">{told}</figcaption>' if told else ""
+    below = f'<figcaption class="pale">{note}</figcaption>' if note else ""
     return f'<figure class="chart"><h3>{title}</h3>{drawing}{below}</figure>\n'
 
 

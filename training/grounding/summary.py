@@ -14,11 +14,11 @@ from captioner.pytorch import TorchCaptioner
 from data.archives import ImageSource
 from data.boxes import BoxedImage
 from training.grounding.deletion import HIDDEN, measure_falls
-from training.grounding.looking import Sight, look, views_of
+from training.grounding.phrases import PhraseAttention, read_phrases, views_of
 from training.grounding.pointing import estimate, resampled_means
 
 
-def measure(
+def measure_grounding(
     captioner: TorchCaptioner,
     images: Sequence[BoxedImage],
     source: ImageSource,
@@ -50,11 +50,11 @@ def measure(
     decoder = captioner.model.decoder
     views = views_of(decoder.layers, decoder.heads)
     random, generator = Random(seed), torch.Generator().manual_seed(seed)
-    sights: list[tuple[int, Sight]] = []
+    sights: list[tuple[int, PhraseAttention]] = []
     falls: list[tuple[int, Tensor]] = []
-    for number, image in enumerate(tqdm(images, desc="looking", unit="photo", disable=None)):
+    for number, image in enumerate(tqdm(images, desc="reading", unit="photo", disable=None)):
         photo = captioner.prepare(source.read(image.image), name=image.image)
-        found = list(look(captioner, image, photo, [view, *views]))
+        found = list(read_phrases(captioner, image, photo, [view, *views]))
         sights += [(number, sight) for sight in found]
         drawn = random.sample(found, min(deletions, len(found)))
         targets = [sight.target for sight in drawn]
@@ -96,7 +96,7 @@ def _judge(draws: Tensor) -> dict[str, Any]:
     """Compare the model with the baselines.
 
     Args:
-        draws: (1 + resamples, 5): `Sight.baselines`, attention correctness, pointing.
+        draws: (1 + resamples, 5): `PhraseAttention.baselines`, attention correctness, pointing.
     """
     uniform, centre, centre_pointing, correctness, pointed = draws.unbind(dim=1)
     return {

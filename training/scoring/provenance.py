@@ -1,0 +1,54 @@
+"""What a report or a log must say of where it comes from: the commit of the code, the machine."""
+
+import os
+import platform
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+_CODE = Path(__file__).parent
+
+
+def git_commit(folder: Path = _CODE) -> str | None:
+    """Return the commit that a folder stands at, with `-changed` where files differ from it.
+
+    None where the folder is in no git checkout, or git is not installed.
+    """
+    try:
+        commit = _git(folder, "rev-parse", "HEAD")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-changed" if changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def describe_machine(device: "torch.device") -> str:
+    """Name the processor, its cores and the GPU, and the versions that matter to speed."""
+    import torch  # noqa: PLC0415  # scores need none
+
+    parts = [f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"]
+    if device.type == "cuda":
+        parts.append(torch.cuda.get_device_name(device))
+    parts.append(f"{platform.system()}, Python {platform.python_version()}")
+    parts.append(f"torch {torch.__version__}")
+    return ", ".join(parts)
+
+
+def _processor() -> str:
+    """What Linux says; elsewhere, what Python knows."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
