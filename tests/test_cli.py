@@ -1,6 +1,5 @@
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import captioner
-from captioner.checkpoint import shipped
 from captioner.checkpoint.header import read_header
 from captioner.cli import main
 from captioner.pytorch import TorchCaptioner
@@ -315,61 +313,6 @@ def test_help_says_what_is_printed_and_what_the_exit_status_means(capsys):
     assert status == 0
     for said in ("PATH, a tab, the caption", "Exit status: 0 all photos", '"weights"', "--json"):
         assert said in text
-
-
-@pytest.fixture
-def two_shipped(checkpoints, tmp_path, monkeypatch):
-    for name, kind in (("vit-tiny-transformer", "transformer"), ("a-toy", "lstm")):
-        folder = tmp_path / "captioner" / "checkpoints" / name
-        folder.mkdir(parents=True)
-        shutil.copy(checkpoints[kind], folder / "model.safetensors")
-    monkeypatch.setattr(
-        shipped, "__file__", str(tmp_path / "captioner" / "checkpoint" / "shipped.py")
-    )
-
-
-def test_checkpoints_are_listed_for_people(two_shipped, capsys):
-    status, lines, errors = call(capsys, "checkpoints")
-    assert (status, errors) == (0, [])
-    assert re.fullmatch(
-        r"vit-tiny-transformer: transformer on test_vit, 0\.\d M parameters", lines[0]
-    )
-    assert lines[1] == "    toys: BLEU-4 0.250, CIDEr 0.500"
-    assert lines[2].startswith("a-toy: lstm on test_resnet, ")
-    assert len(lines) == 3
-
-
-def test_checkpoints_are_listed_as_json(two_shipped, capsys):
-    status, lines, errors = call(capsys, "checkpoints", "--json")
-    assert (status, errors, len(lines)) == (0, [], 1)
-    first, second = json.loads(lines[0])
-    assert list(first) == ["name", "decoder", "encoder", "parameters", "scores"]
-    assert first | {"parameters": 0} == {
-        "name": "vit-tiny-transformer",
-        "decoder": "transformer",
-        "encoder": "test_vit",
-        "parameters": 0,
-        "scores": {"toys": {"BLEU-4": 0.25, "CIDEr": 0.5}},
-    }
-    assert second["parameters"] > 300_000
-
-
-def test_a_checkpoint_is_taken_by_name(two_shipped, capsys, photos):
-    _, lines, _ = call(capsys, "caption", photos[0], "--json")
-    assert json.loads(lines[0])["checkpoint"] == "toy-transformer"
-    _, lines, _ = call(capsys, "caption", photos[0], "--json", "--checkpoint", "a-toy")
-    assert json.loads(lines[0])["checkpoint"] == "toy-lstm"
-
-
-def test_a_copy_without_checkpoints_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(
-        shipped, "__file__", str(tmp_path / "captioner" / "checkpoint" / "shipped.py")
-    )
-    assert call(capsys, "checkpoints") == (0, [], ["captioner: this copy holds no checkpoints."])
-    assert call(capsys, "checkpoints", "--json") == (0, ["[]"], [])
-    status, _, errors = call(capsys, "caption", "x.jpg")
-    assert (status, len(errors)) == (2, 1)
-    assert "this copy of captioner has none" in errors[0]
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,10 @@ def split_officially(sentences: Mapping[int, Sequence[str]]) -> dict[int, list[s
         words: dict[int, list[str]] = PTBTokenizer().tokenize(lines)
     except OSError as error:
         raise CaptionerError(f"Stanford's tokenizer could not be started: {error}.") from error
-    if {i: len(group) for i, group in words.items()} != {i: len(g) for i, g in lines.items()}:
+    written = "".join(line["caption"] for group in lines.values() for line in group)
+    nothing = not any("".join(group) for group in words.values())
+    counts = [{i: len(group) for i, group in each.items()} for each in (words, lines)]
+    if counts[0] != counts[1] or (nothing and any(map(str.isalnum, written))):
         raise CaptionerError(
             "Stanford's tokenizer did not return every sentence; what Java said stands "
             "above. Does `java -version` work? Scores without Java need no --official."
