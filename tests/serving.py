@@ -6,7 +6,8 @@ and stops when its input ends:
     toys       the models of conftest.py, for language models too
     planted    a model that says the same of every photo, and looks at known places
     slow       a model that waits until FOLDER/go exists; one request may wait
-    paced      a model that takes PACE seconds, and notes the height of each photo in FOLDER/paced
+    paced      a model that notes the height of each photo in FOLDER/paced, and goes no further than
+               the number of photos in FOLDER/allowed, if that exists
 """
 
 import json
@@ -29,8 +30,6 @@ from ui import launch_options
 
 PLANTED = {"red": (0, 0), "green": (0, 3), "blue": (3, 0), "yellow": (3, 3)}
 """What the planted model says, and the region of 4 x 4 it looks at for each word."""
-
-PACE = 0.5
 
 
 class Planted(TorchCaptioner):
@@ -63,9 +62,12 @@ class Paced(TorchCaptioner):
     folder: Path
 
     def caption(self, photo: Prepared, **changes) -> Caption:
-        time.sleep(PACE)
         with (self.folder / "paced").open("a") as notes:
             print(photo.geometry.height, file=notes)
+        number = len((self.folder / "paced").read_text().split())
+        allowed = self.folder / "allowed"
+        while allowed.exists() and number > int(allowed.read_text() or 0):
+            time.sleep(0.02)
         return super().caption(photo, **changes)
 
 

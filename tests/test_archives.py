@@ -202,7 +202,7 @@ def test_many_images_are_read_at_once_as_soon_as_one_is_waited_for(tmp_path, mon
     def wait(name):
         threads.append(threading.get_ident())
         if name != "p0.jpg" and not slow:
-            company.wait(timeout=30)
+            company.wait(timeout=300)
         return read(name)
 
     monkeypatch.setattr("data.archives._SLOW", slow)
@@ -227,7 +227,7 @@ def test_many_archives_are_looked_through_at_once(tmp_path, monkeypatch):
     company, opened = threading.Barrier(3), tarfile.open
 
     def wait(*arguments):
-        company.wait(timeout=30)
+        company.wait(timeout=300)
         return opened(*arguments)
 
     monkeypatch.setattr(tarfile, "open", wait)

@@ -23,7 +23,7 @@ def shell(line, checkpoints, folder):
     command = f'{sys.executable} -m captioner folder "$0" --checkpoint "$1" --precision float32'
     return subprocess.run(
         ["sh", "-c", line.replace("captioner", command, 1), folder, checkpoints["lstm"]],
-        capture_output=True, text=True, check=False, timeout=60,
+        capture_output=True, text=True, check=False, timeout=300,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
 

@@ -23,6 +23,7 @@ from captioner.folder.sources.inputs import Photo
 from captioner.folder.stopping import Stopped, stopping_gently
 from tests.deadly import die_loading, load_deadly
 from tests.photos import encode, noise
+from tests.together import PATIENCE, wait_until
 
 ROOT = Path(__file__).parent.parent
 PHOTOS = 400
@@ -156,16 +157,13 @@ def test_a_run_that_is_interrupted_and_loses_a_worker_captions_as_one_without_a_
     first = start(environment, *arguments)
     wait_for(there, 17, first)
     os.killpg(first.pid, signal.SIGINT)
-    _, errors = first.communicate(timeout=20)
+    _, errors = first.communicate(timeout=PATIENCE)
     assert first.returncode == 130
     assert json.loads(errors.splitlines()[-1])["event"] == "interrupted"
     begun = lines(there)
     assert 17 <= begun < PHOTOS - 32
-    for _ in range(50):  # Ray's processes end together with the command, or within moments
-        if not left_over(environment):
-            break
-        time.sleep(0.1)
-    assert left_over(environment) == []
+    # Ray's processes end together with the command, or within moments.
+    wait_until(lambda: not left_over(environment), "the end of Ray's processes")
 
     second = start(environment, *arguments)
     wait_for(there, begun + 17, second)

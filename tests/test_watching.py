@@ -16,50 +16,49 @@ from captioner.folder.watching import Watched, _is_being_written
 from tests.photos import encode, noise
 from tests.test_folder import NAMES, captions
 
-WRITE = """
-import sys, time
-content = sys.stdin.buffer.read()
-with open(sys.argv[1], "wb", buffering=0) as file:
-    for begin in range(0, len(content), 1 + len(content) // 4):
-        file.write(content[begin : begin + 1 + len(content) // 4])
+PIECES = 4
+WRITE = f"""
+import sys
+content = open(sys.argv[1], "rb").read()
+with open(sys.argv[2], "wb", buffering=0) as file:
+    for begin in range(0, len(content), 1 + len(content) // {PIECES}):
+        file.write(content[begin : begin + 1 + len(content) // {PIECES}])
         print("written", flush=True)
-        time.sleep(0.4)
+        sys.stdin.readline()
 """
+"""Copies a file in pieces, and waits for a line after each."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells what is open for writing")
 def test_a_photo_copied_with_long_pauses_is_met_only_when_it_is_whole(tmp_path):
     whole = encode(noise(200, 200), "JPEG")
-    late = tmp_path / "late.jpg"
+    (tmp_path / "source").write_bytes(whole)
+    watched_folder = tmp_path / "watched"
+    watched_folder.mkdir()
+    late = watched_folder / "late.jpg"
     with late.open("wb"):
         if not _is_being_written(str(late)):
             pytest.skip("this file system does not tell")
-    watched = Watched(Held(tmp_path), seconds=0.1)
-    met, looks = [], 0
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITE, late], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as writer:
-        writer.stdin.write(whole)
-        writer.stdin.close()
-        writer.stdout.readline()
-        while not met:
-            for item in watched.news(find_photos(tmp_path, Filter())):
-                assert isinstance(item, Photo)
-                met.append(late.read_bytes())
-            looks += 1
-            time.sleep(0.05)
-            assert looks < 400
-    assert met == [whole]
-    assert looks > 10
+    watched = Watched(Held(tmp_path), seconds=0)  # every pause is long
+    command = [sys.executable, "-c", WRITE, tmp_path / "source", late]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, bufsize=1) as writer:
+        for _ in range(PIECES):
+            assert writer.stdout.readline() == "written\n"
+            assert list(watched.news(find_photos(watched_folder, Filter()))) == []
+            writer.stdin.write("go on\n")
+    (item,) = watched.news(find_photos(watched_folder, Filter()))
+    assert isinstance(item, Photo)
+    assert late.read_bytes() == whole
 
 
 def test_a_photo_that_is_just_being_replaced_is_met_when_it_is_whole(tmp_path):
     held = Held(tmp_path / "captions.jsonl")
     held.add(Record(image="a.jpg", status="captioned", caption="a", size=1, modified=1), start=0)
     (tmp_path / "a.jpg").write_bytes(encode(noise(20, 20), "JPEG"))
-    watched = Watched(held, seconds=0.3)
+    watched = Watched(held, seconds=3600)
     assert list(watched.news(find_photos(tmp_path, Filter()))) == []
-    time.sleep(0.4)
+    os.utime(tmp_path / "a.jpg", (0, 0))
     assert [item.name for item in watched.news(find_photos(tmp_path, Filter()))] == ["a.jpg"]
 
 
