@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,6 +135,8 @@ def fork(rank: int, ranks: int, arguments: list[str], limit: int, store: TCPStor
     code = 1
     try:
         code = train.main(arguments)
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 
