@@ -197,7 +197,7 @@ def test_want_of_memory_is_told_as_such_and_says_for_how_many_megapixels(tmp_pat
     Image.new("RGB", (12000, 9000)).save(path)
     reader = (
         "import resource, sys, warnings\n"
-        "from captioner.photo import load_photo, arrays\n"
+        "from captioner.photo import load_photo, numpy_array\n"
         "warnings.simplefilter('ignore')\n"  # Pillow's, of large photos
         "used = int(open('/proc/self/statm').read().split()[0]) * resource.getpagesize()\n"
         "resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), -1))\n"

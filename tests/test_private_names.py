@@ -17,7 +17,7 @@ from captioner.errors import CaptionerError, ConfigError, ImageError
 from captioner.folder.engines.cluster import cluster
 from captioner.model import Encoder, encoder
 from captioner.photo import faults, load_photo
-from captioner.photo.jpeg import draft
+from captioner.photo.draft import draft
 from captioner.speed import packing
 from tests.photos import encode, noise, turned
 

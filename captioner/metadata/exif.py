@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from captioner.errors import MetadataError
-from captioner.metadata.ifd import EXIF, Block, Field
+from captioner.metadata.ifd import EXIF, Field, TiffStructure
 from captioner.metadata.parts import decoded
 from captioner.metadata.placeholders import caption_in, is_data
 
@@ -66,7 +66,7 @@ def set_caption(data: bytes, caption: str, *, outdated: Collection[str]) -> byte
         MetadataError: the Exif data is damaged.
     """
     try:
-        block = Block(data)
+        block = TiffStructure(data)
     except ValueError:  # nobody can read it
         return data
     try:
@@ -94,7 +94,7 @@ def _readable(data: bytes) -> list[_Text]:
     """The texts of a structure, but for those that are damaged."""
     texts = []
     with suppress(ValueError):
-        block = Block(data)
+        block = TiffStructure(data)
         names = _names(block)
         for field in _fields(block):
             with suppress(ValueError):
@@ -102,7 +102,7 @@ def _readable(data: bytes) -> list[_Text]:
     return texts
 
 
-def _fields(block: Block) -> list[Field]:
+def _fields(block: TiffStructure) -> list[Field]:
     """The fields that may hold captions, those read first in front.
 
     Raises:
@@ -116,7 +116,7 @@ def _fields(block: Block) -> list[Field]:
     return [fields[tag] for tag in (_DESCRIPTION, _USER_COMMENT, *_REMARKS) if tag in fields]
 
 
-def _text(block: Block, field: Field, names: tuple[str, ...]) -> _Text:
+def _text(block: TiffStructure, field: Field, names: tuple[str, ...]) -> _Text:
     """What a field says.
 
     Raises:
@@ -133,7 +133,7 @@ def _text(block: Block, field: Field, names: tuple[str, ...]) -> _Text:
     return _Text(field, text, caption_in(text, names=names))
 
 
-def _names(block: Block) -> tuple[str, ...]:
+def _names(block: TiffStructure) -> tuple[str, ...]:
     """What a camera calls itself: maker, model, both."""
     names = []
     for tag in (_MAKE, _MODEL):

@@ -37,7 +37,7 @@ class Field:
     """The byte behind the value."""
 
 
-class Block:
+class TiffStructure:
     """A TIFF structure, whose methods raise a ValueError where it is damaged.
 
     Args:
@@ -85,7 +85,7 @@ class Block:
         """The value of a field that holds one number or offset."""
         return int.from_bytes(self.value(field), "little" if self.order == "<" else "big")
 
-    def with_value(self, field: Field, kind: int, value: bytes) -> "Block":
+    def with_value(self, field: Field, kind: int, value: bytes) -> "TiffStructure":
         """Give a field another value, whose items are single bytes, and move nothing."""
         if self._big:
             raise ValueError("BigTIFF")
@@ -106,7 +106,7 @@ class Block:
                 start = len(data)
             struct.pack_into(f"{self.order}I", data, inside, start)
         data[start : start + len(value)] = value
-        return Block(bytes(data))
+        return TiffStructure(bytes(data))
 
     def _is_alone(self, field: Field) -> bool:
         """Whether nothing else that is known lies where a field's value lies."""

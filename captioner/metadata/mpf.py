@@ -7,7 +7,7 @@ own first byte, and whose entries tell the size and the place of every picture.
 import struct
 
 from captioner.errors import MetadataError
-from captioner.metadata.ifd import Block
+from captioner.metadata.ifd import TiffStructure
 
 _ENTRIES = 0xB002
 _ENTRY = 16  # bytes: attributes, size, offset, two dependent pictures
@@ -26,7 +26,7 @@ def moved(index: bytes, *, growth: int, behind: int) -> bytes:
     """
     changed = bytearray(index)
     try:
-        block = Block(index)
+        block = TiffStructure(index)
         for field in block.fields(block.first):
             for entry in range(field.start, field.end, _ENTRY) if field.tag == _ENTRIES else ():
                 length, offset = struct.unpack_from(f"{block.order}II", index, entry + 4)

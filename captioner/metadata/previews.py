@@ -13,7 +13,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
-from captioner.metadata.ifd import EXIF, Block
+from captioner.metadata.ifd import EXIF, TiffStructure
 
 _MAKER_NOTE = 0x927C
 _SONY = 32  # bytes before its preview
@@ -51,7 +51,7 @@ def _pointers(block: bytes) -> Iterator[tuple[int, str, int, int]]:
     """What may be pointers: where they lie, byte order, what they count from, and how far."""
     bases = [0]
     with suppress(ValueError):
-        exif = Block(block)
+        exif = TiffStructure(block)
         inside = exif.find(EXIF)
         notes = None if inside is None else exif.find(_MAKER_NOTE, exif.number(inside))
         bases += [] if notes is None else [notes.start]

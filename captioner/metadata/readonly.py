@@ -13,7 +13,7 @@ from itertools import islice
 
 from captioner.errors import MetadataError
 from captioner.metadata import exif, iptc, xmp
-from captioner.metadata.ifd import HEADS, Block
+from captioner.metadata.ifd import HEADS, TiffStructure
 from captioner.metadata.placeholders import captions_in
 
 _XMP, _RECORDS, _RESOURCES = 0x02BC, 0x83BB, 0x8649
@@ -33,11 +33,11 @@ def _in_tiff(data: bytes) -> tuple[list[str], list[str]]:
     own, remarks = exif.read_captions(data)
     captions: list[str] = []
     with suppress(ValueError, MetadataError):
-        captions += xmp.get_captions(Block(data).get(_XMP) or b"")
+        captions += xmp.get_captions(TiffStructure(data).get(_XMP) or b"")
     captions += own
     for tag, read in ((_RECORDS, iptc.read_record), (_RESOURCES, iptc.get_caption)):
         with suppress(ValueError, MetadataError):
-            captions += captions_in(read(Block(data).get(tag) or b""))
+            captions += captions_in(read(TiffStructure(data).get(tag) or b""))
     return captions, remarks
 
 

@@ -5,11 +5,11 @@ to sRGB, transparency on white, deep samples scaled to 8 bits, the first frame o
 photo that cannot be decoded completely is an `ImageError`, never a partly gray image.
 
 opening      files, identified by content and not decoded yet
-png          PNG files that Pillow refuses
+large_png    PNG files that Pillow refuses
 tiff, scans  TIFF files that Pillow shows wrong or does not open
-jpeg         decoding at 1/2, 1/4 or 1/8 scale
+draft        JPEG decoded at 1/2, 1/4 or 1/8 scale
 plugins      HEIC, JPEG XL and camera raw, by optional packages
-arrays       NumPy array -> image
+numpy_array  NumPy array -> image
 colour       any mode, depth, profile or transparency -> RGB
 hdr          high dynamic range -> sRGB
 orientation  EXIF orientation
@@ -28,11 +28,11 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from captioner.errors import ImageError
-from captioner.photo.arrays import from_array
 from captioner.photo.colour import to_rgb
-from captioner.photo.faults import check_size, enough_memory, explained, named
-from captioner.photo.jpeg import draft
-from captioner.photo.opening import Opened, identify, open_file
+from captioner.photo.draft import draft
+from captioner.photo.faults import check_size, decoder_errors, enough_memory, named
+from captioner.photo.numpy_array import from_array
+from captioner.photo.opening import Opened, open_file, open_image
 from captioner.photo.orientation import exif_orientation, upright
 from captioner.photo.tiff import refuse_wrong
 
@@ -80,9 +80,9 @@ def load_reduced(
     with named(name or own), enough_memory():
         if isinstance(source, str | os.PathLike):
             with open_file(Path(source)) as stream:
-                return _displayed(identify(stream), at_least)
+                return _displayed(open_image(stream), at_least)
         if isinstance(source, bytes):
-            return _displayed(identify(BytesIO(source)), at_least)
+            return _displayed(open_image(BytesIO(source)), at_least)
         if isinstance(source, Image.Image):
             refuse_wrong(source)
             return _displayed((source, None), None)
@@ -107,7 +107,7 @@ def _displayed(
         scale = 1
     check_size(*size, reduced=scale)
     with enough_memory(size):
-        with explained(decoder_alone=True):
+        with decoder_errors(decoder_alone=True):
             image.load()
         if scale == 1:
             size = image.size  # only now do TIFF and icon files know it

@@ -40,7 +40,7 @@ def named(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def explained(*, decoder_alone: bool = False) -> Iterator[None]:
+def decoder_errors(*, decoder_alone: bool = False) -> Iterator[None]:
     """Turn what decoders raise about a damaged file into an ImageError.
 
     Errors that point to a bug pass through, unless only a decoder runs inside (`decoder_alone`).

@@ -14,9 +14,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from captioner.errors import ImageError
 from captioner.photo import kinds, tiff
-from captioner.photo.faults import explained
+from captioner.photo.faults import decoder_errors
+from captioner.photo.large_png import open_png
 from captioner.photo.plugins import open_heif, open_jxl, open_raw
-from captioner.photo.png import open_png
 from captioner.photo.scans import read_scan
 
 _DRAWINGS = ("EPS", "WMF", "EMF")
@@ -71,13 +71,13 @@ def _whole(stream: BinaryIO) -> BytesIO:
     return BytesIO(content)
 
 
-def identify(stream: BinaryIO) -> Opened:
+def open_image(stream: BinaryIO) -> Opened:
     """Identify and open a photo of any format.
 
     Raises:
         ImageError: it is not a photo, damaged, too large, or no installed package reads it.
     """
-    with explained():
+    with decoder_errors():
         head = stream.read(kinds.SNIFFED)
         stream.seek(0)
         if not head:
@@ -101,7 +101,7 @@ def _tiff(stream: BinaryIO) -> Opened:
         return read_scan(stream, tags)
     tiff.check_parts(tags)
     stream.seek(0)
-    with explained(decoder_alone=True):
+    with decoder_errors(decoder_alone=True):
         try:
             return Image.open(stream), None
         except UnidentifiedImageError:

@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
 from captioner.errors import ImageError
 from captioner.photo.colour import NOT_NUMBERS, customary_white, quantise
-from captioner.photo.faults import check_size, explained
+from captioner.photo.faults import check_size, decoder_errors
 from captioner.photo.tiff import FLOAT, WHITE_IS_ZERO, Layout, find_parts, number, numbers
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _open(stream: BinaryIO, layout: Layout) -> "TiffPage":
     if not (logger := logging.getLogger("tifffile")).handlers:
         logger.addHandler(logging.NullHandler())  # an ImageError says what is damaged
     planes, chunky = (layout.samples, 1) if layout.planar else (1, layout.samples)
-    with explained(decoder_alone=True):
+    with decoder_errors(decoder_alone=True):
         stream.seek(0)
         page = TiffFile(stream, is_lsm=False, is_ndpi=False, is_scanimage=False).pages.first
         if page.shaped != (planes, 1, layout.height, layout.width, chunky) or page.dtype is None:
