@@ -26,8 +26,8 @@ from captioner.photo import load_photo, load_reduced
 from captioner.photo.framing import Prepared
 from captioner.photo.preprocess import preprocess
 from captioner.pytorch import TorchCaptioner
-from data.archives import ImageSource
 from data.coco import load_records
+from data.image_source import ImageSource
 from training.metrics import score
 
 CAPTIONS = Path("datasets/flickr8k/dataset_flickr8k.json.gz")

@@ -37,10 +37,10 @@ from captioner.photo import load_photo, load_reduced
 from captioner.photo.framing import enough_for
 from captioner.photo.preprocess import preprocess
 from captioner.words.tokenizer import Tokenizer
-from data.archives import ImageSource
 from data.coco import Record
 from data.dataset import CaptionDataset
-from data.prepare.photos import pack_photo
+from data.image_source import ImageSource
+from data.prepare.shrink import pack_photo
 
 CONFIG = PreprocessConfig()
 LEVELS = 2

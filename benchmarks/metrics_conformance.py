@@ -16,7 +16,7 @@ from pathlib import Path
 from captioner.errors import CaptionerError, DataError, MissingExtraError
 from data.coco import load_records
 from training.metrics import score_words
-from training.metrics.words import split_words
+from training.metrics.ptb import split_words
 from training.scoring.official import split_officially
 
 SAME_WORDS = 1e-4

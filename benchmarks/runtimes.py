@@ -26,7 +26,7 @@ from captioner.onnx import OnnxCaptioner
 from captioner.photo.framing import Prepared, prepare
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
-from data.archives import ImageSource
+from data.image_source import ImageSource
 from data.coco import load_records
 from training.metrics import score
 

@@ -17,9 +17,9 @@ from torchvision.transforms import v2
 from captioner.config import PreprocessConfig
 from captioner.photo.preprocess import Geometry, fit_geometry
 from captioner.words.tokenizer import Tokenizer
-from data.archives import ImageSource
 from data.boxes import WHOLE, Box, BoxShares
 from data.coco import Record
+from data.image_source import ImageSource
 from data.pixels import load_for, to_input
 
 # "a dog on the left" is false in the mirror; so, to be safe, is "leftmost" or "right-handed".

@@ -8,10 +8,10 @@ from PIL import Image
 
 from captioner.config import PreprocessConfig
 from captioner.words.tokenizer import Tokenizer
-from data.archives import ImageSource
 from data.batching import BucketSampler, build_loader, collate
 from data.coco import Record
 from data.dataset import CaptionDataset, Example
+from data.image_source import ImageSource
 
 PAD = 0
 

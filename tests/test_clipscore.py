@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from captioner.errors import ConfigError, MissingExtraError
-from data.archives import ImageSource
 from data.coco import Record
+from data.image_source import ImageSource
 from tests.photos import noise, quarters
 from training.scoring.clipscore import ClipScorer
 

@@ -11,11 +11,11 @@ from captioner.errors import DataError, ImageError
 from captioner.photo import load_photo
 from captioner.photo.preprocess import preprocess
 from captioner.words.tokenizer import Tokenizer
-from data.archives import ImageSource
 from data.batching import build_loader
 from data.boxes import BoxedCaption, BoxedImage, BoxShares, Phrase
 from data.coco import Record
 from data.dataset import CaptionDataset
+from data.image_source import ImageSource
 
 CONFIG = PreprocessConfig(height=16, width=24)
 CAPTIONS = {

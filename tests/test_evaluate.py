@@ -9,11 +9,11 @@ from shapes import write_shapes
 
 from captioner.checkpoint.weights import load_checkpoint
 from captioner.config import SearchConfig, to_table
-from data.archives import ImageSource
 from data.batching import build_loader
 from data.coco import load_records
 from data.dataset import CaptionDataset
 from data.features import cache_features
+from data.image_source import ImageSource
 from training import score
 from training.evaluate import _measure_candidates, caption_batches, describe_captions, main
 from training.train import main as train

@@ -10,12 +10,12 @@ from captioner.config import PreprocessConfig
 from captioner.errors import DataError
 from captioner.model.encoder import Encoder
 from captioner.words.tokenizer import Tokenizer
-from data.archives import ImageSource
 from data.batching import build_loader
 from data.boxes import BoxedCaption, BoxedImage, BoxShares, Phrase
 from data.coco import Record
 from data.dataset import CaptionDataset
 from data.features import cache_features
+from data.image_source import ImageSource
 
 COUNT = 5
 WALL = Phrase(first=0, words=2, kinds=("other",), boxes=((0, 0, 0.5, 1),))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from training.metrics import score, score_words
 from training.metrics.bleu import bleu
 from training.metrics.cider import cider_d, document_frequencies
+from training.metrics.ptb import split_words
 from training.metrics.rouge import rouge_l
-from training.metrics.words import split_words
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = json.loads((ROOT / "tests/golden/metrics_words.json").read_text(encoding="utf-8"))

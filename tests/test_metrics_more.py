@@ -14,7 +14,7 @@ from training.metrics.calibration import calibrate
 from training.metrics.cider import Vector, document_frequencies
 from training.metrics.diversity import distinct_share, diversity, mutual_bleu, self_cider
 from training.metrics.novelty import novelty
-from training.metrics.wording import count_lengths, count_variety, share_repeating
+from training.metrics.variety import count_lengths, count_variety, share_repeating
 
 SETS = generate_sets(60, seed=5)
 REFERENCES = [refs for refs, _ in SETS]

@@ -10,11 +10,11 @@ import pytest
 
 from captioner.errors import ConfigError, ImageError
 from captioner.photo import load_photo
-from data.archives import ImageSource
 from data.coco import Record, load_records
+from data.image_source import ImageSource
 from data.prepare.__main__ import main
-from data.prepare.photos import pack_photo
-from data.prepare.plan import ShardSettings, plan_shards
+from data.prepare.shard_plan import ShardSettings, plan_shards
+from data.prepare.shrink import pack_photo
 from tests.cameras import heic
 from tests.photos import encode, noise, quarters, turned
 

@@ -13,7 +13,7 @@ import pytest
 
 from captioner.errors import DataError
 from captioner.photo import load_photo
-from data.archives import ImageSource
+from data.image_source import ImageSource
 from data.prepare.__main__ import main
 from data.prepare.checks import find
 from data.prepare.known import ANNOTATIONS, KNOWN, DataSet

@@ -2,7 +2,7 @@ import pytest
 
 from captioner.words.writing import is_right_to_left, is_unspaced, may_break
 from training.metrics import score
-from training.metrics.words import split_words
+from training.metrics.ptb import split_words
 
 
 @pytest.mark.parametrize("letter", ["狗", "ひ", "カ", "ー", "ห", "々"])

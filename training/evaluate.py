@@ -22,13 +22,13 @@ from captioner.config import to_table
 from captioner.durable import file_digest
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
-from data.archives import ImageSource
 from data.batching import build_loader
 from data.coco import load_records
 from data.dataset import CaptionDataset, derive_seed
+from data.image_source import ImageSource
 from training.metrics import TOKENIZER
-from training.metrics.wording import count_variety
-from training.metrics.words import split_words
+from training.metrics.ptb import split_words
+from training.metrics.variety import count_variety
 from training.options import add_options, add_report_options, at_least, given_search
 from training.scoring.clipscore import ClipScorer
 from training.scoring.layout import lay_out

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioner.errors import CaptionerError, DataError
-from data.archives import ImageSource
 from data.coco import load_records
+from data.image_source import ImageSource
 from data.prepare.checks import Found, find
 from data.prepare.known import KNOWN
-from data.prepare.plan import ShardSettings
-from data.prepare.shards import write_shards
+from data.prepare.shard_plan import ShardSettings
+from data.prepare.write_shards import write_shards
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,9 +13,9 @@ from captioner.config import AttentionConfig
 from captioner.durable import file_digest
 from captioner.errors import CaptionerError
 from captioner.pytorch import TorchCaptioner
-from data.archives import ImageSource
 from data.boxes import BoxedImage, load_entities
 from data.coco import load_records
+from data.image_source import ImageSource
 from data.instances import load_instances
 from training.grounding.layout import write_tables
 from training.grounding.summary import measure_grounding

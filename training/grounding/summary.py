@@ -11,8 +11,8 @@ from tqdm import tqdm
 from captioner.config import AttentionConfig, to_table
 from captioner.errors import DataError
 from captioner.pytorch import TorchCaptioner
-from data.archives import ImageSource
 from data.boxes import BoxedImage
+from data.image_source import ImageSource
 from training.grounding.deletion import HIDDEN, measure_falls
 from training.grounding.phrases import PhraseAttention, read_phrases, views_of
 from training.grounding.pointing import estimate, resampled_means

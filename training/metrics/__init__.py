@@ -1,13 +1,13 @@
 """Scores of captions against human references, as coco-caption computes and names them.
 
-    words         splits a sentence the way the metrics agree on (Penn Treebank rules)
+    ptb           splits a sentence the way the metrics agree on (Penn Treebank rules)
     bleu          Bleu_1 to Bleu_4, fractions, of the whole corpus
     rouge         ROUGE_L, a fraction, mean over images
     cider         CIDEr, 0 to 10, mean over images (the CIDEr-D of its paper)
     bootstrap     how sure a score is
     diversity     how different several captions of an image are
     novelty       how much was not read in training
-    wording       lengths, distinct captions, repetition
+    variety       lengths, distinct captions, repetition
     calibration   whether a model is right as often as it is sure
 
 Nothing here needs torch or Java. METEOR exists only as a Java program: `training.scoring.official`.
@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from training.metrics.bleu import NgramMatches, add_up, bleu_of, count_matches
 from training.metrics.bootstrap import Interval, bleu_intervals, mean_intervals
 from training.metrics.cider import cider_d
+from training.metrics.ptb import split_words
 from training.metrics.rouge import rouge_l
-from training.metrics.words import split_words
 
 TOKENIZER = "captioner-ptb"
 """Name of `split_words` in reports: scores depend on how sentences are split."""

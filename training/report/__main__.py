@@ -12,8 +12,8 @@ from captioner.errors import CaptionerError
 from training.evaluate import evaluate
 from training.options import at_least
 from training.report.page import write_page
-from training.report.photos import draw_samples
 from training.report.run_files import EVALUATION, GROUNDING, RunFiles, read_run
+from training.report.samples import draw_samples
 from training.scoring.result_files import save_report, save_text
 
 _WAY_OUT = "Start from where training was started, or give --annotations and --images."

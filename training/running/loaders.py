@@ -8,12 +8,12 @@ import torch
 
 from captioner.model import Encoder
 from captioner.words.tokenizer import Tokenizer
-from data.archives import ImageSource
 from data.batching import BatchLoader, build_loader
 from data.boxes import BoxedImage, BoxShares, load_entities
 from data.coco import Record
 from data.dataset import CaptionDataset
 from data.features import FeatureDataset, View, cache_features
+from data.image_source import ImageSource
 from data.ranks import Ranks
 from training.running.start import load_sources
 from training.settings import RunConfig, StageConfig

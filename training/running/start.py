@@ -14,8 +14,8 @@ from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import CheckpointError, ConfigError
 from captioner.model import CaptionModel, build_model
 from captioner.words.tokenizer import Tokenizer
-from data.archives import ImageSource
 from data.coco import Record, load_records
+from data.image_source import ImageSource
 from training.settings import DataConfig, RunConfig, SourceConfig
 
 

@@ -18,8 +18,8 @@ import torch
 from captioner.errors import ConfigError, MissingExtraError
 from captioner.photo import load_photo
 from captioner.pytorch import find_device
-from data.archives import ImageSource
 from data.coco import Record
+from data.image_source import ImageSource
 from training.metrics.bootstrap import mean_intervals
 
 _WEIGHT = 2.5

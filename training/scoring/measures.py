@@ -17,8 +17,8 @@ from training.metrics.bootstrap import mean_intervals
 from training.metrics.cider import cider_d, document_frequencies
 from training.metrics.diversity import diversity, image_diversity
 from training.metrics.novelty import novelty
-from training.metrics.wording import count_lengths, count_variety, share_repeating
-from training.metrics.words import split_words
+from training.metrics.ptb import split_words
+from training.metrics.variety import count_lengths, count_variety, share_repeating
 
 Words = list[str]
 RESAMPLES = 1000

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from captioner.errors import DataError
-from data.archives import ImageSource
+from data.image_source import ImageSource
 
 
 def folder(path: Path, **files: bytes) -> Path:
@@ -205,7 +205,7 @@ def test_many_images_are_read_at_once_as_soon_as_one_is_waited_for(tmp_path, mon
             company.wait(timeout=300)
         return read(name)
 
-    monkeypatch.setattr("data.archives._SLOW", slow)
+    monkeypatch.setattr("data.image_source._SLOW", slow)
     monkeypatch.setattr(source, "read", wait)
     assert list(source.read_each(names)) == [name.encode() for name in names]
     here = threading.get_ident()
@@ -214,7 +214,7 @@ def test_many_images_are_read_at_once_as_soon_as_one_is_waited_for(tmp_path, mon
 
 @pytest.mark.parametrize("slow", [0, math.inf])
 def test_an_image_that_cannot_be_read_is_told_at_its_turn(tmp_path, monkeypatch, slow):
-    monkeypatch.setattr("data.archives._SLOW", slow)
+    monkeypatch.setattr("data.image_source._SLOW", slow)
     contents = ImageSource(folder(tmp_path, a=b"1")).read_each(["a.jpg", "a.jpg", "none.jpg"])
     assert [next(contents), next(contents)] == [b"1", b"1"]
     with pytest.raises(DataError, match=r"Image 'none\.jpg' is not in"):

@@ -23,10 +23,16 @@ from pathlib import Path
 from typing import Any
 
 from captioner.errors import DataError
-from data.archives import ImageSource
 from data.coco import Record
-from data.prepare.photos import pack_photo
-from data.prepare.plan import PlannedShard, ShardSettings, describe_record, fingerprint, plan_shards
+from data.image_source import ImageSource
+from data.prepare.shard_plan import (
+    PlannedShard,
+    ShardSettings,
+    describe_record,
+    fingerprint,
+    plan_shards,
+)
+from data.prepare.shrink import pack_photo
 
 FORMAT = 1
 

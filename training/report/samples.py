@@ -7,8 +7,8 @@ from captioner.overlay import Style
 from captioner.overlay.figure import draw_figure, text
 from captioner.photo import load_photo
 from captioner.pytorch import TorchCaptioner
-from data.archives import ImageSource
 from data.coco import Record, load_records
+from data.image_source import ImageSource
 
 _LONGEST = 480
 """Longer side of a photo on the page, pixels."""
