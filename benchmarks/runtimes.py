@@ -26,8 +26,8 @@ from captioner.onnx import OnnxCaptioner
 from captioner.photo.framing import Prepared, prepare
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
-from data.image_source import ImageSource
 from data.coco import load_records
+from data.image_source import ImageSource
 from training.metrics import score
 
 CAPTIONS = Path("datasets/flickr8k/dataset_flickr8k.json.gz")
