@@ -7,6 +7,8 @@ from numpy.testing import assert_allclose
 
 from captioner.cli import main
 from captioner.config import AttentionConfig
+from captioner.overlay import Style, render
+from captioner.photo import load_reduced
 from captioner.pytorch import TorchCaptioner
 
 
@@ -60,6 +62,16 @@ def test_the_overlay_shows_the_attention_asked_for(caption, checkpoints, photos,
         )  # fmt: skip
         drawn.add((folder / "strip.jpg.png").read_bytes())
     assert len(drawn) == 2
+
+
+def test_the_overlay_is_drawn_in_the_style_asked_for(caption, checkpoints, photos, tmp_path):
+    plain = TorchCaptioner.load(checkpoints["lstm"]).caption(photos[1])
+    photo, _ = load_reduced(photos[1], at_least=(1920, 1920))
+    for style, scale in (("heat", "caption"), ("spotlight", "word")):
+        options = ("--overlay", tmp_path, "--style", style, "--scale", scale)
+        assert caption(photos[1], "--checkpoint", checkpoints["lstm"], *options)[0] == 0
+        expected = render(photo, plain, style=Style(drawing=style, scale=scale))
+        assert (tmp_path / "strip.jpg.png").read_bytes() == expected
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from captioner.errors import ConfigError
-from captioner.overlay import LEAST_SCALE, Style, heat_layer, heatmap, render, spread
+from captioner.overlay import LEAST_SCALE, Style, heat_layer, heatmap, render, spread, veil
 from captioner.overlay.colours import palette
 from captioner.overlay.heat import fit, word_maps
 from captioner.photo import load_photo, load_reduced
@@ -31,9 +31,34 @@ def test_every_pixel_is_mixed_from_the_photo_and_the_colour_of_its_weight():
     drawn = np.asarray(heatmap(gray(1, 4), weights, scale=5.0, style=style)).astype(float)
     colours = np.frombuffer(palette("viridis"), np.uint8).reshape(256, 3)
     for x, level in enumerate([0, 128, 255, 255]):
-        opacity = 0.8 * (0.5 + level / 510)
+        opacity = 0.8 * (level / 255) ** 0.7
         expected = opacity * colours[level] + (1 - opacity) * 100
         assert drawn[0, x] == pytest.approx(expected, abs=1)
+
+
+def test_heat_leaves_the_photo_as_it_is_where_no_attention_fell():
+    photo = noise(9, 13)
+    drawn = heatmap(photo, np.zeros((9, 13), np.float32), scale=4.0)
+    assert drawn.tobytes() == photo.tobytes()
+
+
+def test_a_spotlight_leaves_full_colour_where_attention_fell_and_dims_and_greys_the_rest():
+    red = Image.new("RGB", (3, 1), (250, 50, 50))
+    weights = np.array([[9.0, 2.0, 0.0]], np.float32)
+    drawn = np.asarray(heatmap(red, weights, scale=9.0, style=Style(drawing="spotlight")))
+    lit, half_lit, dark = drawn[0].astype(int)
+    assert lit.tolist() == [250, 50, 50]
+    assert dark.max() < half_lit.max() < 250
+    assert dark.max() - dark.min() < 60  # of 200
+    assert dark.min() > 20
+
+
+def test_opacity_follows_the_weight_up_in_heat_and_down_in_a_spotlight():
+    for drawing, order in (("heat", 1), ("spotlight", -1)):
+        opacities = np.frombuffer(veil(Style(drawing=drawing))[1], np.uint8).astype(int)
+        assert (order * np.diff(opacities) >= 0).all()
+        assert opacities[::order][0] == 0
+        assert opacities[::order][-1] > 150
 
 
 def test_without_opacity_the_photo_is_left_as_it_is():
@@ -55,19 +80,23 @@ def test_the_transparent_layer_over_the_photo_gives_the_heat_map():
     assert abs(difference).max() <= 1
 
 
-def test_a_word_looked_everywhere_for_stays_dark_beside_one_that_was_found():
-    photo = gray(70, 70, 0)
-    maps, scale = word_maps(caption_of(photo, WORDS), size=(70, 70), smooth=False)
-    everywhere, found = (np.asarray(heatmap(photo, m, scale=scale)) for m in maps)
-    assert scale == 49
-    assert everywhere.max() < 10
-    assert found[30:40, 30:40].min() > 100
-    assert found[:30].max() < 10
+def test_each_word_is_drawn_to_its_own_heaviest_weight_or_all_to_the_captions():
+    quiet = np.full((7, 7), 0.016, np.float32)
+    quiet[0, 0] = 0.232
+    caption = caption_of(gray(70, 70), [*WORDS, word("on", quiet)])
+    maps, scales = word_maps(caption, size=(70, 70), style=Style(smooth=False))
+    assert scales == pytest.approx([LEAST_SCALE, 49, 49 * 0.232])
+    loud = [
+        np.asarray(heatmap(gray(70, 70, 0), m, scale=s)) for m, s in zip(maps, scales, strict=True)
+    ]
+    assert [drawn.max() > 200 for drawn in loud] == [False, True, True]
+    _, shared = word_maps(caption, size=(70, 70), style=Style(smooth=False, scale="caption"))
+    assert shared == pytest.approx([49, 49, 49])
 
 
-def test_words_all_looked_everywhere_for_stay_dark_too():
-    maps, scale = word_maps(caption_of(gray(70, 70), WORDS[:1]), size=(70, 70), smooth=True)
-    assert scale == LEAST_SCALE
+def test_words_attended_to_everywhere_stay_faint():
+    maps, scales = word_maps(caption_of(gray(70, 70), WORDS[:1]), size=(70, 70))
+    assert scales == [LEAST_SCALE]
     assert maps[0].max().item() == pytest.approx(1)
 
 
@@ -96,6 +125,17 @@ def test_weights_of_another_size_than_the_photo_are_an_error():
         heatmap(gray(2, 3), np.ones((3, 2), np.float32), scale=1.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "known"), [("drawing", "heat, spotlight"), ("scale", "word, caption")]
+)
+def test_another_drawing_or_scale_is_an_error(name, known):
+    style = Style()
+    object.__setattr__(style, name, "x")  # the tests' checker of types would refuse it before
+    with pytest.raises(ConfigError) as caught:
+        style.__post_init__()
+    assert str(caught.value) == f"overlay.{name} is 'x'; choose from {known}."
+
+
 @pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
 def test_an_opacity_out_of_range_is_an_error(alpha):
     with pytest.raises(ConfigError) as caught:
@@ -109,14 +149,14 @@ def test_an_opacity_out_of_range_is_an_error(alpha):
 @pytest.mark.parametrize("size", [(301, 517), (150, 258), (151, 258), (1, 2), (602, 1034)])
 def test_a_photo_may_be_shown_at_any_size(size):
     caption = caption_of(gray(301, 517), WORDS)
-    maps, _ = word_maps(caption, size=size, smooth=False)
+    maps, _ = word_maps(caption, size=size)
     assert [tuple(m.shape) for m in maps] == [size, size]
 
 
 def test_a_photo_that_still_lies_on_its_side_is_an_error():
     caption = caption_of(load_photo(SAMPLES / "coffee.jpg"), WORDS)
     with Image.open(SAMPLES / "coffee.jpg") as lying, pytest.raises(ValueError) as caught:  # noqa: PT011
-        word_maps(caption, size=(lying.height, lying.width), smooth=True)
+        word_maps(caption, size=(lying.height, lying.width))
     assert str(caught.value) == (
         "a photo of 600 x 400 pixels is not the captioned one, which is 400 x 600; "
         "load_photo reads it and turns it upright."
@@ -155,9 +195,11 @@ def test_the_style_reaches_every_kind_of_file():
                 Style(smooth=False),
                 Style(alpha=0.2),
                 Style(colour_map="cividis"),
+                Style(drawing="spotlight"),
+                Style(scale="caption"),
             )
         }
-        assert len(files) == 4
+        assert len(files) == 6
 
 
 def test_another_kind_of_file_is_an_error():

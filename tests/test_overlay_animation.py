@@ -30,13 +30,16 @@ def mean_difference(one, other):
     return np.abs(np.asarray(one).astype(int) - np.asarray(other)).mean()
 
 
-def test_the_first_frame_is_the_photo_and_the_others_the_overlays_of_the_words_in_order():
+def test_the_photo_comes_first_then_every_word_and_the_most_telling_once_more():
     photo = noise(320, 480)
     caption = caption_of(photo, WORDS)
     frames = draw_frames(photo, caption)
-    maps, scale = word_maps(caption, size=(320, 480), smooth=True)
-    expected = [photo, *(heatmap(photo, m, scale=scale) for m in maps)]
-    assert len(frames) == 4
+    overlays = [
+        heatmap(photo, weights, scale=scale)
+        for weights, scale in zip(*word_maps(caption, size=(320, 480)), strict=True)
+    ]
+    expected = [photo, *overlays, overlays[1]]
+    assert len(frames) == 5
     for frame, picture in zip(frames, expected, strict=True):
         assert frame.size == frames[0].size
         assert frame.crop((0, 0, 480, 320)).tobytes() == picture.tobytes()
@@ -44,7 +47,7 @@ def test_the_first_frame_is_the_photo_and_the_others_the_overlays_of_the_words_i
 
 def test_the_word_of_a_frame_is_underlined_in_the_caption():
     photo = noise(320, 480)
-    _, *frames = draw_frames(photo, caption_of(photo, WORDS))
+    _, *frames, _ = draw_frames(photo, caption_of(photo, WORDS))
     line = np.array([0xFC, 0xA5, 0x0A])
     ends = []
     for frame in frames:
@@ -56,12 +59,12 @@ def test_the_word_of_a_frame_is_underlined_in_the_caption():
 
 
 @pytest.mark.parametrize("kind", ["gif", "webp"])
-def test_the_file_plays_every_frame_and_lingers_on_the_photo(kind):
+def test_the_file_plays_every_frame_and_lingers_on_the_first_and_the_last(kind):
     photo = quarters(320, 480)
     caption = caption_of(photo, WORDS)
     file = animate(photo, caption, kind=kind, seconds=0.5)
     played = list(frames_of(file))
-    assert [duration for _, duration in played] == [1000, 500, 500, 500]
+    assert [duration for _, duration in played] == [1000, 500, 500, 500, 1000]
     drawn = draw_frames(photo, caption)
     for (frame, _), expected in zip(played, drawn, strict=True):
         assert mean_difference(frame, expected) < 4
@@ -89,7 +92,7 @@ def test_a_long_caption_takes_several_lines_and_no_word_leaves_the_frame():
     assert all(x + font.getlength(text) <= 448 for x, _, text in pieces)
     assert [(line, x) for x, line, _ in pieces] == sorted((line, x) for x, line, _ in pieces)
     assert "".join(text for _, _, text in pieces) == "".join(texts)
-    assert len(draw_frames(photo, caption)) == 24
+    assert len(draw_frames(photo, caption)) == 25
 
 
 @pytest.mark.parametrize("size", [(1, 999), (999, 1), (1, 1)])

@@ -102,10 +102,10 @@ def test_probabilities_are_never_rounded_to_certainty(probability, text):
     assert format_probability(probability) == text
 
 
-def test_a_gate_is_written_beside_the_probability():
+def test_the_heaviest_weight_and_a_gate_are_written_beside_the_probability():
     plain = word("dog", even(), 0.6)
-    assert format_note(plain) == "60%"
-    assert format_note(replace(plain, gate=0.25)) == "60%, gate 25%"
+    assert format_note(plain) == "60%, 1.0x uniform"
+    assert format_note(replace(plain, gate=0.25)) == "60%, 1.0x uniform, gate 25%"
 
 
 def test_the_words_of_a_sentence_know_the_spaces_before_them():

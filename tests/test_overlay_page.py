@@ -53,9 +53,9 @@ def test_every_word_is_a_choice_and_brings_its_own_overlay():
     caption = caption_of(photo, WORDS)
     page = Page(draw_page(photo, caption, style=Style(smooth=False)))
     shown, *layers = page.named("img")
-    maps, scale = word_maps(caption, size=(100, 150), smooth=False)
+    maps, scales = word_maps(caption, size=(100, 150), style=Style(smooth=False))
     assert len(layers) == 3
-    for layer, weights in zip(layers, maps, strict=True):
+    for layer, weights, scale in zip(layers, maps, scales, strict=True):
         expected = heat_layer(weights, scale=scale).convert("RGBA")
         assert picture(layer["src"]).convert("RGBA").tobytes() == expected.tobytes()
     difference = np.asarray(picture(shown["src"])).astype(int) - np.asarray(photo)
@@ -64,7 +64,9 @@ def test_every_word_is_a_choice_and_brings_its_own_overlay():
     radios = page.named("input")
     assert [r["type"] for r in radios] == ["radio"] * 4
     assert len({r["name"] for r in radios}) == 1
-    assert ["checked" in r for r in radios] == [False, False, False, True]  # the photo alone
+    assert ["checked" in r for r in radios] == [False, True, False, False]  # the most telling
+    (radio,) = Page(draw_page(photo, caption_of(photo, []))).named("input")
+    assert "checked" in radio  # the photo alone
 
 
 def test_words_carry_their_probability_as_text_and_as_colour():
@@ -72,14 +74,14 @@ def test_words_carry_their_probability_as_text_and_as_colour():
     page = Page(draw_page(photo, caption_of(photo, WORDS)))
     names = [a.get("style") for a in page.named("span") if a.get("class") == "name"]
     assert names == ["--p: 0.970", "--p: 0.600", "--p: 0.002", None]
-    assert "A97% dog's60% ball<1%" in page.text
+    assert "A97%, 1.0x uniform dog's60%, 25x uniform ball<1%, 25x uniform" in page.text
 
 
 def test_a_recurrent_decoders_gate_stands_beside_the_probability_and_is_explained():
     photo = noise(50, 50)
     page = Page(draw_page(photo, caption_of(photo, [replace(WORDS[1], gate=0.25)])))
-    assert "dog's60%, gate 25%" in page.text
-    assert "Gate: how far the model let in what it looked at." in page.text
+    assert "dog's60%, 25x uniform, gate 25%" in page.text
+    assert "Gate: how far the model let in what it attended to." in page.text
     assert "Gate" not in Page(draw_page(photo, caption_of(photo, WORDS))).text
 
 
@@ -118,7 +120,7 @@ def test_words_of_languages_without_spaces_are_written_without():
     photo = noise(50, 50)
     words = [word(text, even((5, 5))) for text in ("一个", "男人")]
     page = Page(draw_page(photo, caption_of(photo, words, text="一个男人")))
-    assert "一个50%男人50%" in page.text
+    assert "一个50%, 1.0x uniform男人50%, 1.0x uniform" in page.text
 
 
 def test_the_page_says_which_file_and_model_and_what_to_mind():
@@ -127,7 +129,9 @@ def test_the_page_says_which_file_and_model_and_what_to_mind():
     page = Page(draw_page(photo, caption_of(photo, words, image="/home/me/dog & cat.jpg")))
     assert "dog & cat.jpg | toy | log-probability -1.50" in page.text
     assert "/home" not in page.text
-    assert "from nothing to 25 times an even look" in page.text
+    assert "0 to the heaviest weight of each word" in page.text
+    shared = Page(draw_page(photo, caption_of(photo, words), style=Style(scale="caption")))
+    assert "0 to 25x uniform" in shared.text
     assert 'The model looked nearly everywhere at once for "a".' in page.text
 
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from PIL import Image
 
 from captioner.config import PreprocessConfig
-from captioner.overlay import LEAST_SCALE, shared_scale, spread
+from captioner.overlay import LEAST_SCALE, choose_scales, peak, spread
 from captioner.photo import load_photo
 from captioner.photo.preprocess import Geometry, preprocess
 from tests.captions import even, one_hot
@@ -304,18 +304,24 @@ def test_the_smooth_map_peaks_in_the_heaviest_region_whatever_its_neighbours():
         assert left <= x + 0.5 <= right
 
 
-# The shared scale
+# Scales
 
 
-def test_the_scale_is_the_heaviest_weight_of_any_word():
+def test_a_scale_is_the_heaviest_weight_of_the_word_or_of_any_word():
     maps = [np.array([[1.0, 9.0]], np.float32), np.array([[12.0, 0.0]], np.float32)]
-    assert shared_scale(maps) == 12
-    assert shared_scale(iter(maps[:1])) == 9
+    assert choose_scales(maps, shared=False) == [9, 12]
+    assert choose_scales(maps, shared=True) == [12, 12]
+    assert choose_scales([], shared=True) == []
 
 
-def test_words_looked_everywhere_for_do_not_raise_the_scale():
-    assert shared_scale([np.ones((2, 2)), np.full((2, 2), 1.1, np.float32)]) == LEAST_SCALE
-    assert shared_scale([]) == LEAST_SCALE
+def test_words_attended_to_everywhere_do_not_lower_the_scale():
+    maps = [np.ones((2, 2), np.float32), np.full((2, 2), 1.1, np.float32)]
+    assert choose_scales(maps, shared=False) == [LEAST_SCALE, LEAST_SCALE]
+
+
+def test_a_peak_counts_in_uniform_attention():
+    assert peak(one_hot((7, 7), 2, 3)) == 49
+    assert peak(even((3, 5))) == pytest.approx(1)
 
 
 # Mistakes

@@ -37,8 +37,10 @@ def test_the_first_panel_is_the_photo_and_the_others_the_overlays_of_the_words_i
     caption = caption_of(photo, words(3))
     style = Style(smooth=False)
     sheet = contact_sheet(photo, caption, style=style, panel=200)
-    maps, scale = word_maps(caption, size=(120, 200), smooth=False)
-    overlays = [heatmap(photo, m, scale=scale, style=style) for m in maps]
+    overlays = [
+        heatmap(photo, weights, scale=scale, style=style)
+        for weights, scale in zip(*word_maps(caption, size=(120, 200), style=style), strict=True)
+    ]
     first_row = top_of(sheet, photo)
     for place, picture in enumerate(overlays[:2], start=1):
         assert top_of(sheet, picture, MARGIN + place * (200 + GAP)) == first_row
@@ -78,7 +80,7 @@ def test_a_recurrent_decoders_gate_stands_under_each_overlay_and_is_explained_in
     gated = [replace(word, gate=0.25) for word in words(2)]
     sheet = contact_sheet(photo, caption_of(photo, gated), panel=200)
     top = top_of(sheet, photo)
-    note = (MARGIN + 200 + GAP + 50, top + 120 + 34, 150, 30)  # right of the probability
+    note = (MARGIN + 200 + GAP + 134, top + 120 + 34, 66, 30)  # right of probability and peak
     assert not has_ink(crop(plain, *note))
     assert has_ink(crop(sheet, *note))
     assert sheet.height > plain.height

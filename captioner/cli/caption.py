@@ -26,7 +26,6 @@ from captioner.interchange import portable
 
 if TYPE_CHECKING:
     from captioner.config import SearchConfig
-    from captioner.overlay import Format
     from captioner.photo.framing import Prepared
     from captioner.pipeline import Captioner
     from captioner.result.caption import Caption
@@ -104,6 +103,18 @@ def _add_view_options(parser: argparse.ArgumentParser) -> None:
     )
     view.add_argument("--layer", type=int, metavar="N", help="which layer, from 1 (the last one)")
     view.add_argument("--head", type=int, metavar="N", help="which head, from 1 (their mean)")
+    view.add_argument(
+        "--style",
+        choices=("heat", "spotlight"),
+        default="heat",
+        help="draw heat on the photo (the default), or dim all but what was attended to",
+    )
+    view.add_argument(
+        "--scale",
+        choices=("word", "caption"),
+        default="word",
+        help="draw each word to its own heaviest weight (the default), or to the caption's",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -126,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
                 print(_format(caption, args), flush=True)
                 if args.overlay:
                     assert caption.image is not None  # photos are named by paths
-                    _draw(caption, overlays[caption.image], kind=args.format)
+                    _draw(caption, overlays[caption.image], args)
                 if args.overlay or args.json:
                     _warn(caption, drawn=bool(args.overlay) and args.format != "html")
             batch = []
@@ -165,16 +176,17 @@ def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
     return captioner.prepare(photo)
 
 
-def _draw(caption: "Caption", target: Path, *, kind: "Format") -> None:
+def _draw(caption: "Caption", target: Path, args: argparse.Namespace) -> None:
     """Write the overlays of a caption to a file, whose folder is made."""
-    from captioner.overlay import render
+    from captioner.overlay import Style, render
     from captioner.photo import load_reduced
 
     assert caption.image is not None  # as above
+    style = Style(drawing=args.style, scale=args.scale)
     photo, _ = load_reduced(caption.image, at_least=_OVERLAY_PIXELS)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(render(photo, caption, kind=kind))
+        target.write_bytes(render(photo, caption, kind=args.format, style=style))
     except OSError as error:
         raise CaptionerError(f"{target}: cannot be written: {error.strerror}.") from error
 

@@ -6,7 +6,7 @@ from io import BytesIO
 from jaxtyping import Float
 from PIL import Image
 
-from captioner.overlay import Style, heat_layer, shared_scale, spread
+from captioner.overlay import Style, choose_scales, heat_layer, spread
 from captioner.overlay.heat import fit
 from captioner.photo import Source, load_reduced
 from captioner.photo.framing import Geometry, Singles
@@ -29,7 +29,7 @@ def draw_thumbnail(source: Source, *, name: str) -> Image.Image:
 def draw_layers(
     attention: Sequence[Float[Singles, "gh gw"]], geometry: Geometry, *, style: Style
 ) -> Image.Image:
-    """Draw the heat of all words below each other, on one scale of colours.
+    """Draw the heat of all words below each other.
 
     Args:
         attention: of every word, at least one.
@@ -43,8 +43,11 @@ def draw_layers(
     height = max(1, round(geometry.height * ratio))
     width = max(1, round(geometry.width * ratio))
     maps = [spread(a, geometry, smooth=style.smooth, size=(height, width)) for a in attention]
-    scale = shared_scale(maps)
-    layers = [heat_layer(weights, scale=scale, style=style) for weights in maps]
+    scales = choose_scales(maps, shared=style.scale == "caption")
+    layers = [
+        heat_layer(weights, scale=scale, style=style)
+        for weights, scale in zip(maps, scales, strict=True)
+    ]
     sheet = Image.new("P", (width, height * len(layers)))
     sheet.putpalette(layers[0].getpalette() or [])
     for n, layer in enumerate(layers):

@@ -1,8 +1,8 @@
-"""Where the model looked for every word, drawn on the photo.
+"""The attention of every word, drawn on the photo.
 
 attention of a word        (gh, gw)  weights of the regions
-regions.spread             (H, W)    weight of every pixel, in units of an even look
-heat.heatmap               RGB       colours over the photo, one scale for all words
+regions.spread             (H, W)    weight of every pixel, in units of uniform attention
+heat.heatmap               RGB       a veil over the photo: heat, or a spotlight
 sheet, animation, page     PNG, GIF or WebP, HTML
 """
 
@@ -14,10 +14,11 @@ from PIL import Image
 from captioner.errors import ConfigError
 from captioner.overlay.animation import animate, draw_frames
 from captioner.overlay.colours import ColourMap
-from captioner.overlay.heat import STYLE, Style, heat_layer, heatmap
+from captioner.overlay.heat import STYLE, Drawing, Scale, Style, heat_layer, heatmap, veil
 from captioner.overlay.page import draw_page
-from captioner.overlay.regions import LEAST_SCALE, shared_scale, spread
+from captioner.overlay.regions import LEAST_SCALE, choose_scales, peak, spread
 from captioner.overlay.sheet import contact_sheet
+from captioner.overlay.telling import find_most_telling
 from captioner.result.caption import Caption, entropy
 from captioner.result.diagnosis import DIFFUSE, SAME, diagnose, difference
 
@@ -26,20 +27,25 @@ __all__ = [
     "LEAST_SCALE",
     "SAME",
     "ColourMap",
+    "Drawing",
     "Format",
+    "Scale",
     "Style",
     "animate",
+    "choose_scales",
     "contact_sheet",
     "diagnose",
     "difference",
     "draw_frames",
     "draw_page",
     "entropy",
+    "find_most_telling",
     "heat_layer",
     "heatmap",
+    "peak",
     "render",
-    "shared_scale",
     "spread",
+    "veil",
 ]
 
 Format = Literal["png", "gif", "webp", "html"]

@@ -1,4 +1,4 @@
-"""Animation: the photo with its caption, then one frame for every word."""
+"""Animation: the photo with its caption, one frame for every word, and the most telling again."""
 
 from io import BytesIO
 from typing import Literal
@@ -14,6 +14,7 @@ from captioner.overlay.lettering import (
     split_caption,
     wrap,
 )
+from captioner.overlay.telling import find_most_telling
 from captioner.result.caption import Caption
 from captioner.words.writing import is_right_to_left
 
@@ -22,7 +23,7 @@ _MARGIN = 16
 _WORD, _NOTE = 22, 16  # sizes of letters
 _STEP = round(1.4 * _WORD)  # from one line to the next
 _LEAST_WIDTH = 240  # room for a caption
-_STILL = 2.0  # the plain photo stands this many times as long as a word
+_STILL = 2.0  # the first and the last frame stand this many times as long as a word
 
 Piece = tuple[float, int, str]
 """Left edge, line and text of a word, or of what fits on its line."""
@@ -37,7 +38,7 @@ def animate(
     longest: int = 480,
     seconds: float = 0.8,
 ) -> bytes:
-    """Draw a file that plays where the model looked, word by word, again and again.
+    """Draw a file that plays the attention of the words, again and again.
 
     Args:
         photo: mode RGB, as displayed; of any size.
@@ -54,7 +55,8 @@ def animate(
     if kind == "gif":
         frames = [_quantise(frame) for frame in frames]
     each = round(1000 * seconds)
-    durations = [round(each * _STILL), *[each] * (len(frames) - 1)]
+    durations = [each] * len(frames)
+    durations[0] = durations[-1] = round(each * _STILL)
     stream = BytesIO()
     frames[0].save(
         stream, kind, save_all=True, append_images=frames[1:], duration=durations, loop=0
@@ -65,9 +67,9 @@ def animate(
 def draw_frames(
     photo: Image.Image, caption: Caption, *, style: Style = STYLE, longest: int = 480
 ) -> list[Image.Image]:
-    """Draw the plain photo, and the photo with the overlay of every word, above the caption.
+    """Draw the plain photo, then the overlay of every word, above the caption.
 
-    All frames share one scale of colours.
+    The most telling word comes once more at the end, so that this is what an animation rests on.
 
     Args:
         photo: mode RGB, as displayed; of any size.
@@ -79,7 +81,7 @@ def draw_frames(
         ValueError: the photo is not the captioned one.
     """
     photo = fit(photo, longest=longest)
-    maps, scale = word_maps(caption, size=(photo.height, photo.width), smooth=style.smooth)
+    maps, scales = word_maps(caption, size=(photo.height, photo.width), style=style)
     everything = clean(" ".join([caption.text, *(word.text for word in caption.words)]))
     font, notes = (load_font(size, for_text=everything) for size in (_WORD, _NOTE))
     width = max(photo.width, _LEAST_WIDTH)
@@ -95,7 +97,7 @@ def draw_frames(
     _write(draw, placed, below, _INK, font)
     frames = [page.copy()]
     _write(draw, placed, below, _PALE, font)
-    for word, weights, pieces in zip(caption.words, maps, placed, strict=True):
+    for word, weights, scale, pieces in zip(caption.words, maps, scales, placed, strict=True):
         frame = page.copy()
         heat = heatmap(photo, weights, scale=scale, style=style)
         frame.paste(heat, ((width - photo.width) // 2, 0))
@@ -107,7 +109,8 @@ def draw_frames(
             draw.line([(_MARGIN + x, y), (end, y)], fill=_LINE, width=3)
         draw.text((_MARGIN, below + lines * _STEP), format_note(word), fill=_INK, font=notes)
         frames.append(frame)
-    return frames
+    telling = find_most_telling(caption.words)
+    return frames if telling is None else [*frames, frames[1 + telling]]
 
 
 def _quantise(frame: Image.Image) -> Image.Image:

@@ -10,9 +10,9 @@ from io import BytesIO
 
 from PIL import Image
 
-from captioner.overlay.colours import palette
-from captioner.overlay.heat import Style, fit, heat_layer, word_maps
-from captioner.overlay.lettering import GATE, clean, format_note, split_caption
+from captioner.overlay.heat import Style, fit, heat_layer, veil, word_maps
+from captioner.overlay.lettering import GATE, clean, format_note, format_scale, split_caption
+from captioner.overlay.telling import find_most_telling
 from captioner.result.caption import Caption
 from captioner.result.diagnosis import diagnose
 
@@ -61,9 +61,9 @@ def draw_figure(
     name: str = "word",
     about: str = "",
 ) -> str:
-    """Write the part of a page that shows where the model looked for the word chosen.
+    """Write the part of a page that shows the attention of the word chosen.
 
-    All words share one scale of colours, and are themselves the brighter the likelier they were.
+    The most telling word is chosen first. Words are the more coloured the likelier they were.
 
     Args:
         photo: mode RGB, as displayed; of any size.
@@ -77,17 +77,20 @@ def draw_figure(
         ValueError: the photo is not the captioned one.
     """
     photo = fit(photo, longest=min(longest, max(photo.size)))
-    maps, scale = word_maps(caption, size=(photo.height, photo.width), smooth=style.smooth)
+    maps, scales = word_maps(caption, size=(photo.height, photo.width), style=style)
     layers = [
-        _data_uri(heat_layer(m, scale=scale, style=style), "PNG", optimize=True) for m in maps
+        _data_uri(heat_layer(weights, scale=scale, style=style), "PNG", optimize=True)
+        for weights, scale in zip(maps, scales, strict=True)
     ]
+    telling = find_most_telling(caption.words)
     words = [
-        f'{" " * spaced}<label class="word"><input type="radio" name="{name}">'
+        f'{" " * spaced}<label class="word">'
+        f'<input type="radio" name="{name}"{" checked" * (n == telling)}>'
         f'<span class="name" style="--p: {word.probability:.3f}">{text(shown)}'
         f"<small>{escape(format_note(word))}</small></span>"
         f'<img class="heat" src="{layer}" alt=""></label>'
-        for (spaced, shown), word, layer in zip(
-            split_caption(caption), caption.words, layers, strict=True
+        for n, ((spaced, shown), word, layer) in enumerate(
+            zip(split_caption(caption), caption.words, layers, strict=True)
         )
     ]
     gated = [GATE] if any(word.gate is not None for word in caption.words) else []
@@ -95,13 +98,13 @@ def draw_figure(
 <div class="overlay" style="--shape: {photo.width} / {photo.height}">
 <img class="photo" src="{_data_uri(photo, "JPEG", quality=88)}" alt="{text(caption.text)}">
 <fieldset class="caption">
-<legend>Point at a word, or choose one, to see where the model looked.</legend>
+<legend>Point at a word, or choose one, to see its attention.</legend>
 <div dir="auto">{"".join(words)}</div>
-<label class="plain"><input type="radio" name="{name}" checked>\
+<label class="plain"><input type="radio" name="{name}"{" checked" * (telling is None)}>\
 <span class="name">photo alone</span></label>
 </fieldset>
 <p class="pale"><span class="scale" style="background: {_gradient(style)}"></span>\
-from nothing to {scale:.0f} times an even look</p>
+{format_scale(scales)}</p>
 {"".join(f"<p>{text(found)}</p>" for found in [*gated, *diagnose(caption.words)])}
 {about}</div>
 """
@@ -119,6 +122,8 @@ def _data_uri(picture: Image.Image, kind: str, **options: int) -> str:
 
 
 def _gradient(style: Style) -> str:
-    colours = palette(style.colour_map)
-    stops = ", ".join(f"#{colours[3 * n : 3 * n + 3].hex()}" for n in range(0, 256, 15))
+    colours, opacities = veil(style)
+    stops = ", ".join(
+        f"#{colours[3 * n : 3 * n + 3].hex()}{opacities[n]:02x}" for n in range(0, 256, 15)
+    )
     return f"linear-gradient(to right, {stops})"

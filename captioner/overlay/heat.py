@@ -1,6 +1,7 @@
-"""Weights of pixels -> colours over the photo."""
+"""Weights of pixels -> a veil over the photo, whose strength follows the weight."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -8,7 +9,7 @@ from PIL import Image
 
 from captioner.errors import ConfigError
 from captioner.overlay.colours import ColourMap, palette
-from captioner.overlay.regions import shared_scale, spread
+from captioner.overlay.regions import choose_scales, spread
 from captioner.photo.framing import Levels, Singles
 from captioner.result.caption import Caption
 
@@ -16,20 +17,39 @@ _REDUCING_GAP = 3.0
 """Average whole pixels first, down to this many times the size; much faster for large photos."""
 
 
+Drawing = Literal["heat", "spotlight"]
+Scale = Literal["word", "caption"]
+
+_HEAT_CURVE, _SPOT_CURVE = 0.7, 4
+"""Exponents that keep what is half as heavy well seen: of the weight, and of what it lacks."""
+_DUSK, _DUSK_ALPHA = (34, 34, 42), 0.8
+"""Colour of what a spotlight leaves out, and its opacity at full strength; a neutral one takes the
+photo's colours as it dims them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Style:
     """How attention is drawn."""
 
+    drawing: Drawing = "heat"
+    """Colours where the model attended and the bare photo elsewhere; or a spotlight on it, with the
+    rest dimmed and greyed."""
+    scale: Scale = "word"
+    """Which weight is drawn at full strength: the heaviest of each word, or of the caption."""
     smooth: bool = True
     """Blend between the centres of regions instead of showing their edges."""
     colour_map: ColourMap = "inferno"
-    """From no weight, dark, to the heaviest, bright."""
-    alpha: float = 0.75
-    """Opacity of the brightest colour, from 0 to 1; the darkest has half of it, so that the photo
-    shows through where the model did not look."""
+    """Of heat, from no weight, dark, to the heaviest, bright."""
+    alpha: float = 0.9
+    """Opacity of the veil where it is strongest, from 0 to 1."""
 
     def __post_init__(self) -> None:
         palette(self.colour_map)
+        for name, known in (("drawing", get_args(Drawing)), ("scale", get_args(Scale))):
+            if getattr(self, name) not in known:
+                raise ConfigError(
+                    f"overlay.{name} is {getattr(self, name)!r}; choose from {', '.join(known)}."
+                )
         if not 0 <= self.alpha <= 1:
             raise ConfigError(f"overlay.alpha is {self.alpha}; it must be from 0 to 1.")
 
@@ -45,9 +65,8 @@ def heatmap(
     Args:
         photo: mode RGB, as displayed; H x W pixels.
         weights: one for every pixel, from `spread` at the photo's size.
-        scale: the weight that gets the brightest colour; heavier ones get it too. Take
-            `shared_scale` of all words, so that one can be compared with another.
-        style: colours and opacity; it is too late for `smooth`.
+        scale: the weight that is drawn at full strength; heavier ones are, too.
+        style: drawing, colours and opacity; `smooth` and `scale` are decided already.
 
     Returns:
         A new picture of the photo's size.
@@ -60,15 +79,14 @@ def heatmap(
             f"weights of {weights.shape[0]} x {weights.shape[1]} pixels do not fit a photo of "
             f"{photo.height} x {photo.width}; spread them with size=(photo.height, photo.width)."
         )
-    levels = Image.fromarray(_levels(weights, scale))
-    opacity = levels.point(_opacities(style))
-    return Image.composite(_coloured(levels, style).convert("RGB"), photo, opacity)
+    layer = heat_layer(weights, scale=scale, style=style).convert("RGBA")
+    return Image.composite(layer.convert("RGB"), photo, layer.getchannel("A"))
 
 
 def heat_layer(
     weights: Float[Singles, "H W"], *, scale: float, style: Style = STYLE
 ) -> Image.Image:
-    """Draw the colours alone, transparent, to be laid over the photo elsewhere.
+    """Draw the veil alone, transparent, to be laid over the photo elsewhere.
 
     Args:
         weights: one for every pixel.
@@ -78,20 +96,34 @@ def heat_layer(
     Returns:
         A picture of mode P, whose 256 colours carry their opacity: small as a PNG.
     """
-    layer = _coloured(Image.fromarray(_levels(weights, scale)), style)
-    layer.info["transparency"] = bytes(_opacities(style))
+    layer = Image.fromarray(_levels(weights, scale))
+    colours, opacities = veil(style)
+    layer.putpalette(colours)
+    layer.info["transparency"] = opacities
     return layer
 
 
+def veil(style: Style) -> tuple[bytes, bytes]:
+    """Return what lies over the photo at each of 256 weights: RGB colours, and opacities."""
+    weight = np.arange(256) / 255
+    if style.drawing == "spotlight":
+        colours = bytes(_DUSK) * 256
+        opacity = _DUSK_ALPHA * style.alpha * (1 - weight) ** _SPOT_CURVE
+    else:
+        colours = palette(style.colour_map)
+        opacity = style.alpha * weight**_HEAT_CURVE
+    return colours, np.rint(255 * opacity).astype(np.uint8).tobytes()
+
+
 def word_maps(
-    caption: Caption, *, size: tuple[int, int], smooth: bool
-) -> tuple[list[Float[Singles, "H W"]], float]:
-    """Spread the attention of every word, and find the scale they share.
+    caption: Caption, *, size: tuple[int, int], style: Style = STYLE
+) -> tuple[list[Float[Singles, "H W"]], list[float]]:
+    """Spread the attention of every word, and find the weight each is drawn at full strength at.
 
     Args:
         caption: its words, and where its photo lay on the model's input.
         size: (height, width) to draw at, in pixels; the whole photo as displayed.
-        smooth: as in `spread`.
+        style: says whether to smooth, and whether words share one scale.
 
     Raises:
         ValueError: a photo of this size cannot be the caption's; perhaps it is not yet upright.
@@ -104,8 +136,10 @@ def word_maps(
             f"a photo of {size[0]} x {size[1]} pixels is not the captioned one, which is "
             f"{geometry.height} x {geometry.width}; load_photo reads it and turns it upright."
         )
-    maps = [spread(word.attention, geometry, smooth=smooth, size=size) for word in caption.words]
-    return maps, shared_scale(maps)
+    maps = [
+        spread(word.attention, geometry, smooth=style.smooth, size=size) for word in caption.words
+    ]
+    return maps, choose_scales(maps, shared=style.scale == "caption")
 
 
 def fit(photo: Image.Image, *, longest: int) -> Image.Image:
@@ -120,14 +154,3 @@ def _levels(weights: Float[Singles, "H W"], scale: float) -> UInt8[Levels, "H W"
         raise ValueError(f"scale is {scale}; it must be above 0.")
     levels: UInt8[Levels, "H W"] = np.rint((weights * (255 / scale)).clip(0, 255)).astype(np.uint8)
     return levels
-
-
-def _coloured(levels: Image.Image, style: Style) -> Image.Image:
-    """Give gray levels the colours of the style; mode P."""
-    coloured = levels.copy()
-    coloured.putpalette(palette(style.colour_map))
-    return coloured
-
-
-def _opacities(style: Style) -> list[int]:
-    return [round(255 * style.alpha * (0.5 + level / 510)) for level in range(256)]

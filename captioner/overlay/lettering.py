@@ -1,10 +1,12 @@
 """Text of overlays: which font, where lines break, and where each word of a caption stands."""
 
 import unicodedata
+from collections.abc import Sequence
 from functools import cache, lru_cache
 
 from PIL import ImageFont, features
 
+from captioner.overlay.regions import peak
 from captioner.result.caption import Caption, Word
 from captioner.words.writing import is_right_to_left
 
@@ -34,7 +36,7 @@ _FONTS = (
 """Pillow's own font, which knows little more than English and is always there, and fonts of Linux,
 macOS and Windows to look for when a caption has other letters."""
 
-GATE = "Gate: how far the model let in what it looked at."
+GATE = "Gate: how far the model let in what it attended to."
 """What to say once, where any word has a gate."""
 
 _MISSING = "\U0010fffe"
@@ -105,9 +107,22 @@ def format_probability(probability: float) -> str:
 
 
 def format_note(word: Word) -> str:
-    """Write a word's probability, and of the recurrent decoder how far its gate stood open."""
-    shown = format_probability(word.probability)
-    return shown if word.gate is None else f"{shown}, gate {format_probability(word.gate)}"
+    """Write a word's probability, its heaviest attention, and a recurrent decoder's gate."""
+    notes = [format_probability(word.probability), format_peak(peak(word.attention))]
+    if word.gate is not None:
+        notes.append(f"gate {format_probability(word.gate)}")
+    return ", ".join(notes)
+
+
+def format_scale(scales: Sequence[float]) -> str:
+    """Write what the colours of a legend run from and to."""
+    shown = {format_peak(scale) for scale in scales}
+    return f"0 to {shown.pop()}" if len(shown) == 1 else "0 to the heaviest weight of each word"
+
+
+def format_peak(weight: float) -> str:
+    """Write a weight in units of uniform attention: 23x uniform, or 1.4x."""
+    return f"{weight:.{int(weight < 3)}f}x uniform"
 
 
 def split_caption(caption: Caption) -> list[tuple[bool, str]]:

@@ -16,7 +16,7 @@ from captioner.result.caption import Caption
 def draw_page(
     photo: Image.Image, caption: Caption, *, style: Style = STYLE, longest: int = 960
 ) -> str:
-    """Write an HTML page that shows where the model looked for the word pointed at or chosen.
+    """Write an HTML page that shows the attention of the word pointed at or chosen.
 
     Args:
         photo: mode RGB, as displayed; of any size.

@@ -1,12 +1,12 @@
 """Attention over regions -> weight of every pixel of the photo.
 
-Unit: a weight of 1 is what every pixel gets when the model looks evenly at all of its input; 5 is
-five times as much. It depends neither on the grid nor on the size of the display, so words, photos
-and models compare. The mean over the photo, times the share of the input that shows the photo, is
-the attention that fell on the photo; the rest went to the padding of a letterboxed input.
+Unit: a weight of 1 is what every pixel gets from uniform attention; 5 is five times as much. It
+depends neither on the grid nor on the size of the display, so words, photos and models compare. The
+mean over the photo, times the share of the input that shows the photo, is the attention that fell
+on the photo; the rest went to the padding of a letterboxed input.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -15,8 +15,8 @@ from captioner.decoders.reading import Doubles
 from captioner.photo.framing import Geometry, Singles
 
 LEAST_SCALE = 4.0
-"""No scale is below this many times an even look: else noise would look like attention wherever
-a model looks everywhere at once."""
+"""No scale is below this many times uniform: else noise would look like attention wherever a model
+attends to everything at once."""
 
 
 def spread(
@@ -43,7 +43,7 @@ def spread(
             another scale.
 
     Returns:
-        Weight of every pixel, in units of an even look; 0 where the model saw nothing.
+        Weight of every pixel, in units of uniform attention; 0 where the model saw nothing.
 
     Raises:
         ValueError: a weight is negative or not a number, or the size is not positive.
@@ -65,16 +65,21 @@ def spread(
     return (rows @ density).astype(np.float32) @ cols.T.astype(np.float32)
 
 
-def shared_scale(maps: Iterable[Float[Singles, "H W"]]) -> float:
-    """Return the weight to draw in the brightest colour, the same for all words of a caption.
+def peak(attention: Float[Singles, "gh gw"]) -> float:
+    """Return the heaviest region's weight, in units of uniform attention."""
+    return float(attention.max()) * attention.size
 
-    It is the heaviest weight of any word, so that a word the model looked nowhere for stays dark,
-    and at least `LEAST_SCALE`.
+
+def choose_scales(maps: Sequence[Float[Singles, "H W"]], *, shared: bool) -> list[float]:
+    """Return for each word the weight to draw at full strength; never below `LEAST_SCALE`.
 
     Args:
         maps: one map a word, from `spread`.
+        shared: every word gets the heaviest weight of any, so that words compare, and most are
+            faint; else its own heaviest weight.
     """
-    return max([LEAST_SCALE, *(float(weights.max()) for weights in maps)])
+    scales = [max(LEAST_SCALE, float(weights.max())) for weights in maps]
+    return [max(scales)] * len(scales) if shared and scales else scales
 
 
 def _shares(

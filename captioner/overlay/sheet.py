@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+import numpy as np
 from PIL import Image, ImageDraw
 
-from captioner.overlay.colours import palette
 from captioner.overlay.heat import STYLE, Style, fit, heatmap, word_maps
 from captioner.overlay.lettering import (
     GATE,
@@ -13,6 +13,7 @@ from captioner.overlay.lettering import (
     clean,
     find_faults,
     format_note,
+    format_scale,
     load_font,
     wrap,
 )
@@ -44,9 +45,9 @@ class _Panel:
 def contact_sheet(
     photo: Image.Image, caption: Caption, *, style: Style = STYLE, panel: int = 320
 ) -> Image.Image:
-    """Draw the photo under its caption, and where the model looked for every word.
+    """Draw the photo under its caption, and the attention of every word.
 
-    All panels share one scale of colours, which the foot explains. What they cannot show, because
+    The foot explains the scale of the panels. What they cannot show, because
     attention is even or the same for all words or letters are missing, stands there too. A caption
     that runs from right to left has its panels run so.
 
@@ -63,9 +64,9 @@ def contact_sheet(
     column = max(photo.width, _LEAST_COLUMN)
     everything = clean(" ".join([caption.text, *(word.text for word in caption.words)]))
     title, font, notes = (load_font(s, for_text=everything) for s in (_TITLE, _WORD, _NOTE))
-    maps, scale = word_maps(caption, size=(photo.height, photo.width), smooth=style.smooth)
+    maps, scales = word_maps(caption, size=(photo.height, photo.width), style=style)
     panels = [_Panel(picture=photo, words=[], note="photo")]
-    for word, weights in zip(caption.words, maps, strict=True):
+    for word, weights, scale in zip(caption.words, maps, scales, strict=True):
         picture = heatmap(photo, weights, scale=scale, style=style)
         lines = wrap(clean(word.text), font, width=column)
         panels.append(_Panel(picture=picture, words=lines, note=format_note(word)))
@@ -78,7 +79,7 @@ def contact_sheet(
     head = _draw_head(wrap(clean(caption.text), title, width=width), width, title, backwards)
     gated = [GATE] if any(word.gate is not None for word in caption.words) else []
     found = [*gated, *diagnose(caption.words), *find_faults(everything)]
-    foot = _draw_foot(width, scale, found, style, notes)
+    foot = _draw_foot(width, format_scale(scales), found, style, notes)
     height = head.height + sum(heights) + foot.height
     sheet = Image.new("RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN), _PAPER)
     sheet.paste(head, (_MARGIN, _MARGIN))
@@ -122,11 +123,10 @@ def _draw_panel(
     draw.text((left, y), panel.note, fill=_PALE, font=notes)
 
 
-def _draw_foot(width: int, scale: float, found: list[str], style: Style, font: Font) -> Image.Image:
+def _draw_foot(width: int, meaning: str, found: list[str], style: Style, font: Font) -> Image.Image:
     """Draw the colours from end to end with their meaning, and what else is to be said."""
-    bar = Image.frombytes("P", (256, 1), bytes(range(256)))
-    bar.putpalette(palette(style.colour_map))
-    meaning = f"from nothing to {scale:.0f} times an even look"
+    levels = np.linspace(0, 1, 256, dtype=np.float32)[None]
+    bar = heatmap(Image.new("RGB", (256, 1), _PAPER), levels, scale=1.0, style=style)
     beside = width - _BAR[0] - _GAP
     legend = wrap(meaning, font, width=beside if beside > _BAR[0] else width)
     lines = [line for text in found for line in wrap(clean(text), font, width=width)]
@@ -134,7 +134,7 @@ def _draw_foot(width: int, scale: float, found: list[str], style: Style, font: F
     step = round(_NOTE * _LINE)
     above = 0 if beside > _BAR[0] else 1  # lines taken by the bar alone
     foot = Image.new("RGB", (width, step * (above + len(legend) + len(lines)) + _GAP), _PAPER)
-    foot.paste(bar.convert("RGB").resize(_BAR), (0, _GAP + (_NOTE - _BAR[1]) // 2))
+    foot.paste(bar.resize(_BAR), (0, _GAP + (_NOTE - _BAR[1]) // 2))
     draw = ImageDraw.Draw(foot)
     x = 0 if above else _BAR[0] + _GAP
     for place, line in enumerate(legend, start=above):

@@ -1,0 +1,29 @@
+"""Which word of a caption shows best what the model attended to."""
+
+from collections.abc import Sequence
+
+from captioner.overlay.regions import peak
+from captioner.result.caption import Word
+
+_FUNCTION_WORDS = """
+a an the this that these those some any each every all both other another his her its their
+my your our he she it they who which what there and or but while as of in on at by for from
+to with into onto over under up down out off near next around through between behind above
+below beside across along against towards inside outside is are was were be been being am
+has have had having do does doing did not no one top front back side lot lots group
+"""
+"""Of English. Other languages have every word taken for a content word."""
+
+
+def find_most_telling(words: Sequence[Word]) -> int | None:
+    """Return the number of the content word with the heaviest attention times probability.
+
+    Where all are function words, one of these is taken; None for no words at all.
+    """
+    function = set(_FUNCTION_WORDS.split())
+    content = [n for n, word in enumerate(words) if word.text.lower() not in function]
+    return max(
+        content or range(len(words)),
+        key=lambda n: peak(words[n].attention) * words[n].probability,
+        default=None,
+    )
