@@ -1,12 +1,21 @@
 """`python ui.py` opens the app in the browser: on this machine alone, and offline."""
 
 import argparse
+import errno
 import os
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from captioner.errors import CaptionerError
+
+if TYPE_CHECKING:
+    from captioner import Captioner
+
+MAX_FILE_SIZE = "50mb"
 
 
 @contextmanager
@@ -25,24 +34,18 @@ def direct() -> Iterator[None]:
             os.environ["no_proxy"] = before
 
 
-with direct():
-    import gradio as gr
-    from PIL import Image
-
-    from app import CSS, build
-    from captioner import Captioner, CaptionerError, list_checkpoints
-
-MAX_FILE_SIZE = "50mb"
-
-
 def load_captioners(
     checkpoints: Sequence[str], *, runtime: str = "auto", device: str = "auto"
-) -> dict[str, Captioner]:
+) -> "dict[str, Captioner]":
     """Load the models by name, all shipped ones if none is named, and warm them up.
 
     Raises:
         CaptionerError: there is no such checkpoint or device.
     """
+    from PIL import Image
+
+    from captioner import Captioner, list_checkpoints
+
     chosen = checkpoints or [info.name for info in list_checkpoints()]
     loaded = [Captioner.load(checkpoint, runtime=runtime, device=device) for checkpoint in chosen]
     for captioner in loaded:
@@ -50,13 +53,42 @@ def load_captioners(
     return {captioner.header.name: captioner for captioner in loaded}
 
 
-def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
+def check_address(host: str, port: int | None) -> None:
+    """Make sure that the app can listen there; Gradio would try for ever.
+
+    Raises:
+        CaptionerError: the host is not of this machine, or the port is none or taken.
+    """
+    if port is not None and not 0 < port < 65536:
+        raise CaptionerError(f"--port is {port}; it must be from 1 to 65535.")
+    try:
+        family, kind, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            way_out = "choose another --port, or leave it out for the first free one"
+            raise CaptionerError(f"--port is {port}, which is taken; {way_out}.") from error
+        if error.errno == errno.EACCES:
+            way_out = "choose one above 1023"
+            raise CaptionerError(f"--port is {port}, which is not allowed; {way_out}.") from error
+        raise CaptionerError(
+            f"--host is {host!r}, which is no address of this machine; choose 127.0.0.1 for this "
+            "machine alone, or 0.0.0.0 for the network."
+        ) from error
+
+
+def launch_options(
+    *, host: str, port: int | None, mcp: bool, proxies: Sequence[str] = ()
+) -> dict[str, Any]:
     """Say how the app is served: to this machine alone unless told otherwise, and offline.
 
     Args:
         host: address to listen on.
         port: port to listen on; None is the first free one from 7860.
         mcp: whether language models may call the API too.
+        proxies: names by which proxies before the app are called.
 
     Raises:
         CaptionerError: `CAPTIONER_AUTH` is set, and is no name with a password; or language models
@@ -75,6 +107,11 @@ def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
             "tells everybody which tools there are, and then cannot call them. Serve language "
             "models with a second `python ui.py --mcp`, to this machine alone."
         )
+    with direct():
+        import gradio as gr
+        from starlette.middleware import Middleware
+
+        from app import CSS, Guard
     return {
         "server_name": host,
         "server_port": port,
@@ -89,6 +126,7 @@ def launch_options(*, host: str, port: int | None, mcp: bool) -> dict[str, Any]:
         "pwa": False,
         "ssr_mode": False,
         "footer_links": ["api"],
+        "app_kwargs": {"middleware": [Middleware(Guard, host=host, proxies=proxies)]},
         "theme": gr.themes.Default(
             primary_hue="purple",
             neutral_hue="stone",
@@ -115,13 +153,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--mcp", action="store_true", help="serve the API to language models too")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that the app goes by behind a proxy",
+    )
     args = parser.parse_args(argv)
     try:
-        options = launch_options(host=args.host, port=args.port, mcp=args.mcp)
-        app = build(load_captioners(args.checkpoint, runtime=args.runtime, device=args.device))
+        check_address(args.host, args.port)
+        print("captioner: starting; this takes some seconds.", file=sys.stderr, flush=True)
+        options = launch_options(
+            host=args.host, port=args.port, mcp=args.mcp, proxies=args.allow_host
+        )
+        captioners = load_captioners(args.checkpoint, runtime=args.runtime, device=args.device)
     except CaptionerError as error:
         print(f"ui: {error}", file=sys.stderr)
         return 2
+    from app import build
+
+    app = build(captioners)
     with direct():  # checkpoints of the hub are loaded by now
         app.launch(**options)
     return 0

@@ -1,14 +1,17 @@
 """The app: a photo, its caption, and where the model looked for each word; built on Gradio.
 
-    html           what is shown: HTML with every text escaped; viewer.js and app.css beside it
-    wording        the same in words
+    payload        photos and captions as the page reads them; its scripts and app.css beside it
+    html           the table of a batch, as HTML with every text escaped
+    wording        captions in words
     controls       inputs, errors and downloads that the parts share
     search         settings of the search, as inputs
     viewer         one model's caption of a photo
     single         one photo, word by word
+    samples        photos to try
     batch          several photos, as a table
     api            what programs may call
     requests       what is wrong with what they sent
+    guard          who may call, and from where
 
 Every event that uses the model waits in one bounded queue, so captions are made one after the
 other. A photo stays in the memory of its own session and is dropped with it.
@@ -22,9 +25,12 @@ import gradio as gr
 from app.api import build_api
 from app.batch import build_batch
 from app.controls import FORGET_AFTER
+from app.guard import Guard
 from app.requests import explain_requests
-from app.single import ON_LOAD, build_single
+from app.single import build_single
 from captioner import Captioner
+
+__all__ = ["CSS", "Guard", "build"]
 
 QUEUE = 64
 """Requests that may wait; later ones are told that the app is busy."""
@@ -32,7 +38,7 @@ CSS = Path(__file__).with_name("app.css")
 
 _HEADING = """
 <header><h1>captioner</h1>
-<p>Photos into sentences, and where the model looked for every word.</p></header>
+<p>Photos into sentences, and where the model attended for every word.</p></header>
 """
 
 
@@ -54,7 +60,6 @@ def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Bloc
         with gr.Tab("Several photos"):
             build_batch(captioners, file)
         build_api(captioners)
-        app.load(None, js=ON_LOAD)
     explain_requests(app)
     app.queue(max_size=queue, default_concurrency_limit=1)
     return app

@@ -18,7 +18,8 @@ from app.controls import (
     open_upload,
     pack,
 )
-from app.html import BatchRow, data_uri, draw_batch
+from app.html import BatchRow, draw_batch
+from app.payload import data_uri
 from captioner import Captioner, CaptionerError
 from captioner.interchange import guard, readable
 

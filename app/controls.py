@@ -26,7 +26,14 @@ MODEL_EVENT: dict[str, Any] = {
     "concurrency_limit": 1,
     "api_visibility": "private",
 }
-"""Of every event that keeps the processor busy: they take turns, and programs do not see them."""
+"""Of every event that runs the model: they take turns, and programs do not see them."""
+
+DRAW_EVENT: dict[str, Any] = {
+    "concurrency_id": "draw",
+    "concurrency_limit": 2,
+    "api_visibility": "private",
+}
+"""Of every event that reads or draws pictures, which needs not wait for captions."""
 
 _FETCH = "async_move_resource_to_block_cache"
 _fetch = getattr(gr.Image, _FETCH, None)
@@ -91,7 +98,12 @@ def open_upload(path: str | Path, *, size: tuple[int, int]) -> Upload:
     Raises:
         CaptionerError: the file was not uploaded, or is no photo.
     """
-    content, name = read_upload(path)
+    return open_photo(check_upload(path), size=size)
+
+
+def open_photo(file: Path, *, size: tuple[int, int]) -> Upload:
+    """Read a photo, and make a picture of it to look at; arguments and errors as above."""
+    content, name = file.read_bytes(), file.name
     picture, _ = load_reduced(content, at_least=size, name=name)
     picture.thumbnail(size[::-1], Image.Resampling.LANCZOS, reducing_gap=3)
     return Upload(name=name, content=content, picture=picture)
@@ -99,6 +111,16 @@ def open_upload(path: str | Path, *, size: tuple[int, int]) -> Upload:
 
 def read_upload(path: str | Path) -> tuple[bytes, str]:
     """Return an uploaded file, and what its user called it.
+
+    Raises:
+        CaptionerError: the file was not uploaded.
+    """
+    file = check_upload(path)
+    return file.read_bytes(), file.name
+
+
+def check_upload(path: str | Path) -> Path:
+    """Return the path of an uploaded file.
 
     Gradio checks paths that come marked as files; one that comes without the mark, it passes on.
 
@@ -110,7 +132,7 @@ def read_upload(path: str | Path) -> tuple[bytes, str]:
     if not (file.is_relative_to(Path(uploads).resolve()) and file.is_file()):
         name = Path(path).name[:_LONGEST_NAME]
         raise CaptionerError(f"{name}: it was not uploaded; upload it.")
-    return file.read_bytes(), file.name
+    return file
 
 
 def pack(name: str, content: bytes) -> str:

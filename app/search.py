@@ -1,5 +1,6 @@
-"""How the sentence is looked for: the settings of a search, as inputs."""
+"""Decoding settings, as inputs."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
@@ -14,11 +15,33 @@ _WHOLE = ("beam", "max_words", "top_k", "seed", "no_repeat", "groups")
 """Settings that are whole numbers, whatever a browser makes of them."""
 _LISTS = ("forbid", "require")
 """Settings that are words, typed with commas between them."""
+_LABELS = {
+    "method": "Method",
+    "beam": "Beam",
+    "max_words": "Longest sentence",
+    "length_penalty": "Length penalty",
+    "temperature": "Temperature",
+    "top_k": "Top-k",
+    "top_p": "Top-p",
+    "seed": "Seed",
+    "no_repeat": "No repeats",
+    "forbid": "Must not say",
+    "require": "Must say",
+    "groups": "Groups",
+    "diversity": "Diversity",
+}
+"""What the page calls the settings."""
 _LONGEST = 40
 _LONGEST_LIST = 200
 """Characters."""
 _SHOW_WHAT_IS_USED = """(method) => ["beam", "sample"].map(
   (name) => ({ __type__: "update", visible: name === method }))"""
+
+_DIVIDE = """(beam, groups) => {
+  let parts = Math.min(groups, beam);
+  while (beam % parts) parts--;
+  return parts;
+}"""
 
 
 def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Component]:
@@ -31,7 +54,7 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     best = next(iter(captioners.values())).header.search
     limits = (captioner.header.longest for captioner in captioners.values())
     longest = min([_LONGEST, *(limit for limit in limits if limit is not None)])
-    made: dict[str, gr.components.Component] = {}
+    made: dict[str, Any] = {}
     made["method"] = method = gr.Radio(_METHODS, value=best.method, label="Method")
     with gr.Column(visible=best.method == "beam", elem_classes="settings") as for_beam:
         made["beam"] = _slider(best.beam, 1, 10, 1, label="Beam", info="Width of beam search.")
@@ -82,8 +105,17 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
         label="No repeats",
         info="No run of so many words is said twice; 0 lets all repeat.",
     )
+    dividing = [made["beam"], made["groups"]]  # only what divides the beam can be chosen
+    gr.on([made["beam"].change, made["groups"].change], None, dividing, made["groups"], js=_DIVIDE)
     method.change(None, method, [for_beam, for_sampling], js=_SHOW_WHAT_IS_USED)
     return [made[name] for name in _NAMES]
+
+
+def name_labels(message: str) -> str:
+    """Call settings in an error as the page does."""
+    for name, label in _LABELS.items():
+        message = re.sub(rf"\bsearch\.{name}\b", f"“{label}”", message)
+    return message
 
 
 def search_settings(values: Sequence[Any]) -> dict[str, Any]:

@@ -1,120 +1,165 @@
-"""One photo: its captions, streamed, and where each word came from."""
+"""One photo: its captions, streamed, and the attention of every word."""
 
-import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, get_args
+from dataclasses import dataclass, replace
+from typing import Any
 
 import gradio as gr
 
-from app.controls import MODEL_EVENT, as_message, model_choice, open_upload, photo_input
-from app.html import draw_growing, draw_stage, draw_welcome
-from app.search import search_inputs, search_settings
-from app.viewer import Shown, build_viewer, choose_view, connect, list_views
+from app.controls import DRAW_EVENT, FORGET_AFTER, MODEL_EVENT, model_choice, photo_input
+from app.payload import write_script
+from app.picking import Picked, open_picked, pick_sample, take_upload
+from app.samples import PICK, SAMPLES, draw_samples
+from app.search import name_labels, search_inputs, search_settings
+from app.viewer import Shown, Viewer, build_viewer, list_views, offer_files
 from captioner import Captioner, CaptionerError
-from captioner.overlay import ColourMap
 
 COMPARE = "compare all"
-SAMPLES = sorted((Path(__file__).parent.parent / "data" / "samples").glob("*.jpg"))
 
-ON_LOAD = f"""() => {{
-  const names = {json.dumps([path.stem for path in SAMPLES])};
-  document.querySelectorAll(".gallery-item").forEach((button, n) => {{
-    button.setAttribute("aria-label", names[n]);
-  }});
-  const show = (visibility) => (event) => {{
-    if (event.target.closest?.("#photo img")) event.target.style.visibility = visibility;
-  }};
-  document.addEventListener("error", show("hidden"), true);
-  document.addEventListener("load", show("visible"), true);
-}}"""
-"""Run when the page is there: Gradio's buttons that show the samples have no names, and a photo
-that browsers cannot read, such as a TIFF, would be shown as a broken one."""
+_BUSY = "The app is busy, and its queue is full: press “Caption again” in a moment."
+_DRAW_LOOK = 'drawLook(element.querySelector(".look"));'
 
-_PHOTO_PIXELS = (1280, 1280)
-"""Height and width that a photo to be looked at has to fit into."""
-_SHOW_IF_THERE_IS_ONE = "(photo) => ({ __type__: 'update', visible: Boolean(photo) })"
-_KEEP_STRENGTH = "(s) => document.documentElement.style.setProperty('--strength', s)"
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """The components of the tab."""
+
+    photo: gr.Image
+    samples: gr.HTML
+    model: gr.Radio
+    again: gr.Button
+    search: list[gr.components.Component]
+    viewers: list[Viewer]
 
 
 def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
     """Caption one photo, and look at it closely."""
     views = list_views(captioners)
-    with gr.Row(elem_classes="single"):
-        with gr.Column(scale=2, min_width=300, elem_classes="controls"):
-            photo = photo_input(
-                label="Photo",
-                sources=["upload", "clipboard", "webcam"],
-                elem_id="photo",
-                height=260,
-                buttons=[],
-            )
-            if SAMPLES:
-                gr.Examples([[str(path)] for path in SAMPLES], photo, label="Or try one of these")
-            model = model_choice(captioners, [COMPARE] if len(captioners) > 1 else [])
-            with gr.Accordion("How the sentence is looked for", open=False):
-                search = search_inputs(captioners)
-            with gr.Accordion("How attention is drawn", open=False):
-                view = gr.Dropdown(
-                    [(name, n) for n, (name, _) in enumerate(views)],
-                    value=0,
-                    label="Attention",
-                    info="The LSTM has one layer and one head.",
-                )
-                strength = gr.Slider(0, 1, 0.75, step=0.05, label="Strength of the overlay")
-                colours = gr.Dropdown(list(get_args(ColourMap)), value="inferno", label="Colours")
-            again = gr.Button("Caption again", variant="primary", visible=False)
-        with gr.Column(scale=5, min_width=300):
-            welcome = gr.HTML(draw_welcome())
-            with gr.Row():
-                viewers = [build_viewer() for _ in captioners]
+    demo = _caption_demo(next(iter(captioners.values())))
+    layout = _lay_out(captioners, demo)
+    viewers = layout.viewers
 
-    def run(
-        path: str | None, choice: str, view: int, colours: ColourMap, *search: Any
-    ) -> Iterator[dict[Any, Any]]:
-        """Stream the captions of the chosen models, one model after the other."""
-        hidden: dict[Any, Any] = {welcome: gr.HTML(visible=True)}
-        for viewer in viewers:
-            hidden |= viewer.empty()
-        if path is None:
-            yield hidden
-            return
-        sides = [
+    def chosen(choice: str) -> list[tuple[Captioner, Viewer]]:
+        return [
             (captioner, viewer)
             for (known, captioner), viewer in zip(captioners.items(), viewers, strict=True)
             if choice in (known, COMPARE)
         ]
-        chosen = views[view][1]
-        try:
-            upload = open_upload(path, size=_PHOTO_PIXELS)
-            begun: dict[Any, Any] = {welcome: gr.HTML(visible=False)}
-            begun |= {v.column: gr.Column(visible=True) for _, v in sides}
-            begun |= {v.stage: draw_stage(upload.picture, title=c.header.name) for c, v in sides}
-            yield hidden | begun
-            for captioner, viewer in sides:
-                prepared = captioner.prepare(upload.content, name=upload.name)
-                for caption in captioner.stream(prepared, **search_settings(search)):
-                    growing = draw_growing(choose_view(caption, chosen), colours)
-                    yield {viewer.words: growing}
-                others = captioner.read_candidates(prepared, caption)
-                shown = Shown(photo=upload.picture, captions=(caption, *others))
-                yield viewer.full(shown, chosen, colours)
-        except CaptionerError as error:
-            yield hidden | {photo: None}
-            raise as_message(error) from error
 
-    everything = [component for viewer in viewers for component in viewer.outputs()]
-    photo.change(None, photo, again, js=_SHOW_IF_THERE_IS_ONE)
-    gr.on(
-        [photo.change, again.click, model.input],
+    def show(picked: Picked | None, choice: str) -> dict[Any, Any]:
+        """Show the photo at once; its caption has to wait for its turn."""
+        opened = open_picked(picked)
+        assert picked is not None  # else it could not be opened
+        picked = Picked.of(picked.path)
+        shown = Shown(key=picked.key, name=opened.name, photo=opened.picture)
+        outcome: dict[Any, Any] = {current: picked}
+        for viewer in viewers:
+            outcome |= viewer.hide()
+        for captioner, viewer in chosen(choice):
+            outcome |= viewer.open(shown, model=captioner.header.name)
+        return outcome
+
+    def run(picked: Picked, choice: str, *values: Any) -> Iterator[dict[Any, Any]]:
+        """Stream the captions of the chosen models, one model after the other."""
+        sides = dict(zip((v.view for v in viewers), values, strict=False))
+        search = values[len(viewers) :]
+        try:
+            content, name = picked.path.read_bytes(), picked.path.name
+            for captioner, viewer in chosen(choice):
+                side = sides[viewer.view]
+                prepared = captioner.prepare(content, name=name)
+                for caption in captioner.stream(prepared, **search_settings(search)):
+                    yield viewer.grow(side, caption)
+                others = captioner.read_candidates(prepared, caption)
+                yield viewer.fill(replace(side, captions=(caption, *others)))
+        except CaptionerError as error:
+            yield refuse(picked, choice, name_labels(str(error)))
+
+    def refuse(picked: Picked, choice: str, message: str = _BUSY) -> dict[Any, Any]:
+        refused: dict[Any, Any] = {}
+        for _, viewer in chosen(choice):
+            refused |= viewer.refuse(picked.key, message)
+        return refused
+
+    picked = gr.State(Picked(path=SAMPLES[0].path, key=demo.key), time_to_live=FORGET_AFTER)
+    current = gr.State(time_to_live=FORGET_AFTER)
+    sides = [viewer.shown for viewer in viewers]
+    pages = [viewer.view for viewer in viewers]
+    columns = [viewer.column for viewer in viewers]
+    silent: dict[str, Any] = {"show_progress": "hidden"} | DRAW_EVENT
+    layout.photo.input(take_upload, layout.photo, [layout.photo, picked], **silent)
+    layout.samples.pick(pick_sample, None, picked, **silent)
+    opened = gr.on(
+        [picked.change, layout.again.click, layout.model.input],
+        show,
+        [picked, layout.model],
+        [current, *columns, *pages, *sides],
+        trigger_mode="always_last",
+        **silent,
+    )
+    running = opened.success(
         run,
-        [photo, model, view, colours, *search],
-        [photo, welcome, *everything],
+        [current, layout.model, *sides, *layout.search],
+        [*pages, *sides],
         trigger_mode="always_last",
         show_progress="minimal",
-        show_progress_on=[viewer.words for viewer in viewers],
+        show_progress_on=pages,
         **MODEL_EVENT,
     )
-    strength.change(None, strength, js=_KEEP_STRENGTH)
+    running.failure(
+        refuse,
+        [current, layout.model],
+        pages,
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    )
     for viewer in viewers:
-        connect(viewer, views, view=view, colours=colours, strength=strength, file=file)
+        offer_files(viewer, views, file)
+
+
+def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
+    """Place the photo's input, the viewers, and the rest; app.css moves them by the screen."""
+    views = list_views(captioners)
+    with gr.Row(elem_classes="single"):
+        with gr.Column(min_width=300, elem_classes="drop"):
+            photo = photo_input(
+                label="Photo",
+                show_label=False,
+                sources=["upload", "clipboard", "webcam"],
+                elem_id="photo",
+                height=170,
+                buttons=[],
+                placeholder="Drop a photo here, or choose one",
+            )
+        with gr.Column(min_width=300, elem_classes="viewers"), gr.Row():
+            viewers = [
+                build_viewer(views, None if n else demo, model=name)
+                for n, name in enumerate(captioners)
+            ]
+        with gr.Column(min_width=300, elem_classes="controls"):
+            samples = gr.HTML(draw_samples(), js_on_load=PICK, apply_default_css=False)
+            model = model_choice(captioners, [COMPARE] if len(captioners) > 1 else [])
+            again = gr.Button("Caption again", variant="primary")
+            with gr.Accordion("How attention is drawn", open=False):
+                scripts = write_script("elements", "look", views=views)
+                gr.HTML(
+                    html_template='<div class="look"></div>',
+                    apply_default_css=False,
+                    js_on_load=f"{scripts}\n{_DRAW_LOOK}",
+                )
+            with gr.Accordion("Decoding", open=False):
+                search = search_inputs(captioners)
+    return _Layout(
+        photo=photo, samples=samples, model=model, again=again, search=search, viewers=viewers
+    )
+
+
+def _caption_demo(captioner: Captioner) -> Shown:
+    """Caption the sample of a fresh page; that warms the model up, too."""
+    picked = Picked(path=SAMPLES[0].path, key="demo")
+    prepared = captioner.prepare(picked.path)
+    *_, caption = captioner.stream(prepared)
+    captions = (caption, *captioner.read_candidates(prepared, caption))
+    opened = open_picked(picked)
+    return Shown(key=picked.key, name=opened.name, photo=opened.picture, captions=captions)

@@ -1,110 +1,189 @@
-// One viewer: the chosen word decides what lies over the photo beside it. Gradio calls this once
-// for each viewer, with `element` around the words; `watch` tells when they were drawn anew.
-const viewer = element.closest(".viewer");
-let chosen = null; // number of the word as text; "" is the photo alone, null nothing yet
+// One viewer: a photo, its caption as a sentence, and the veil of the chosen word over the photo.
+// Gradio calls this once for each viewer, with `element` around it; `props.photo` and `props.value`
+// come from the server as JSON, and `watch` tells when they change. As texts they arrive whole:
+// Gradio would send of an object only what differs, and change it under our hands.
+const viewer = make("div", { class: "viewer" });
+const key = (window.viewers = (window.viewers ?? 0) + 1);
+let look = readLook();
+let photo = null;
+let stage = null;
+let captions = [];
+let candidate = 0;
+let chosen = null; // number of the word; null is the photo alone
 let timer = null;
+let waiting = null;
 
-const find = (selector) => element.querySelector(selector);
-const words = () => [...element.querySelectorAll("input[type=radio]")].map((radio) => radio.value);
+const title = make("h2");
+const screen = make("div", { class: "screen" });
+const body = make("div", { class: "body" });
+const live = make("p", { class: "unseen", role: "status" });
+viewer.append(title, screen, live, body);
 
-function show(number) {
-  const layer = find(`[data-layer="${number}"]`);
-  const heat = viewer.querySelector(".heat");
-  if (heat) heat.style.backgroundImage = layer ? layer.style.getPropertyValue("--heat") : "none";
-  for (const part of element.querySelectorAll("[data-n]")) {
-    part.classList.toggle("on", part.dataset.n === number);
-  }
-  const note = viewer.querySelector(".note");
-  const text = find(`.chip[data-n="${number}"]`)?.dataset.note ?? "";
-  if (note && note.textContent !== text) note.textContent = text;
+const caption = () => captions[candidate];
+const maps = () => caption().words.map((word) => weigh(caption(), word, VIEWS[look.view]));
+const parts = {}; // of the body, once there is a caption
+
+function mount() {
+  if (!element.contains(viewer)) element.querySelector(".here")?.replaceChildren(viewer);
+}
+
+function setPhoto(next) {
+  pause();
+  clearInterval(waiting);
+  photo = next;
+  captions = [];
+  body.replaceChildren();
+  live.textContent = "";
+  viewer.hidden = !photo;
+  viewer.dataset.key = photo?.key ?? "";
+  if (!photo) return;
+  title.textContent = photo.model;
+  stage = drawStage(photo, { point, leave: () => parts.sentence && show(chosen) });
+  screen.replaceChildren(stage.stage);
+  const { top } = viewer.getBoundingClientRect();
+  if (photo.key !== "demo" && (top > innerHeight / 2 || top < -9)) viewer.scrollIntoView({ block: "start" });
+}
+
+function wait() {
+  const began = Date.now();
+  const said = make("p", { class: "waiting" }, "Waiting for the model");
+  body.replaceChildren(said);
+  clearInterval(waiting);
+  waiting = setInterval(() => {
+    said.textContent = `Waiting for the model: ${Math.round((Date.now() - began) / 1000)} s`;
+  }, 1000);
+}
+
+function grow(growing) {
+  clearInterval(waiting);
+  captions = [growing];
+  candidate = 0;
+  parts.sentence = null;
+  body.replaceChildren(drawGrowing(growing));
+  const last = growing.words.length - 1;
+  if (last < 0) return;
+  const weights = weigh(growing, growing.words[last], {});
+  paint(stage.veil, weights, Math.max(LEAST_SCALE, heaviest(weights)), growing, look);
+}
+
+function finish(all) {
+  clearInterval(waiting);
+  captions = all;
+  open(0);
+  stage.tell(`The photo: ${caption().text}`);
+  live.textContent = `Caption: ${caption().text || "none"}`;
+}
+
+// Show one of the captions.
+function open(number) {
+  pause();
+  candidate = number;
+  const own = caption();
+  stage.use(own);
+  stage.release();
+  parts.sentence = drawSentence(own, key, (n) => { pause(); choose(n); });
+  parts.note = make("p", { class: "note", "aria-live": "polite" });
+  parts.bar = drawBar({ play: () => (timer ? pause() : play()), alone: () => { pause(); choose(null); }, copy: () => own.text });
+  parts.strip = folded("All words", (inside) => {
+    const all = maps();
+    drawStrip(inside, photo, own, all, chooseScales(all, look.scale === "caption"), look, (n) => { pause(); choose(n); }, chosen);
+  }, parts.strip?.details.open ?? innerWidth > 640);
+  parts.heads = folded("Layers and heads of the chosen word", (inside) =>
+    drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look), parts.heads?.details.open ?? false);
+  const empty = own.words.length ? [] : [make("p", {}, "Empty caption.")];
+  body.replaceChildren(...empty, parts.sentence, parts.note, parts.bar,
+    ...own.warnings.map((text) => make("p", { class: "warning" }, text)),
+    drawCandidates(captions, candidate, key, open),
+    ...(own.words.length ? [parts.strip.details, ...(own.layers * own.heads > 1 ? [parts.heads.details] : [])] : []),
+    drawSaving((kind) => trigger("save", { kind, candidate, look })));
+  choose(own.words.length ? own.telling : null);
 }
 
 function choose(number) {
   chosen = number;
-  const radio = find(`input[value="${number}"]`);
-  if (radio) radio.checked = true;
+  stage.release();
+  const radio = parts.sentence.querySelector(`input[value="${number}"]`);
+  for (const other of parts.sentence.querySelectorAll("input")) other.checked = other === radio;
   show(number);
+  parts.strip.refresh();
+  parts.heads.refresh();
+}
+
+// Light one word up, without choosing it.
+function show(number) {
+  light(parts.sentence, null);
+  for (const label of parts.sentence.querySelectorAll(".word")) {
+    label.classList.toggle("on", Number(label.dataset.n) === number && number !== null);
+  }
+  stage.veil.hidden = number === null;
+  parts.bar.tell(number === null ? null : scaleOf(number), look);
+  parts.note.textContent = number === null ? "The photo alone" : note(caption().words[number], maps()[number], caption());
+  if (number !== null) paint(stage.veil, maps()[number], scaleOf(number), caption(), look);
+}
+
+const scaleOf = (number) => chooseScales(maps(), look.scale === "caption")[number];
+
+function point(box) {
+  pause();
+  const weights = weighBox(caption(), maps(), box);
+  light(parts.sentence, weights);
+  const order = weights.map((weight, n) => [weight, caption().words[n].text]).sort((a, b) => b[0] - a[0]);
+  parts.note.textContent = `Here: ${order.slice(0, 3).map(([weight, text]) => `${text} ${times(weight)}`).join(", ")}`;
 }
 
 function pause() {
   clearInterval(timer);
   timer = null;
-  const button = find(".play");
-  if (button) button.textContent = "Play all words";
+  parts.bar?.playing(false);
+  parts.note?.setAttribute("aria-live", "polite");
 }
 
+// Play all words, and rest on the most telling one.
 function play() {
-  const numbers = words().slice(0, -1); // the last one is the photo alone
+  const own = caption();
   let next = 0;
-  const step = () => (next < numbers.length ? choose(numbers[next++]) : pause());
+  const step = () => {
+    if (next < own.words.length) return choose(next++);
+    pause();
+    choose(own.telling);
+  };
+  parts.note.setAttribute("aria-live", "off");
   timer = setInterval(step, 900);
-  find(".play").textContent = "Stop";
+  parts.bar.playing(true);
   step();
 }
 
-async function copy(button) {
-  const text = find(".words").dataset.text;
-  try {
-    await navigator.clipboard.writeText(text);
-  } catch {
-    const area = document.createElement("textarea"); // pages of other machines have no clipboard
-    area.value = text;
-    button.after(area);
-    area.select();
-    document.execCommand("copy");
-    area.remove();
-  }
-  button.textContent = "Copied";
-  setTimeout(() => (button.textContent = "Copy caption"), 1500);
-}
-
-function fitPlot() {
-  const plot = find(".plot");
-  plot?.classList.toggle("narrow", plot.clientWidth < 68 * plot.children.length); // names lie down
-}
-
 function refresh() {
-  pause();
-  fitPlot();
-  const drawn = find(".words");
-  if (!drawn) return;
-  const photo = viewer.querySelector(".photo");
-  if (photo && drawn.dataset.text) photo.alt = `The photo: ${drawn.dataset.text}`;
-  if (drawn.dataset.select !== undefined) {
-    if (drawn.dataset.select === "0" && viewer.getBoundingClientRect().top > innerHeight / 2) {
-      viewer.scrollIntoView({ behavior: "smooth" }); // on a phone it begins below the fold
-    }
-    chosen = null; // still growing
-    show(drawn.dataset.select);
-    return;
+  mount();
+  const given = JSON.parse(props.value || "{}");
+  if (!photo || given.key !== photo.key) return; // of a photo that is no longer shown
+  viewer.dataset.state = given.kind;
+  if (given.kind === "waiting") wait();
+  if (given.kind === "growing") grow(given.captions[0]);
+  if (given.kind === "done") finish(given.captions);
+  if (given.kind === "failed") {
+    clearInterval(waiting);
+    body.replaceChildren(make("p", { class: "warning", role: "alert" }, given.message));
+    stage.veil.hidden = true;
   }
-  choose(words().includes(chosen) ? chosen : (drawn.dataset.first ?? ""));
 }
 
-element.addEventListener("change", (event) => {
-  if (event.target.type !== "radio") return;
-  pause();
-  choose(event.target.value);
+function refreshPhoto() {
+  mount();
+  const given = JSON.parse(props.photo || "null");
+  if (given?.key !== photo?.key) setPhoto(given);
+  refresh();
+}
+
+document.addEventListener("look", (event) => {
+  look = event.detail;
+  if (!parts.sentence) return;
+  show(chosen);
+  stage.again();
+  parts.strip.refresh();
+  parts.heads.refresh();
 });
-element.addEventListener("click", (event) => {
-  if (event.target.closest(".play")) {
-    timer ? pause() : play();
-    return;
-  }
-  const button = event.target.closest(".copy");
-  if (button) copy(button);
-  const part = event.target.closest(".thumb, .bar");
-  if (!part) return;
-  pause();
-  choose(part.dataset.n);
-});
-element.addEventListener("pointerover", (event) => {
-  const part = event.target.closest("[data-n]");
-  if (part && !timer) show(part.dataset.n);
-});
-element.addEventListener("pointerout", (event) => {
-  if (event.target.closest("[data-n]") && !timer && chosen !== null) show(chosen);
-});
-new ResizeObserver(fitPlot).observe(element);
+watch("photo", refreshPhoto);
 watch("value", refresh);
-refresh();
+refreshPhoto();
+if (photo?.key === "demo" && captions.length && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();

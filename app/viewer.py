@@ -1,31 +1,33 @@
-"""One model's caption of one photo: its words, its other candidates, and files of them to save."""
+"""One model's caption of one photo: what the page draws, and files of it to save."""
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from app.controls import FORGET_AFTER, MODEL_EVENT, SAVE_FILE, pack
-from app.html import draw_words
+from app.controls import DRAW_EVENT, FORGET_AFTER, SAVE_FILE, pack
+from app.payload import Views, pack_captions, pack_photo, write_script
 from captioner import AttentionConfig, Caption, Captioner, CaptionerError
-from captioner.overlay import ColourMap, Style, render
+from captioner.overlay import Style, render
 
-_SCRIPT = Path(__file__).with_name("viewer.js").read_text(encoding="utf-8")
-
-Views = Sequence[tuple[str, AttentionConfig]]
-"""What attention can be taken from, by name."""
+_SCRIPTS = ("elements", "attention", "look", "sentence", "stage", "bar", "heads", "viewer")
+_FILES = ("png", "gif", "html", "json")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Shown:
     """What a session has on one side of the page."""
 
+    key: str
+    """Of the photo."""
+    name: str
+    """The photo's file, as its user called it."""
     photo: Image.Image
-    captions: tuple[Caption, ...]
+    captions: tuple[Caption, ...] = ()
     """The caption, then the other candidates of the beam."""
 
 
@@ -34,75 +36,107 @@ class Viewer:
     """The components that show one model's caption."""
 
     column: gr.Column
-    stage: gr.HTML
-    words: gr.HTML
-    candidates: gr.Radio
+    view: gr.HTML
     shown: gr.State
 
-    def outputs(self) -> list[Any]:
-        """Everything that a caption changes."""
-        return [self.column, self.stage, self.words, self.candidates, self.shown]
-
-    def empty(self) -> dict[Any, Any]:
+    def hide(self) -> dict[Any, Any]:
         """Show nothing."""
         return {
             self.column: gr.Column(visible=False),
-            self.stage: "",
-            self.words: "",
-            self.candidates: gr.Radio(visible=False),
+            self.view: gr.HTML(value=None, photo=None),
             self.shown: None,
         }
 
-    def full(self, shown: Shown, view: AttentionConfig, colours: ColourMap) -> dict[Any, Any]:
-        """Show a caption, and offer the candidates with their scores."""
-        choices = [(f"{c.log_probability:.2f}  {c.text}", n) for n, c in enumerate(shown.captions)]
+    def open(self, shown: Shown, *, model: str) -> dict[Any, Any]:
+        """Show a photo that waits for its caption."""
         return {
+            self.column: gr.Column(visible=True),
+            self.view: gr.HTML(
+                value=json.dumps({"kind": "waiting", "key": shown.key}),
+                photo=json.dumps(pack_photo(shown.photo, key=shown.key, model=model)),
+            ),
             self.shown: shown,
-            self.words: _draw(shown, 0, view, colours),
-            self.candidates: gr.Radio(choices, value=0, visible=len(choices) > 1),
         }
 
+    def grow(self, shown: Shown, caption: Caption) -> dict[Any, Any]:
+        """Show a caption that is being written."""
+        return {self.view: _draw(pack_captions([caption], key=shown.key, kind="growing"))}
 
-def build_viewer() -> Viewer:
-    """Lay out the photo with its overlay, the words and the other candidates."""
-    with gr.Column(visible=False, min_width=320, elem_classes="viewer") as column:
-        return Viewer(
-            column=column,
-            stage=gr.HTML(),
-            words=gr.HTML(js_on_load=_SCRIPT),
-            candidates=gr.Radio(
-                [], label="Candidates of the beam, with log-probability", elem_classes="candidates"
-            ),
-            shown=gr.State(time_to_live=FORGET_AFTER),
+    def fill(self, shown: Shown) -> dict[Any, Any]:
+        """Show the finished captions."""
+        return {
+            self.shown: shown,
+            self.view: _draw(pack_captions(shown.captions, key=shown.key)),
+        }
+
+    def refuse(self, key: str, message: str) -> dict[Any, Any]:
+        """Say why there is no caption of a photo, and keep the photo."""
+        return {self.view: _draw({"kind": "failed", "key": key, "message": message})}
+
+
+def build_viewer(views: Views, demo: Shown | None = None, *, model: str) -> Viewer:
+    """Lay out the photo with its overlay and its caption.
+
+    Args:
+        views: what attention can be taken from.
+        demo: what to show and play on a fresh page.
+        model: name of the model.
+    """
+    value = demo and json.dumps(pack_captions(demo.captions, key=demo.key))
+    photo = demo and json.dumps(pack_photo(demo.photo, key=demo.key, model=model))
+    with gr.Column(visible=demo is not None, min_width=320) as column:
+        view = gr.HTML(
+            value,
+            html_template='<div class="here"></div>',
+            apply_default_css=False,
+            js_on_load=write_script(*_SCRIPTS, views=views),
+            photo=photo,
         )
+    return Viewer(column=column, view=view, shown=gr.State(demo, time_to_live=FORGET_AFTER))
 
 
-def connect(
-    viewer: Viewer,
-    views: Views,
-    *,
-    view: gr.Dropdown,
-    colours: gr.Dropdown,
-    strength: gr.Slider,
-    file: gr.Textbox,
-) -> None:
-    """Draw anew what is shown when another candidate, view or colour is chosen; offer files."""
+def _draw(content: dict[str, Any]) -> gr.HTML:
+    return gr.HTML(value=json.dumps(content))
 
-    def redraw(shown: Shown | None, candidate: int | None, view: int, colours: ColourMap) -> str:
-        return "" if shown is None else _draw(shown, candidate or 0, views[view][1], colours)
 
-    look = [viewer.shown, viewer.candidates, view, colours]
-    gr.on(
-        [viewer.candidates.input, view.input, colours.input],
-        redraw,
-        look,
-        viewer.words,
-        show_progress="hidden",
-        **MODEL_EVENT,
+def offer_files(viewer: Viewer, views: Views, file: gr.Textbox) -> None:
+    """Let the page save what it shows."""
+
+    def write(shown: Shown | None, asked: gr.EventData) -> str:
+        if shown is None or not shown.captions:
+            raise gr.Error(
+                "This caption is no longer kept; caption the photo again.", print_exception=False
+            )
+        return _write_file(shown, asked._data or {}, views)
+
+    viewer.view.save(write, viewer.shown, file, show_progress="hidden", **DRAW_EVENT).then(
+        None, file, js=SAVE_FILE
     )
-    with viewer.column, gr.Row(elem_classes="downloads"):
-        for kind in ("png", "gif", "html", "json"):
-            _add_download(kind, [*look, strength], views, file)
+
+
+def _write_file(shown: Shown, asked: Mapping[str, Any], views: Views) -> str:
+    """Draw the file that a page asks for; a program may ask for anything.
+
+    Raises:
+        gr.Error: there is no such file, candidate or look.
+    """
+    try:
+        kind, look = asked["kind"], asked["look"]
+        caption = choose_view(shown.captions[int(asked["candidate"])], views[int(look["view"])][1])
+        caption = replace(caption, image=shown.name)
+        style = Style(
+            drawing=look["drawing"],
+            scale=look["scale"],
+            colour_map=look["colours"],
+            alpha=float(look["strength"]),
+        )
+        if kind == "json":
+            content = json.dumps(caption.to_dict(), indent=1).encode()
+        else:
+            content = render(shown.photo, caption, kind=kind, style=style)
+    except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
+        raise gr.Error(f"This cannot be saved: {error}", print_exception=False) from error
+    return pack(f"{Path(shown.name).stem}.{caption.checkpoint}.{kind}", content)
 
 
 def list_views(captioners: Mapping[str, Captioner]) -> Views:
@@ -114,7 +148,7 @@ def list_views(captioners: Mapping[str, Captioner]) -> Views:
     if layers * heads > 1:
         views += [
             ("mean over the layers", AttentionConfig(method="mean")),
-            ("rolled out through the layers", AttentionConfig(method="rollout")),
+            ("attention rollout", AttentionConfig(method="rollout")),
         ]
         for layer in range(1, layers + 1):
             views.append((f"layer {layer}", AttentionConfig(layer=layer)))
@@ -131,32 +165,3 @@ def choose_view(caption: Caption, view: AttentionConfig) -> Caption:
         return caption.with_view(view)
     except CaptionerError:
         return caption
-
-
-def _draw(shown: Shown, candidate: int, view: AttentionConfig, colours: ColourMap) -> str:
-    caption = choose_view(shown.captions[candidate], view)
-    return draw_words(caption, shown.photo, colour_map=colours, key=caption.checkpoint)
-
-
-def _add_download(
-    kind: str, inputs: Sequence[gr.components.Component], views: Views, file: gr.Textbox
-) -> None:
-    """Add a button that makes a file of what is shown, and saves it."""
-
-    def write(
-        shown: Shown | None, candidate: int | None, view: int, colours: ColourMap, strength: float
-    ) -> str:
-        if shown is None:
-            raise gr.Error("Wait for the caption first.", print_exception=False)
-        caption = choose_view(shown.captions[candidate or 0], views[view][1])
-        if kind == "json":
-            content = json.dumps(caption.to_dict(), indent=1).encode()
-        else:
-            style = Style(colour_map=colours, alpha=float(strength))
-            content = render(shown.photo, caption, kind=kind, style=style)
-        return pack(f"caption.{kind}", content)
-
-    button = gr.Button(f"Save {kind.upper()}", size="sm")
-    button.click(write, inputs, file, show_progress="minimal", **MODEL_EVENT).then(
-        None, file, js=SAVE_FILE
-    )

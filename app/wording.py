@@ -4,46 +4,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioner import Caption, Word
-from captioner.overlay import DIFFUSE, diagnose, entropy, spread
+from captioner.overlay import (
+    DIFFUSE,
+    diagnose,
+    entropy,
+    format_peak,
+    format_probability,
+    peak,
+    spread,
+)
 
 _LONGER_SIDE = 480
 
 
 def describe(caption: Caption) -> str:
-    """Say in lines what a caption is, where each word looked, and what was nearly said."""
+    """Say in lines what a caption is, where each word attended, and what was nearly said."""
     if not caption.words:
-        return "The model has nothing to say."
+        return "Empty caption."
     lines = [caption.text, "", "Word by word:"]
     lines += [f"- {note(word, spread_word(caption, n))}" for n, word in enumerate(caption.words)]
     lines += diagnose(caption.words)
     if caption.candidates:
-        scored = [(caption.log_probability, "this caption")]
-        scored += [(c.log_probability, c.text) for c in caption.candidates]
-        lines += ["", "Log-probability of the candidates:"]
-        lines += [f"- {score:.2f} {text}" for score, text in scored]
+        scored = [(caption.score, "this caption")]
+        scored += [(c.score, c.text) for c in caption.candidates]
+        lines += ["", "Candidates by score (length-normalised log-probability):"]
+        lines += [f"- {score:.3f} {text}" for score, text in scored]
     return "\n".join([*lines, "", f"Written by {caption.checkpoint}."])
 
 
 def note(word: Word, weights: NDArray[np.float32]) -> str:
-    """Say about a word what its overlay shows.
+    """Say about a word what its overlay shows, as the page says it.
 
     Args:
         word: of a caption.
         weights: its attention, spread over the photo.
     """
     everywhere = entropy(word.attention) >= DIFFUSE
-    where = "nearly everywhere" if everywhere else f"most at the {place(weights)}"
-    told = f"{word.text}: {percent(word.probability)} sure, looked {where}"
-    return told if word.gate is None else f"{told}, gate {word.gate:.2f}"
-
-
-def percent(probability: float) -> str:
-    """Write a fraction as a percentage that is never rounded to certainty."""
-    if 0 < probability < 0.005:
-        return "<1%"
-    if 0.995 <= probability < 1:
-        return ">99%"
-    return f"{probability:.0%}"
+    told = [
+        f"{word.text}: {format_probability(word.probability)}",
+        format_peak(peak(word.attention)),
+        "nearly everywhere" if everywhere else f"most at the {place(weights)}",
+    ]
+    if word.gate is not None:
+        told.append(f"gate {format_probability(word.gate)}")
+    return ", ".join(told)
 
 
 def place(weights: NDArray[np.float32]) -> str:

@@ -283,6 +283,7 @@ class Captioner(ABC):
                 caption,
                 text=candidate.text,
                 log_probability=candidate.log_probability,
+                score=candidate.score,
                 candidates=(),
                 view=AttentionConfig(),
                 words=describe_words(

@@ -45,6 +45,32 @@ def upload(page: Page, file: Path | dict) -> None:
     page.locator("#photo input[type=file]").set_input_files(file)
 
 
+def caption(page: Page, file: Path | dict) -> None:
+    """Upload a photo, and wait for its caption; the demo's stands there before."""
+    before = page.locator(".viewer").first.get_attribute("data-key")
+    upload(page, file)
+    await_caption(page, before)
+
+
+def choose_model(page: Page, name: str) -> None:
+    """Choose a model, and wait for its caption of the photo that is there."""
+    before = page.locator(".viewer:visible").first.get_attribute("data-key")
+    page.get_by_label(name).check()
+    await_caption(page, before)
+
+
+def await_caption(page: Page, before: str) -> None:
+    """Wait until the photo after this one, by its key, is captioned in every viewer."""
+    page.wait_for_function(
+        """(before) => {
+          const viewers = [...document.querySelectorAll(".viewer")].filter((v) => v.offsetParent);
+          return viewers.length && viewers.every(
+            (v) => v.dataset.key !== before && v.dataset.state === "done");
+        }""",
+        arg=before,
+    )
+
+
 def as_file(name: str, content: bytes) -> dict:
     kind, _ = mimetypes.guess_type(name)
     return {"name": name, "mimeType": kind, "buffer": content}

@@ -1,6 +1,6 @@
 """The app in a process of its own, for Gradio leaves event loops and sockets open behind it.
 
-`python -m tests.serving FOLDER` serves four apps as `ui.py` does, prints their addresses as JSON,
+`python -m tests.serving FOLDER` serves five apps as `ui.py` does, prints their addresses as JSON,
 and stops when its input ends:
 
     toys       the models of conftest.py, for language models too
@@ -8,6 +8,7 @@ and stops when its input ends:
     slow       a model that waits until FOLDER/go exists; one request may wait
     paced      a model that notes the height of each photo in FOLDER/paced, and goes no further than
                the number of photos in FOLDER/allowed, if that exists
+    locked     the first toy, for those who know a password
 """
 
 import json
@@ -89,10 +90,12 @@ def main(folder: Path) -> None:
         "planted": build({"planted": Planted(*TOYS["transformer"](tokenizer))}),
         "slow": build({"slow": slow}, queue=1),
         "paced": build({"paced": paced}),
+        "locked": build({"locked": toys[0]}),
     }
     urls = {}
     for name, app in apps.items():
         options = launch_options(host="127.0.0.1", port=None, mcp=name == "toys")
+        options["auth"] = ("ann", "b:c") if name == "locked" else None
         with redirect_stdout(sys.stderr):  # what it says of MCP, it says even if quiet
             _, urls[name], _ = app.launch(**options, prevent_thread_lock=True, quiet=True)
     print(json.dumps(urls), flush=True)

@@ -320,7 +320,7 @@ def test_layers_and_heads_are_offered_where_there_are_some(captioners):
     assert [name for name, _ in list_views(captioners)] == [
         "last layer",
         "mean over the layers",
-        "rolled out through the layers",
+        "attention rollout",
         "layer 1",
         "layer 1, head 1",
         "layer 1, head 2",

@@ -1,7 +1,8 @@
-"""`python ui.py` where the environment speaks of proxies, in a process of its own."""
+"""`python ui.py` as a program: what it refuses at once, and proxies it ignores."""
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,57 @@ from pathlib import Path
 import httpx
 import pytest
 
+import ui
+from captioner import CaptionerError
+
 ROOT = Path(__file__).parent.parent
+
+
+def run(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "ui.py", *options]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_loads_neither_gradio_nor_a_model():
+    code = (
+        "import sys, ui\n"
+        "try: ui.main(['--help'])\n"
+        "except SystemExit: print({'gradio', 'torch', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.endswith("set()\n"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (
+            ("--host", "300.1.1.1"),
+            "--host is '300.1.1.1', which is no address of this machine; choose 127.0.0.1 for this "
+            "machine alone, or 0.0.0.0 for the network.",
+        ),
+        (("--port", "99999"), "--port is 99999; it must be from 1 to 65535."),
+        (("--port", "0"), "--port is 0; it must be from 1 to 65535."),
+    ],
+)
+def test_an_address_that_is_none_ends_the_program_with_a_line(options, reason):
+    done = run(*options)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ui: {reason}\n")
+
+
+def test_a_port_that_is_taken_is_named():
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        reason = rf"^--port is {port}, which is taken; choose another --port, or leave it out"
+        with pytest.raises(CaptionerError, match=reason):
+            ui.check_address("127.0.0.1", port)
+    ui.check_address("127.0.0.1", None)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from captioner.errors import ConfigError
 from captioner.overlay.animation import animate, draw_frames
 from captioner.overlay.colours import ColourMap
 from captioner.overlay.heat import STYLE, Drawing, Scale, Style, heat_layer, heatmap, veil
+from captioner.overlay.lettering import format_peak, format_probability, split_caption
 from captioner.overlay.page import draw_page
 from captioner.overlay.regions import LEAST_SCALE, choose_scales, peak, spread
 from captioner.overlay.sheet import contact_sheet
@@ -40,10 +41,13 @@ __all__ = [
     "draw_page",
     "entropy",
     "find_most_telling",
+    "format_peak",
+    "format_probability",
     "heat_layer",
     "heatmap",
     "peak",
     "render",
+    "split_caption",
     "spread",
     "veil",
 ]

@@ -10,7 +10,8 @@ a an the this that these those some any each every all both other another his he
 my your our he she it they who which what there and or but while as of in on at by for from
 to with into onto over under up down out off near next around through between behind above
 below beside across along against towards inside outside is are was were be been being am
-has have had having do does doing did not no one top front back side lot lots group
+has have had having do does doing did not no top front back side lot lots group
+one two three four five several many few couple bunch pair
 """
 """Of English. Other languages have every word taken for a content word."""
 

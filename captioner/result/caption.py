@@ -44,6 +44,8 @@ class Candidate:
     """The sentence."""
     log_probability: float
     """Natural logarithm; the end mark is counted."""
+    score: float | None = None
+    """What ranked it: its log-probability, normalised by its length."""
     tokens: tuple[int, ...]
     """The ids it is made of; `Captioner.read_candidates` reads them."""
 
@@ -68,6 +70,8 @@ class Caption:
     """Name of the model."""
     search: SearchConfig
     """How the sentence was looked for."""
+    score: float | None = None
+    """What ranked it: its log-probability, normalised by its length; None if read from JSON."""
     view: AttentionConfig = field(default_factory=AttentionConfig)
     """What `attention` of the words is taken from."""
 

@@ -46,14 +46,15 @@ def describe(
         ),
         log_probability=found.log_probability[0],
         candidates=tuple(
-            Candidate(text=text, log_probability=log_probability, tokens=tuple(tokens))
-            for text, log_probability, tokens in zip(
-                texts[1:], found.log_probability[1:], found.tokens[1:], strict=True
+            Candidate(text=text, log_probability=total, score=score, tokens=tuple(tokens))
+            for text, total, score, tokens in zip(
+                texts[1:], found.log_probability[1:], found.score[1:], found.tokens[1:], strict=True
             )
         ),
         geometry=photo.geometry,
         checkpoint=header.name,
         search=search,
+        score=found.score[0],
     )
 
 

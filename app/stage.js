@@ -1,0 +1,88 @@
+// The photo under the veil of the chosen word; pointing at it asks which words attended there.
+
+function drawStage(photo, { point, leave }) {
+  const veil = make("canvas", { class: "veil", "aria-hidden": "true" });
+  const frame = make("div", { class: "frame", hidden: true });
+  const picture = make("img", { class: "photo", src: photo.src, alt: "The photo", draggable: "false" });
+  const stage = make("div", {
+    class: "stage", tabindex: 0, role: "application", style: { "--shape": photo.width / photo.height },
+    "aria-label": "The photo. With the arrow keys, point at a part of it: words light up by their attention there.",
+  }, picture, veil, frame);
+
+  let caption = null;
+  let pinned = null; // a box [row, column, last row, last column] in regions
+  let start = null;
+  const inside = (n, count) => Math.min(Math.max(n, 0), count - 1);
+
+  function regionAt(event) {
+    const box = stage.getBoundingClientRect();
+    const [rows, cols] = caption.grid;
+    const [top, left, tall, wide] = caption.seen;
+    const row = Math.floor((((event.clientY - box.top) / box.height - top) / tall) * rows);
+    const col = Math.floor((((event.clientX - box.left) / box.width - left) / wide) * cols);
+    return [inside(row, rows), inside(col, cols)];
+  }
+  function show(box) {
+    frame.hidden = !box;
+    stage.classList.toggle("pointed", Boolean(box));
+    if (!box) return leave();
+    const [rows, cols] = caption.grid;
+    const [top, left, tall, wide] = caption.seen;
+    const share = (from, to, start, length, count) =>
+      [start + (from / count) * length, ((to + 1 - from) / count) * length];
+    const [y, height] = share(box[0], box[2], top, tall, rows);
+    const [x, width] = share(box[1], box[3], left, wide, cols);
+    Object.assign(frame.style, { top: `${100 * y}%`, left: `${100 * x}%`, width: `${100 * width}%`, height: `${100 * height}%` });
+    point(box);
+  }
+  function drawn(event) {
+    const here = regionAt(event);
+    const [from, to] = [start ?? here, here];
+    return [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.max(from[0], to[0]), Math.max(from[1], to[1])];
+  }
+  stage.addEventListener("pointerdown", (event) => caption && (start = regionAt(event)));
+  stage.addEventListener("pointermove", (event) => {
+    if (caption && (start || (!pinned && event.pointerType !== "touch"))) show(drawn(event));
+  });
+  stage.addEventListener("pointerup", (event) => {
+    if (!caption || !start) return;
+    const box = drawn(event);
+    start = null;
+    const again = pinned && pinned.join() === box.join();
+    show((pinned = again ? null : box));
+  });
+  stage.addEventListener("pointercancel", () => (start = null));
+  stage.addEventListener("pointerleave", () => {
+    start = null;
+    if (caption && !pinned) show(null);
+  });
+  stage.addEventListener("keydown", (event) => {
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    if (!caption || (!step && event.key !== "Escape")) return;
+    if (event.key === "Escape") return show((pinned = null));
+    event.preventDefault();
+    const [rows, cols] = caption.grid;
+    const from = pinned ?? [rows >> 1, cols >> 1];
+    const [row, col] = pinned ? [inside(from[0] + step[0], rows), inside(from[1] + step[1], cols)] : from;
+    show((pinned = [row, col, row, col]));
+  });
+  return {
+    stage, veil,
+    use(next) { caption = next; },
+    tell(text) { picture.alt = text; },
+    release() { pinned = null; frame.hidden = true; stage.classList.remove("pointed"); },
+    again() { if (pinned) show(pinned); },
+  };
+}
+
+// The mean weight of every word in a box of regions.
+function weighBox(caption, maps, [top, left, bottom, right]) {
+  const cols = caption.grid[1];
+  return maps.map((weights) => {
+    let sum = 0;
+    for (let row = top; row <= bottom; row++) {
+      for (let col = left; col <= right; col++) sum += weights[row * cols + col];
+    }
+    return sum / ((bottom - top + 1) * (right - left + 1));
+  });
+}

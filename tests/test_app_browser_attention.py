@@ -1,0 +1,195 @@
+"""What the app shows of attention, in a real browser: drawn there, as the library would."""
+
+import re
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from captioner import AttentionConfig
+from captioner.overlay import Style, choose_scales, heat_layer, spread
+from captioner.pytorch import TorchCaptioner
+from tests.browsing import caption, choose_model, grey, needs_chromium, opened
+from tests.conftest import TOYS
+from tests.serving import PLANTED
+
+pytestmark = needs_chromium
+SAMPLES = Path(__file__).parent.parent / "data" / "samples"
+ROUNDING = 10
+"""Pixels from the edge within which the page shows round the corners of the photo."""
+
+
+@pytest.fixture
+def planted(browser, served):
+    for page in opened(browser, served[0]["planted"]):
+        caption(page, grey())
+        yield page
+
+
+def choose(page: Page, word: str) -> None:
+    page.locator("label.word", has_text=word).click()
+
+
+def look(page: Page, name: str, value: str) -> None:
+    if not page.locator(".look").is_visible():
+        page.get_by_text("How attention is drawn").click()
+    page.locator(f"[data-look={name}]").select_option(value)
+
+
+def brightest(page: Page) -> tuple[float, float]:
+    """Where the overlay shines most: fractions of the photo's height and width."""
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(300)  # the veil fades in
+    picture = Image.open(BytesIO(page.locator(".stage").screenshot())).convert("L")
+    levels = np.asarray(picture).astype(float)
+    inner = levels[ROUNDING:-ROUNDING, ROUNDING:-ROUNDING]
+    rows, cols = np.nonzero(inner > inner.max() - 20)
+    return (
+        (rows.mean() + ROUNDING) / levels.shape[0],
+        (cols.mean() + ROUNDING) / levels.shape[1],
+    )
+
+
+def canvas(page: Page) -> np.ndarray:
+    """The pixels of the veil: (height, width, RGBA)."""
+    height, width, pixels = page.locator(".stage .veil").evaluate(
+        """c => [c.height, c.width,
+          [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]"""
+    )
+    return np.array(pixels, np.uint8).reshape(height, width, 4)
+
+
+def test_each_word_shows_the_region_the_model_attended_to(planted):
+    for word, (row, col) in PLANTED.items():
+        choose(planted, word)
+        expect(planted.locator(".note")).to_contain_text(f"{word}: 50%, 16x uniform, most at the ")
+        down, across = brightest(planted)
+        assert row / 4 <= down <= (row + 1) / 4, word
+        assert col / 4 <= across <= (col + 1) / 4, word
+    planted.get_by_role("button", name="Photo alone").click()
+    expect(planted.locator(".stage .veil")).to_be_hidden()
+
+
+@pytest.mark.parametrize("kind", list(TOYS))
+@pytest.mark.parametrize(("drawing", "scale"), [("heat", "word"), ("spotlight", "caption")])
+def test_veils_are_those_of_the_library(page, tokenizer, kind, drawing, scale):
+    if kind == "lstm":
+        choose_model(page, "toy-lstm")
+    caption(page, SAMPLES / "coffee.jpg")
+    look(page, "drawing", drawing)
+    look(page, "scale", scale)
+    ours = TorchCaptioner(*TOYS[kind](tokenizer)).caption(SAMPLES / "coffee.jpg")
+    page.locator(".viewer:visible label.word").first.click()
+    page.mouse.move(0, 0)
+    drawn = canvas(page.locator(".viewer:visible"))
+    size = drawn.shape[:2]
+    maps = [spread(w.attention, ours.geometry, smooth=True, size=size) for w in ours.words]
+    weight = choose_scales(maps, shared=scale == "caption")[0]
+    style = Style(drawing=drawing, alpha=1.0)
+    theirs = np.asarray(heat_layer(maps[0], scale=weight, style=style).convert("RGBA")).astype(int)
+    opacity = np.abs(drawn[..., 3].astype(int) - theirs[..., 3])
+    assert opacity.mean() < 3  # of 255: the library takes means over pixels, and eight bits round
+    seen = theirs[..., 3] > 60  # canvases forget the colour of what is nearly transparent
+    assert np.abs(drawn[seen].astype(int) - theirs[seen]).mean() < 4
+
+
+def test_another_view_style_or_colour_is_shown_without_the_server(page, tokenizer):
+    caption(page, SAMPLES / "cat.jpg")
+    ours = TorchCaptioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "cat.jpg")
+    page.locator("label.word").first.click()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    before = canvas(page)
+    for name, value in (("colours", "viridis"), ("drawing", "spotlight")):
+        look(page, name, value)
+        after = canvas(page)
+        assert (before != after).any()
+        before = after
+    look(page, "view", "layer 1, head 2")
+    first = ours.with_view(AttentionConfig(layer=1, head=2)).words[0]
+    peak = first.attention.max() * first.attention.size
+    shown = f"{peak:.{int(peak < 3)}f}x uniform"
+    expect(page.locator(".note")).to_contain_text(shown)
+    assert requests == []
+
+
+def test_the_look_is_kept_in_the_address_and_found_there(browser, url):
+    for page in opened(browser, url):
+        look(page, "drawing", "spotlight")
+        look(page, "view", "layer 2, head 1")
+        address = page.url
+    assert address.endswith("#drawing=spotlight&view=7")
+    for page in opened(browser, address):
+        page.get_by_text("How attention is drawn").click()
+        expect(page.locator("[data-look=drawing]")).to_have_value("spotlight")
+        expect(page.locator("[data-look=view]")).to_have_value("7")
+
+
+def test_the_overlay_can_be_made_weaker_without_drawing_it_anew(planted):
+    planted.get_by_text("How attention is drawn").click()
+    expect(planted.locator(".stage .veil")).to_have_css("opacity", "0.9")
+    planted.locator("[data-look=strength]").fill("0.2")
+    expect(planted.locator(".stage .veil")).to_have_css("opacity", "0.2")
+
+
+def test_thumbnails_and_play_choose_words_too(planted):
+    planted.locator(".thumb", has_text="green").click()
+    expect(planted.locator(".word.on")).to_have_text("green")
+    planted.get_by_role("button", name="Play all words").click()
+    for word in (*PLANTED, "red"):  # it rests on the most telling
+        expect(planted.locator(".word.on")).to_have_text(word)
+    expect(planted.get_by_role("button", name="Play all words")).to_be_visible()
+
+
+def test_pointing_at_the_photo_lights_the_words_that_attended_there(planted):
+    box = planted.locator(".stage").bounding_box()
+    for word, (row, col) in PLANTED.items():
+        x, y = box["x"] + box["width"] * (col + 0.5) / 4, box["y"] + box["height"] * (row + 0.5) / 4
+        planted.mouse.move(x, y)
+        expect(planted.locator(".note")).to_contain_text(f"Here: {word} 16x uniform")
+        lit = planted.locator(".word").evaluate_all(
+            "words => words.filter((w) => Number(w.style.getPropertyValue('--here')) > 0.5)"
+            ".map((w) => w.innerText.trim())"
+        )
+        assert lit == [word]
+    planted.mouse.move(0, 0)
+    expect(planted.locator(".note")).to_contain_text("red: 50%")
+    expect(planted.locator(".frame")).to_be_hidden()
+
+
+def test_a_part_of_the_photo_is_drawn_with_the_mouse_and_stays_until_it_is_clicked_again(planted):
+    box = planted.locator(".stage").bounding_box()
+    across = lambda share: box["x"] + box["width"] * share  # noqa: E731
+    down = lambda share: box["y"] + box["height"] * share  # noqa: E731
+    planted.mouse.move(across(0.1), down(0.1))
+    planted.mouse.down()
+    planted.mouse.move(across(0.9), down(0.1), steps=4)  # the upper row: red and green
+    planted.mouse.up()
+    planted.mouse.move(0, 0)
+    expect(planted.locator(".note")).to_contain_text("Here: red 4x uniform, green 4x uniform")
+    choose(planted, "blue")
+    expect(planted.locator(".frame")).to_be_hidden()
+
+
+def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
+    caption(page, SAMPLES / "cat.jpg")
+    page.get_by_text("Layers and heads of the chosen word").click()
+    cells = page.locator(".cell")
+    assert cells.count() == 6  # of two layers: the mean, and two heads
+    expect(page.locator(".cell[aria-pressed=true]")).to_have_attribute(
+        "title", re.compile("layer 2, mean of its heads: ")
+    )
+    page.get_by_role("button", name="layer 1, head 2").click()
+    expect(page.get_by_role("button", name="layer 1, head 2")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+    assert page.url.endswith("#view=5")
+    ours = TorchCaptioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "cat.jpg")
+    chosen = page.locator(".word.on").inner_text()
+    number = [word.text for word in ours.words].index(chosen)
+    head = ours.with_view(AttentionConfig(layer=1, head=2)).words[number]
+    peak = head.attention.max() * head.attention.size
+    expect(page.locator(".note")).to_contain_text(f"{peak:.{int(peak < 3)}f}x uniform")

@@ -1,0 +1,56 @@
+from dataclasses import replace
+
+import pytest
+
+from app.wording import describe, note, place
+from captioner.result.caption import Candidate
+from tests.captions import caption_of, even, one_hot, word
+from tests.photos import quarters
+
+WORDS = [
+    word("A", even((5, 5)), 0.97),
+    word("dog's", one_hot((5, 5), 1, 1), 0.6),
+    word("ball", one_hot((5, 5), 3, 4), 0.002),
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "col", "expected"),
+    [
+        (0, 0, "top left"),
+        (0, 4, "top"),
+        (4, 0, "left"),
+        (4, 4, "centre"),
+        (8, 8, "bottom right"),
+        (4, 8, "right"),
+        (8, 4, "bottom"),
+    ],
+)
+def test_places_are_named_by_thirds_of_the_photo(row, col, expected):
+    assert place(one_hot((9, 9), row, col)) == expected
+
+
+def test_a_recurrent_decoders_gate_is_told():
+    gated = replace(word("A", one_hot((5, 5), 2, 2), 0.5), gate=0.25)
+    assert note(gated, gated.attention) == "A: 50%, 25x uniform, most at the centre, gate 25%"
+
+
+def test_a_caption_is_described_in_words():
+    caption = replace(caption_of(quarters(), WORDS, text="A dog's ball"), score=-0.5)
+    other = Candidate(text="A ball", log_probability=-2.25, score=-0.75, tokens=())
+    assert describe(replace(caption, candidates=(other,))).splitlines() == [
+        "A dog's ball",
+        "",
+        "Word by word:",
+        "- A: 97%, 1.0x uniform, nearly everywhere",
+        "- dog's: 60%, 25x uniform, most at the top left",
+        "- ball: <1%, 25x uniform, most at the bottom right",
+        'The model looked nearly everywhere at once for "A".',
+        "",
+        "Candidates by score (length-normalised log-probability):",
+        "- -0.500 this caption",
+        "- -0.750 A ball",
+        "",
+        "Written by toy.",
+    ]
+    assert describe(caption_of(quarters(), [])) == "Empty caption."
