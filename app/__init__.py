@@ -10,6 +10,7 @@
     samples        photos to try
     batch          several photos, as a table
     api            what programs may call
+    mcp            answers to language models
     requests       what is wrong with what they sent
     guard          who may call, and from where
 
@@ -26,6 +27,7 @@ from app.api import build_api
 from app.batch import build_batch
 from app.controls import FORGET_AFTER
 from app.guard import Guard
+from app.mcp import answer_in_json
 from app.requests import explain_requests
 from app.single import build_single
 from captioner import Captioner
@@ -35,6 +37,7 @@ __all__ = ["CSS", "Guard", "build"]
 QUEUE = 64
 """Requests that may wait; later ones are told that the app is busy."""
 CSS = Path(__file__).with_name("app.css")
+_PAGE = Path(__file__).with_name("page.js")
 
 _HEADING = """
 <header><h1>captioner</h1>
@@ -60,6 +63,8 @@ def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Bloc
         with gr.Tab("Several photos"):
             build_batch(captioners, file)
         build_api(captioners)
+        app.load(None, js=_PAGE.read_text(encoding="utf-8"))
     explain_requests(app)
+    answer_in_json()
     app.queue(max_size=queue, default_concurrency_limit=1)
     return app

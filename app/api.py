@@ -1,6 +1,7 @@
-"""What programs may call: `/caption` with every number, `/describe` in words."""
+"""What programs may call: `/caption` and `/read` with numbers, `/describe` in words."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -9,6 +10,7 @@ from app.controls import MODEL_EVENT, as_message, photo_input, read_upload
 from app.search import search_inputs, search_settings
 from app.wording import describe
 from captioner import Caption, Captioner, CaptionerError
+from captioner.photo.framing import Prepared
 
 
 def build_api(captioners: Mapping[str, Captioner]) -> None:
@@ -18,24 +20,28 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         names = list(captioners)
         checkpoint = gr.Dropdown(names, value=names[0], label="checkpoint")
         search = search_inputs(captioners)
+        attention = gr.Checkbox(value=False, label="attention")
+        sentence = gr.Textbox(label="sentence")
+        goes_on = gr.Checkbox(value=False, label="complete")
         result = gr.JSON(label="result")
         description = gr.Textbox(label="description")
 
-    def answer(photo: str | None, checkpoint: str | None, search: Sequence[Any] = ()) -> Caption:
+    def answer(
+        photo: str | None, checkpoint: str | None, ask: Callable[[Captioner, Prepared], Caption]
+    ) -> Caption:
         if photo is None:
             raise gr.Error("Give a photo.", print_exception=False)
         try:
             if checkpoint is None:
                 raise CaptionerError(f"checkpoint is missing; choose from {', '.join(names)}.")
-            changes = search_settings(search) if search else {}
             source, name = read_upload(photo)
             prepared = captioners[checkpoint].prepare(source, name=name)
-            return captioners[checkpoint].caption(prepared, **changes)
+            return replace(ask(captioners[checkpoint], prepared), image=name)
         except CaptionerError as error:
             raise as_message(error) from error
 
     def describe_photo(photo: str | None, checkpoint: str) -> str:
-        """Caption a photo; say for each word how sure the model was and where it looked.
+        """Caption a photo; say for each word its probability and where the model attended.
 
         The model is small, and its caption may be wrong.
 
@@ -46,7 +52,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         Returns:
             The caption, a line for each of its words, and captions that were nearly as likely.
         """
-        return describe(answer(photo, checkpoint))
+        return describe(answer(photo, checkpoint, lambda model, p: model.caption(p)))
 
     def caption_photo_in_numbers(  # noqa: PLR0917  # Gradio passes arguments by position
         photo: str | None,
@@ -64,10 +70,9 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         require: str,
         groups: int,
         diversity: float,
+        attention: bool,
     ) -> dict[str, Any]:
-        """Caption a photo; return everything that is known of each word, its attention too.
-
-        The answer is long: some two hundred numbers for every word.
+        """Caption a photo; return what is known of each word, as JSON.
 
         Args:
             photo: an image file: its http(s) address, or its content as a data: URI in base64.
@@ -85,14 +90,40 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
             require: words that beam search makes the caption have, with commas between them.
             groups: parts of the beam, penalised for each other's words; they divide it, 1 is plain.
             diversity: of groups; how strong that penalty is.
+            attention: whether to return each word's attention too, some two hundred numbers.
 
         Returns:
-            The caption; for every word its probability and its attention over the regions.
+            The caption; for every word its probability.
         """
         drawing = (temperature, top_k, top_p, seed)
         rules = (no_repeat, forbid, require)
         values = (method, beam, max_words, length_penalty, *drawing, *rules, groups, diversity)
-        return answer(photo, checkpoint, values).to_dict()
+        caption = answer(
+            photo, checkpoint, lambda model, p: model.caption(p, **search_settings(values))
+        )
+        return _to_table(caption, attention=attention)
+
+    def read_sentence(
+        photo: str | None, sentence: str, checkpoint: str, complete: bool, attention: bool
+    ) -> dict[str, Any]:
+        """Read a sentence of your own about a photo as if the model had written it, as JSON.
+
+        Args:
+            photo: an image file: its http(s) address, or its content as a data: URI in base64.
+            sentence: of words that the model knows.
+            checkpoint: name of the model.
+            complete: whether the sentence is only begun, and the model writes the rest.
+            attention: whether to return each word's attention too, some two hundred numbers.
+
+        Returns:
+            The sentence; for every word its probability, and the likeliest words in its place.
+        """
+
+        def read(model: Captioner, prepared: Prepared) -> Caption:
+            ask = model.complete if complete else model.read_sentence
+            return ask(prepared, sentence or "")
+
+        return _to_table(answer(photo, checkpoint, read), attention=attention)
 
     queued: dict[str, Any] = MODEL_EVENT | {"api_visibility": "public"}
     gr.Button(visible=False).click(
@@ -100,8 +131,26 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
     )
     gr.Button(visible=False).click(
         caption_photo_in_numbers,
-        [photo, checkpoint, *search],
+        [photo, checkpoint, *search, attention],
         result,
         api_name="caption",
         **queued,
     )
+    gr.Button(visible=False).click(
+        read_sentence,
+        [photo, sentence, checkpoint, goes_on, attention],
+        result,
+        api_name="read",
+        **queued,
+    )
+
+
+def _to_table(caption: Caption, *, attention: bool) -> dict[str, Any]:
+    """Write a caption for programs."""
+    table = caption.to_dict()
+    for written, word in zip(table["words"], caption.words, strict=True):
+        if not attention:
+            del written["attention"]
+        if word.rivals:
+            written["rivals"] = [rival._asdict() for rival in word.rivals]
+    return table

@@ -49,7 +49,7 @@ function drawCandidates(captions, candidate, key, open) {
         open(n);
         document.querySelector(`input[name="candidate-${key}"][value="${n}"]`)?.focus();
       } }),
-      make("span", { class: "number" }, own.score === null ? "" : own.score.toFixed(3)), make("span", {}, own.text))));
+      make("span", { class: "number" }, own.score === null ? "yours" : own.score.toFixed(3)), make("span", {}, own.text))));
 }
 
 function drawSaving(save) {

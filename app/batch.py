@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from app.controls import (
+    AT_ONCE,
     FORGET_AFTER,
     MODEL_EVENT,
     SAVE_FILE,
@@ -18,7 +19,7 @@ from app.controls import (
     open_upload,
     pack,
 )
-from app.html import BatchRow, draw_batch
+from app.html import BatchRow, draw_alert, draw_batch
 from app.payload import data_uri
 from captioner import Captioner, CaptionerError
 from captioner.interchange import guard, readable
@@ -74,7 +75,9 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
 
     def begin(paths: list[str] | None, choice: str, batch: Batch) -> dict[Any, Any]:
         if not paths or len(paths) > MOST_PHOTOS:
-            raise gr.Error(refuse(len(paths or ())), print_exception=False)
+            alert = draw_alert(refuse(len(paths or ())))
+            kept = draw_batch(batch.rows, total=len(batch.paths)) if batch.rows else ""
+            return {table: alert + kept, halted: True}
         same = batch.unfinished and (batch.paths, batch.model) == (tuple(paths), choice)
         batch = batch if same else Batch(paths=tuple(paths), model=choice)
         shown = draw_batch(batch.rows, total=len(paths))
@@ -103,9 +106,8 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
         shown = draw_batch(batch.rows, total=len(batch.paths), stopped=batch.unfinished)
         return {table: shown, halted: True, **buttons(running=False)}
 
-    at_once: dict[str, Any] = {"queue": False, "api_visibility": "private"}
     begun = start.click(
-        begin, [files, model, work], [work, table, halted, downloads, start, stop], **at_once
+        begin, [files, model, work], [work, table, halted, downloads, start, stop], **AT_ONCE
     )
     outcome = [table, halted, start, stop]
     steps = [
@@ -119,12 +121,10 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
         for when in (begun.success, turns.change)
     ]
     for running in steps:
-        running.failure(halt, work, outcome, **at_once)  # the queue is full
-    stop.click(halt, work, outcome, cancels=steps, **at_once)
+        running.failure(halt, work, outcome, **AT_ONCE)  # the queue is full
+    stop.click(halt, work, outcome, cancels=steps, **AT_ONCE)
     for button, write in ((as_csv, to_csv), (as_json, to_json)):
-        button.click(write, work, file, show_progress="hidden", **at_once).then(
-            None, file, js=SAVE_FILE
-        )
+        button.click(write, work, file, **AT_ONCE).then(None, file, js=SAVE_FILE)
 
 
 def refuse(count: int) -> str:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from tempfile import gettempdir
+from threading import BoundedSemaphore
 from typing import Any
 
 import gradio as gr
 from PIL import Image
 
-from captioner import Captioner, CaptionerError, load_reduced
+from captioner import Caption, Captioner, CaptionerError, load_reduced
+from captioner.overlay import Style, render
 
 FORGET_AFTER = 3600
 """Seconds after which a photo nobody has touched is dropped."""
@@ -28,12 +30,11 @@ MODEL_EVENT: dict[str, Any] = {
 }
 """Of every event that runs the model: they take turns, and programs do not see them."""
 
-DRAW_EVENT: dict[str, Any] = {
-    "concurrency_id": "draw",
-    "concurrency_limit": 2,
-    "api_visibility": "private",
-}
-"""Of every event that reads or draws pictures, which needs not wait for captions."""
+AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+"""Of every event that does not run the model, and so does not wait for other people's captions."""
+
+_DRAWING = BoundedSemaphore(2)
+"""Pictures are large: only so many are read or drawn at the same time, beside the model's."""
 
 _FETCH = "async_move_resource_to_block_cache"
 _fetch = getattr(gr.Image, _FETCH, None)
@@ -104,8 +105,9 @@ def open_upload(path: str | Path, *, size: tuple[int, int]) -> Upload:
 def open_photo(file: Path, *, size: tuple[int, int]) -> Upload:
     """Read a photo, and make a picture of it to look at; arguments and errors as above."""
     content, name = file.read_bytes(), file.name
-    picture, _ = load_reduced(content, at_least=size, name=name)
-    picture.thumbnail(size[::-1], Image.Resampling.LANCZOS, reducing_gap=3)
+    with _DRAWING:
+        picture, _ = load_reduced(content, at_least=size, name=name)
+        picture.thumbnail(size[::-1], Image.Resampling.LANCZOS, reducing_gap=3)
     return Upload(name=name, content=content, picture=picture)
 
 
@@ -133,6 +135,12 @@ def check_upload(path: str | Path) -> Path:
         name = Path(path).name[:_LONGEST_NAME]
         raise CaptionerError(f"{name}: it was not uploaded; upload it.")
     return file
+
+
+def draw_file(photo: Image.Image, caption: Caption, *, kind: str, style: Style) -> bytes:
+    """Draw the overlays of a caption as a file; arguments and errors as of `render`."""
+    with _DRAWING:
+        return render(photo, caption, kind=kind, style=style)
 
 
 def pack(name: str, content: bytes) -> str:

@@ -21,6 +21,11 @@ class BatchRow:
     """A data URI, or nothing."""
 
 
+def draw_alert(message: str) -> str:
+    """Say what cannot be done, to screen readers too."""
+    return f'<p class="warning" role="alert">{_text(message)}</p>'
+
+
 def draw_batch(rows: Sequence[BatchRow], *, total: int, stopped: bool = False) -> str:
     """Show how far a batch has come, and what it found."""
     failed = sum(bool(row.error) for row in rows)

@@ -83,6 +83,7 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
                 "spaced": spaced,
                 "probability": word.probability,
                 "gate": word.gate,
+                "rivals": [rival._asdict() for rival in word.rivals],
                 **_pack_weights(word, growing=growing),
             }
             for (spaced, text), word in zip(split_caption(caption), caption.words, strict=True)

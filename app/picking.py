@@ -52,11 +52,8 @@ def open_picked(picked: Picked | None) -> Upload:
     """Read what was picked.
 
     Raises:
-        gr.Error: it cannot be read, or is no longer there.
+        CaptionerError: it cannot be read, or is no longer there.
     """
     if picked is None or not picked.path.is_file():
-        raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
-    try:
-        return open_photo(picked.path, size=_PHOTO_PIXELS)
-    except CaptionerError as error:
-        raise as_message(error) from error
+        raise CaptionerError("The photo is no longer here; choose it again.")
+    return open_photo(picked.path, size=_PHOTO_PIXELS)

@@ -6,12 +6,13 @@ from typing import Any
 
 import gradio as gr
 
-from app.controls import DRAW_EVENT, FORGET_AFTER, MODEL_EVENT, model_choice, photo_input
+from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, model_choice, photo_input
+from app.html import draw_alert
 from app.payload import write_script
 from app.picking import Picked, open_picked, pick_sample, take_upload
 from app.samples import PICK, SAMPLES, draw_samples
 from app.search import name_labels, search_inputs, search_settings
-from app.viewer import Shown, Viewer, build_viewer, list_views, offer_files
+from app.viewer import Shown, Viewer, answer_questions, build_viewer, list_views, offer_files
 from captioner import Captioner, CaptionerError
 
 COMPARE = "compare all"
@@ -25,6 +26,7 @@ class _Layout:
     """The components of the tab."""
 
     photo: gr.Image
+    alert: gr.HTML
     samples: gr.HTML
     model: gr.Radio
     again: gr.Button
@@ -48,19 +50,24 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
 
     def show(picked: Picked | None, choice: str) -> dict[Any, Any]:
         """Show the photo at once; its caption has to wait for its turn."""
-        opened = open_picked(picked)
+        try:
+            opened = open_picked(picked)
+        except CaptionerError as error:  # without a queue, Gradio shows no error's text
+            return {current: None, layout.alert: draw_alert(str(error))}
         assert picked is not None  # else it could not be opened
         picked = Picked.of(picked.path)
-        shown = Shown(key=picked.key, name=opened.name, photo=opened.picture)
-        outcome: dict[Any, Any] = {current: picked}
+        shown = Shown(key=picked.key, path=picked.path, photo=opened.picture)
+        outcome: dict[Any, Any] = {current: picked, layout.alert: ""}
         for viewer in viewers:
             outcome |= viewer.hide()
         for captioner, viewer in chosen(choice):
             outcome |= viewer.open(shown, model=captioner.header.name)
         return outcome
 
-    def run(picked: Picked, choice: str, *values: Any) -> Iterator[dict[Any, Any]]:
+    def run(picked: Picked | None, choice: str, *values: Any) -> Iterator[dict[Any, Any]]:
         """Stream the captions of the chosen models, one model after the other."""
+        if picked is None:
+            return
         sides = dict(zip((v.view for v in viewers), values, strict=False))
         search = values[len(viewers) :]
         try:
@@ -86,36 +93,24 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
     sides = [viewer.shown for viewer in viewers]
     pages = [viewer.view for viewer in viewers]
     columns = [viewer.column for viewer in viewers]
-    silent: dict[str, Any] = {"show_progress": "hidden"} | DRAW_EVENT
-    layout.photo.input(take_upload, layout.photo, [layout.photo, picked], **silent)
-    layout.samples.pick(pick_sample, None, picked, **silent)
-    opened = gr.on(
-        [picked.change, layout.again.click, layout.model.input],
-        show,
-        [picked, layout.model],
-        [current, *columns, *pages, *sides],
-        trigger_mode="always_last",
-        **silent,
-    )
-    running = opened.success(
-        run,
-        [current, layout.model, *sides, *layout.search],
-        [*pages, *sides],
-        trigger_mode="always_last",
-        show_progress="minimal",
-        show_progress_on=pages,
-        **MODEL_EVENT,
-    )
-    running.failure(
-        refuse,
-        [current, layout.model],
-        pages,
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    for viewer in viewers:
-        offer_files(viewer, views, file)
+    shown = [current, layout.alert, *columns, *pages, *sides]
+    taken = layout.photo.input(take_upload, layout.photo, [layout.photo, picked], **AT_ONCE)
+    sampled = layout.samples.pick(pick_sample, None, picked, **AT_ONCE)
+    for when in (taken.success, sampled.success, layout.again.click, layout.model.input):
+        opened = when(show, [picked, layout.model], shown, **AT_ONCE)
+        running = opened.success(
+            run,
+            [current, layout.model, *sides, *layout.search],
+            [*pages, *sides],
+            trigger_mode="always_last",
+            show_progress="minimal",
+            show_progress_on=pages,
+            **MODEL_EVENT,
+        )
+        running.failure(refuse, [current, layout.model], pages, **AT_ONCE)
+    for captioner, viewer in zip(captioners.values(), viewers, strict=True):
+        offer_files(viewer, views, file, layout.alert)
+        answer_questions(viewer, captioner)
 
 
 def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
@@ -132,6 +127,7 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
                 buttons=[],
                 placeholder="Drop a photo here, or choose one",
             )
+            alert = gr.HTML(elem_id="alert", apply_default_css=False)
         with gr.Column(min_width=300, elem_classes="viewers"), gr.Row():
             viewers = [
                 build_viewer(views, None if n else demo, model=name)
@@ -151,7 +147,13 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
             with gr.Accordion("Decoding", open=False):
                 search = search_inputs(captioners)
     return _Layout(
-        photo=photo, samples=samples, model=model, again=again, search=search, viewers=viewers
+        photo=photo,
+        alert=alert,
+        samples=samples,
+        model=model,
+        again=again,
+        search=search,
+        viewers=viewers,
     )
 
 
@@ -162,4 +164,4 @@ def _caption_demo(captioner: Captioner) -> Shown:
     *_, caption = captioner.stream(prepared)
     captions = (caption, *captioner.read_candidates(prepared, caption))
     opened = open_picked(picked)
-    return Shown(key=picked.key, name=opened.name, photo=opened.picture, captions=captions)
+    return Shown(key=picked.key, path=picked.path, photo=opened.picture, captions=captions)

@@ -1,6 +1,6 @@
 // The photo under the veil of the chosen word; pointing at it asks which words attended there.
 
-function drawStage(photo, { point, leave }) {
+function drawStage(photo, { point, leave, pin }) {
   const veil = make("canvas", { class: "veil", "aria-hidden": "true" });
   const frame = make("div", { class: "frame", hidden: true });
   const picture = make("img", { class: "photo", src: photo.src, alt: "The photo", draggable: "false" });
@@ -50,6 +50,7 @@ function drawStage(photo, { point, leave }) {
     start = null;
     const again = pinned && pinned.join() === box.join();
     show((pinned = again ? null : box));
+    pin();
   });
   stage.addEventListener("pointercancel", () => (start = null));
   stage.addEventListener("pointerleave", () => {
@@ -59,18 +60,30 @@ function drawStage(photo, { point, leave }) {
   stage.addEventListener("keydown", (event) => {
     const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
     if (!caption || (!step && event.key !== "Escape")) return;
-    if (event.key === "Escape") return show((pinned = null));
+    if (event.key === "Escape") {
+      show((pinned = null));
+      return pin();
+    }
     event.preventDefault();
     const [rows, cols] = caption.grid;
     const from = pinned ?? [rows >> 1, cols >> 1];
     const [row, col] = pinned ? [inside(from[0] + step[0], rows), inside(from[1] + step[1], cols)] : from;
     show((pinned = [row, col, row, col]));
+    pin();
   });
   return {
     stage, veil,
+    box() { // what is pinned, as shares of the photo's height and width, or nothing
+      if (!pinned) return null;
+      const [rows, cols] = caption.grid;
+      const [top, left, tall, wide] = caption.seen;
+      const share = (at) => Math.min(1, Math.max(0, at));
+      return [top + (pinned[0] / rows) * tall, left + (pinned[1] / cols) * wide,
+        top + ((pinned[2] + 1) / rows) * tall, left + ((pinned[3] + 1) / cols) * wide].map(share);
+    },
     use(next) { caption = next; },
     tell(text) { picture.alt = text; },
-    release() { pinned = null; frame.hidden = true; stage.classList.remove("pointed"); },
+    release() { pinned = null; pin(); frame.hidden = true; stage.classList.remove("pointed"); },
     again() { if (pinned) show(pinned); },
   };
 }

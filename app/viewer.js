@@ -38,7 +38,7 @@ function setPhoto(next) {
   viewer.dataset.key = photo?.key ?? "";
   if (!photo) return;
   title.textContent = photo.model;
-  stage = drawStage(photo, { point, leave: () => parts.sentence && show(chosen) });
+  stage = drawStage(photo, { point, leave: () => parts.sentence && show(chosen), pin });
   screen.replaceChildren(stage.stage);
   const { top } = viewer.getBoundingClientRect();
   if (photo.key !== "demo" && (top > innerHeight / 2 || top < -9)) viewer.scrollIntoView({ block: "start" });
@@ -49,9 +49,11 @@ function wait() {
   const said = make("p", { class: "waiting" }, "Waiting for the model");
   body.replaceChildren(said);
   clearInterval(waiting);
-  waiting = setInterval(() => {
-    said.textContent = `Waiting for the model: ${Math.round((Date.now() - began) / 1000)} s`;
-  }, 1000);
+  waiting = setInterval(() => { // Gradio's own sign of waiting would lie over the photo; it is hidden
+    const queue = element.closest(".block")?.querySelector(".progress-text")?.textContent.match(/(\d+)\/(\d+)/);
+    const place = queue ? `, place ${queue[1]} of ${queue[2]} in the queue` : "";
+    said.textContent = `Waiting for the model: ${Math.round((Date.now() - began) / 1000)} s${place}`;
+  }, 500);
 }
 
 function grow(growing) {
@@ -81,8 +83,9 @@ function open(number) {
   const own = caption();
   stage.use(own);
   stage.release();
-  parts.sentence = drawSentence(own, key, (n) => { pause(); choose(n); });
+  parts.sentence = drawSentence(own, key, (n) => { pause(); choose(n); tell(n); });
   parts.note = make("p", { class: "note", "aria-live": "polite" });
+  parts.whatif = make("div", { role: "status" });
   parts.bar = drawBar({ play: () => (timer ? pause() : play()), alone: () => { pause(); choose(null); }, copy: () => own.text });
   parts.strip = folded("All words", (inside) => {
     const all = maps();
@@ -90,11 +93,21 @@ function open(number) {
   }, parts.strip?.details.open ?? innerWidth > 640);
   parts.heads = folded("Layers and heads of the chosen word", (inside) =>
     drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look), parts.heads?.details.open ?? false);
+  parts.own = folded("Your own sentence, and rivals of the chosen word", (inside) => {
+    if (own.words.length && !own.words[0].rivals.length && !own.asked) {
+      own.asked = true;
+      ask(own.text, false);
+    }
+    const focused = inside.contains(document.activeElement);
+    inside.replaceChildren(drawOwn(own, chosen, ask));
+    if (focused) inside.querySelector("input").focus();
+  }, parts.own?.details.open ?? false);
   const empty = own.words.length ? [] : [make("p", {}, "Empty caption.")];
-  body.replaceChildren(...empty, parts.sentence, parts.note, parts.bar,
+  body.replaceChildren(...empty, parts.sentence, parts.note, parts.bar, parts.whatif,
     ...own.warnings.map((text) => make("p", { class: "warning" }, text)),
     drawCandidates(captions, candidate, key, open),
     ...(own.words.length ? [parts.strip.details, ...(own.layers * own.heads > 1 ? [parts.heads.details] : [])] : []),
+    parts.own.details,
     drawSaving((kind) => trigger("save", { kind, candidate, look })));
   choose(own.words.length ? own.telling : null);
 }
@@ -107,7 +120,22 @@ function choose(number) {
   show(number);
   parts.strip.refresh();
   parts.heads.refresh();
+  parts.own.refresh();
 }
+
+// Models beside this one follow to the same word, where they wrote it.
+const tell = (number) =>
+  document.dispatchEvent(new CustomEvent("word", { detail: { from: key, text: caption().words[number].text } }));
+
+document.addEventListener("word", ({ detail }) => {
+  if (detail.from === key || !parts.sentence) return;
+  const same = caption().words.findIndex((word) => word.text.toLowerCase() === detail.text.toLowerCase());
+  if (same < 0) return;
+  pause();
+  choose(same);
+});
+
+const ask = (text, complete) => trigger("read", { text, complete });
 
 // Light one word up, without choosing it.
 function show(number) {
@@ -129,6 +157,16 @@ function point(box) {
   light(parts.sentence, weights);
   const order = weights.map((weight, n) => [weight, caption().words[n].text]).sort((a, b) => b[0] - a[0]);
   parts.note.textContent = `Here: ${order.slice(0, 3).map(([weight, text]) => `${text} ${times(weight)}`).join(", ")}`;
+}
+
+// Ask about the part of the photo that was pinned.
+function pin() {
+  if (!parts.whatif) return;
+  const box = stage.box();
+  parts.whatif.replaceChildren(box ? button("What if this part were not there?", { onclick: () => {
+    parts.whatif.replaceChildren("Painting it out and reading again");
+    trigger("hide", { box, candidate });
+  } }) : "");
 }
 
 function pause() {
@@ -157,6 +195,9 @@ function refresh() {
   mount();
   const given = JSON.parse(props.value || "{}");
   if (!photo || given.key !== photo.key) return; // of a photo that is no longer shown
+  if (given.kind === "read") return captions.length && open(addRead(captions, given.captions[0]));
+  if (given.kind === "changed" && given.text === caption()?.text) return parts.whatif.replaceChildren(drawChange(caption(), given.changed));
+  if (given.kind === "unread") return parts.own?.details.querySelector("[role=status]")?.replaceChildren(given.message);
   viewer.dataset.state = given.kind;
   if (given.kind === "waiting") wait();
   if (given.kind === "growing") grow(given.captions[0]);

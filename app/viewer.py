@@ -9,13 +9,19 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.controls import DRAW_EVENT, FORGET_AFTER, SAVE_FILE, pack
-from app.payload import Views, pack_captions, pack_photo, write_script
+from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, SAVE_FILE, draw_file, pack
+from app.html import draw_alert
+from app.payload import Views, pack_captions, pack_photo, printable, write_script
+from app.whatif import change
 from captioner import AttentionConfig, Caption, Captioner, CaptionerError
-from captioner.overlay import Style, render
+from captioner.overlay import Style
 
-_SCRIPTS = ("elements", "attention", "look", "sentence", "stage", "bar", "heads", "viewer")
-_FILES = ("png", "gif", "html", "json")
+_SCRIPTS = (
+    *("elements", "attention", "look", "sentence", "stage", "bar", "heads", "own"),
+    *("whatif", "viewer"),
+)
+_LONGEST_SENTENCE = 300
+"""Characters."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,11 +30,11 @@ class Shown:
 
     key: str
     """Of the photo."""
-    name: str
-    """The photo's file, as its user called it."""
+    path: Path
+    """Of the photo's file, whose name its user gave."""
     photo: Image.Image
     captions: tuple[Caption, ...] = ()
-    """The caption, then the other candidates of the beam."""
+    """The caption, then the other candidates of the beam, then sentences of the user's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +75,9 @@ class Viewer:
             self.view: _draw(pack_captions(shown.captions, key=shown.key)),
         }
 
-    def refuse(self, key: str, message: str) -> dict[Any, Any]:
-        """Say why there is no caption of a photo, and keep the photo."""
-        return {self.view: _draw({"kind": "failed", "key": key, "message": message})}
+    def refuse(self, key: str, message: str, *, kind: str = "failed") -> dict[Any, Any]:
+        """Say why a photo has no caption, or why a sentence is `unread`; keep all else."""
+        return {self.view: _draw({"kind": kind, "key": key, "message": message})}
 
 
 def build_viewer(views: Views, demo: Shown | None = None, *, model: str) -> Viewer:
@@ -99,44 +105,78 @@ def _draw(content: dict[str, Any]) -> gr.HTML:
     return gr.HTML(value=json.dumps(content))
 
 
-def offer_files(viewer: Viewer, views: Views, file: gr.Textbox) -> None:
-    """Let the page save what it shows."""
+def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
+    """Let the page have sentences of its own read, and parts of the photo painted out."""
 
-    def write(shown: Shown | None, asked: gr.EventData) -> str:
-        if shown is None or not shown.captions:
-            raise gr.Error(
-                "This caption is no longer kept; caption the photo again.", print_exception=False
-            )
-        return _write_file(shown, asked._data or {}, views)
+    def read(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
+        if shown is None or not shown.path.is_file():
+            raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
+        given = asked._data or {}
+        ask = captioner.complete if given.get("complete") else captioner.read_sentence
+        try:
+            prepared = captioner.prepare(shown.path.read_bytes(), name=shown.path.name)
+            own = ask(prepared, str(given.get("text") or "")[:_LONGEST_SENTENCE])
+        except CaptionerError as error:
+            return viewer.refuse(shown.key, str(error), kind="unread")
+        if own.text not in [caption.text for caption in shown.captions]:
+            shown = replace(shown, captions=(*shown.captions, own))
+        page = pack_captions([own], key=shown.key, kind="read")
+        return {viewer.shown: shown, viewer.view: _draw(page)}
 
-    viewer.view.save(write, viewer.shown, file, show_progress="hidden", **DRAW_EVENT).then(
-        None, file, js=SAVE_FILE
+    def hide(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
+        if shown is None:
+            raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
+        given = asked._data or {}
+        try:
+            top, left, bottom, right = map(float, given["box"])
+            text = shown.captions[int(given["candidate"])].text
+            changed = change(captioner, shown.photo, text, (top, left, bottom, right))
+        except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise gr.Error(f"This cannot be painted out: {error}", print_exception=False) from error
+        page = {"kind": "changed", "key": shown.key, "text": printable(text), "changed": changed}
+        return {viewer.view: _draw(page)}
+
+    viewer.view.hide(hide, viewer.shown, viewer.view, show_progress="hidden", **MODEL_EVENT)
+    viewer.view.read(
+        read, viewer.shown, [viewer.shown, viewer.view], show_progress="hidden", **MODEL_EVENT
     )
 
 
+def offer_files(viewer: Viewer, views: Views, file: gr.Textbox, alert: gr.HTML) -> None:
+    """Let the page save what it shows, or say why it cannot."""
+
+    def write(shown: Shown | None, asked: gr.EventData) -> tuple[str, str]:
+        if shown is None or not shown.captions:
+            return "", draw_alert("This caption is no longer kept; caption the photo again.")
+        try:
+            return _write_file(shown, asked._data or {}, views), ""
+        except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
+            return "", draw_alert(f"This cannot be saved: {error}")
+
+    viewer.view.save(write, viewer.shown, [file, alert], **AT_ONCE).then(None, file, js=SAVE_FILE)
+
+
 def _write_file(shown: Shown, asked: Mapping[str, Any], views: Views) -> str:
-    """Draw the file that a page asks for; a program may ask for anything.
+    """Draw the file that a page asks for.
 
     Raises:
-        gr.Error: there is no such file, candidate or look.
+        CaptionerError, IndexError, KeyError, TypeError, ValueError: there is no such file,
+            candidate or look; a program may ask for anything.
     """
-    try:
-        kind, look = asked["kind"], asked["look"]
-        caption = choose_view(shown.captions[int(asked["candidate"])], views[int(look["view"])][1])
-        caption = replace(caption, image=shown.name)
-        style = Style(
-            drawing=look["drawing"],
-            scale=look["scale"],
-            colour_map=look["colours"],
-            alpha=float(look["strength"]),
-        )
-        if kind == "json":
-            content = json.dumps(caption.to_dict(), indent=1).encode()
-        else:
-            content = render(shown.photo, caption, kind=kind, style=style)
-    except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
-        raise gr.Error(f"This cannot be saved: {error}", print_exception=False) from error
-    return pack(f"{Path(shown.name).stem}.{caption.checkpoint}.{kind}", content)
+    kind, look = asked["kind"], asked["look"]
+    caption = choose_view(shown.captions[int(asked["candidate"])], views[int(look["view"])][1])
+    caption = replace(caption, image=shown.path.name)
+    style = Style(
+        drawing=look["drawing"],
+        scale=look["scale"],
+        colour_map=look["colours"],
+        alpha=float(look["strength"]),
+    )
+    if kind == "json":
+        content = json.dumps(caption.to_dict(), indent=1).encode()
+    else:
+        content = draw_file(shown.photo, caption, kind=kind, style=style)
+    return pack(f"{shown.path.stem}.{caption.checkpoint}.{kind}", content)
 
 
 def list_views(captioners: Mapping[str, Captioner]) -> Views:

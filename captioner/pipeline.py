@@ -29,9 +29,10 @@ from captioner.errors import ConfigError, needing_torch
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare, prepare_each
 from captioner.result.caption import Caption
-from captioner.result.description import describe, describe_words
+from captioner.result.description import describe, describe_words, find_rivals
 from captioner.search import Candidates, log_probabilities, make_noise, search_steps
 from captioner.search import search as search_captions
+from captioner.search.arrays import to_numpy
 from captioner.speed.resources import has_gpu, has_room
 
 __all__ = ["RUNTIMES", "Captioner", "Prepared"]
@@ -291,6 +292,96 @@ class Captioner(ABC):
                 ),
             )
             for candidate, (logs, look) in zip(caption.candidates, read, strict=True)
+        )
+
+    def read_sentence(self, photo: Source | Prepared, text: str, *, rivals: int = 5) -> Caption:
+        """Read a sentence of your own as if the model had written it about the photo.
+
+        Args:
+            photo: as in `caption`.
+            text: a sentence of words that the model knows.
+            rivals: how many of the likeliest words to find for the place of each word.
+
+        Returns:
+            The sentence with probability, attention and rivals of every word.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ConfigError: the sentence is empty or too long, or has words the model does not know.
+        """
+        tokens = self._tokens(text)
+        prepared = self._prepared(photo)
+        return self._read(prepared, self.encode([prepared]), tokens, rivals=rivals)
+
+    def complete(self, photo: Source | Prepared, start: str, *, rivals: int = 5) -> Caption:
+        """Write the rest of a sentence that you began, greedily.
+
+        Args:
+            photo: as in `caption`.
+            start: the first words; none is greedy search.
+            rivals: as in `read_sentence`, and so are the caption that is returned and the errors.
+        """
+        tokens = self._tokens(start) if start.strip() else []
+        prepared = self._prepared(photo)
+        features = self.encode([prepared])
+        constraints = self.header.plan(method="greedy")[1]
+        while len(tokens) < (self.header.longest or self.header.search.max_words):
+            latest = int(self._log_probabilities(features, tokens)[1][-1].argmax())
+            if latest == constraints.end_id:
+                break
+            tokens.append(latest)
+        return self._read(prepared, features, tokens, rivals=rivals)
+
+    def _tokens(self, text: str) -> list[int]:
+        tokenizer = self.header.tokenizer
+        tokens = tokenizer.encode(text)
+        if not tokens:
+            raise ConfigError("the sentence is empty; write some words.")
+        if tokenizer.unk_id in tokens:
+            unknown = [word for word in text.split() if tokenizer.unk_id in tokenizer.encode(word)]
+            raise ConfigError(
+                f"the sentence has words that {self.header.name} does not know: "
+                f"{', '.join(unknown)}; write it with other words."
+            )
+        longest = self.header.longest
+        if longest is not None and len(tokens) > longest:
+            raise ConfigError(
+                f"the sentence has {len(tokens)} tokens; {self.header.name} reads {longest} at "
+                "most, so shorten it."
+            )
+        return tokens
+
+    def _log_probabilities(
+        self, features: Float[Any, "1 ..."], tokens: Sequence[int]
+    ) -> tuple[Reading, Float[np.ndarray, "T V"]]:
+        """Read the beginning of a caption; return what may come after each of its tokens."""
+        tokenizer = self.header.tokenizer
+        reading = self.read_along(features, np.array([[[tokenizer.start_id, *tokens]]]))
+        return reading, to_numpy(log_probabilities(reading.logits, tokenizer.never_written)[0, 0])
+
+    def _read(
+        self, photo: Prepared, features: Float[Any, "1 ..."], tokens: list[int], *, rivals: int
+    ) -> Caption:
+        tokenizer = self.header.tokenizer
+        reading, logs = self._log_probabilities(features, tokens)
+        ends = [*tokens, tokenizer.end_id]
+        own = [float(logs[t, token]) for t, token in enumerate(ends)]
+        words = describe_words(
+            tokens, own, select(reading, 0, 0), header=self.header, grid=self.grid
+        )
+        first = [shown.tokens[0] for shown in tokenizer.words(tokens)]
+        return Caption(
+            image=photo.image,
+            text=tokenizer.decode(tokens),
+            words=tuple(
+                replace(word, rivals=find_rivals(logs[t], tokens[:t], tokenizer, count=rivals))
+                for word, t in zip(words, first, strict=True)
+            ),
+            log_probability=sum(own),
+            candidates=(),
+            geometry=photo.geometry,
+            checkpoint=self.header.name,
+            search=self.header.search,
         )
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:

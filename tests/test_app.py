@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import gradio as gr
 import httpx
+import numpy as np
 import pytest
 from gradio.data_classes import ImageData
 from gradio_client import Client, handle_file
@@ -32,8 +33,8 @@ from tests.serving import uploaded
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 CLIENTS = 20
-GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0, 0, "", "", 1, 0.5)
-"""The settings of a search, in order."""
+GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0, 0, "", "", 1, 0.5, False)
+"""The settings of a search, in order, and no attention."""
 PATIENCE = 120
 """Seconds to wait for what a slow machine does late."""
 
@@ -81,10 +82,48 @@ def unpack(packed: str) -> tuple[str, str]:
 
 def test_a_program_gets_caption_words_probabilities_and_attention(client, captioners, photos):
     answer = client.predict(
-        photo=handle_file(photos[1]), checkpoint="toy-lstm", beam=2, api_name="/caption"
+        photo=handle_file(photos[1]),
+        checkpoint="toy-lstm",
+        beam=2,
+        attention=True,
+        api_name="/caption",
     )
     expected = captioners["toy-lstm"].caption(photos[1].read_bytes(), beam=2).to_dict()
-    assert answer == json.loads(json.dumps(expected))
+    assert answer == json.loads(json.dumps(expected | {"image": "strip.jpg"}))
+
+
+def test_attention_is_long_and_sent_only_if_asked_for(client, photos):
+    answer = client.predict(photo=handle_file(photos[1]), api_name="/caption")
+    assert [list(word) for word in answer["words"]] == [
+        ["word", "probability", "gate", "entropy"]
+    ] * len(answer["words"])
+
+
+@pytest.mark.parametrize("complete", [False, True])
+def test_a_program_has_a_sentence_of_its_own_read(client, captioners, photos, complete):
+    answer = client.predict(
+        photo=handle_file(photos[1]),
+        sentence="Two dog's",
+        checkpoint="toy-lstm",
+        complete=complete,
+        attention=True,
+        api_name="/read",
+    )
+    model = captioners["toy-lstm"]
+    read = model.complete if complete else model.read_sentence
+    expected = read(photos[1].read_bytes(), "Two dog's")
+    assert answer["caption"] == expected.text
+    assert answer["words"][0]["rivals"] == [
+        {"text": rival.text, "probability": pytest.approx(rival.probability)}
+        for rival in expected.words[0].rivals
+    ]
+    weights = np.array(answer["words"][1]["attention"]["weights"])
+    assert weights == pytest.approx(expected.words[1].attention, abs=1e-6)
+
+
+def test_a_word_the_model_does_not_know_is_named(client, photos):
+    with pytest.raises(AppError, match=r"words that toy-transformer does not know: unicorn; "):
+        client.predict(photo=handle_file(photos[1]), sentence="a unicorn", api_name="/read")
 
 
 def test_a_seed_gives_programs_the_same_draw(client, captioners, photos):
@@ -94,14 +133,14 @@ def test_a_seed_gives_programs_the_same_draw(client, captioners, photos):
     assert answer["caption"] == expected.text
 
 
-def test_programs_see_two_endpoints_with_their_explanations(client):
+def test_programs_see_three_endpoints_with_their_explanations(client):
     described = client.view_api(return_format="dict")
     endpoints = described["named_endpoints"]
-    assert list(endpoints) == ["/describe", "/caption"]
+    assert list(endpoints) == ["/describe", "/caption", "/read"]
     assert described["unnamed_endpoints"] == {}
     names = [p["parameter_name"] for p in endpoints["/caption"]["parameters"]]
     settings = [f.name for f in fields(SearchConfig) if f.name != "no_end"]
-    assert names == ["photo", "checkpoint", *settings]
+    assert names == ["photo", "checkpoint", *settings, "attention"]
     assert all(endpoint["description"] for endpoint in endpoints.values())
 
 
@@ -166,7 +205,7 @@ def test_a_value_that_no_page_sends_is_named(url, place, value, reason):
 
 
 def test_too_few_values_are_counted(url):
-    error = "2 values were sent, and 15 are needed; /gradio_api/info says what is expected."
+    error = "2 values were sent, and 16 are needed; /gradio_api/info says what is expected."
     assert error in send(url, [None, "toy-lstm"])
 
 

@@ -193,3 +193,87 @@ def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
     head = ours.with_view(AttentionConfig(layer=1, head=2)).words[number]
     peak = head.attention.max() * head.attention.size
     expect(page.locator(".note")).to_contain_text(f"{peak:.{int(peak < 3)}f}x uniform")
+
+
+def test_a_sentence_of_your_own_is_read_beside_the_models(page, tokenizer):
+    caption(page, SAMPLES / "cat.jpg")
+    count = page.locator(".candidates input").count()
+    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    page.get_by_label("Your own sentence").fill("Two dog's ball")
+    page.keyboard.press("Enter")
+    expect(page.locator(".sentence .word")).to_have_text(["Two", "dog's", "ball"])
+    expect(page.locator(".candidates input")).to_have_count(count + 1)
+    expect(page.locator(".candidates label").last).to_contain_text("yours")
+    ours = TorchCaptioner(*TOYS["transformer"](tokenizer)).read_sentence(
+        SAMPLES / "cat.jpg", "Two dog's ball"
+    )
+    page.locator("label.word", has_text="ball").click()
+    expect(page.locator(".note")).to_contain_text(f"ball: {ours.words[2].probability:.0%}")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save JSON").click()
+    assert b'"caption": "Two dog\'s ball"' in Path(download.value.path()).read_bytes()
+
+
+def test_a_rival_takes_the_place_of_a_word_and_the_model_goes_on(page, tokenizer):
+    caption(page, SAMPLES / "cat.jpg")
+    model = TorchCaptioner(*TOYS["transformer"](tokenizer))
+    ours = model.read_sentence(SAMPLES / "cat.jpg", model.caption(SAMPLES / "cat.jpg").text)
+    page.locator("label.word").first.click()
+    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    others = [rival for rival in ours.words[0].rivals if rival.text]
+    expect(page.locator(".rivals button")).to_have_count(len(others))
+    other = next(rival.text for rival in others if rival.text not in ours.text)
+    page.locator(".rivals button", has_text=re.compile(f"^{re.escape(other)} ")).click()
+    expected = model.complete(SAMPLES / "cat.jpg", other)
+    expect(page.locator(".photo")).to_be_visible()
+    expect(page.locator(".sentence .word > span")).to_have_text(
+        [word.text for word in expected.words]
+    )
+
+
+def test_words_the_model_does_not_know_are_named_below_and_nothing_is_lost(page):
+    caption(page, SAMPLES / "cat.jpg")
+    before = page.locator(".sentence").inner_text()
+    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    hostile = "<img src=x onerror=alert(1)>"
+    page.get_by_label("Your own sentence").fill(hostile)
+    page.get_by_role("button", name="Read it").click()
+    expect(page.get_by_text("does not know: <img, src=x, onerror=alert(1)>")).to_be_visible()
+    assert page.locator(".sentence").inner_text() == before
+
+
+def test_a_part_of_the_photo_is_painted_out_and_the_words_are_read_again(page, tokenizer):
+    caption(page, SAMPLES / "cat.jpg")
+    box = page.locator(".stage").bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.1)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.8, steps=4)
+    page.mouse.up()
+    before = page.locator(".sentence").inner_text()
+    page.get_by_role("button", name="What if this part were not there?").click()
+    model = TorchCaptioner(*TOYS["transformer"](tokenizer))
+    words = model.caption(SAMPLES / "cat.jpg").words
+    expect(page.locator(".changed")).to_have_count(len(words))
+    for shown, word in zip(page.locator(".changed").all(), words, strict=True):
+        expect(shown).to_contain_text(word.text)
+        expect(shown.locator("small")).to_have_text(re.compile(r"\S+% to \S+%"))
+    expect(page.locator(".whatif")).to_contain_text("The model would ")
+    assert page.locator(".sentence").inner_text() == before
+    page.locator("label.word").first.click()
+    expect(page.locator(".whatif")).to_have_count(0)
+
+
+def test_models_side_by_side_go_to_the_same_word_where_both_wrote_it(page):
+    choose_model(page, "compare all")
+    first, second = (page.locator(".viewer:visible").nth(n) for n in (0, 1))
+    for viewer, text in ((first, "A dog on the beach"), (second, "The beach")):
+        viewer.get_by_text("Your own sentence, and rivals of the chosen word").click()
+        viewer.get_by_label("Your own sentence").fill(text)
+        page.keyboard.press("Enter")
+        expect(viewer.locator(".sentence")).to_contain_text("beach")
+    first.locator("label.word", has_text="the").click()
+    expect(second.locator(".word.on")).to_have_text("The")
+    first.locator("label.word", has_text="dog").click()
+    expect(second.locator(".word.on")).to_have_text("The")  # it has no dog
+    second.locator("label.word", has_text="beach").click()
+    expect(first.locator(".word.on")).to_have_text("beach")

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
-from tests.browsing import as_file, grey, needs_chromium, opened, upload
+from tests.browsing import as_file, await_caption, grey, needs_chromium, opened, upload
 from tests.serving import uploaded
 
 pytestmark = needs_chromium
@@ -42,6 +42,28 @@ def test_a_batch_goes_on_after_a_broken_file_and_is_saved(page):
     assert [bool(row["caption"]) for row in table] == [True, False, True]
 
 
+@pytest.mark.parametrize("count", [0, 201])
+def test_too_few_and_too_many_photos_are_told_on_the_page(page, count):
+    page.get_by_role("tab", name="Several photos").click()
+    if count:
+        files = [grey(8, 8) | {"name": f"{n}.png"} for n in range(count)]
+        page.locator("input[type=file][multiple]").set_input_files(files)
+        expect(page.locator(".file-preview tr")).to_have_count(count)
+    answers = []
+    page.on("response", lambda response: answers.append(response.status))
+    page.get_by_role("button", name="Caption all").click()
+    said = "201 photos are too many at once" if count else "Choose some photos first."
+    expect(page.locator("#batch [role=alert]")).to_contain_text(said)
+    expect(page.get_by_role("button", name="Stop")).to_be_hidden()
+    expect(page.get_by_role("button", name="Save CSV")).to_have_count(0)
+    assert max(answers) < 400
+    # and it goes on as if nothing had happened
+    page.get_by_label("Clear").first.click() if count else None
+    page.locator("input[type=file][multiple]").set_input_files([grey(9, 9)])
+    page.get_by_role("button", name="Caption all").click()
+    expect(page.locator(".batch [role=status]")).to_have_text("1 of 1 photo done")
+
+
 def test_who_comes_when_the_queue_is_full_is_told_and_may_try_again(browser, slow):
     url, folder = slow
     for page in opened(browser, url):
@@ -50,12 +72,32 @@ def test_who_comes_when_the_queue_is_full_is_told_and_may_try_again(browser, slo
             page.wait_for_timeout(50)
         second = queued(url, SAMPLES / "cat.jpg", "slow")  # which fills the queue
         upload(page, SAMPLES / "cat.jpg")
-        expect(page.get_by_text("currently busy")).to_be_visible()
+        alert = page.locator(".viewer [role=alert]")
+        expect(alert).to_contain_text("The app is busy, and its queue is full")
+        expect(page.locator(".stage .photo")).to_be_visible()
         (folder / "go").touch()
         for event in (first, second):
             assert "Written by toy-lstm" in httpx.get(event, timeout=120).text
+        before = page.locator(".viewer").get_attribute("data-key")
         page.get_by_role("button", name="Caption again").click()
-        expect(page.locator(".play")).to_be_visible()
+        await_caption(page, before)
+
+
+def test_who_waits_sees_the_photo_the_place_in_the_queue_and_the_time(browser, slow):
+    url, folder = slow
+    data = {"data": [uploaded(url, SAMPLES / "cat.jpg"), "slow"]}
+    for page in opened(browser, url):
+        httpx.post(f"{url}gradio_api/call/describe", json=data, timeout=120)
+        while not (folder / "started").exists():
+            page.wait_for_timeout(50)
+        upload(page, SAMPLES / "coffee.jpg")
+        expect(page.locator(".viewer")).to_have_attribute("data-state", "waiting")
+        expect(page.locator(".stage .photo")).to_be_visible()
+        expect(page.locator(".waiting")).to_have_text(
+            re.compile("Waiting for the model: [1-9] s, place 1 of 1 in the queue")
+        )
+        (folder / "go").touch()
+        expect(page.locator(".viewer")).to_have_attribute("data-state", "done")
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The app as a language model meets it: over the Model Context Protocol, by a client of its own."""
 
 import asyncio
+import json
 import sys
 from base64 import b64encode
 from collections.abc import Callable
@@ -48,9 +49,13 @@ def as_uri(content: bytes, kind: str = "image/jpeg") -> str:
 
 def test_tools_say_what_they_do_and_what_they_take(talk):
     tools = {tool.name: tool for tool in talk("list_tools").tools}
-    assert list(tools) == ["describe_photo", "caption_photo_in_numbers"]
+    assert list(tools) == [
+        "describe_photo",
+        "caption_photo_in_numbers",
+        "read_sentence",
+    ]
     described = tools["describe_photo"]
-    assert described.description.startswith("Caption a photo; say for each word how sure")
+    assert described.description.startswith("Caption a photo; say for each word its")
     assert described.inputSchema["required"] == ["photo"]
     taken = described.inputSchema["properties"]
     assert list(taken) == ["photo", "checkpoint"]
@@ -67,6 +72,25 @@ def test_a_photo_is_described_in_words(talk, tokenizer, photos, kind):
     answer = talk("call_tool", "describe_photo", photo)
     assert not answer.isError
     assert text(answer) == describe(captioner.caption(photos[1].read_bytes()))
+
+
+@pytest.mark.parametrize(
+    ("tool", "more"), [("caption_photo_in_numbers", {}), ("read_sentence", {"sentence": "a dog"})]
+)
+def test_numbers_come_as_json_in_text_and_structured(talk, photos, tool, more):
+    answer = talk("call_tool", tool, {"photo": as_uri(photos[1].read_bytes()), **more})
+    assert not answer.isError
+    assert json.loads(text(answer)) == answer.structuredContent
+    assert answer.structuredContent["words"][0].keys() >= {"word", "probability"}
+    assert "attention" not in answer.structuredContent["words"][0]
+    assert len(text(answer)) < 4000
+
+
+def test_attention_comes_where_it_is_asked_for(talk, photos):
+    asked = {"photo": as_uri(photos[1].read_bytes()), "attention": True}
+    answer = talk("call_tool", "caption_photo_in_numbers", asked)
+    grid = answer.structuredContent["words"][0]["attention"]["grid"]
+    assert grid == [10, 10]
 
 
 @pytest.mark.parametrize(

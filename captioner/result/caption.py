@@ -6,7 +6,7 @@ that they can be drawn from JSON alone.
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,14 @@ from jaxtyping import Float
 from captioner.config import AttentionConfig, SearchConfig, from_table, to_table
 from captioner.errors import ConfigError
 from captioner.photo.framing import Geometry, Singles
+
+
+class Rival(NamedTuple):
+    """What could have stood in a word's place."""
+
+    text: str
+    """Empty where the caption could have ended."""
+    probability: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +42,9 @@ class Word:
     """How far the recurrent decoder let in what it looked at, 0 to 1; None for a Transformer."""
     rollout: Float[Singles, "gh gw"] | None = None
     """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
+    rivals: tuple[Rival, ...] = ()
+    """The likeliest first tokens in its place, itself perhaps among them; only `read_sentence`
+    finds them."""
 
 
 @dataclass(frozen=True, kw_only=True)

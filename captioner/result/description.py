@@ -11,8 +11,9 @@ from captioner.config import AttentionConfig, SearchConfig
 from captioner.decoders.reading import Doubles, Look
 from captioner.photo.framing import Prepared, Singles
 from captioner.result.candidates import Candidates
-from captioner.result.caption import Candidate, Caption, Word, select_attention
+from captioner.result.caption import Candidate, Caption, Rival, Word, select_attention
 from captioner.result.rollout import rollout
+from captioner.words.tokenizer import Tokenizer
 
 
 def describe(
@@ -89,6 +90,24 @@ def describe_words(
             )
         )
     return tuple(words)
+
+
+def find_rivals(
+    logs: Float[Singles, " V"], before: Sequence[int], tokenizer: Tokenizer, *, count: int
+) -> tuple[Rival, ...]:
+    """Return the likeliest tokens of one place as words, the likeliest first.
+
+    Args:
+        logs: log-probabilities of every token there.
+        before: ids of the tokens before it.
+        tokenizer: the words.
+        count: how many.
+    """
+    rivals = []
+    for token in np.argsort(-logs, kind="stable")[:count].tolist():
+        words = [] if token == tokenizer.end_id else tokenizer.words([*before, token])
+        rivals.append(Rival(words[-1].text if words else "", math.exp(logs[token])))
+    return tuple(rivals)
 
 
 def _normalise(weights: Float[Doubles, "*maps gh gw"]) -> Float[Singles, "*maps gh gw"]:

@@ -1,0 +1,40 @@
+// A sentence of your own, and what else the model could have said in the place of a word. The
+// server reads them; `ask` sends it a text, and whether the model writes the rest.
+
+function drawOwn(caption, number, ask) {
+  const input = make("input", { type: "text", value: caption.text, maxlength: 300, "aria-label": "Your own sentence" });
+  const said = make("p", { class: "note", role: "status" });
+  const send = (text, complete) => {
+    said.textContent = "Reading";
+    ask(text, complete);
+  };
+  const form = make("form", { class: "own", onsubmit: (event) => {
+    event.preventDefault();
+    send(input.value, false);
+  } }, input, make("button", { type: "submit", class: "small" }, "Read it"),
+  button("Let the model go on", { onclick: () => send(input.value, true) }));
+  const part = make("div", {}, form, drawRivals(caption, number, send), said);
+  part.say = (text) => (said.textContent = text);
+  return part;
+}
+
+function drawRivals(caption, number, send) {
+  const word = caption.words[number];
+  if (!word?.rivals.length) return make("div");
+  const before = caption.words.slice(0, number).map((w, n) => (w.spaced && n ? " " : "") + w.text).join("");
+  const choose = (rival) => () =>
+    rival.text ? send(`${before}${word.spaced && number ? " " : ""}${rival.text}`, true) : send(before, false);
+  return make("div", { class: "rivals" }, make("span", {}, `In the place of “${word.text}”:`),
+    word.rivals.filter((rival) => rival.text || number).map((rival) =>
+      button(`${rival.text || "(the end)"} ${percent(rival.probability)}`, {
+        onclick: choose(rival), class: rival.text === word.text ? "small same" : "small", style: { "--p": rival.probability.toFixed(3) },
+      })));
+}
+
+// What the server read: a new sentence joins the others; of a known one, only its rivals are new.
+function addRead(captions, read) {
+  const known = captions.findIndex((caption) => caption.text === read.text);
+  if (known < 0) return captions.push(read) - 1;
+  captions[known].words.forEach((word, n) => (word.rivals = read.words[n]?.rivals ?? []));
+  return known;
+}

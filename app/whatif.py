@@ -1,0 +1,93 @@
+"""A part of a photo painted out: the same words read again, and what would be written instead."""
+
+from typing import Any
+
+from PIL import Image, ImageFilter
+
+from app.payload import data_uri, pack_caption, printable
+from captioner import Captioner
+
+_BLUR = 0.25
+"""Radius of the blur, as a share of the painted box's longer side."""
+_SHOWN_PIXELS = (320, 320)
+
+
+def paint_out(photo: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
+    """Fill a box with what surrounds it, blurred, so that no edge or shape is left inside.
+
+    Args:
+        photo: mode RGB.
+        box: top, left, bottom and right, as shares of height and width.
+
+    Raises:
+        ValueError: the box is none.
+    """
+    top, left, bottom, right = box
+    if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):
+        raise ValueError(f"the box is {box}; it must lie within the photo.")
+    corners = (
+        round(left * photo.width),
+        round(top * photo.height),
+        max(round(right * photo.width), round(left * photo.width) + 1),
+        max(round(bottom * photo.height), round(top * photo.height) + 1),
+    )
+    width, height = corners[2] - corners[0], corners[3] - corners[1]
+    margin = max(2, round(max(width, height) * 0.2))
+    around = (
+        max(0, corners[0] - margin),
+        max(0, corners[1] - margin),
+        min(photo.width, corners[2] + margin),
+        min(photo.height, corners[3] + margin),
+    )
+    ring = photo.crop(around)
+    inner = (corners[0] - around[0], corners[1] - around[1])
+    ring.paste(
+        _mean_colour(ring, inner, (width, height)), (*inner, inner[0] + width, inner[1] + height)
+    )
+    ring = ring.filter(ImageFilter.GaussianBlur(max(width, height) * _BLUR))
+    painted = photo.copy()
+    painted.paste(ring.crop((*inner, inner[0] + width, inner[1] + height)), corners[:2])
+    return painted
+
+
+def _mean_colour(
+    ring: Image.Image, inner: tuple[int, int], size: tuple[int, int]
+) -> tuple[int, ...]:
+    """Return the mean colour of a picture without the box in it."""
+    outside = Image.new("L", ring.size, 255)
+    outside.paste(0, (*inner, inner[0] + size[0], inner[1] + size[1]))
+    histogram = ring.histogram(outside)
+    count = max(1, sum(histogram[:256]))
+    return tuple(
+        round(sum(level * n for level, n in enumerate(histogram[c : c + 256])) / count)
+        for c in (0, 256, 512)
+    )
+
+
+def change(
+    captioner: Captioner, photo: Image.Image, text: str, box: tuple[float, float, float, float]
+) -> dict[str, Any]:
+    """Caption a photo without a part of it, and read a caption of the whole photo again.
+
+    Args:
+        captioner: the model.
+        photo: small enough to be looked at.
+        text: the caption.
+        box: as in `paint_out`.
+
+    Returns:
+        What the page draws: the painted photo, the new caption, and the old one's words again.
+
+    Raises:
+        ConfigError: the caption cannot be read.
+        ValueError: the box is none.
+    """
+    painted = paint_out(photo, box)
+    prepared = captioner.prepare(painted)
+    read = captioner.read_sentence(prepared, text, rivals=0)
+    painted.thumbnail(_SHOWN_PIXELS)
+    return {
+        "src": data_uri(painted),
+        "text": printable(captioner.caption(prepared).text),
+        "read": pack_caption(read),
+    }
