@@ -58,10 +58,12 @@ def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Bloc
     with app:
         gr.HTML(_HEADING)
         file = gr.Textbox(visible=False)  # a file to save, on its way to the browser
-        with gr.Tab("One photo"):
-            build_single(captioners, file)
-        with gr.Tab("Several photos"):
-            build_batch(captioners, file)
+        with gr.Tabs() as tabs:
+            with gr.Tab("One photo", id="one"):
+                picked, follow = build_single(captioners, file)
+            with gr.Tab("Several photos", id="several"):
+                look = build_batch(captioners, file, picked=picked, tabs=tabs)
+        follow(look)
         build_api(captioners)
         app.load(None, js=_PAGE.read_text(encoding="utf-8"))
     explain_requests(app)

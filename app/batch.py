@@ -19,14 +19,17 @@ from app.controls import (
     open_upload,
     pack,
 )
-from app.html import BatchRow, draw_alert, draw_batch
+from app.html import EDIT, BatchRow, draw_alert, draw_batch
 from app.payload import data_uri
+from app.picking import Picked
 from captioner import Captioner, CaptionerError
 from captioner.interchange import guard, readable
 
 MOST_PHOTOS = 200
 """Of one batch: they all lie on the server until the page is closed."""
 _THUMBNAIL_PIXELS = (128, 128)
+_LONGEST_CAPTION = 1000
+"""Characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +49,22 @@ class Batch:
         return len(self.rows) < len(self.paths)
 
 
-def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
-    """Caption several photos, and save what came out as a table.
+def build_batch(
+    captioners: Mapping[str, Captioner], file: gr.Textbox, *, picked: gr.State, tabs: gr.Tabs
+) -> Any:
+    """Caption several photos, edit the captions, and save them as a table.
 
     Each photo is an event of its own, brought about by the end of the one before. So it waits in
     the queue like anybody's, and others get their turn between two photos.
+
+    Args:
+        captioners: the models to choose from.
+        file: a file to save, on its way to the browser.
+        picked: the photo that the other tab shows.
+        tabs: both tabs.
+
+    Returns:
+        `success` of the event that picks a row's photo.
     """
     files = gr.File(
         label=f"Photos, {MOST_PHOTOS} at most",
@@ -62,7 +76,7 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
     with gr.Row():
         start = gr.Button("Caption all", variant="primary")
         stop = gr.Button("Stop", visible=False)
-    table = gr.HTML(elem_id="batch")
+    table = gr.HTML(elem_id="batch", apply_default_css=False, js_on_load=EDIT)
     with gr.Row(elem_classes="downloads", visible=False) as downloads:
         as_csv = gr.Button("Save CSV", size="sm")
         as_json = gr.Button("Save JSON", size="sm")
@@ -123,8 +137,28 @@ def build_batch(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
     for running in steps:
         running.failure(halt, work, outcome, **AT_ONCE)  # the queue is full
     stop.click(halt, work, outcome, cancels=steps, **AT_ONCE)
+
+    def edit(batch: Batch, asked: gr.EventData) -> Batch:
+        number, text = _row_of(batch, asked), str((asked._data or {}).get("text"))
+        rows = list(batch.rows)
+        rows[number] = replace(rows[number], caption=text[:_LONGEST_CAPTION])
+        return replace(batch, rows=tuple(rows))
+
+    def look(batch: Batch, asked: gr.EventData) -> tuple[Picked, gr.Tabs]:
+        return Picked.of(Path(batch.paths[_row_of(batch, asked)])), gr.Tabs(selected="one")
+
+    table.edit(edit, work, work, **AT_ONCE)
+    looked = table.look(look, work, [picked, tabs], **AT_ONCE)
     for button, write in ((as_csv, to_csv), (as_json, to_json)):
         button.click(write, work, file, **AT_ONCE).then(None, file, js=SAVE_FILE)
+    return looked.success
+
+
+def _row_of(batch: Batch, asked: gr.EventData) -> int:
+    number: Any = (asked._data or {}).get("row")
+    if number not in range(len(batch.rows)):
+        raise gr.Error("There is no such row.", print_exception=False)
+    return int(number)
 
 
 def refuse(count: int) -> str:

@@ -6,6 +6,16 @@ from html import escape
 
 from app.payload import printable
 
+EDIT = """element.addEventListener("change", (event) => {
+  const { row } = event.target.dataset;
+  if (row !== undefined) trigger("edit", { row: Number(row), text: event.target.value });
+});
+element.addEventListener("click", (event) => {
+  const row = event.target.closest("button")?.dataset.row;
+  if (row !== undefined) trigger("look", { row: Number(row) });
+});"""
+"""Script of the table."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRow:
@@ -34,18 +44,32 @@ def draw_batch(rows: Sequence[BatchRow], *, total: int, stopped: bool = False) -
     )
     if stopped:
         said = f"Stopped: {said}"
+    done = stopped or len(rows) == total  # else the next row would undo an edit
     body = "".join(
         f"<tr{' class=failed' * bool(row.error)}><td>{_thumbnail(row)}</td>"
         f'<th scope="row">{_text(row.name)}</th>'
-        f"<td>{_text(row.error.removeprefix(f'{row.name}: ') or row.caption)}</td>"
+        f"<td>{_caption(n, row, done=done)}</td>"
         f"<td>{'' if row.log_probability is None else f'{row.log_probability:.2f}'}</td></tr>"
-        for row in rows
+        for n, row in enumerate(rows)
     )
     return (
         f'<div class="batch"><p role="status">{said}</p>'
         f'<progress max="{total}" value="{len(rows)}" aria-label="Photos done"></progress>'
         "<table><thead><tr><td></td><th>Photo</th><th>Caption</th><th>Log-probability</th></tr>"
         f"</thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def _caption(number: int, row: BatchRow, *, done: bool) -> str:
+    """Show an error, or a caption to edit, and a way to look at its photo."""
+    if row.error:
+        return _text(row.error.removeprefix(f"{row.name}: "))
+    name = _text(row.name)
+    return (
+        f'<div class="edit"><textarea rows="1" data-row="{number}" '
+        f'aria-label="Caption of {name}"{" readonly" * (not done)}>{_text(row.caption)}</textarea>'
+        f'<button type="button" class="small" data-row="{number}" '
+        f'aria-label="Look at {name}">Look</button></div>'
     )
 
 

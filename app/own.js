@@ -1,11 +1,14 @@
 // A sentence of your own, and what else the model could have said in the place of a word. The
 // server reads them; `ask` sends it a text, and whether the model writes the rest.
 
-function drawOwn(caption, number, ask) {
-  const input = make("input", { type: "text", value: caption.text, maxlength: 300, "aria-label": "Your own sentence" });
-  const said = make("p", { class: "note", role: "status" });
+// What is typed and said is kept in `draft`, for the rivals may arrive while somebody types.
+function drawOwn(caption, number, ask, draft) {
+  if (draft.of !== caption.text) Object.assign(draft, { of: caption.text, text: caption.text, said: "" });
+  const input = make("input", { type: "text", value: draft.text, maxlength: 300, "aria-label": "Your own sentence",
+    oninput: () => (draft.text = input.value) });
+  const said = make("p", { class: "said", role: "status" }, draft.said);
   const send = (text, complete) => {
-    said.textContent = "Reading";
+    said.textContent = draft.said = "Reading";
     ask(text, complete);
   };
   const form = make("form", { class: "own", onsubmit: (event) => {
@@ -13,9 +16,7 @@ function drawOwn(caption, number, ask) {
     send(input.value, false);
   } }, input, make("button", { type: "submit", class: "small" }, "Read it"),
   button("Let the model go on", { onclick: () => send(input.value, true) }));
-  const part = make("div", {}, form, drawRivals(caption, number, send), said);
-  part.say = (text) => (said.textContent = text);
-  return part;
+  return make("div", {}, form, drawRivals(caption, number, send), said);
 }
 
 function drawRivals(caption, number, send) {

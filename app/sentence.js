@@ -4,7 +4,7 @@ function drawSentence(caption, key, choose) {
   const words = caption.words.flatMap((word, n) => [
     word.spaced && n ? " " : null,
     make("label", { class: "word", "data-n": n, style: { "--p": word.probability.toFixed(3) } },
-      make("input", { type: "radio", name: `word-${key}`, value: n, onchange: () => choose(n) }),
+      make("input", { type: "radio", name: `word-${key}`, value: n, onclick: () => choose(n) }),
       make("span", {}, word.text)),
   ]);
   return make("fieldset", { class: "sentence", dir: "auto" },

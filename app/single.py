@@ -1,6 +1,6 @@
 """One photo: its captions, streamed, and the attention of every word."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +34,15 @@ class _Layout:
     viewers: list[Viewer]
 
 
-def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
-    """Caption one photo, and look at it closely."""
+def build_single(
+    captioners: Mapping[str, Captioner], file: gr.Textbox
+) -> tuple[gr.State, Callable[[Any], None]]:
+    """Caption one photo, and look at it closely.
+
+    Returns:
+        The photo that is picked, and what makes an event caption it that picked another: it takes
+        `success` of that event.
+    """
     views = list_views(captioners)
     demo = _caption_demo(next(iter(captioners.values())))
     layout = _lay_out(captioners, demo)
@@ -94,9 +101,8 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
     pages = [viewer.view for viewer in viewers]
     columns = [viewer.column for viewer in viewers]
     shown = [current, layout.alert, *columns, *pages, *sides]
-    taken = layout.photo.input(take_upload, layout.photo, [layout.photo, picked], **AT_ONCE)
-    sampled = layout.samples.pick(pick_sample, None, picked, **AT_ONCE)
-    for when in (taken.success, sampled.success, layout.again.click, layout.model.input):
+
+    def follow(when: Any) -> None:
         opened = when(show, [picked, layout.model], shown, **AT_ONCE)
         running = opened.success(
             run,
@@ -108,9 +114,15 @@ def build_single(captioners: Mapping[str, Captioner], file: gr.Textbox) -> None:
             **MODEL_EVENT,
         )
         running.failure(refuse, [current, layout.model], pages, **AT_ONCE)
+
+    taken = layout.photo.input(take_upload, layout.photo, [layout.photo, picked], **AT_ONCE)
+    sampled = layout.samples.pick(pick_sample, None, picked, **AT_ONCE)
+    for when in (taken.success, sampled.success, layout.again.click, layout.model.input):
+        follow(when)
     for captioner, viewer in zip(captioners.values(), viewers, strict=True):
         offer_files(viewer, views, file, layout.alert)
         answer_questions(viewer, captioner)
+    return picked, follow
 
 
 def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:

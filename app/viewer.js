@@ -21,6 +21,7 @@ viewer.append(title, screen, live, body);
 
 const caption = () => captions[candidate];
 const maps = () => caption().words.map((word) => weigh(caption(), word, VIEWS[look.view]));
+const draft = {}; // of a sentence of the user's own
 const parts = {}; // of the body, once there is a caption
 
 function mount() {
@@ -99,7 +100,7 @@ function open(number) {
       ask(own.text, false);
     }
     const focused = inside.contains(document.activeElement);
-    inside.replaceChildren(drawOwn(own, chosen, ask));
+    inside.replaceChildren(drawOwn(own, chosen, ask, draft));
     if (focused) inside.querySelector("input").focus();
   }, parts.own?.details.open ?? false);
   const empty = own.words.length ? [] : [make("p", {}, "Empty caption.")];
@@ -195,9 +196,10 @@ function refresh() {
   mount();
   const given = JSON.parse(props.value || "{}");
   if (!photo || given.key !== photo.key) return; // of a photo that is no longer shown
+  if (given.kind === "read" || given.kind === "unread") draft.said = given.message ?? "";
   if (given.kind === "read") return captions.length && open(addRead(captions, given.captions[0]));
   if (given.kind === "changed" && given.text === caption()?.text) return parts.whatif.replaceChildren(drawChange(caption(), given.changed));
-  if (given.kind === "unread") return parts.own?.details.querySelector("[role=status]")?.replaceChildren(given.message);
+  if (given.kind === "unread") return parts.own?.refresh();
   viewer.dataset.state = given.kind;
   if (given.kind === "waiting") wait();
   if (given.kind === "growing") grow(given.captions[0]);

@@ -136,10 +136,9 @@ def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
         page = {"kind": "changed", "key": shown.key, "text": printable(text), "changed": changed}
         return {viewer.view: _draw(page)}
 
-    viewer.view.hide(hide, viewer.shown, viewer.view, show_progress="hidden", **MODEL_EVENT)
-    viewer.view.read(
-        read, viewer.shown, [viewer.shown, viewer.view], show_progress="hidden", **MODEL_EVENT
-    )
+    each: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple"} | MODEL_EVENT
+    viewer.view.hide(hide, viewer.shown, viewer.view, **each)
+    viewer.view.read(read, viewer.shown, [viewer.shown, viewer.view], **each)
 
 
 def offer_files(viewer: Viewer, views: Views, file: gr.Textbox, alert: gr.HTML) -> None:

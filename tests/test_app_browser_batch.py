@@ -42,6 +42,26 @@ def test_a_batch_goes_on_after_a_broken_file_and_is_saved(page):
     assert [bool(row["caption"]) for row in table] == [True, False, True]
 
 
+def test_captions_are_edited_before_they_are_saved_and_their_photos_looked_at(page):
+    page.get_by_role("tab", name="Several photos").click()
+    files = [as_file(f"{n}.jpg", (SAMPLES / f"{n}.jpg").read_bytes()) for n in ("cat", "coffee")]
+    page.locator("input[type=file][multiple]").set_input_files(files)
+    expect(page.locator(".file-preview tr")).to_have_count(2)
+    page.get_by_role("button", name="Caption all").click()
+    expect(page.locator(".batch [role=status]")).to_have_text("2 of 2 photos done")
+    hostile = 'A cat "looks" <b>at</b> you'
+    page.get_by_label("Caption of cat.jpg").fill(hostile)
+    page.keyboard.press("Tab")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save JSON").click()
+    first, second = json.loads(Path(download.value.path()).read_text())
+    assert first["caption"] == hostile
+    assert second["caption"] not in ("", hostile)
+    page.get_by_role("button", name="Look at coffee.jpg").click()
+    expect(page.get_by_role("tab", name="One photo")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(".photo")).to_have_attribute("alt", f"The photo: {second['caption']}")
+
+
 @pytest.mark.parametrize("count", [0, 201])
 def test_too_few_and_too_many_photos_are_told_on_the_page(page, count):
     page.get_by_role("tab", name="Several photos").click()

@@ -13,7 +13,10 @@ def test_a_batch_tells_what_went_wrong_with_each_photo():
     ]
     page = Page(draw_batch(rows, total=3))
     assert "2 of 3 photos done, 1 could not be read" in page.text
-    assert "A dog-0.12" in page.text
+    assert "A dogLook-0.12" in page.text
+    (caption,) = page.named("textarea")
+    assert "readonly" in caption  # until all are done
+    assert caption["aria-label"] == "Caption of a.jpg"
     assert len(page.named("img")) == 1
     assert page.named("script") == []
     assert page.text.count(": not an image") == 0  # the name stands beside it
