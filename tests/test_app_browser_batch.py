@@ -1,6 +1,7 @@
 """The app with several photos, and several people, at once, in a real browser."""
 
 import json
+import re
 from pathlib import Path
 
 import httpx
