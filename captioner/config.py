@@ -63,9 +63,22 @@ class EncoderConfig:
     levels: int = 1
     """Feature maps taken, from the last one back: stages of a CNN, which makes its regions finer,
     or blocks of a ViT."""
+    class_token: bool = False
+    """Keep the class token of a ViT, as a row of features before those of the regions."""
+    eps: float | None = None
+    """Added to variances by the layer norms; None leaves timm's choice."""
 
     def __post_init__(self) -> None:
         require(self.levels >= 1, f"encoder.levels is {self.levels}; it must be 1 or more.")
+        require(
+            not self.class_token or self.levels == 1,
+            f"encoder.levels is {self.levels}, and encoder.class_token keeps that of one; "
+            "choose 1.",
+        )
+        require(
+            self.eps is None or 0 < self.eps < 1,
+            f"encoder.eps is {self.eps}; it must be between 0 and 1.",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

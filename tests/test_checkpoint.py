@@ -235,10 +235,10 @@ def test_settings_out_of_all_bounds_are_named_with_the_file(checkpoint, tmp_path
 
 
 def test_a_newer_checkpoint_is_refused_before_its_weights_are_looked_at(checkpoint, tmp_path):
-    table = header_table(checkpoint) | {"format": 2}
+    table = header_table(checkpoint) | {"format": 3}
     path = rewrite(tmp_path / "m.safetensors", checkpoint, {}, table)
     assert problem(path) == (
-        "of format 2, and this captioner reads up to 1; upgrade it: pip install --upgrade captioner"
+        "of format 3, and this captioner reads up to 2; upgrade it: pip install --upgrade captioner"
     )
 
 

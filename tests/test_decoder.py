@@ -22,6 +22,18 @@ SETTINGS = {
     "transformer learned": TransformerConfig(positions="learned", **TRANSFORMER),
     "transformer sinusoidal": TransformerConfig(positions="sinusoidal", **TRANSFORMER),
     "transformer untied": TransformerConfig(tie=False, **TRANSFORMER),
+    "transformer like BERT": TransformerConfig(
+        norm="post",
+        activation="gelu",
+        scaled_words=False,
+        embedding_norm=True,
+        bridge="none",
+        head=True,
+        **TRANSFORMER,
+    ),
+    "transformer like GPT-2": TransformerConfig(
+        activation="gelu_tanh", scaled_words=False, bridge="linear", **TRANSFORMER
+    ),
 }
 
 

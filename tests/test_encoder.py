@@ -56,6 +56,30 @@ def test_backbones_of_every_family_see_a_grid_of_regions(backbone, size):
     assert features.isfinite().all()
 
 
+def test_a_class_token_kept_stands_before_the_regions():
+    plain, kept = make("test_vit"), make("test_vit", class_token=True)
+    kept.load_state_dict(plain.state_dict())
+    pixels = a_photo(images=2)
+    with torch.no_grad():
+        features, whole = kept(pixels), plain.backbone.forward_features(pixels)
+        assert_close(features, whole)
+        assert_close(features[:, 1:], plain(pixels))
+    assert (plain.context, kept.context, kept.grid) == (0, 1, plain.grid)
+    assert kept.feature_dim == features.shape[-1]
+
+
+def test_a_class_token_that_is_not_there_is_an_error():
+    with pytest.raises(ConfigError) as caught:
+        make("test_resnet", class_token=True)
+    assert str(caught.value) == "encoder.class_token: 'test_resnet' has none; leave it out."
+
+
+def test_layer_norms_add_the_eps_asked_for():
+    for eps, expected in ((None, 1e-6), (1e-12, 1e-12)):
+        norms = [m for m in make("test_vit", eps=eps).modules() if isinstance(m, nn.LayerNorm)]
+        assert {norm.eps for norm in norms} == {expected}
+
+
 @pytest.mark.parametrize("levels", [1, 2])
 @pytest.mark.parametrize("backbone", FAMILIES)
 def test_a_new_encoder_knows_what_it_will_see_without_having_calculated(

@@ -69,7 +69,7 @@ def test_what_has_a_default_may_be_left_out_when_a_header_is_made(tokenizer):
 
 def test_a_newer_format_asks_for_an_upgrade(header):
     assert problem(table(header) | {"format": 7}) == (
-        "m.safetensors: of format 7, and this captioner reads up to 1; "
+        "m.safetensors: of format 7, and this captioner reads up to 2; "
         "upgrade it: pip install --upgrade captioner"
     )
 

@@ -1,7 +1,8 @@
 import torch
 from torch.testing import assert_close
 
-from captioner.decoders.transformer import TransformerDecoder
+from captioner.decoders import TransformerConfig
+from captioner.model import Decoder, build_decoder
 from captioner.result.rollout import rollout
 
 
@@ -22,20 +23,12 @@ def test_two_layers_pass_on_what_the_words_before_saw():
     assert_close(many, expected.expand(3, 2, 2))
 
 
-def make() -> TransformerDecoder:
+def make() -> Decoder:
     torch.manual_seed(0)
-    return TransformerDecoder(
-        words=11,
-        feature_dim=6,
-        width=8,
-        layers=2,
-        heads=2,
-        feedforward_width=16,
-        dropout=0.0,
-        positions="learned",
-        max_positions=8,
-        tie=True,
-    ).eval()
+    config = TransformerConfig(
+        width=8, layers=2, heads=2, feedforward_width=16, dropout=0.0, max_positions=8
+    )
+    return build_decoder(config, words=11, feature_dim=6).eval()
 
 
 def test_weights_between_words_are_those_that_reading_uses():

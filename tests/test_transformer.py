@@ -1,7 +1,9 @@
 import math
+from functools import partial
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
@@ -30,12 +32,13 @@ def captions(*, count=2, length=6):
     return torch.randint(11, (3, count, length), generator=torch.Generator().manual_seed(2))
 
 
-def torchs_own(decoder):
-    """Copy our blocks into torch's pre-norm decoder."""
+def torchs_own(decoder, *, activation="relu", norm_first=True):
+    """Copy our blocks into torch's decoder."""
     layer = nn.TransformerDecoderLayer(
-        8, decoder.heads, 12, dropout=0.1, activation="relu", batch_first=True, norm_first=True
+        8, decoder.heads, 12, activation=activation, batch_first=True, norm_first=norm_first
     )
-    theirs = nn.TransformerDecoder(layer, len(decoder.blocks), norm=nn.LayerNorm(8)).eval()
+    last = nn.LayerNorm(8) if norm_first else nn.Identity()
+    theirs = nn.TransformerDecoder(layer, len(decoder.blocks), norm=last).eval()
     for block, layer in zip(decoder.blocks, theirs.layers, strict=True):
         for ours, other in (
             (block.self_attention, layer.self_attn),
@@ -74,6 +77,37 @@ def test_it_is_torchs_own_decoder_with_the_same_weights(positions):
         assert_close(reading.logits[:, k], expected, rtol=1e-5, atol=1e-5)
         weights = torch.stack(looked, dim=1)  # (B, L, M, T, P)
         assert_close(reading.attention[:, k], weights, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("activation", "theirs"),
+    [("gelu", "gelu"), ("gelu_tanh", partial(F.gelu, approximate="tanh")), ("relu", "relu")],
+)
+def test_normalised_after_each_part_it_is_torchs_own_decoder_too(activation, theirs):
+    decoder = make(norm="post", activation=activation, scaled_words=False, embedding_norm=True)
+    words = captions(count=1)
+    embedded = decoder.words.vectors(words[:, 0]) + decoder.positions[:6]
+    state = torchs_own(decoder, activation=theirs, norm_first=False)(
+        decoder.embedding_norm(embedded),
+        decoder.from_feature(features()),
+        tgt_mask=torch.ones(6, 6, dtype=torch.bool).triu(1),
+    )
+    expected = state @ decoder.words.vectors.weight.T + decoder.words.bias
+    assert_close(decoder(features(), words).logits[:, 0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("eps", [1e-12, 0.1])
+def test_every_norm_adds_the_eps_asked_for(eps):
+    decoder = make(eps=eps, embedding_norm=True, head=True)
+    norms = [module for module in decoder.modules() if isinstance(module, nn.LayerNorm)]
+    assert [norm.eps for norm in norms] == [eps] * (3 * 3 + 4)
+
+
+def test_a_bridge_left_out_lets_keys_and_values_read_the_features_as_they_are():
+    decoder = make(bridge="none")
+    assert decoder.from_feature(features()).equal(features())
+    assert decoder.blocks[0].cross_attention.key.in_features == 7
+    assert decoder.init_state(features()).memory[0].equal(features())
 
 
 def record_looks(theirs):

@@ -2,7 +2,7 @@
 
 A checkpoint is one `.safetensors` file. Beside the tensors it carries a JSON text, the header:
 
-    {"format": 1, "name": ..., "model": {...}, "preprocess": {...}, "search": {...},
+    {"format": 2, "name": ..., "model": {...}, "preprocess": {...}, "search": {...},
      "tokenizer": {...}, "trained_on": {...}, "scores": {...}, "parameters": ...}
 
 `format` counts the changes that older programs cannot read. A header of an older format is brought
@@ -29,12 +29,13 @@ from captioner.errors import CaptionerError, CheckpointError, ConfigError, is_pa
 from captioner.words.constraints import Constraints, constraints_of
 from captioner.words.tokenizer import Tokenizer
 
-FORMAT = 1
+FORMAT = 2
 """The format written, and the newest one read."""
 METADATA_KEY = "captioner"
 """Where the header's text stands among the file's metadata."""
-MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""From a format to the function that turns its header into one of the next format."""
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: dict}
+"""From a format to the function that turns its header into one of the next format. Format 2 has
+more settings of encoders and decoders, whose defaults are what format 1 meant."""
 
 _PLAIN: dict[str, type] = {"name": str, "trained_on": dict, "scores": dict, "parameters": int}
 

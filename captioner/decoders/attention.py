@@ -129,15 +129,23 @@ class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention in several subspaces.
 
     Source: Vaswani et al. 2017, section 3.2.2 (arXiv:1706.03762).
+
+    Args:
+        width: channels of the queries and of the result.
+        heads: subspaces; they divide `width`.
+        dropout: probability of dropping a weight in training.
+        seen_dim: channels of what is attended to, where they are not `width`.
     """
 
-    def __init__(self, *, width: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self, *, width: int, heads: int, dropout: float = 0.0, seen_dim: int | None = None
+    ) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = dropout
         self.query = nn.Linear(width, width)
-        self.key = nn.Linear(width, width)
-        self.value = nn.Linear(width, width)
+        self.key = nn.Linear(seen_dim or width, width)
+        self.value = nn.Linear(seen_dim or width, width)
         self.out = nn.Linear(width, width)
 
     def split(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B M T d"]:
@@ -145,7 +153,7 @@ class MultiHeadAttention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def keys_and_values(
-        self, x: Float[Tensor, "B S C"]
+        self, x: Float[Tensor, "B S D"]
     ) -> tuple[Float[Tensor, "B M S d"], Float[Tensor, "B M S d"]]:
         """Work out what queries will be compared with and what they will read."""
         return self.split(self.key(x)), self.split(self.value(x))
@@ -186,7 +194,7 @@ class MultiHeadAttention(nn.Module):
     def attend_unprojected(
         self,
         x: Float[Tensor, "B T C"],
-        seen: Float[Tensor, "B S C"],
+        seen: Float[Tensor, "B S D"],
         *,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B M T S"] | None]:

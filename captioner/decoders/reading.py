@@ -19,7 +19,8 @@ class Reading(NamedTuple):
     logits: Float[Any, "B K T V"]
     """Score of every token coming next at each position."""
     attention: Float[Any, "B K L M T P"] | None
-    """Weights by layer and head, summing to 1 over P; None unless asked for."""
+    """Weights by layer and head over P, all rows of the features; they sum to 1, or to less where
+    the rest went to words. None unless asked for."""
     gate: Float[Any, "B K T"] | None = None
     """How far the attended feature is let through, 0 to 1; only the recurrent decoder has one."""
     between_words: Float[Any, "B K L M T S"] | None = None
@@ -31,11 +32,17 @@ class Look(NamedTuple):
     """Where one caption looked; there may be tokens behind its last one, which do not count."""
 
     attention: Float[Doubles, "L M T P"]
-    """Weights of the regions by layer and head, on reading each token, START first."""
+    """Weights by layer and head, on reading each token, START first; the last gh*gw of P are those
+    of the regions, row by row."""
     between_words: Float[Doubles, "L M T T"] | None
     """Weights of each token over itself and those before it; only a Transformer has them."""
     gate: Float[Doubles, " T"] | None
     """How far the attended feature was let in; only a recurrent decoder has one."""
+
+
+def on_regions(weights: Float[Any, "*rows P"], grid: tuple[int, int]) -> Float[Any, "*rows R"]:
+    """Leave out what was looked at beside the regions of a grid (down, across)."""
+    return weights[..., weights.shape[-1] - grid[0] * grid[1] :]
 
 
 def select(reading: Reading, image: int, caption: int) -> Look:

@@ -10,7 +10,7 @@ from captioner.errors import require
 class DecoderConfig:
     """Settings of a decoder: the arguments of its network, but for `words` and `feature_dim`.
 
-    Whole numbers among them are sizes, 1 or more; others are probabilities of dropping, below 1.
+    Whole numbers among them are sizes, 1 or more; others, such as dropout, are in [0, 1).
     """
 
     kind: str

@@ -1,6 +1,8 @@
 """Transformer decoder: words attend to the words before them, then to the image regions."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, cast
 
 import torch
@@ -20,23 +22,45 @@ class _Past(NamedTuple):
     values: tuple[Float[Tensor, "B K M T d"], ...]
 
 
-class Block(nn.Module):
-    """Self-attention, cross-attention and feed-forward, each normalised before and added after.
+_ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+}
 
-    Source: Vaswani et al. 2017, section 3.1 (arXiv:1706.03762), with the norm moved inside the
-    residual branch as in Xiong et al. 2020, section 3 (arXiv:2002.04745).
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and feed-forward, each added to what went in, and normalised.
+
+    Source: Vaswani et al. 2017, section 3.1 (arXiv:1706.03762), which normalises the sum (`post`);
+    with the norm moved inside the residual branch (`pre`), Xiong et al. 2020, section 3
+    (arXiv:2002.04745).
     """
 
-    def __init__(self, *, width: int, heads: int, feedforward_width: int, dropout: float) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        heads: int,
+        feedforward_width: int,
+        dropout: float,
+        region_dim: int,
+        norm: str,
+        activation: str,
+        eps: float,
+    ) -> None:
         super().__init__()
-        self.self_norm = nn.LayerNorm(width)
+        self.norms_first = norm == "pre"
+        self.self_norm = nn.LayerNorm(width, eps=eps)
         self.self_attention = MultiHeadAttention(width=width, heads=heads, dropout=dropout)
-        self.cross_norm = nn.LayerNorm(width)
-        self.cross_attention = MultiHeadAttention(width=width, heads=heads, dropout=dropout)
-        self.feedforward_norm = nn.LayerNorm(width)
+        self.cross_norm = nn.LayerNorm(width, eps=eps)
+        self.cross_attention = MultiHeadAttention(
+            width=width, heads=heads, dropout=dropout, seen_dim=region_dim
+        )
+        self.feedforward_norm = nn.LayerNorm(width, eps=eps)
         self.feedforward = nn.Sequential(
             nn.Linear(width, feedforward_width),
-            nn.ReLU(),
+            _ACTIVATIONS[activation](),
             nn.Dropout(dropout),
             nn.Linear(feedforward_width, width),
         )
@@ -46,10 +70,11 @@ class Block(nn.Module):
         self, x: Float[Tensor, "N T C"], *, with_weights: bool
     ) -> tuple[Float[Tensor, "N T C"], Float[Tensor, "N M T T"] | None]:
         """Attend from every word to itself and those before it."""
-        normed = self.self_norm(x)
-        keys, values = self.self_attention.keys_and_values(normed)
-        weights = self.self_attention.weights(normed, keys, causal=True) if with_weights else None
-        return x + self.dropout(self.self_attention(normed, keys, values, causal=True)), weights
+        given = self.given(self.self_norm, x)
+        keys, values = self.self_attention.keys_and_values(given)
+        weights = self.self_attention.weights(given, keys, causal=True) if with_weights else None
+        read = self.self_attention(given, keys, values, causal=True)
+        return self._add(self.self_norm, x, read), weights
 
     def read_word(
         self,
@@ -58,11 +83,12 @@ class Block(nn.Module):
         past_values: Float[Tensor, "N M t d"],
     ) -> tuple[Float[Tensor, "N 1 C"], Float[Tensor, "N M T d"], Float[Tensor, "N M T d"]]:
         """Attend from the latest word to the cached ones; return the grown cache too."""
-        normed = self.self_norm(x)
-        keys, values = self.self_attention.keys_and_values(normed)
+        given = self.given(self.self_norm, x)
+        keys, values = self.self_attention.keys_and_values(given)
         keys = torch.cat([past_keys, keys], dim=2)
         values = torch.cat([past_values, values], dim=2)
-        return x + self.dropout(self.self_attention(normed, keys, values)), keys, values
+        read = self.self_attention(given, keys, values)
+        return self._add(self.self_norm, x, read), keys, values
 
     def read_regions(
         self,
@@ -71,24 +97,35 @@ class Block(nn.Module):
         values: Float[Tensor, "B M P d"],
     ) -> Float[Tensor, "B Q C"]:
         """Attend to the regions, all words of an image at once, then think it over."""
-        x = x + self.dropout(self.cross_attention(self.cross_norm(x), keys, values))
-        return self._think(x)
+        read = self.cross_attention(self.given(self.cross_norm, x), keys, values)
+        return self._think(self._add(self.cross_norm, x, read))
 
     def read_regions_once(
         self,
         x: Float[Tensor, "B Q C"],
-        regions: Float[Tensor, "B P C"],
+        regions: Float[Tensor, "B P D"],
         *,
         with_weights: bool,
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B M Q P"] | None]:
         """Do what `read_regions` does, for few words: without keys and values."""
         read, weights = self.cross_attention.attend_unprojected(
-            self.cross_norm(x), regions, with_weights=with_weights
+            self.given(self.cross_norm, x), regions, with_weights=with_weights
         )
-        return self._think(x + self.dropout(read)), weights
+        return self._think(self._add(self.cross_norm, x, read)), weights
+
+    def given(self, norm: nn.Module, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
+        """Return what a part reads of x."""
+        return norm(x) if self.norms_first else x
+
+    def _add(
+        self, norm: nn.Module, x: Float[Tensor, "*rows C"], part: Float[Tensor, "*rows C"]
+    ) -> Float[Tensor, "*rows C"]:
+        total = x + self.dropout(part)
+        return total if self.norms_first else norm(total)
 
     def _think(self, x: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q C"]:
-        return x + self.dropout(self.feedforward(self.feedforward_norm(x)))
+        norm = self.feedforward_norm
+        return self._add(norm, x, self.feedforward(self.given(norm, x)))
 
 
 class TransformerDecoder(Decoder):
@@ -109,22 +146,49 @@ class TransformerDecoder(Decoder):
         positions: str,
         max_positions: int,
         tie: bool,
+        norm: str,
+        activation: str,
+        eps: float,
+        scaled_words: bool,
+        embedding_norm: bool,
+        bridge: str,
+        head: bool,
     ) -> None:
         super().__init__()
         self.layers, self.heads, self.longest = layers, heads, max_positions - 1
-        self.from_feature = nn.Sequential(nn.Linear(feature_dim, width), nn.LayerNorm(width))
+        self.width = width
+        normed = partial(nn.LayerNorm, width, eps=eps)
+        self.from_feature = nn.Sequential()
+        if bridge != "none":
+            self.from_feature.append(nn.Linear(feature_dim, width))
+        if bridge == "linear_norm":
+            self.from_feature.append(normed())
         self.words = WordTable(words=words, width=width, tie=tie)
-        self.word_scale = math.sqrt(width)  # the table's vectors have length 1
+        # The table's vectors have length 1.
+        self.word_scale = math.sqrt(width) if scaled_words else 1.0
         if positions == "learned":
             self.positions = nn.Parameter(torch.randn(max_positions, width) * 0.02)
         else:
             self.register_buffer("positions", sinusoids(max_positions, width), persistent=False)
+        self.embedding_norm = normed() if embedding_norm else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
-            Block(width=width, heads=heads, feedforward_width=feedforward_width, dropout=dropout)
+            Block(
+                width=width,
+                heads=heads,
+                feedforward_width=feedforward_width,
+                dropout=dropout,
+                region_dim=feature_dim if bridge == "none" else width,
+                norm=norm,
+                activation=activation,
+                eps=eps,
+            )
             for _ in range(layers)
         )
-        self.norm = nn.LayerNorm(width)
+        self.norm = normed() if norm == "pre" else nn.Identity()
+        self.head = nn.Sequential()
+        if head:
+            self.head = nn.Sequential(nn.Linear(width, width), _ACTIVATIONS[activation](), normed())
 
     @property
     def _blocks(self) -> list[Block]:
@@ -133,8 +197,7 @@ class TransformerDecoder(Decoder):
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Bring the regions to the decoder's width, once for all words and layers."""
-        images, width = features.shape[0], self.norm.normalized_shape[0]
-        nothing = features.new_zeros(images, 1, self.heads, 0, width // self.heads)
+        nothing = features.new_zeros(len(features), 1, self.heads, 0, self.width // self.heads)
         nothings = (nothing,) * len(self.blocks)
         return DecoderState(
             memory=(self.from_feature(features),),
@@ -169,7 +232,9 @@ class TransformerDecoder(Decoder):
             grown_keys.append(keys.unflatten(0, words.shape))
             grown_values.append(values.unflatten(0, words.shape))
             if with_attention:
-                between = block.self_attention.weights(block.self_norm(x.flatten(0, 1)), keys)
+                between = block.self_attention.weights(
+                    block.given(block.self_norm, x.flatten(0, 1)), keys
+                )
                 between_words.append(between.unflatten(0, words.shape))  # (B, K, M, 1, T)
             y, weights = block.read_regions_once(
                 y.unflatten(0, words.shape)[:, :, 0],
@@ -181,7 +246,7 @@ class TransformerDecoder(Decoder):
             x = y[:, :, None]
         grown = _Past(keys=tuple(grown_keys), values=tuple(grown_values))
         reading = Reading(
-            logits=self.words.logits(self.norm(x)),
+            logits=self.words.logits(self.head(self.norm(x))),
             attention=torch.stack(attention, dim=2) if with_attention else None,
             between_words=torch.stack(between_words, dim=2) if with_attention else None,
         )
@@ -205,12 +270,12 @@ class TransformerDecoder(Decoder):
             y = y.unflatten(0, words.shape[:2]).flatten(1, 2)  # (B, K*T, C)
             keys, values = block.cross_attention.keys_and_values(regions)
             if with_attention:
-                weights = block.cross_attention.weights(block.cross_norm(y), keys)
+                weights = block.cross_attention.weights(block.given(block.cross_norm, y), keys)
                 attention.append(weights.unflatten(2, words.shape[1:]))  # (B, M, K, T, P)
             y = block.read_regions(y, keys, values)
             x = y.unflatten(1, words.shape[1:])
         return Reading(
-            logits=self.words.logits(self.norm(x)),
+            logits=self.words.logits(self.head(self.norm(x))),
             attention=torch.stack(attention, dim=1).permute(0, 3, 1, 2, 4, 5)
             if with_attention
             else None,
@@ -223,9 +288,8 @@ class TransformerDecoder(Decoder):
             raise ValueError(
                 f"caption of {last} tokens; this decoder reads {len(self.positions)} at most."
             )
-        return self.dropout(
-            self.words(words) * self.word_scale + self.positions[first_position:last]
-        )
+        x = self.words(words) * self.word_scale + self.positions[first_position:last]
+        return self.dropout(self.embedding_norm(x))
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:

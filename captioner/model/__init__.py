@@ -1,8 +1,9 @@
 """The network: an encoder that sees regions, and a decoder that writes words about them.
 
-Shapes: B images, K captions of each, P = gh*gw regions row by row from the top left, D feature
-channels, C channels of a decoder's state, L layers, M heads, d channels of a head, T words (START
-counted on input, END on output), V words in the vocabulary, H W pixels.
+Shapes: B images, K captions of each, P rows of features (gh*gw regions row by row from the top
+left, and before them a class token where the encoder keeps it), D feature channels, C channels of a
+decoder's state, L layers, M heads, d channels of a head, T words (START counted on input, END on
+output), V words in the vocabulary, H W pixels.
 """
 
 from collections.abc import Sequence
@@ -82,6 +83,8 @@ def build_model(
         options=config.encoder.options,
         size=(preprocess.height, preprocess.width),
         levels=config.encoder.levels,
+        class_token=config.encoder.class_token,
+        eps=config.encoder.eps,
         weights=encoder_weights,
     )
     decoder = build_decoder(config.decoder, words=words, feature_dim=encoder.feature_dim)

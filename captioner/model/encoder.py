@@ -39,6 +39,8 @@ class Encoder(nn.Module):
         options: further arguments of `timm.create_model`.
         size: input height and width in pixels.
         levels: feature maps taken, from the last one back.
+        class_token: keep it, as a row of features before those of the regions.
+        eps: added to variances by the layer norms, where timm's choice is another.
         weights: a safetensors file with the backbone's weights, or True to ask timm's hub.
 
     Raises:
@@ -54,11 +56,20 @@ class Encoder(nn.Module):
         options: Mapping[str, Any] | None = None,
         size: tuple[int, int] = (224, 224),
         levels: int = 1,
+        class_token: bool = False,
+        eps: float | None = None,
         weights: Path | bool = False,
     ) -> None:
         super().__init__()
         self.levels = levels
         self.backbone = _create(backbone, dict(options or {}), size=size, weights=weights)
+        self.context = getattr(self.backbone, "num_prefix_tokens", 0) if class_token else 0
+        """Rows of features before those of the regions."""
+        if class_token and not self.context:
+            raise ConfigError(f"encoder.class_token: {backbone!r} has none; leave it out.")
+        for module in self.backbone.modules():
+            if eps is not None and isinstance(module, nn.LayerNorm):
+                module.eps = eps
         info: Any = getattr(self.backbone, "feature_info", None)  # timm's models declare no types
         if info and levels > len(info):
             raise ConfigError(f"encoder.levels is {levels}, but {backbone!r} has {len(info)}.")
@@ -77,7 +88,17 @@ class Encoder(nn.Module):
         self.grid = max((height, width) for _, height, width in maps)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Return the regions' features, row by row from the top left of the grid."""
+        """Return the regions' features, row by row from the top left, behind a class token kept."""
+        if self.context:
+            ((regions, context),) = self.backbone.forward_intermediates(
+                pixels,
+                indices=1,
+                norm=True,
+                output_fmt="NLC",
+                intermediates_only=True,
+                return_prefix_tokens=True,
+            )
+            return torch.cat([context, regions], dim=1)
         features, *more = maps = self._maps(pixels)
         if more:
             features = torch.cat([_standardise(_widen(level, self.grid)) for level in maps], dim=1)

@@ -27,11 +27,17 @@ class Share(NamedTuple):
     """Regions down and across."""
     channels: int
     """Of its features."""
+    context: int = 0
+    """Rows of features before those of the regions."""
 
     @property
-    def regions(self) -> int:
-        """How many there are."""
-        return self.grid[0] * self.grid[1]
+    def rows(self) -> int:
+        """How many rows of features there are."""
+        return self.context + self.grid[0] * self.grid[1]
+
+    def is_laid_like(self, other: "Share") -> bool:
+        """Whether attention over one means the same as over the other, row by row."""
+        return (self.grid, self.context) == (other.grid, other.context)
 
 
 class EnsembleEncoder(nn.Module):
@@ -50,7 +56,9 @@ class EnsembleEncoder(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.grid = encoders[0].grid
         """Of the first member, whose attention the others' is laid upon."""
-        self.shares = [Share(encoder.grid, encoder.feature_dim) for encoder in encoders]
+        self.shares = [
+            Share(encoder.grid, encoder.feature_dim, encoder.context) for encoder in encoders
+        ]
         mean, std = (
             torch.tensor([getattr(own, name) for own in preprocess])[:, :, None, None]
             for name in ("mean", "std")
@@ -76,7 +84,7 @@ class EnsembleDecoder(Decoder):
     mean, of the logits, would let every member veto every word.
 
     Attention is the members' own, each as a head of one layer: the mean over the heads of its last
-    layer. Members whose grid is not the first one's are left out of it.
+    layer. Members whose grid or class token is not the first one's are left out of it.
 
     Args:
         decoders: of the members, over the same words.
@@ -87,7 +95,7 @@ class EnsembleDecoder(Decoder):
         super().__init__()
         self.decoders = nn.ModuleList(decoders)
         self.shares = shares
-        self.heads = sum(share.grid == shares[0].grid for share in shares)
+        self.heads = sum(share.is_laid_like(shares[0]) for share in shares)
         self.longest = min(
             (own.longest for own in decoders if own.longest is not None), default=None
         )
@@ -151,7 +159,7 @@ class EnsembleDecoder(Decoder):
         looks = [
             reading.attention[:, :, -1].mean(dim=2)  # (B, K, T, P)
             for reading, share in zip(readings, self.shares, strict=True)
-            if reading.attention is not None and share.grid == self.shares[0].grid
+            if reading.attention is not None and share.is_laid_like(self.shares[0])
         ]
         return Reading(
             logits=_average([reading.logits for reading in readings]),
@@ -160,7 +168,7 @@ class EnsembleDecoder(Decoder):
 
     def _divide(self, features: Float[Tensor, "B P D"]) -> list[Tensor]:
         """Give every member its regions."""
-        parts = features.split([share.regions for share in self.shares], dim=1)
+        parts = features.split([share.rows for share in self.shares], dim=1)
         return [own[..., : share.channels] for own, share in zip(parts, self.shares, strict=True)]
 
 

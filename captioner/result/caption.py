@@ -36,10 +36,13 @@ class Word:
     """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
     mean over its tokens, and over the heads of the last layer unless another view is chosen."""
     heads: Float[Singles, "L M gh gw"] | None
-    """The same for every layer and head by itself; the recurrent decoder has one of each. None if
-    the caption was read from JSON."""
+    """The same for every layer and head by itself; the recurrent decoder has one of each. A map
+    sums to less than 1 where the rest went to a class token or to words. None if the caption was
+    read from JSON."""
     gate: float | None
-    """How far the recurrent decoder let in what it looked at, 0 to 1; None for a Transformer."""
+    """How far the photo's regions were let in, 0 to 1: the gate of a recurrent decoder; of a model
+    that also looks at a class token or at words, the regions' share of its attention. None where
+    there is neither."""
     rollout: Float[Singles, "gh gw"] | None = None
     """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
     rivals: tuple[Rival, ...] = ()
@@ -100,8 +103,11 @@ class Caption:
                     "the caption was read from JSON, which holds one view of its attention; "
                     "caption the photo again to see another."
                 )
-            attention = select_attention(word.heads, word.rollout, view)
-            words.append(replace(word, attention=attention))
+            attention, share = show_attention(word.heads, word.rollout, view)
+            gate = word.gate
+            if gate is not None:
+                gate *= share / show_attention(word.heads, word.rollout, self.view)[1]
+            words.append(replace(word, attention=attention, gate=gate))
         return replace(self, words=tuple(words), view=view)
 
     def to_dict(self) -> dict[str, Any]:
@@ -159,6 +165,15 @@ class Caption:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"not a caption as JSON holds it: {error!r}.") from error
+
+
+def show_attention(
+    heads: Float[Any, "L M gh gw"], rolled_out: Float[Any, "gh gw"] | None, view: AttentionConfig
+) -> tuple[Float[Any, "gh gw"], float]:
+    """Choose as `select_attention` does; return a map that sums to 1, and what it summed to."""
+    chosen = select_attention(heads, rolled_out, view)
+    share = float(chosen.sum(dtype=np.float64))
+    return (chosen if math.isclose(share, 1, abs_tol=1e-6) else chosen / np.float32(share)), share
 
 
 def select_attention(

@@ -8,10 +8,10 @@ from jaxtyping import Float
 
 from captioner.checkpoint.header import Header
 from captioner.config import AttentionConfig, SearchConfig
-from captioner.decoders.reading import Doubles, Look
+from captioner.decoders.reading import Doubles, Look, on_regions
 from captioner.photo.framing import Prepared, Singles
 from captioner.result.candidates import Candidates
-from captioner.result.caption import Candidate, Caption, Rival, Word, select_attention
+from captioner.result.caption import Candidate, Caption, Rival, Word, show_attention
 from captioner.result.rollout import rollout
 from captioner.words.tokenizer import Tokenizer
 
@@ -68,24 +68,25 @@ def describe_words(
     grid: tuple[int, int],
 ) -> tuple[Word, ...]:
     """Gather the tokens of a caption, ids without START and END, into words."""
-    attention = look.attention.reshape(*look.attention.shape[:-1], *grid)
     rolled_out = None
     if look.between_words is not None:
-        rolled = rollout(look.attention.mean(axis=1), look.between_words.mean(axis=1))
-        rolled_out = rolled.reshape(-1, *grid)
+        rolled_out = rollout(look.attention.mean(axis=1), look.between_words.mean(axis=1))
+    gated = look.gate is not None or look.attention.shape[-1] > math.prod(grid)
     words = []
     for shown in header.tokenizer.words(list(tokens)):
         # What is looked at on reading one token decides the next: START goes with the first word.
         own = list(shown.tokens)
-        heads = _normalise(attention[:, :, own].mean(axis=2))
-        passed = None if rolled_out is None else _normalise(rolled_out[own].mean(axis=0))
+        heads = _lay_out(look.attention[:, :, own].mean(axis=2), grid)
+        passed = None if rolled_out is None else _lay_out(rolled_out[own].mean(axis=0), grid)
+        attention, share = show_attention(heads, passed, AttentionConfig())
+        let_in = 1.0 if look.gate is None else float(look.gate[own].mean())
         words.append(
             Word(
                 text=shown.text,
                 probability=math.exp(sum(log_probabilities[t] for t in own)),
-                attention=select_attention(heads, passed, AttentionConfig()),
+                attention=attention,
                 heads=heads,
-                gate=None if look.gate is None else float(look.gate[own].mean()),
+                gate=let_in * share if gated else None,
                 rollout=passed,
             )
         )
@@ -110,7 +111,11 @@ def find_rivals(
     return tuple(rivals)
 
 
-def _normalise(weights: Float[Doubles, "*maps gh gw"]) -> Float[Singles, "*maps gh gw"]:
-    """Make every map sum to 1 to float32's precision."""
-    weights = weights / weights.sum(axis=(-2, -1), keepdims=True)
-    return weights.astype(np.float32)
+def _lay_out(
+    weights: Float[Doubles, "*maps P"], grid: tuple[int, int]
+) -> Float[Singles, "*maps gh gw"]:
+    """Make maps of the regions' weights, which sum to 1 where nothing else was looked at."""
+    regions = on_regions(weights, grid)
+    if regions.shape == weights.shape:
+        regions = regions / regions.sum(axis=-1, keepdims=True)
+    return regions.reshape(*weights.shape[:-1], *grid).astype(np.float32)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from captioner.config import AttentionConfig
+from captioner.decoders.reading import on_regions
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import select_attention
@@ -85,7 +86,9 @@ def read_phrases(
                 continue
             heads = attention[:, :, places].mean(dim=2).cpu()
             rolled = None if rolled_out is None else rolled_out[places].mean(dim=0).cpu()
-            maps = torch.stack([select_attention(heads, rolled, view) for view in views])  # (W, P)
+            maps = torch.stack([select_attention(heads, rolled, view) for view in views])
+            maps = on_regions(maps, grid)  # (W, P)
+            maps = maps / maps.sum(dim=-1, keepdim=True)
             boxes = place_boxes(phrase.boxes, geometry)
             shares = region_shares(phrase.boxes, geometry, grid)
             flat = shares.flatten()

@@ -85,7 +85,8 @@ def grounding_loss(
     Returns:
         A scalar; 0 where no word has boxes.
     """
-    weights = attention[:, :, layer].float().mean(dim=2)  # (B, K, T, P)
+    regions = attention[..., -shares.shape[-1] :]  # without a class token
+    weights = regions[:, :, layer].float().mean(dim=2)  # (B, K, T, P)
     reachable = shares.amax(dim=-1)
     named = reachable > 0
     inside = (weights * shares).sum(dim=-1)[named] / reachable[named]
