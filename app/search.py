@@ -10,7 +10,9 @@ import gradio as gr
 from captioner import Captioner, CaptionerError, SearchConfig
 
 _METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
-_NAMES = [setting.name for setting in fields(SearchConfig) if setting.name != "no_end"]
+_FIXED = ("no_end", "prompt")
+"""Settings that stay what the checkpoint recommends."""
+_NAMES = [setting.name for setting in fields(SearchConfig) if setting.name not in _FIXED]
 _WHOLE = ("beam", "max_words", "top_k", "seed", "no_repeat", "groups")
 """Settings that are whole numbers, whatever a browser makes of them."""
 _LISTS = ("forbid", "require")
@@ -48,8 +50,8 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     """Lay out the method, and below it only what that method uses.
 
     Returns:
-        An input for each setting of `SearchConfig` but `no_end`, in its order, set to what the
-        first model likes best.
+        An input for each setting of `SearchConfig` but the fixed ones, in its order, set to what
+        the first model likes best.
     """
     best = next(iter(captioners.values())).header.search
     limits = (captioner.header.longest for captioner in captioners.values())

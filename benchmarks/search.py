@@ -45,7 +45,7 @@ def ours(features: Tensor, *, beam: int, words: int, kind: str = "fast") -> Prog
             plain_beam_search(decoder, image[None], beam=beam, words=words) for image in features
         ]
     settings = SearchConfig(beam=beam, max_words=words)
-    limits = Constraints(start_id=START, end_id=END, never_written=(PAD, START, END))
+    limits = Constraints(prefix=(START,), end_id=END, never_written=(PAD, START, END))
     return lambda: search(decoder, features, config=settings, constraints=limits)
 
 

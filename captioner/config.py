@@ -118,6 +118,8 @@ class SearchConfig:
     """Words, or runs of words, that captions must contain, in any order; beam search only."""
     no_end: tuple[str, ...] = ()
     """Words that a caption does not end with, such as "a" and "with"."""
+    prompt: str = ""
+    """Words that the model is given before its own; they are no part of the caption."""
     groups: int = 1
     """Groups of diverse beam search, each penalised for words chosen by earlier ones; they divide
     the beam. 1 is plain beam search."""

@@ -34,6 +34,7 @@ from captioner.search import Candidates, log_probabilities, make_noise, search_s
 from captioner.search import search as search_captions
 from captioner.search.arrays import to_numpy
 from captioner.speed.resources import has_gpu, has_room
+from captioner.words.constraints import Constraints
 
 __all__ = ["RUNTIMES", "Captioner", "Prepared"]
 
@@ -130,27 +131,33 @@ class Captioner(ABC):
         """Return what `decoder.init_state` reads of the photos."""
 
     def read(
-        self, features: Float[Any, "B ..."], captions: Sequence[Sequence[list[int]]]
+        self,
+        features: Float[Any, "B ..."],
+        captions: Sequence[Sequence[list[int]]],
+        *,
+        prefix: Sequence[int],
     ) -> list[list[tuple[list[float], Look]]]:
         """Read finished captions of each image, as many of each, to see where they looked.
 
         Args:
             features: from `encode`.
             captions: token ids.
+            prefix: what was given before the first token; see `Constraints`.
 
         Returns:
             Log-probabilities of the tokens, and a look, by image and caption.
         """
         tokenizer = self.header.tokenizer
         longest = max(len(ids) for image in captions for ids in image)
+        first = len(prefix)
         # No token looks ahead, so the padding behind a shorter caption changes nothing.
-        words = np.full((len(captions), len(captions[0]), 1 + longest), tokenizer.pad_id)
-        words[:, :, 0] = tokenizer.start_id
+        words = np.full((len(captions), len(captions[0]), first + longest), tokenizer.pad_id)
+        words[:, :, :first] = prefix
         for image, own in enumerate(captions):
             for k, ids in enumerate(own):
-                words[image, k, 1 : 1 + len(ids)] = ids
+                words[image, k, first : first + len(ids)] = ids
         reading = self.read_along(features, words)
-        logs = log_probabilities(reading.logits, tokenizer.never_written)
+        logs = log_probabilities(reading.logits[:, :, first - 1 :], tokenizer.never_written)
         return [
             [
                 (logs[image, k, range(len(ids)), ids].tolist(), select(reading, image, k))
@@ -222,12 +229,14 @@ class Captioner(ABC):
         )
         looks: list[Look | None] = [None] * len(found)
         if words and self.reads_at_once:
-            again = self.read(features, [own.tokens[:1] for own in found])
+            again = self.read(
+                features, [own.tokens[:1] for own in found], prefix=constraints.prefix
+            )
             looks = [look for ((_, look),) in again]
         elif words:
             looks = [follow(readings, own.rows[0]) for own in found]
         return [
-            self._describe(photo, own, look, chosen)
+            self._describe(photo, own, look, chosen, constraints)
             for photo, own, look in zip(prepared, found, looks, strict=True)
         ]
 
@@ -260,7 +269,8 @@ class Captioner(ABC):
             noise=make_noise([prepared.pixels], config=chosen),
             readings=readings,
         ):
-            yield self._describe(prepared, found, follow(readings, found.rows[0]), chosen)
+            look = follow(readings, found.rows[0])
+            yield self._describe(prepared, found, look, chosen, constraints)
 
     def read_candidates(self, photo: Source | Prepared, caption: Caption) -> tuple[Caption, ...]:
         """Look at a caption's other candidates as closely as at the caption itself.
@@ -277,8 +287,10 @@ class Captioner(ABC):
         """
         if not caption.candidates:
             return ()
+        prefix = self.header.plan(caption.search)[1].prefix
         features = self.encode([self._prepared(photo)])
-        (read,) = self.read(features, [[list(own.tokens) for own in caption.candidates]])
+        captions = [[list(own.tokens) for own in caption.candidates]]
+        (read,) = self.read(features, captions, prefix=prefix)
         return tuple(
             replace(
                 caption,
@@ -288,7 +300,12 @@ class Captioner(ABC):
                 candidates=(),
                 view=AttentionConfig(),
                 words=describe_words(
-                    candidate.tokens, logs, look, header=self.header, grid=self.grid
+                    candidate.tokens,
+                    logs,
+                    look,
+                    header=self.header,
+                    grid=self.grid,
+                    prompt=len(prefix) - 1,
                 ),
             )
             for candidate, (logs, look) in zip(caption.candidates, read, strict=True)
@@ -400,10 +417,23 @@ class Captioner(ABC):
         return photo if isinstance(photo, Prepared) else self.prepare(photo)
 
     def _describe(
-        self, photo: Prepared, found: Candidates, look: Look | None, config: SearchConfig
+        self,
+        photo: Prepared,
+        found: Candidates,
+        look: Look | None,
+        config: SearchConfig,
+        constraints: Constraints,
     ) -> Caption:
         """Put the first of the candidates into words."""
-        return describe(photo, found, look, header=self.header, grid=self.grid, search=config)
+        return describe(
+            photo,
+            found,
+            look,
+            header=self.header,
+            grid=self.grid,
+            search=config,
+            prompt=len(constraints.prefix) - 1,
+        )
 
 
 def choose_runtime(

@@ -11,8 +11,8 @@ NAMESPACE = "torch"
 """What searches are made of; the fixture `namespace` runs a test with each."""
 
 
-def constraints(**others) -> Constraints:
-    return Constraints(start_id=START, end_id=END, never_written=SPECIALS, **others)
+def constraints(*, prompt: tuple[int, ...] = (), **others) -> Constraints:
+    return Constraints(prefix=(START, *prompt), end_id=END, never_written=SPECIALS, **others)
 
 
 PLAIN = constraints()

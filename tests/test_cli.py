@@ -160,7 +160,8 @@ def test_json_is_one_object_a_line_with_everything(caption, photos, checkpoints)
         assert [w["word"] for w in found["words"]] == [w["word"] for w in expected["words"]]
 
 
-def test_every_setting_reaches_the_search(caption, photos):
+def test_every_setting_reaches_the_search(caption, photos, checkpoints):
+    model = TorchCaptioner.load(checkpoints["lstm"])
     _, lines, _ = caption(
         photos[0], "--json", "--search", "sample", "--max-words", 5, "--temperature", 0.5,
         "--top-k", 4, "--top-p", 0.9, "--seed", 6,
@@ -178,11 +179,15 @@ def test_every_setting_reaches_the_search(caption, photos):
         "forbid": [],
         "require": [],
         "no_end": [],
+        "prompt": "",
         "groups": 1,
         "diversity": 0.5,
     }
     _, lines, _ = caption(photos[0], "--json", "--beam", 3, "--length-penalty", 0.7)
     assert json.loads(lines[0])["search"]["length_penalty"] == 0.7
+    _, lines, _ = caption(photos[0], "--json", "--prompt", "a man")
+    assert json.loads(lines[0])["search"]["prompt"] == "a man"
+    assert json.loads(lines[0])["caption"] == model.caption(photos[0], prompt="a man").text
     _, lines, errors = caption(photos[0], "--json", "--beam", 4, "--groups", 2, "--diversity", 1.5)
     search = json.loads(lines[0])["search"]
     assert (search["beam"], search["groups"], search["diversity"]) == (4, 2, 1.5)

@@ -10,7 +10,7 @@ PIECES = Tokenizer.train_bpe(["a dog on a hot stone", "a hot dog with a cat"] * 
 
 
 NONE = Constraints(
-    start_id=WORDS.start_id, end_id=WORDS.end_id, never_written=tuple(WORDS.never_written)
+    prefix=(WORDS.start_id,), end_id=WORDS.end_id, never_written=tuple(WORDS.never_written)
 )
 
 
@@ -31,6 +31,21 @@ def test_words_and_runs_of_words_become_their_ids():
     endings = [(*ids(word), WORDS.end_id) for word in ("a", "with")]
     assert found.forbidden == (ids("dog"), ids("hot stone"), *endings)
     assert found.required == (ids("cat"), ids("hot dog"))
+
+
+def test_a_prompt_comes_behind_start_whatever_spaces_surround_it():
+    assert limits(prompt="a hot ").prefix == (WORDS.start_id, *ids("a hot"))
+    found = constraints_of(SearchConfig(prompt="a hot "), PIECES)
+    assert found.prefix == (PIECES.start_id, *PIECES.encode("a hot"))
+
+
+def test_a_prompt_with_a_word_that_is_not_known_is_refused():
+    with pytest.raises(ConfigError) as caught:
+        limits(prompt="a zebra")
+    assert str(caught.value) == (
+        "search.prompt is 'a zebra', which has a word that this model does not know; "
+        "choose another, or leave it out."
+    )
 
 
 def test_a_forbidden_word_that_is_not_known_needs_no_constraint():

@@ -40,6 +40,7 @@ SEARCHES = (
     {"beam": 3, "no_repeat": 1, "forbid": ("dog", "a man"), "no_end": ("a",)},
     {"beam": 2, "require": ("dog", "beach"), "no_repeat": 1},
     {"beam": 4, "groups": 2, "diversity": 1.0},
+    {"beam": 3, "prompt": "a man"},
 )
 
 

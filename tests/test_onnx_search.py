@@ -101,7 +101,7 @@ class Decoder:
         logits = np.zeros((*words.shape, 5), np.float32)
         return logits + np.arange(5, dtype=np.float32), state
 
-limits = Constraints(start_id=0, end_id=1, never_written=(0,), no_repeat=1, required=((2,),))
+limits = Constraints(prefix=(0,), end_id=1, never_written=(0,), no_repeat=1, required=((2,),))
 for method in ({}, {"groups": 3}, {"method": "greedy"}, {"method": "sample"}):
     required = limits.required if not method else ()
     found = search(

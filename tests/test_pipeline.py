@@ -55,7 +55,7 @@ def winner(
         features,
         config=config,
         constraints=Constraints(
-            start_id=tokenizer.start_id,
+            prefix=(tokenizer.start_id, *tokenizer.encode(config.prompt)),
             end_id=tokenizer.end_id,
             never_written=(tokenizer.pad_id, tokenizer.start_id, tokenizer.unk_id),
         ),

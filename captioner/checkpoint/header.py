@@ -84,12 +84,15 @@ class Header:
         """Return what `search_with` does, and the constraints of that search as token ids."""
         chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
         check_used(chosen, changes)
-        if self.longest is not None and chosen.max_words > self.longest:
+        constraints = constraints_of(chosen, self.tokenizer)
+        prompt = len(constraints.prefix) - 1
+        if self.longest is not None and chosen.max_words + prompt > self.longest:
+            besides = f", {prompt} of the prompt included" if prompt else ""
             raise ConfigError(
                 f"search.max_words is {chosen.max_words}; {self.name} writes "
-                f"{self.longest} at most."
+                f"{self.longest} at most{besides}."
             )
-        return chosen, constraints_of(chosen, self.tokenizer)
+        return chosen, constraints
 
 
 def join_headers(headers: Sequence[Header]) -> Header:

@@ -112,6 +112,11 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
     search.add_argument(
         "--no-end", action="append", metavar="WORD", help="do not end with this word; the same"
     )
+    search.add_argument(
+        "--prompt",
+        metavar="TEXT",
+        help='words given to the model before its own, such as "a picture of"; "" for none',
+    )
 
 
 def choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:

@@ -197,7 +197,7 @@ class TransformerDecoder(Decoder):
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Bring the regions to the decoder's width, once for all words and layers."""
-        nothing = features.new_zeros(len(features), 1, self.heads, 0, self.width // self.heads)
+        nothing = features.new_zeros(features.shape[0], 1, self.heads, 0, self.width // self.heads)
         nothings = (nothing,) * len(self.blocks)
         return DecoderState(
             memory=(self.from_feature(features),),

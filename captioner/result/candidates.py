@@ -22,8 +22,9 @@ class Candidates:
     finished: list[bool]
     """Whether END came; if not, the caption was cut at `max_words`."""
     rows: list[list[int]] = field(compare=False, repr=False)
-    """Each token's row in its step of the decoder, counted over the images and hypotheses of that
-    step, so it depends on the batch; `decoders.reading.follow` finds the attention with it."""
+    """Each token's row in its step of the decoder, those of the prompt first, counted over the
+    images and hypotheses of that step, so it depends on the batch; `decoders.reading.follow` finds
+    the attention with it."""
 
 
 def collect(

@@ -24,6 +24,7 @@ def describe(
     header: Header,
     grid: tuple[int, int],
     search: SearchConfig,
+    prompt: int = 0,
 ) -> Caption:
     """Put the first of the candidates into words, with attention as NumPy arrays.
 
@@ -34,6 +35,7 @@ def describe(
         header: the words, and the model's name.
         grid: regions down and across.
         search: how the caption was looked for.
+        prompt: as in `describe_words`.
     """
     tokenizer = header.tokenizer
     texts = [tokenizer.decode(ids) for ids in found.tokens]
@@ -43,7 +45,12 @@ def describe(
         words=()
         if look is None
         else describe_words(
-            found.tokens[0], found.log_probabilities[0], look, header=header, grid=grid
+            found.tokens[0],
+            found.log_probabilities[0],
+            look,
+            header=header,
+            grid=grid,
+            prompt=prompt,
         ),
         log_probability=found.log_probability[0],
         candidates=tuple(
@@ -66,20 +73,32 @@ def describe_words(
     *,
     header: Header,
     grid: tuple[int, int],
+    prompt: int = 0,
 ) -> tuple[Word, ...]:
-    """Gather the tokens of a caption, ids without START and END, into words."""
+    """Gather the tokens of a caption, ids without prefix and END, into words.
+
+    Args:
+        tokens: of the caption.
+        log_probabilities: of each.
+        look: where the caption looked, the prompt included.
+        header: the words.
+        grid: regions down and across.
+        prompt: tokens of the prompt.
+    """
     rolled_out = None
     if look.between_words is not None:
         rolled_out = rollout(look.attention.mean(axis=1), look.between_words.mean(axis=1))
     gated = look.gate is not None or look.attention.shape[-1] > math.prod(grid)
     words = []
     for shown in header.tokenizer.words(list(tokens)):
-        # What is looked at on reading one token decides the next: START goes with the first word.
+        # What is looked at on reading one token decides the next: START, or the last token of the
+        # prompt, goes with the first word.
         own = list(shown.tokens)
-        heads = _lay_out(look.attention[:, :, own].mean(axis=2), grid)
-        passed = None if rolled_out is None else _lay_out(rolled_out[own].mean(axis=0), grid)
+        read = [prompt + token for token in own]
+        heads = _lay_out(look.attention[:, :, read].mean(axis=2), grid)
+        passed = None if rolled_out is None else _lay_out(rolled_out[read].mean(axis=0), grid)
         attention, share = show_attention(heads, passed, AttentionConfig())
-        let_in = 1.0 if look.gate is None else float(look.gate[own].mean())
+        let_in = 1.0 if look.gate is None else float(look.gate[read].mean())
         words.append(
             Word(
                 text=shown.text,

@@ -19,11 +19,11 @@ the decoder's arithmetic. Of equally likely hypotheses the one with the better p
 then the one with the lower token id.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from captioner.config import SearchConfig
 from captioner.errors import ConfigError
@@ -107,7 +107,7 @@ def search_steps(
             return
         live, done = step
         unfinished = replace(config, length_penalty=0.0)
-        yield from done.values() or _gather(live, unfinished, constraints)
+        yield from done.values() or _gather(live, unfinished, constraints, [0])
 
 
 def _choose(
@@ -143,18 +143,16 @@ def _decode(
     """Go on token by token; yield what lives, and what was found of the images that are done."""
     arrays, images = arrays_of(features), list(range(len(features)))
     filters, never = filters_of(constraints), arrays.integers(constraints.never_written)
-    latest = arrays.full(strategy.live.value.shape, constraints.start_id)  # (B, K)
-    state = decoder.init_state(features).reorder(arrays.full(latest.shape, 0))
+    *given, last = constraints.prefix
+    state = decoder.init_state(features)
+    for token in given:
+        _, state = _step(decoder, arrays.full((len(features), 1), token), state, readings)
+    latest = arrays.full(strategy.live.value.shape, last)  # (B, K)
+    state = state.reorder(arrays.full(latest.shape, 0))
     for t in range(config.max_words + 1):
         if not images:
             return
-        # Step the decoder.
-        if readings is None:
-            logits, state = decoder.step(latest, state)
-        else:
-            reading, state = decoder.look(latest, state)
-            readings.append(reading)
-            logits = reading.logits[:, :, 0]
+        logits, state = _step(decoder, latest, state, readings)
         log_p = arrays.log_probabilities(logits, never)
         for constrain in filters:
             log_p = constrain(log_p, strategy.live.tokens[..., :t])
@@ -170,8 +168,9 @@ def _decode(
         done: dict[int, Candidates] = {}
         if not all(going):
             leave = [i for i, goes in enumerate(going) if not goes]
-            found = _gather(strategy.kept.select(arrays.integers(leave)), config, constraints)
-            done = dict(zip((images[i] for i in leave), found, strict=True))
+            numbers = [images[i] for i in leave]
+            kept = strategy.kept.select(arrays.integers(leave))
+            done = dict(zip(numbers, _gather(kept, config, constraints, numbers), strict=True))
             images = [image for image in images if image not in done]
             stay = arrays.integers([i for i, goes in enumerate(going) if goes])
             strategy.select(stay)
@@ -184,15 +183,30 @@ def _decode(
         yield strategy.live, done
 
 
+def _step(
+    decoder: Any, latest: Int[Any, "B K"], state: Any, readings: list[Any] | None
+) -> tuple[Float[Any, "B K V"], Any]:
+    """Step the decoder; note where it looks if readings are collected."""
+    if readings is None:
+        stepped: tuple[Any, Any] = decoder.step(latest, state)
+        return stepped
+    reading, state = decoder.look(latest, state)
+    readings.append(reading)
+    return reading.logits[:, :, 0], state
+
+
 def _gather(
-    hypotheses: Hypotheses, config: SearchConfig, constraints: Constraints
+    hypotheses: Hypotheses, config: SearchConfig, constraints: Constraints, images: Sequence[int]
 ) -> list[Candidates]:
-    """Turn the hypotheses of each image into plain lists."""
+    """Turn the hypotheses of each of these images into plain lists."""
     how: dict[str, Any] = {"end_id": constraints.end_id, "length_penalty": config.length_penalty}
     found = [
         collect(*image, ranked=config.method == "beam", **how)
         for image in zip(*(x.tolist() for x in hypotheses), strict=True)
     ]
+    for number, candidates in zip(images, found, strict=True):  # K is 1 until the prompt is read
+        given = [number] * (len(constraints.prefix) - 1)
+        candidates.rows[:] = [[*given, *own] for own in candidates.rows]
     if not all(candidates.tokens for candidates in found):
         raise ConfigError(
             "no caption says all that search.require asks for and breaks no other constraint; ask "

@@ -23,8 +23,8 @@ class Constraints:
     model gives them.
     """
 
-    start_id: int
-    """Begins every caption; not part of the result."""
+    prefix: tuple[int, ...]
+    """Given before the first word: START and the prompt; not part of the result."""
     end_id: int
     """Finishes a caption; not part of the result."""
     never_written: tuple[int, ...] = ()
@@ -38,13 +38,20 @@ class Constraints:
 
 
 def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
-    """Look up the words that a search requires and forbids.
+    """Look up the words that a search requires, forbids and begins with.
 
     An unknown word needs no forbidding: it is never said.
 
     Raises:
-        ConfigError: a required word is not known, or they are too many, or too long for a caption.
+        ConfigError: a required word or one of the prompt is not known, or the required ones are too
+            many, or too long for a caption.
     """
+    prompt = tokenizer.encode(config.prompt.strip())
+    if tokenizer.unk_id in prompt:
+        raise ConfigError(
+            f"search.prompt is {config.prompt!r}, which has a word that this model does not know; "
+            "choose another, or leave it out."
+        )
     required = tuple(_required(text, tokenizer) for text in config.require)
     if math.prod(len(phrase) + 1 for phrase in required) > _MOST_STATES:
         raise ConfigError(
@@ -58,7 +65,7 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
         )
     endings = ((phrase[-1], tokenizer.end_id) for phrase in _known(config.no_end, tokenizer))
     return Constraints(
-        start_id=tokenizer.start_id,
+        prefix=(tokenizer.start_id, *prompt),
         end_id=tokenizer.end_id,
         never_written=tuple(tokenizer.never_written),
         forbidden=(*_known(config.forbid, tokenizer), *endings),
