@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from captioner.words.tokenizer import Tokenizer
+from captioner.words.tokenizer import Marks
 from data.dataset import Example
 from data.ranks import Ranks
 
@@ -188,7 +188,7 @@ def build_loader(
     *,
     batch_size: int,
     shuffle: bool,
-    pad_id: int = Tokenizer.pad_id,
+    pad_id: int = Marks().pad,
     seed: int = 0,
     workers: int = 0,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from captioner.errors import CheckpointError, ConfigError, DataError
-from captioner.words.tokenizer import SPECIALS, DisplayWord, Tokenizer
+from captioner.words.gathering import DisplayWord
+from captioner.words.tokenizer import SPECIALS, Tokenizer
 from tests.tongues import ENGLISH, MANY_TONGUES, assert_words_cover
 
 ROOT = Path(__file__).parent.parent

@@ -1,7 +1,8 @@
 import pytest
 
 from captioner.errors import ConfigError
-from captioner.words.tokenizer import DisplayWord, Tokenizer, join_words
+from captioner.words.gathering import DisplayWord, join_words
+from captioner.words.tokenizer import Tokenizer
 from tests.tongues import ENGLISH, MANY_TONGUES, assert_words_cover, texts
 
 

@@ -1,6 +1,7 @@
 """Captions in several languages, and what must be true of the words they are split into."""
 
-from captioner.words.tokenizer import SPECIALS, Tokenizer, join_words
+from captioner.words.gathering import join_words
+from captioner.words.tokenizer import SPECIALS, Tokenizer
 
 ENGLISH = [
     "A man's dog doesn't like the red t-shirt .",

@@ -3,7 +3,9 @@
 A checkpoint is one `.safetensors` file. Beside the tensors it carries a JSON text, the header:
 
     {"format": 2, "name": ..., "model": {...}, "preprocess": {...}, "search": {...},
-     "tokenizer": {...}, "trained_on": {...}, "scores": {...}, "parameters": ...}
+     "tokenizer": {...}, "marks": {...}, "trained_on": {...}, "scores": {...}, "parameters": ...}
+
+`marks` is there only where the vocabulary was not learned here.
 
 `format` counts the changes that older programs cannot read. A header of an older format is brought
 up to date by one function per step, listed in `MIGRATIONS`.
@@ -27,7 +29,7 @@ from captioner.config import (
 )
 from captioner.errors import CaptionerError, CheckpointError, ConfigError, is_panic
 from captioner.words.constraints import Constraints, constraints_of
-from captioner.words.tokenizer import Tokenizer
+from captioner.words.tokenizer import Marks, Tokenizer
 
 FORMAT = 2
 """The format written, and the newest one read."""
@@ -110,7 +112,7 @@ def join_headers(headers: Sequence[Header]) -> Header:
         if header.members:
             raise ConfigError(f"{header.name} is an ensemble itself; give its members.")
     for other in others:
-        if other.tokenizer.to_json() != first.tokenizer.to_json():
+        if not other.tokenizer.is_same(first.tokenizer):
             raise ConfigError(
                 f"{first.name} and {other.name} do not know the same words ({len(first.tokenizer)} "
                 f"and {len(other.tokenizer)} of them), so they cannot caption together; choose "
@@ -173,6 +175,7 @@ def read_header(path: Path | str) -> Header:
 
 def format_header(header: Header) -> str:
     """Write a header as JSON text, in the present format."""
+    marks = header.tokenizer.marks
     table = {
         "format": FORMAT,
         "name": header.name,
@@ -180,6 +183,7 @@ def format_header(header: Header) -> str:
         "preprocess": to_table(header.preprocess),
         "search": to_table(header.search),
         "tokenizer": json.loads(header.tokenizer.to_json()),
+        **({} if marks == Marks() else {"marks": to_table(marks)}),
         "trained_on": header.trained_on,
         "scores": header.scores,
         "parameters": header.parameters,
@@ -209,7 +213,7 @@ def parse_header(text: str, *, where: str) -> Header:
             model=from_table(ModelConfig, table["model"], where="model"),
             preprocess=from_table(PreprocessConfig, table["preprocess"], where="preprocess"),
             search=from_table(SearchConfig, table["search"], where="search"),
-            tokenizer=Tokenizer.from_json(json.dumps(table["tokenizer"])),
+            tokenizer=Tokenizer.from_json(json.dumps(table["tokenizer"]), _marks_of(table)),
             trained_on=table["trained_on"],
             scores=table["scores"],
             parameters=table["parameters"],
@@ -220,6 +224,11 @@ def parse_header(text: str, *, where: str) -> Header:
         ) from error
     except (CaptionerError, RecursionError) as error:
         raise CheckpointError(f"{where}: its header is damaged: {error}") from error
+
+
+def _marks_of(table: dict[str, Any]) -> Marks | None:
+    """Return the marks of a vocabulary that was not learned here."""
+    return from_table(Marks, table["marks"], where="marks") if "marks" in table else None
 
 
 def _migrate(table: Any, *, where: str) -> dict[str, Any]:

@@ -137,4 +137,5 @@ def _lay_out(
     regions = on_regions(weights, grid)
     if regions.shape == weights.shape:
         regions = regions / regions.sum(axis=-1, keepdims=True)
-    return regions.reshape(*weights.shape[:-1], *grid).astype(np.float32)
+    maps: Singles = regions.reshape(*weights.shape[:-1], *grid).astype(np.float32)
+    return maps

@@ -47,7 +47,7 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
             many, or too long for a caption.
     """
     prompt = tokenizer.encode(config.prompt.strip())
-    if tokenizer.unk_id in prompt:
+    if not tokenizer.knows(prompt):
         raise ConfigError(
             f"search.prompt is {config.prompt!r}, which has a word that this model does not know; "
             "choose another, or leave it out."
@@ -75,9 +75,9 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
 
 
 def _known(texts: Iterable[str], tokenizer: Tokenizer) -> list[Phrase]:
-    """Return the ids of those texts that could be said at all."""
-    phrases = [tuple(tokenizer.encode(text)) for text in texts]
-    return [phrase for phrase in phrases if phrase and tokenizer.unk_id not in phrase]
+    """Return the ids of those texts that could be said at all, in each of their spellings."""
+    phrases = [tuple(ids) for text in texts for ids in tokenizer.spellings(text)]
+    return [phrase for phrase in phrases if phrase and tokenizer.knows(phrase)]
 
 
 def _required(text: str, tokenizer: Tokenizer) -> Phrase:

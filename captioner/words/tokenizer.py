@@ -1,13 +1,11 @@
 """Words to ids and back.
 
-A `Tokenizer` is trained on captions, either on whole words or on pieces of words, and travels as
-JSON inside a checkpoint. Reading text is the work of Hugging Face `tokenizers`; putting a sentence
-together again, and telling which tokens make up a word, is done here.
+A `Tokenizer` is trained on captions, either on whole words or on pieces of words, or comes with a
+model that others trained, and travels as JSON inside a checkpoint. Reading text is the work of
+Hugging Face `tokenizers`; `gathering` puts a sentence together again.
 """
 
-import codecs
 import json
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +16,16 @@ import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 
 from captioner.errors import CheckpointError, ConfigError, DataError, is_panic
-from captioner.words.writing import is_unspaced, may_break
+from captioner.words.gathering import (
+    BYTES,
+    DisplayWord,
+    capitalise,
+    gather_pieces,
+    gather_wordpieces,
+    gather_words,
+    join_words,
+)
+from captioner.words.writing import is_unspaced
 
 # Neither a word nor the alphabet of bytes holds an angle bracket, so no text encodes to a special.
 SPECIALS = ("⟨pad⟩", "⟨start⟩", "⟨end⟩", "⟨unk⟩")
@@ -26,7 +33,6 @@ SPECIALS = ("⟨pad⟩", "⟨start⟩", "⟨end⟩", "⟨unk⟩")
 # Possessives and contractions are words of their own, as in the Penn Treebank: man 's, do n't.
 _ENDING = r"'(?:s|re|ve|ll|d|m)\b"
 _NEGATION = r"n't\b"
-_ENDINGS = frozenset(("'s", "'re", "'ve", "'ll", "'d", "'m", "n't"))
 
 _LETTER = r"[\p{L}\p{M}\p{N}]"
 _WORD = (
@@ -44,38 +50,42 @@ _LONGEST_PIECE = 16
 spaces to end it, a piece would else grow to a whole caption that occurs twice."""
 
 
-@dataclass(frozen=True)
-class DisplayWord:
-    """A word as a reader sees it, and the tokens it was made from."""
+@dataclass(frozen=True, kw_only=True)
+class Marks:
+    """Ids that are no words; the defaults are those of vocabularies learned here."""
 
-    text: str
-    """What is shown, endings such as 's included."""
-    tokens: tuple[int, ...]
-    """Positions of its tokens in the ids it was made from, ascending."""
-    spaced: bool = True
-    """Whether a space sets it off from the word before; false in Chinese, for example."""
-
-
-def join_words(words: Iterable[DisplayWord]) -> str:
-    """Write the words as a sentence; where all are spaced, this is `" ".join` of their texts."""
-    return "".join(" " * word.spaced + word.text for word in words).removeprefix(" ")
+    pad: int = 0
+    """Fills up the rows of a batch."""
+    start: int = 1
+    """Comes before every caption."""
+    end: int = 2
+    """Finishes a caption; it may be the same as `start`."""
+    unk: int | None = 3
+    """Stands for words never learned; None where every text can be written."""
+    others: tuple[int, ...] = ()
+    """Further ids that captions never hold, such as those of masked words."""
 
 
 class Tokenizer:
-    """Words or pieces of words, numbered; the four special ids come first."""
+    """Words or pieces of words, numbered.
 
-    pad_id = 0
-    start_id = 1
-    end_id = 2
-    unk_id = 3
-    never_written = (pad_id, start_id, unk_id)
-    """Ids that no caption may hold; END may come, and ends it."""
+    Args:
+        engine: reads text.
+        marks: the ids that are no words; by default the first four.
+    """
 
-    def __init__(self, engine: tokenizers.Tokenizer) -> None:
+    def __init__(self, engine: tokenizers.Tokenizer, marks: Marks | None = None) -> None:
         self._engine = engine
         ids = engine.get_vocab()
         self._vocabulary = sorted(ids, key=ids.__getitem__)
-        self._has_pieces = isinstance(engine.model, models.BPE)
+        self._gather = _GATHER[type(engine.model)]
+        self.marks = marks = marks or Marks()
+        self.pad_id, self.start_id, self.end_id = marks.pad, marks.start, marks.end
+        self.unk_id = marks.unk
+        unknown = () if marks.unk is None else (marks.unk,)
+        self._hidden = frozenset({marks.pad, marks.start, marks.end, *unknown, *marks.others})
+        self.never_written = tuple(sorted(self._hidden - {marks.end}))
+        """Ids that no caption may hold; END may come, and ends it."""
 
     @classmethod
     def train_words(cls, captions: Iterable[str], *, min_count: int) -> "Tokenizer":
@@ -151,16 +161,28 @@ class Tokenizer:
         return cls(_pieces_engine(model, lowercase=lowercase))
 
     @classmethod
-    def from_json(cls, text: str) -> "Tokenizer":
+    def from_json(cls, text: str, marks: Marks | None = None) -> "Tokenizer":
         """Read what `to_json` wrote.
 
+        Args:
+            text: JSON.
+            marks: of a vocabulary that was not learned here.
+
         Raises:
-            CheckpointError: the text is not a tokenizer of this program.
+            CheckpointError: the text is no tokenizer, or one of another program without its marks.
         """
         with _explained():
-            tokenizer = cls(tokenizers.Tokenizer.from_str(text))
+            engine = tokenizers.Tokenizer.from_str(text)
+            engine.no_padding()
+            engine.no_truncation()
+        if type(engine.model) not in _GATHER:
+            raise CheckpointError(
+                f"The words of the checkpoint are of the kind {type(engine.model).__name__}, and "
+                f"this captioner reads {', '.join(kind.__name__ for kind in _GATHER)}."
+            )
+        tokenizer = cls(engine, marks)
         tokenizer.encode(f"a {SPECIALS[3]}")  # it is seen now whether unknown words have an id
-        if tuple(tokenizer._vocabulary[: len(SPECIALS)]) != SPECIALS:
+        if marks is None and tuple(tokenizer._vocabulary[: len(SPECIALS)]) != SPECIALS:
             raise CheckpointError(
                 f"The words of the checkpoint must begin with {', '.join(SPECIALS)}; "
                 "this tokenizer comes from another program."
@@ -172,11 +194,17 @@ class Tokenizer:
         """Make sure that every id below the vocabulary's size can be written.
 
         Raises:
-            CheckpointError: ids are left out, or a token is empty or no bytes.
+            CheckpointError: ids are left out, a mark has none, or a token is empty or no bytes.
         """
-        ids = self._engine.get_vocab()
+        outside = self._hidden - set(range(len(self)))
+        if outside:
+            raise CheckpointError(
+                f"The words of the checkpoint have no id {min(outside)}, which is said to be a "
+                "mark. Fetch or write it again."
+            )
+        ids, bytewise = self._engine.get_vocab(), self._gather is gather_pieces
         for number, token in enumerate(self._vocabulary):
-            written = number < len(SPECIALS) or not self._has_pieces or _BYTES.keys() >= set(token)
+            written = number in self._hidden or not bytewise or BYTES.keys() >= set(token)
             if ids[token] != number or not token or not written:
                 raise CheckpointError(
                     f"The words of the checkpoint are damaged at {token!r}, id {ids[token]}. Fetch "
@@ -186,6 +214,10 @@ class Tokenizer:
     def to_json(self) -> str:
         """Write everything as JSON; the same tokenizer always gives the same text."""
         return self._engine.to_str()
+
+    def is_same(self, other: "Tokenizer") -> bool:
+        """Whether both give every text the same ids, and every id the same meaning."""
+        return self.marks == other.marks and self.to_json() == other.to_json()
 
     def __len__(self) -> int:
         """Ids in use, the specials included."""
@@ -198,11 +230,20 @@ class Tokenizer:
             CheckpointError: the tokenizer was crafted so that it cannot read this text.
         """
         with _explained():
-            return self._engine.encode(text).ids
+            return self._engine.encode(text, add_special_tokens=False).ids
+
+    def spellings(self, text: str) -> list[list[int]]:
+        """Return the ids of a text within a caption, and, where they differ, at its beginning."""
+        first, within = (self.encode(space + text.strip()) for space in ("", " "))
+        return [within] if within == first else [within, first]
+
+    def knows(self, ids: Iterable[int]) -> bool:
+        """Whether all these ids are words, or pieces of some."""
+        return self._hidden.isdisjoint(ids)
 
     def similar(self, word: str) -> list[str]:
         """Return known words that are spelled like this one; none where words are in pieces."""
-        if self._has_pieces:
+        if self._gather is not gather_words:
             return []
         return get_close_matches(word.lower(), self._vocabulary[len(SPECIALS) :], n=3)
 
@@ -213,7 +254,7 @@ class Tokenizer:
     def words(self, ids: Sequence[int]) -> list[DisplayWord]:
         """Gather the tokens into words as a reader sees them; the first begins with a capital.
 
-        Specials are left out, UNK among them. Every other token belongs to one word, except where
+        Marks are left out, UNK among them. Every other token belongs to one word, except where
         the bytes of the whole caption spell nothing visible.
 
         Raises:
@@ -222,9 +263,17 @@ class Tokenizer:
         for i in ids:
             if not 0 <= i < len(self):
                 raise ValueError(f"Id {i} is outside the vocabulary of {len(self)}.")
-        tokens = [(p, self._vocabulary[i]) for p, i in enumerate(ids) if i >= len(SPECIALS)]
-        words = _gather_pieces(tokens) if self._has_pieces else _gather_words(tokens)
-        return [_capitalise(words[0]), *words[1:]] if words else []
+        tokens = [(p, self._vocabulary[i]) for p, i in enumerate(ids) if i not in self._hidden]
+        words = self._gather(tokens)
+        return [capitalise(words[0]), *words[1:]] if words else []
+
+
+_GATHER = {
+    models.WordLevel: gather_words,
+    models.BPE: gather_pieces,
+    models.WordPiece: gather_wordpieces,
+}
+"""What puts the tokens of each kind of vocabulary together."""
 
 
 @contextmanager
@@ -275,79 +324,3 @@ def _pieces_engine(model: models.BPE, *, lowercase: bool) -> tokenizers.Tokenize
     )
     engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     return engine
-
-
-def _gather_words(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
-    """Join endings to the words they belong to."""
-    words: list[DisplayWord] = []
-    for position, token in tokens:
-        if words and token in _ENDINGS:
-            stem = words.pop()
-            words.append(DisplayWord(stem.text + token, (*stem.tokens, position)))
-        else:
-            words.append(DisplayWord(token, (position,)))
-    return words
-
-
-def _gather_pieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
-    """Join pieces to words: at spaces, or where the writing has none, at every whole character."""
-    words: list[DisplayWord] = []
-    waiting: tuple[int, ...] = ()  # tokens that show nothing go with the next word
-    space = False
-    for text, positions in _whole_characters(tokens):
-        waiting += positions
-        space = space or text[:1] == " "
-        shown = " ".join(text.split())
-        if shown:
-            if words and not space and not may_break(words[-1].text[-1], shown[0]):
-                last = words.pop()
-                shown, waiting, space = last.text + shown, last.tokens + waiting, last.spaced
-            words.append(DisplayWord(shown, waiting, spaced=space))
-            waiting = ()
-            space = text[-1] == " "
-    if words and waiting:
-        last = words.pop()
-        words.append(DisplayWord(last.text, last.tokens + waiting, spaced=last.spaced))
-    return words
-
-
-def _whole_characters(tokens: list[tuple[int, str]]) -> list[tuple[str, tuple[int, ...]]]:
-    """Spell the tokens, together where one character is spread over several of them.
-
-    Bytes that are no UTF-8 are left out; control characters become spaces.
-    """
-    spelled: list[tuple[str, tuple[int, ...]]] = []
-    decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
-    text = ""
-    positions: tuple[int, ...] = ()
-    for position, token in tokens:
-        text += decoder.decode(bytes(_BYTES[c] for c in token))
-        positions += (position,)
-        if not decoder.getstate()[0]:
-            spelled.append((text, positions))
-            text, positions = "", ()
-    spelled.append((text, positions))
-    return [("".join(" " if _is_blank(c) else c for c in text), at) for text, at in spelled]
-
-
-def _is_blank(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) == "Cc"
-
-
-def _capitalise(word: DisplayWord) -> DisplayWord:
-    if any(c.isupper() for c in word.text):  # iPad
-        return word
-    return DisplayWord(word.text[0].title() + word.text[1:], word.tokens, word.spaced)
-
-
-def _byte_alphabet() -> dict[str, int]:
-    """Byte by the character that stands for it in the pieces: itself if printable in Latin-1.
-
-    Source: the byte-level BPE of GPT-2 (Radford et al. 2019), as `tokenizers` has it.
-    """
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
-
-
-_BYTES = _byte_alphabet()

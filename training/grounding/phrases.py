@@ -81,7 +81,7 @@ def read_phrases(
             if (
                 not places
                 or places[-1] >= len(read)
-                or tokenizer.unk_id in (read[t] for t in places)
+                or not tokenizer.knows(read[t] for t in places)
             ):
                 continue
             heads = attention[:, :, places].mean(dim=2).cpu()

@@ -1,0 +1,128 @@
+"""Tokens -> words as a reader sees them, by the way a vocabulary cuts words into tokens."""
+
+import codecs
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from captioner.words.writing import may_break
+
+ENDINGS = frozenset(("'s", "'re", "'ve", "'ll", "'d", "'m", "n't"))
+"""Possessives and contractions, as the Penn Treebank cuts them off: man 's, do n't."""
+
+_GLUE = frozenset("-/")
+"""What a piece before and a piece behind belong to: t - shirt."""
+_GLUED = _GLUE | frozenset(",.!?;:'")
+"""What belongs to the piece before it."""
+
+
+@dataclass(frozen=True)
+class DisplayWord:
+    """A word as a reader sees it, and the tokens it was made from."""
+
+    text: str
+    """What is shown, endings such as 's included."""
+    tokens: tuple[int, ...]
+    """Positions of its tokens in the ids it was made from, ascending."""
+    spaced: bool = True
+    """Whether a space sets it off from the word before; false in Chinese, for example."""
+
+
+def join_words(words: Iterable[DisplayWord]) -> str:
+    """Write the words as a sentence; where all are spaced, this is `" ".join` of their texts."""
+    return "".join(" " * word.spaced + word.text for word in words).removeprefix(" ")
+
+
+def gather_words(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
+    """Join endings to the words they belong to."""
+    words: list[DisplayWord] = []
+    for position, token in tokens:
+        if words and token in ENDINGS:
+            stem = words.pop()
+            words.append(DisplayWord(stem.text + token, (*stem.tokens, position)))
+        else:
+            words.append(DisplayWord(token, (position,)))
+    return words
+
+
+def gather_wordpieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
+    """Join the pieces of BERT's vocabulary: ## goes on with a word, marks stand between words."""
+    words: list[DisplayWord] = []
+    glued = True  # whether the next piece belongs to the word before
+    for position, token in tokens:
+        piece = token.removeprefix("##")
+        before = words[-1].text if words else ""
+        ends = tuple(ENDINGS) if before != "o'" else piece  # dogs ' tails stay apart
+        shortened = before.endswith("'") and (before + piece).endswith(ends)
+        if words and (glued or shortened or piece != token or piece in _GLUED):
+            last = words.pop()
+            words.append(DisplayWord(last.text + piece, (*last.tokens, position)))
+        else:
+            words.append(DisplayWord(piece, (position,)))
+        glued = piece in _GLUE
+    return words
+
+
+def gather_pieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
+    """Join pieces to words: at spaces, or where the writing has none, at every whole character."""
+    words: list[DisplayWord] = []
+    waiting: tuple[int, ...] = ()  # tokens that show nothing go with the next word
+    space = False
+    for text, positions in _whole_characters(tokens):
+        waiting += positions
+        space = space or text[:1] == " "
+        shown = " ".join(text.split())
+        if shown:
+            if words and not space and not may_break(words[-1].text[-1], shown[0]):
+                last = words.pop()
+                shown, waiting, space = last.text + shown, last.tokens + waiting, last.spaced
+            words.append(DisplayWord(shown, waiting, spaced=space))
+            waiting = ()
+            space = text[-1] == " "
+    if words and waiting:
+        last = words.pop()
+        words.append(DisplayWord(last.text, last.tokens + waiting, spaced=last.spaced))
+    return words
+
+
+def _whole_characters(tokens: list[tuple[int, str]]) -> list[tuple[str, tuple[int, ...]]]:
+    """Spell the tokens, together where one character is spread over several of them.
+
+    Bytes that are no UTF-8 are left out; control characters become spaces.
+    """
+    spelled: list[tuple[str, tuple[int, ...]]] = []
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
+    text = ""
+    positions: tuple[int, ...] = ()
+    for position, token in tokens:
+        text += decoder.decode(bytes(BYTES[c] for c in token))
+        positions += (position,)
+        if not decoder.getstate()[0]:
+            spelled.append((text, positions))
+            text, positions = "", ()
+    spelled.append((text, positions))
+    return [("".join(" " if _is_blank(c) else c for c in text), at) for text, at in spelled]
+
+
+def _is_blank(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) == "Cc"
+
+
+def capitalise(word: DisplayWord) -> DisplayWord:
+    """Begin a word with a capital, unless it has one inside."""
+    if any(c.isupper() for c in word.text):  # iPad
+        return word
+    return DisplayWord(word.text[0].title() + word.text[1:], word.tokens, word.spaced)
+
+
+def _byte_alphabet() -> dict[str, int]:
+    """Byte by the character that stands for it in the pieces: itself if printable in Latin-1.
+
+    Source: the byte-level BPE of GPT-2 (Radford et al. 2019), as `tokenizers` has it.
+    """
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(b): b for b in printable} | {chr(256 + n): b for n, b in enumerate(others)}
+
+
+BYTES = _byte_alphabet()
