@@ -28,14 +28,15 @@ _IN_WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
-    """How a photo becomes the encoder's input. The whole photo is always seen."""
+    """How a photo becomes the encoder's input. Only `crop` leaves a part of it unseen."""
 
     height: int = 224
     """Input height in pixels."""
     width: int = 224
     """Input width in pixels."""
-    fit: Literal["squash", "letterbox"] = "squash"
-    """`squash` ignores the aspect ratio; `letterbox` keeps it and pads with the mean colour."""
+    fit: Literal["squash", "letterbox", "crop"] = "squash"
+    """`squash` ignores the aspect ratio; `letterbox` keeps it and pads with the mean colour; `crop`
+    keeps it and shows the middle, as CLIP does."""
     interpolation: Literal["bilinear", "bicubic", "lanczos"] = "bicubic"
     """Filter used when resizing; always antialiased."""
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)

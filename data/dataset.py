@@ -202,9 +202,9 @@ class CaptionDataset(Dataset[Example]):
         return not any(_SIDES.search(caption) for caption in self.records[index].captions)
 
     def _geometry(self, index: int) -> Geometry:
-        """How the whole photo lies on the input; only a letterbox depends on its shape."""
+        """How the whole photo lies on the input; squashed, its shape plays no part."""
         height, width = self.preprocess.height, self.preprocess.width
-        if self.preprocess.fit == "letterbox":
+        if self.preprocess.fit != "squash":
             photo = self._photo(index, self.source.read(self.records[index].image))
             height, width = photo.height, photo.width
         return fit_geometry(height, width, self.preprocess)

@@ -10,16 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import v2
+from transformers import CLIPImageProcessor
 
 from captioner.config import PreprocessConfig
 from captioner.errors import ConfigError
 from captioner.photo import load_photo, load_reduced
-from captioner.photo.framing import frame
+from captioner.photo.framing import frame, resize_with_pillow
 from captioner.photo.preprocess import Geometry, preprocess
 from tests.photos import TURNS, noise, turned
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 SIZES = [(224, 224), (301, 517), (517, 301), (97, 640), (61, 40)]
 
 
@@ -71,7 +73,7 @@ def test_the_squashed_input_equals_torchvision(name):
 @given(
     height=st.integers(1, 300),
     width=st.integers(1, 300),
-    fit=st.sampled_from(["squash", "letterbox"]),
+    fit=st.sampled_from(["squash", "letterbox", "crop"]),
     interpolation=st.sampled_from(["bilinear", "bicubic", "lanczos"]),
 )
 @settings(deadline=None, max_examples=60)
@@ -119,6 +121,39 @@ def test_a_reduced_jpeg_gives_nearly_the_same_input_and_the_same_geometry():
         assert reduced_geometry == geometry
         assert (model_input - whole).abs().max() * 255 < 3.5
         assert (model_input - whole).abs().mean() * 255 < 0.5
+
+
+def test_the_cropped_input_is_the_middle_of_the_shrunken_photo():
+    photo = load_photo(SAMPLES / "coffee.jpg")  # 400 x 600
+    model_input, geometry = preprocess(photo, PreprocessConfig(fit="crop"))
+    whole, _ = preprocess(photo, PreprocessConfig(height=224, width=336))
+    assert (model_input == whole[:, :, 56 : 56 + 224]).all()
+    assert (geometry.top, geometry.left) == (0, 100)
+    assert (geometry.seen_height, geometry.seen_width) == (400, 400)
+    assert geometry.region_box(0, 0, (2, 2)) == (100, 0, 300, 200)
+
+
+@pytest.mark.parametrize("size", [(400, 600), (601, 400), (224, 225), (100, 333), (37, 50)])
+def test_the_cropped_input_is_that_of_transformers_clip(size):
+    photo = noise(*size)
+    config = PreprocessConfig(fit="crop", mean=CLIP_MEAN, std=CLIP_STD)
+    theirs = CLIPImageProcessor()(photo, return_tensors="pt")["pixel_values"][0]
+    torch.testing.assert_close(preprocess(photo, config)[0], theirs, rtol=0, atol=1e-6)
+
+
+def test_the_ends_of_a_long_strip_are_cut_off_before_it_is_resized():
+    photo, config = noise(10, 1000), PreprocessConfig(height=32, width=48, fit="crop", **PLAIN)
+    sizes = []
+
+    def noting(photo, size, interpolation):
+        sizes.append((photo.size, size))
+        return resize_with_pillow(photo, size, interpolation)
+
+    model_input, geometry = frame(photo, config, resize=noting)
+    assert sizes == [((80, 10), (32, 256))]
+    assert (geometry.left, geometry.seen_width) == (492.5, 15)
+    whole = resize_with_pillow(photo, (32, 3200), "bicubic")[:, 1576 : 1576 + 48]
+    assert np.abs(model_input - whole.transpose(2, 0, 1) / 255).max() <= 1 / 255
 
 
 @pytest.mark.parametrize("fit", ["squash", "letterbox"])

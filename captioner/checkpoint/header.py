@@ -136,7 +136,7 @@ def _require_alike(first: Header, other: Header) -> None:
     """
     for setting in fields(PreprocessConfig):
         one, another = (getattr(header.preprocess, setting.name) for header in (first, other))
-        colours = setting.name in ("mean", "std") and first.preprocess.fit == "squash"
+        colours = setting.name in ("mean", "std") and first.preprocess.fit != "letterbox"
         if one != another and not colours:
             raise ConfigError(
                 f"{first.name} and {other.name} are not fed alike (preprocess.{setting.name} is "

@@ -1,8 +1,8 @@
 """Photo -> the encoder's input, and Geometry: which part of the photo each input pixel shows.
 
-The whole photo is always seen; nothing is cropped. The way back (overlays, boxes of regions) reads
-the same Geometry, so it cannot drift from the way in. Nothing here needs torch; where that is at
-hand, `captioner.photo.preprocess` brings a faster way to resize.
+Unless the settings ask for its middle, the whole photo is seen. The way back (overlays, boxes of
+regions) reads the same Geometry, so it cannot drift from the way in. Nothing here needs torch;
+where that is at hand, `captioner.photo.preprocess` brings a faster way to resize.
 """
 
 import os
@@ -30,6 +30,10 @@ _DETAIL = 1.5
 """A large JPEG is decoded no smaller than this many times the input. Of what the decoder averages
 away then, resizing would keep so little that captions score the same (`benchmarks/decoding.py`)."""
 
+_LONGEST_STRIP = 8
+"""Of a photo that is longer than this many times its width, a crop shows so little that the ends
+are cut off before it is resized."""
+
 _REDUCING_GAP = 3.0
 """Average whole pixels first, down to this many times the size; four times faster from 12
 megapixels, and on photos at most 2 of 255 levels away from the filter alone."""
@@ -41,7 +45,8 @@ class Geometry:
 
     The input tiles a rectangle of the photo as displayed. Pixel edges, not centres, are counted: a
     photo covers 0 to `height` and 0 to `width`. Squashed, the rectangle is the photo itself;
-    letterboxed, it reaches beyond the photo on two sides, by the padding.
+    letterboxed, it reaches beyond the photo on two sides, by the padding; cropped, it is the
+    photo's middle.
     """
 
     height: int
@@ -194,7 +199,13 @@ def frame(
     """
     height, width = size or (photo.height, photo.width)
     top, left, inner_height, inner_width = _place(height, width, config)
+    if config.fit == "crop" and max(height, width) > _LONGEST_STRIP * min(height, width):
+        photo = _cut_ends(photo)
+        top, left, inner_height, inner_width = _place(photo.height, photo.width, config)
     resized = resize(photo, (inner_height, inner_width), config.interpolation)
+    if config.fit == "crop":
+        resized = resized[-top : config.height - top, -left : config.width - left]
+        top, left, (inner_height, inner_width, _) = 0, 0, resized.shape
     pixels = np.ascontiguousarray(resized.transpose(2, 0, 1)) / np.float32(255)
     pixels -= np.array(config.mean, np.float32)[:, None, None]
     pixels /= np.array(config.std, np.float32)[:, None, None]
@@ -218,11 +229,23 @@ def fit_geometry(height: int, width: int, config: PreprocessConfig) -> Geometry:
     )
 
 
+def _cut_ends(photo: Image.Image) -> Image.Image:
+    """Keep the middle of a strip."""
+    width, height = (min(side, _LONGEST_STRIP * min(photo.size)) for side in photo.size)
+    left, top = (photo.width - width) // 2, (photo.height - height) // 2
+    return photo.crop((left, top, left + width, top + height))
+
+
 def _place(height: int, width: int, config: PreprocessConfig) -> tuple[int, int, int, int]:
     """Where the photo lands on the input: top, left, height and width in input pixels."""
     if config.fit == "squash":
         return 0, 0, config.height, config.width
-    scale = min(config.height / height, config.width / width)
-    inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
-    top, left = (config.height - inner_height) // 2, (config.width - inner_width) // 2
+    if config.fit == "crop":  # rounded as CLIP's preprocessing does it
+        inner_height = max(config.height, config.width * height // width)
+        inner_width = max(config.width, config.height * width // height)
+    else:
+        scale = min(config.height / height, config.width / width)
+        inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
+    # Towards 0: no more is cut off above and at the left than below and at the right.
+    top, left = int((config.height - inner_height) / 2), int((config.width - inner_width) / 2)
     return top, left, inner_height, inner_width
