@@ -28,6 +28,8 @@ from captioner.config import (
     to_table,
 )
 from captioner.errors import CaptionerError, CheckpointError, ConfigError, is_panic
+from captioner.pretrained.families import Pretrained, read_pretrained
+from captioner.pretrained.files import is_pretrained
 from captioner.words.constraints import Constraints, constraints_of
 from captioner.words.tokenizer import Marks, Tokenizer
 
@@ -148,10 +150,15 @@ def _require_alike(first: Header, other: Header) -> None:
 def read_header(path: Path | str) -> Header:
     """Read a checkpoint's header, leaving its weights on disk.
 
+    Args:
+        path: a file, or the folder of a captioner that others trained; see `captioner.pretrained`.
+
     Raises:
         CheckpointError: no such file, not a checkpoint, damaged, or of a newer format.
     """
     path = Path(path)
+    if is_pretrained(path):
+        return _describe(read_pretrained(path))
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(f"{path}: {problem}; give the path of a .safetensors checkpoint.")
@@ -171,6 +178,19 @@ def read_header(path: Path | str) -> Header:
             "captioner.checkpoint.weights.save_checkpoint can caption."
         )
     return parse_header(metadata[METADATA_KEY], where=str(path))
+
+
+def _describe(found: Pretrained) -> Header:
+    """Say of a captioner that others trained what its own files say."""
+    source = {"pretrained": found.name, "commit": found.commit}
+    return Header(
+        name=found.name.rpartition("/")[2],
+        model=found.model,
+        preprocess=found.preprocess,
+        tokenizer=found.tokenizer,
+        search=found.search,
+        trained_on={name: value for name, value in source.items() if value is not None},
+    )
 
 
 def format_header(header: Header) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from captioner.checkpoint.header import read_header
 from captioner.checkpoint.hub.fetch import PREFIX, WEIGHTS, fetch
 from captioner.errors import CheckpointError
+from captioner.pretrained.files import is_pretrained
 
 DEFAULT = "vit-tiny-transformer"
 """The checkpoint used where none is asked for."""
@@ -44,8 +45,9 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
 
     Args:
         name_or_path: name of a shipped checkpoint; a `.safetensors` file, a folder that holds
-            `model.safetensors`, or another file of an export; or `hf:OWNER/NAME`, with `@REVISION`
-            if need be, on the Hugging Face hub. A name wins over a file that is called the same.
+            `model.safetensors` or a captioner that others trained, or another file of an export; or
+            `hf:OWNER/NAME`, with `@REVISION` if need be, on the Hugging Face hub. A name wins over
+            a file that is called the same.
 
     Raises:
         CheckpointError: there is neither such a name nor such a file nor such a repository.
@@ -62,6 +64,8 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
+        if is_pretrained(path):
+            return path
         if (path / WEIGHTS).is_file():
             return path / WEIGHTS
         raise CheckpointError(f"{path}: this folder holds no {WEIGHTS}; give the file itself.")

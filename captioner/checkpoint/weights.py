@@ -13,6 +13,9 @@ from captioner.checkpoint.header import METADATA_KEY, Header, format_header, rea
 from captioner.durable import explained, replace_file, sync_folder
 from captioner.errors import CheckpointError, ConfigError, is_panic
 from captioner.model import CaptionModel, build_model
+from captioner.pretrained.families import read_pretrained
+from captioner.pretrained.files import is_pretrained
+from captioner.pretrained.weights import load_weights
 
 __all__ = ["Header", "load_checkpoint", "read_header", "save_checkpoint"]
 
@@ -45,11 +48,19 @@ def load_checkpoint(
 ) -> tuple[CaptionModel, Header]:
     """Read a model in float32, in evaluation mode, and its header.
 
+    Args:
+        path: as in `read_header`.
+        device: where to.
+
     Raises:
         CheckpointError: no such file, not a checkpoint, damaged, of a newer format, or with
             weights that do not fit its settings.
     """
     header = read_header(path)
+    if is_pretrained(Path(path)):
+        model = _load_pretrained(Path(path), header)
+        parameters = sum(p.numel() for p in model.parameters())
+        return model.to(device).eval(), replace(header, parameters=parameters)
     try:
         tensors = load_file(path)
     except BaseException as error:
@@ -58,17 +69,29 @@ def load_checkpoint(
         raise CheckpointError(
             f"{path}: its weights cannot be read ({error}); fetch or save the checkpoint again."
         ) from error
+    model = _build(path, header)
+    _check_fit(model.state_dict(), tensors, path=path)
+    model.load_state_dict(tensors)
+    return model.to(device).eval(), header
+
+
+def _load_pretrained(folder: Path, header: Header) -> CaptionModel:
+    """Build a model that others trained, around its files mapped into memory."""
+    with torch.device("meta"):
+        model = _build(folder, header)
+    load_weights(model, folder, rules=read_pretrained(folder).rules)
+    return model
+
+
+def _build(path: Path | str, header: Header) -> CaptionModel:
     try:
-        model = build_model(header.model, preprocess=header.preprocess, words=len(header.tokenizer))
+        return build_model(header.model, preprocess=header.preprocess, words=len(header.tokenizer))
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # torch and timm raise anything about settings out of all bounds
         raise CheckpointError(
             f"{path}: its settings make no model ({error}); fetch or save the checkpoint again."
         ) from error
-    _check_fit(model.state_dict(), tensors, path=path)
-    model.load_state_dict(tensors)
-    return model.to(device).eval(), header
 
 
 def _stored(x: Tensor, *, half: bool) -> Tensor:

@@ -1,0 +1,15 @@
+"""Captioners that others trained with transformers, as models of this program.
+
+A repository of the Hugging Face hub, or a folder that `save_pretrained` wrote, holds JSON files and
+weights. Here they become settings, words and tensors of our own; transformers is not needed, and no
+code of a repository is ever run.
+
+files         the folder: what in it is read
+families      model_type -> the reader of its configuration
+blip          one family each: configuration -> settings, and rules for the names of weights
+configuration numbers out of JSON, with transformers' defaults and within bounds
+keys          rules: name of a weight there -> name here
+vocabulary    tokenizer files -> `Tokenizer`
+photos        preprocessor_config.json -> `PreprocessConfig`
+weights       files of weights -> tensors by our names (needs torch)
+"""

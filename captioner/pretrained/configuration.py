@@ -1,0 +1,72 @@
+"""Values out of a config.json: transformers' defaults where they lack, refused out of bounds."""
+
+from typing import Any
+
+from captioner.errors import CheckpointError
+
+
+class Section:
+    """One table of a configuration.
+
+    Args:
+        table: its values by name; what is not a table is refused.
+        where: what to call it in an error.
+    """
+
+    def __init__(self, table: Any, *, where: str) -> None:
+        if not isinstance(table, dict):
+            raise CheckpointError(f"{where} must be a table, not {table!r}.")
+        self.where = where
+        self._table = table
+
+    def part(self, name: str) -> "Section":
+        """Return a table within this one; an empty one where it lacks."""
+        table = self._table.get(name)
+        return Section({} if table is None else table, where=f"{self.where}: {name}")
+
+    def count(self, name: str, default: int, *, least: int = 1, most: int = 2**20) -> int:
+        """Return a whole number."""
+        value = self._of(name, default)
+        if type(value) is not int or not least <= value <= most:
+            raise CheckpointError(
+                f"{self.where}: {name} is {value!r}; it must be a whole number from {least} to "
+                f"{most}."
+            )
+        return value
+
+    def fraction(self, name: str, default: float) -> float:
+        """Return a number from 0 to below 1."""
+        value = self._of(name, default)
+        if type(value) not in (int, float) or not 0 <= value < 1:
+            raise CheckpointError(
+                f"{self.where}: {name} is {value!r}; it must be a number from 0 to below 1."
+            )
+        return float(value)
+
+    def require(self, **settings: Any) -> None:
+        """Refuse a model that is built in another way than the usual one.
+
+        Args:
+            **settings: the only value of each that is supported; it is the default, too.
+        """
+        for name, expected in settings.items():
+            value = self._of(name, expected)
+            if value != expected:
+                raise CheckpointError(
+                    f"{self.where}: {name} is {value!r}, and only {expected!r} is supported."
+                )
+
+    def text(self, name: str, default: str) -> str:
+        """Return a text."""
+        value = self._of(name, default)
+        if not isinstance(value, str):
+            raise CheckpointError(f"{self.where}: {name} is {value!r}; it must be a text.")
+        return value
+
+    def get(self, name: str) -> Any:
+        """Return a value as it is; None where it lacks."""
+        return self._table.get(name)
+
+    def _of(self, name: str, default: Any) -> Any:
+        value = self._table.get(name)
+        return default if value is None else value

@@ -1,0 +1,79 @@
+"""config.json -> everything a checkpoint's header says, without reading a weight."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from captioner.config import ModelConfig, PreprocessConfig, SearchConfig
+from captioner.errors import CheckpointError, ConfigError
+from captioner.pretrained.blip import read_blip
+from captioner.pretrained.configuration import Section
+from captioner.pretrained.family import Family
+from captioner.pretrained.files import CONFIG, read_json
+from captioner.pretrained.keys import Rule
+from captioner.pretrained.photos import read_photos
+from captioner.pretrained.vocabulary import read_vocabulary
+from captioner.words.tokenizer import Tokenizer
+
+FAMILIES: dict[str, Callable[[Section], Family]] = {"blip": read_blip}
+"""What reads the configuration of each kind, by what it calls itself (`model_type`)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrained:
+    """What a folder says of its model."""
+
+    name: str
+    """OWNER/NAME of its repository, or the folder's name."""
+    commit: str | None
+    """Of its repository, where the folder lies in the hub's cache."""
+    model: ModelConfig
+    preprocess: PreprocessConfig
+    tokenizer: Tokenizer
+    search: SearchConfig
+    rules: tuple[Rule, ...]
+    """How its weights are called."""
+
+
+def read_pretrained(folder: Path) -> Pretrained:
+    """Read the settings and words of a pretrained captioner.
+
+    Raises:
+        CheckpointError: it is of a kind that is not supported, or a file is missing or damaged.
+    """
+    repository, commit = _in_cache(folder.absolute())
+    try:
+        family = _read_family(folder)
+        return Pretrained(
+            name=repository or folder.absolute().name,
+            commit=commit,
+            model=family.model,
+            preprocess=read_photos(folder, family.photos),
+            tokenizer=read_vocabulary(folder, family.vocabulary),
+            search=family.search,
+            rules=family.rules,
+        )
+    except ConfigError as error:
+        raise CheckpointError(f"{folder}: {error}") from error
+
+
+def _read_family(folder: Path) -> Family:
+    where = str(folder / CONFIG)
+    config = read_json(folder, CONFIG)
+    if config is None:
+        raise CheckpointError(f"{where}: no such file; fetch it again.")
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in FAMILIES:
+        raise CheckpointError(
+            f"{where}: is of a model of type {kind!r}, which this captioner cannot read; it reads "
+            f"{', '.join(FAMILIES)}, and what `captioner push` made."
+        )
+    return FAMILIES[kind](Section(config, where=where))
+
+
+def _in_cache(folder: Path) -> tuple[str | None, str | None]:
+    """Return repository and commit: .../models--OWNER--NAME/snapshots/COMMIT."""
+    whose, _, repository = folder.parent.parent.name.partition("models--")
+    if folder.parent.name != "snapshots" or whose or not repository:
+        return None, None
+    return repository.replace("--", "/", 1), folder.name

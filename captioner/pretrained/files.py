@@ -1,0 +1,114 @@
+"""The folder of a pretrained captioner: which of its files are read, and which never."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from captioner.errors import CheckpointError
+
+CONFIG = "config.json"
+"""What tells such a folder from others."""
+
+SETTINGS = (
+    CONFIG,
+    "generation_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+)
+"""Files that say what the weights are; code in a folder is never read."""
+
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Files of weights, and lists of the files that they are divided into; the first one counts."""
+
+_MOST_BYTES = 2**26
+
+
+def is_pretrained(folder: Path) -> bool:
+    """Whether a folder holds a captioner that transformers wrote, or another model of it."""
+    return (folder / CONFIG).is_file()
+
+
+def read_json(folder: Path, name: str) -> dict[str, Any] | None:
+    """Read a table; None where there is no such file.
+
+    Raises:
+        CheckpointError: it is damaged, too large or no table.
+    """
+    text = read_text(folder, name)
+    if text is None:
+        return None
+    try:
+        table = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{folder / name}: is not JSON ({error}); fetch or save it again."
+        ) from error
+    if not isinstance(table, dict):
+        raise CheckpointError(f"{folder / name}: holds no table; fetch or save it again.")
+    return table
+
+
+def read_text(folder: Path, name: str) -> str | None:
+    """Read a file; None where there is none.
+
+    Raises:
+        CheckpointError: it cannot be read, is too large or no text.
+    """
+    path = folder / name
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: cannot be read ({error}); fetch it again.") from error
+    if len(text) > _MOST_BYTES:
+        raise CheckpointError(f"{path}: is larger than such a file ever is; fetch it again.")
+    return text
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the files that hold the weights.
+
+    Raises:
+        CheckpointError: there are none, or a list of them names one that is not there.
+    """
+    for name in WEIGHTS:
+        if not (folder / name).is_file():
+            continue
+        if not name.endswith(".json"):
+            return [folder / name]
+        return [folder / part for part in _parts(folder, name)]
+    raise CheckpointError(f"{folder}: holds no weights; expected is one of {', '.join(WEIGHTS)}.")
+
+
+def parts_of(table: dict[str, Any] | None, *, where: str) -> list[str]:
+    """Return the files that an index names, each once.
+
+    Raises:
+        CheckpointError: it names none, or something else than files beside it.
+    """
+    named = (table or {}).get("weight_map")
+    names = list(named.values()) if isinstance(named, dict) else []
+    plain = all(isinstance(name, str) and Path(name).name == name for name in names)
+    if not names or not plain:
+        raise CheckpointError(f"{where}: names no files of weights beside it; fetch it again.")
+    return sorted(set(names))
+
+
+def _parts(folder: Path, index: str) -> list[str]:
+    names = parts_of(read_json(folder, index), where=str(folder / index))
+    for name in names:
+        if not (folder / name).is_file():
+            raise CheckpointError(f"{folder / name}: no such file, which {index} names; fetch it.")
+    return names

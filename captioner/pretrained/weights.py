@@ -1,0 +1,101 @@
+"""Files of weights -> tensors by our names.
+
+Files are mapped into memory, so that a weight takes room once, when it is used. Pickled files are
+read by PyTorch's restricted unpickler, which makes tensors and runs nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from captioner.errors import CheckpointError, is_panic
+from captioner.pretrained.files import weight_files
+from captioner.pretrained.keys import Assembly, Piece, Rule, assign
+
+Read = Callable[[], Tensor]
+
+
+def load_weights(model: nn.Module, folder: Path, *, rules: tuple[Rule, ...]) -> None:
+    """Fill a model that was built on the meta device.
+
+    Args:
+        model: without weights yet; it gets those of the files, in float32.
+        folder: holds the files.
+        rules: how their names become those of the model.
+
+    Raises:
+        CheckpointError: the weights lack, are damaged, or do not fit the model.
+    """
+    stored: dict[str, tuple[tuple[int, ...], Read]] = {}
+    for file in weight_files(folder):
+        with _explained(file):
+            stored |= _unpickle(file) if file.suffix == ".bin" else _open(file)
+    expected = {name: tuple(x.shape) for name, x in model.state_dict().items()}
+    shapes = {key: shape for key, (shape, _) in stored.items()}
+    assemblies = assign(shapes, expected, rules, zeros=("decoder.words.bias",), where=str(folder))
+    with _explained(folder):
+        state = {
+            name: _assemble(assembly, lambda key: stored[key][1]())
+            for name, assembly in assemblies.items()
+        }
+    model.load_state_dict(state, assign=True)
+
+
+def _assemble(assembly: Assembly, read: Callable[[str], Tensor]) -> Tensor:
+    """Put the pieces of one weight together."""
+    parts = [_cut(piece, read(piece.key)) for piece in assembly.pieces]
+    if not parts:
+        return torch.zeros(assembly.shape)
+    whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+    return whole.reshape(assembly.shape).float().contiguous()
+
+
+def _cut(piece: Piece, weight: Tensor) -> Tensor:
+    weight = weight.T if piece.transposed else weight
+    return weight[slice(*piece.rows)] if weight.dim() else weight
+
+
+def _open(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
+    """List the weights of a safetensors file."""
+    opened = safe_open(file, framework="pt")
+
+    def reading(key: str) -> Read:
+        return lambda: opened.get_tensor(key)
+
+    return {
+        key: (tuple(opened.get_slice(key).get_shape()), reading(key))
+        for key in opened.keys()  # noqa: SIM118  # it is no dictionary
+    }
+
+
+def _unpickle(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
+    """List the weights of a file that `torch.save` wrote."""
+    found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
+        raise CheckpointError(f"{file}: holds something else than weights by name.")
+
+    def reading(weight: Tensor) -> Read:
+        return lambda: weight
+
+    return {str(key): (tuple(weight.shape), reading(weight)) for key, weight in found.items()}
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn whatever the libraries raise about a file into a CheckpointError."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise CheckpointError(
+            f"{path}: its weights cannot be read ({reason}); fetch or save it again, as "
+            "safetensors if it is an old file."
+        ) from error

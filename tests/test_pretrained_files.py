@@ -1,0 +1,367 @@
+"""Folders of pretrained captioners, as old and new programs wrote them, damaged and malicious."""
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
+
+from captioner.checkpoint.header import read_header
+from captioner.checkpoint.shipped import find_checkpoint
+from captioner.checkpoint.weights import load_checkpoint
+from captioner.errors import CheckpointError
+from captioner.photo import load_photo
+from captioner.photo.preprocess import preprocess
+from tests import foreign
+from tests.photos import noise
+from tests.test_preprocess import SAMPLES
+
+STEM = "text_decoder.cls.predictions."
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory) -> Path:
+    return foreign.write(foreign.blip(), tmp_path_factory.mktemp("original") / "blip")
+
+
+@pytest.fixture
+def folder(original, tmp_path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "blip"))
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return {key: x.clone() for key, x in load_file(folder / "model.safetensors").items()}
+
+
+def rewrite(folder: Path, state: dict[str, torch.Tensor]) -> None:
+    save_file(state, folder / "model.safetensors")
+
+
+def edit(folder: Path, name: str = "config.json", **changes) -> None:
+    path = folder / name
+    table = json.loads(path.read_text()) if path.is_file() else {}
+    for key, value in changes.items():
+        part, _, own = key.rpartition("__")
+        (table[part] if part else table)[own] = value
+    path.write_text(json.dumps(table))
+
+
+def problem(folder: Path, read=load_checkpoint) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        read(folder)
+    assert str(caught.value).startswith(str(folder))
+    return str(caught.value).removeprefix(str(folder)).lstrip("/")
+
+
+def assert_same(folder: Path, original: Path) -> None:
+    found, expected = (load_checkpoint(x)[0].state_dict() for x in (folder, original))
+    assert found.keys() == expected.keys()
+    for name, weight in expected.items():
+        assert_close(found[name], weight, rtol=0, atol=0)
+
+
+# Weights
+
+
+def old(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights as files of 2022 have them: other names, masks, tied ones twice."""
+    renamed = {
+        key.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): x
+        for key, x in state.items()
+    }
+    words = "text_decoder.bert.embeddings.word_embeddings.weight"
+    return renamed | {
+        "text_decoder.bert.embeddings.position_ids": torch.arange(40)[None],
+        "vision_model.embeddings.position_ids": torch.arange(17)[None],
+        f"{STEM}decoder.weight": state[words].clone(),
+        f"{STEM}decoder.bias": state[f"{STEM}bias"].clone(),
+    }
+
+
+def test_old_names_tied_copies_and_masks_are_known(folder, original):
+    rewrite(folder, old(weights(folder)))
+    assert_same(folder, original)
+
+
+def test_a_pickled_file_is_read(folder, original):
+    torch.save(old(weights(folder)), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    assert_same(folder, original)
+
+
+def test_safetensors_go_first(folder, original):
+    (folder / "pytorch_model.bin").write_bytes(b"never read")
+    assert_same(folder, original)
+
+
+def test_a_copy_is_used_where_the_weight_itself_lacks(folder, original):
+    state = old(weights(folder))
+    del state["text_decoder.bert.embeddings.word_embeddings.weight"], state[f"{STEM}bias"]
+    rewrite(folder, state)
+    assert_same(folder, original)
+
+
+@pytest.mark.parametrize("kind", ["model.safetensors", "pytorch_model.bin"])
+def test_weights_may_be_divided_into_several_files(folder, original, kind):
+    state = weights(folder)
+    (folder / "model.safetensors").unlink()
+    stem, _, ending = kind.partition(".")
+    places = {}
+    for number, keys in enumerate((list(state)[::2], list(state)[1::2]), start=1):
+        name = f"{stem}-0000{number}-of-00002.{ending}"
+        part = {key: state[key] for key in keys}
+        (save_file if ending == "safetensors" else torch.save)(part, folder / name)
+        places |= dict.fromkeys(keys, name)
+    index = folder / f"{kind}.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": places}))
+    assert_same(folder, original)
+    (folder / places[next(iter(places))]).unlink()
+    assert "no such file, which" in problem(folder)
+
+
+def test_half_precision_is_widened(folder):
+    halves = {key: x.half() for key, x in weights(folder).items()}
+    rewrite(folder, halves)
+    model, _ = load_checkpoint(folder)
+    assert {x.dtype for x in model.parameters()} == {torch.float32}
+    table = halves["text_decoder.bert.embeddings.word_embeddings.weight"]
+    assert_close(model.decoder.words.vectors.weight, table.float(), rtol=0, atol=0)
+
+
+class Evil:
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.file}",)
+
+
+@pytest.mark.parametrize("old_protocol", [False, True])
+def test_a_pickle_that_would_run_something_is_refused(folder, tmp_path, old_protocol):
+    (folder / "model.safetensors").unlink()
+    state = {"x": Evil(tmp_path / "run")}
+    if old_protocol:
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps(state))
+    else:
+        torch.save(state, folder / "pytorch_model.bin")
+    assert problem(folder).startswith("pytorch_model.bin: its weights cannot be read (")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_pickle_of_something_else_is_refused(folder):
+    (folder / "model.safetensors").unlink()
+    torch.save({"epoch": 3}, folder / "pytorch_model.bin")
+    assert problem(folder) == "pytorch_model.bin: holds something else than weights by name."
+
+
+def test_files_that_do_not_lie_beside_the_index_are_refused(folder):
+    (folder / "model.safetensors").unlink()
+    for name in ("../blip/model.safetensors", "/etc/passwd", 3, None):
+        places = {"weight_map": {"x": name, "y": "model-1.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(places))
+        assert problem(folder) == (
+            "model.safetensors.index.json: names no files of weights beside it; fetch it again."
+        )
+
+
+def test_a_folder_without_weights_says_which_it_looks_for(folder):
+    (folder / "model.safetensors").unlink()
+    assert problem(folder).startswith(": holds no weights; expected is one of model.safetensors, ")
+
+
+def test_a_weight_that_has_no_place_is_named(folder):
+    rewrite(folder, weights(folder) | {"text_decoder.bert.pooler.dense.weight": torch.ones(2)})
+    assert problem(folder) == (
+        ": holds a weight 'text_decoder.bert.pooler.dense.weight', which a model of this kind does "
+        "not have; it may be of another kind or newer than this captioner."
+    )
+
+
+def test_a_weight_that_lacks_is_named(folder):
+    state = weights(folder)
+    del state["vision_model.encoder.layers.1.self_attn.qkv.bias"]
+    rewrite(folder, state)
+    assert problem(folder) == (
+        ": lacks a weight, encoder.backbone.blocks.1.attn.qkv.bias; fetch or save it again."
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"text_config__num_hidden_layers": 2}, "leaves no place"),
+        ({"text_config__num_hidden_layers": 4}, "lacks a weight, decoder.blocks.3"),
+        ({"text_config__hidden_size": 36}, "the two may not belong together"),
+        ({"vision_config__intermediate_size": 100}, "the two may not belong together"),
+        ({"text_config__max_position_embeddings": 41}, "decoder.positions is (41, 32)"),
+    ],
+)
+def test_sizes_that_the_weights_do_not_have_are_refused(folder, changes, named):
+    edit(folder, **changes)
+    assert named in problem(folder)
+
+
+# config.json
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"text_config__num_hidden_layers": 10**9}, "config.json: text_config: num_hidden_layers "
+         "is 1000000000; it must be a whole number from 1 to 256."),
+        ({"text_config__hidden_size": "32"}, "config.json: text_config: hidden_size is '32'; it "
+         "must be a whole number from 1 to 16384."),
+        ({"text_config__layer_norm_eps": -1}, "config.json: text_config: layer_norm_eps is -1; it "
+         "must be a number from 0 to below 1."),
+        ({"text_config__hidden_act": "relu"}, "config.json: text_config: hidden_act is 'relu', and "
+         "only 'gelu' is supported."),
+        ({"vision_config": []}, "config.json: vision_config must be a table, not []."),
+        ({"vision_config__num_attention_heads": 5}, "config.json: vision_config: 48 channels do "
+         "not divide into 5 heads, or photos of 64 pixels into patches of 16."),
+        ({"text_config__num_attention_heads": 5}, "decoder.width is 32 and decoder.heads is 5; "
+         "heads must divide width."),
+    ],
+)  # fmt: skip
+def test_settings_that_make_no_model_are_named(folder, changes, message):
+    edit(folder, **changes)
+    assert problem(folder, read_header).removeprefix(": ") == message
+
+
+def test_another_kind_of_model_is_refused_by_name(folder):
+    edit(folder, model_type="blip-2")
+    assert problem(folder) == (
+        "config.json: is of a model of type 'blip-2', which this captioner cannot read; it reads "
+        "blip, and what `captioner push` made."
+    )
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
+def test_a_config_that_is_no_table_is_refused(folder, text):
+    (folder / "config.json").write_text(text)
+    assert problem(folder).startswith("config.json: ")
+
+
+def test_what_a_config_leaves_out_is_transformers_default():
+    from captioner.pretrained.blip import read_blip
+    from captioner.pretrained.configuration import Section
+
+    short = read_blip(Section({"text_config": {"num_attention_heads": 12}}, where="config.json"))
+    whole = transformers.BlipConfig(text_config={"num_attention_heads": 12}).to_dict()
+    assert short == read_blip(Section(whole, where="config.json"))
+    assert short.vocabulary.start == 30522
+    assert short.vocabulary.end == 102
+
+
+def test_a_folder_of_such_a_model_is_a_checkpoint(folder):
+    assert find_checkpoint(folder) == folder
+
+
+# Photos
+
+
+def test_pixels_are_those_of_transformers_blip(folder):
+    processor = transformers.BlipImageProcessor(size={"height": 64, "width": 64})
+    processor.save_pretrained(folder)
+    config = read_header(folder).preprocess
+    for photo in (
+        noise(300, 200),
+        load_photo(SAMPLES / "coffee.jpg").resize((380, 250)),
+        noise(31, 50),
+    ):
+        theirs = processor(photo, return_tensors="pt")["pixel_values"][0]
+        assert_close(preprocess(photo, config)[0], theirs, rtol=0, atol=1e-6)
+
+
+def test_pixels_are_those_of_transformers_vit(folder):
+    processor = transformers.ViTImageProcessor(size={"height": 64, "width": 64})
+    processor.save_pretrained(folder)
+    photo = noise(300, 200)
+    theirs = processor(photo, return_tensors="pt")["pixel_values"][0]
+    assert_close(preprocess(photo, read_header(folder).preprocess)[0], theirs, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"size": 64, "resample": 2}, {"interpolation": "bilinear", "fit": "squash"}),
+        ({"size": {"height": 64, "width": 64}, "resample": 1}, {"interpolation": "lanczos"}),
+        (
+            {"size": {"shortest_edge": 64}, "do_center_crop": True, "crop_size": 64},
+            {"fit": "crop", "height": 64},
+        ),
+        ({"do_normalize": False, "image_mean": [0.1, 0.2, 0.3]}, {"mean": (0, 0, 0)}),
+        ({"image_std": [0.1, 0.2, 0.3]}, {"std": (0.1, 0.2, 0.3)}),
+    ],
+)
+def test_old_and_new_files_of_processors_are_read(folder, settings, expected):
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        table = settings if name.startswith("pre") else {"image_processor": settings}
+        (folder / name).write_text(json.dumps(table))
+        config = read_header(folder).preprocess
+        assert {name: getattr(config, name) for name in expected} == expected
+        (folder / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": 96}, "photos of 96x96 pixels, and its model reads 64x64."),
+        ({"do_resize": False}, "do_resize is off, which this captioner does not support."),
+        ({"resample": 0}, "is damaged, or of another kind (KeyError: 0)."),
+        ({"size": "large"}, "is damaged, or of another kind (ValueError: "),
+        ({"size": {"shortest_edge": 64}}, "photos are resized to {'shortest_edge': 64} and not"),
+        (
+            {"size": {"shortest_edge": 72}, "do_center_crop": True, "crop_size": 64},
+            "photos are resized to {'shortest_edge': 72} and cropped to (64, 64); this captioner",
+        ),
+        ({"image_std": [0, 1, 1]}, "preprocess.std is"),
+    ],
+)
+def test_photos_that_are_prepared_in_another_way_are_refused(folder, settings, message):
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    assert message in problem(folder, read_header)
+
+
+# Words
+
+
+def test_words_are_read_from_vocab_txt_where_there_is_no_tokenizer_json(folder, original):
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("\n".join(foreign.WORDPIECES) + "\n")
+    found, expected = (read_header(x).tokenizer for x in (folder, original))
+    for text in ("A man's dog playing", "two cats, red!", "[SEP] in the park"):
+        assert found.encode(text) == expected.encode(text)
+    assert found.marks == expected.marks
+    assert len(found) == len(expected) == len(foreign.WORDPIECES) + 2
+
+
+def test_tokens_that_no_file_names_are_marks(folder):
+    tokenizer = read_header(folder).tokenizer
+    assert tokenizer.start_id == len(foreign.WORDPIECES)
+    assert tokenizer.decode([tokenizer.start_id, 6, tokenizer.start_id + 1, 7]) == "Man dog"
+    assert {0, 1, 2, 4, tokenizer.start_id, tokenizer.start_id + 1} == set(tokenizer.never_written)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, ": has no tokenizer.json, nor vocab.txt, nor vocab.json with merges.txt."),
+        ("{}", ": its words cannot be read ("),
+        (foreign.bert_words([*foreign.WORDPIECES, "x1", "x2", "x3"]).to_str(),
+         f": {len(foreign.WORDPIECES) + 3} tokens, and its config.json speaks of "),
+    ],
+)  # fmt: skip
+def test_words_that_cannot_be_read_are_refused(folder, text, message):
+    if text is None:
+        (folder / "tokenizer.json").unlink()
+    else:
+        (folder / "tokenizer.json").write_text(text)
+    assert problem(folder, read_header).startswith(message)
