@@ -1,6 +1,8 @@
 """Small captioners as transformers writes them, their weights far from where training begins."""
 
 import json
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -34,12 +36,16 @@ TEXT = {
 }
 
 
+MERGES = [("d", "o"), ("do", "g"), ("Ġ", "dog"), ("Ġ", "a"), ("m", "a"), ("ma", "n")]
+GPT2_WORDS = 256 + len(MERGES) + 1
+
+
 def shaken(model, *, seed=0):
     """Draw all weights anew: those that training begins with would hide mistakes."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            normed = "norm" in name.lower() and weight.dim() == 1 and name.endswith("weight")
+            normed = re.search(r"(?i:norm|ln_)[^.]*\.weight$", name) is not None
             weight.copy_(torch.randn(weight.shape, generator=generator) * 0.15 + normed)
     return model.eval()
 
@@ -54,12 +60,34 @@ def blip(*, seed=0, vision=(), text=()):
     return shaken(transformers.BlipForConditionalGeneration(config), seed=seed)
 
 
+def vit_gpt2(*, seed=0, width=32, encoder="ViT"):
+    """GPT-2 behind a ViT as wide as it is, or with a layer between them."""
+    vision = VISION | {"hidden_size": width}
+    text = {"n_embd": 32, "n_layer": 3, "n_head": 4, "n_positions": 40, "vocab_size": GPT2_WORDS}
+    end = {"bos_token_id": GPT2_WORDS - 1, "eos_token_id": GPT2_WORDS - 1}
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        getattr(transformers, f"{encoder}Config")(**vision),
+        transformers.GPT2Config(**text, **end, is_decoder=True, add_cross_attention=True),
+    )
+    config.decoder_start_token_id = config.pad_token_id = config.eos_token_id = GPT2_WORDS - 1
+    return shaken(transformers.VisionEncoderDecoderModel(config), seed=seed)
+
+
+def git(*, seed=0):
+    config = transformers.GitConfig(
+        vision_config=VISION, **TEXT | {"vocab_size": len(WORDPIECES)}, bos_token_id=2,
+        eos_token_id=3,
+    )  # fmt: skip
+    return shaken(transformers.GitForCausalLM(config), seed=seed)
+
+
 def write(model, folder: Path, *, photos: dict | None = None, words: Tokenizer | None = None):
     """Write a folder as the hub has them: weights, config.json, preprocessor, tokenizer.json."""
     model.save_pretrained(folder)
     if photos is not None:
         (folder / "preprocessor_config.json").write_text(json.dumps(photos))
-    (words or bert_words()).save(str(folder / "tokenizer.json"))
+    plain = gpt2_words() if model.config.model_type == "vision-encoder-decoder" else bert_words()
+    (words or plain).save(str(folder / "tokenizer.json"))
     return folder
 
 
@@ -72,14 +100,46 @@ def bert_words(pieces=WORDPIECES) -> Tokenizer:
     return engine
 
 
+def gpt2_words() -> Tokenizer:
+    """Bytes, and a few pieces; one mark is start, end and padding."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*alphabet, *("".join(pair) for pair in MERGES), "<|endoftext|>"]
+    engine = Tokenizer(models.BPE({p: i for i, p in enumerate(pieces)}, MERGES))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.add_special_tokens(["<|endoftext|>"])
+    return engine
+
+
 def build(config):
     """Make the model of a configuration, with weights as training begins with."""
-    kinds = {"blip": transformers.BlipForConditionalGeneration}
+    kinds = {
+        "blip": transformers.BlipForConditionalGeneration,
+        "git": transformers.GitForCausalLM,
+        "vision-encoder-decoder": transformers.VisionEncoderDecoderModel,
+    }
     return kinds[config.model_type](config)
+
+
+def names(model):
+    """Weights by the names that files have; in newer programs those in memory are others."""
+    if find_spec("transformers.core_model_loading") is None:
+        return model.state_dict()
+    from transformers.core_model_loading import revert_weight_conversion
+
+    return revert_weight_conversion(model, model.state_dict())
 
 
 def read(model, pixels, words):
     """Logits (B, T, V) and attention (B, L, M, T, P) of transformers' model."""
+    if model.config.model_type == "vision-encoder-decoder":
+        model.set_attn_implementation("eager")  # the other gives no weights
+        out = model(pixel_values=pixels, decoder_input_ids=words, output_attentions=True)
+        return out.logits, torch.stack(out.cross_attentions, dim=1)
+    if model.config.model_type == "git":
+        out = model(input_ids=words, pixel_values=pixels, output_attentions=True)
+        rows = out.logits.shape[1] - words.shape[1]
+        weights = torch.stack(out.attentions, dim=1)
+        return out.logits[:, rows:], weights[..., rows:, :rows]
     image = model.vision_model(pixels).last_hidden_state
     out = model.text_decoder(input_ids=words, encoder_hidden_states=image, output_attentions=True)
     return out.logits, torch.stack(out.cross_attentions, dim=1)
@@ -87,15 +147,14 @@ def read(model, pixels, words):
 
 def generate(model, pixels, prompt, *, beam, length):
     """Captions that transformers writes, as ids without START, prompt, END and padding."""
-    start = model.config.text_config.bos_token_id
-    end = model.config.text_config.sep_token_id
-    given = torch.tensor([[start, *prompt, end]] * len(pixels))  # it drops the last one
-    ids = model.generate(
-        pixel_values=pixels,
-        input_ids=given,
-        num_beams=beam,
-        do_sample=False,
-        max_new_tokens=length,
-    )
+    kind = model.config.model_type
+    text = {"blip": "text_config", "git": None, "vision-encoder-decoder": "decoder"}[kind]
+    own = model.config if text is None else getattr(model.config, text)
+    start, end = own.bos_token_id, own.sep_token_id if kind == "blip" else own.eos_token_id
+    last = [end] * (kind == "blip")  # which BLIP drops
+    given = torch.tensor([[start, *prompt, *last]] * len(pixels))
+    name = "decoder_input_ids" if text == "decoder" else "input_ids"
+    how = {"num_beams": beam, "do_sample": False, "max_new_tokens": length, name: given}
+    ids = model.generate(pixel_values=pixels, **how)
     rows = [row[1 + len(prompt) :] for row in ids.tolist()]
     return [row[: row.index(end)] if end in row else row for row in rows]

@@ -20,6 +20,7 @@ TOKEN = "good-token"
 class Repo:
     private: bool = False
     gated: bool = False
+    card: dict | None = None
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
     """Files by commit, the oldest first."""
     messages: list[str] = field(default_factory=list)
@@ -137,10 +138,9 @@ def info(request, hub, name, _=None):
     if repo is None or (repo.private and not request.known):
         return refuse(request, 404, "RepoNotFound")
     sha = list(repo.commits)[-1]
-    siblings = [{"rfilename": path} for path in repo.commits[sha]]
-    return send(
-        request, 200, {"id": name, "sha": sha, "private": repo.private, "siblings": siblings}
-    )
+    siblings = [{"rfilename": path, "size": len(x)} for path, x in repo.commits[sha].items()]
+    found = {"id": name, "sha": sha, "private": repo.private, "siblings": siblings}
+    return send(request, 200, found | {"cardData": repo.card})
 
 
 def preupload(request, hub, name, _):

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from captioner.checkpoint import shipped
+from captioner.checkpoint.known import KNOWN
 from tests.test_cli import call
 
 
@@ -27,13 +28,15 @@ def test_checkpoints_are_listed_for_people(two_shipped, capsys):
     )
     assert lines[1] == "    toys: BLEU-4 0.250, CIDEr 0.500"
     assert lines[2].startswith("a-toy: lstm on test_resnet, ")
-    assert len(lines) == 3
+    assert lines[3].startswith(f"{next(iter(KNOWN))}: hf:")
+    assert len(lines) == 3 + 2 * len(KNOWN)
 
 
 def test_checkpoints_are_listed_as_json(two_shipped, capsys):
     status, lines, errors = call(capsys, "checkpoints", "--json")
     assert (status, errors, len(lines)) == (0, [], 1)
-    first, second = json.loads(lines[0])
+    first, second, *known = json.loads(lines[0])
+    assert [each["name"] for each in known] == list(KNOWN)
     assert list(first) == ["name", "decoder", "encoder", "parameters", "scores"]
     assert first | {"parameters": 0} == {
         "name": "vit-tiny-transformer",
@@ -56,6 +59,7 @@ def test_a_copy_without_checkpoints_says_so(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         shipped, "__file__", str(tmp_path / "captioner" / "checkpoint" / "shipped.py")
     )
+    monkeypatch.setattr("captioner.checkpoint.known.KNOWN", {})
     assert call(capsys, "checkpoints") == (0, [], ["captioner: this copy holds no checkpoints."])
     assert call(capsys, "checkpoints", "--json") == (0, ["[]"], [])
     status, _, errors = call(capsys, "caption", "x.jpg")

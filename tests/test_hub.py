@@ -98,7 +98,7 @@ def test_a_checkpoint_is_fetched_once_and_then_found_in_the_cache(published, che
     assert path.read_bytes() == checkpoints["lstm"].read_bytes()
     assert find_checkpoint("hf:me/toy") == path
     asked = [request.split()[0] for request in published.requests if "/resolve/" in request]
-    assert asked == ["HEAD", "GET", "HEAD"]
+    assert asked == ["HEAD", "HEAD", "GET", "HEAD", "HEAD"]  # there is no config.json
 
 
 def test_a_captioner_is_loaded_from_the_hub(published, photos, checkpoints):
@@ -200,7 +200,8 @@ def test_a_repository_of_another_kind_is_told(hub, tmp_path, checkpoints):
     hub.repos["me/other"] = Repo()
     hub.repos["me/other"].commit({"pytorch_model.bin": b"\x80\x04."})
     assert problem("hf:me/other") == (
-        "the repository holds no model.safetensors; it is not one that `captioner push` made."
+        "the repository holds neither a config.json of a captioner nor a model.safetensors that "
+        "`captioner push` made."
     )
     assert not any("pytorch_model.bin" in request for request in hub.requests)
     hub.repos["me/other"].commit({"model.safetensors": b"\x80\x04."})

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from captioner.checkpoint import shipped
+from captioner.checkpoint.known import KNOWN
 from captioner.checkpoint.shipped import DEFAULT, CheckpointInfo, find_checkpoint, list_checkpoints
 from captioner.errors import CheckpointError
 
@@ -79,7 +80,8 @@ def test_a_name_wins_over_a_folder_of_that_name(root, tmp_path_factory, monkeypa
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest(root):
     ship(root, "vit-tiny-lstm")
     ship(root, DEFAULT)
-    ending = f"Choose from {DEFAULT}, vit-tiny-lstm, or give the path of a .safetensors file."
+    names = ", ".join([DEFAULT, "vit-tiny-lstm", *KNOWN])
+    ending = f"Choose from {names}, or give the path of a .safetensors file."
     assert problem("vit-tiny-lsmt") == (
         f"No checkpoint is called 'vit-tiny-lsmt'. Did you mean 'vit-tiny-lstm'? {ending}"
     )

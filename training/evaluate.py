@@ -17,9 +17,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from captioner.checkpoint.shipped import find_checkpoint
+from captioner.checkpoint.shipped import checkpoint_digest, find_checkpoint
 from captioner.config import to_table
-from captioner.durable import file_digest
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
 from data.batching import build_loader
@@ -123,7 +122,7 @@ def evaluate(
     """
     names = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     paths = [find_checkpoint(name) for name in names]
-    digest = ", ".join(map(file_digest, paths))
+    digest = ", ".join(map(checkpoint_digest, paths))
     identity = {"sha256": digest, "commit": git_commit()}  # before hours may pass
     captioner = TorchCaptioner.ensemble(
         [TorchCaptioner.load(path, device=device) for path in paths]

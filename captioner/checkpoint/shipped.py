@@ -3,6 +3,7 @@
 A checkpoint called NAME lies at `checkpoints/NAME/model.safetensors`, beside its model card.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,8 +12,10 @@ from typing import Any
 
 from captioner.checkpoint.header import read_header
 from captioner.checkpoint.hub.fetch import PREFIX, WEIGHTS, fetch
+from captioner.checkpoint.known import KNOWN
+from captioner.durable import file_digest
 from captioner.errors import CheckpointError
-from captioner.pretrained.files import is_pretrained
+from captioner.pretrained.files import SETTINGS, is_pretrained, weight_files
 
 DEFAULT = "vit-tiny-transformer"
 """The checkpoint used where none is asked for."""
@@ -44,10 +47,13 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
     """Find the file of a checkpoint.
 
     Args:
-        name_or_path: name of a shipped checkpoint; a `.safetensors` file, a folder that holds
-            `model.safetensors` or a captioner that others trained, or another file of an export; or
-            `hf:OWNER/NAME`, with `@REVISION` if need be, on the Hugging Face hub. A name wins over
-            a file that is called the same.
+        name_or_path: name of a shipped checkpoint, or of one in `KNOWN`, which is fetched; a
+            `.safetensors` file, or a folder that holds `model.safetensors` or a captioner that
+            others trained, or another file of an export; or `hf:OWNER/NAME`, with `@REVISION` if
+            need be, on the Hugging Face hub. A name wins over a file that is called the same.
+
+    Returns:
+        The file, or the folder of a captioner that others trained.
 
     Raises:
         CheckpointError: there is neither such a name nor such a file nor such a repository.
@@ -59,6 +65,8 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
         return fetch(text)
     if text in known:
         return known[text]
+    if text in KNOWN:
+        return fetch(KNOWN[text].address)
     if path.suffix == ".onnx" or path.name == DESCRIPTION:
         path = path.with_name(WEIGHTS)
     if path.is_file():
@@ -76,12 +84,25 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
             f"No checkpoint is called {text!r}: this copy of captioner has none; "
             "give the path of a .safetensors file."
         )
-    near = get_close_matches(text, known, n=1)
+    near = get_close_matches(text, [*known, *KNOWN], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise CheckpointError(
         f"No checkpoint is called {text!r}.{hint} "
-        f"Choose from {', '.join(known)}, or give the path of a .safetensors file."
+        f"Choose from {', '.join((*known, *KNOWN))}, or give the path of a .safetensors file."
     )
+
+
+def checkpoint_digest(path: Path) -> str:
+    """Return the SHA-256 of what `find_checkpoint` found: of the file, or of those of a folder.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    if not path.is_dir():
+        return file_digest(path)
+    files = [path / name for name in SETTINGS if (path / name).is_file()]
+    digests = [f"{file.name} {file_digest(file)}" for file in (*files, *weight_files(path))]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def has_graphs(checkpoint: Path) -> bool:

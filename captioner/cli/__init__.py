@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from captioner import __version__
-from captioner.cli import caption, checkpoints, export, folder, push
+from captioner.cli import caption, checkpoints, convert, export, folder, push
 from captioner.cli.options import complain
 from captioner.durable import FULL
 from captioner.errors import CaptionerError
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     caption.add_parser(commands)
     folder.add_parser(commands)
     checkpoints.add_parser(commands)
+    convert.add_parser(commands)
     export.add_parser(commands)
     push.add_parser(commands)
     return parser

@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from typing import Any
 
 from captioner.cli.options import Subcommands
@@ -13,7 +14,8 @@ def add_parser(commands: Subcommands) -> None:
     parser = commands.add_parser(
         "checkpoints",
         help="list the models that can be asked for by name",
-        description="List the models that can be asked for by name, the default one first.",
+        description="List the models that can be asked for by name: those that are here, the "
+        "default one first, and those that others trained, which are fetched from the hub.",
         allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON list")
@@ -22,12 +24,14 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the checkpoints that can be asked for by name."""
+    from captioner.checkpoint.known import KNOWN
     from captioner.checkpoint.shipped import list_checkpoints
 
     found = list_checkpoints()
     if args.json:
         names = ("name", "decoder", "encoder", "parameters", "scores")
-        print(json.dumps([{name: getattr(info, name) for name in names} for info in found]))
+        shipped = [{name: getattr(info, name) for name in names} for info in found]
+        print(json.dumps([*shipped, *map(asdict, KNOWN.values())]))
         return 0
     if not found:
         print("captioner: this copy holds no checkpoints.", file=sys.stderr)
@@ -36,6 +40,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"{info.name}: {info.decoder} on {info.encoder}, {millions}")
         for name, result in info.scores.items():
             print(f"    {name}: {_format_result(result)}")
+    for known in KNOWN.values():
+        size = "size unknown" if known.megabytes is None else f"{known.megabytes} MB to fetch"
+        print(f"{known.name}: {known.address}, {known.parameters:.1f} M parameters, {size}")
+        score = "none published" if known.cider is None else f"{known.cider:.3f} as published"
+        print(f"    COCO: CIDEr {score}; licence {known.licence or 'not stated'}")
     return 0
 
 

@@ -13,7 +13,6 @@ from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.folder_paths import Find, find_inputs, find_outputs
 from captioner.cli.options import Subcommands, choose_search, find_models, load_captioner
 from captioner.config import to_table
-from captioner.durable import file_digest
 from captioner.errors import CaptionerError
 from captioner.folder.stopping import Stopped, stopping_gently
 
@@ -55,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, progress: "Progress") -> int:
+    from captioner.checkpoint.shipped import checkpoint_digest
     from captioner.folder.job import Job
     from captioner.folder.journal.joining import join_shards
     from captioner.folder.journal.journal import Journal
@@ -72,7 +72,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     search = choose_search(header, args)
     settings = {
         "checkpoint": header.name,
-        "weights": ", ".join(map(file_digest, checkpoints)),
+        "weights": ", ".join(map(checkpoint_digest, checkpoints)),
         "search": to_table(search),
         "text": to_table(wording),
         "words": args.words,

@@ -5,14 +5,16 @@ What all say of themselves is `settings.DecoderConfig` and `contract.Decoder`; w
 asks these, never which one it is. docs/extending.md adds a third.
 """
 
+from captioner.decoders.prefix_settings import PrefixConfig
 from captioner.decoders.recurrent_settings import RecurrentConfig
 from captioner.decoders.settings import DecoderConfig
 from captioner.decoders.transformer_settings import TransformerConfig
 
-__all__ = ["DECODERS", "DecoderConfig", "RecurrentConfig", "TransformerConfig"]
+__all__ = ["DECODERS", "DecoderConfig", "PrefixConfig", "RecurrentConfig", "TransformerConfig"]
 
 DECODERS: dict[str, type[DecoderConfig]] = {
     RecurrentConfig.kind: RecurrentConfig,
     TransformerConfig.kind: TransformerConfig,
+    PrefixConfig.kind: PrefixConfig,
 }
 """Settings of every kind of decoder, by what `decoder.kind` calls it in tables and checkpoints."""

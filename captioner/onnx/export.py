@@ -9,7 +9,7 @@ import torch
 
 from captioner.checkpoint.hub.fetch import WEIGHTS
 from captioner.checkpoint.shipped import DESCRIPTION
-from captioner.checkpoint.weights import load_checkpoint
+from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.model import CaptionModel
 from captioner.onnx.decoder import OnnxDecoder
@@ -26,7 +26,7 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
     """Write a checkpoint as an ONNX export, and compare it with the checkpoint.
 
     Args:
-        checkpoint: file to read.
+        checkpoint: file to read, or the folder of a captioner that others trained.
         folder: where to; it is made, and files of an earlier export are replaced.
 
     Returns:
@@ -44,8 +44,12 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
             unfinished = Path(made)
+            if checkpoint.is_dir():  # of others; the graphs borrow from a file of ours
+                save_checkpoint(unfinished / WEIGHTS, model, header, half=False)
+                checkpoint = unfinished / WEIGHTS
+            else:
+                shutil.copyfile(checkpoint, unfinished / WEIGHTS)
             names = write_graphs(model, unfinished, size=size, weights=checkpoint)
-            shutil.copyfile(checkpoint, unfinished / WEIGHTS)
             export = Export(
                 header=header,
                 grid=model.encoder.grid,

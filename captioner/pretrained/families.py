@@ -10,12 +10,18 @@ from captioner.pretrained.blip import read_blip
 from captioner.pretrained.configuration import Section
 from captioner.pretrained.family import Family
 from captioner.pretrained.files import CONFIG, read_json
+from captioner.pretrained.git import read_git
 from captioner.pretrained.keys import Rule
 from captioner.pretrained.photos import read_photos
+from captioner.pretrained.vision_encoder_decoder import read_vision_encoder_decoder
 from captioner.pretrained.vocabulary import read_vocabulary
 from captioner.words.tokenizer import Tokenizer
 
-FAMILIES: dict[str, Callable[[Section], Family]] = {"blip": read_blip}
+FAMILIES: dict[str, Callable[[Section], Family]] = {
+    "blip": read_blip,
+    "git": read_git,
+    "vision-encoder-decoder": read_vision_encoder_decoder,
+}
 """What reads the configuration of each kind, by what it calls itself (`model_type`)."""
 
 
@@ -55,6 +61,15 @@ def read_pretrained(folder: Path) -> Pretrained:
         )
     except ConfigError as error:
         raise CheckpointError(f"{folder}: {error}") from error
+
+
+def require_family(folder: Path) -> None:
+    """Refuse a folder whose config.json is of another kind of model.
+
+    Raises:
+        CheckpointError: it is, or makes no sense.
+    """
+    _read_family(folder)
 
 
 def _read_family(folder: Path) -> Family:

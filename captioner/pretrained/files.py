@@ -92,6 +92,14 @@ def weight_files(folder: Path) -> list[Path]:
     raise CheckpointError(f"{folder}: holds no weights; expected is one of {', '.join(WEIGHTS)}.")
 
 
+def has_weights(folder: Path) -> bool:
+    """Whether all files of weights are there."""
+    try:
+        return bool(weight_files(folder))
+    except CheckpointError:
+        return False
+
+
 def parts_of(table: dict[str, Any] | None, *, where: str) -> list[str]:
     """Return the files that an index names, each once.
 

@@ -1,5 +1,7 @@
 """Names of the layers that several families share."""
 
+import re
+
 from captioner.pretrained.keys import Rule
 
 _BERT = (
@@ -60,4 +62,65 @@ def clip_rules(before: str, *, fused: bool, out: str) -> tuple[Rule, ...]:
         Rule(rf"{before}embeddings\.position_ids"),
         Rule(rf"{before}pre_layrnorm\.(.*)", rf"{backbone}norm_pre.\1"),
         Rule(rf"{before}post_layernorm\.(.*)", rf"{backbone}norm.\1"),
+    )
+
+
+def vit_rules(before: str) -> tuple[Rule, ...]:
+    """Return rules for the ViT and DeiT of transformers, whose names begin with `before`."""
+    layer, block = rf"{before}encoder\.layer\.(\d+)\.", r"encoder.backbone.blocks.\1."
+    backbone = "encoder.backbone."
+    return (
+        *(
+            Rule(rf"{layer}attention\.attention\.{part}\.(.*)", rf"{block}attn.qkv.\2", place=place)
+            for place, part in enumerate(("query", "key", "value"))
+        ),
+        Rule(rf"{layer}attention\.output\.dense\.(.*)", rf"{block}attn.proj.\2"),
+        Rule(rf"{layer}intermediate\.dense\.(.*)", rf"{block}mlp.fc1.\2"),
+        Rule(rf"{layer}output\.dense\.(.*)", rf"{block}mlp.fc2.\2"),
+        Rule(rf"{layer}layernorm_before\.(.*)", rf"{block}norm1.\2"),
+        Rule(rf"{layer}layernorm_after\.(.*)", rf"{block}norm2.\2"),
+        Rule(rf"{before}embeddings\.cls_token", f"{backbone}cls_token"),
+        Rule(rf"{before}embeddings\.distillation_token", f"{backbone}dist_token"),
+        Rule(rf"{before}embeddings\.mask_token"),
+        Rule(rf"{before}embeddings\.position_embeddings", f"{backbone}pos_embed"),
+        Rule(
+            rf"{before}embeddings\.patch_embeddings\.projection\.(.*)",
+            rf"{backbone}patch_embed.proj.\1",
+        ),
+        Rule(rf"{before}layernorm\.(.*)", rf"{backbone}norm.\1"),
+        Rule(rf"{before}pooler\..*"),
+    )
+
+
+_GPT2 = (
+    ("attn.c_attn", ("self_attention.query", "self_attention.key", "self_attention.value")),
+    ("attn.c_proj", ("self_attention.out",)),
+    ("crossattention.q_attn", ("cross_attention.query",)),
+    ("crossattention.c_attn", ("cross_attention.key", "cross_attention.value")),
+    ("crossattention.c_proj", ("cross_attention.out",)),
+    ("mlp.c_fc", ("feedforward.0",)),
+    ("mlp.c_proj", ("feedforward.3",)),
+)
+"""Layers that GPT-2 stores (in, out)."""
+_GPT2_NORMS = (("ln_1", "self_norm"), ("ln_cross_attn", "cross_norm"), ("ln_2", "feedforward_norm"))
+
+
+def gpt2_rules(before: str) -> tuple[Rule, ...]:
+    """Return rules for GPT-2 with cross-attention, whose names begin with `before`."""
+    layer, block = rf"{before}h\.(\d+)\.", r"decoder.blocks.\1."
+    linear = (
+        Rule(
+            rf"{layer}{re.escape(there)}\.(weight|bias)",
+            tuple(rf"{block}{name}.\2" for name in here),
+            transposed=True,
+        )
+        for there, here in _GPT2
+    )
+    return (
+        *linear,
+        *(Rule(rf"{layer}{there}\.(.*)", rf"{block}{here}.\2") for there, here in _GPT2_NORMS),
+        Rule(rf"{layer}(?:attn|crossattention)\.(?:masked_)?bias"),  # masks of old files
+        Rule(rf"{before}wte\.weight", "decoder.words.vectors.weight"),
+        Rule(rf"{before}wpe\.weight", "decoder.positions"),
+        Rule(rf"{before}ln_f\.(.*)", r"decoder.norm.\1"),
     )

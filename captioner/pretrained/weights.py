@@ -55,7 +55,7 @@ def _assemble(assembly: Assembly, read: Callable[[str], Tensor]) -> Tensor:
 
 
 def _cut(piece: Piece, weight: Tensor) -> Tensor:
-    weight = weight.T if piece.transposed else weight
+    weight = weight.T if piece.transposed and weight.dim() == 2 else weight
     return weight[slice(*piece.rows)] if weight.dim() else weight
 
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from captioner.checkpoint.shipped import find_checkpoint
+from captioner.checkpoint.shipped import checkpoint_digest, find_checkpoint
 from captioner.cli.options import positive
 from captioner.config import AttentionConfig
-from captioner.durable import file_digest
 from captioner.errors import CaptionerError
 from captioner.pytorch import TorchCaptioner
 from data.boxes import BoxedImage, load_entities
@@ -65,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = ImageSource(args.images)
         source.require(image.image for image in images)
         path = find_checkpoint(args.checkpoint)
-        identity = {"sha256": file_digest(path), "commit": git_commit()}  # before hours may pass
+        identity = {
+            "sha256": checkpoint_digest(path),
+            "commit": git_commit(),
+        }  # before hours may pass
         captioner = TorchCaptioner.load(path, device=args.device)
         report = measure_grounding(
             captioner,

@@ -70,6 +70,7 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
         MissingExtraError: huggingface_hub is not installed.
     """
     hub = import_hub()
+    base = facts.base_model or _source(header) or _base_model(header.model.encoder.backbone)
     text = text or _few_words(header)
     own = hub.ModelCard(text if text.startswith("---\n") else f"---\n{{}}\n---\n{text}")
     derived = hub.ModelCardData(
@@ -79,7 +80,7 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
         pipeline_tag=_TASK,
         tags=["image-captioning", "attention", header.model.decoder.kind],
         datasets=list(facts.datasets or _datasets(header.trained_on)) or None,
-        base_model=facts.base_model or _base_model(header.model.encoder.backbone),
+        base_model=base,
         model_name=header.name,
         eval_results=list(_results(header.scores, hub)) or None,
     )
@@ -125,6 +126,12 @@ def _results(scores: dict[str, Any], hub: Any) -> Iterator[Any]:
                     metric_value=round(100 * value, 2),
                     metric_args={k: v for k, v in settings.items() if v is not None} or None,
                 )
+
+
+def _source(header: Header) -> str | None:
+    """Return the repository that a converted checkpoint was made of."""
+    source = header.trained_on.get("pretrained")
+    return source if isinstance(source, str) and "/" in source else None
 
 
 def _datasets(trained_on: dict[str, Any]) -> Sequence[str]:

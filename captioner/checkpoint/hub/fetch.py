@@ -2,17 +2,23 @@
 
 import os
 import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from captioner.checkpoint.header import read_header
 from captioner.errors import CheckpointError, MissingExtraError
+from captioner.pretrained.families import require_family
+from captioner.pretrained.files import CONFIG, SETTINGS, has_weights, parts_of, read_json
+from captioner.pretrained.files import WEIGHTS as PRETRAINED_WEIGHTS
 
 PREFIX = "hf:"
 """What tells a repository of the hub from a name or a path."""
 WEIGHTS = "model.safetensors"
-"""The one file of a repository that is read."""
+"""The one file of a repository of ours that is read."""
 
 _SETTINGS = re.compile(r"(all|https?|no)_proxy|HF_(ENDPOINT|HUB_OFFLINE|HUB_\w+_TIMEOUT)", re.I)
 _CERTIFICATES = re.compile(r"SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE")
@@ -34,11 +40,15 @@ class Address:
 def fetch(text: str) -> Path:
     """Download a checkpoint, or find it in the hub's cache, where it stays.
 
-    The cache is asked first whether the hub has something newer; without a network, or with
-    `HF_HUB_OFFLINE=1`, what it holds is taken.
+    The hub is asked first whether it has something newer; without a network, or with
+    `HF_HUB_OFFLINE=1`, what the cache holds is taken. Of a captioner that others trained, settings,
+    words and one kind of weights are fetched; no code, and nothing twice.
 
     Args:
         text: `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`.
+
+    Returns:
+        The file, or the folder of a captioner that others trained.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.
@@ -46,11 +56,12 @@ def fetch(text: str) -> Path:
             cache lacks it; or the file is no checkpoint of this program.
     """
     address = parse_address(text)
-    path = _download(text, address)
+    with _explained(text, address):
+        path = _fetch_pretrained(text, address) or _download(address, WEIGHTS)
     try:
         read_header(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{text}: {str(error).removeprefix(f'{path}: ')}") from error
+        raise _named(text, path, error) from error
     return path
 
 
@@ -90,13 +101,77 @@ def import_hub() -> Any:
     return huggingface_hub
 
 
-def _download(text: str, address: Address) -> Path:
-    hub = import_hub()
-    errors = hub.errors
+def _fetch_pretrained(text: str, address: Address) -> Path | None:
+    """Fetch the captioner of a repository that others wrote; None if it is one of ours.
+
+    Its weights come last: where the cache has them, it has all.
+    """
+    errors = import_hub().errors
     try:
-        found = hub.hf_hub_download(
-            address.repo, WEIGHTS, revision=address.revision, library_name="captioner"
+        folder = _download(address, CONFIG).parent
+    except errors.LocalEntryNotFoundError:  # no network; ours may be in the cache all the same
+        return _download(address, WEIGHTS, local_files_only=True)
+    except errors.EntryNotFoundError:
+        return None
+    try:
+        require_family(folder)
+    except CheckpointError as error:
+        raise _named(text, folder, error) from error
+    if has_weights(folder):
+        return folder
+    commit = Address(repo=address.repo, revision=folder.name)
+    listed = (
+        import_hub()
+        .HfApi(library_name="captioner")
+        .model_info(commit.repo, revision=commit.revision, files_metadata=True)
+    )
+    sizes = {file.rfilename: file.size or 0 for file in listed.siblings}
+    for name in SETTINGS:
+        if name in sizes:
+            _download(commit, name)
+    weights = next((name for name in PRETRAINED_WEIGHTS if name in sizes), None)
+    if weights is None:
+        raise CheckpointError(
+            f"{text}: the repository holds no weights; expected is one of "
+            f"{', '.join(PRETRAINED_WEIGHTS)}."
         )
+    names = [weights]
+    if weights.endswith(".json"):
+        _download(commit, weights)
+        names = parts_of(read_json(folder, weights), where=f"{text}: {weights}")
+    megabytes = sum(sizes.get(name, 0) for name in names) / 1e6
+    licence = (listed.card_data or {}).get("license") or "not stated"
+    print(
+        f"captioner: {text}: fetching {megabytes:.0f} MB; licence: {licence}",
+        file=sys.stderr,
+        flush=True,
+    )
+    for name in names:
+        _download(commit, name)
+    return folder
+
+
+def _named(text: str, path: Path, error: CheckpointError) -> CheckpointError:
+    """Call a path in the cache by the address that the user gave."""
+    return CheckpointError(f"{text}: {str(error).removeprefix(str(path)).lstrip(':/ ')}")
+
+
+def _download(address: Address, name: str, **how: bool) -> Path:
+    """Download one file, or find it in the cache."""
+    found = import_hub().hf_hub_download(
+        address.repo, name, revision=address.revision, library_name="captioner", **how
+    )
+    return Path(found)
+
+
+@contextmanager
+def _explained(text: str, address: Address) -> Iterator[None]:
+    """Say why a repository cannot be fetched, and what to do."""
+    errors = import_hub().errors
+    try:
+        yield
+    except CheckpointError:
+        raise
     except errors.GatedRepoError as error:
         problem = "its owner asks to accept terms first; do so on its page, then `hf auth login`."
         raise CheckpointError(f"{text}: {problem}") from error
@@ -108,19 +183,19 @@ def _download(text: str, address: Address) -> Path:
             f"{text}: the repository has no revision {address.revision!r}; "
             "check it, or leave it out for the newest."
         ) from error
-    except errors.LocalEntryNotFoundError as error:
+    except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise CheckpointError(
             f"{text}: not in the cache, and the hub cannot be reached; check {suspects()}."
         ) from error
     except errors.EntryNotFoundError as error:
         raise CheckpointError(
-            f"{text}: the repository holds no {WEIGHTS}; it is not one that `captioner push` made."
+            f"{text}: the repository holds neither a {CONFIG} of a captioner nor a {WEIGHTS} that "
+            "`captioner push` made."
         ) from error
     except Exception as error:  # of whichever HTTP library, about addresses and proxies, too
         raise CheckpointError(
             f"{text}: cannot be fetched ({first_line(error)}); check {suspects()}."
         ) from error
-    return Path(found)
 
 
 def first_line(error: Exception) -> str:

@@ -82,6 +82,11 @@ def write_folder(checkpoint: Path, repo: str, folder: Path, *, facts: Facts) -> 
 def _card(checkpoint: Path, repo: str, facts: Facts) -> str:
     if parse_address(f"{PREFIX}{repo}").revision is not None:
         raise CaptionerError(f"{repo}: a revision cannot be pushed to; leave out what follows @.")
+    if checkpoint.is_dir():
+        raise CheckpointError(
+            f"{checkpoint}: is a captioner that others trained, and published; to publish one that "
+            "was made of it, write it as one file with `captioner convert`."
+        )
     header: Header = read_header(checkpoint)
     beside = checkpoint.with_name(CARD)
     try:

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from captioner.checkpoint.shipped import files_of
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, CheckpointError
 from captioner.folder.engines.cluster import cluster, import_ray, reason
 from captioner.folder.engines.crashes import Piece, Suspects
 from captioner.folder.sources.inputs import Photo
@@ -70,6 +70,12 @@ class RayEngine:
     def __init__(
         self, checkpoints: Sequence[Path], load_engine: LoadEngine, *, words: bool, gpus: bool
     ) -> None:
+        for checkpoint in checkpoints:
+            if checkpoint.is_dir():
+                raise CheckpointError(
+                    f"{checkpoint}: is a folder, and one file is sent to the other machines; make "
+                    "it one with `captioner convert`."
+                )
         self.checkpoints = checkpoints
         self.load_engine = load_engine
         self.words = words

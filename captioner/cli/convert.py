@@ -1,0 +1,53 @@
+"""`captioner convert CHECKPOINT --output FILE`: a captioner that others trained, as one of ours."""
+
+import argparse
+from pathlib import Path
+
+from captioner.cli.options import Subcommands
+
+_EPILOG = """\
+FILE is one .safetensors file with weights, settings and words, for every command that takes a
+checkpoint, and for start_from in training; it needs neither the hub nor the folder any more.
+
+What `captioner checkpoints` lists, hf:OWNER/NAME, or a folder that `save_pretrained` wrote can be
+converted. The licence stays the author's.
+"""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the command to the others."""
+    parser = commands.add_parser(
+        "convert",
+        help="write a captioner that others trained as a checkpoint of this program",
+        description="Write a captioner that others trained as a checkpoint of this program.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file"
+    )
+    parser.add_argument(
+        "--half", action="store_true", help="store matrices in 16 bits: half the size"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Convert, and print where it is."""
+    from captioner.checkpoint.shipped import find_checkpoint
+    from captioner.errors import CaptionerError
+
+    if args.output.suffix != ".safetensors":
+        raise CaptionerError(f"{args.output}: give a file that ends in .safetensors.")
+    checkpoint = find_checkpoint(args.checkpoint)
+
+    from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
+
+    model, header = load_checkpoint(checkpoint)
+    save_checkpoint(args.output, model, header, half=args.half)
+    print(args.output)
+    return 0

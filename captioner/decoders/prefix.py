@@ -1,0 +1,203 @@
+"""Prefix decoder: one self-attention over the image's regions and the words behind them.
+
+Regions attend to regions only, so their keys and values depend on the image alone and are worked
+out once. A word's single softmax over regions and words is taken without copying the image for
+every hypothesis.
+
+Source: GIT, Wang et al. 2022, section 3.1 (arXiv:2205.14100).
+"""
+
+from typing import NamedTuple, cast
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from captioner.decoders.attention import MultiHeadAttention
+from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.reading import Reading
+from captioner.decoders.words import WordTable
+
+
+class _Image(NamedTuple):
+    """Keys and values of the regions, by layer."""
+
+    keys: tuple[Float[Tensor, "B M P d"], ...]
+    values: tuple[Float[Tensor, "B M P d"], ...]
+
+
+class _Past(NamedTuple):
+    """Keys and values of the words so far, by layer."""
+
+    keys: tuple[Float[Tensor, "B K M T d"], ...]
+    values: tuple[Float[Tensor, "B K M T d"], ...]
+
+
+class PrefixBlock(nn.Module):
+    """Self-attention and feed-forward, each added to what went in and normalised after."""
+
+    def __init__(
+        self, *, width: int, heads: int, feedforward_width: int, dropout: float, eps: float
+    ) -> None:
+        super().__init__()
+        self.self_attention = MultiHeadAttention(width=width, heads=heads, dropout=dropout)
+        self.self_norm = nn.LayerNorm(width, eps=eps)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, feedforward_width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(feedforward_width, width),
+        )
+        self.feedforward_norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def add(
+        self, x: Float[Tensor, "*rows C"], read: Float[Tensor, "*rows C"]
+    ) -> Float[Tensor, "*rows C"]:
+        """Add what was read to x, and think it over."""
+        x = self.self_norm(x + self.dropout(read))
+        return self.feedforward_norm(x + self.dropout(self.feedforward(x)))
+
+    def keys_and_values(
+        self, x: Float[Tensor, "B K T C"]
+    ) -> tuple[Float[Tensor, "B K M T d"], Float[Tensor, "B K M T d"]]:
+        """Work out what the words offer to those behind them."""
+        keys, values = self.self_attention.keys_and_values(x.flatten(0, 1))
+        return keys.unflatten(0, x.shape[:2]), values.unflatten(0, x.shape[:2])
+
+    def read(
+        self,
+        x: Float[Tensor, "B K T C"],
+        image: tuple[Float[Tensor, "B M P d"], Float[Tensor, "B M P d"]],
+        words: tuple[Float[Tensor, "B K M S d"], Float[Tensor, "B K M S d"]],
+        *,
+        seen: Bool[Tensor, "T S"] | None = None,
+    ) -> tuple[Float[Tensor, "B K T C"], Float[Tensor, "B K M T P"]]:
+        """Attend to all regions and to the words that are seen; return the regions' weights too."""
+        attention, (image_keys, image_values) = self.self_attention, image
+        queries = attention.split(attention.query(x).flatten(0, 1)).unflatten(0, x.shape[:2])
+        to_words = queries @ words[0].mT  # (B, K, M, T, S)
+        if seen is not None:
+            to_words = to_words.masked_fill(~seen, -torch.inf)
+        to_image = queries @ image_keys[:, None].mT  # (B, K, M, T, P)
+        scores = torch.cat([to_image, to_words], dim=-1) * queries.shape[-1] ** -0.5
+        regions, others = scores.softmax(dim=-1).split(
+            [image_keys.shape[2], words[0].shape[3]], dim=-1
+        )
+        read = regions @ image_values[:, None] + others @ words[1]  # (B, K, M, T, d)
+        return attention.out(read.transpose(2, 3).flatten(3)), regions
+
+
+class PrefixDecoder(Decoder):
+    """Transformer over regions and words, with cached keys and values of both."""
+
+    parallel = True
+
+    def __init__(
+        self,
+        *,
+        words: int,
+        feature_dim: int,
+        width: int,
+        layers: int,
+        heads: int,
+        feedforward_width: int,
+        dropout: float,
+        max_positions: int,
+        tie: bool,
+        eps: float,
+        bridge_eps: float,
+    ) -> None:
+        super().__init__()
+        self.layers, self.heads, self.longest = layers, heads, max_positions - 1
+        self.width = width
+        self.from_feature = nn.Sequential(
+            nn.Linear(feature_dim, width), nn.LayerNorm(width, eps=bridge_eps)
+        )
+        self.words = WordTable(words=words, width=width, tie=tie)
+        self.positions = nn.Parameter(torch.randn(max_positions, width) * 0.02)
+        self.embedding_norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(
+            PrefixBlock(
+                width=width,
+                heads=heads,
+                feedforward_width=feedforward_width,
+                dropout=dropout,
+                eps=eps,
+            )
+            for _ in range(layers)
+        )
+
+    @property
+    def _blocks(self) -> list[PrefixBlock]:
+        """The blocks by their type, which a ModuleList forgets."""
+        return cast(list[PrefixBlock], list(self.blocks))
+
+    def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
+        """Read the image through all layers, once for all words."""
+        nothing = features.new_zeros(features.shape[0], 1, self.heads, 0, self.width // self.heads)
+        nothings = (nothing,) * self.layers
+        return DecoderState(
+            memory=self._read_image(features), past=_Past(keys=nothings, values=nothings)
+        )
+
+    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+        """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
+        image, past = _Image(*state.memory), _Past(*state.past)
+        x = self._embed(words[..., None], past.keys[0].shape[3])
+        grown_keys, grown_values, attention = [], [], []
+        for i, block in enumerate(self._blocks):
+            keys, values = block.keys_and_values(x)
+            keys = torch.cat([past.keys[i], keys], dim=3)
+            values = torch.cat([past.values[i], values], dim=3)
+            grown_keys.append(keys)
+            grown_values.append(values)
+            read, weights = block.read(x, (image.keys[i], image.values[i]), (keys, values))
+            attention.append(weights)
+            x = block.add(x, read)
+        reading = Reading(logits=self.words.logits(x), attention=torch.stack(attention, dim=2))
+        grown = _Past(keys=tuple(grown_keys), values=tuple(grown_values))
+        return reading, DecoderState(memory=state.memory, past=grown)
+
+    def forward(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B K T"],
+        *,
+        with_attention: bool = False,
+    ) -> Reading:
+        """Read K whole captions of each image, START first."""
+        image, x = self._read_image(features), self._embed(words, 0)
+        length = words.shape[-1]
+        seen = torch.ones(length, length, dtype=torch.bool, device=words.device).tril()
+        attention = []
+        for i, block in enumerate(self._blocks):
+            own = block.keys_and_values(x)
+            read, weights = block.read(x, (image.keys[i], image.values[i]), own, seen=seen)
+            attention.append(weights)
+            x = block.add(x, read)
+        return Reading(
+            logits=self.words.logits(x),
+            attention=torch.stack(attention, dim=2) if with_attention else None,
+        )
+
+    def _read_image(self, features: Float[Tensor, "B P D"]) -> _Image:
+        x = self.from_feature(features)
+        all_keys, all_values = [], []
+        for block in self._blocks:
+            keys, values = block.self_attention.keys_and_values(x)
+            all_keys.append(keys)
+            all_values.append(values)
+            if len(all_keys) < self.layers:  # behind the last one, nobody reads the regions
+                x = block.add(x, block.self_attention(x, keys, values))
+        return _Image(tuple(all_keys), tuple(all_values))
+
+    def _embed(self, words: Int[Tensor, "B K T"], first_position: int) -> Float[Tensor, "B K T C"]:
+        last = first_position + words.shape[-1]
+        if last > len(self.positions):
+            raise ValueError(
+                f"caption of {last} tokens; this decoder reads {len(self.positions)} at most."
+            )
+        x = self.words(words) + self.positions[first_position:last]
+        return self.dropout(self.embedding_norm(x))

@@ -1,0 +1,94 @@
+"""A ViT or DeiT and GPT-2 with cross-attention, put together by VisionEncoderDecoderModel.
+
+The captioners of this kind that people know follow Luo et al. 2022 (ViT-GPT2).
+"""
+
+from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
+from captioner.decoders import TransformerConfig
+from captioner.errors import CheckpointError
+from captioner.pretrained.configuration import Section
+from captioner.pretrained.family import Family, Vocabulary, read_vit
+from captioner.pretrained.keys import Rule
+from captioner.pretrained.layers import gpt2_rules, vit_rules
+
+RULES = (
+    *vit_rules(r"encoder\."),
+    *gpt2_rules(r"decoder\.transformer\."),
+    Rule(r"decoder\.lm_head\.weight", "decoder.words.vectors.weight", spare=True),
+    Rule(r"enc_to_dec_proj\.(.*)", r"decoder.from_feature.0.\1"),
+)
+
+_BACKBONES = {"vit": "vit_base_patch16_224", "deit": "deit_base_distilled_patch16_224"}
+_ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+
+
+def read_vision_encoder_decoder(config: Section) -> Family:
+    """Read the configuration of an encoder and a decoder that were put together.
+
+    Raises:
+        CheckpointError: one of them is of another kind.
+    """
+    text = config.part("decoder")
+    encoder, size, feature_dim = _read_encoder(config.part("encoder"))
+    kind = text.text("model_type", "none")
+    if kind != "gpt2":
+        raise CheckpointError(
+            f"{text.where}: is of type {kind!r}; supported is gpt2 with cross-attention."
+        )
+    text.require(
+        add_cross_attention=True,
+        cross_attention_hidden_size=None,
+        scale_attn_by_inverse_layer_idx=False,
+        scale_attn_weights=True,
+        tie_word_embeddings=True,
+    )
+    activation = text.text("activation_function", "gelu_new")
+    if activation not in _ACTIVATIONS:
+        raise CheckpointError(
+            f"{text.where}: activation_function is {activation!r}; supported are "
+            f"{', '.join(_ACTIVATIONS)}."
+        )
+    width = text.count("n_embd", 768, most=2**14)
+    eos = text.count("eos_token_id", 50256, least=0)
+    end = config.count("eos_token_id", eos, least=0)
+    bos = text.count("bos_token_id", 50256, least=0)
+    return Family(
+        model=ModelConfig(
+            encoder=encoder,
+            decoder=TransformerConfig(
+                width=width,
+                layers=text.count("n_layer", 12, most=2**8),
+                heads=text.count("n_head", 12, most=2**10),
+                feedforward_width=text.count("n_inner", 4 * width, most=2**16),
+                dropout=text.fraction("resid_pdrop", 0.1),
+                max_positions=text.count("n_positions", 1024),
+                activation=_ACTIVATIONS[activation],  # type: ignore[arg-type]
+                eps=text.fraction("layer_norm_epsilon", 1e-5),
+                scaled_words=False,
+                # transformers puts a layer between them only where they differ.
+                bridge="none" if feature_dim == width else "linear",
+            ),
+        ),
+        vocabulary=Vocabulary(
+            rows=text.count("vocab_size", 50257),
+            start=config.count("decoder_start_token_id", bos, least=0),
+            end=end,
+            pad=config.count("pad_token_id", end, least=0),
+        ),
+        photos=PreprocessConfig(
+            height=size, width=size, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3
+        ),
+        # As on the page of nlpconnect's, whose 16 tokens count START.
+        search=SearchConfig(beam=4, max_words=15, length_penalty=1.0),
+        rules=RULES,
+    )
+
+
+def _read_encoder(section: Section) -> tuple[EncoderConfig, int, int]:
+    kind = section.text("model_type", "none")
+    if kind not in _BACKBONES:
+        raise CheckpointError(
+            f"{section.where}: is of type {kind!r}; supported are {' and '.join(_BACKBONES)}."
+        )
+    section.require(qkv_bias=True)
+    return read_vit(section, _BACKBONES[kind], size=224, eps=1e-12)
