@@ -54,6 +54,41 @@ class PreprocessConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """Layers behind a backbone in which its regions meet a task in words, as in Florence-2."""
+
+    width: int
+    """Channels of the features that come out."""
+    layers: int
+    """Blocks of self-attention and feed-forward."""
+    heads: int
+    """Attention heads; they divide `width`."""
+    feedforward_width: int
+    """Hidden channels of the feed-forward part of a block."""
+    max_positions: int
+    """Regions, mean and words of the task at most."""
+    tokens: int
+    """Words of the task, its marks included."""
+    sides: int = 50
+    """Rows and columns of regions at most."""
+    dropout: float = 0.1
+    """Probability of dropping a channel after each part of a block."""
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            require(
+                value >= 1 or setting.name == "dropout",
+                f"task.{setting.name} is {value}; it must be 1 or more.",
+            )
+        require(0 <= self.dropout < 1, f"task.dropout is {self.dropout}; it must be in [0, 1).")
+        require(
+            self.width % self.heads == 0,
+            f"task.width is {self.width} and task.heads is {self.heads}; heads must divide width.",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
     """Which timm backbone reads the photo."""
 
@@ -68,9 +103,16 @@ class EncoderConfig:
     """Keep the class token of a ViT, as a row of features before those of the regions."""
     eps: float | None = None
     """Added to variances by the layer norms; None leaves timm's choice."""
+    task: TaskConfig | None = None
+    """Layers in which the regions meet a task; None without."""
 
     def __post_init__(self) -> None:
         require(self.levels >= 1, f"encoder.levels is {self.levels}; it must be 1 or more.")
+        plain = self.levels == 1 and not self.class_token and self.eps is None
+        require(
+            self.task is None or plain,
+            "encoder.task goes with neither levels, class_token nor eps; leave them out.",
+        )
         require(
             not self.class_token or self.levels == 1,
             f"encoder.levels is {self.levels}, and encoder.class_token keeps that of one; "

@@ -102,7 +102,7 @@ class CaptionDataset(Dataset[Example]):
         self.preprocess = preprocess
         self.augment = augment
         self.seed = seed
-        self._ends = (tokenizer.start_id, tokenizer.end_id)
+        self._ends = (tokenizer.prefix, tokenizer.end_id)
         self._max_words = max_words
         changes, magnitude = randaugment
         fill = [round(255 * level) for level in preprocess.mean]  # where a photo is moved away
@@ -193,7 +193,7 @@ class CaptionDataset(Dataset[Example]):
         """Ids of this image's captions, as in `Example`."""
         start, end = self._ends
         return [
-            [start, *ids[:-1]] if len(ids) > self._max_words else [start, *ids, end]
+            [*start, *ids[:-1]] if len(ids) > self._max_words else [*start, *ids, end]
             for ids in self._ids[index]
         ]
 

@@ -38,15 +38,16 @@ TEXT = {
 
 MERGES = [("d", "o"), ("do", "g"), ("Ġ", "dog"), ("Ġ", "a"), ("m", "a"), ("ma", "n")]
 GPT2_WORDS = 256 + len(MERGES) + 1
+BART_WORDS = 256 + len(MERGES) + 4
 
 
-def shaken(model, *, seed=0):
+def shaken(model, *, seed=0, std=0.15):
     """Draw all weights anew: those that training begins with would hide mistakes."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
             normed = re.search(r"(?i:norm|ln_)[^.]*\.weight$", name) is not None
-            weight.copy_(torch.randn(weight.shape, generator=generator) * 0.15 + normed)
+            weight.copy_(torch.randn(weight.shape, generator=generator) * std + normed)
     return model.eval()
 
 
@@ -81,13 +82,38 @@ def git(*, seed=0):
     return shaken(transformers.GitForCausalLM(config), seed=seed)
 
 
+def florence(*, seed=0):
+    text = {
+        "vocab_size": BART_WORDS + 3,
+        "d_model": 24,
+        "max_position_embeddings": 64,
+        **{f"{side}_layers": 2 for side in ("encoder", "decoder")},
+        **{f"{side}_attention_heads": 4 for side in ("encoder", "decoder")},
+        **{f"{side}_ffn_dim": 48 for side in ("encoder", "decoder")},
+        "forced_eos_token_id": None,
+    }
+    vision = {
+        "depths": (1, 1, 2, 1),
+        "embed_dim": (8, 16, 24, 32),
+        "num_heads": (1, 2, 3, 4),
+        "num_groups": (1, 2, 3, 4),
+        "window_size": 4,
+        "projection_dim": 24,
+    }
+    config = transformers.Florence2Config(
+        text_config=text, vision_config=vision, image_token_id=BART_WORDS
+    )
+    return shaken(transformers.Florence2ForConditionalGeneration(config), seed=seed, std=0.3)
+
+
 def write(model, folder: Path, *, photos: dict | None = None, words: Tokenizer | None = None):
     """Write a folder as the hub has them: weights, config.json, preprocessor, tokenizer.json."""
     model.save_pretrained(folder)
     if photos is not None:
         (folder / "preprocessor_config.json").write_text(json.dumps(photos))
-    plain = gpt2_words() if model.config.model_type == "vision-encoder-decoder" else bert_words()
-    (words or plain).save(str(folder / "tokenizer.json"))
+    makers = {"vision-encoder-decoder": gpt2_words, "florence2": bart_words}
+    plain = makers.get(model.config.model_type, bert_words)
+    (words or plain()).save(str(folder / "tokenizer.json"))
     return folder
 
 
@@ -110,10 +136,22 @@ def gpt2_words() -> Tokenizer:
     return engine
 
 
+def bart_words() -> Tokenizer:
+    """As GPT-2's, but with marks of their own before all."""
+    marks = ["<s>", "<pad>", "</s>", "<unk>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pieces = [*marks, *alphabet, *("".join(pair) for pair in MERGES)]
+    engine = Tokenizer(models.BPE({p: i for i, p in enumerate(pieces)}, MERGES))
+    engine.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    engine.add_special_tokens(marks)
+    return engine
+
+
 def build(config):
     """Make the model of a configuration, with weights as training begins with."""
     kinds = {
         "blip": transformers.BlipForConditionalGeneration,
+        "florence2": transformers.Florence2ForConditionalGeneration,
         "git": transformers.GitForCausalLM,
         "vision-encoder-decoder": transformers.VisionEncoderDecoderModel,
     }
@@ -135,6 +173,16 @@ def read(model, pixels, words):
         model.set_attn_implementation("eager")  # the other gives no weights
         out = model(pixel_values=pixels, decoder_input_ids=words, output_attentions=True)
         return out.logits, torch.stack(out.cross_attentions, dim=1)
+    if model.config.model_type == "florence2":
+        model.set_attn_implementation("eager")
+        asked = florence_input(model, pixels)
+        out = model(
+            pixel_values=pixels, input_ids=asked, decoder_input_ids=words, output_attentions=True
+        )
+        weights = torch.stack(out.cross_attentions, dim=1)
+        rows = asked.shape[1] - asked[0].ne(model.config.image_token_id).sum()
+        regions, task = weights[..., 1:rows], weights[..., rows:]
+        return out.logits, torch.cat([weights[..., :1], task, regions], dim=-1)
     if model.config.model_type == "git":
         out = model(input_ids=words, pixel_values=pixels, output_attentions=True)
         rows = out.logits.shape[1] - words.shape[1]
@@ -145,9 +193,29 @@ def read(model, pixels, words):
     return out.logits, torch.stack(out.cross_attentions, dim=1)
 
 
+def florence_input(model, pixels):
+    """Ids that its processor would give: the image's, and the task as a sentence."""
+    task = bart_words().encode("What does the image describe?").ids
+    regions = (pixels.shape[2] // 32) * (pixels.shape[3] // 32) + 1
+    row = [model.config.image_token_id] * regions + [0, *task, 2]
+    return torch.tensor([row] * len(pixels))
+
+
 def generate(model, pixels, prompt, *, beam, length):
     """Captions that transformers writes, as ids without START, prompt, END and padding."""
     kind = model.config.model_type
+    if kind == "florence2":
+        given = torch.tensor([[2, 0, *prompt]] * len(pixels))
+        ids = model.generate(
+            pixel_values=pixels,
+            input_ids=florence_input(model, pixels),
+            decoder_input_ids=given,
+            num_beams=beam,
+            do_sample=False,
+            max_new_tokens=length,
+        )
+        rows = ids[:, given.shape[1] :].tolist()
+        return [row[: row.index(2)] if 2 in row else row for row in rows]
     text = {"blip": "text_config", "git": None, "vision-encoder-decoder": "decoder"}[kind]
     own = model.config if text is None else getattr(model.config, text)
     start, end = own.bos_token_id, own.sep_token_id if kind == "blip" else own.eos_token_id

@@ -113,17 +113,17 @@ def test_a_table_made_of_settings_shares_nothing_with_them() -> None:
         (
             "[decoder]\nkind = 'rnn'",
             ModelConfig,
-            "run.toml.decoder.kind is 'rnn'; choose from lstm, transformer.",
+            "run.toml.decoder.kind is 'rnn'; choose from lstm, transformer, prefix.",
         ),
         (
             "[decoder]\nkind = ['lstm']",
             ModelConfig,
-            "run.toml.decoder.kind is ['lstm']; choose from lstm, transformer.",
+            "run.toml.decoder.kind is ['lstm']; choose from lstm, transformer, prefix.",
         ),
         (
             "[decoder]\nwidth = 3",
             ModelConfig,
-            "run.toml.decoder: 'kind' is missing; choose from lstm, transformer.",
+            "run.toml.decoder: 'kind' is missing; choose from lstm, transformer, prefix.",
         ),
         (
             "decoder = 'lstm'",
@@ -133,9 +133,9 @@ def test_a_table_made_of_settings_shares_nothing_with_them() -> None:
         ("encoder = 3", ModelConfig, "run.toml.encoder must be a table of settings, not 3."),
         ("", Shelf, "run.toml: 'name' is missing."),
         (
-            "fit = 'crop'",
+            "fit = 'pad'",
             PreprocessConfig,
-            "run.toml.fit is 'crop'; choose from squash, letterbox.",
+            "run.toml.fit is 'pad'; choose from squash, letterbox, crop.",
         ),
         (
             "height = '224'",

@@ -239,7 +239,7 @@ def test_another_kind_of_model_is_refused_by_name(folder):
     edit(folder, model_type="blip-2")
     assert problem(folder) == (
         "config.json: is of a model of type 'blip-2', which this captioner cannot read; it reads "
-        "blip, and what `captioner push` made."
+        "blip, florence2, git, vision-encoder-decoder, and what `captioner push` made."
     )
 
 
@@ -262,6 +262,53 @@ def test_what_a_config_leaves_out_is_transformers_default():
 
 def test_a_folder_of_such_a_model_is_a_checkpoint(folder):
     assert find_checkpoint(folder) == folder
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "message"),
+    [
+        (
+            "encoder",
+            {"model_type": "swin"},
+            "encoder: is of type 'swin'; supported are vit and deit.",
+        ),
+        ("encoder", {"qkv_bias": False}, "encoder: qkv_bias is False, and only True is supported."),
+        ("decoder", {"model_type": "bert"}, "decoder: is of type 'bert'; supported is gpt2 with "),
+        ("decoder", {"add_cross_attention": False}, "decoder: add_cross_attention is False, and "),
+        ("decoder", {"activation_function": "tanh"}, "decoder: activation_function is 'tanh'; "),
+    ],
+)
+def test_encoders_and_decoders_of_other_kinds_are_refused_by_name(tmp_path, part, changes, message):
+    folder = foreign.write(foreign.vit_gpt2(), tmp_path / "vit-gpt2")
+    edit(folder, **{f"{part}__{name}": value for name, value in changes.items()})
+    assert message in problem(folder, read_header)
+
+
+def test_masks_and_tied_weights_of_old_gpt2_files_are_dropped(tmp_path):
+    folder = foreign.write(foreign.vit_gpt2(), tmp_path / "vit-gpt2")
+    expected = load_checkpoint(folder)[0].state_dict()
+    state = weights(folder)
+    layer = "decoder.transformer.h.0."
+    mask = torch.ones(1, 1, 40, 40, dtype=torch.uint8)
+    for name in ("attn.bias", "crossattention.bias"):
+        state[layer + name] = mask.clone()
+        state[layer + name.replace("bias", "masked_bias")] = torch.tensor(-1e4)
+    state["decoder.lm_head.weight"] = state["decoder.transformer.wte.weight"].clone()
+    state["encoder.pooler.dense.bias"] = torch.zeros(32)
+    rewrite(folder, state)
+    found = load_checkpoint(folder)[0].state_dict()
+    assert all(found[name].equal(weight) for name, weight in expected.items())
+
+
+def test_git_sees_the_middle_as_transformers_clip_does(tmp_path):
+    folder = foreign.write(foreign.git(), tmp_path / "git")
+    processor = transformers.CLIPImageProcessor(size={"shortest_edge": 64}, crop_size=64)
+    usual = read_header(folder).preprocess
+    processor.save_pretrained(folder)
+    assert read_header(folder).preprocess == usual
+    for photo in (noise(300, 200), noise(70, 90)):
+        theirs = processor(photo, return_tensors="pt")["pixel_values"][0]
+        assert_close(preprocess(photo, usual)[0], theirs, rtol=0, atol=1e-6)
 
 
 # Photos

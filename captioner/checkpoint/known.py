@@ -44,6 +44,46 @@ KNOWN = {
             licence="bsd-3-clause",
             cider=1.367,  # LAVIS, dataset card of COCO
         ),
+        Known(
+            name="florence-2-base-ft",
+            address="hf:florence-community/Florence-2-base-ft",
+            parameters=231.5,
+            megabytes=None,
+            licence="mit",
+            cider=1.400,  # model card
+        ),
+        Known(
+            name="florence-2-large-ft",
+            address="hf:florence-community/Florence-2-large-ft",
+            parameters=770.3,
+            megabytes=None,
+            licence="mit",
+            cider=1.433,  # model card
+        ),
+        Known(
+            name="git-base-coco",
+            address="hf:microsoft/git-base-coco",
+            parameters=176.6,
+            megabytes=707,
+            licence="mit",
+            cider=1.3135,  # README of the authors' code
+        ),
+        Known(
+            name="git-large-coco",
+            address="hf:microsoft/git-large-coco",
+            parameters=394.2,
+            megabytes=1580,
+            licence="mit",
+            cider=1.3845,  # README of the authors' code
+        ),
+        Known(
+            name="vit-gpt2",
+            address="hf:nlpconnect/vit-gpt2-image-captioning",
+            parameters=238.7,
+            megabytes=982,
+            licence="apache-2.0",
+            cider=None,
+        ),
     )
 }
 """By name."""

@@ -15,12 +15,13 @@ from typing import cast
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioner.config import ModelConfig, PreprocessConfig
+from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import DecoderConfig
 from captioner.decoders.contract import Decoder, DecoderState
 from captioner.decoders.reading import Reading
 from captioner.model.encoder import Encoder
 from captioner.model.ensemble import EnsembleDecoder, EnsembleEncoder
+from captioner.model.florence import FlorenceEncoder
 from captioner.model.modes import evaluating
 
 __all__ = [
@@ -78,17 +79,28 @@ def build_model(
         words: size of the vocabulary, specials included.
         encoder_weights: a safetensors file with the backbone's weights, or True for timm's hub.
     """
-    encoder = Encoder(
-        config.encoder.backbone,
-        options=config.encoder.options,
-        size=(preprocess.height, preprocess.width),
-        levels=config.encoder.levels,
-        class_token=config.encoder.class_token,
-        eps=config.encoder.eps,
-        weights=encoder_weights,
-    )
+    encoder = _build_encoder(config.encoder, preprocess, weights=encoder_weights)
     decoder = build_decoder(config.decoder, words=words, feature_dim=encoder.feature_dim)
     return CaptionModel(encoder, decoder)
+
+
+def _build_encoder(
+    config: EncoderConfig, preprocess: PreprocessConfig, *, weights: Path | bool
+) -> Encoder:
+    size = (preprocess.height, preprocess.width)
+    if config.task is not None:
+        return FlorenceEncoder(
+            config.backbone, options=config.options, size=size, task=config.task, weights=weights
+        )
+    return Encoder(
+        config.backbone,
+        options=config.options,
+        size=size,
+        levels=config.levels,
+        class_token=config.class_token,
+        eps=config.eps,
+        weights=weights,
+    )
 
 
 def join_models(

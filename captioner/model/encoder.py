@@ -61,7 +61,7 @@ class Encoder(nn.Module):
         weights: Path | bool = False,
     ) -> None:
         super().__init__()
-        self.levels = levels
+        self.levels, self.class_token = levels, class_token
         self.backbone = _create(backbone, dict(options or {}), size=size, weights=weights)
         self.context = getattr(self.backbone, "num_prefix_tokens", 0) if class_token else 0
         """Rows of features before those of the regions."""
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
         """Return the regions' features, row by row from the top left, behind a class token kept."""
-        if self.context:
+        if self.class_token:
             ((regions, context),) = self.backbone.forward_intermediates(
                 pixels,
                 indices=1,

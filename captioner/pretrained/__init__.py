@@ -6,7 +6,7 @@ code of a repository is ever run.
 
 files         the folder: what in it is read
 families      model_type -> the reader of its configuration
-blip, git, vision_encoder_decoder
+blip, florence, git, vision_encoder_decoder
               one family each: configuration -> settings, and rules for the names of weights
 family        what they make of it; layers: names of weights that several share
 configuration numbers out of JSON, with transformers' defaults and within bounds

@@ -34,6 +34,17 @@ class Section:
             )
         return value
 
+    def counts(self, name: str, default: tuple[int, ...], *, most: int = 2**20) -> tuple[int, ...]:
+        """Return whole numbers, as many as there are by default."""
+        values = self._of(name, list(default))
+        whole = isinstance(values, list) and all(type(x) is int and 1 <= x <= most for x in values)
+        if not whole or len(values) != len(default):
+            raise CheckpointError(
+                f"{self.where}: {name} is {values!r}; it must be {len(default)} whole numbers from "
+                f"1 to {most}."
+            )
+        return tuple(values)
+
     def fraction(self, name: str, default: float) -> float:
         """Return a number from 0 to below 1."""
         value = self._of(name, default)

@@ -10,6 +10,7 @@ from captioner.pretrained.blip import read_blip
 from captioner.pretrained.configuration import Section
 from captioner.pretrained.family import Family
 from captioner.pretrained.files import CONFIG, read_json
+from captioner.pretrained.florence import read_florence
 from captioner.pretrained.git import read_git
 from captioner.pretrained.keys import Rule
 from captioner.pretrained.photos import read_photos
@@ -19,6 +20,7 @@ from captioner.words.tokenizer import Tokenizer
 
 FAMILIES: dict[str, Callable[[Section], Family]] = {
     "blip": read_blip,
+    "florence2": read_florence,
     "git": read_git,
     "vision-encoder-decoder": read_vision_encoder_decoder,
 }
@@ -50,12 +52,14 @@ def read_pretrained(folder: Path) -> Pretrained:
     repository, commit = _in_cache(folder.absolute())
     try:
         family = _read_family(folder)
+        tokenizer = read_vocabulary(folder, family.vocabulary)
+        family = family.finish(family, tokenizer) if family.finish else family
         return Pretrained(
             name=repository or folder.absolute().name,
             commit=commit,
             model=family.model,
-            preprocess=read_photos(folder, family.photos),
-            tokenizer=read_vocabulary(folder, family.vocabulary),
+            preprocess=read_photos(folder, family.photos, any_size=family.any_size),
+            tokenizer=tokenizer,
             search=family.search,
             rules=family.rules,
         )

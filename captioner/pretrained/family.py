@@ -1,5 +1,6 @@
 """What the reader of a family makes of a configuration, and what several families share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -7,6 +8,7 @@ from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, Searc
 from captioner.errors import CheckpointError
 from captioner.pretrained.configuration import Section
 from captioner.pretrained.keys import Rule
+from captioner.words.tokenizer import Tokenizer
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -25,6 +27,8 @@ class Vocabulary:
     """The id that finishes one."""
     pad: int
     """The id that fills up batches."""
+    then: tuple[int, ...] = ()
+    """Ids that follow `start` in every caption."""
     added: dict[int, str] = field(default_factory=dict)
     """Tokens that no file names, by id."""
 
@@ -40,6 +44,10 @@ class Family:
     search: SearchConfig
     """The decoding that published scores belong to."""
     rules: tuple[Rule, ...]
+    any_size: bool = False
+    """Whether the model reads photos of any size that its file of preprocessing gives."""
+    finish: "Callable[[Family, Tokenizer], Family] | None" = None
+    """What is known only with the words at hand."""
 
 
 def read_vit(

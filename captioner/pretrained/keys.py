@@ -30,6 +30,10 @@ class Rule:
     """Whether it is stored (in, out)."""
     skipped: int = 0
     """Rows at the beginning that are left out."""
+    also: str = ""
+    """Another name here, for a copy of the rows `picked`."""
+    picked: tuple[int, ...] = ()
+    """Rows of that copy, in this order."""
     spare: bool = False
     """Whether it is a copy, used only where nothing else gives that weight."""
 
@@ -43,6 +47,8 @@ class Piece:
     transposed: bool
     rows: tuple[int, int]
     """First row, and the one behind the last."""
+    picked: tuple[int, ...] = ()
+    """Rows by number, in place of those."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +128,8 @@ def _share_out(
         begin = first + number * share
         end = rows if number == len(targets) - 1 else begin + share
         yield match.expand(target), Piece(key, rule.transposed, (begin, end))
+    if rule.also:
+        yield rule.also, Piece(key, rule.transposed, (0, len(rule.picked)), rule.picked)
 
 
 def _check(
@@ -137,7 +145,9 @@ def _check(
     for piece in pieces:
         given = stored[piece.key]
         given = given[::-1] if piece.transposed else given
-        shapes.append((piece.rows[1] - piece.rows[0], *given[1:]))
+        lost = max(piece.picked, default=-1) >= given[0] if given else False
+        rows = 0 if lost else piece.rows[1] - piece.rows[0]
+        shapes.append((rows, *given[1:]))
     if not shapes:
         return
     if len(shapes) == 1:

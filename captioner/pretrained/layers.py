@@ -124,3 +124,33 @@ def gpt2_rules(before: str) -> tuple[Rule, ...]:
         Rule(rf"{before}wpe\.weight", "decoder.positions"),
         Rule(rf"{before}ln_f\.(.*)", r"decoder.norm.\1"),
     )
+
+
+_BART = (
+    (r"self_attn\.q_proj", "self_attention.query"),
+    (r"self_attn\.k_proj", "self_attention.key"),
+    (r"self_attn\.v_proj", "self_attention.value"),
+    (r"self_attn\.out_proj", "self_attention.out"),
+    (r"encoder_attn\.q_proj", "cross_attention.query"),
+    (r"encoder_attn\.k_proj", "cross_attention.key"),
+    (r"encoder_attn\.v_proj", "cross_attention.value"),
+    (r"encoder_attn\.out_proj", "cross_attention.out"),
+    (r"self_attn_layer_norm", "self_norm"),
+    (r"encoder_attn_layer_norm", "cross_norm"),
+    (r"final_layer_norm", "feedforward_norm"),
+    (r"fc1", "feedforward.0"),
+    (r"fc2", "feedforward.3"),
+)
+
+
+def bart_rules(before: str, side: str) -> tuple[Rule, ...]:
+    """Return rules for BART's encoder or decoder, whose names begin with `before`, `side` here."""
+    return (
+        *(
+            Rule(rf"{before}layers\.(\d+)\.{there}\.(.*)", rf"{side}blocks.\1.{here}.\2")
+            for there, here in _BART
+        ),
+        Rule(rf"{before}embed_positions\.weight", f"{side}positions", skipped=2),
+        Rule(rf"{before}layernorm_embedding\.(.*)", rf"{side}embedding_norm.\1"),
+        Rule(rf"{before}embed_tokens\.weight", "decoder.words.vectors.weight", spare=True),
+    )

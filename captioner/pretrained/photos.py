@@ -16,12 +16,15 @@ _FILTERS: dict[int, Literal["bilinear", "bicubic", "lanczos"]] = {
 """Pillow's numbers."""
 
 
-def read_photos(folder: Path, usual: PreprocessConfig) -> PreprocessConfig:
+def read_photos(
+    folder: Path, usual: PreprocessConfig, *, any_size: bool = False
+) -> PreprocessConfig:
     """Read how a processor of transformers prepares photos.
 
     Args:
         folder: holds its file; older programs and newer ones call it otherwise.
         usual: what the file leaves out.
+        any_size: whether the file may ask for another size.
 
     Raises:
         CheckpointError: the file is damaged, or asks for what this program does not do.
@@ -40,7 +43,7 @@ def read_photos(folder: Path, usual: PreprocessConfig) -> PreprocessConfig:
     normalised = table.get("do_normalize", True)
     try:
         size = _size(table, usual, where=where)
-        if size != (usual.height, usual.width):
+        if size != (usual.height, usual.width) and not any_size:
             raise CheckpointError(
                 f"{where}: photos of {size[0]}x{size[1]} pixels, and its model reads "
                 f"{usual.height}x{usual.width}."
@@ -48,6 +51,8 @@ def read_photos(folder: Path, usual: PreprocessConfig) -> PreprocessConfig:
         number = table.get("resample")
         return replace(
             usual,
+            height=size[0],
+            width=size[1],
             fit="crop" if _crops(table, usual) else "squash",
             interpolation=usual.interpolation if number is None else _FILTERS[number],
             mean=_colours(table.get("image_mean"), usual.mean) if normalised else (0.0, 0.0, 0.0),

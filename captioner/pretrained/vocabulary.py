@@ -30,6 +30,7 @@ def read_vocabulary(folder: Path, vocabulary: Vocabulary) -> Tokenizer:
             start=vocabulary.start,
             end=vocabulary.end,
             unk=_unknown(engine),
+            then=vocabulary.then,
             others=tuple(sorted(added)),
         )
         return Tokenizer.from_json(engine.to_str(), marks)

@@ -56,6 +56,8 @@ def _assemble(assembly: Assembly, read: Callable[[str], Tensor]) -> Tensor:
 
 def _cut(piece: Piece, weight: Tensor) -> Tensor:
     weight = weight.T if piece.transposed and weight.dim() == 2 else weight
+    if piece.picked:
+        return weight[list(piece.picked)]
     return weight[slice(*piece.rows)] if weight.dim() else weight
 
 

@@ -65,7 +65,7 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
         )
     endings = ((phrase[-1], tokenizer.end_id) for phrase in _known(config.no_end, tokenizer))
     return Constraints(
-        prefix=(tokenizer.start_id, *prompt),
+        prefix=(*tokenizer.prefix, *prompt),
         end_id=tokenizer.end_id,
         never_written=tuple(tokenizer.never_written),
         forbidden=(*_known(config.forbid, tokenizer), *endings),

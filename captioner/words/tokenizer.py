@@ -62,6 +62,8 @@ class Marks:
     """Finishes a caption; it may be the same as `start`."""
     unk: int | None = 3
     """Stands for words never learned; None where every text can be written."""
+    then: tuple[int, ...] = ()
+    """Follow `start` in every caption."""
     others: tuple[int, ...] = ()
     """Further ids that captions never hold, such as those of masked words."""
 
@@ -82,8 +84,10 @@ class Tokenizer:
         self.marks = marks = marks or Marks()
         self.pad_id, self.start_id, self.end_id = marks.pad, marks.start, marks.end
         self.unk_id = marks.unk
+        self.prefix = (marks.start, *marks.then)
+        """What is given before the first word of every caption."""
         unknown = () if marks.unk is None else (marks.unk,)
-        self._hidden = frozenset({marks.pad, marks.start, marks.end, *unknown, *marks.others})
+        self._hidden = frozenset({marks.pad, *self.prefix, marks.end, *unknown, *marks.others})
         self.never_written = tuple(sorted(self._hidden - {marks.end}))
         """Ids that no caption may hold; END may come, and ends it."""
 

@@ -67,7 +67,7 @@ def read_phrases(
     middle = place_boxes([WHOLE], geometry)[0].reshape(2, 2).mean(dim=0)  # (x, y)
     shown = region_shares([WHOLE], geometry, grid).sum()
     for caption in image.captions:
-        ids = [tokenizer.start_id, *tokenizer.encode(caption.text)[:LONGEST]]
+        ids = [*tokenizer.prefix, *tokenizer.encode(caption.text)[:LONGEST]]
         reading = model.decoder(features, torch.tensor([[ids]], device=device), with_attention=True)
         attention = reading.attention[0, 0]  # (L, M, T, P)
         rolled_out = None
@@ -76,12 +76,12 @@ def read_phrases(
         tokens = word_tokens(caption.text, tokenizer)
         for phrase in caption.phrases:
             # What is looked at on reading one token decides the next: START goes with the first.
-            places = list(tokens[phrase.first + phrase.words - 1])
-            read = ids[1:]
+            first = len(tokenizer.prefix) - 1
+            places = [first + t for t in tokens[phrase.first + phrase.words - 1]]
             if (
                 not places
-                or places[-1] >= len(read)
-                or not tokenizer.knows(read[t] for t in places)
+                or places[-1] + 1 >= len(ids)
+                or not tokenizer.knows(ids[t + 1] for t in places)
             ):
                 continue
             heads = attention[:, :, places].mean(dim=2).cpu()

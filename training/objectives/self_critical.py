@@ -53,7 +53,7 @@ def draw_captions(
     rows = []
     for found in search(decoder, features, config=config, constraints=constraints, noise=noise):
         own = [
-            [tokenizer.start_id, *tokens, *[tokenizer.end_id] * finished]
+            [*tokenizer.prefix, *tokens, *[tokenizer.end_id] * finished]
             for tokens, finished in zip(found.tokens, found.finished, strict=True)
         ]
         rows += [*own, *own[-1:] * (count - len(own))]
