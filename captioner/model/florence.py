@@ -69,7 +69,7 @@ class FlorenceEncoder(Encoder):
         regions = regions + torch.arange(regions.shape[-1], device=pixels.device) % 2
         seen = torch.cat([regions.mean(dim=1, keepdim=True), regions], dim=1)
         seen = self.projection_norm(self.projection(seen))
-        x = torch.cat([seen, self.task.expand(len(seen), -1, -1)], dim=1)
+        x = torch.cat([seen, self.task.expand(seen.shape[0], -1, -1)], dim=1)
         x = self.embedding_norm(x + self.positions[: x.shape[1]])
         for block in cast(list[PrefixBlock], list(self.blocks)):
             x = block.add(x, block.self_attention(x, *block.self_attention.keys_and_values(x)))
