@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from captioner.checkpoint.weights import load_checkpoint
+from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import ConfigError
 from captioner.model import build_model
 from captioner.words.tokenizer import Tokenizer
@@ -39,7 +39,7 @@ def prepare(checkpoint, **settings):
             StageConfig(
                 name="taught",
                 epochs=1,
-                **{"teacher": str(checkpoint), "encoder": "trained"} | settings,
+                **{"teachers": (str(checkpoint),), "encoder": "trained"} | settings,
             ),
         ),
         model=header.model,
@@ -62,8 +62,26 @@ def test_a_teacher_answers_for_pixels_as_it_does_elsewhere(checkpoint):
     known, _ = load_checkpoint(checkpoint)
     expected = known.eval()(pixels, words[:, :, :-1]).logits
     taught = teacher(batch)
-    torch.testing.assert_close(taught, expected)
+    torch.testing.assert_close(taught, expected.log_softmax(dim=-1))
     assert not taught.requires_grad
+
+
+def test_several_teachers_teach_the_mean_of_their_probabilities(checkpoint, tmp_path):
+    known, header = load_checkpoint(checkpoint)
+    torch.manual_seed(5)
+    other = build_model(header.model, preprocess=header.preprocess, words=len(header.tokenizer))
+    second = tmp_path / "other.safetensors"
+    save_checkpoint(second, other, header, half=False)
+    config, stage, model, tokenizer = prepare(checkpoint, teachers=(str(checkpoint), str(second)))
+    teacher = load_teacher(config, stage, model=model, tokenizer=tokenizer)
+    pixels = torch.randn(1, 3, config.preprocess.height, config.preprocess.width)
+    words = torch.tensor([[[1, 4, 5, 2]]])
+    batch = Batch(inputs=pixels, words=words, image_ids=[0], captions=[("a",)])
+    one, another = (
+        own.eval()(pixels, words[:, :, :-1]).logits.softmax(dim=-1) for own in (known, other)
+    )
+    assert (one - another).abs().max() > 0.01
+    torch.testing.assert_close(teacher(batch).exp(), (one + another) / 2)
 
 
 def test_a_teacher_reads_cached_features_of_its_own_encoder_only(checkpoint):
@@ -77,7 +95,7 @@ def test_a_teacher_reads_cached_features_of_its_own_encoder_only(checkpoint):
     features = torch.randn(1, 6, known.encoder.feature_dim)
     batch = Batch(inputs=features, words=words, image_ids=[0], captions=[("a",)])
     expected = known.eval().decoder(features, words[:, :, :-1]).logits
-    torch.testing.assert_close(teacher(batch), expected)
+    torch.testing.assert_close(teacher(batch), expected.log_softmax(dim=-1))
 
 
 def test_a_teacher_must_know_the_same_words_and_see_the_same_photo(checkpoint):
@@ -91,5 +109,5 @@ def test_a_teacher_must_know_the_same_words_and_see_the_same_photo(checkpoint):
 
 
 def test_a_stage_without_a_teacher_has_none(checkpoint):
-    config, stage, model, tokenizer = prepare(checkpoint, teacher="")
+    config, stage, model, tokenizer = prepare(checkpoint, teachers=())
     assert load_teacher(config, stage, model=model, tokenizer=tokenizer) is None

@@ -81,7 +81,7 @@ def test_a_teacher_has_its_share_of_the_loss():
     taught = torch.randn_like(logits)
     people, _, before = learn(decoder, label_smoothing=0.0)
     loss, measure, after = learn(
-        decoder, label_smoothing=0.0, teacher="x", teacher_weight=0.25, taught=taught
+        decoder, label_smoothing=0.0, teachers=("x",), teacher_weight=0.25, taught=taught
     )
     apart = distillation_loss(logits, taught, words, temperature=1.0, pad_id=TOKENIZER.pad_id)
     assert loss == pytest.approx(0.75 * people + 0.25 * apart.item())

@@ -62,7 +62,7 @@ def test_precision_and_a_teacher_change_what_is_learned():
     narrow = train(f"stages=[{{{WHOLE}}}]", "precision=bfloat16", folder="narrow")["model"]
     assert not same(narrow, plain)
     assert same(narrow, plain, rtol=0.1, atol=0.02)
-    teacher = "teacher='plain/last.safetensors', teacher_weight=1.0"
+    teacher = "teachers=['plain/last.safetensors'], teacher_weight=1.0"
     taught = train(f"stages=[{{{WHOLE}, {teacher}}}]", folder="taught")["model"]
     assert not same(taught, plain, rtol=0.1, atol=0.001)
 

@@ -130,7 +130,7 @@ def test_what_a_stage_would_pass_over_is_refused(override, text):
 def test_what_needs_another_objective_is_refused():
     own = "stages.0.objective=cider"
     assert "which needs objective" in refused(own, "stages.0.scheduled_sampling=0.2")
-    assert "which needs objective" in refused(own, "stages.0.teacher=big.safetensors")
+    assert "which needs objective" in refused(own, "stages.0.teachers=['big.safetensors']")
     assert refused(own, "stages.0.draws=beam", "stages.0.temperature=0.5") == (
         "stages.draws of stage 'decoder' is \"beam\", which needs temperature = 1.0; temperature "
         "is 0.5."

@@ -112,8 +112,8 @@ class StageConfig:
     scheduled_sampling: float = 0.0
     """Probability, reached at the end of the stage, that a word read is the model's own (Bengio et
     al. 2015, arXiv:1506.03099)."""
-    teacher: str = ""
-    """A checkpoint with the same words whose probabilities are learned from as well."""
+    teachers: tuple[str, ...] = ()
+    """Checkpoints with the same words, the mean of whose probabilities is learned from as well."""
     teacher_weight: float = 0.5
     """Share of the teacher in the loss; the rest is that of the words people wrote."""
     teacher_temperature: float = 1.0
@@ -165,7 +165,7 @@ class StageConfig:
             (self.randaugment > 0, "randaugment", 'encoder = "trained"'),
             (self.randaugment > 0, "randaugment", "augment = true"),
             (self.scheduled_sampling > 0, "scheduled_sampling", 'objective = "words"'),
-            (bool(self.teacher), "teacher", 'objective = "words"'),
+            (bool(self.teachers), "teachers", 'objective = "words"'),
             (self.bleu > 0, "bleu", 'objective = "cider"'),
             (self.draws == "beam", "draws", 'objective = "cider"'),
             (self.draws == "beam", "draws", "temperature = 1.0"),

@@ -122,7 +122,7 @@ class EnsembleDecoder(Decoder):
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
         """Take the latest word of every hypothesis; return the scores of the next word."""
         logits, state = self._advance("step", words, state)
-        return _average(logits), state
+        return average_logits(logits), state
 
     def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
         """Do what `step` does; return a reading of these words, with attention."""
@@ -162,7 +162,7 @@ class EnsembleDecoder(Decoder):
             if reading.attention is not None and share.is_laid_like(self.shares[0])
         ]
         return Reading(
-            logits=_average([reading.logits for reading in readings]),
+            logits=average_logits([reading.logits for reading in readings]),
             attention=torch.stack(looks, dim=2)[:, :, None] if looks else None,
         )
 
@@ -172,7 +172,7 @@ class EnsembleDecoder(Decoder):
         return [own[..., : share.channels] for own, share in zip(parts, self.shares, strict=True)]
 
 
-def _average(logits: Sequence[Float[Tensor, "*rows V"]]) -> Float[Tensor, "*rows V"]:
-    """Return the logarithm of the mean probability."""
+def average_logits(logits: Sequence[Float[Tensor, "*rows V"]]) -> Float[Tensor, "*rows V"]:
+    """Return the logarithm of the mean of several models' probabilities."""
     logs = torch.stack([own.float().log_softmax(dim=-1) for own in logits])
     return logs.logsumexp(dim=0) - math.log(len(logits))

@@ -1,8 +1,9 @@
-"""A teacher: a trained captioner, whose probabilities say more of a word than that it is right.
+"""A teacher: trained captioners, whose probabilities say more of a word than that it is right.
 
 Source: Hinton et al. 2015, section 2 (arXiv:1503.02531).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel
+from captioner.model.ensemble import average_logits
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from training.objectives.loss import ALONE, Average
@@ -18,32 +20,46 @@ from training.settings import RunConfig, StageConfig
 
 
 class Teacher:
-    """A captioner that has learned, and learns no more."""
+    """Captioners that are trained no further; several teach the mean of their probabilities."""
 
-    def __init__(self, model: CaptionModel) -> None:
-        self._model = model.eval().requires_grad_(False)
+    def __init__(self, models: Sequence[CaptionModel]) -> None:
+        self._models = [model.eval().requires_grad_(False) for model in models]
 
     @torch.no_grad()
     def __call__(self, batch: Batch) -> Tensor:
         """Return the scores of the next words, (B, K, T, V)."""
         seen, words = batch.inputs, batch.words[:, :, :-1]
-        features = seen if seen.ndim == 3 else self._model.encoder(seen)
-        return self._model.decoder(features, words).logits
+        logits = []
+        for model in self._models:
+            features = seen if seen.ndim == 3 else model.encoder(seen)
+            logits.append(model.decoder(features, words).logits)
+        return average_logits(logits)
 
 
 def load_teacher(
     config: RunConfig, stage: StageConfig, *, model: CaptionModel, tokenizer: Tokenizer
 ) -> Teacher | None:
-    """Read the stage's teacher, if it has one, to where the model is.
+    """Read the stage's teachers, if it has any, to where the model is.
 
     Raises:
         CheckpointError: there is no such file, or it cannot be read.
-        ConfigError: the teacher knows other words, or cannot see what the model sees.
+        ConfigError: a teacher knows other words, or cannot see what the model sees.
     """
-    if not stage.teacher:
+    if not stage.teachers:
         return None
-    teacher, header = load_checkpoint(Path(stage.teacher))
-    where = f"stages.teacher: {stage.teacher}"
+    return Teacher(
+        [
+            _load_one(path, config, stage, model=model, tokenizer=tokenizer)
+            for path in stage.teachers
+        ]
+    )
+
+
+def _load_one(
+    path: str, config: RunConfig, stage: StageConfig, *, model: CaptionModel, tokenizer: Tokenizer
+) -> CaptionModel:
+    teacher, header = load_checkpoint(Path(path))
+    where = f"stages.teachers: {path}"
     if header.tokenizer.to_json() != tokenizer.to_json():
         raise ConfigError(
             f"{where} knows {len(header.tokenizer)} other words than the {len(tokenizer)} of this "
@@ -61,7 +77,7 @@ def load_teacher(
             f"{where} has another encoder, whose features are not cached; give stage "
             f'{stage.name!r} encoder = "trained", and frozen_layers = 1.0 if it is to stay so.'
         )
-    return Teacher(teacher)
+    return teacher
 
 
 def distillation_loss(
