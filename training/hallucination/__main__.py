@@ -1,0 +1,166 @@
+"""The command `python -m training.hallucination`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from captioner.cli.options import positive
+from captioner.durable import file_digest
+from captioner.errors import CaptionerError, ConfigError
+from captioner.pytorch import TorchCaptioner
+from captioner.shipped import find_checkpoint
+from data.archives import ImageSource
+from data.coco import Record, load_records
+from data.instances import read_instances
+from data.nouns import load_nouns
+from data.objects import OTHER_WORDS, ObjectWords
+from training.hallucination.rates import Judged
+from training.hallucination.report import (
+    caption_photos,
+    measure_captions,
+    measure_people,
+    measure_texts,
+)
+from training.hallucination.tables import write_tables
+from training.hallucination.truth import NounTruth, ObjectTruth, Truth
+from training.measures import RESAMPLES
+from training.options import add_options, at_least, given_search
+from training.provenance import git_commit
+from training.results import load_results, write_report
+
+
+def load_truth(
+    records: Sequence[Record], *, instances: Path | None, entities: Path | None
+) -> tuple[list[Record], Truth]:
+    """Read what the photos show; with instances, photos that they do not cover are left out.
+
+    Raises:
+        CaptionerError: a file is not as it should be, or is of none of the photos.
+    """
+    if entities is not None:
+        return list(records), NounTruth(records, load_nouns(entities))
+    if instances is None:
+        return list(records), ObjectTruth(records, ObjectWords(OTHER_WORDS))
+    found = read_instances(instances)
+    covered = [record for record in records if found.of(record.image) is not None]
+    if not covered:
+        raise ConfigError(f"{instances} is of none of the {len(records)} photos with captions.")
+    return covered, ObjectTruth(covered, ObjectWords(found.kinds), found)
+
+
+def load_captioner(names: str, *, device: str) -> tuple[TorchCaptioner, list[str]]:
+    """Load a checkpoint, or several joined by `+` that caption together; return their digests too.
+
+    Raises:
+        CaptionerError: there is no such checkpoint, or it is damaged.
+    """
+    paths = [find_checkpoint(name) for name in names.split("+")]
+    members = [TorchCaptioner.load(path, device=device) for path in paths]
+    return TorchCaptioner.ensemble(members), [file_digest(path) for path in paths]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 0, or 1 with the reason on stderr."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.hallucination",
+        description="Measure whether captions speak of things that are not there.",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="NAME[+NAME]",
+        help="a model, or several that caption together; given again, they stand side by side",
+    )
+    parser.add_argument(
+        "--results",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="captions by any model, in COCO's format; can be given again",
+    )
+    parser.add_argument("--instances", type=Path, help="COCO instances: what its photos show")
+    parser.add_argument("--entities", type=Path, help="Flickr30k Entities: measure all nouns")
+    parser.add_argument(
+        "--search",
+        action="append",
+        default=[],
+        choices=("beam", "greedy"),
+        help="given again, both stand side by side; otherwise as the checkpoint recommends",
+    )
+    add_options(parser)
+    parser.add_argument("--split", help="val, test, ...; by default all photos")
+    parser.add_argument("--limit", type=positive, help="the first photos only")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here, too")
+    parser.add_argument(
+        "--bootstrap",
+        type=at_least(0),
+        default=RESAMPLES,
+        metavar="N",
+        help=f"draws of photos for the intervals ({RESAMPLES}); 0 leaves them out",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    args = parser.parse_args(argv)
+    if not args.checkpoint and not args.results:
+        parser.error("give --checkpoint or --results")
+    if args.instances and args.entities:
+        parser.error("give --instances or --entities, not both")
+    try:
+        report = _measure(args)
+        print(write_tables(report), file=sys.stderr)
+        print(json.dumps(report))
+        if args.json:
+            write_report(args.json, report)
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _measure(args: argparse.Namespace) -> dict[str, Any]:
+    records = load_records(args.annotations, split=args.split)[: args.limit]
+    records, truth = load_truth(records, instances=args.instances, entities=args.entities)
+    source = ImageSource(args.images)
+    resampled: dict[str, Any] = {"resamples": args.bootstrap, "seed": args.seed}
+    commit = git_commit()  # before hours may pass
+    models: list[dict[str, Any]] = []
+    first: Judged | None = None
+    for names in args.checkpoint:
+        captioner, digests = load_captioner(names, device=args.device)
+        for method in args.search or [captioner.header.search.method]:
+            search = {"method": method} | given_search(args)
+            captions = caption_photos(captioner, records, source, search=search)
+            own, judged = measure_captions(captions, records, truth, first=first, **resampled)
+            models.append({**own, "sha256": digests})
+            first = first or judged
+    for path in args.results:
+        results = load_results(path)
+        missing = [record.image for record in records if record.image_id not in results]
+        if missing:
+            raise ConfigError(
+                f"{path} has no caption of {missing[0]} and {len(missing) - 1} more; caption all "
+                "photos, or choose them by --split and --limit."
+            )
+        texts = [results[record.image_id] for record in records]
+        own, judged = measure_texts(str(path), texts, records, truth, first=first, **resampled)
+        models.append({**own, "sha256": [file_digest(path)]})
+        first = first or judged
+    return {
+        "annotations": args.annotations.name,
+        "split": args.split,
+        "known_by": str((args.instances or args.entities or args.annotations).name),
+        "names": "nouns" if args.entities else "COCO objects",
+        "images": len(records),
+        "models": models,
+        "people": measure_people(records, truth, **resampled),
+        "commit": commit,
+        **resampled,
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

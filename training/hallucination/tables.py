@@ -1,0 +1,71 @@
+"""A report laid out for reading, in per cent."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from training.tables import between, percent
+
+_MOST = 12
+"""Names listed of each model, the most invented ones."""
+
+
+def write_tables(report: Mapping[str, Any]) -> str:
+    """Lay a report out for reading: rates, differences to the first model, signals, names."""
+    models = report["models"]
+    rows: list[tuple[str, ...]] = [("", "captions", "invent", "of names", "names each", "CIDEr")]
+    for own in [*models, report["people"]]:
+        rates = own.get("intervals", {})
+        cider = own.get("CIDEr")
+        rows.append(
+            (
+                _title(own),
+                str(own["captions"]),
+                _value(own["per_sentence"], rates.get("per_sentence")),
+                _value(own["per_object"], rates.get("per_object")),
+                f"{own['names_per_caption']:.2f}",
+                _value(cider["value"], cider.get("interval")) if cider else "",
+            )
+        )
+    parts = [_columns(rows)]
+    if others := [own for own in models if "more_than_first" in own]:
+        rows = [("more than the first", "invent", "of names")]
+        for own in others:
+            more = own["more_than_first"]
+            ends = more.get("intervals", {})
+            names = ("per_sentence", "per_object")
+            rows.append((_title(own), *(_value(more[name], ends.get(name)) for name in names)))
+        parts.append(_columns(rows))
+    if known := [own for own in models if own.get("signals")]:
+        signals = list(known[0]["signals"])
+        rows = [("AUC for invented names", *signals)]
+        for own in known:
+            found = own["signals"]
+            cells = (_value(found[one]["auc"], found[one].get("interval")) for one in signals)
+            rows.append((_title(own), *cells))
+        parts.append(_columns(rows))
+    for own in models:
+        most = [(name, *counts) for name, counts in own["by_name"].items() if counts[1]][:_MOST]
+        named = ", ".join(f"{name} {invented} of {said}" for name, said, invented in most)
+        parts.append(f"{_title(own)} invents most: {named or 'nothing'}")
+    return "\n\n".join(parts)
+
+
+def _title(own: Mapping[str, Any]) -> str:
+    search = own.get("search")
+    if search is None:
+        return str(own["name"])
+    return f"{own['name']}, {search['method']}" + f" {search['beam']}" * (
+        search["method"] == "beam"
+    )
+
+
+def _value(value: float, ends: Mapping[str, float] | None) -> str:
+    return f"{percent(value)} ({between(ends)})" if ends else percent(value)
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
