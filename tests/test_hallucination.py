@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from captioner.caption import Word
+from captioner.result.caption import Word
 from data.coco import Record
 from data.instances import Instances
 from data.nouns import Nouns

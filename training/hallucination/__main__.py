@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.cli.options import positive
 from captioner.durable import file_digest
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
-from captioner.shipped import find_checkpoint
 from data.archives import ImageSource
 from data.coco import Record, load_records
 from data.instances import read_instances

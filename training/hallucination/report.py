@@ -5,9 +5,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from captioner.caption import Caption
 from captioner.config import to_table
 from captioner.pytorch import TorchCaptioner
+from captioner.result.caption import Caption
 from data.archives import ImageSource
 from data.coco import Record
 from training.hallucination.rates import Judged, measure_rates

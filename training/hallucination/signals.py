@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from captioner.caption import Word, entropy
+from captioner.result.caption import Word, entropy
 from training.metrics.bootstrap import draw_times, interval
 
 SIGNALS = ("probability", "entropy", "mass", "peak")
