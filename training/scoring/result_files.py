@@ -133,9 +133,14 @@ def save_text(path: Path, text: str, *, what: str) -> None:
     Raises:
         DataError: the file cannot be written.
     """
+    write_bytes(path, text.encode(), what=what)
+
+
+def write_bytes(path: Path, content: bytes, *, what: str) -> None:
+    """Do what `write_text` does with content that need not be text."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content)
     except OSError as error:
         raise DataError(f"{what} {path} cannot be written: {error.strerror}.") from error
 
