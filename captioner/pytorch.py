@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -166,6 +167,10 @@ class TorchCaptioner(Captioner):
         with calculating_in(self.precision, device), evaluating(encoder):
             features: Tensor = encoder(pixels)
         return features.float()
+
+    def summarise(self, features: Float[Tensor, "B P D"]) -> Float[Any, "B D"]:
+        """Return the mean feature of each image's regions."""
+        return features.mean(dim=1).double().cpu().numpy()
 
     @torch.inference_mode()
     def read_along(

@@ -310,7 +310,8 @@ def test_a_caption_as_plain_values_is_all_that_json_needs(model, photos):
     down, across = model.model.encoder.grid
     table = json.loads(json.dumps(caption.to_dict(), allow_nan=False))
     assert list(table) == [
-        "image", "caption", "log_probability", "words", "geometry", "view", "checkpoint", "search",
+        "image", "caption", "log_probability", "confidence", "level", "photo_probability",
+        "is_photo", "words", "geometry", "view", "checkpoint", "search",
     ]  # fmt: skip
     assert table["geometry"] == caption.geometry.to_dict()
     assert table["view"] == {"method": "layer", "layer": None, "head": None}
@@ -320,7 +321,9 @@ def test_a_caption_as_plain_values_is_all_that_json_needs(model, photos):
     assert table["checkpoint"] == model.header.name
     assert table["search"] == to_table(caption.search)
     for entry, word in zip(table["words"], caption.words, strict=True):
-        assert list(entry) == ["word", "probability", "gate", "entropy", "attention"]
+        assert list(entry) == [
+            "word", "probability", "doubtful", "gate", "entropy", "attention",
+        ]  # fmt: skip
         assert (entry["gate"], entry["entropy"]) == (word.gate, entropy(word.attention))
         assert (entry["word"], entry["probability"]) == (word.text, word.probability)
         assert list(entry["attention"]) == ["grid", "weights"]

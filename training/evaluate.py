@@ -177,7 +177,8 @@ def evaluate(
         drawn = split_sentences({image: seen.samples[image] for image in captions})
         settings = {name: getattr(drawing, name) for name in ("temperature", "top_k", "top_p")}
         report["samples"] = settings | measure_samples(references, drawn, **resampled)
-    report["calibration"] = seen.reading.report()
+    token = None if header.confidence is None else header.confidence.token
+    report["calibration"] = seen.reading.report(token)
     if scorer is not None:
         report["clip"] = scorer.score(records, source, captions, **resampled)
     return captions, {

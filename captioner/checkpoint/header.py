@@ -3,9 +3,10 @@
 A checkpoint is one `.safetensors` file. Beside the tensors it carries a JSON text, the header:
 
     {"format": 2, "name": ..., "model": {...}, "preprocess": {...}, "search": {...},
-     "tokenizer": {...}, "marks": {...}, "trained_on": {...}, "scores": {...}, "parameters": ...}
+     "tokenizer": {...}, "marks": {...}, "trained_on": {...}, "scores": {...}, "parameters": ...,
+     "confidence": {...}}
 
-`marks` is there only where the vocabulary was not learned here.
+`marks` is there only where the vocabulary was not learned here, `confidence` where it was measured.
 
 `format` counts the changes that older programs cannot read. A header of an older format is brought
 up to date by one function per step, listed in `MIGRATIONS`.
@@ -19,6 +20,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from captioner.checkpoint.confidence import ConfidenceConfig
 from captioner.config import (
     ModelConfig,
     PreprocessConfig,
@@ -64,6 +66,8 @@ class Header:
     """Results by data set and metric, fractions, for the reader."""
     parameters: int = 0
     """Weights that training can change, encoder included; `save_checkpoint` counts them."""
+    confidence: ConfidenceConfig | None = None
+    """How far what it says can be believed; None if that was not measured, and of an ensemble."""
     members: tuple["Header", ...] = ()
     """Of an ensemble: what each member says of itself; never saved."""
 
@@ -127,6 +131,7 @@ def join_headers(headers: Sequence[Header]) -> Header:
         trained_on={},
         scores={},
         parameters=sum(header.parameters for header in headers),
+        confidence=None,  # each member's was fitted to what it says alone
         members=tuple(headers),
     )
 
@@ -208,6 +213,8 @@ def format_header(header: Header) -> str:
         "scores": header.scores,
         "parameters": header.parameters,
     }
+    if header.confidence is not None:
+        table["confidence"] = to_table(header.confidence)
     return json.dumps(table, ensure_ascii=False)
 
 
@@ -237,6 +244,7 @@ def parse_header(text: str, *, where: str) -> Header:
             trained_on=table["trained_on"],
             scores=table["scores"],
             parameters=table["parameters"],
+            confidence=_read_confidence(table.get("confidence")),
         )
     except KeyError as error:
         raise CheckpointError(
@@ -249,6 +257,11 @@ def parse_header(text: str, *, where: str) -> Header:
 def _marks_of(table: dict[str, Any]) -> Marks | None:
     """Return the marks of a vocabulary that was not learned here."""
     return from_table(Marks, table["marks"], where="marks") if "marks" in table else None
+
+
+def _read_confidence(table: Any) -> ConfidenceConfig | None:
+    """Read what checkpoints hold that were measured; others lack it."""
+    return None if table is None else from_table(ConfidenceConfig, table, where="confidence")
 
 
 def _migrate(table: Any, *, where: str) -> dict[str, Any]:

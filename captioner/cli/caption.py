@@ -38,9 +38,13 @@ _PATTERN = re.compile(r"[*?[]")
 _EPILOG = """\
 Standard output holds the caption of a single photo, or for several photos one line each:
 PATH, a tab, the caption. With --json it is one JSON object a line:
-  {"image", "caption", "log_probability", "words": [{"word", "probability", "gate", "entropy",
+  {"image", "caption", "log_probability", "confidence", "level", "photo_probability", "is_photo",
+   "words": [{"word", "probability", "doubtful", "gate", "entropy",
    "attention": {"grid": [rows, columns], "weights": [[...], ...]}}],
    "view", "checkpoint", "search"}
+confidence: quality to expect of the caption, 1 as good as people's; level: low, medium or high.
+is_photo: false for images that the model knows nothing about, such as documents and drawings; their
+captions end in "(not a photo?)". All of these are null where the checkpoint cannot tell.
 gate: how far the LSTM let in what it looked at, 0 to 1 (null for a Transformer).
 entropy: 0 if all attention lies on one region, 1 if it lies evenly on all. Attention that is nearly
 even, or the same for every word, brings a warning on standard error.
@@ -207,7 +211,10 @@ def _warn(caption: "Caption", *, drawn: bool) -> None:
 def _format(caption: "Caption", args: argparse.Namespace) -> str:
     if args.json:
         return _to_json(caption.to_dict())
-    return caption.text if len(args.photos) == 1 else f"{caption.image}\t{caption.text}"
+    text = caption.text
+    if caption.judgement.is_photo is False:
+        text += " (not a photo?)"
+    return text if len(args.photos) == 1 else f"{caption.image}\t{text}"
 
 
 def _to_json(table: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from captioner.config import AttentionConfig, SearchConfig, from_table, to_table
 from captioner.errors import ConfigError
 from captioner.photo.framing import Geometry, Singles
+from captioner.result.confidence import Judgement
 
 
 class Rival(NamedTuple):
@@ -31,7 +32,8 @@ class Word:
     text: str
     """The word."""
     probability: float
-    """How likely it was, given the photo and the words before it; the product over its tokens."""
+    """How likely it is right, given the photo and the words before it; the product over its tokens.
+    Calibrated where the checkpoint knows how; otherwise the decoder's."""
     attention: Float[Singles, "gh gw"]
     """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
     mean over its tokens, and over the heads of the last layer unless another view is chosen."""
@@ -48,6 +50,8 @@ class Word:
     rivals: tuple[Rival, ...] = ()
     """The likeliest first tokens in its place, itself perhaps among them; only `read_sentence`
     finds them."""
+    doubtful: bool = False
+    """Whether it is less probable than the checkpoint's limit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +92,8 @@ class Caption:
     """What ranked it: its log-probability, normalised by its length; None if read from JSON."""
     view: AttentionConfig = field(default_factory=AttentionConfig)
     """What `attention` of the words is taken from."""
+    judgement: Judgement = field(default_factory=Judgement)
+    """How far it can be believed, and whether the image is a photo at all."""
 
     def with_view(self, view: AttentionConfig) -> "Caption":
         """Show other attention of the same sentence: of another layer or head, or rolled out.
@@ -116,10 +122,12 @@ class Caption:
             "image": self.image,
             "caption": self.text,
             "log_probability": self.log_probability,
+            **self.judgement._asdict(),
             "words": [
                 {
                     "word": word.text,
                     "probability": word.probability,
+                    "doubtful": word.doubtful,
                     "gate": word.gate,
                     "entropy": entropy(word.attention),
                     "attention": {
@@ -153,6 +161,7 @@ class Caption:
                         attention=np.array(word["attention"]["weights"], np.float32),
                         heads=None,
                         gate=word["gate"],
+                        doubtful=word.get("doubtful", False),
                     )
                     for word in table["words"]
                 ),
@@ -162,6 +171,7 @@ class Caption:
                 checkpoint=table["checkpoint"],
                 search=from_table(SearchConfig, table["search"], where="search"),
                 view=from_table(AttentionConfig, table["view"], where="view"),
+                judgement=Judgement(*(table.get(name) for name in Judgement._fields)),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"not a caption as JSON holds it: {error!r}.") from error

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -12,6 +13,7 @@ from captioner.decoders.reading import Doubles, Look, on_regions
 from captioner.photo.framing import Prepared, Singles
 from captioner.result.candidates import Candidates
 from captioner.result.caption import Candidate, Caption, Rival, Word, show_attention
+from captioner.result.confidence import judge, word_probability
 from captioner.result.rollout import rollout
 from captioner.words.tokenizer import Tokenizer
 
@@ -21,6 +23,7 @@ def describe(
     found: Candidates,
     look: Look | None,
     *,
+    summary: Float[Any, " D"] | None,
     header: Header,
     grid: tuple[int, int],
     search: SearchConfig,
@@ -32,7 +35,8 @@ def describe(
         photo: the captioned one.
         found: captions of it, best first.
         look: where the first of them looked; None leaves the caption without words.
-        header: the words, and the model's name.
+        summary: mean feature of the image's regions; None if the runtime does not show it.
+        header: the words, the model's name, and how far it can be believed.
         grid: regions down and across.
         search: how the caption was looked for.
         prompt: as in `describe_words`.
@@ -63,6 +67,7 @@ def describe(
         checkpoint=header.name,
         search=search,
         score=found.score[0],
+        judgement=judge(found.log_probabilities[0], summary, header.confidence),
     )
 
 
@@ -99,14 +104,16 @@ def describe_words(
         passed = None if rolled_out is None else _lay_out(rolled_out[read].mean(axis=0), grid)
         attention, share = show_attention(heads, passed, AttentionConfig())
         let_in = 1.0 if look.gate is None else float(look.gate[read].mean())
+        probability = word_probability([log_probabilities[t] for t in own], header.confidence)
         words.append(
             Word(
                 text=shown.text,
-                probability=math.exp(sum(log_probabilities[t] for t in own)),
+                probability=probability,
                 attention=attention,
                 heads=heads,
                 gate=let_in * share if gated else None,
                 rollout=passed,
+                doubtful=header.confidence is not None and probability < header.confidence.doubtful,
             )
         )
     return tuple(words)

@@ -12,8 +12,8 @@ from captioner.cli.options import positive
 from captioner.durable import file_digest
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
-from data.archives import ImageSource
 from data.coco import Record, load_records
+from data.image_source import ImageSource
 from data.instances import read_instances
 from data.nouns import load_nouns
 from data.objects import OTHER_WORDS, ObjectWords
@@ -26,10 +26,10 @@ from training.hallucination.report import (
 )
 from training.hallucination.tables import write_tables
 from training.hallucination.truth import NounTruth, ObjectTruth, Truth
-from training.measures import RESAMPLES
 from training.options import add_options, at_least, given_search
-from training.provenance import git_commit
-from training.results import load_results, write_report
+from training.scoring.measures import RESAMPLES
+from training.scoring.provenance import git_commit
+from training.scoring.result_files import load_results, save_report
 
 
 def load_truth(
@@ -114,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(write_tables(report), file=sys.stderr)
         print(json.dumps(report))
         if args.json:
-            write_report(args.json, report)
+            save_report(args.json, report)
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

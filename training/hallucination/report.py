@@ -8,13 +8,13 @@ from tqdm import tqdm
 from captioner.config import to_table
 from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import Caption
-from data.archives import ImageSource
 from data.coco import Record
+from data.image_source import ImageSource
 from training.hallucination.rates import Judged, measure_rates
 from training.hallucination.signals import measure_signals, signals_of
 from training.hallucination.truth import Naming, Truth
 from training.metrics import score_images
-from training.metrics.words import split_words
+from training.metrics.ptb import split_words
 
 PEOPLE = "people"
 """Whose captions stand beside the models': each measured by the others of its photo."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from training.tables import between, percent
+from training.scoring.layout import between, in_percent
 
 _MOST = 12
 """Names listed of each model, the most invented ones."""
@@ -60,7 +60,7 @@ def _title(own: Mapping[str, Any]) -> str:
 
 
 def _value(value: float, ends: Mapping[str, float] | None) -> str:
-    return f"{percent(value)} ({between(ends)})" if ends else percent(value)
+    return f"{in_percent(value)} ({between(ends)})" if ends else in_percent(value)
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 from captioner.cli.options import positive
 from captioner.errors import CaptionerError
 from training.nonphotos.drawing import KINDS, draw_nonphoto
-from training.results import write_bytes
+from training.scoring.result_files import write_bytes
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -17,8 +17,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from captioner.checkpoint.confidence import LogisticConfig
 from captioner.config import SearchConfig
 from captioner.model import CaptionModel, evaluating
+from captioner.result.confidence import logistic, token_traits
 from captioner.search import log_probabilities, make_noise, search
 from captioner.words.constraints import constraints_of
 from captioner.words.tokenizer import Tokenizer
@@ -40,13 +42,18 @@ class TeacherForced:
     log_likelihood: float = 0.0
     fit: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
 
-    def report(self) -> dict[str, Any]:
+    def report(self, token: LogisticConfig | None = None) -> dict[str, Any]:
         """Return calibration of its words, in plain values.
+
+        `token` calibrates the probabilities, where the checkpoint holds how.
 
         `perplexity` is that of the references' words it knows. `temperature` is the one at which
         those would have been likeliest: below 1 the model is less sure than it should be.
         """
-        found = calibrate(np.concatenate(self.confidence), np.concatenate(self.correct))
+        sure, right = np.concatenate(self.confidence), np.concatenate(self.correct)
+        if token is not None:
+            sure = logistic(token_traits(sure), token)
+        found = calibrate(sure, right)
         known = found["words"] - self.unknown
         return {
             **found,

@@ -1,0 +1,244 @@
+"""Reader: photo and sentence -> Caption, with what the model thinks of every word.
+
+A sentence is one that search found, a candidate that lost, or one of yours.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from captioner.checkpoint.header import Header
+from captioner.config import AttentionConfig
+from captioner.decoders.reading import Look, Reading, join, select
+from captioner.errors import ConfigError
+from captioner.photo import Source
+from captioner.photo.framing import Prepared, prepare
+from captioner.result.caption import Caption
+from captioner.result.confidence import judge
+from captioner.result.description import describe_words, find_rivals
+from captioner.search import log_probabilities
+from captioner.search.arrays import to_numpy
+
+
+class Reader(ABC):
+    """A model ready to read sentences about photos."""
+
+    decoder: Any
+    """What search asks; see `captioner.decoders.contract.Decoder`."""
+    grid: tuple[int, int]
+    """Regions down and across."""
+    header: Header
+    """What the model was saved, or will be saved, with."""
+    reads_at_once: ClassVar[bool] = False
+    """Whether `read` is faster than noting what is looked at during the search."""
+
+    @abstractmethod
+    def encode(self, photos: Sequence[Prepared]) -> Float[Any, "B ..."]:
+        """Return what `decoder.init_state` reads of the photos."""
+
+    def summarise(self, features: Float[Any, "B ..."]) -> Float[Any, "B D"] | None:
+        """Return the mean feature of each image's regions; None if the runtime does not show it."""
+        return None
+
+    def read(
+        self,
+        features: Float[Any, "B ..."],
+        captions: Sequence[Sequence[list[int]]],
+        *,
+        prefix: Sequence[int],
+    ) -> list[list[tuple[list[float], Look]]]:
+        """Read finished captions of each image, as many of each, to see where they looked.
+
+        Args:
+            features: from `encode`.
+            captions: token ids.
+            prefix: what was given before the first token; see `Constraints`.
+
+        Returns:
+            Log-probabilities of the tokens, and a look, by image and caption.
+        """
+        tokenizer = self.header.tokenizer
+        longest = max(len(ids) for image in captions for ids in image)
+        first = len(prefix)
+        # No token looks ahead, so the padding behind a shorter caption changes nothing.
+        words = np.full((len(captions), len(captions[0]), first + longest), tokenizer.pad_id)
+        words[:, :, :first] = prefix
+        for image, own in enumerate(captions):
+            for k, ids in enumerate(own):
+                words[image, k, first : first + len(ids)] = ids
+        reading = self.read_along(features, words)
+        logs = log_probabilities(reading.logits[:, :, first - 1 :], tokenizer.never_written)
+        return [
+            [
+                (logs[image, k, range(len(ids)), ids].tolist(), select(reading, image, k))
+                for k, ids in enumerate(own)
+            ]
+            for image, own in enumerate(captions)
+        ]
+
+    def read_along(self, features: Float[Any, "B ..."], words: Int[Any, "B K T"]) -> Reading:
+        """Read K captions of each image, START first, token by token."""
+        state = self.decoder.init_state(features).reorder(np.zeros(words.shape[:2], np.int64))
+        readings = []
+        for t in range(words.shape[2]):
+            reading, state = self.decoder.look(words[:, :, t], state)
+            readings.append(reading)
+        return join(readings)
+
+    def read_candidates(self, photo: Source | Prepared, caption: Caption) -> tuple[Caption, ...]:
+        """Look at a caption's other candidates as closely as at the caption itself.
+
+        Args:
+            photo: the captioned one.
+            caption: what this captioner made of it.
+
+        Returns:
+            Each of `caption.candidates` as a caption of its own, without candidates.
+
+        Raises:
+            ImageError: the photo cannot be read.
+        """
+        if not caption.candidates:
+            return ()
+        prefix = self.header.plan(caption.search)[1].prefix
+        features = self.encode([self._prepared(photo)])
+        (summary,) = self._summaries(features)
+        written = [[list(own.tokens) for own in caption.candidates]]
+        (read,) = self.read(features, written, prefix=prefix)
+        captions = []
+        for candidate, (logs, look) in zip(caption.candidates, read, strict=True):
+            end = min(candidate.log_probability - sum(logs), 0.0)
+            captions.append(
+                replace(
+                    caption,
+                    text=candidate.text,
+                    log_probability=candidate.log_probability,
+                    score=candidate.score,
+                    candidates=(),
+                    view=AttentionConfig(),
+                    judgement=judge([*logs, end], summary, self.header.confidence),
+                    words=describe_words(
+                        candidate.tokens,
+                        logs,
+                        look,
+                        header=self.header,
+                        grid=self.grid,
+                        prompt=len(prefix) - 1,
+                    ),
+                )
+            )
+        return tuple(captions)
+
+    def read_sentence(self, photo: Source | Prepared, text: str, *, rivals: int = 5) -> Caption:
+        """Read a sentence of your own as if the model had written it about the photo.
+
+        Args:
+            photo: as in `caption`.
+            text: a sentence of words that the model knows.
+            rivals: how many of the likeliest words to find for the place of each word.
+
+        Returns:
+            The sentence with probability, attention and rivals of every word.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ConfigError: the sentence is empty or too long, or has words the model does not know.
+        """
+        tokens = self._tokens(text)
+        prepared = self._prepared(photo)
+        return self._read(prepared, self.encode([prepared]), tokens, rivals=rivals)
+
+    def complete(self, photo: Source | Prepared, start: str, *, rivals: int = 5) -> Caption:
+        """Write the rest of a sentence that you began, greedily.
+
+        Args:
+            photo: as in `caption`.
+            start: the first words; none is greedy search.
+            rivals: as in `read_sentence`, and so are the caption that is returned and the errors.
+        """
+        tokens = self._tokens(start) if start.strip() else []
+        prepared = self._prepared(photo)
+        features = self.encode([prepared])
+        constraints = self.header.plan(method="greedy")[1]
+        while len(tokens) < (self.header.longest or self.header.search.max_words):
+            latest = int(self._log_probabilities(features, tokens)[1][-1].argmax())
+            if latest == constraints.end_id:
+                break
+            tokens.append(latest)
+        return self._read(prepared, features, tokens, rivals=rivals)
+
+    def _tokens(self, text: str) -> list[int]:
+        tokenizer = self.header.tokenizer
+        tokens = tokenizer.encode(text)
+        if not tokens:
+            raise ConfigError("the sentence is empty; write some words.")
+        if tokenizer.unk_id in tokens:
+            unknown = [word for word in text.split() if tokenizer.unk_id in tokenizer.encode(word)]
+            raise ConfigError(
+                f"the sentence has words that {self.header.name} does not know: "
+                f"{', '.join(unknown)}; write it with other words."
+            )
+        longest = self.header.longest
+        if longest is not None and len(tokens) > longest:
+            raise ConfigError(
+                f"the sentence has {len(tokens)} tokens; {self.header.name} reads {longest} at "
+                "most, so shorten it."
+            )
+        return tokens
+
+    def _log_probabilities(
+        self, features: Float[Any, "1 ..."], tokens: Sequence[int]
+    ) -> tuple[Reading, Float[np.ndarray, "T V"]]:
+        """Read the beginning of a caption; return what may come after each of its tokens."""
+        tokenizer = self.header.tokenizer
+        reading = self.read_along(features, np.array([[[tokenizer.start_id, *tokens]]]))
+        return reading, to_numpy(log_probabilities(reading.logits, tokenizer.never_written)[0, 0])
+
+    def _read(
+        self, photo: Prepared, features: Float[Any, "1 ..."], tokens: list[int], *, rivals: int
+    ) -> Caption:
+        tokenizer = self.header.tokenizer
+        reading, logs = self._log_probabilities(features, tokens)
+        ends = [*tokens, tokenizer.end_id]
+        own = [float(logs[t, token]) for t, token in enumerate(ends)]
+        words = describe_words(
+            tokens, own, select(reading, 0, 0), header=self.header, grid=self.grid
+        )
+        first = [shown.tokens[0] for shown in tokenizer.words(tokens)]
+        return Caption(
+            image=photo.image,
+            text=tokenizer.decode(tokens),
+            words=tuple(
+                replace(word, rivals=find_rivals(logs[t], tokens[:t], tokenizer, count=rivals))
+                for word, t in zip(words, first, strict=True)
+            ),
+            log_probability=sum(own),
+            candidates=(),
+            geometry=photo.geometry,
+            checkpoint=self.header.name,
+            search=self.header.search,
+        )
+
+    def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
+        """Read a photo, without captioning it yet.
+
+        Args:
+            photo: as in `caption`.
+            name: what to call the photo in an error; without it, its path.
+
+        Raises:
+            ImageError: the photo cannot be read.
+        """
+        return prepare(photo, self.header.preprocess, name=name)
+
+    def _prepared(self, photo: Source | Prepared) -> Prepared:
+        return photo if isinstance(photo, Prepared) else self.prepare(photo)
+
+    def _summaries(self, features: Float[Any, "B ..."]) -> Sequence[Float[Any, " D"] | None]:
+        """Return what `judge` needs to know of each image, where it asks."""
+        found = None if self.header.confidence is None else self.summarise(features)
+        return [None] * len(features) if found is None else list(found)

@@ -1,0 +1,129 @@
+"""What a model says of photos and of other images, and how well."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from captioner.errors import ImageError
+from captioner.photo.framing import Prepared
+from captioner.pytorch import TorchCaptioner
+from captioner.result.confidence import caption_traits
+from captioner.search import search
+from data.coco import Record
+from data.image_source import ImageSource
+from training.metrics.cider import cider_d, document_frequencies
+from training.metrics.ptb import split_words
+from training.scoring.observing import TeacherForced, read_references
+
+_BATCH = 16
+_LONGEST = 40
+"""Tokens of a reference that are read; the rest is cut off."""
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a model says of photos with captions."""
+
+    sure: Numbers
+    """(N,), probability of the likeliest next word of the references, as the decoder gives it."""
+    right: NDArray[np.bool_]
+    """(N,), whether that is the word."""
+    traits: Numbers
+    """(photos, 3), of the caption of each photo."""
+    cider: Numbers
+    """(photos,), of that caption, 1 being what people's captions have on average."""
+    summaries: Numbers
+    """(photos, D), mean feature of each photo."""
+
+
+@torch.inference_mode()
+def collect(captioner: TorchCaptioner, records: Sequence[Record], source: ImageSource) -> Said:
+    """Caption photos as the checkpoint recommends, and read their references.
+
+    Raises:
+        CaptionerError: a photo cannot be read.
+    """
+    model, tokenizer = captioner.model, captioner.header.tokenizer
+    device = next(model.parameters()).device
+    config, constraints = captioner.header.plan()
+    reading = TeacherForced()
+    traits, texts, summaries = [], [], []
+    bar = tqdm(total=len(records), desc="captioning", unit="photo", disable=None)
+    for batch in _batches(records):
+        contents = source.read_each(record.image for record in batch)
+        photos = [
+            captioner.prepare(content, name=record.image)
+            for content, record in zip(contents, batch, strict=True)
+        ]
+        features = captioner.encode(photos)
+        summaries.append(captioner.summarise(features))
+        for found in search(model.decoder, features, config=config, constraints=constraints):
+            traits.append(caption_traits(found.log_probabilities[0]))
+            texts.append(split_words(tokenizer.decode(found.tokens[0])))
+        for place, record in enumerate(batch):  # references of one photo are of one batch
+            words = _ids(captioner, record).to(device)
+            read_references(model, tokenizer, features[place : place + 1], words, reading)
+        bar.update(len(batch))
+    bar.close()
+    references = [[split_words(text) for text in record.captions] for record in records]
+    return Said(
+        sure=np.concatenate(reading.confidence).astype(np.float64),
+        right=np.concatenate(reading.correct),
+        traits=np.array(traits),
+        cider=_scores(references, texts),
+        summaries=np.concatenate(summaries),
+    )
+
+
+@torch.inference_mode()
+def summarise(captioner: TorchCaptioner, images: Iterable[bytes]) -> Numbers:
+    """Return the mean feature of images, (N, D); those that cannot be read are left out."""
+    readable, found = _readable(captioner, images), []
+    while batch := list(islice(readable, _BATCH)):
+        found.append(captioner.summarise(captioner.encode(batch)))
+    return np.concatenate(found) if found else np.empty((0, 0))
+
+
+def _readable(captioner: TorchCaptioner, images: Iterable[bytes]) -> Iterator[Prepared]:
+    for content in tqdm(images, desc="reading", unit="image", disable=None):
+        try:
+            yield captioner.prepare(content)
+        except ImageError:
+            continue
+
+
+def _batches(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    for start in range(0, len(records), _BATCH):
+        yield records[start : start + _BATCH]
+
+
+def _ids(captioner: TorchCaptioner, record: Record) -> torch.Tensor:
+    """References as ids, (1, K, T), START first and END last unless they are cut."""
+    tokenizer, longest = captioner.header.tokenizer, captioner.header.longest or _LONGEST
+    rows = [
+        [tokenizer.start_id, *tokenizer.encode(text), tokenizer.end_id][:longest]
+        for text in record.captions
+    ]
+    length = max(map(len, rows))
+    padded = [[*row, *[tokenizer.pad_id] * (length - len(row))] for row in rows]
+    return torch.tensor([padded])
+
+
+def _scores(references: Sequence[Sequence[list[str]]], texts: Sequence[list[str]]) -> Numbers:
+    """CIDEr-D of each text, as a share of what people's captions have by the others."""
+    frequencies = document_frequencies(references)
+    _, scores = cider_d(references, texts, frequencies=frequencies)
+    several = [own for own in references if len(own) > 1]
+    if not several:
+        return np.array(scores)
+    people, _ = cider_d(
+        [own[1:] for own in several], [own[0] for own in several], frequencies=frequencies
+    )
+    return np.array(scores) / (people or 1.0)  # 0 where all photos have the same references
