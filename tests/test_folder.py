@@ -13,6 +13,7 @@ import pytest
 
 from captioner.cli import main
 from captioner.folder.journal.journal import Journal
+from captioner.folder.outputs.tables import COLUMNS
 from captioner.pytorch import TorchCaptioner
 from tests.photos import encode, noise, quarters
 
@@ -127,7 +128,7 @@ def test_csv_and_parquet_hold_what_the_json_lines_hold(command, folder, tmp_path
     lines = records(outputs[0])
     with outputs[1].open(newline="", encoding="utf-8-sig") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["image", "status", "caption", "log_probability", "reason"]
+    assert list(rows[0]) == list(COLUMNS)
     table = parquet.read_table(outputs[2]).to_pylist()
     for line, row, entry in zip(lines, rows, table, strict=True):
         assert row["caption"] == (line.get("caption") or "")

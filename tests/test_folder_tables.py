@@ -1,5 +1,6 @@
 import csv
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -7,7 +8,7 @@ from captioner.cli import main
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import Entry
 from captioner.folder.journal.records import Record
-from captioner.folder.outputs.tables import write_table
+from captioner.folder.outputs.tables import COLUMNS, write_table
 from captioner.interchange import unguard
 from captioner.pytorch import TorchCaptioner
 
@@ -51,7 +52,7 @@ def test_the_tables_of_all_shards_have_the_same_columns(checkpoints, photos, tmp
         write_table(table, lines, words=words)
     tables = sorted(tmp_path.glob("captions-*-of-*.parquet"))
     read = dataset.dataset(tables, format="parquet").to_table()
-    columns = ["image", "status", "caption", "log_probability", "reason"]
+    columns = list(COLUMNS)
     assert read.column_names == columns + ["words"] * words
     rows = [{n: v for n, v in row.items() if v is not None} for row in read.to_pylist()]
     assert rows == [record.to_dict() for record in shards]
@@ -78,12 +79,14 @@ def test_a_table_for_spreadsheets_begins_with_a_mark_and_holds_no_formula(tmp_pa
         Record(image=name, status="captioned", caption=text, log_probability=-2.5)
         for name, text in zip(names, texts, strict=True)
     ]
+    known = {"confidence": 0.75, "photo_probability": 0.9, "is_photo": True}
+    records[0] = replace(records[0], **known)
     write_table(tmp_path / "c.csv", journal(tmp_path / "c.jsonl", *records), words=False)
     assert (tmp_path / "c.csv").read_bytes().decode() == (
-        "\ufeffimage,status,caption,log_probability,reason\r\n"
-        "Größe.jpg,captioned,ein Hund,-2.5,\r\n"
-        "'=1+1.jpg,captioned,'@home,-2.5,\r\n"
-        "odd-\\udcff.jpg,captioned,'-1,-2.5,\r\n"
+        "\ufeffimage,status,caption,log_probability,confidence,photo_probability,is_photo,reason\r\n"
+        "Größe.jpg,captioned,ein Hund,-2.5,0.75,0.9,True,\r\n"
+        "'=1+1.jpg,captioned,'@home,-2.5,,,,\r\n"
+        "odd-\\udcff.jpg,captioned,'-1,-2.5,,,,\r\n"
     )
     with (tmp_path / "c.csv").open(newline="", encoding="utf-8-sig") as file:
         assert [unguard(row["caption"]) for row in csv.DictReader(file)] == texts

@@ -60,6 +60,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     from captioner.folder.journal.journal import Journal
     from captioner.folder.outputs.failures import beginnings, read_problems
     from captioner.folder.outputs.results import Results
+    from captioner.folder.outputs.silence import Silence
     from captioner.folder.sources.shards import Shard
 
     check_together(args)
@@ -70,6 +71,12 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     wording, targets = _texts(args)
     checkpoints, header = find_models(args)
     search = choose_search(header, args)
+    silence = Silence(min_confidence=args.min_confidence, photos_only=args.skip_non_photos)
+    if silence and header.confidence is None:
+        raise CaptionerError(
+            f"{header.name} cannot tell how far its captions can be believed; leave out "
+            "--min-confidence and --skip-non-photos, or choose a checkpoint that can."
+        )
     settings = {
         "checkpoint": header.name,
         "weights": ", ".join(map(checkpoint_digest, checkpoints)),
@@ -80,6 +87,8 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         # Relative, so that a folder can be moved together with its captions.
         "folder": os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
     }
+    if silence:
+        settings["silence"] = to_table(silence)
     if shard.count > 1:
         settings["shard"] = str(shard)
     if args.dry_run:
@@ -99,6 +108,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
             journal,
             load_engine,
             wording=wording,
+            silence=silence,
             targets=targets,
             words=args.words,
             retry_failed=args.retry_failed,

@@ -8,6 +8,7 @@ from captioner.cli.options import (
     Subcommands,
     add_model_options,
     add_search_options,
+    fraction,
     positive,
 )
 from captioner.errors import CaptionerError
@@ -16,7 +17,8 @@ _EPILOG = """\
 Every photo ends as captioned, skipped or failed. What is done is on disk, so a run that was stopped
 or killed goes on with the same command. Ctrl-C ends it at once, and a second one leaves tables as
 they are. The captions are JSON lines:
-  {"image", "status": "captioned", "caption", "log_probability", "size", "modified", "crc32"} or
+  {"image", "status": "captioned", "caption", "log_probability", "confidence", "photo_probability",
+   "is_photo", "size", "modified", "crc32"} (three of them only where the checkpoint can tell) or
   {"image", "status": "failed", "reason", "crc32"}, with "image_bytes" if the name is not text.
 What is on disk counts: captions edited in any table are kept, sidecars that are missing are written
 from the captions that are there, outputs can be added later, and a photo replaced under its name is
@@ -158,6 +160,19 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="DIR",
         help="at the end, write a page to browse them, with where the model looked if --words",
+    )
+    outputs.add_argument(
+        "--min-confidence",
+        type=fraction,
+        default=0.0,
+        metavar="P",
+        help="write no caption of less confidence, from 0 to 1; its line has an empty one",
+    )
+    outputs.add_argument(
+        "--skip-non-photos",
+        action="store_true",
+        help="write no caption of images that are no photos, such as documents and drawings; "
+        "their lines have an empty one",
     )
     outputs.add_argument("--prefix", default="", metavar="TEXT", help="put before every caption")
     outputs.add_argument("--suffix", default="", metavar="TEXT", help="put after every caption")

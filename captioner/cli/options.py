@@ -134,6 +134,14 @@ def positive(text: str) -> int:
     return number
 
 
+def fraction(text: str) -> float:
+    """Read a number from 0 to 1, for argparse."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
+    return number
+
+
 def complain(error: Exception | str) -> None:
     """Say on standard error what is wrong."""
     print(f"captioner: {error}", file=sys.stderr, flush=True)

@@ -12,6 +12,7 @@ from captioner.errors import MetadataError
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import Entry
 from captioner.folder.journal.records import Record
+from captioner.folder.outputs.silence import Silence
 from captioner.folder.outputs.wording import Wording
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
@@ -20,6 +21,7 @@ from captioner.folder.sources.inputs import Found, Photo, Problem
 from captioner.folder.stopping import uninterrupted
 from captioner.folder.upkeep import Upkeep, noted, stamped
 from captioner.folder.watching import Watched
+from captioner.result.confidence import Judgement
 
 
 class Sentence(Protocol):
@@ -32,6 +34,10 @@ class Sentence(Protocol):
     @property
     def log_probability(self) -> float:
         """Of the sentence."""
+
+    @property
+    def judgement(self) -> Judgement:
+        """How far it can be believed."""
 
     def to_dict(self) -> dict[str, Any]:
         """Its words, among others."""
@@ -48,6 +54,8 @@ _PATIENCE = 30
 """Pauses between two looks at a folder, as multiples of the processor time that one takes."""
 _LONGEST_PAUSE = 60.0
 """Seconds."""
+_DIGITS = 4
+"""Of confidence and probability in the journal."""
 _LOOKS = ("words", "geometry")
 """What `Caption.to_dict` says of words and attention."""
 
@@ -59,6 +67,7 @@ class Job:
         journal: open.
         load_engine: makes the engine; called only once there is a photo to caption.
         wording: what is made of the model's sentences.
+        silence: which captions are not written.
         targets: where captions go beside the journal.
         words: whether records hold probability and attention of every word.
         retry_failed: caption only what failed before.
@@ -73,6 +82,7 @@ class Job:
         load_engine: Callable[[], Engine],
         *,
         wording: Wording,
+        silence: Silence = Silence(),  # noqa: B008  # frozen
         targets: Sequence[Target],
         words: bool,
         retry_failed: bool,
@@ -83,6 +93,7 @@ class Job:
         self.journal = journal
         self.load_engine = load_engine
         self.wording = wording
+        self.silence = silence
         self.targets = targets
         self.words = words
         self.retry_failed = retry_failed
@@ -219,15 +230,22 @@ class Job:
     def _entry(self, photo: Photo, caption: Sentence) -> Entry | str:
         """Put a caption into the form in which it is written, or say why nothing is written."""
         key = digest(photo.name)
+        judged = caption.judgement
+        silent = self.silence.keeps(judged)
         record = Record(
             image=photo.name,
             status="captioned",
-            caption=self.wording(caption.text, photo=photo),
+            caption="" if silent else self.wording(caption.text, photo=photo),
             log_probability=caption.log_probability,
+            confidence=_rounded(judged.confidence),
+            photo_probability=_rounded(judged.photo_probability),
+            is_photo=judged.is_photo,
             **({name: caption.to_dict()[name] for name in _LOOKS} if self.words else {}),
             **stamped(photo.stamp),
         )
         before = self.journal.held.read(key) if key in self._replaced else None
+        if silent:
+            return Entry(record=noted(record, before, ()), changes=(), before=before)
         try:
             changes = self.upkeep.plan(photo, record, self.targets, before=before)
         except MetadataError as error:
@@ -239,6 +257,10 @@ class Job:
         if any(change.kind == "photo" for change in changes) and photo.look() != photo.stamp:
             record = replace(record, modified=None)  # another photo by now: the next run sees to it
         return Entry(record=noted(record, before, changes), changes=changes, before=before)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
 
 
 def _failure(photo: Photo, reason: str) -> Entry:

@@ -22,6 +22,7 @@ from captioner.errors import CaptionerError, CheckpointError
 from captioner.folder.engines.cluster import cluster, import_ray, reason
 from captioner.folder.engines.crashes import Piece, Suspects
 from captioner.folder.sources.inputs import Photo
+from captioner.result.confidence import Judgement
 
 if TYPE_CHECKING:
     from captioner.folder.engines.local import Engine
@@ -44,6 +45,8 @@ class Told:
     """The sentence."""
     log_probability: float
     """Of the sentence: natural logarithm."""
+    judgement: Judgement
+    """How far it can be believed."""
     looks: dict[str, Any]
     """What `Caption.to_dict` says; empty if nothing but the text is written."""
 
@@ -193,6 +196,7 @@ class _Worker:
         return Told(
             text=caption.text,
             log_probability=caption.log_probability,
+            judgement=caption.judgement,
             looks=caption.to_dict() if self.words else {},
         )
 

@@ -17,6 +17,9 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "image": str,
     "caption": str,
     "log_probability": (int, float),
+    "confidence": (int, float),
+    "photo_probability": (int, float),
+    "is_photo": bool,
     "words": list,
     "geometry": dict,
     "reason": str,
@@ -51,6 +54,12 @@ class Record:
     """The text, as it is written everywhere; None if it failed."""
     log_probability: float | None = None
     """Natural logarithm, of the model's sentence; None if somebody edited it."""
+    confidence: float | None = None
+    """Quality to expect of the model's sentence, from 0 to 1; None if the model cannot tell."""
+    photo_probability: float | None = None
+    """How likely the image is a photo; None if the model cannot tell."""
+    is_photo: bool | None = None
+    """Whether it is likely enough."""
     words: list[dict[str, Any]] | None = None
     """Probability and attention of every word, as in `Caption.to_dict`; None if not asked for."""
     geometry: dict[str, Any] | None = None

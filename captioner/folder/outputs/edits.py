@@ -23,6 +23,8 @@ from captioner.interchange import unguard
 
 _ESCAPED = re.compile(r"\\udc([89a-f][0-9a-f])")
 _LINE_END = re.compile(r"\r\n?")
+_OLDEST = {"image", "status", "caption", "log_probability", "reason"}
+"""Columns of every table, those of older versions too."""
 _MARK = 8
 """Bytes that stand for a row."""
 _LARGEST_CELL = 2**31 - 1
@@ -148,7 +150,8 @@ def _columns(path: Path, names: Sequence[str]) -> list[str]:
     columns = [name.strip().lower() for name in names]
     while columns and not columns[-1]:
         columns.pop()
-    if sorted(columns) != sorted(COLUMNS):
+    known = len(set(columns)) == len(columns) and _OLDEST <= set(columns) <= set(COLUMNS)
+    if not known:
         raise _refused(path, f"its columns are {', '.join(names)}")
     return columns
 

@@ -13,7 +13,10 @@ from captioner.folder.journal.index import read_records
 from captioner.folder.journal.records import Record
 from captioner.interchange import guard, portable, readable
 
-COLUMNS = ("image", "status", "caption", "log_probability", "reason")
+COLUMNS = (
+    *("image", "status", "caption", "log_probability"),
+    *("confidence", "photo_probability", "is_photo", "reason"),
+)
 """Of every table; Parquet has `words`, too, where they are asked for."""
 _GROUP = 1000
 """Rows of a Parquet file that are held in memory together."""
@@ -93,11 +96,14 @@ def _write_parquet(path: Path, journal: Path, words: bool) -> None:
 def _schema(arrow: Any, *, words: bool) -> Any:
     """Say what each column holds, the same for every journal of a kind."""
     text, number = arrow.string(), arrow.float64()
-    columns = [(name, number if name == "log_probability" else text) for name in COLUMNS]
+    kinds = dict.fromkeys(("log_probability", "confidence", "photo_probability"), number)
+    kinds["is_photo"] = arrow.bool_()
+    columns = [(name, kinds.get(name, text)) for name in COLUMNS]
     if words:  # as in `Caption.to_dict`
         weights = arrow.list_(arrow.list_(number))
         attention = arrow.struct([("grid", arrow.list_(arrow.int64())), ("weights", weights)])
-        word = [("word", text), ("probability", number), ("gate", number), ("entropy", number)]
+        word = [("word", text), ("probability", number), ("doubtful", arrow.bool_())]
+        word += [("gate", number), ("entropy", number)]
         columns.append(("words", arrow.list_(arrow.struct([*word, ("attention", attention)]))))
     return arrow.schema(columns)
 
