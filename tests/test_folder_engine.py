@@ -190,7 +190,7 @@ def test_want_of_memory_in_onnxruntime_is_told_from_its_other_errors(exports, mo
         def failing(*_, text=text):
             raise Exception(text)
 
-        monkeypatch.setattr(runner.decoder, "_image", SimpleNamespace(run=failing))
+        monkeypatch.setattr(runner._encoder, "_session", SimpleNamespace(run=failing))
         with pytest.raises(kind, match=text[:20]):
             runner.caption(quarters())
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -20,9 +21,9 @@ from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import ConfigError
 from captioner.onnx import OnnxCaptioner
-from captioner.onnx.decoder import OnnxDecoder, quantise
 from captioner.onnx.export import TOLERANCE, export_onnx
 from captioner.onnx.files import GRAPHS, STEP, borrow, int8, read_export, scale
+from captioner.onnx.session import quantise
 from captioner.photo.framing import prepare
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
@@ -49,13 +50,17 @@ SEARCHES = (
 
 def test_the_graphs_take_any_number_of_images_hypotheses_and_words(kind, checkpoints, exports):
     model, header = load_checkpoint(checkpoints[kind])
-    decoder = OnnxDecoder(exports[kind], read_export(exports[kind]))
+    runner = OnnxCaptioner.load(exports[kind])
+    decoder = runner.decoder
     size = (header.preprocess.height, header.preprocess.width)
     for images, hypotheses in ((1, 1), (1, 4), (3, 2)):
         pixels = torch.randn(images, 3, *size, generator=torch.Generator().manual_seed(5))
         with torch.inference_mode():
-            state = model.decoder.init_state(model.encoder(pixels))
-            other = decoder.init_state(pixels.numpy())
+            features = model.encoder(pixels)
+            photos = [SimpleNamespace(pixels=image) for image in pixels.numpy()]
+            assert_allclose(found := runner.encode(photos), features, atol=1e-4)
+            assert_allclose(runner.summarise(found), features.mean(dim=1), atol=1e-4)
+            state, other = model.decoder.init_state(features), decoder.init_state(found)
             parents = torch.zeros(images, hypotheses, dtype=torch.long)
             state, other = state.reorder(parents), other.reorder(parents.numpy())
             for t in range(7):
@@ -167,14 +172,12 @@ def test_the_graphs_of_a_shipped_checkpoint_are_those_its_export_has_today(name,
     assert traced(ROOT / "checkpoints" / name / "model.safetensors", tmp_path) <= TOLERANCE
     ours, theirs = (read_export(folder) for folder in (tmp_path, ROOT / "checkpoints" / name))
     assert replace(ours, header=theirs.header) == theirs
-    photo = ours.header.preprocess
-    pixels = np.stack([prepare(sample, photo).pixels for sample in SAMPLES])
     ours, theirs = (
-        OnnxDecoder(folder, ours, threads=1).init_state(pixels)
+        OnnxCaptioner.load(folder).caption_batch(SAMPLES)
         for folder in (tmp_path, ROOT / "checkpoints" / name)
     )
-    for one, other in zip(ours.memory, theirs.memory, strict=True):
-        assert_allclose(one, other, atol=1e-4)
+    for one, other in zip(ours, theirs, strict=True):
+        assert_same(one, other)
 
 
 @pytest.mark.parametrize("name", ["vit-tiny-transformer", "vit-tiny-lstm"])
@@ -253,16 +256,13 @@ def test_the_command_draws_the_overlays_of_an_export(
 
 
 def test_eight_bits_come_from_the_same_weights_and_stay_near_the_others(kind, exports, photos):
-    export = read_export(exports[kind])
     whole, rounded = (
-        OnnxDecoder(exports[kind], export, precision=name) for name in ("float32", "int8")
+        OnnxCaptioner.load(exports[kind], precision=name) for name in ("float32", "int8")
     )
-    pixels = np.stack([prepare(photo, export.header.preprocess).pixels for photo in photos])
-    for exact, near in zip(
-        whole.init_state(pixels).memory, rounded.init_state(pixels).memory, strict=True
-    ):
-        off = np.linalg.norm(exact - near) / np.linalg.norm(exact)
-        assert 1e-4 < off < 0.1  # it is another arithmetic, and not noise
+    prepared = [whole.prepare(photo) for photo in photos]
+    exact, near = whole.encode(prepared), rounded.encode(prepared)
+    off = np.linalg.norm(exact - near) / np.linalg.norm(exact)
+    assert 1e-4 < off < 0.1  # it is another arithmetic, and not noise
 
 
 def test_a_matrix_in_eight_bits_has_a_scale_per_row_and_is_rounded_to_the_nearest():

@@ -11,7 +11,7 @@ from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import export_onnx
-from captioner.onnx.files import IMAGE, IMAGE_INT8, STEP
+from captioner.onnx.files import ENCODER, GRAPHS, STEP
 
 
 def broken(exports, folder, name, content):
@@ -28,7 +28,7 @@ def broken(exports, folder, name, content):
 @pytest.mark.parametrize(
     ("name", "content", "problem"),
     [
-        (IMAGE, None, "no such file; export the checkpoint again."),
+        (ENCODER, None, "no such file; export the checkpoint again."),
         (STEP, "not a graph", "onnxruntime cannot read it ("),
         (DESCRIPTION, "{", "cannot be read (Expecting "),
         (DESCRIPTION, "[]", "of format None, and this captioner reads 2; export again"),
@@ -47,7 +47,7 @@ def test_a_broken_export_is_named(exports, tmp_path, name, content, problem):
         ({"grid": [3]}, "damaged (ValueError: "),
         ({"memory": None}, "damaged (TypeError: "),
         (
-            {"borrowed": {IMAGE: [], IMAGE_INT8: [], STEP: ["decoder.none"]}},
+            {"borrowed": {graph: [] for graph in GRAPHS} | {STEP: ["decoder.none"]}},
             f"/{STEP}: onnxruntime cannot read it",
         ),
         ({"past": ["past_0", "past_7"]}, f"/{STEP}: has no input 'past_7'; its files belong to "),

@@ -100,8 +100,7 @@ def checkpoint_digest(path: Path) -> str:
     """
     if not path.is_dir():
         return file_digest(path)
-    files = [path / name for name in SETTINGS if (path / name).is_file()]
-    digests = [f"{file.name} {file_digest(file)}" for file in (*files, *weight_files(path))]
+    digests = [f"{file.name} {file_digest(file)}" for file in files_of(path)]
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
@@ -111,7 +110,13 @@ def has_graphs(checkpoint: Path) -> bool:
 
 
 def files_of(checkpoint: Path) -> list[Path]:
-    """Return the file of a checkpoint, first, and the graphs beside it, if it has some."""
+    """Return the file of a checkpoint, first, and the graphs beside it, if it has some.
+
+    Of a captioner that others trained, all files of its folder that are read.
+    """
+    if checkpoint.is_dir():
+        settings = (checkpoint / name for name in SETTINGS)
+        return [*filter(Path.is_file, settings), *weight_files(checkpoint)]
     if not has_graphs(checkpoint):
         return [checkpoint]
     return [

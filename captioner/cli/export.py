@@ -8,10 +8,10 @@ from captioner.cli.options import Subcommands
 from captioner.errors import needing_torch
 
 _EPILOG = """\
-Writes model.safetensors (the checkpoint), image.onnx (photo -> state; image.int8.onnx in eight
-bits), step.onnx (word, state -> scores, attention, state) and captioner.json (names of tensors) to
-DIR, which may be the checkpoint's own folder. `captioner caption PHOTO --checkpoint DIR` captions
-with them; so does Captioner.load(DIR).
+Writes model.safetensors (the checkpoint), encoder.onnx (pixels -> features; encoder.int8.onnx in
+eight bits), start.onnx (features -> state), step.onnx (word, state -> scores, attention, state) and
+captioner.json (names of tensors) into DIR, which may be the checkpoint's own folder. `captioner
+caption PHOTO --checkpoint DIR` captions with them; so does Captioner.load(DIR).
 
 The graphs are compared with PyTorch before DIR is touched. Needs: pip install "captioner[export]"
 """

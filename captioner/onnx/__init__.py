@@ -1,9 +1,10 @@
 """Captioning without PyTorch: checkpoints as ONNX graphs, and what runs them.
 
-files      the folder of an export: two graphs, and a description in JSON
-decoder    the graphs as a decoder: photo -> state; words, state -> scores, attention, next state
+files      the folder of an export: graphs, and a description in JSON
+session    a graph in onnxruntime, with the checkpoint's weights
+decoder    graphs as a decoder: features -> state; words, state -> scores, attention, next state
 runner     OnnxCaptioner: photo -> Caption
-graphs     the network as two graphs (needs torch)
+graphs     the network as graphs (needs torch)
 borrowing  graphs -> graphs without weights, in float32 or int8 (needs onnx)
 export     checkpoint -> folder (needs torch)
 """

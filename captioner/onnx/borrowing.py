@@ -50,11 +50,11 @@ def quantise_matrices(path: Path, target: Path, stored: Stored) -> tuple[str, ..
         node.output[0]: node.input[0] for node in graph.node if node.op_type == "Transpose"
     }
     for node in graph.node:
-        matrix = transposed.get(node.input[1]) if node.op_type == "MatMul" else None
-        known, _ = stored.get((matrix or "").removeprefix("model."), (None, None))
-        if matrix not in tensors or known is None:
+        matrix = transposed.get(node.input[1], "") if node.op_type == "MatMul" else ""
+        if matrix not in tensors or matrix not in stored:
             nodes.append(node)
             continue
+        known, _ = stored[matrix]
         if known not in done:
             dims = tensors[matrix].dims
             done[known] = [
@@ -102,7 +102,7 @@ def borrow_weights(path: Path, stored: Stored) -> tuple[str, ...]:
     types = {"F16": onnx.TensorProto.FLOAT16, "F32": onnx.TensorProto.FLOAT}
     graph, borrowed, casts, own = model.graph, [], [], []
     for tensor in graph.initializer:
-        known = stored.get(tensor.name.removeprefix("model."))
+        known = stored.get(tensor.name)
         if known is None:
             own.append(tensor)
             continue

@@ -12,9 +12,9 @@ from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.model import CaptionModel
-from captioner.onnx.decoder import OnnxDecoder
 from captioner.onnx.files import GRAPHS, Export, write_export
 from captioner.onnx.graphs import write_graphs
+from captioner.onnx.runner import OnnxCaptioner
 
 TOLERANCE = 1e-4
 """How far logits of a float export may be from those of PyTorch."""
@@ -60,13 +60,13 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
                 quantised=names.quantised,
             )
             words = min(_CHECKED_WORDS, header.search.max_words)
-            off = compare(model, OnnxDecoder(unfinished, export), size=size, words=words)
+            write_export(unfinished, export)
+            off = compare(model, OnnxCaptioner(unfinished), words=words)
             if not off <= TOLERANCE:
                 raise CaptionerError(
                     f"{folder}: the export would differ from PyTorch by {off:.1e}, more than "
                     f"{TOLERANCE:.0e}; try another version of torch or onnxruntime."
                 )
-            write_export(unfinished, export)
             for name in (WEIGHTS, *GRAPHS, DESCRIPTION):  # the last makes it an export
                 if not (folder / name).exists() or not (folder / name).samefile(checkpoint):
                     shutil.move(unfinished / name, folder / name)
@@ -76,16 +76,18 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
 
 
 @torch.inference_mode()
-def compare(
-    model: CaptionModel, decoder: OnnxDecoder, *, size: tuple[int, int], words: int
-) -> float:
+def compare(model: CaptionModel, runner: OnnxCaptioner, *, words: int) -> float:
     """Return the largest difference of any logit or attention weight over some words.
 
     Two images of noise go through both, with the likeliest two words each and what follows.
     """
-    pixels = torch.randn(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    config = runner.header.preprocess
+    noise = np.random.default_rng(0).integers(0, 256, (2, config.height, config.width, 3), np.uint8)
+    photos = [runner.prepare(image) for image in noise]
+    pixels = torch.from_numpy(np.stack([photo.pixels for photo in photos]))
     state = model.decoder.init_state(model.encoder(pixels))
-    other = decoder.init_state(pixels.numpy())
+    decoder = runner.decoder
+    other = decoder.init_state(runner.encode(photos))
     latest = torch.ones(2, 1, dtype=torch.long)
     off = 0.0
     for t in range(words):

@@ -1,15 +1,16 @@
 """The folder of an export: a checkpoint, its ONNX graphs, and how to run them.
 
     model.safetensors  the checkpoint: header, and the weights of either runtime
-    image.onnx         pixels -> memory and past: the state before the first word
-    image.int8.onnx    the same, in eight bits
+    encoder.onnx       pixels -> features of the regions
+    encoder.int8.onnx  the same, in eight bits
+    start.onnx         features -> memory and past: the state before the first word
     step.onnx          words, memory, past -> logits, where each word looked, grown past
     captioner.json     {"format": 2, "grid": [14, 14], "memory": [names], "past": [names],
-                        "seen": [names], "borrowed": {"image.onnx": [names], ...},
+                        "seen": [names], "borrowed": {"encoder.onnx": [names], ...},
                         "quantised": [names]}
 
 The graphs hold no weights: they borrow those of the checkpoint by name, so that the two cannot
-drift apart. `image.int8.onnx` borrows matrices in eight bits, quantised when it is opened.
+drift apart. `encoder.int8.onnx` borrows matrices in eight bits, quantised when it is opened.
 
 Memory is kept once per image, (B, ...); past once per hypothesis, (B, K, ...). The grown past comes
 in the order of the past.
@@ -25,13 +26,15 @@ from captioner.checkpoint.hub.fetch import WEIGHTS
 from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.errors import CheckpointError
 
-IMAGE = "image.onnx"
-"""The graph that reads a photo."""
-IMAGE_INT8 = "image.int8.onnx"
+ENCODER = "encoder.onnx"
+"""The graph that encodes a photo."""
+ENCODER_INT8 = "encoder.int8.onnx"
 """The same, multiplying in eight bits."""
+START = "start.onnx"
+"""The graph that starts a caption."""
 STEP = "step.onnx"
 """The graph that reads a word."""
-GRAPHS = (IMAGE, IMAGE_INT8, STEP)
+GRAPHS = (ENCODER, ENCODER_INT8, START, STEP)
 """All of them."""
 FORMAT = 2
 """The format written, and the only one read."""
@@ -57,7 +60,7 @@ class Export:
     borrowed: dict[str, tuple[str, ...]]
     """The weights that each graph takes from the checkpoint."""
     quantised: tuple[str, ...]
-    """Those that `IMAGE_INT8` takes in eight bits, beside what it borrows."""
+    """Those that `ENCODER_INT8` takes in eight bits, beside what it borrows."""
 
 
 def borrow(name: str) -> str:
@@ -103,7 +106,7 @@ def read_export(folder: Path) -> Export:
         table = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise CheckpointError(
-            f"{path}: no such file; an export is a folder of {WEIGHTS}, {IMAGE}, {STEP} and "
+            f"{path}: no such file; an export is a folder of {WEIGHTS}, {ENCODER}, {STEP} and "
             f"{DESCRIPTION}, which `captioner export --onnx` writes."
         ) from error
     except (OSError, ValueError, RecursionError) as error:

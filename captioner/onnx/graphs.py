@@ -1,4 +1,4 @@
-"""The network as two ONNX graphs: one reads a photo, the other a word.
+"""The network as ONNX graphs: one encodes a photo, one starts a caption, one reads a word.
 
 Both come from `torch.export`, through the exporter that PyTorch calls dynamo, with any number of
 images, hypotheses and words. The operator set is 18: the one that exporter is written in, so
@@ -20,7 +20,7 @@ from captioner.decoders.contract import Decoder, DecoderState, map_tensors
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.model import CaptionModel
 from captioner.onnx.borrowing import borrow_weights, find_stored, quantise_matrices
-from captioner.onnx.files import IMAGE, IMAGE_INT8, STEP
+from captioner.onnx.files import ENCODER, ENCODER_INT8, GRAPHS, START, STEP
 
 OPSET = 18
 """Version of the operators."""
@@ -44,16 +44,29 @@ class Names:
     quantised: tuple[str, ...]
 
 
-class ImageGraph(nn.Module):
-    """Photo -> every tensor of the state before the first word."""
+class EncoderGraph(nn.Module):
+    """Pixels -> features of the regions."""
 
-    def __init__(self, model: CaptionModel) -> None:
+    def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.encoder = encoder
 
-    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Tensors:
+    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Tensor:
+        """Return what the decoder reads."""
+        features: Tensor = self.encoder(pixels)
+        return features
+
+
+class StartGraph(nn.Module):
+    """Features -> every tensor of the state before the first word."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, features: Float[Tensor, "B P D"]) -> Tensors:
         """Return memory, then past."""
-        state = self.model.decoder.init_state(self.model.encoder(pixels))
+        state = self.decoder.init_state(features)
         # An output has one name: what stands in the state twice becomes two tensors.
         return tuple(x.clone() for x in (*_tensors(state.memory), *_tensors(state.past)))
 
@@ -84,7 +97,7 @@ class StepGraph(nn.Module):
 def write_graphs(
     model: CaptionModel, folder: Path, *, size: tuple[int, int], weights: Path
 ) -> Names:
-    """Write the graphs of a model: both in float32, and the larger one in int8, too.
+    """Write the graphs of a model in float32, and that of the encoder in int8, too.
 
     Args:
         model: in evaluation mode, on the CPU.
@@ -104,7 +117,8 @@ def write_graphs(
     length = Dim("T", max=_MANY if longest is None else longest)
     with torch.no_grad():
         pixels = torch.zeros(_IMAGES, 3, *size)
-        state = model.decoder.init_state(model.encoder(pixels))
+        features = model.encoder(pixels)
+        state = model.decoder.init_state(features)
         state = state.reorder(torch.zeros(_IMAGES, _HYPOTHESES, dtype=torch.long))
         words = torch.zeros(_IMAGES, _HYPOTHESES, dtype=torch.long)
         shorter = state
@@ -120,10 +134,18 @@ def write_graphs(
         quantised=(),
     )
     _write(
-        ImageGraph(model),
+        EncoderGraph(model.encoder),
         (pixels,),
-        folder / IMAGE,
+        folder / ENCODER,
         inputs=["pixels"],
+        outputs=["features"],
+        shapes=({0: images},),
+    )
+    _write(
+        StartGraph(model.decoder),
+        (features,),
+        folder / START,
+        inputs=["features"],
         outputs=[*names.memory, *names.past],
         shapes=({0: images},),
     )
@@ -141,8 +163,8 @@ def write_graphs(
         ),
     )
     stored = find_stored(model, weights)
-    quantised = quantise_matrices(folder / IMAGE, folder / IMAGE_INT8, stored)
-    borrowed = {name: borrow_weights(folder / name, stored) for name in (IMAGE, STEP, IMAGE_INT8)}
+    quantised = quantise_matrices(folder / ENCODER, folder / ENCODER_INT8, stored)
+    borrowed = {name: borrow_weights(folder / name, stored) for name in GRAPHS}
     return replace(names, borrowed=borrowed, quantised=quantised)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -11,23 +10,49 @@ from jaxtyping import Float
 from captioner.checkpoint.shipped import has_graphs
 from captioner.errors import CheckpointError, ConfigError, MissingExtraError
 from captioner.onnx.decoder import OnnxDecoder
-from captioner.onnx.files import Export, read_export
+from captioner.onnx.files import ENCODER, ENCODER_INT8, read_export
+from captioner.onnx.session import Array, Session
 from captioner.photo.framing import Prepared
 from captioner.pipeline import MOST_LANES, Captioner
 from captioner.speed.resources import count_cores
 
+_PRECISIONS = {"float32": ENCODER, "auto": ENCODER, "int8": ENCODER_INT8}
+"""The encoder's graph for each precision; eight bits cost quality, so nobody gets them unasked."""
+
+_AT_ONCE = 8
+"""Images encoded at once: more fall out of a core's cache, while words gain from larger batches."""
+
 
 class OnnxCaptioner(Captioner):
-    """An exported model ready to caption photos on the CPU; `load` makes one from its checkpoint.
+    """Captions on the CPU; `load` makes one from a checkpoint with graphs beside it.
 
     Args:
-        decoder: runs the graphs.
-        export: what the export says about itself.
+        folder: of the export.
+        precision: of the encoder: `float32`, `int8` or `auto`.
+        threads: cores that one operation may use; None leaves it to onnxruntime.
+
+    Raises:
+        MissingExtraError: onnxruntime is not installed.
+        CheckpointError: the graphs are missing, damaged, or of a newer format.
+        ConfigError: there is no such precision.
     """
 
-    def __init__(self, decoder: OnnxDecoder, export: Export) -> None:
-        self.decoder = decoder
-        self.export = export
+    def __init__(
+        self, folder: Path, *, precision: str = "float32", threads: int | None = None
+    ) -> None:
+        if precision not in _PRECISIONS:
+            raise ConfigError(
+                f"precision is {precision!r}; choose from auto, float32, int8 for onnx."
+            )
+        self._folder, self._precision = folder, precision
+        export, name = read_export(folder), _PRECISIONS[precision]
+        self._encoder = Session(
+            folder / name,
+            export.borrowed[name],
+            quantised=export.quantised if name == ENCODER_INT8 else (),
+            threads=threads,
+        )
+        self.decoder = OnnxDecoder(folder, export, threads=threads)
         self.header = export.header
         self.grid = export.grid
 
@@ -66,9 +91,7 @@ class OnnxCaptioner(Captioner):
                 f"{checkpoint}: has no graphs beside it that onnxruntime can run; write them with "
                 '`captioner export`, or caption with PyTorch: pip install "captioner[torch]"'
             )
-        export = read_export(checkpoint.parent)
-        decoder = OnnxDecoder(checkpoint.parent, export, precision=precision, threads=threads)
-        return cls(decoder, export)
+        return cls(checkpoint.parent, precision=precision, threads=threads)
 
     def for_bulk(self, *, compiled: bool = False) -> "OnnxCaptioner":
         """Return a captioner whose operations use one core each, so that batches share the cores.
@@ -78,13 +101,22 @@ class OnnxCaptioner(Captioner):
         """
         if compiled:
             raise ConfigError("--compile is for PyTorch; give --runtime torch with it.")
-        return OnnxCaptioner(self.decoder.on(threads=1), self.export)
+        return OnnxCaptioner(self._folder, precision=self._precision, threads=1)
 
     @contextmanager
     def lanes(self) -> Iterator[int]:
         """Use a lane per core."""
         yield min(MOST_LANES, count_cores())
 
-    def encode(self, photos: Sequence[Prepared]) -> Float[Any, "B 3 H W"]:
-        """Return the photos themselves: one graph is encoder and first step of the decoder."""
-        return np.stack([photo.pixels for photo in photos])
+    def encode(self, photos: Sequence[Prepared]) -> Float[Array, "B P D"]:
+        """Return the features of the images' regions."""
+        parts = [
+            np.stack([photo.pixels for photo in photos[first : first + _AT_ONCE]])
+            for first in range(0, len(photos), _AT_ONCE)
+        ]
+        return np.concatenate([self._encoder.run(None, {"pixels": part})[0] for part in parts])
+
+    def summarise(self, features: Float[Array, "B P D"]) -> Float[Array, "B D"]:
+        """Return the mean feature of each image's regions."""
+        means: Array = features.mean(axis=1, dtype=np.float64)
+        return means
