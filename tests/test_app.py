@@ -95,7 +95,7 @@ def test_a_program_gets_caption_words_probabilities_and_attention(client, captio
 def test_attention_is_long_and_sent_only_if_asked_for(client, photos):
     answer = client.predict(photo=handle_file(photos[1]), api_name="/caption")
     assert [list(word) for word in answer["words"]] == [
-        ["word", "probability", "gate", "entropy"]
+        ["word", "probability", "doubtful", "gate", "entropy"]
     ] * len(answer["words"])
 
 
