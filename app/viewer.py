@@ -108,7 +108,8 @@ def _draw(content: dict[str, Any]) -> gr.HTML:
 def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
     """Let the page have sentences of its own read, and parts of the photo painted out."""
 
-    def read(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
+    # Not `read`: Gradio would give the API that name, though the page alone asks.
+    def read_own(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
         if shown is None or not shown.path.is_file():
             raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
         given = asked._data or {}
@@ -138,7 +139,7 @@ def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
 
     each: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple"} | MODEL_EVENT
     viewer.view.hide(hide, viewer.shown, viewer.view, **each)
-    viewer.view.read(read, viewer.shown, [viewer.shown, viewer.view], **each)
+    viewer.view.read(read_own, viewer.shown, [viewer.shown, viewer.view], **each)
 
 
 def offer_files(viewer: Viewer, views: Views, file: gr.Textbox, alert: gr.HTML) -> None:
