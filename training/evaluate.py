@@ -30,7 +30,7 @@ from training.metrics.ptb import split_words
 from training.metrics.variety import count_variety
 from training.options import add_options, add_report_options, at_least, given_search
 from training.scoring.clipscore import ClipScorer
-from training.scoring.layout import lay_out
+from training.scoring.layout import tabulate
 from training.scoring.measures import (
     RESAMPLES,
     Words,
@@ -265,7 +265,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 seed=args.seed,
             ),
         )
-        print(lay_out(report), file=sys.stderr)
+        print(tabulate(report), file=sys.stderr)
         print(json.dumps(report))
         if args.results:
             write_results(args.results, captions)

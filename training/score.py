@@ -26,7 +26,7 @@ from data.coco import Record, load_records, select_split
 from training import metrics
 from training.options import add_report_options
 from training.scoring import official
-from training.scoring.layout import lay_out
+from training.scoring.layout import tabulate
 from training.scoring.measures import (
     RESAMPLES,
     Words,
@@ -161,7 +161,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    print(lay_out(report), file=sys.stderr)
+    print(tabulate(report), file=sys.stderr)
     print(json.dumps(report))
     return 0
 

@@ -27,7 +27,7 @@ Row = tuple[str, str, str]
 """A measure, its value, its interval."""
 
 
-def lay_out(report: Mapping[str, Any]) -> str:
+def tabulate(report: Mapping[str, Any]) -> str:
     """Lay a report out for reading."""
     lines = [about(report), ""]
     for title, rows in sections(report):
