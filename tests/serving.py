@@ -15,7 +15,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 
 import httpx
@@ -66,9 +66,9 @@ class Paced(TorchCaptioner):
         with (self.folder / "paced").open("a") as notes:
             print(photo.geometry.height, file=notes)
         number = len((self.folder / "paced").read_text().split())
-        allowed = self.folder / "allowed"
-        while allowed.exists() and number > int(allowed.read_text() or 0):
-            time.sleep(0.02)
+        with suppress(FileNotFoundError):
+            while number > int((self.folder / "allowed").read_text() or 0):
+                time.sleep(0.02)
         return super().caption(photo, **changes)
 
 
