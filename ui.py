@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from captioner.errors import CaptionerError
+from captioner import CaptionerError
 
 if TYPE_CHECKING:
     from captioner import Captioner

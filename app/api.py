@@ -10,7 +10,6 @@ from app.controls import MODEL_EVENT, as_message, photo_input, read_upload
 from app.search import search_inputs, search_settings
 from app.wording import describe
 from captioner import Caption, Captioner, CaptionerError
-from captioner.photo.framing import Prepared
 
 
 def build_api(captioners: Mapping[str, Captioner]) -> None:
@@ -27,7 +26,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         description = gr.Textbox(label="description")
 
     def answer(
-        photo: str | None, checkpoint: str | None, ask: Callable[[Captioner, Prepared], Caption]
+        photo: str | None, checkpoint: str | None, ask: Callable[[Captioner, Any], Caption]
     ) -> Caption:
         if photo is None:
             raise gr.Error("Give a photo.", print_exception=False)
@@ -119,7 +118,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
             The sentence; for every word its probability, and the likeliest words in its place.
         """
 
-        def read(model: Captioner, prepared: Prepared) -> Caption:
+        def read(model: Captioner, prepared: Any) -> Caption:
             ask = model.complete if complete else model.read_sentence
             return ask(prepared, sentence or "")
 

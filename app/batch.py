@@ -18,6 +18,7 @@ from app.controls import (
     model_choice,
     open_upload,
     pack,
+    values_of,
 )
 from app.html import EDIT, BatchRow, draw_alert, draw_batch
 from app.payload import data_uri
@@ -139,7 +140,7 @@ def build_batch(
     stop.click(halt, work, outcome, cancels=steps, **AT_ONCE)
 
     def edit(batch: Batch, asked: gr.EventData) -> Batch:
-        number, text = _row_of(batch, asked), str((asked._data or {}).get("text"))
+        number, text = _row_of(batch, asked), str(values_of(asked, "text").get("text"))
         rows = list(batch.rows)
         rows[number] = replace(rows[number], caption=text[:_LONGEST_CAPTION])
         return replace(batch, rows=tuple(rows))
@@ -155,7 +156,7 @@ def build_batch(
 
 
 def _row_of(batch: Batch, asked: gr.EventData) -> int:
-    number: Any = (asked._data or {}).get("row")
+    number: Any = values_of(asked, "row").get("row")
     if number not in range(len(batch.rows)):
         raise gr.Error("There is no such row.", print_exception=False)
     return int(number)

@@ -4,6 +4,7 @@ import json
 import os
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -45,6 +46,15 @@ SAVE_FILE = """(file) => {
   [link.download, link.href] = JSON.parse(file);
   link.click();
 }"""
+
+
+def values_of(asked: gr.EventData, *names: str) -> dict[str, Any]:
+    """Values that a page sent with an event; those that it left out are missing."""
+    found = {}
+    for name in names:
+        with suppress(AttributeError, TypeError):  # it sent others, or none
+            found[name] = getattr(asked, name)
+    return found
 
 
 def photo_input(**options: Any) -> gr.Image:

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import gradio as gr
 
-from app.controls import Upload, as_message, check_upload, open_photo
+from app.controls import Upload, as_message, check_upload, open_photo, values_of
 from app.samples import SAMPLES
 from captioner import CaptionerError
 
@@ -42,7 +42,7 @@ def take_upload(path: str | None) -> tuple[None, Any]:
 
 def pick_sample(asked: gr.EventData) -> Picked:
     """Pick the sample whose number a page sent."""
-    number: Any = (asked._data or {}).get("sample")
+    number: Any = values_of(asked, "sample").get("sample")
     if number not in range(len(SAMPLES)):
         raise gr.Error("There is no such sample.", print_exception=False)
     return Picked.of(SAMPLES[number].path)

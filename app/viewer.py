@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, SAVE_FILE, draw_file, pack
+from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, SAVE_FILE, draw_file, pack, values_of
 from app.html import draw_alert
 from app.payload import Views, pack_captions, pack_photo, printable, write_script
 from app.whatif import change
@@ -112,7 +112,7 @@ def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
     def read_own(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
         if shown is None or not shown.path.is_file():
             raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
-        given = asked._data or {}
+        given = values_of(asked, "complete", "text")
         ask = captioner.complete if given.get("complete") else captioner.read_sentence
         try:
             prepared = captioner.prepare(shown.path.read_bytes(), name=shown.path.name)
@@ -127,7 +127,7 @@ def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
     def hide(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
         if shown is None:
             raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
-        given = asked._data or {}
+        given = values_of(asked, "box", "candidate")
         try:
             top, left, bottom, right = map(float, given["box"])
             text = shown.captions[int(given["candidate"])].text
@@ -149,7 +149,8 @@ def offer_files(viewer: Viewer, views: Views, file: gr.Textbox, alert: gr.HTML) 
         if shown is None or not shown.captions:
             return "", draw_alert("This caption is no longer kept; caption the photo again.")
         try:
-            return _write_file(shown, asked._data or {}, views), ""
+            given = values_of(asked, "kind", "look", "candidate")
+            return _write_file(shown, given, views), ""
         except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
             return "", draw_alert(f"This cannot be saved: {error}")
 
