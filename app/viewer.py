@@ -185,9 +185,13 @@ def list_views(captioners: Mapping[str, Captioner]) -> Views:
     decoders = [captioner.header.model.decoder for captioner in captioners.values()]
     layers = max(decoder.layers for decoder in decoders)
     heads = max(decoder.heads for decoder in decoders)
+    recommended = next(iter(captioners.values())).header.attention
     views = [("last layer", AttentionConfig())]
+    if recommended != AttentionConfig():
+        views.insert(0, ("recommended", recommended))
     if layers * heads > 1:
         views += [
+            ("less what words have in common", AttentionConfig(method="contrast")),
             ("mean over the layers", AttentionConfig(method="mean")),
             ("attention rollout", AttentionConfig(method="rollout")),
         ]

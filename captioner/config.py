@@ -247,9 +247,10 @@ def check_used(search: SearchConfig, changes: Iterable[str]) -> None:
 class AttentionConfig:
     """Which of a model's attention is shown. A recurrent decoder has one layer and one head."""
 
-    method: Literal["layer", "mean", "rollout"] = "layer"
+    method: Literal["layer", "mean", "rollout", "contrast"] = "layer"
     """One layer, the mean over all layers, or what passes through all layers of a Transformer; see
-    `captioner.result.rollout`."""
+    `captioner.result.rollout`. `contrast` is one layer less what all words of a caption have in
+    common: from each region its least weight for any of them is taken."""
     layer: int | None = None
     """Which layer, counted from 1; None is the last one."""
     head: int | None = None
@@ -263,7 +264,7 @@ class AttentionConfig:
                 f"attention.{name} is {value}; they are counted from 1.",
             )
         require(
-            self.layer is None or self.method == "layer",
+            self.layer is None or self.method in ("layer", "contrast"),
             f"attention.method is {self.method!r}, which takes all layers; "
             f"leave out attention.layer = {self.layer}.",
         )

@@ -129,7 +129,7 @@ class Reader(ABC):
                         grid=self.grid,
                         prompt=len(prefix) - 1,
                     ),
-                )
+                ).with_view(self.header.attention)
             )
         return tuple(captions)
 
@@ -176,8 +176,8 @@ class Reader(ABC):
         tokens = tokenizer.encode(text)
         if not tokens:
             raise ConfigError("the sentence is empty; write some words.")
-        if tokenizer.unk_id in tokens:
-            unknown = [word for word in text.split() if tokenizer.unk_id in tokenizer.encode(word)]
+        if not tokenizer.knows(tokens):
+            unknown = [word for word in text.split() if not tokenizer.knows(tokenizer.encode(word))]
             raise ConfigError(
                 f"the sentence has words that {self.header.name} does not know: "
                 f"{', '.join(unknown)}; write it with other words."
@@ -195,8 +195,9 @@ class Reader(ABC):
     ) -> tuple[Reading, Float[np.ndarray, "T V"]]:
         """Read the beginning of a caption; return what may come after each of its tokens."""
         tokenizer = self.header.tokenizer
-        reading = self.read_along(features, np.array([[[tokenizer.start_id, *tokens]]]))
-        return reading, to_numpy(log_probabilities(reading.logits, tokenizer.never_written)[0, 0])
+        reading = self.read_along(features, np.array([[[*tokenizer.prefix, *tokens]]]))
+        logits = reading.logits[:, :, len(tokenizer.prefix) - 1 :]
+        return reading, to_numpy(log_probabilities(logits, tokenizer.never_written)[0, 0])
 
     def _read(
         self, photo: Prepared, features: Float[Any, "1 ..."], tokens: list[int], *, rivals: int
@@ -206,7 +207,12 @@ class Reader(ABC):
         ends = [*tokens, tokenizer.end_id]
         own = [float(logs[t, token]) for t, token in enumerate(ends)]
         words = describe_words(
-            tokens, own, select(reading, 0, 0), header=self.header, grid=self.grid
+            tokens,
+            own,
+            select(reading, 0, 0),
+            header=self.header,
+            grid=self.grid,
+            prompt=len(tokenizer.prefix) - 1,
         )
         first = [shown.tokens[0] for shown in tokenizer.words(tokens)]
         return Caption(
@@ -221,7 +227,7 @@ class Reader(ABC):
             geometry=photo.geometry,
             checkpoint=self.header.name,
             search=self.header.search,
-        )
+        ).with_view(self.header.attention)
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
         """Read a photo, without captioning it yet.

@@ -6,7 +6,7 @@ import pytest
 from captioner.config import AttentionConfig
 from captioner.errors import ConfigError
 from captioner.overlay import entropy
-from captioner.result.caption import Caption, Word, select_attention
+from captioner.result.caption import Caption, Word, contrast, select_attention
 from tests.captions import caption_of, even, one_hot, word
 from tests.photos import noise
 
@@ -116,3 +116,34 @@ def test_json_tells_view_gate_and_entropy():
     assert table["view"] == {"method": "layer", "layer": None, "head": 1}
     assert [entry["gate"] for entry in table["words"]] == [None, 0.25]
     assert [entry["entropy"] for entry in table["words"]] == pytest.approx([0, entropy(even(GRID))])
+
+
+def test_contrast_takes_what_all_words_have_in_common_from_each_region():
+    maps = np.array([[[0.5, 0.25], [0.25, 0.0]], [[0.5, 0.0], [0.25, 0.25]]], np.float32)
+    expected = [[[0, 1], [0, 0]], [[0, 0], [0, 1]]]
+    assert contrast(maps).tolist() == expected
+
+
+def test_words_that_keep_nothing_in_contrast_stay_as_they_are():
+    maps = np.array([[0.5, 0.5], [0.5, 0.5]], np.float32)
+    assert contrast(maps).tolist() == maps.tolist()
+    maps = np.array([[0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.25, 0.5]], np.float32)
+    assert contrast(maps[:1]).tolist() == maps[:1].tolist()
+    assert contrast(maps).tolist() == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_a_caption_in_contrast_keeps_its_gate_and_its_layer():
+    heads = np.zeros((2, 1, *GRID), np.float32)
+    one, other = heads.copy(), heads.copy()
+    one[0, 0, 0, :2], other[0, 0, 0, 1:3] = 0.25, 0.25  # half of it went elsewhere
+    one[1], other[1] = 1 / one[1].size, 1 / other[1].size
+    words = [
+        Word(text=text, probability=0.5, attention=x[1, 0], heads=x, gate=0.9)
+        for text, x in (("a", one), ("dog", other))
+    ]
+    caption = caption_of(noise(20, 30), words)
+    shown = caption.with_view(AttentionConfig(method="contrast", layer=1))
+    assert [np.flatnonzero(word.attention).tolist() for word in shown.words] == [[0], [2]]
+    assert [word.attention.sum() for word in shown.words] == [1, 1]
+    assert [word.gate for word in shown.words] == pytest.approx([0.45, 0.45])
+    assert np.array_equal(shown.with_view(AttentionConfig()).words[0].attention, one[1, 0])

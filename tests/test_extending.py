@@ -49,7 +49,8 @@ def saved(bag, tmp_path, tokenizer):
 def test_without_its_line_a_decoder_is_unknown():
     with pytest.raises(ConfigError) as refused:
         from_table(ModelConfig, TABLE, where="model")
-    assert str(refused.value) == ("model.decoder.kind is 'bag'; choose from lstm, transformer.")
+    known = "lstm, transformer, prefix"
+    assert str(refused.value) == f"model.decoder.kind is 'bag'; choose from {known}."
 
 
 def test_its_settings_are_read_and_checked(bag):

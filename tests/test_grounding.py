@@ -186,7 +186,7 @@ def test_every_head_and_layer_is_looked_at():
     assert [(v.layer, v.head) for v in views[:6]] == [
         (1, 1), (1, 2), (1, None), (2, 1), (2, 2), (2, None),
     ]  # fmt: skip
-    assert [v.method for v in views[6:]] == ["mean", "rollout"]
+    assert [v.method for v in views[6:]] == ["mean", "rollout", "contrast"]
 
 
 # Deletion
@@ -308,7 +308,7 @@ def test_the_command_reports_everything_needed_to_get_it_again(data, checkpoint,
     assert first["attention_correctness"] == pytest.approx(
         report["attention_correctness"]["model"]["value"]
     )
-    assert len(report["by_view"]) == (8 if "transformer" in str(checkpoint) else 2)
+    assert len(report["by_view"]) == (9 if "transformer" in str(checkpoint) else 2)
     assert report["deletion"]["words"] == 4
     for line in ("animals", "scene", "layer 1, head 1", "deletion test, 4 words"):
         assert line in err

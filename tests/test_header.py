@@ -7,7 +7,7 @@ import pytest
 
 from captioner.checkpoint import header as header_module
 from captioner.checkpoint.header import Header, format_header, parse_header
-from captioner.config import ModelConfig, PreprocessConfig, SearchConfig
+from captioner.config import AttentionConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig
 from captioner.errors import CheckpointError, ConfigError
 from captioner.words.tokenizer import Tokenizer
@@ -206,3 +206,15 @@ def test_headers_are_read_without_torch():
     code = f"import sys, captioner.checkpoint.shipped; {report}"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+def test_a_recommended_view_is_kept_and_changed_where_asked(header):
+    assert "attention" not in table(header)
+    advised = replace(header, attention=AttentionConfig(layer=1, head=2))
+    again = parse_header(format_header(advised), where="m.safetensors")
+    assert again.attention == AttentionConfig(layer=1, head=2)
+    assert again.view_with() == again.attention
+    assert again.view_with(head=3) == AttentionConfig(layer=1, head=3)
+    assert again.view_with(method="mean") == AttentionConfig(method="mean")
+    with pytest.raises(ConfigError, match=r"attention\.head is 0"):
+        again.view_with(head=0)

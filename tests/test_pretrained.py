@@ -12,7 +12,7 @@ from torch.testing import assert_close
 
 from captioner.checkpoint.header import read_header
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
-from captioner.config import SearchConfig
+from captioner.config import AttentionConfig, SearchConfig
 from captioner.model import build_model
 from captioner.pipeline import Captioner
 from captioner.pretrained.configuration import Section
@@ -222,6 +222,8 @@ def test_a_photo_is_captioned_and_the_class_tokens_share_is_told(pairs, family, 
     assert captioner.header.search.prompt == ("a picture of" if family == "blip" else "")
     caption = captioner.caption(photos[0], max_words=8)
     assert caption.words
+    assert caption.view == captioner.header.attention
+    assert caption.view == AttentionConfig(layer=2 if family == "blip" else None)
     for word in caption.words:
         assert word.attention.shape == ((2, 2) if family == "florence-2" else (4, 4))
         assert word.attention.sum() == pytest.approx(1, abs=1e-5)

@@ -3,10 +3,11 @@
 A checkpoint is one `.safetensors` file. Beside the tensors it carries a JSON text, the header:
 
     {"format": 2, "name": ..., "model": {...}, "preprocess": {...}, "search": {...},
-     "tokenizer": {...}, "marks": {...}, "trained_on": {...}, "scores": {...}, "parameters": ...,
-     "confidence": {...}}
+     "attention": {...}, "tokenizer": {...}, "marks": {...}, "trained_on": {...}, "scores": {...},
+     "parameters": ..., "confidence": {...}}
 
-`marks` is there only where the vocabulary was not learned here, `confidence` where it was measured.
+`marks` is there only where the vocabulary was not learned here, `confidence` where it was measured,
+`attention` where another view than the usual one is recommended.
 
 `format` counts the changes that older programs cannot read. A header of an older format is brought
 up to date by one function per step, listed in `MIGRATIONS`.
@@ -22,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from captioner.checkpoint.confidence import ConfidenceConfig
 from captioner.config import (
+    AttentionConfig,
     ModelConfig,
     PreprocessConfig,
     SearchConfig,
@@ -60,6 +62,8 @@ class Header:
     """The words, in the order of the decoder's word table."""
     search: SearchConfig = field(default_factory=SearchConfig)
     """How captions are best looked for with these weights."""
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    """Which of these weights' attention is best shown."""
     trained_on: dict[str, Any] = field(default_factory=dict)
     """Data set, split and recipe, for the reader."""
     scores: dict[str, Any] = field(default_factory=dict)
@@ -85,6 +89,14 @@ class Header:
                 write captions that long, or does not know a word that they are to have.
         """
         return self.plan(search, **changes)[0]
+
+    def view_with(self, **changes: Any) -> AttentionConfig:
+        """Change single settings of the recommended view; another method begins from nothing.
+
+        Raises:
+            ConfigError: a setting is out of range, or has no place beside the others.
+        """
+        return replace(AttentionConfig() if "method" in changes else self.attention, **changes)
 
     def plan(
         self, search: SearchConfig | None = None, **changes: Any
@@ -128,6 +140,7 @@ def join_headers(headers: Sequence[Header]) -> Header:
     return replace(
         first,
         name=" + ".join(header.name for header in headers),
+        attention=AttentionConfig(),  # of members side by side, each a head of one layer
         trained_on={},
         scores={},
         parameters=sum(header.parameters for header in headers),
@@ -194,19 +207,21 @@ def _describe(found: Pretrained) -> Header:
         preprocess=found.preprocess,
         tokenizer=found.tokenizer,
         search=found.search,
+        attention=found.attention,
         trained_on={name: value for name, value in source.items() if value is not None},
     )
 
 
 def format_header(header: Header) -> str:
     """Write a header as JSON text, in the present format."""
-    marks = header.tokenizer.marks
+    marks, attention = header.tokenizer.marks, header.attention
     table = {
         "format": FORMAT,
         "name": header.name,
         "model": to_table(header.model),
         "preprocess": to_table(header.preprocess),
         "search": to_table(header.search),
+        **({} if attention == AttentionConfig() else {"attention": to_table(attention)}),
         "tokenizer": json.loads(header.tokenizer.to_json()),
         **({} if marks == Marks() else {"marks": to_table(marks)}),
         "trained_on": header.trained_on,
@@ -240,6 +255,7 @@ def parse_header(text: str, *, where: str) -> Header:
             model=from_table(ModelConfig, table["model"], where="model"),
             preprocess=from_table(PreprocessConfig, table["preprocess"], where="preprocess"),
             search=from_table(SearchConfig, table["search"], where="search"),
+            attention=from_table(AttentionConfig, table.get("attention", {}), where="attention"),
             tokenizer=Tokenizer.from_json(json.dumps(table["tokenizer"]), _marks_of(table)),
             trained_on=table["trained_on"],
             scores=table["scores"],

@@ -100,10 +100,10 @@ def _add_view_options(parser: argparse.ArgumentParser) -> None:
     view = parser.add_argument_group("attention", "Which of it overlays and JSON show.")
     view.add_argument(
         "--attention",
-        choices=("layer", "mean", "rollout"),
-        default="layer",
-        help="of one layer (the default), the mean over all layers, or rolled out through all "
-        "layers of a Transformer",
+        choices=("layer", "mean", "rollout", "contrast"),
+        help="of one layer, the mean over all layers, rolled out through all layers of a "
+        "Transformer, or of one layer less what all words have in common; what is left out, the "
+        "checkpoint recommends (layer)",
     )
     view.add_argument("--layer", type=int, metavar="N", help="which layer, from 1 (the last one)")
     view.add_argument("--head", type=int, metavar="N", help="which head, from 1 (their mean)")
@@ -123,7 +123,9 @@ def _add_view_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Caption photos in order, a batch at a time; what cannot be read is named and passed over."""
-    view = AttentionConfig(method=args.attention, layer=args.layer, head=args.head)
+    asked = {"method": args.attention, "layer": args.layer, "head": args.head}
+    asked = {name: value for name, value in asked.items() if value is not None}
+    AttentionConfig(**asked)  # what makes no sense is refused before a model is loaded
     args.photos = [path for photo in args.photos for path in _expand(photo)]
     captioner, search = _load(args)
     overlays = overlay_paths(args.photos, args.overlay, kind=args.format) if args.overlay else {}
@@ -137,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
             status = 1
         if batch and (len(batch) == args.batch_size or not left):
             for found in captioner.caption_batch(batch, search=search):
-                caption = found.with_view(view)
+                caption = found.with_view(captioner.header.view_with(**asked))
                 print(_format(caption, args), flush=True)
                 if args.overlay:
                     assert caption.image is not None  # photos are named by paths

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from captioner.config import ModelConfig, PreprocessConfig, SearchConfig
+from captioner.config import AttentionConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.errors import CheckpointError, ConfigError
 from captioner.pretrained.blip import read_blip
 from captioner.pretrained.configuration import Section
@@ -39,6 +39,7 @@ class Pretrained:
     preprocess: PreprocessConfig
     tokenizer: Tokenizer
     search: SearchConfig
+    attention: AttentionConfig
     rules: tuple[Rule, ...]
     """How its weights are called."""
 
@@ -61,6 +62,7 @@ def read_pretrained(folder: Path) -> Pretrained:
             preprocess=read_photos(folder, family.photos, any_size=family.any_size),
             tokenizer=tokenizer,
             search=family.search,
+            attention=family.attention,
             rules=family.rules,
         )
     except ConfigError as error:

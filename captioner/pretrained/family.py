@@ -4,7 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
+from captioner.config import (
+    AttentionConfig,
+    EncoderConfig,
+    ModelConfig,
+    PreprocessConfig,
+    SearchConfig,
+)
 from captioner.errors import CheckpointError
 from captioner.pretrained.configuration import Section
 from captioner.pretrained.keys import Rule
@@ -44,6 +50,8 @@ class Family:
     search: SearchConfig
     """The decoding that published scores belong to."""
     rules: tuple[Rule, ...]
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    """Which of its attention is shown."""
     any_size: bool = False
     """Whether the model reads photos of any size that its file of preprocessing gives."""
     finish: "Callable[[Family, Tokenizer], Family] | None" = None

@@ -16,6 +16,9 @@ from captioner.errors import ConfigError
 from captioner.photo.framing import Geometry, Singles
 from captioner.result.confidence import Judgement
 
+_LEAST_LEFT = 1e-6
+"""Attention less than this, left by contrast, is rounding."""
+
 
 class Rival(NamedTuple):
     """What could have stood in a word's place."""
@@ -96,7 +99,7 @@ class Caption:
     """How far it can be believed, and whether the image is a photo at all."""
 
     def with_view(self, view: AttentionConfig) -> "Caption":
-        """Show other attention of the same sentence: of another layer or head, or rolled out.
+        """Show other attention of the same sentence, such as that of another layer or head.
 
         Raises:
             ConfigError: the model has no such layer or head, nothing to roll out, or the caption
@@ -114,6 +117,9 @@ class Caption:
             if gate is not None:
                 gate *= share / show_attention(word.heads, word.rollout, self.view)[1]
             words.append(replace(word, attention=attention, gate=gate))
+        if view.method == "contrast" and words:
+            maps = contrast(np.stack([word.attention for word in words]))
+            words = [replace(word, attention=x) for word, x in zip(words, maps, strict=True)]
         return replace(self, words=tuple(words), view=view)
 
     def to_dict(self) -> dict[str, Any]:
@@ -175,6 +181,24 @@ class Caption:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"not a caption as JSON holds it: {error!r}.") from error
+
+
+def contrast(maps: Float[Singles, "T *regions"]) -> Float[Singles, "T *regions"]:
+    """Take from each region its least weight for any word.
+
+    Some regions get weight whatever is said; what is left tells the words apart. The map of a word
+    that keeps nothing stays as it is.
+
+    Args:
+        maps: of the words of a caption, each summing to 1.
+
+    Returns:
+        Maps that sum to 1.
+    """
+    left = maps - maps.min(axis=0)
+    totals = left.sum(axis=tuple(range(1, left.ndim)), keepdims=True)
+    shown: Singles = np.where(totals > _LEAST_LEFT, left / np.maximum(totals, _LEAST_LEFT), maps)
+    return shown
 
 
 def show_attention(

@@ -43,7 +43,7 @@ def describe(
     """
     tokenizer = header.tokenizer
     texts = [tokenizer.decode(ids) for ids in found.tokens]
-    return Caption(
+    caption = Caption(
         image=photo.image,
         text=texts[0],
         words=()
@@ -69,6 +69,7 @@ def describe(
         score=found.score[0],
         judgement=judge(found.log_probabilities[0], summary, header.confidence),
     )
+    return caption.with_view(header.attention) if caption.words else caption
 
 
 def describe_words(
@@ -80,7 +81,7 @@ def describe_words(
     grid: tuple[int, int],
     prompt: int = 0,
 ) -> tuple[Word, ...]:
-    """Gather the tokens of a caption, ids without prefix and END, into words.
+    """Gather the tokens of a caption, ids without prefix and END, into words, in the usual view.
 
     Args:
         tokens: of the caption.

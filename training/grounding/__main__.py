@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--annotations", type=Path, help="captions that COCO instances belong to")
     parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
     parser.add_argument("--split", help="val, test, ...; by default all photos")
-    parser.add_argument("--attention", choices=("layer", "mean", "rollout"), default="layer")
+    parser.add_argument("--attention", choices=("layer", "mean", "rollout", "contrast"))
     parser.add_argument("--layer", type=int, help="which layer, from 1; by default the last one")
     parser.add_argument("--head", type=int, help="which head, from 1; by default their mean")
     parser.add_argument("--limit", type=positive, help="this many photos only, drawn by the seed")
@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.deletions < 0:
         parser.error(f"--deletions is {args.deletions}; it must be 0 or more")
     try:
-        view = AttentionConfig(method=args.attention, layer=args.layer, head=args.head)
+        asked = {"method": args.attention, "layer": args.layer, "head": args.head}
+        asked = {name: value for name, value in asked.items() if value is not None}
+        AttentionConfig(**asked)  # what makes no sense is refused before a model is loaded
         images = load_images(args.boxes, args.annotations, split=args.split)
         if args.limit is not None and args.limit < len(images):
             images = Random(args.seed).sample(images, args.limit)
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             captioner,
             images,
             source,
-            view=view,
+            view=captioner.header.view_with(**asked),
             deletions=args.deletions,
             resamples=args.resamples,
             seed=args.seed,

@@ -10,7 +10,7 @@ from captioner.config import AttentionConfig
 from captioner.decoders.reading import on_regions
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
-from captioner.result.caption import select_attention
+from captioner.result.caption import contrast, select_attention
 from captioner.result.rollout import rollout
 from data.boxes import WHOLE, BoxedImage, place_boxes, region_shares, word_tokens
 from training.grounding.deletion import JudgedWord
@@ -44,7 +44,7 @@ def views_of(layers: int, heads: int) -> list[AttentionConfig]:
         for head in (*range(1, heads + 1), None)
     ]
     if layers > 1:
-        views += [AttentionConfig(method="mean"), AttentionConfig(method="rollout")]
+        views += [AttentionConfig(method=name) for name in ("mean", "rollout", "contrast")]
     return views
 
 
@@ -73,6 +73,7 @@ def read_phrases(
         rolled_out = None
         if reading.between_words is not None:
             rolled_out = rollout(attention.mean(dim=1), reading.between_words[0, 0].mean(dim=1))
+        chosen = [_choose(attention, rolled_out, view, grid) for view in views]
         tokens = word_tokens(caption.text, tokenizer)
         for phrase in caption.phrases:
             # What is looked at on reading one token decides the next: START goes with the first.
@@ -84,10 +85,7 @@ def read_phrases(
                 or not tokenizer.knows(ids[t + 1] for t in places)
             ):
                 continue
-            heads = attention[:, :, places].mean(dim=2).cpu()
-            rolled = None if rolled_out is None else rolled_out[places].mean(dim=0).cpu()
-            maps = torch.stack([select_attention(heads, rolled, view) for view in views])
-            maps = on_regions(maps, grid)  # (W, P)
+            maps = torch.stack([own[places].mean(dim=0) for own in chosen])  # (W, P)
             maps = maps / maps.sum(dim=-1, keepdim=True)
             boxes = place_boxes(phrase.boxes, geometry)
             shares = region_shares(phrase.boxes, geometry, grid)
@@ -100,3 +98,13 @@ def read_phrases(
                 pointed=pointing(maps, boxes, grid).float(),
                 target=JudgedWord(ids=ids, tokens=places, attention=maps[0]),
             )
+
+
+def _choose(
+    attention: Tensor, rolled_out: Tensor | None, view: AttentionConfig, grid: tuple[int, int]
+) -> Tensor:
+    """Return the weights (T, P) that a view shows of every token read."""
+    chosen = on_regions(select_attention(attention, rolled_out, view), grid).cpu()
+    if view.method != "contrast":
+        return chosen
+    return torch.from_numpy(contrast((chosen / chosen.sum(dim=-1, keepdim=True)).numpy()))
