@@ -5,13 +5,16 @@ import torch
 from safetensors.torch import save_file
 from shapes import write_shapes
 
-from captioner.checkpoint.header import Header
+from captioner.checkpoint.header import Header, read_header
 from captioner.checkpoint.weights import save_checkpoint
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.model import CaptionModel
+from captioner.pytorch import TorchCaptioner
 from captioner.words.tokenizer import Tokenizer
+from tests import foreign
 from training.running.start import build_tokenizer, choose_words, load_sources, start_model
 from training.settings import DataConfig, RunConfig, SourceConfig, load_settings
+from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
 
@@ -145,3 +148,80 @@ def test_encoder_weights_that_cannot_be_had_are_refused(tmp_path):
     assert refused(f"encoder_weights={broken}").startswith(
         f"encoder_weights: {broken} is not a whole safetensors file ("
     )
+
+
+MINIMAL = """
+name = "mine"
+start_from = "{path}"
+[[data.train]]
+annotations = "captions.jsonl"
+images = ["photos"]
+[data.val]
+annotations = "captions.jsonl"
+images = ["photos"]
+[[stages]]
+name = "all"
+epochs = 6
+batch_size = 4
+learning_rate = 2e-3
+augment = false
+"""
+
+
+def minimal(tmp_path: Path, path: Path, *overrides: str) -> RunConfig:
+    (tmp_path / "mine.toml").write_text(MINIMAL.format(path=path))
+    return load_settings(tmp_path / "mine.toml", overrides)
+
+
+def test_what_a_run_does_not_give_it_takes_from_the_checkpoint(tmp_path):
+    other = settings("model.decoder.width=48", "search.beam=4", "preprocess.fit=letterbox")
+    header = Header(
+        name="other", model=other.model, preprocess=other.preprocess, search=other.search,
+        tokenizer=Tokenizer.train_words(["a b c d e"], min_count=1),
+    )  # fmt: skip
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(path, start_model(other, words=9), header, half=False)
+    config = minimal(tmp_path, path)
+    assert (config.model, config.preprocess) == (other.model, other.preprocess)
+    assert config.search == other.search
+    changed = minimal(tmp_path, path, "search.beam=2", "model.decoder.dropout=0.3")
+    assert (changed.search.beam, changed.search.max_words) == (2, other.search.max_words)
+    assert changed.model.decoder.dropout == 0.3
+    start_model(changed, words=9)
+    squashed = minimal(tmp_path, path, "preprocess.fit=squash")
+    with pytest.raises(ConfigError, match=r"with preprocess .*; make preprocess the same"):
+        start_model(squashed, words=9)
+    another = minimal(tmp_path, path, "model.decoder={kind='lstm'}")
+    with pytest.raises(ConfigError, match=r"was trained with model\.decoder TransformerConfig"):
+        start_model(another, words=9)
+
+
+def test_a_prompt_is_not_taken_over_nor_taken(tmp_path):
+    folder = foreign.write(foreign.blip(), tmp_path / "blip")
+    config = minimal(tmp_path, folder)
+    assert (config.search.prompt, config.search.length_penalty) == ("", 1.0)
+    with pytest.raises(ConfigError) as caught:
+        minimal(tmp_path, folder, "search.prompt=two dogs")
+    assert str(caught.value) == (
+        "search.prompt is 'two dogs', and captions are learned without one; leave it out."
+    )
+
+
+def test_a_captioner_that_others_trained_learns_on_is_saved_and_captions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_shapes(tmp_path)
+    folder = foreign.write(foreign.blip(), tmp_path / "blip")
+    minimal(tmp_path, folder)
+    assert train(["mine.toml"]) == 0
+    header = read_header("runs/mine/best.safetensors")
+    assert header.attention == read_header(folder).attention
+    assert header.tokenizer.is_same(read_header(folder).tokenizer)
+    assert header.trained_on["before"] == {"pretrained": "blip"}
+    losses = [
+        float(line.split("loss ")[1].split()[0])
+        for line in Path("runs/mine/log.txt").read_text().splitlines()
+        if "  loss " in line
+    ]
+    assert losses[-1] < 0.8 * losses[0]
+    photo = next(Path("photos").iterdir())
+    assert TorchCaptioner.load("runs/mine/best.safetensors").caption(photo).text

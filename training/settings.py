@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from captioner.checkpoint.header import read_header
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import ModelConfig, PreprocessConfig, SearchConfig, from_table, to_table
 from captioner.errors import ConfigError
 
@@ -201,8 +203,10 @@ class RunConfig:
     """`hub` asks timm for pretrained weights, `none` starts at random, else a safetensors file
     of the backbone, or a checkpoint of ours whose encoder is taken."""
     start_from: str = ""
-    """A checkpoint of ours to go on from, its words included; then `encoder_weights` says
-    nothing. The model must be the same but for its dropout."""
+    """A checkpoint to go on from, as `find_checkpoint` takes it. Its words are taken over, and of
+    model, preprocess and search whatever is not given here, but for the prompt; `encoder_weights`
+    says nothing then. What is given of the model, but for its dropout, and of preprocess must be
+    the same."""
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the arithmetic; weights stay float32. `auto` takes bfloat16 on a GPU, else float32;
@@ -230,6 +234,11 @@ class RunConfig:
         for name in ("seed", "threads", "save_minutes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
+        if self.search.prompt:
+            raise ConfigError(
+                f"search.prompt is {self.search.prompt!r}, and captions are learned without one; "
+                "leave it out."
+            )
         if self.keep < 1:
             raise ConfigError(f"keep is {self.keep}; it must be 1 or more.")
         for stage in self.stages:
@@ -257,6 +266,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises:
         ConfigError: the file is missing or no TOML, or a setting is unknown or out of range.
+        CheckpointError: the checkpoint to start from is missing or damaged.
     """
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -268,7 +278,23 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     for override in overrides:
         _override(table, override)
+    start = table.get("start_from")
+    if isinstance(start, str) and start:
+        header = read_header(find_checkpoint(start))
+        for name in ("model", "preprocess", "search"):
+            table[name] = _laid_over(to_table(getattr(header, name)), table.get(name, {}))
+        if table["search"].get("prompt") == header.search.prompt:
+            del table["search"]["prompt"]
     return from_table(RunConfig, table, where=path.name)
+
+
+def _laid_over(theirs: Any, given: Any) -> Any:
+    """Return a table of settings with those that are given in place of the others."""
+    if not isinstance(theirs, dict) or not isinstance(given, dict):
+        return given
+    if given.get("kind", theirs.get("kind")) != theirs.get("kind"):
+        return given  # of another decoder
+    return theirs | {name: _laid_over(theirs.get(name), value) for name, value in given.items()}
 
 
 def recipe(config: RunConfig) -> dict[str, Any]:

@@ -28,7 +28,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from captioner.checkpoint.header import Header, read_header
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import save_checkpoint
+from captioner.config import AttentionConfig
 from captioner.durable import explained
 from captioner.errors import CaptionerError, ConfigError
 from captioner.model import CaptionModel
@@ -73,7 +75,9 @@ class Run:
         self.train_photos, self.val_photos = load_photos(config)
         records = self.train_photos.records
         self.tokenizer = choose_words(config, records)
-        self.before = read_header(config.start_from).trained_on if config.start_from else None
+        start = read_header(find_checkpoint(config.start_from)) if config.start_from else None
+        self.before = None if start is None else start.trained_on
+        self.attention = AttentionConfig() if start is None else start.attention
         words = hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest()
         self.identity = {**recipe(config), "photos": len(records), "words": words}
         self.resumed = ranks.agree(self._load_resume() if ranks.first else None)
@@ -292,6 +296,7 @@ class Run:
             preprocess=self.config.preprocess,
             tokenizer=self.tokenizer,
             search=self.config.search,
+            attention=self.attention,
             trained_on=trained_on,
             scores={"validation": scores},
         )

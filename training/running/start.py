@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from captioner.checkpoint.header import METADATA_KEY, Header, read_header
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import CheckpointError, ConfigError
 from captioner.model import CaptionModel, build_model
@@ -40,7 +41,7 @@ def choose_words(config: RunConfig, records: Sequence[Record]) -> Tokenizer:
         CheckpointError: there is no such file, or it cannot be read.
     """
     if config.start_from:
-        return read_header(config.start_from).tokenizer
+        return read_header(find_checkpoint(config.start_from)).tokenizer
     return build_tokenizer(config.data, records)
 
 
@@ -69,7 +70,7 @@ def start_model(config: RunConfig, *, words: int) -> CaptionModel:
         encoder_weights=False if ours or config.start_from else weights,
     )
     if config.start_from:
-        path = Path(config.start_from)
+        path = find_checkpoint(config.start_from)
         source, header = load_checkpoint(path)
         _require_same("start_from", path, header, config, names=("encoder", "decoder"))
         model.load_state_dict(source.state_dict())
