@@ -358,6 +358,7 @@ def test_an_unknown_checkpoint_ends_the_program_with_a_line(capsys):
 def test_layers_and_heads_are_offered_where_there_are_some(captioners):
     assert [name for name, _ in list_views(captioners)] == [
         "last layer",
+        "less what words have in common",
         "mean over the layers",
         "attention rollout",
         "layer 1",
