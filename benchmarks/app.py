@@ -109,14 +109,14 @@ def ask_at_once(url: str, clients: int) -> tuple[float, int]:
 
 def watch_memory(browser: Browser, url: str, pid: int, captions: int) -> tuple[float, float]:
     """Caption in session after session; return megabytes after a fifth of them, and after all."""
-    held = []
+    index = []
     for _ in range(0, captions, _EACH):
         page = open_page(browser, url)[2]
         for _ in range(_EACH):
             caption_photo(page, SAMPLES / "coffee.jpg")
         page.context.close()
-        held.append(resident_megabytes(pid))
-    return held[len(held) // 5], held[-1]
+        index.append(resident_megabytes(pid))
+    return index[len(index) // 5], index[-1]
 
 
 def main() -> int:

@@ -23,10 +23,10 @@ import torch
 from PIL import Image
 
 from captioner.config import SearchConfig
-from captioner.folder.engines.local import Engine
+from captioner.folder.engines.local import LocalEngine
 from captioner.folder.job import Job
 from captioner.folder.journal.journal import Journal
-from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import Record
 from captioner.folder.outputs.wording import Wording
 from captioner.folder.progress import Progress
@@ -97,7 +97,7 @@ class Bench:
 
     def caption(self, config: SearchConfig) -> None:
         """Do all that the command does once the model is loaded."""
-        engine = Engine(
+        engine = LocalEngine(
             self.captioner,
             search=config,
             batch_size=self.batch,
@@ -118,7 +118,7 @@ class Bench:
                 progress=Progress("quiet"),
             )
             job.run(iter(self.photos))
-            assert len(journal.held.captioned) == len(self.photos)
+            assert len(journal.index.captioned) == len(self.photos)
 
     def parts(self, config: SearchConfig, *, batches: int = 3) -> dict[str, float]:
         """Milliseconds that each part takes for a photo, on one thread."""
@@ -154,7 +154,7 @@ class Bench:
         )
         texts = [captioner.header.tokenizer.decode(candidates.tokens[0]) for candidates in found]
         entries = [
-            Entry(record=Record(image=p.name, status="captioned", caption=text))
+            PendingEntry(record=Record(image=p.name, status="captioned", caption=text))
             for p, text in zip(photos, texts, strict=True)
         ]
         _, seconds["write"] = timed(lambda: journal.commit(entries))

@@ -104,9 +104,9 @@ def work(
             root=folder,
         )
         with suppress(KeyboardInterrupt):
-            job.upkeep.keep(read_edits(tables, journal.held).items())
+            job.upkeep.keep(read_edits(tables, journal.index).items())
             job.run(find_photos(folder, Filter()))
-        job.upkeep.keep(read_edits(tables, journal.held).items())
+        job.upkeep.keep(read_edits(tables, journal.index).items())
         journal.tidy()
         for table in tables:
             write_table(table, path, words=False)

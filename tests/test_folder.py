@@ -63,7 +63,7 @@ def test_a_second_run_captions_what_is_new_without_loading_a_model_for_nothing(
     assert command(folder)[0] == 0
     before = (folder / "captions.jsonl").read_bytes()
     with monkeypatch.context() as patched:
-        patched.delattr(TorchCaptioner, "load")
+        patched.delattr(TorchCaptioner, "open")
         status, lines, _ = command(folder)
     assert status == 0
     assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
@@ -162,7 +162,7 @@ def test_photos_in_archives_are_captioned_but_get_no_sidecar(command, folder, mo
 
 
 def test_a_dry_run_tells_everything_and_writes_nothing(command, folder, monkeypatch):
-    monkeypatch.delattr(TorchCaptioner, "load")
+    monkeypatch.delattr(TorchCaptioner, "open")
     (folder / "flag.txt").write_text("sks dog")
     before = sorted(folder.rglob("*"))
     status, lines, errors = command(folder, "--dry-run", "--sidecar", "txt")

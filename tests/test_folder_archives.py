@@ -11,7 +11,7 @@ from random import Random
 import pytest
 from PIL import Image
 
-from captioner.folder.journal.index import Held
+from captioner.folder.journal.index import JournalIndex
 from captioner.folder.sources.archives import list_archive, read_member
 from captioner.folder.sources.inputs import (
     Filter,
@@ -303,7 +303,7 @@ def test_what_is_replaced_is_counted_once_while_a_folder_is_watched(tmp_path):
     path = tmp_path / "s.tar"
     path.write_bytes(pack(member("x.png", b"1"), member("x.png", b"2"), member("x.png", b"3")))
     os.utime(path, (1, 1))
-    watched = Watched(Held(tmp_path), seconds=2.0)
+    watched = Watched(JournalIndex(tmp_path), seconds=2.0)
     found = list(watched.news(find_photos(tmp_path, Filter())))
     assert [(type(f), f.name) for f in found] == [
         (Photo, "s.tar/x.png"),

@@ -162,7 +162,7 @@ def test_sidecars_that_are_gone_or_empty_are_written_from_the_captions(
     (folder / "tower.txt").write_text("written by hand")
     from captioner.pytorch import TorchCaptioner
 
-    monkeypatch.delattr(TorchCaptioner, "load")  # no model is needed
+    monkeypatch.delattr(TorchCaptioner, "open")  # no model is needed
     status, lines, errors = command(folder, *options)
     assert (status, errors) == (0, [])
     assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
@@ -176,7 +176,7 @@ def test_outputs_can_be_added_later_without_a_model(command, folder, monkeypatch
     told = captions(folder / "captions.jsonl")
     from captioner.pytorch import TorchCaptioner
 
-    monkeypatch.delattr(TorchCaptioner, "load")
+    monkeypatch.delattr(TorchCaptioner, "open")
     options = ("--sidecar", "txt", "--sidecar", "xmp", "--in-place")
     more = ("--output", folder / "captions.jsonl", "--output", tmp_path / "c.csv")
     status, lines, errors = command(folder, *options, *more)

@@ -9,9 +9,9 @@ import tarfile
 
 import pytest
 
-from captioner.folder.journal.index import read_held
+from captioner.folder.journal.index import read_index
 from captioner.folder.journal.journal import Journal
-from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import CutOffError, Record
 from captioner.folder.outputs.edits import read_edits, remember_tables
 from captioner.folder.outputs.tables import write_table
@@ -34,23 +34,23 @@ def add(journal, **captions):
     with Journal(journal, {}) as opened:
         opened.commit(
             [
-                Entry(record=Record(image=image, status="captioned", caption=caption))
+                PendingEntry(record=Record(image=image, status="captioned", caption=caption))
                 for image, caption in captions.items()
             ]
         )
 
 
 def test_an_edit_made_while_the_run_goes_on_is_kept(command, folder, tmp_path, monkeypatch):
-    from captioner.folder.engines.local import Engine
+    from captioner.folder.engines.local import LocalEngine
 
-    table, run = tmp_path / "c.csv", Engine.run
+    table, run = tmp_path / "c.csv", LocalEngine.run
     command(folder, "--output", table, "--include", "flag.png")
 
     def edited_meanwhile(self, photos):
         edit(table, "flag.png", "a flag of mine")
         yield from run(self, photos)
 
-    monkeypatch.setattr(Engine, "run", edited_meanwhile)
+    monkeypatch.setattr(LocalEngine, "run", edited_meanwhile)
     assert command(folder, "--output", table)[0] == 0
     assert [row["image"] for row in rows(table)] == NAMES
     assert captions(table.with_suffix(".jsonl"))["flag.png"] == "a flag of mine"
@@ -61,8 +61,13 @@ def test_a_table_older_than_the_journal_is_edited_in_what_was_edited_alone(tmp_p
     edit(table, "b.jpg", "my cat")
     with Journal(journal, {}) as opened:  # a run that was killed: a.jpg is another photo by now
         record = Record(image="a.jpg", status="captioned", caption="a horse")
-        opened.commit([Entry(record=record), Entry(record=Record(image="d.jpg", status="failed"))])
-    assert read_edits([table], read_held(journal)) == {"b.jpg": "my cat"}
+        opened.commit(
+            [
+                PendingEntry(record=record),
+                PendingEntry(record=Record(image="d.jpg", status="failed")),
+            ]
+        )
+    assert read_edits([table], read_index(journal)) == {"b.jpg": "my cat"}
 
 
 def test_two_captions_for_one_photo_are_asked_about(tmp_path):
@@ -71,13 +76,13 @@ def test_two_captions_for_one_photo_are_asked_about(tmp_path):
     other.write_bytes(table.read_bytes())
     remember_tables([table, other], journal)
     edit(table, "a.jpg", "my dog")
-    assert read_edits([table, other], read_held(journal)) == {"a.jpg": "my dog"}
+    assert read_edits([table, other], read_index(journal)) == {"a.jpg": "my dog"}
     edit(other, "a.jpg", "his dog")
     with pytest.raises(Exception, match=r"d\.csv: .* another table has another caption for 'a"):
-        read_edits([table, other], read_held(journal))
+        read_edits([table, other], read_index(journal))
     table.write_text(table.read_text() + "a.jpg,captioned,her dog,,\n")
     with pytest.raises(Exception, match=r"c\.csv: .* it has two rows for 'a\.jpg'"):
-        read_edits([table], read_held(journal))
+        read_edits([table], read_index(journal))
 
 
 @pytest.mark.parametrize(
@@ -97,13 +102,13 @@ def test_a_table_is_read_however_a_spreadsheet_saved_it(tmp_path, saved):
         rest = rest.replace(",", ";")
     text = saved.format(rest=rest, tabs='"two\r\nlines"\tb.jpg\tcaptioned')
     table.write_text(text, encoding="utf-8", newline="")
-    assert read_edits([table], read_held(journal)) == {"a.jpg": "a dog, mine"}
+    assert read_edits([table], read_index(journal)) == {"a.jpg": "a dog, mine"}
 
 
 def test_a_caption_of_any_length_is_read_back(tmp_path):
     journal, table = written(tmp_path, "a dog", "b" * 200_000)
     edit(table, "a.jpg", "c" * 300_000)
-    assert read_edits([table], read_held(journal)) == {"a.jpg": "c" * 300_000}
+    assert read_edits([table], read_index(journal)) == {"a.jpg": "c" * 300_000}
 
 
 def test_reading_a_table_takes_no_memory_for_what_was_not_edited(tmp_path):
@@ -111,9 +116,9 @@ def test_reading_a_table_takes_no_memory_for_what_was_not_edited(tmp_path):
 
     journal, table = written(tmp_path, "a dog", *("b" * 50_000 for _ in range(200)))
     edit(table, "a.jpg", "my dog")
-    held = read_held(journal)
+    index = read_index(journal)
     tracemalloc.start()
-    assert read_edits([table], held) == {"a.jpg": "my dog"}
+    assert read_edits([table], index) == {"a.jpg": "my dog"}
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2_000_000
@@ -290,9 +295,9 @@ def test_lines_without_stamps_are_captions_as_any_other(command, folder, tmp_pat
 
 
 def test_a_table_after_ctrl_c_has_one_row_a_photo(command, folder, tmp_path, monkeypatch):
-    from captioner.folder.engines.local import Engine
+    from captioner.folder.engines.local import LocalEngine
 
-    table, run = tmp_path / "c.csv", Engine.run
+    table, run = tmp_path / "c.csv", LocalEngine.run
     command(folder, "--output", table)
     noise(40, 40).save(folder / "flag.png")
 
@@ -300,7 +305,7 @@ def test_a_table_after_ctrl_c_has_one_row_a_photo(command, folder, tmp_path, mon
         yield from run(self, photos)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Engine, "run", interrupted)
+    monkeypatch.setattr(LocalEngine, "run", interrupted)
     command(folder, "--output", table)
     with table.open(encoding="utf-8-sig", newline="") as file:
         assert len(list(csv.DictReader(file))) == 4
@@ -340,9 +345,9 @@ def test_captions_of_photos_in_archives_and_lists_are_edited_as_others(command, 
 def test_a_photo_replaced_while_it_is_captioned_in_place_is_captioned_again(
     command, folder, monkeypatch
 ):
-    from captioner.folder.engines.local import Engine
+    from captioner.folder.engines.local import LocalEngine
 
-    run = Engine.run
+    run = LocalEngine.run
 
     def replaced_meanwhile(self, photos):
         for outcomes in run(self, photos):
@@ -351,7 +356,7 @@ def test_a_photo_replaced_while_it_is_captioned_in_place_is_captioned_again(
             yield outcomes
 
     with monkeypatch.context() as patched:
-        patched.setattr(Engine, "run", replaced_meanwhile)
+        patched.setattr(LocalEngine, "run", replaced_meanwhile)
         command(folder, "--in-place")
     assert "1 captioned, 3 captioned before" in command(folder, "--in-place")[1][0]
     told = captions(folder / "captions.jsonl")

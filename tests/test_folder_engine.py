@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from captioner.errors import ConfigError
-from captioner.folder.engines.local import Engine
+from captioner.folder.engines.local import LocalEngine
 from captioner.folder.engines.sizing import BatchSize
-from captioner.folder.journal.index import Held
+from captioner.folder.journal.index import JournalIndex
 from captioner.folder.journal.records import Record
 from captioner.folder.sources.inputs import Filter, Photo, find_photos
 from captioner.onnx import OnnxCaptioner
@@ -36,7 +36,7 @@ def folder(tmp_path, photos):
 
 def engine_of(model, **options):
     options = {"batch_size": 4, "workers": 2} | options
-    return Engine(model, search=model.header.search, **options)
+    return LocalEngine(model, search=model.header.search, **options)
 
 
 def caption(engine, folder):
@@ -287,13 +287,14 @@ def test_half_a_batch_teaches_nothing_about_the_size():
 
 
 def test_what_is_remembered_of_a_photo_that_is_done_is_small():
-    held = Held(Path("captions.jsonl"))
+    index = JournalIndex(Path("captions.jsonl"))
     names = [f"holiday/with/a/long/name/of/a/folder/{n:09}.jpg" for n in range(20_000)]
     gc.collect()
     tracemalloc.start()
     for name in names:
-        held.add(
-            Record(image=name, status="captioned", caption="a dog", log_probability=-1.0), start=0
+        index.add(
+            Record(image=name, status="captioned", caption="a dog", log_probability=-1.0),
+            start=0,
         )
     size, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -8,7 +8,7 @@ import pytest
 
 from captioner.errors import CaptionerError
 from captioner.folder.journal.journal import Journal
-from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import Record
 from captioner.folder.sidecars.changes import Change
 from tests.test_folder import NAMES, captions
@@ -19,7 +19,7 @@ def entry(name, *, folder=None):
     path = os.path.join(folder or "", Path(name).with_suffix(".txt"))
     change = Change(kind="txt", path=path, before=None, caption="a dog")
     record = Record(image=name, status="captioned", caption="a dog", log_probability=-1.0)
-    return Entry(record=record, changes=(change,) if folder else ())
+    return PendingEntry(record=record, changes=(change,) if folder else ())
 
 
 @pytest.mark.parametrize("harm", ["deleted", "replaced"])
@@ -46,7 +46,7 @@ def test_a_batch_cut_short_is_completed_where_the_folder_is_now(tmp_path, monkey
     (tmp_path / "old/photos").rename(tmp_path / "moved")
     (tmp_path / "old/photos").mkdir()  # another folder of this name
     with Journal(tmp_path / "moved/captions.jsonl", {}) as journal:
-        assert len(journal.held.captioned) == 1
+        assert len(journal.index.captioned) == 1
     assert (tmp_path / "moved/a.txt").read_text() == "a dog\n"
     assert list((tmp_path / "old/photos").iterdir()) == []
 

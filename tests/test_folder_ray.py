@@ -17,7 +17,7 @@ import pytest
 
 from captioner.errors import CaptionerError
 from captioner.folder.engines.cluster import _keeping_sigterm, import_ray
-from captioner.folder.engines.crashes import Piece, Suspects
+from captioner.folder.engines.crashes import CrashTracker, Piece
 from captioner.folder.engines.ray import _DEADLY, RayEngine, _chunks
 from captioner.folder.sources.inputs import Photo
 from captioner.folder.stopping import Stopped, stopping_gently
@@ -289,12 +289,12 @@ def test_every_kind_of_output_is_as_without_a_cluster(command, cluster, tmp_path
 
 
 def test_what_a_worker_had_in_hand_is_divided_until_a_photo_is_alone_and_given_up():
-    suspects, hands = Suspects(workers=1), []
+    tracker, hands = CrashTracker(workers=1), []
     while True:
-        for piece in suspects.open(7, 512):
+        for piece in tracker.open(7, 512):
             if piece.hopeless:
                 continue
-            suspects.take(7, piece)
+            tracker.take(7, piece)
             hands.append((piece.first, piece.count))
             if piece.first <= 100 < piece.first + piece.count:
                 break  # it ends the worker
@@ -302,13 +302,13 @@ def test_what_a_worker_had_in_hand_is_divided_until_a_photo_is_alone_and_given_u
             break
     deadly = [hand for hand in hands if hand[0] <= 100 < sum(hand)]
     assert deadly == [(0, 512), (96, 32), (100, 2), (100, 1), (100, 1)]
-    pieces = suspects.open(7, 512)
+    pieces = tracker.open(7, 512)
     assert [piece for piece in pieces if piece.hopeless] == [Piece(first=100, count=1, deaths=2)]
     assert [
         place for piece in pieces for place in range(piece.first, piece.first + piece.count)
     ] == [*range(512)]
-    suspects.close(7)
-    assert suspects.open(7, 512) == [Piece(first=0, count=512)]
+    tracker.close(7)
+    assert tracker.open(7, 512) == [Piece(first=0, count=512)]
 
 
 def test_photos_reach_the_workers_once_in_order_and_in_growing_chunks():

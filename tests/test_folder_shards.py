@@ -157,7 +157,7 @@ def test_joined_shards_need_no_model_and_give_tables_and_a_gallery(command, many
     parquet = pytest.importorskip("pyarrow.parquet")
     for number in (1, 2):
         command(many, "--shard", f"{number}/2", "--exclude", "[49].png")
-    monkeypatch.delattr(TorchCaptioner, "load")
+    monkeypatch.delattr(TorchCaptioner, "open")
     outputs = ("--output", many / "captions.parquet", "--gallery", many / "gallery")
     for _ in range(2):  # joining what is joined changes nothing
         status, lines, _ = command(many, "--join", "--exclude", "[49].png", *outputs)

@@ -6,7 +6,7 @@ import pytest
 
 from captioner.cli import main
 from captioner.folder.journal.journal import Journal
-from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import Record
 from captioner.folder.outputs.tables import COLUMNS, write_table
 from captioner.interchange import unguard
@@ -19,7 +19,7 @@ FAILED = Record(image="broken.jpg", status="failed", reason="the file is empty."
 
 def journal(path, *records):
     with Journal(path, {}) as written:
-        written.commit([Entry(record=record) for record in records])
+        written.commit([PendingEntry(record=record) for record in records])
     return path
 
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from captioner.config import PreprocessConfig
-from captioner.gallery import Entry, write_gallery
+from captioner.gallery import GalleryPhoto, write_gallery
 from captioner.overlay import Style
 from captioner.photo.framing import fit_geometry
 from tests.captions import caption_of, one_hot, word
@@ -50,9 +50,9 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.elements if name == tag]
 
 
-def entry(n: int = 0, **changed) -> Entry:
+def entry(n: int = 0, **changed) -> GalleryPhoto:
     values = {"name": f"{n}.png", "source": encode(quarters(), "PNG"), "caption": "red grass"}
-    return Entry(**values | changed)
+    return GalleryPhoto(**values | changed)
 
 
 def test_a_card_shows_the_photo_its_caption_and_its_name(tmp_path):
@@ -139,7 +139,7 @@ def test_the_heat_of_a_letterboxed_photo_lies_on_the_photo(tmp_path):
     )
     write_gallery(
         tmp_path,
-        [Entry.from_caption(caption, photo, name="n")],
+        [GalleryPhoto.from_caption(caption, photo, name="n")],
         style=Style(smooth=False),
     )
     with Image.open(tmp_path / Page(tmp_path).all("figure")[0]["data-heat"]) as sheet:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from captioner.folder.journal.index import Held
+from captioner.folder.journal.index import JournalIndex
 from captioner.folder.journal.records import Record
 from captioner.folder.sources.inputs import Filter, Photo, find_photos
 from captioner.folder.watching import Watched, _is_being_written
@@ -39,7 +39,7 @@ def test_a_photo_copied_with_long_pauses_is_met_only_when_it_is_whole(tmp_path):
     with late.open("wb"):
         if not _is_being_written(str(late)):
             pytest.skip("this file system does not tell")
-    watched = Watched(Held(tmp_path), seconds=0)  # every pause is long
+    watched = Watched(JournalIndex(tmp_path), seconds=0)  # every pause is long
     command = [sys.executable, "-c", WRITE, tmp_path / "source", late]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(command, **pipes, text=True, bufsize=1) as writer:
@@ -53,10 +53,10 @@ def test_a_photo_copied_with_long_pauses_is_met_only_when_it_is_whole(tmp_path):
 
 
 def test_a_photo_that_is_just_being_replaced_is_met_when_it_is_whole(tmp_path):
-    held = Held(tmp_path / "captions.jsonl")
-    held.add(Record(image="a.jpg", status="captioned", caption="a", size=1, modified=1), start=0)
+    index = JournalIndex(tmp_path / "captions.jsonl")
+    index.add(Record(image="a.jpg", status="captioned", caption="a", size=1, modified=1), start=0)
     (tmp_path / "a.jpg").write_bytes(encode(noise(20, 20), "JPEG"))
-    watched = Watched(held, seconds=3600)
+    watched = Watched(index, seconds=3600)
     assert list(watched.news(find_photos(tmp_path, Filter()))) == []
     os.utime(tmp_path / "a.jpg", (0, 0))
     assert [item.name for item in watched.news(find_photos(tmp_path, Filter()))] == ["a.jpg"]

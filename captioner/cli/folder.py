@@ -18,9 +18,8 @@ from captioner.folder.stopping import Stopped, stopping_gently
 
 if TYPE_CHECKING:
     from captioner.config import SearchConfig
-    from captioner.folder.engines.local import Engine
-    from captioner.folder.job import Engine as AnyEngine
-    from captioner.folder.job import Job
+    from captioner.folder.engines.local import LocalEngine
+    from captioner.folder.job import Engine, Job
     from captioner.folder.outputs.results import Results
     from captioner.folder.outputs.wording import Wording
     from captioner.folder.progress import Progress, Style
@@ -103,7 +102,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     with Journal(path, settings, overwrite=args.overwrite, repair=args.repair) as journal:
         if args.join:
             join_shards(journal, settings)
-        before = read_problems(path, journal.held)
+        before = read_problems(path, journal.index)
         job = Job(
             journal,
             load_engine,
@@ -173,7 +172,7 @@ def _keep_edits(args: argparse.Namespace, job: "Job", results: "Results") -> Non
     from captioner.folder.outputs.edits import read_edits
 
     if not args.overwrite:
-        job.upkeep.keep(read_edits(results.tables, job.journal.held).items())
+        job.upkeep.keep(read_edits(results.tables, job.journal.index).items())
 
 
 def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results") -> None:
@@ -219,7 +218,7 @@ def _tell(
     targets: "list[Target]",
 ) -> int:
     """Print what would be done about every photo, one a line, and how many there are of each."""
-    from captioner.folder.journal.index import Held, read_held, read_records
+    from captioner.folder.journal.index import JournalIndex, read_index, read_records
     from captioner.folder.journal.joining import newer
     from captioner.folder.journal.run_file import RunFile
     from captioner.folder.outputs.edits import read_edits
@@ -228,21 +227,21 @@ def _tell(
     from captioner.folder.progress import one_line
     from captioner.folder.sources.shards import find_shards
 
-    held = Held(path) if args.overwrite else read_held(path)
-    if held.size:
+    index = JournalIndex(path) if args.overwrite else read_index(path)
+    if index.size:
         RunFile(path).check(settings)
         remember(targets, path, root)
-    edits = {} if args.overwrite else read_edits(tables, held)
+    edits = {} if args.overwrite else read_edits(tables, index)
     for _, part in find_shards(path) if args.join else ():
         for record, _ in read_records(part):
-            for found in newer([record], held):
-                held.add(found, start=0)
+            for found in newer([record], index):
+                index.add(found, start=0)
         remember(targets, part, root)
     for name in edits:
         print(f"keep edit\t{one_line(name)}")
     kinds = Counter({"keep edit": len(edits)} if edits else {})
-    retried = beginnings(read_problems(path, held), root=root)
-    steps = plan(find(), held, targets=targets, retry_failed=args.retry_failed, retried=retried)
+    retried = beginnings(read_problems(path, index), root=root)
+    steps = plan(find(), index, targets=targets, retry_failed=args.retry_failed, retried=retried)
     for step in steps:
         kinds[step.kind] += 1
         print("\t".join(filter(None, (step.kind, one_line(step.found.name), step.reason))))
@@ -270,7 +269,7 @@ def _texts(args: argparse.Namespace) -> "tuple[Wording, list[Target]]":
 
 def _choose_engine(
     args: argparse.Namespace, checkpoints: list[Path], search: "SearchConfig"
-) -> "Callable[[], AnyEngine]":
+) -> "Callable[[], Engine]":
     """Return what makes the engine: of this process, or of a Ray cluster."""
     load = partial(_load_engine, args, search=search)
     if args.engine == "local":
@@ -288,12 +287,12 @@ def _load_engine(
     search: "SearchConfig",
     *,
     threads: int | None = None,
-) -> "Engine":
+) -> "LocalEngine":
     """Load the model; `threads` is how many cores there are for it, if not all of them."""
-    from captioner.folder.engines.local import Engine
+    from captioner.folder.engines.local import LocalEngine
 
     captioner = load_captioner(args, checkpoints)
-    return Engine(
+    return LocalEngine(
         captioner.for_bulk(compiled=args.compile),
         search=search,
         batch_size=args.batch_size,

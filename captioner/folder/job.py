@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from captioner.durable import digest
 from captioner.errors import MetadataError
 from captioner.folder.journal.journal import Journal
-from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import Record
 from captioner.folder.outputs.silence import Silence
 from captioner.folder.outputs.wording import Wording
@@ -109,7 +109,7 @@ class Job:
         self.upkeep = Upkeep(journal, targets, progress=progress, root=root)
         self._engine: Engine | None = None
         self._watched: Watched | None = None
-        if journal.held.size:  # what is to be overwritten is not of this run
+        if journal.index.size:  # what is to be overwritten is not of this run
             remember(targets, journal.path, root)
 
     def run(self, found: Iterator[Found]) -> None:
@@ -135,7 +135,7 @@ class Job:
         less than this long ago may still be on its way: it waits for its turn. What was met half
         copied all the same, and failed, is tried again when it has changed.
         """
-        self._watched = Watched(self.journal.held, seconds=seconds)
+        self._watched = Watched(self.journal.index, seconds=seconds)
         while True:
             began = time.thread_time()
             self.problems = {}
@@ -164,7 +164,7 @@ class Job:
         """Yield what is to be captioned, and count the others."""
         steps = plan(
             found,
-            self.journal.held,
+            self.journal.index,
             targets=self.targets,
             retry_failed=self.retry_failed,
             retried=self.retried,
@@ -198,11 +198,11 @@ class Job:
                 self.progress.failed(step.found.name, step.reason)
 
     def _write(self, outcomes: Sequence[tuple[Photo, Sentence | str]]) -> None:
-        entries: dict[bytes, Entry] = {}
+        entries: dict[bytes, PendingEntry] = {}
         for photo, outcome in outcomes:
             key = digest(photo.name)
             twice = entries.get(key)  # a list may name it so
-            done = key in self.journal.held.captioned and key not in self._replaced
+            done = key in self.journal.index.captioned and key not in self._replaced
             if done or (twice and twice.record.caption):
                 self.progress.tally.before += 1
             elif twice:
@@ -227,7 +227,7 @@ class Job:
         self._replaced -= entries.keys()
         self.progress.advance()
 
-    def _entry(self, photo: Photo, caption: Sentence) -> Entry | str:
+    def _entry(self, photo: Photo, caption: Sentence) -> PendingEntry | str:
         """Put a caption into the form in which it is written, or say why nothing is written."""
         key = digest(photo.name)
         judged = caption.judgement
@@ -243,9 +243,9 @@ class Job:
             **({name: caption.to_dict()[name] for name in _LOOKS} if self.words else {}),
             **stamped(photo.stamp),
         )
-        before = self.journal.held.read(key) if key in self._replaced else None
+        before = self.journal.index.read(key) if key in self._replaced else None
         if silent:
-            return Entry(record=noted(record, before, ()), changes=(), before=before)
+            return PendingEntry(record=noted(record, before, ()), changes=(), before=before)
         try:
             changes = self.upkeep.plan(photo, record, self.targets, before=before)
         except MetadataError as error:
@@ -256,12 +256,12 @@ class Job:
             changes = ()  # somebody's own captions stay in files
         if any(change.kind == "photo" for change in changes) and photo.look() != photo.stamp:
             record = replace(record, modified=None)  # another photo by now: the next run sees to it
-        return Entry(record=noted(record, before, changes), changes=changes, before=before)
+        return PendingEntry(record=noted(record, before, changes), changes=changes, before=before)
 
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, _DIGITS)
 
 
-def _failure(photo: Photo, reason: str) -> Entry:
-    return Entry(record=Record(image=photo.name, status="failed", reason=reason))
+def _failure(photo: Photo, reason: str) -> PendingEntry:
+    return PendingEntry(record=Record(image=photo.name, status="failed", reason=reason))

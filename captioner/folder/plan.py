@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from captioner.durable import digest
-from captioner.folder.journal.index import Held, read_records
+from captioner.folder.journal.index import JournalIndex, read_records
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Found, Photo, Problem, Replaced
 
@@ -26,7 +26,7 @@ class Step:
 
 def plan(
     found: Iterable[Found],
-    held: Held,
+    index: JournalIndex,
     *,
     targets: Sequence[Target],
     retry_failed: bool,
@@ -36,7 +36,7 @@ def plan(
 
     Args:
         found: the photos.
-        held: what the journal holds; it may grow meanwhile.
+        index: what the journal holds; it may grow meanwhile.
         targets: where captions go with their photos. What all of them refuse is skipped.
         retry_failed: caption those that failed before, and no others.
         retried: how names begin that are tried with them, in folders and archives that could not be
@@ -50,11 +50,11 @@ def plan(
             yield Step(kind="skip", found=item, reason=item.reason)
             continue
         key = digest(item.name)
-        if key in held.captioned:
-            yield Step(kind=_again(item, key, held, targets, retry_failed), found=item)
-        elif key in held.failed and not retry_failed:
+        if key in index.captioned:
+            yield Step(kind=_again(item, key, index, targets, retry_failed), found=item)
+        elif key in index.failed and not retry_failed:
             yield Step(kind="failed before", found=item)
-        elif retry_failed and key not in held.failed and not item.name.startswith(retried):
+        elif retry_failed and key not in index.failed and not item.name.startswith(retried):
             yield Step(kind="skip", found=item, reason="it is new, and --retry-failed passes it by")
         else:
             refusals = [target.refuse(item) for target in targets]
@@ -65,22 +65,22 @@ def plan(
 
 
 def _again(
-    photo: Photo, key: bytes, held: Held, targets: Sequence[Target], retry_failed: bool
+    photo: Photo, key: bytes, index: JournalIndex, targets: Sequence[Target], retry_failed: bool
 ) -> Literal["caption again", "write", "done"]:
     """Decide about a photo that has a caption."""
     if retry_failed:
         return "done"
-    if held.is_replaced(key, photo.look()):
+    if index.is_replaced(key, photo.look()):
         return "caption again"
-    return "write" if any(lacking(photo, held, targets)) else "done"
+    return "write" if any(lacking(photo, index, targets)) else "done"
 
 
-def lacking(photo: Photo, held: Held, targets: Iterable[Target]) -> Iterator[Target]:
+def lacking(photo: Photo, index: JournalIndex, targets: Iterable[Target]) -> Iterator[Target]:
     """Yield the targets whose file lacks the caption of the journal, or has an older one."""
     key = digest(photo.name)
     for target in targets:
-        written = held.is_in(key, target.kind)
-        if target.lacks(photo, written=written) or held.may_be_outdated(key, target.kind):
+        written = index.is_in(key, target.kind)
+        if target.lacks(photo, written=written) or index.may_be_outdated(key, target.kind):
             yield target
 
 

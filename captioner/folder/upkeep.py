@@ -10,7 +10,7 @@ from typing import Any
 from captioner.durable import digest
 from captioner.errors import MetadataError, UnsupportedFileError
 from captioner.folder.journal.journal import Journal
-from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import Record
 from captioner.folder.plan import lacking
 from captioner.folder.progress import Progress
@@ -43,10 +43,15 @@ class Upkeep:
         self.root = root
         self.unwritten: dict[str, str] = {}
         """Photos whose caption is kept and could not be written into a file, with the reason."""
-        self._missing: list[Entry] = []
+        self._missing: list[PendingEntry] = []
 
     def plan(
-        self, photo: Photo, record: Record, targets: Sequence[Target], *, before: Record | None
+        self,
+        photo: Photo,
+        record: Record,
+        targets: Sequence[Target],
+        *,
+        before: Record | None,
     ) -> tuple[Change, ...] | str:
         """Plan which files a caption goes into, or say why into none.
 
@@ -87,12 +92,12 @@ class Upkeep:
         """Have a caption written into the files that lack it, at the latest by `write`."""
         if photo.name in self.unwritten:  # it has just been tried
             return
-        held = self.journal.held
-        record = held.read(digest(photo.name))
+        index = self.journal.index
+        record = index.read(digest(photo.name))
         changes: tuple[Change, ...] | str = ()
         if (record.caption or "").strip():  # somebody may have deleted it
             try:
-                wanting = list(lacking(photo, held, self.targets))
+                wanting = list(lacking(photo, index, self.targets))
                 changes = self.plan(photo, record, wanting, before=record)
             except UnsupportedFileError:
                 pass
@@ -103,7 +108,7 @@ class Upkeep:
             self.progress.tally.before += 1
             return
         self._missing.append(
-            Entry(record=noted(record, record, changes), changes=changes, before=record)
+            PendingEntry(record=noted(record, record, changes), changes=changes, before=record)
         )
         if len(self._missing) >= _TOGETHER:
             self.write()
@@ -135,10 +140,10 @@ class Upkeep:
                     if reason is not None:
                         self._fail(record.image, reason)
 
-    def _edited(self, name: str, caption: str) -> Entry:
+    def _edited(self, name: str, caption: str) -> PendingEntry:
         photo = Photo(name=name, path=os.path.join(self.root, name))
-        held, key = self.journal.held, digest(name)
-        before = held.read(key) if key in held.captioned else None
+        index, key = self.journal.index, digest(name)
+        before = index.read(key) if key in index.captioned else None
         stamp = photo.look()
         now = stamp or (Stamp.of(before) if before else None)  # of archives
         record = Record(
@@ -152,7 +157,7 @@ class Upkeep:
                 self._fail(name, str(error).removeprefix(f"{name}: "))
         if isinstance(changes, str):
             changes = ()
-        return Entry(
+        return PendingEntry(
             record=noted(record, before, changes),
             changes=changes,
             before=noted(record, before, ()),

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from captioner.durable import digest
-from captioner.folder.journal.index import Held
+from captioner.folder.journal.index import JournalIndex
 from captioner.folder.sources.inputs import Found, Photo
 
 _State = tuple[int, int]
@@ -20,12 +20,12 @@ class Watched:
     """Tells the news from what was met before, look after look.
 
     Args:
-        held: what the journal holds; it grows meanwhile.
+        index: what the journal holds; it grows meanwhile.
         seconds: a file changed less than this long ago may still be on its way.
     """
 
-    def __init__(self, held: Held, *, seconds: float) -> None:
-        self._held = held
+    def __init__(self, index: JournalIndex, *, seconds: float) -> None:
+        self._index = index
         self._seconds = seconds
         self._met: set[bytes] = set()
         self._tried: dict[bytes, _State | None] = {}  # of photos that are not captioned
@@ -39,9 +39,9 @@ class Watched:
         """
         for item in found:
             key = digest(item.name)
-            if key in self._held.captioned:
+            if key in self._index.captioned:
                 self._tried.pop(key, None)
-                replaced = isinstance(item, Photo) and self._held.is_replaced(key, item.look())
+                replaced = isinstance(item, Photo) and self._index.is_replaced(key, item.look())
                 if not self._is_settled(item) if replaced else key in self._met:
                     continue
             elif not self._is_settled(item):
@@ -49,7 +49,7 @@ class Watched:
             elif isinstance(item, Photo):
                 state = _look(item.path)
                 if key in self._met:
-                    if key not in self._held.failed or state == self._tried.get(key):
+                    if key not in self._index.failed or state == self._tried.get(key):
                         continue
                     self._again.add(key)
                 self._tried[key] = state

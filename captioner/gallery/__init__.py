@@ -29,13 +29,13 @@ from captioner.photo import Source, load_photo
 from captioner.photo.framing import Geometry
 from captioner.result.caption import Caption
 
-__all__ = ["Entry", "check_gallery", "write_gallery"]
+__all__ = ["GalleryPhoto", "check_gallery", "write_gallery"]
 
 _PICTURES = "pictures"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Entry:
+class GalleryPhoto:
     """A captioned photo."""
 
     name: str
@@ -50,7 +50,7 @@ class Entry:
     """Where the attention lies on the photo; without it, no heat is shown."""
 
     @classmethod
-    def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "Entry":
+    def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "GalleryPhoto":
         """Show a caption together with where the model looked."""
         return cls(
             name=name,
@@ -63,7 +63,7 @@ class Entry:
 
 def write_gallery(
     folder: str | os.PathLike[str],
-    entries: Iterable[Entry],
+    entries: Iterable[GalleryPhoto],
     *,
     title: str = "Captioned photos",
     style: Style | None = None,
@@ -115,7 +115,7 @@ def check_gallery(folder: Path) -> None:
             raise FileExistsError(errno.EEXIST, "it holds another page", str(folder))
 
 
-def _card(folder: Path, entry: Entry, style: Style) -> str:
+def _card(folder: Path, entry: GalleryPhoto, style: Style) -> str:
     """Draw the pictures of an entry, and write its card."""
     path = Path(entry.source) if isinstance(entry.source, str | os.PathLike) else None
     link = None if path is None else _address(path, folder)
@@ -139,7 +139,7 @@ def _card(folder: Path, entry: Entry, style: Style) -> str:
     )
 
 
-def _thumbnail(place: Path, entry: Entry, path: Path | None) -> Image.Image:
+def _thumbnail(place: Path, entry: GalleryPhoto, path: Path | None) -> Image.Image:
     """Draw the thumbnail, unless there is one that is newer than the photo.
 
     Raises:

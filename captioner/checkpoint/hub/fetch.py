@@ -185,7 +185,7 @@ def _explained(text: str, address: Address) -> Iterator[None]:
         ) from error
     except (errors.LocalEntryNotFoundError, errors.OfflineModeIsEnabled) as error:
         raise CheckpointError(
-            f"{text}: not in the cache, and the hub cannot be reached; check {suspects()}."
+            f"{text}: not in the cache, and the hub cannot be reached; check {likely_causes()}."
         ) from error
     except errors.EntryNotFoundError as error:
         raise CheckpointError(
@@ -194,7 +194,7 @@ def _explained(text: str, address: Address) -> Iterator[None]:
         ) from error
     except Exception as error:  # of whichever HTTP library, about addresses and proxies, too
         raise CheckpointError(
-            f"{text}: cannot be fetched ({first_line(error)}); check {suspects()}."
+            f"{text}: cannot be fetched ({first_line(error)}); check {likely_causes()}."
         ) from error
 
 
@@ -203,7 +203,7 @@ def first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
-def suspects() -> str:
+def likely_causes() -> str:
     """What may stand between this machine and the hub: the network, and variables that are set."""
     names = [
         name

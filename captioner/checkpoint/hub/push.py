@@ -10,8 +10,8 @@ from captioner.checkpoint.hub.fetch import (
     WEIGHTS,
     first_line,
     import_hub,
+    likely_causes,
     parse_address,
-    suspects,
 )
 from captioner.errors import CaptionerError, CheckpointError
 
@@ -104,4 +104,4 @@ def _explain(error: Exception) -> str:
         return "the hub does not know you; `hf auth login`, or set HF_TOKEN."
     if status == 403:
         return "your token may not write there; check the owner, or make a token that may."
-    return f"the hub did not take it ({first_line(error)}); check {suspects()}, and try again."
+    return f"the hub did not take it ({first_line(error)}); check {likely_causes()}, and try again."

@@ -46,7 +46,7 @@ class Piece:
         ]
 
 
-class Suspects:
+class CrashTracker:
     """Knows what every worker has in hand. It outlives the workers.
 
     Args:

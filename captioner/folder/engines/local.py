@@ -26,7 +26,7 @@ Outcome = tuple[Photo, Caption | str]
 _Batch = Sequence[tuple[Photo, "Future[Prepared | str]"]]
 
 
-class Engine:
+class LocalEngine:
     """Captions photos batch by batch, holding a few batches in memory however many there are.
 
     Args:

@@ -3,7 +3,7 @@
     RayEngine.run     photos -> chunks -> Ray Data -> outcomes, in the order of the photos
     _Worker           an actor that holds the model: one a GPU, or one a core
 
-Ray Data starts a worker that dies anew and gives it its chunk again, in pieces: `suspects`. A chunk
+Ray Data starts a worker that dies anew and gives it its chunk again, in pieces: `tracker`. A chunk
 reaches the journal as a whole or not at all, so nothing is lost and nothing is written twice.
 """
 
@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 from captioner.checkpoint.shipped import files_of
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.folder.engines.cluster import cluster, import_ray, reason
-from captioner.folder.engines.crashes import Piece, Suspects
+from captioner.folder.engines.crashes import CrashTracker, Piece
 from captioner.folder.sources.inputs import Photo
 from captioner.result.confidence import Judgement
 
 if TYPE_CHECKING:
-    from captioner.folder.engines.local import Engine
+    from captioner.folder.engines.local import LocalEngine
 
-LoadEngine = Callable[..., "Engine"]
+LoadEngine = Callable[..., "LocalEngine"]
 """Makes a worker's engine from the checkpoints' files and a number of `threads` that decode."""
 
 _DEADLY = (
@@ -38,7 +38,7 @@ _DEADLY = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class RemoteCaption:
     """What a worker tells of a caption: what is written of it, without the tensors."""
 
     text: str
@@ -85,7 +85,7 @@ class RayEngine:
         self.gpus = gpus
         import_ray()
 
-    def run(self, photos: Iterable[Photo]) -> Iterator[list[tuple[Photo, Told | str]]]:
+    def run(self, photos: Iterable[Photo]) -> Iterator[list[tuple[Photo, RemoteCaption | str]]]:
         """Yield the outcomes in the order of the photos, a chunk at a time.
 
         Raises:
@@ -126,7 +126,7 @@ class RayEngine:
         workers = gpus or cores
         context = data.DataContext.get_current()
         context.execution_options.preserve_order = True  # whose text file it is, the order decides
-        suspects = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Suspects)
+        tracker = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(CrashTracker)
         return data.from_arrow(chunks).map(
             _Worker,
             fn_constructor_kwargs={
@@ -134,7 +134,7 @@ class RayEngine:
                 "load_engine": self.load_engine,
                 "threads": max(1, cores // workers),
                 "words": self.words,
-                "suspects": suspects.remote(workers),
+                "tracker": tracker.remote(workers),
             },
             compute=data.ActorPoolStrategy(size=min(workers, len(chunks))),
             **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
@@ -151,10 +151,10 @@ class _Worker:
         load_engine: LoadEngine,
         threads: int,
         words: bool,
-        suspects: Any,
+        tracker: Any,
     ) -> None:
         self.words = words
-        self.suspects = suspects
+        self.tracker = tracker
         self._ask("start")
         with TemporaryDirectory() as folder:
             files = []
@@ -169,7 +169,7 @@ class _Worker:
         """Caption a chunk, as a whole unless a worker ended with it in hand."""
         chunk, photos = row["chunk"], _unpack(row["photos"])
         pieces: list[Piece] = self._ask("open", chunk, len(photos))
-        outcomes: list[tuple[Photo, Told | str]] = []
+        outcomes: list[tuple[Photo, RemoteCaption | str]] = []
         for piece in pieces:
             part = photos[piece.first : piece.first + piece.count]
             if piece.hopeless:
@@ -187,10 +187,10 @@ class _Worker:
     def _ask(self, what: str, *arguments: Any) -> Any:
         """Call the one who knows what every worker has in hand."""
         ray, _, _ = import_ray()
-        return ray.get(getattr(self.suspects, what).remote(*arguments))
+        return ray.get(getattr(self.tracker, what).remote(*arguments))
 
-    def _tell(self, caption: Any) -> Told:
-        return Told(
+    def _tell(self, caption: Any) -> RemoteCaption:
+        return RemoteCaption(
             text=caption.text,
             log_probability=caption.log_probability,
             judgement=caption.judgement,

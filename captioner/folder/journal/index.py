@@ -15,7 +15,7 @@ _OUTDATED = _EDITED << 1
 
 
 @dataclass
-class Held:
+class JournalIndex:
     """What a journal holds already: some 150 bytes a photo, a fraction of what its line takes."""
 
     path: Path
@@ -145,14 +145,14 @@ def damaged_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
             yield line, False
 
 
-def read_held(path: Path) -> Held:
+def read_index(path: Path) -> JournalIndex:
     """Read what a journal holds.
 
     Raises:
         CaptionerError: as `read_records`.
     """
-    held = Held(path)
+    index = JournalIndex(path)
     for record, place in read_records(path):
-        held.add(record, start=place.start)
-        held.size = place.stop
-    return held
+        index.add(record, start=place.start)
+        index.size = place.stop
+    return index

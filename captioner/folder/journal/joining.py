@@ -5,9 +5,9 @@ from itertools import islice
 from typing import Any
 
 from captioner.durable import digest
-from captioner.folder.journal.index import Held, read_records
+from captioner.folder.journal.index import JournalIndex, read_records
 from captioner.folder.journal.journal import Journal
-from captioner.folder.journal.pending import Entry
+from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import Record
 from captioner.folder.sources.shards import find_shards
 
@@ -29,11 +29,13 @@ def join_shards(journal: Journal, settings: dict[str, Any]) -> None:
         with Journal(path, {**settings, "shard": str(shard)}) as part:
             records = (record for record, _ in read_records(part.path))
             while some := list(islice(records, _TOGETHER)):
-                journal.commit([Entry(record=record) for record in newer(some, journal.held)])
+                journal.commit(
+                    [PendingEntry(record=record) for record in newer(some, journal.index)]
+                )
 
 
-def newer(records: Iterable[Record], held: Held) -> list[Record]:
-    """Choose the records that say more than what is held.
+def newer(records: Iterable[Record], index: JournalIndex) -> list[Record]:
+    """Choose the records that say more than what the index knows.
 
     Those are of photos new to it, or captioned or edited since; what was edited in both stays.
     """
@@ -41,6 +43,8 @@ def newer(records: Iterable[Record], held: Held) -> list[Record]:
     return [
         record
         for key, record in latest.items()
-        if (key in held.captioned and record.edited and not held.is_edited(key))
-        or (key not in held.captioned and (record.status == "captioned" or key not in held.failed))
+        if (key in index.captioned and record.edited and not index.is_edited(key))
+        or (
+            key not in index.captioned and (record.status == "captioned" or key not in index.failed)
+        )
     ]

@@ -21,8 +21,8 @@ from captioner.durable import (
     sync_folder,
 )
 from captioner.errors import CaptionerError, MetadataError
-from captioner.folder.journal.index import Held, damaged_lines, read_held, read_records
-from captioner.folder.journal.pending import Entry, Pending
+from captioner.folder.journal.index import JournalIndex, damaged_lines, read_index, read_records
+from captioner.folder.journal.pending import Pending, PendingEntry
 from captioner.folder.journal.records import Record
 from captioner.folder.journal.run_file import RunFile
 from captioner.folder.sidecars.changes import remove_traces
@@ -48,7 +48,7 @@ class Journal:
         repair: bool = False,
     ) -> None:
         self.path = path
-        self.held = Held(path)
+        self.index = JournalIndex(path)
         self._settings = settings
         self._overwrite = overwrite
         self._repair = repair
@@ -95,7 +95,7 @@ class Journal:
             self._open_file(size=0)
             self._run.write(self._settings)
 
-    def commit(self, entries: Sequence[Entry]) -> list[tuple[Record, str | None]]:
+    def commit(self, entries: Sequence[PendingEntry]) -> list[tuple[Record, str | None]]:
         """Write a batch: the files beside the photos, then the journal. All of it, or none.
 
         Returns:
@@ -120,7 +120,7 @@ class Journal:
             CaptionerError: the disk is full, or the journal cannot be written.
         """
         self._check_in_place()
-        if compact and self.held.superseded:
+        if compact and self.index.superseded:
             with explained(self.path, option="--output"):
                 self._compact()
 
@@ -141,16 +141,16 @@ class Journal:
             )
         if self._repair:
             self._set_damaged_lines_aside()
-        self.held = read_held(self.path)
-        if self.held.size or self._pending.exists():
+        self.index = read_index(self.path)
+        if self.index.size or self._pending.exists():
             self._run.check(self._settings)
         with explained(self.path, option="--output"):
-            if not self.held.size and not self._pending.exists():
+            if not self.index.size and not self._pending.exists():
                 self._run.write(self._settings)
             ended = self._set_end_aside()
-            self._open_file(size=self.held.size)
+            self._open_file(size=self.index.size)
             if not ended:
-                self.held.size += os.write(self._file, b"\n")
+                self.index.size += os.write(self._file, b"\n")
             self._recover()
 
     def _open_file(self, *, size: int) -> None:
@@ -185,17 +185,17 @@ class Journal:
                 "put it back if you can, and run the same command again."
             )
 
-    def _is_done(self, entry: Entry) -> bool:
+    def _is_done(self, entry: PendingEntry) -> bool:
         """Whether the journal says of a photo what was going to be written, or what is newer."""
         key = digest(entry.record.image)
-        if key not in self.held.captioned:
-            return key in self.held.failed and entry.record.status == "failed"
+        if key not in self.index.captioned:
+            return key in self.index.failed and entry.record.status == "failed"
         if entry.before is None:
             return entry.record.status == "captioned"
-        now = self.held.read(key)  # somebody may have edited it since
+        now = self.index.read(key)  # somebody may have edited it since
         return bool(now.edited) and now.caption not in (entry.before.caption, entry.record.caption)
 
-    def _complete(self, entries: Sequence[Entry]) -> list[tuple[Record, str | None]]:
+    def _complete(self, entries: Sequence[PendingEntry]) -> list[tuple[Record, str | None]]:
         """Make the changes, then write the lines."""
         outcomes = [_apply(entry) for entry in entries]
         with explained(self.path, option="--output"):
@@ -206,7 +206,7 @@ class Journal:
     def _stands(self, record: Record) -> bool:
         """Whether the journal holds this line already."""
         key = digest(record.image)
-        return key in self.held.captioned and self.held.read(key) == record
+        return key in self.index.captioned and self.index.read(key) == record
 
     def _append(self, records: Sequence[Record]) -> None:
         lines = [record.to_line() for record in records]
@@ -216,11 +216,11 @@ class Journal:
                 content = content[os.write(self._file, content) :]
             sync(self._file)
         except BaseException:  # interrupted, too
-            os.ftruncate(self._file, self.held.size)
+            os.ftruncate(self._file, self.index.size)
             raise
         for record, line in zip(records, lines, strict=True):
-            self.held.add(record, start=self.held.size)
-            self.held.size += len(line)
+            self.index.add(record, start=self.index.size)
+            self.index.size += len(line)
 
     def _set_damaged_lines_aside(self) -> None:
         """Move the lines that are not records to a file of their own."""
@@ -241,8 +241,8 @@ class Journal:
         if not self.path.exists():
             return True
         with self.path.open("rb") as file:
-            file.seek(max(0, self.held.size - 1))
-            ended = not self.held.size or file.read(1) == b"\n"
+            file.seek(max(0, self.index.size - 1))
+            ended = not self.index.size or file.read(1) == b"\n"
             lines = [line for line in file if line.endswith(b"\n") and b"\0" not in line]
         if any(line.strip() for line in lines):
             self._set_aside(lines)
@@ -281,10 +281,10 @@ class Journal:
         replaced = self._file
         self._open_file(size=self.path.stat().st_size)
         os.close(replaced)
-        self.held = read_held(self.path)
+        self.index = read_index(self.path)
 
 
-def _apply(entry: Entry) -> tuple[Record, str | None]:
+def _apply(entry: PendingEntry) -> tuple[Record, str | None]:
     """Make an entry's changes; where one cannot be made, its photo has failed."""
     record = entry.record
     for change in entry.changes:

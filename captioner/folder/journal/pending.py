@@ -14,7 +14,7 @@ from captioner.folder.sidecars.changes import Change, Kind
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class PendingEntry:
     """What is to be written about one photo."""
 
     record: Record
@@ -45,7 +45,7 @@ class Pending:
         """
         self.path.unlink(missing_ok=True)
 
-    def write(self, entries: Sequence[Entry]) -> None:
+    def write(self, entries: Sequence[PendingEntry]) -> None:
         """Say what is going to be written; it is on disk when this returns.
 
         Raises:
@@ -56,7 +56,7 @@ class Pending:
             replace_file(self.path, content)
             sync_folder(self.path.parent)
 
-    def read(self) -> list[Entry]:
+    def read(self) -> list[PendingEntry]:
         """Return what was going to be written: nothing if there is no such file.
 
         Raises:
@@ -72,7 +72,7 @@ class Pending:
                 "was writing about; delete it to go on: they are captioned anew."
             ) from None
 
-    def _pack(self, entry: Entry) -> dict[str, Any]:
+    def _pack(self, entry: PendingEntry) -> dict[str, Any]:
         """Turn an entry into plain values that stay true when journal and photos move together."""
         return {
             "record": entry.record.to_dict(),
@@ -83,7 +83,7 @@ class Pending:
             ],
         }
 
-    def _unpack(self, table: Any) -> Entry:
+    def _unpack(self, table: Any) -> PendingEntry:
         """Read an entry back.
 
         Raises:
@@ -93,7 +93,7 @@ class Pending:
         changes = [Change(**change) for change in table["changes"]]
         if any(change.kind not in get_args(Kind) for change in changes):
             raise ValueError(f"not a change: {changes}")
-        return Entry(
+        return PendingEntry(
             record=Record.from_dict(table["record"]),
             before=table["before"] and Record.from_dict(table["before"]),
             changes=tuple(

@@ -12,7 +12,7 @@ from captioner.durable import explained, make_folder
 from captioner.folder.journal.index import read_records
 from captioner.folder.sources.archives import list_archive, read_member
 from captioner.folder.sources.filters import NO_PHOTOS
-from captioner.gallery import Entry, check_gallery, write_gallery
+from captioner.gallery import GalleryPhoto, check_gallery, write_gallery
 from captioner.photo.framing import Geometry
 
 _IN_ARCHIVE = re.compile(r"(?<=\.tar)/", re.IGNORECASE)
@@ -59,11 +59,11 @@ def write_album(folder: Path, journal: Path, *, root: Path) -> int:
         return write_gallery(folder, _entries(journal, root))
 
 
-def _entries(journal: Path, root: Path) -> Iterator[Entry]:
+def _entries(journal: Path, root: Path) -> Iterator[GalleryPhoto]:
     archives = _Archives()
     for record, _ in read_records(journal):
         if record.caption is not None:
-            yield Entry(
+            yield GalleryPhoto(
                 name=record.image,
                 source=_source(root, record.image, archives),
                 caption=record.caption,

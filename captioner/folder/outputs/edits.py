@@ -17,7 +17,7 @@ from typing import Any
 
 from captioner.durable import digest, explained, file_digest, replace_file
 from captioner.errors import CaptionerError
-from captioner.folder.journal.index import Held
+from captioner.folder.journal.index import JournalIndex
 from captioner.folder.outputs.tables import COLUMNS, import_arrow
 from captioner.interchange import unguard
 
@@ -64,20 +64,20 @@ def are_written(tables: Sequence[Path], journal: Path) -> bool:
     )
 
 
-def read_edits(tables: Sequence[Path], held: Held) -> dict[str, str]:
+def read_edits(tables: Sequence[Path], index: JournalIndex) -> dict[str, str]:
     """Return photos and captions that somebody wrote into tables.
 
     Args:
         tables: that are going to be written again.
-        held: what the journal holds.
+        index: what the journal holds.
 
     Raises:
         CaptionerError: a table was edited in a way that the journal cannot hold.
     """
-    notes = _read_notes(held.path)
+    notes = _read_notes(index.path)
     edits: dict[str, str] = {}
     for table in tables:
-        note = _note(notes, table, held.path)
+        note = _note(notes, table, index.path)
         if not table.exists() or note.get("sha256") == _identify(table):
             continue
         written = _rows(note)
@@ -89,9 +89,9 @@ def read_edits(tables: Sequence[Path], held: Held) -> dict[str, str]:
             seen.add(key)
             if _mark(image, caption) in written:
                 continue
-            if key not in held:
+            if key not in index:
                 raise _refused(table, f"it has a row for {image!r}, which the captions do not have")
-            before = (held.read(key).caption or "") if key in held.captioned else ""
+            before = (index.read(key).caption or "") if key in index.captioned else ""
             if _plain(caption) == _plain(before):
                 continue
             if edits.setdefault(image, caption) != caption:

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from captioner.durable import digest, explained, replacing
-from captioner.folder.journal.index import Held, read_records
+from captioner.folder.journal.index import JournalIndex, read_records
 from captioner.folder.journal.journal import Journal
 from captioner.interchange import portable, restored
 
@@ -30,7 +30,7 @@ def write_report(
     path = _place(journal.path)
     with explained(path, option="--output"):
         lines = chain(
-            _failures(journal, met, root) if journal.held.failed else (), problems.items()
+            _failures(journal, met, root) if journal.index.failed else (), problems.items()
         )
         first = next(lines, None)
         if first is None:
@@ -42,12 +42,12 @@ def write_report(
                 file.write(json.dumps(table).encode() + b"\n")
 
 
-def read_problems(journal: Path, held: Held) -> dict[str, str]:
+def read_problems(journal: Path, index: JournalIndex) -> dict[str, str]:
     """Return the folders and archives that the last run could not look through, with the reason.
 
     Args:
         journal: the report lies beside it.
-        held: what it holds; photos that failed are there.
+        index: what it holds; photos that failed are there.
     """
     try:
         lines = _place(journal).read_bytes().splitlines()
@@ -55,7 +55,7 @@ def read_problems(journal: Path, held: Held) -> dict[str, str]:
         reasons = {table["image"]: table["reason"] for table in tables}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # no report, or none of ours
         return {}
-    return {name: reason for name, reason in reasons.items() if digest(name) not in held}
+    return {name: reason for name, reason in reasons.items() if digest(name) not in index}
 
 
 def beginnings(problems: Mapping[str, str], *, root: Path) -> tuple[str, ...]:
@@ -69,7 +69,7 @@ def _failures(journal: Journal, met: Container[bytes], root: Path) -> Iterator[t
     """Yield the photos that failed; the last record of a photo counts."""
     reasons: dict[str, str] = {}
     for record, _ in read_records(journal.path):
-        if digest(record.image) in journal.held.failed:
+        if digest(record.image) in journal.index.failed:
             reasons[record.image] = record.reason or ""
     for name, reason in reasons.items():
         if digest(name) in met or _is_there(root, name):
