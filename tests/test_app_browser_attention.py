@@ -127,7 +127,7 @@ def test_the_look_is_kept_in_the_address_and_found_there(browser, url):
         page.reload()
         page.get_by_text("How attention is drawn").click()
         expect(page.locator("[data-look=drawing]")).to_have_value("spotlight")
-        expect(page.locator("[data-look=view]")).to_have_value("7")
+        expect(page.locator("[data-look=view]")).to_have_value("8")
 
 
 def test_the_overlay_can_be_made_weaker_without_drawing_it_anew(planted):
