@@ -225,3 +225,13 @@ def test_a_captioner_that_others_trained_learns_on_is_saved_and_captions(tmp_pat
     assert losses[-1] < 0.8 * losses[0]
     photo = next(Path("photos").iterdir())
     assert TorchCaptioner.load("runs/mine/best.safetensors").caption(photo).text
+
+
+def test_words_whose_padding_is_their_end_are_not_learned_on(tmp_path):
+    folder = foreign.write(foreign.vit_gpt2(), tmp_path / "vit-gpt2")
+    with pytest.raises(ConfigError) as caught:
+        choose_words(minimal(tmp_path, folder), [])
+    assert str(caught.value) == (
+        f"start_from: {folder} marks the end of captions and padding by one token, so it would not "
+        "learn to end; start from another."
+    )

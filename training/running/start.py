@@ -39,9 +39,16 @@ def choose_words(config: RunConfig, records: Sequence[Record]) -> Tokenizer:
 
     Raises:
         CheckpointError: there is no such file, or it cannot be read.
+        ConfigError: its words have one token for padding and for the end.
     """
     if config.start_from:
-        return read_header(find_checkpoint(config.start_from)).tokenizer
+        tokenizer = read_header(find_checkpoint(config.start_from)).tokenizer
+        if tokenizer.pad_id == tokenizer.end_id:
+            raise ConfigError(
+                f"start_from: {config.start_from} marks the end of captions and padding by one "
+                "token, so it would not learn to end; start from another."
+            )
+        return tokenizer
     return build_tokenizer(config.data, records)
 
 

@@ -1,0 +1,161 @@
+"""Caption the same photos with a pretrained captioner here and in transformers.
+
+    python -m benchmarks.pretrained CHECKPOINT PHOTO... [--beam 3] [--words 20] [--threads 1]
+
+CHECKPOINT is what `captioner caption --checkpoint` takes, of a captioner that others trained: a
+name from `captioner checkpoints`, hf:OWNER/NAME, or a folder. Both programs read pixels that are
+prepared here, with the recommended prompt, and may write every token. Prints, greedy and by beam
+search, seconds a photo of each program (all photos at once, after one to warm up) and the captions,
+both where they differ; and how far pixels prepared by transformers are from ours. Those of photos
+that are rotated by EXIF or have a colour profile differ on purpose: transformers ignores both.
+
+Needs the packages `transformers` and, for the hub, `huggingface_hub`.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from captioner.checkpoint.header import Header
+from captioner.checkpoint.shipped import find_checkpoint
+from captioner.config import SearchConfig
+from captioner.errors import CaptionerError, MissingExtraError
+from captioner.pretrained.florence import TASK
+from captioner.pytorch import TorchCaptioner
+from captioner.search import search
+
+
+def caption_here(
+    captioner: TorchCaptioner, pixels: Tensor, config: SearchConfig
+) -> list[list[int]]:
+    """Return the ids of the best caption of each photo."""
+    _, constraints = captioner.header.plan(config)
+    with torch.inference_mode():
+        features = captioner.model.encoder(pixels)
+    found = search(
+        captioner.decoder,
+        features,
+        config=config,
+        constraints=replace(constraints, never_written=()),
+    )
+    return [own.tokens[0] for own in found]
+
+
+@torch.inference_mode()
+def caption_there(
+    model: Any, header: Header, pixels: Tensor, config: SearchConfig
+) -> list[list[int]]:
+    """Do the same with transformers' model and its `generate`."""
+    kind, tokenizer = model.config.model_type, header.tokenizer
+    prefix = list(header.plan(config)[1].prefix)
+    inputs: dict[str, Tensor] = {}
+
+    def rows(ids: Sequence[int]) -> Tensor:
+        return torch.tensor([list(ids)] * len(pixels))
+
+    if kind == "blip":
+        inputs["input_ids"] = rows([*prefix, tokenizer.end_id])  # it drops the last one
+    elif kind == "git":
+        inputs["input_ids"] = rows(prefix)
+    else:
+        inputs["decoder_input_ids"] = rows(prefix)
+    if kind == "florence2":
+        regions = pixels.shape[2] // 32 * (pixels.shape[3] // 32) + 1
+        task = [*tokenizer.marks.then, *tokenizer.encode(TASK), tokenizer.end_id]
+        inputs["input_ids"] = rows([model.config.image_token_id] * regions + task)
+    ids = model.generate(
+        pixel_values=pixels,
+        num_beams=config.beam if config.method == "beam" else 1,
+        length_penalty=config.length_penalty,
+        no_repeat_ngram_size=config.no_repeat,
+        do_sample=False,
+        max_new_tokens=config.max_words,
+        **inputs,
+    )
+    found = [row[len(prefix) :] for row in ids.tolist()]
+    end = tokenizer.end_id
+    return [row[: row.index(end)] if end in row else row for row in found]
+
+
+def compare(checkpoint: str, photos: Sequence[Path], *, beam: int, words: int) -> int:
+    """Print what both write, and how fast; return how many greedy captions differ."""
+    try:
+        import transformers  # noqa: PLC0415  # an extra
+    except ImportError as error:
+        raise MissingExtraError('transformers is needed: pip install "captioner[clip]"') from error
+    folder = find_checkpoint(checkpoint)
+    if not folder.is_dir():
+        raise CaptionerError(f"{checkpoint}: is no captioner that others trained.")
+    captioner = TorchCaptioner.load(folder, device="cpu")
+    header, tokenizer = captioner.header, captioner.header.tokenizer
+    model = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
+    prepared = [torch.from_numpy(captioner.prepare(photo).pixels) for photo in photos]
+    _compare_pixels(transformers, folder, photos, prepared)
+    pixels = torch.stack(prepared)
+    changed = 0
+    plain = replace(header.search, max_words=words, no_repeat=0)
+    greedy = replace(plain, method="greedy", length_penalty=0.0)
+    for name, config in (
+        ("greedy", greedy),
+        (f"beam {beam}", replace(plain, method="beam", beam=beam)),
+    ):
+        (
+            caption_here(captioner, pixels[:1], config),
+            caption_there(model, header, pixels[:1], config),
+        )
+        start = time.perf_counter()
+        ours = caption_here(captioner, pixels, config)
+        middle = time.perf_counter()
+        theirs = caption_there(model, header, pixels, config)
+        end = time.perf_counter()
+        each = (middle - start) / len(photos), (end - middle) / len(photos)
+        print(f"{name}: {each[0]:.2f} s a photo here, {each[1]:.2f} in transformers")
+        for photo, one, other in zip(photos, ours, theirs, strict=True):
+            print(f"  {photo.name}: {tokenizer.decode(one)}")
+            if one != other:
+                print(f"  {' ' * len(photo.name)}  transformers: {tokenizer.decode(other)}")
+                changed += name == "greedy"
+    return changed
+
+
+def _compare_pixels(
+    transformers: Any, folder: Path, photos: Sequence[Path], prepared: Sequence[Tensor]
+) -> None:
+    try:
+        processor = transformers.AutoImageProcessor.from_pretrained(folder)
+    except OSError:
+        print("pixels: the repository has no file of preprocessing")
+        return
+    for photo, ours in zip(photos, prepared, strict=True):
+        with Image.open(photo) as image:
+            theirs = processor(image.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+        print(f"pixels of {photo.name}: at most {(theirs - ours).abs().max():.1e} apart")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return 1 where greedy captions differ or something is missing."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrained")
+    parser.add_argument("checkpoint")
+    parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--beam", type=int, default=3)
+    parser.add_argument("--words", type=int, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(args.threads)
+    try:
+        return int(compare(args.checkpoint, args.photos, beam=args.beam, words=args.words) > 0)
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
