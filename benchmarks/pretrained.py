@@ -71,14 +71,11 @@ def caption_there(
         regions = pixels.shape[2] // 32 * (pixels.shape[3] // 32) + 1
         task = [*tokenizer.marks.then, *tokenizer.encode(TASK), tokenizer.end_id]
         inputs["input_ids"] = rows([model.config.image_token_id] * regions + task)
+    how: dict[str, Any] = {"num_beams": 1}
+    if config.method == "beam":
+        how = {"num_beams": config.beam, "length_penalty": config.length_penalty}
     ids = model.generate(
-        pixel_values=pixels,
-        num_beams=config.beam if config.method == "beam" else 1,
-        length_penalty=config.length_penalty,
-        no_repeat_ngram_size=config.no_repeat,
-        do_sample=False,
-        max_new_tokens=config.max_words,
-        **inputs,
+        pixel_values=pixels, do_sample=False, max_new_tokens=config.max_words, **how, **inputs
     )
     found = [row[len(prefix) :] for row in ids.tolist()]
     end = tokenizer.end_id

@@ -164,8 +164,7 @@ class Reader(ABC):
         prepared = self._prepared(photo)
         features = self.encode([prepared])
         constraints = self.header.plan(method="greedy")[1]
-        most = len(tokens) + self.header.search.max_words
-        while len(tokens) < min(most, self.header.longest or most):
+        while len(tokens) < (self.header.longest or self.header.search.max_words):
             latest = int(self._log_probabilities(features, tokens)[1][-1].argmax())
             if latest == constraints.end_id:
                 break
