@@ -1,10 +1,10 @@
-"""The app: a photo, its caption, and where the model looked for each word; built on Gradio.
+"""The app: a photo, its caption, and the attention of each word; built on Gradio.
 
     payload        photos and captions as the page reads them; its scripts and app.css beside it
     html           the table of a batch, as HTML with every text escaped
     wording        captions in words
     controls       inputs, errors and downloads that the parts share
-    search         settings of the search, as inputs
+    search         decoding settings, as inputs
     viewer         one model's caption of a photo
     single         one photo, word by word
     samples        photos to try

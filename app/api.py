@@ -76,7 +76,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         Args:
             photo: an image file: its http(s) address, or its content as a data: URI in base64.
             checkpoint: name of the model.
-            method: how the sentence is looked for: beam, greedy or sample.
+            method: decoding method: beam, greedy or sample.
             beam: width of beam search, from 1 to 10.
             max_words: longest sentence in tokens.
             length_penalty: of beam search; above 0, longer sentences may win.

@@ -8,8 +8,11 @@ function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.levels), (letter) => letter.charCodeAt(0));
   const regions = bytes.length / packed.peaks.length;
   return packed.peaks.map((peak, n) =>
-    Float32Array.from(bytes.subarray(n * regions, (n + 1) * regions), (level) =>
-      (level / 255) * peak * regions));
+    Float32Array.from(
+      bytes.subarray(n * regions, (n + 1) * regions),
+      (level) => (level / 255) * peak * regions,
+    ),
+  );
 }
 
 function mean(maps) {
@@ -118,7 +121,9 @@ const times = (weight) => `${weight.toFixed(weight < 3 ? 1 : 0)}x uniform`;
 
 function note(word, weights, caption) {
   const told = [`${word.text}: ${percent(word.probability)}`, times(heaviest(weights))];
-  told.push(entropy(weights) >= DIFFUSE ? "nearly everywhere" : `most at the ${place(weights, caption)}`);
+  told.push(
+    entropy(weights) >= DIFFUSE ? "nearly everywhere" : `most at the ${place(weights, caption)}`,
+  );
   if (word.gate !== null) told.push(`gate ${percent(word.gate)}`);
   return told.join(", ");
 }

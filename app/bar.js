@@ -4,11 +4,20 @@ function drawBar({ play, alone, copy }) {
   const player = button("Play all words", { onclick: play, class: "small play" });
   const scale = make("span", { class: "scale", "aria-hidden": "true" });
   const meaning = make("span", { class: "meaning" });
-  const bar = make("div", { class: "bar" }, player,
+  const bar = make(
+    "div",
+    { class: "bar" },
+    player,
     button("Photo alone", { onclick: alone }),
     button("Copy caption", { onclick: (event) => copyText(event.currentTarget, copy()) }),
     make("span", { class: "legend" }, scale, meaning),
-    make("span", { class: "legend" }, make("span", { class: "sure", "aria-hidden": "true" }), "underlined by probability"));
+    make(
+      "span",
+      { class: "legend" },
+      make("span", { class: "sure", "aria-hidden": "true" }),
+      "underlined by probability",
+    ),
+  );
   bar.playing = (on) => (player.textContent = on ? "Stop" : "Play all words");
   bar.tell = (weight, look) => {
     scale.parentElement.hidden = weight === null;
@@ -39,20 +48,12 @@ async function copyText(where, text) {
   setTimeout(() => (where.textContent = "Copy caption"), 1500);
 }
 
-function drawCandidates(captions, candidate, key, open) {
-  if (captions.length < 2) return "";
-  const ranked = captions.some((own) => own.score !== null);
-  return make("fieldset", { class: "candidates" },
-    make("legend", {}, ranked ? "Candidates of the beam, ranked by score (length-normalised log-probability)" : "Captions"),
-    captions.map((own, n) => make("label", {},
-      make("input", { type: "radio", name: `candidate-${key}`, value: n, checked: n === candidate, onchange: () => {
-        open(n);
-        document.querySelector(`input[name="candidate-${key}"][value="${n}"]`)?.focus();
-      } }),
-      make("span", { class: "number" }, own.score === null ? "yours" : own.score.toFixed(3)), make("span", {}, own.text))));
-}
-
 function drawSaving(save) {
-  return make("div", { class: "downloads" },
-    ["png", "gif", "html", "json"].map((kind) => button(`Save ${kind.toUpperCase()}`, { onclick: () => save(kind) })));
+  return make(
+    "div",
+    { class: "downloads" },
+    ["png", "gif", "html", "json"].map((kind) =>
+      button(`Save ${kind.toUpperCase()}`, { onclick: () => save(kind) }),
+    ),
+  );
 }

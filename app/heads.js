@@ -3,39 +3,80 @@
 function drawHeads(inside, photo, caption, word, look) {
   const { layers, heads } = caption;
   const rows = Array.from({ length: layers }, (_, n) => n + 1).map((layer) => [
-    { layer }, ...(heads > 1 ? Array.from({ length: heads }, (_, n) => ({ layer, head: n + 1 })) : []),
+    { layer },
+    ...(heads > 1 ? Array.from({ length: heads }, (_, n) => ({ layer, head: n + 1 })) : []),
   ]);
   const chosen = VIEWS[look.view];
   const cell = (view) => {
-    const number = VIEWS.findIndex((other) =>
-      other.method === "layer" && other.layer === view.layer && other.head === view.head);
+    const number = VIEWS.findIndex(
+      (other) => other.method === "layer" && other.layer === view.layer && other.head === view.head,
+    );
     const usual = view.layer === layers && !view.head;
     const weights = weigh(caption, word, view);
     const canvas = make("canvas", { "aria-hidden": "true" });
     paint(canvas, weights, Math.max(LEAST_SCALE, heaviest(weights)), caption, look, 160);
     const name = `layer ${view.layer}${view.head ? `, head ${view.head}` : ", mean of its heads"}`;
-    const on = chosen.method === "layer" && (chosen.layer ?? layers) === view.layer && chosen.head === (view.head ?? null);
-    return make("button", {
-      type: "button", class: "cell", "aria-pressed": String(on), title: `${name}: ${times(heaviest(weights))}`,
-      "aria-label": `${name}: ${times(heaviest(weights))}, most at the ${place(weights, caption)}`,
-      onclick: () => writeLook({ ...readLook(), view: usual ? 0 : number }),
-    }, make("img", { src: photo.src, alt: "" }), canvas);
+    const on =
+      chosen.method === "layer" &&
+      (chosen.layer ?? layers) === view.layer &&
+      chosen.head === (view.head ?? null);
+    return make(
+      "button",
+      {
+        type: "button",
+        class: "cell",
+        "aria-pressed": String(on),
+        title: `${name}: ${times(heaviest(weights))}`,
+        "aria-label": `${name}: ${times(heaviest(weights))}, most at the ${place(weights, caption)}`,
+        onclick: () => writeLook({ ...readLook(), view: usual ? 0 : number }),
+      },
+      make("img", { src: photo.src, alt: "" }),
+      canvas,
+    );
   };
   const focused = [...inside.querySelectorAll(".cell")].indexOf(document.activeElement);
-  inside.replaceChildren(make("div", { class: "heads", style: { "--columns": rows[0].length, "--shape": photo.width / photo.height } },
-    heads > 1 ? [make("span", {}), make("span", {}, "mean"), ...rows[0].slice(1).map((view) => make("span", {}, `head ${view.head}`))] : [],
-    rows.map((views, n) => [make("span", {}, `layer ${n + 1}`), views.map(cell)])));
+  inside.replaceChildren(
+    make(
+      "div",
+      {
+        class: "heads",
+        style: { "--columns": rows[0].length, "--shape": photo.width / photo.height },
+      },
+      heads > 1
+        ? [
+            make("span", {}),
+            make("span", {}, "mean"),
+            ...rows[0].slice(1).map((view) => make("span", {}, `head ${view.head}`)),
+          ]
+        : [],
+      rows.map((views, n) => [make("span", {}, `layer ${n + 1}`), views.map(cell)]),
+    ),
+  );
   if (focused >= 0) inside.querySelectorAll(".cell")[focused]?.focus();
 }
 
 // All words side by side, each with its own overlay.
 function drawStrip(inside, photo, caption, maps, scales, look, choose, chosen) {
-  inside.replaceChildren(make("div", { class: "strip", style: { "--shape": photo.width / photo.height } },
-    caption.words.map((word, n) => {
-      const canvas = make("canvas", { "aria-hidden": "true" });
-      paint(canvas, maps[n], scales[n], caption, look, 160);
-      return make("button", { type: "button", class: n === chosen ? "thumb on" : "thumb", "data-n": n, onclick: () => choose(n) },
-        make("span", { class: "picture" }, make("img", { src: photo.src, alt: "" }), canvas), make("span", {}, word.text),
-        make("small", {}, `${percent(word.probability)}, ${times(heaviest(maps[n]))}`));
-    })));
+  inside.replaceChildren(
+    make(
+      "div",
+      { class: "strip", style: { "--shape": photo.width / photo.height } },
+      caption.words.map((word, n) => {
+        const canvas = make("canvas", { "aria-hidden": "true" });
+        paint(canvas, maps[n], scales[n], caption, look, 160);
+        return make(
+          "button",
+          {
+            type: "button",
+            class: n === chosen ? "thumb on" : "thumb",
+            "data-n": n,
+            onclick: () => choose(n),
+          },
+          make("span", { class: "picture" }, make("img", { src: photo.src, alt: "" }), canvas),
+          make("span", {}, word.text),
+          make("small", {}, `${percent(word.probability)}, ${times(heaviest(maps[n]))}`),
+        );
+      }),
+    ),
+  );
 }

@@ -1,12 +1,24 @@
 // How attention is drawn, in all viewers of the page: kept in the address, so that it can be shared.
 
-const LOOK = { view: 0, drawing: "heat", scale: "word", colours: "inferno", strength: 0.9, smooth: true };
+const LOOK = {
+  view: 0,
+  drawing: "heat",
+  scale: "word",
+  colours: "inferno",
+  strength: 0.9,
+  smooth: true,
+};
 
 function readLook() {
   const given = new URLSearchParams(location.hash.slice(1));
   const look = { ...LOOK };
-  const known = { drawing: ["heat", "spotlight"], scale: ["word", "caption"], colours: Object.keys(VEILS).slice(0, -1) };
-  for (const [name, values] of Object.entries(known)) if (values.includes(given.get(name))) look[name] = given.get(name);
+  const known = {
+    drawing: ["heat", "spotlight"],
+    scale: ["word", "caption"],
+    colours: Object.keys(VEILS).slice(0, -1),
+  };
+  for (const [name, values] of Object.entries(known))
+    if (values.includes(given.get(name))) look[name] = given.get(name);
   const strength = Number(given.get("strength") ?? NaN);
   if (strength >= 0 && strength <= 1) look.strength = strength;
   if (VIEWS[given.get("view")]) look.view = Number(given.get("view"));
@@ -19,7 +31,11 @@ function writeLook(look) {
     if (look[name] === usual) address.delete(name);
     else address.set(name, look[name]);
   }
-  history.replaceState(null, "", address.size ? `#${address}` : location.pathname + location.search);
+  history.replaceState(
+    null,
+    "",
+    address.size ? `#${address}` : location.pathname + location.search,
+  );
   useLook(look);
 }
 
@@ -35,19 +51,58 @@ function drawLook(root) {
     writeLook(look);
   };
   const choice = (name, label, options, read = (input) => input.value) =>
-    make("label", { class: "field" }, label,
-      make("select", { "data-look": name, onchange: change(name, read) },
-        options.map(([value, text]) => make("option", { value, selected: String(look[name]) === String(value) }, text))));
+    make(
+      "label",
+      { class: "field" },
+      label,
+      make(
+        "select",
+        { "data-look": name, onchange: change(name, read) },
+        options.map(([value, text]) =>
+          make("option", { value, selected: String(look[name]) === String(value) }, text),
+        ),
+      ),
+    );
   root.replaceChildren(
-    choice("drawing", "Style", [["heat", "heat on the photo"], ["spotlight", "spotlight"]]),
-    choice("scale", "Scale", [["word", "each word by itself"], ["caption", "one for all words"]]),
-    choice("view", "Attention", VIEWS.map((view, n) => [n, view.name]), (input) => Number(input.value)),
-    choice("colours", "Colours of heat", Object.keys(VEILS).slice(0, -1).map((name) => [name, name])),
-    make("label", { class: "field" }, "Strength",
-      make("input", { type: "range", min: 0, max: 1, step: 0.05, value: look.strength, "data-look": "strength",
-        oninput: change("strength", (input) => Number(input.value)) })));
+    choice("drawing", "Style", [
+      ["heat", "heat on the photo"],
+      ["spotlight", "spotlight"],
+    ]),
+    choice("scale", "Scale", [
+      ["word", "each word by itself"],
+      ["caption", "one for all words"],
+    ]),
+    choice(
+      "view",
+      "Attention",
+      VIEWS.map((view, n) => [n, view.name]),
+      (input) => Number(input.value),
+    ),
+    choice(
+      "colours",
+      "Colours of heat",
+      Object.keys(VEILS)
+        .slice(0, -1)
+        .map((name) => [name, name]),
+    ),
+    make(
+      "label",
+      { class: "field" },
+      "Strength",
+      make("input", {
+        type: "range",
+        min: 0,
+        max: 1,
+        step: 0.05,
+        value: look.strength,
+        "data-look": "strength",
+        oninput: change("strength", (input) => Number(input.value)),
+      }),
+    ),
+  );
   useLook(look);
   document.addEventListener("look", (event) => {
-    for (const input of root.querySelectorAll("[data-look]")) input.value = event.detail[input.dataset.look];
+    for (const input of root.querySelectorAll("[data-look]"))
+      input.value = event.detail[input.dataset.look];
   });
 }

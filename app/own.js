@@ -3,33 +3,61 @@
 
 // What is typed and said is kept in `draft`, for the rivals may arrive while somebody types.
 function drawOwn(caption, number, ask, draft) {
-  if (draft.of !== caption.text) Object.assign(draft, { of: caption.text, text: caption.text, said: "" });
-  const input = make("input", { type: "text", value: draft.text, maxlength: 300, "aria-label": "Your own sentence",
-    oninput: () => (draft.text = input.value) });
+  if (draft.of !== caption.text)
+    Object.assign(draft, { of: caption.text, text: caption.text, said: "" });
+  const input = make("input", {
+    type: "text",
+    value: draft.text,
+    maxlength: 300,
+    "aria-label": "Your own sentence",
+    oninput: () => (draft.text = input.value),
+  });
   const said = make("p", { class: "said", role: "status" }, draft.said);
   const send = (text, complete) => {
     said.textContent = draft.said = "Reading";
     ask(text, complete);
   };
-  const form = make("form", { class: "own", onsubmit: (event) => {
-    event.preventDefault();
-    send(input.value, false);
-  } }, input, make("button", { type: "submit", class: "small" }, "Read it"),
-  button("Let the model go on", { onclick: () => send(input.value, true) }));
+  const form = make(
+    "form",
+    {
+      class: "own",
+      onsubmit: (event) => {
+        event.preventDefault();
+        send(input.value, false);
+      },
+    },
+    input,
+    make("button", { type: "submit", class: "small" }, "Read it"),
+    button("Let the model go on", { onclick: () => send(input.value, true) }),
+  );
   return make("div", {}, form, drawRivals(caption, number, send), said);
 }
 
 function drawRivals(caption, number, send) {
   const word = caption.words[number];
   if (!word?.rivals.length) return make("div");
-  const before = caption.words.slice(0, number).map((w, n) => (w.spaced && n ? " " : "") + w.text).join("");
+  const before = caption.words
+    .slice(0, number)
+    .map((w, n) => (w.spaced && n ? " " : "") + w.text)
+    .join("");
   const choose = (rival) => () =>
-    rival.text ? send(`${before}${word.spaced && number ? " " : ""}${rival.text}`, true) : send(before, false);
-  return make("div", { class: "rivals" }, make("span", {}, `In the place of “${word.text}”:`),
-    word.rivals.filter((rival) => rival.text || number).map((rival) =>
-      button(`${rival.text || "(the end)"} ${percent(rival.probability)}`, {
-        onclick: choose(rival), class: rival.text === word.text ? "small same" : "small", style: { "--p": rival.probability.toFixed(3) },
-      })));
+    rival.text
+      ? send(`${before}${word.spaced && number ? " " : ""}${rival.text}`, true)
+      : send(before, false);
+  return make(
+    "div",
+    { class: "rivals" },
+    make("span", {}, `In the place of “${word.text}”:`),
+    word.rivals
+      .filter((rival) => rival.text || number)
+      .map((rival) =>
+        button(`${rival.text || "(the end)"} ${percent(rival.probability)}`, {
+          onclick: choose(rival),
+          class: rival.text === word.text ? "small same" : "small",
+          style: { "--p": rival.probability.toFixed(3) },
+        }),
+      ),
+  );
 }
 
 // What the server read: a new sentence joins the others; of a known one, only its rivals are new.

@@ -27,8 +27,8 @@ _LABELS = {
     "top_p": "Top-p",
     "seed": "Seed",
     "no_repeat": "No repeats",
-    "forbid": "Must not say",
-    "require": "Must say",
+    "forbid": "Forbidden words",
+    "require": "Required words",
     "groups": "Groups",
     "diversity": "Diversity",
 }
@@ -75,7 +75,7 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
         made["diversity"] = _slider(
             best.diversity, *(0, 3, 0.1), label="Diversity", info="How strong that penalty is."
         )
-        made["require"] = _words(best.require, label="Must say")
+        made["require"] = _words(best.require, label="Required words")
     with gr.Column(visible=best.method == "sample", elem_classes="settings") as for_sampling:
         made["temperature"] = _slider(
             best.temperature,
@@ -101,7 +101,7 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     made["max_words"] = _slider(
         best.max_words, 1, longest, 1, label="Longest sentence", info="In tokens."
     )
-    made["forbid"] = _words(best.forbid, label="Must not say")
+    made["forbid"] = _words(best.forbid, label="Forbidden words")
     made["no_repeat"] = _slider(
         *(best.no_repeat, 0, 4, 1),
         label="No repeats",

@@ -3,23 +3,37 @@
 function drawSentence(caption, key, choose) {
   const words = caption.words.flatMap((word, n) => [
     word.spaced && n ? " " : null,
-    make("label", { class: "word", "data-n": n, style: { "--p": word.probability.toFixed(3) } },
+    make(
+      "label",
+      { class: "word", "data-n": n, style: { "--p": word.probability.toFixed(3) } },
       make("input", { type: "radio", name: `word-${key}`, value: n, onclick: () => choose(n) }),
-      make("span", {}, word.text)),
+      make("span", {}, word.text),
+    ),
   ]);
-  return make("fieldset", { class: "sentence", dir: "auto" },
-    make("legend", { class: "unseen" }, "Words of the caption: choose one to see its attention"), words);
+  return make(
+    "fieldset",
+    { class: "sentence", dir: "auto" },
+    make("legend", { class: "unseen" }, "Words of the caption: choose one to see its attention"),
+    words,
+  );
 }
 
 function drawGrowing(caption) {
   const last = caption.words.length - 1;
   const words = caption.words.flatMap((word, n) => [
     word.spaced && n ? " " : null,
-    make("span", { class: n === last ? "word on" : "word", style: { "--p": word.probability.toFixed(3) } },
-      make("span", {}, word.text)),
+    make(
+      "span",
+      { class: n === last ? "word on" : "word", style: { "--p": word.probability.toFixed(3) } },
+      make("span", {}, word.text),
+    ),
   ]);
-  return make("p", { class: "sentence growing", dir: "auto", "aria-busy": "true" }, words,
-    make("span", { class: "caret" }));
+  return make(
+    "p",
+    { class: "sentence growing", dir: "auto", "aria-busy": "true" },
+    words,
+    make("span", { class: "caret" }),
+  );
 }
 
 // Light each word by its share of the attention at one place; null puts the lights out.

@@ -3,11 +3,26 @@
 function drawStage(photo, { point, leave, pin }) {
   const veil = make("canvas", { class: "veil", "aria-hidden": "true" });
   const frame = make("div", { class: "frame", hidden: true });
-  const picture = make("img", { class: "photo", src: photo.src, alt: "The photo", draggable: "false" });
-  const stage = make("div", {
-    class: "stage", tabindex: 0, role: "application", style: { "--shape": photo.width / photo.height },
-    "aria-label": "The photo. With the arrow keys, point at a part of it: words light up by their attention there.",
-  }, picture, veil, frame);
+  const picture = make("img", {
+    class: "photo",
+    src: photo.src,
+    alt: "The photo",
+    draggable: "false",
+  });
+  const stage = make(
+    "div",
+    {
+      class: "stage",
+      tabindex: 0,
+      role: "application",
+      style: { "--shape": photo.width / photo.height },
+      "aria-label":
+        "The photo. With the arrow keys, point at a part of it: words light up by their attention there.",
+    },
+    picture,
+    veil,
+    frame,
+  );
 
   let caption = null;
   let pinned = null; // a box [row, column, last row, last column] in regions
@@ -28,17 +43,29 @@ function drawStage(photo, { point, leave, pin }) {
     if (!box) return leave();
     const [rows, cols] = caption.grid;
     const [top, left, tall, wide] = caption.seen;
-    const share = (from, to, start, length, count) =>
-      [start + (from / count) * length, ((to + 1 - from) / count) * length];
+    const share = (from, to, start, length, count) => [
+      start + (from / count) * length,
+      ((to + 1 - from) / count) * length,
+    ];
     const [y, height] = share(box[0], box[2], top, tall, rows);
     const [x, width] = share(box[1], box[3], left, wide, cols);
-    Object.assign(frame.style, { top: `${100 * y}%`, left: `${100 * x}%`, width: `${100 * width}%`, height: `${100 * height}%` });
+    Object.assign(frame.style, {
+      top: `${100 * y}%`,
+      left: `${100 * x}%`,
+      width: `${100 * width}%`,
+      height: `${100 * height}%`,
+    });
     point(box);
   }
   function drawn(event) {
     const here = regionAt(event);
     const [from, to] = [start ?? here, here];
-    return [Math.min(from[0], to[0]), Math.min(from[1], to[1]), Math.max(from[0], to[0]), Math.max(from[1], to[1])];
+    return [
+      Math.min(from[0], to[0]),
+      Math.min(from[1], to[1]),
+      Math.max(from[0], to[0]),
+      Math.max(from[1], to[1]),
+    ];
   }
   stage.addEventListener("pointerdown", (event) => caption && (start = regionAt(event)));
   stage.addEventListener("pointermove", (event) => {
@@ -58,7 +85,9 @@ function drawStage(photo, { point, leave, pin }) {
     if (caption && !pinned) show(null);
   });
   stage.addEventListener("keydown", (event) => {
-    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
+    const step = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[
+      event.key
+    ];
     if (!caption || (!step && event.key !== "Escape")) return;
     if (event.key === "Escape") {
       show((pinned = null));
@@ -67,24 +96,43 @@ function drawStage(photo, { point, leave, pin }) {
     event.preventDefault();
     const [rows, cols] = caption.grid;
     const from = pinned ?? [rows >> 1, cols >> 1];
-    const [row, col] = pinned ? [inside(from[0] + step[0], rows), inside(from[1] + step[1], cols)] : from;
+    const [row, col] = pinned
+      ? [inside(from[0] + step[0], rows), inside(from[1] + step[1], cols)]
+      : from;
     show((pinned = [row, col, row, col]));
     pin();
   });
   return {
-    stage, veil,
-    box() { // what is pinned, as shares of the photo's height and width, or nothing
+    stage,
+    veil,
+    box() {
+      // what is pinned, as shares of the photo's height and width, or nothing
       if (!pinned) return null;
       const [rows, cols] = caption.grid;
       const [top, left, tall, wide] = caption.seen;
       const share = (at) => Math.min(1, Math.max(0, at));
-      return [top + (pinned[0] / rows) * tall, left + (pinned[1] / cols) * wide,
-        top + ((pinned[2] + 1) / rows) * tall, left + ((pinned[3] + 1) / cols) * wide].map(share);
+      return [
+        top + (pinned[0] / rows) * tall,
+        left + (pinned[1] / cols) * wide,
+        top + ((pinned[2] + 1) / rows) * tall,
+        left + ((pinned[3] + 1) / cols) * wide,
+      ].map(share);
     },
-    use(next) { caption = next; },
-    tell(text) { picture.alt = text; },
-    release() { pinned = null; pin(); frame.hidden = true; stage.classList.remove("pointed"); },
-    again() { if (pinned) show(pinned); },
+    use(next) {
+      caption = next;
+    },
+    tell(text) {
+      picture.alt = text;
+    },
+    release() {
+      pinned = null;
+      pin();
+      frame.hidden = true;
+      stage.classList.remove("pointed");
+    },
+    again() {
+      if (pinned) show(pinned);
+    },
   };
 }
 

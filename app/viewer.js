@@ -42,7 +42,8 @@ function setPhoto(next) {
   stage = drawStage(photo, { point, leave: () => parts.sentence && show(chosen), pin });
   screen.replaceChildren(stage.stage);
   const { top } = viewer.getBoundingClientRect();
-  if (photo.key !== "demo" && (top > innerHeight / 2 || top < -9)) viewer.scrollIntoView({ block: "start" });
+  if (photo.key !== "demo" && (top > innerHeight / 2 || top < -9))
+    viewer.scrollIntoView({ block: "start" });
 }
 
 function wait() {
@@ -50,8 +51,12 @@ function wait() {
   const said = make("p", { class: "waiting" }, "Waiting for the model");
   body.replaceChildren(said);
   clearInterval(waiting);
-  waiting = setInterval(() => { // Gradio's own sign of waiting would lie over the photo; it is hidden
-    const queue = element.closest(".block")?.querySelector(".progress-text")?.textContent.match(/(\d+)\/(\d+)/);
+  waiting = setInterval(() => {
+    // Gradio's own sign of waiting would lie over the photo; it is hidden
+    const queue = element
+      .closest(".block")
+      ?.querySelector(".progress-text")
+      ?.textContent.match(/(\d+)\/(\d+)/);
     const place = queue ? `, place ${queue[1]} of ${queue[2]} in the queue` : "";
     said.textContent = `Waiting for the model: ${Math.round((Date.now() - began) / 1000)} s${place}`;
   }, 500);
@@ -84,32 +89,79 @@ function open(number) {
   const own = caption();
   stage.use(own);
   stage.release();
-  parts.sentence = drawSentence(own, key, (n) => { pause(); choose(n); tell(n); });
+  parts.sentence = drawSentence(own, key, (n) => {
+    pause();
+    choose(n);
+    tell(n);
+  });
   parts.note = make("p", { class: "note", "aria-live": "polite" });
   parts.whatif = make("div", { role: "status" });
-  parts.bar = drawBar({ play: () => (timer ? pause() : play()), alone: () => { pause(); choose(null); }, copy: () => own.text });
-  parts.strip = folded("All words", (inside) => {
-    const all = maps();
-    drawStrip(inside, photo, own, all, chooseScales(all, look.scale === "caption"), look, (n) => { pause(); choose(n); }, chosen);
-  }, parts.strip?.details.open ?? innerWidth > 640);
-  parts.heads = folded("Layers and heads of the chosen word", (inside) =>
-    drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look), parts.heads?.details.open ?? false);
-  parts.own = folded("Your own sentence, and rivals of the chosen word", (inside) => {
-    if (own.words.length && !own.words[0].rivals.length && !own.asked) {
-      own.asked = true;
-      ask(own.text, false);
-    }
-    const focused = inside.contains(document.activeElement);
-    inside.replaceChildren(drawOwn(own, chosen, ask, draft));
-    if (focused) inside.querySelector("input").focus();
-  }, parts.own?.details.open ?? false);
+  parts.bar = drawBar({
+    play: () => (timer ? pause() : play()),
+    alone: () => {
+      pause();
+      choose(null);
+    },
+    copy: () => own.text,
+  });
+  parts.strip = folded(
+    "All words",
+    (inside) => {
+      const all = maps();
+      drawStrip(
+        inside,
+        photo,
+        own,
+        all,
+        chooseScales(all, look.scale === "caption"),
+        look,
+        (n) => {
+          pause();
+          choose(n);
+        },
+        chosen,
+      );
+    },
+    parts.strip?.details.open ?? innerWidth > 640,
+  );
+  parts.heads = folded(
+    "Layers and heads of the chosen word",
+    (inside) => drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look),
+    parts.heads?.details.open ?? false,
+  );
+  parts.own = folded(
+    "Your own sentence, and rivals of the chosen word",
+    (inside) => {
+      if (own.words.length && !own.words[0].rivals.length && !own.asked) {
+        own.asked = true;
+        ask(own.text, false);
+      }
+      const typing =
+        inside.querySelector("input") === document.activeElement && document.activeElement;
+      inside.replaceChildren(drawOwn(own, chosen, ask, draft));
+      if (typing) {
+        const input = inside.querySelector("input");
+        input.focus();
+        input.setSelectionRange(typing.selectionStart, typing.selectionEnd);
+      }
+    },
+    parts.own?.details.open ?? false,
+  );
   const empty = own.words.length ? [] : [make("p", {}, "Empty caption.")];
-  body.replaceChildren(...empty, parts.sentence, parts.note, parts.bar, parts.whatif,
+  body.replaceChildren(
+    ...empty,
+    parts.sentence,
+    parts.note,
+    parts.bar,
+    parts.whatif,
     ...own.warnings.map((text) => make("p", { class: "warning" }, text)),
     drawCandidates(captions, candidate, key, open),
-    ...(own.words.length ? [parts.strip.details, ...(own.layers * own.heads > 1 ? [parts.heads.details] : [])] : []),
+    ...(own.words.length
+      ? [parts.strip.details, ...(own.layers * own.heads > 1 ? [parts.heads.details] : [])]
+      : []),
     parts.own.details,
-    drawSaving((kind) => trigger("save", { kind, candidate, look })));
+    drawSaving((kind) => trigger("save", { kind, candidate, look })),
+  );
   choose(own.words.length ? own.telling : null);
 }
 
@@ -126,11 +178,15 @@ function choose(number) {
 
 // Models beside this one follow to the same word, where they wrote it.
 const tell = (number) =>
-  document.dispatchEvent(new CustomEvent("word", { detail: { from: key, text: caption().words[number].text } }));
+  document.dispatchEvent(
+    new CustomEvent("word", { detail: { from: key, text: caption().words[number].text } }),
+  );
 
 document.addEventListener("word", ({ detail }) => {
   if (detail.from === key || !parts.sentence) return;
-  const same = caption().words.findIndex((word) => word.text.toLowerCase() === detail.text.toLowerCase());
+  const same = caption().words.findIndex(
+    (word) => word.text.toLowerCase() === detail.text.toLowerCase(),
+  );
   if (same < 0) return;
   pause();
   choose(same);
@@ -146,7 +202,8 @@ function show(number) {
   }
   stage.veil.hidden = number === null;
   parts.bar.tell(number === null ? null : scaleOf(number), look);
-  parts.note.textContent = number === null ? "The photo alone" : note(caption().words[number], maps()[number], caption());
+  parts.note.textContent =
+    number === null ? "The photo alone" : note(caption().words[number], maps()[number], caption());
   if (number !== null) paint(stage.veil, maps()[number], scaleOf(number), caption(), look);
 }
 
@@ -156,18 +213,29 @@ function point(box) {
   pause();
   const weights = weighBox(caption(), maps(), box);
   light(parts.sentence, weights);
-  const order = weights.map((weight, n) => [weight, caption().words[n].text]).sort((a, b) => b[0] - a[0]);
-  parts.note.textContent = `Here: ${order.slice(0, 3).map(([weight, text]) => `${text} ${times(weight)}`).join(", ")}`;
+  const order = weights
+    .map((weight, n) => [weight, caption().words[n].text])
+    .sort((a, b) => b[0] - a[0]);
+  parts.note.textContent = `Here: ${order
+    .slice(0, 3)
+    .map(([weight, text]) => `${text} ${times(weight)}`)
+    .join(", ")}`;
 }
 
 // Ask about the part of the photo that was pinned.
 function pin() {
   if (!parts.whatif) return;
   const box = stage.box();
-  parts.whatif.replaceChildren(box ? button("What if this part were not there?", { onclick: () => {
-    parts.whatif.replaceChildren("Painting it out and reading again");
-    trigger("hide", { box, candidate });
-  } }) : "");
+  parts.whatif.replaceChildren(
+    box
+      ? button("What if this part were not there?", {
+          onclick: () => {
+            parts.whatif.replaceChildren("Painting it out and reading again");
+            trigger("hide", { box, candidate });
+          },
+        })
+      : "",
+  );
 }
 
 function pause() {
@@ -197,8 +265,12 @@ function refresh() {
   const given = JSON.parse(props.value || "{}");
   if (!photo || given.key !== photo.key) return; // of a photo that is no longer shown
   if (given.kind === "read" || given.kind === "unread") draft.said = given.message ?? "";
-  if (given.kind === "read") return captions.length && open(addRead(captions, given.captions[0]));
-  if (given.kind === "changed" && given.text === caption()?.text) return parts.whatif.replaceChildren(drawChange(caption(), given.changed));
+  if (given.kind === "read" && captions.length) {
+    const read = addRead(captions, given.captions[0]);
+    return read === candidate ? parts.own.refresh() : open(read);
+  }
+  if (given.kind === "changed" && given.text === caption()?.text)
+    return parts.whatif.replaceChildren(drawChange(caption(), given.changed));
   if (given.kind === "unread") return parts.own?.refresh();
   viewer.dataset.state = given.kind;
   if (given.kind === "waiting") wait();
@@ -229,4 +301,9 @@ document.addEventListener("look", (event) => {
 watch("photo", refreshPhoto);
 watch("value", refresh);
 refreshPhoto();
-if (photo?.key === "demo" && captions.length && !matchMedia("(prefers-reduced-motion: reduce)").matches) play();
+if (
+  photo?.key === "demo" &&
+  captions.length &&
+  !matchMedia("(prefers-reduced-motion: reduce)").matches
+)
+  play();

@@ -17,8 +17,8 @@ from captioner import AttentionConfig, Caption, Captioner, CaptionerError
 from captioner.overlay import Style
 
 _SCRIPTS = (
-    *("elements", "attention", "look", "sentence", "stage", "bar", "heads", "own"),
-    *("whatif", "viewer"),
+    *("elements", "attention", "look", "sentence", "stage", "bar", "heads", "candidates"),
+    *("own", "whatif", "viewer"),
 )
 _LONGEST_SENTENCE = 300
 """Characters."""

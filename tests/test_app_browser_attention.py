@@ -180,7 +180,7 @@ def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     page.get_by_text("Layers and heads of the chosen word").click()
     cells = page.locator(".cell")
-    assert cells.count() == 6  # of two layers: the mean, and two heads
+    expect(cells).to_have_count(6)  # of two layers: the mean, and two heads
     expect(page.locator(".cell[aria-pressed=true]")).to_have_attribute(
         "title", re.compile("layer 2, mean of its heads: ")
     )
