@@ -3,6 +3,7 @@
 
 const LEAST_SCALE = 4; // as in captioner.overlay
 const DIFFUSE = 0.97;
+const LEAST_LEFT = 0.004; // of contrast: less is what eight bits rounded
 
 function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.levels), (letter) => letter.charCodeAt(0));
@@ -21,8 +22,18 @@ function mean(maps) {
   return sum;
 }
 
+// From each region its least weight for any word is taken, as `captioner.result.caption.contrast` does.
+function contrast(caption, word, view) {
+  const all = caption.words.map((other) => weigh(caption, other, view));
+  const own = weigh(caption, word, view);
+  const left = own.map((weight, n) => weight - Math.min(...all.map((weights) => weights[n])));
+  const total = left.reduce((sum, weight) => sum + weight, 0) / left.length;
+  return total > LEAST_LEFT ? left.map((weight) => weight / total) : own;
+}
+
 // The weights of a word in one view; the usual view where the model has no such layer or head.
 function weigh(caption, word, view) {
+  if (view.method === "contrast") return contrast(caption, word, { ...view, method: "layer" });
   word.maps ??= unpack(word);
   const { layers, heads } = caption;
   if (view.method === "rollout" && caption.rollout) return word.maps[layers * heads];

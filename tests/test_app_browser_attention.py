@@ -116,6 +116,24 @@ def test_another_view_style_or_colour_is_shown_without_the_server(page, tokenize
     assert requests == []
 
 
+def test_contrast_is_that_of_the_library(page, tokenizer):
+    caption(page, SAMPLES / "cat.jpg")
+    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    page.get_by_label("Your own sentence").fill("A dog on the beach")
+    page.keyboard.press("Enter")
+    expect(page.locator(".sentence .word")).to_have_count(5)
+    look(page, "view", "less what words have in common")
+    model = TorchCaptioner(*TOYS["transformer"](tokenizer))
+    ours = model.read_sentence(SAMPLES / "cat.jpg", "A dog on the beach")
+    ours = ours.with_view(AttentionConfig(method="contrast"))
+    for number, word in enumerate(ours.words):
+        page.locator("label.word").nth(number).click()
+        told = page.locator(".note").inner_text()
+        peak = word.attention.max() * word.attention.size
+        shown = float(re.search(r"([\d.]+)x uniform", told)[1])
+        assert shown == pytest.approx(peak, rel=0.05, abs=0.6)
+
+
 def test_the_look_is_kept_in_the_address_and_found_there(browser, url):
     for page in opened(browser, url):
         look(page, "drawing", "spotlight")
