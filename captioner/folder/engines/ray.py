@@ -130,7 +130,10 @@ class RayEngine:
         return data.from_arrow(chunks).map(
             _Worker,
             fn_constructor_kwargs={
-                "checkpoints": [_read_all(checkpoint) for checkpoint in self.checkpoints],
+                "checkpoints": [
+                    {file.name: file.read_bytes() for file in files_of(checkpoint)}
+                    for checkpoint in self.checkpoints
+                ],
                 "load_engine": self.load_engine,
                 "threads": max(1, cores // workers),
                 "words": self.words,
@@ -147,7 +150,7 @@ class _Worker:
     def __init__(
         self,
         *,
-        checkpoints: list[tuple[str, dict[str, bytes]]],
+        checkpoints: list[dict[str, bytes]],
         load_engine: LoadEngine,
         threads: int,
         words: bool,
@@ -158,11 +161,11 @@ class _Worker:
         self._ask("start")
         with TemporaryDirectory() as folder:
             files = []
-            for number, (entry, contents) in enumerate(checkpoints):
+            for number, contents in enumerate(checkpoints):
                 (own := Path(folder) / str(number)).mkdir()
                 for name, content in contents.items():
                     (own / name).write_bytes(content)
-                files.append(own / entry)
+                files.append(own / next(iter(contents)))
             self.engine = load_engine(files, threads=threads)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
@@ -196,12 +199,6 @@ class _Worker:
             judgement=caption.judgement,
             looks=caption.to_dict() if self.words else {},
         )
-
-
-def _read_all(checkpoint: Path) -> tuple[str, dict[str, bytes]]:
-    """Return a checkpoint's name, which is empty for a folder, and the content of its files."""
-    contents = {file.name: file.read_bytes() for file in files_of(checkpoint)}
-    return "" if checkpoint.is_dir() else checkpoint.name, contents
 
 
 def _chunks(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
