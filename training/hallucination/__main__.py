@@ -17,6 +17,7 @@ from data.image_source import ImageSource
 from data.instances import read_instances
 from data.nouns import load_nouns
 from data.objects import OTHER_WORDS, ObjectWords
+from training.hallucination.choosing import choose
 from training.hallucination.rates import Judged
 from training.hallucination.report import (
     caption_photos,
@@ -92,6 +93,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=("beam", "greedy"),
         help="given again, both stand side by side; otherwise as the checkpoint recommends",
     )
+    parser.add_argument(
+        "--agreement",
+        action="append",
+        default=[],
+        type=float,
+        metavar="X",
+        help="choose among the candidates of a beam, too, with this weight of their disagreement",
+    )
     add_options(parser)
     parser.add_argument("--split", help="val, test, ...; by default all photos")
     parser.add_argument("--limit", type=positive, help="the first photos only")
@@ -137,6 +146,12 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
             own, judged = measure_captions(captions, records, truth, first=first, **resampled)
             models.append({**own, "sha256": digests})
             first = first or judged
+            for weight in args.agreement if method == "beam" else ():
+                tokenizer = captioner.header.tokenizer
+                texts = [choose(caption, tokenizer, weight=weight) for caption in captions]
+                name = f"{own['name']}, agreement {weight:g}"
+                other, _ = measure_texts(name, texts, records, truth, first=first, **resampled)
+                models.append({**other, "search": own["search"], "sha256": digests})
     for path in args.results:
         results = load_results(path)
         missing = [record.image for record in records if record.image_id not in results]
