@@ -15,13 +15,12 @@ import gradio as gr
 import httpx
 import numpy as np
 import pytest
-from gradio.data_classes import ImageData
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import ui
 from app.batch import Batch, refuse, to_csv, to_json
-from app.controls import photo_input, read_upload
+from app.controls import read_upload
 from app.html import BatchRow
 from app.requests import explain_requests
 from app.viewer import list_views
@@ -394,9 +393,3 @@ def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():
             "error": "=1+1.jpg: not an image",
         },
     ]
-
-
-def test_photos_come_as_files_also_where_gradio_makes_their_input_anew():
-    made = photo_input(label="photo")
-    again = type(made)(**made.constructor_args)
-    assert again.preprocess(ImageData(path="turned.tiff")) == "turned.tiff"

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from gradio.data_classes import ImageData
 
 import ui
+from app.controls import photo_input
 from captioner import CaptionerError
 
 ROOT = Path(__file__).parent.parent
@@ -90,3 +92,9 @@ def test_no_proxy_comes_between_the_app_and_itself(checkpoints, tmp_path, name, 
                 assert client.get(found[0]).status_code == 200
         finally:
             process.terminate()
+
+
+def test_photos_come_as_files_also_where_gradio_makes_their_input_anew():
+    made = photo_input(label="photo")
+    again = type(made)(**made.constructor_args)
+    assert again.preprocess(ImageData(path="turned.tiff")) == "turned.tiff"
