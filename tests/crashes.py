@@ -24,6 +24,7 @@ from captioner.folder.progress import Progress
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.filters import Filter
 from captioner.folder.sources.inputs import find_photos
+from captioner.result.confidence import Judgement
 from tests.photos import noise
 
 PHOTOS = ("a.jpg", "b.png", "broken.jpg", "c.jpg", "sub/d.jpg")
@@ -49,7 +50,11 @@ class Engine:
         batch = []
         for photo in photos:
             again = " again" if os.stat(photo.path).st_mtime else ""
-            seen = SimpleNamespace(text=f"this is {photo.name}{again}", log_probability=-1.5)
+            seen = SimpleNamespace(
+                text=f"this is {photo.name}{again}",
+                log_probability=-1.5,
+                judgement=Judgement(),
+            )
             batch.append((photo, "it is broken." if "broken" in photo.name else seen))
             if len(batch) == 2:
                 yield batch

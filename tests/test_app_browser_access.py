@@ -81,7 +81,9 @@ def test_models_methods_and_candidates_are_chosen_with_the_arrow_keys(page):
     expect(page.locator(".viewer:visible h2")).to_have_text("toy-lstm")
     assert page.locator(".viewer:visible").get_attribute("data-key") != before
     page.get_by_text("Decoding").click()
+    page.get_by_label("Beam search").wait_for()  # what is still hidden takes no focus
     page.get_by_label("Beam search").focus()
+    expect(page.get_by_label("Beam search")).to_be_focused()
     page.keyboard.press("ArrowRight")
     expect(page.get_by_label("Greedy")).to_be_checked()
 
