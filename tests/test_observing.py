@@ -19,6 +19,9 @@ TOKENIZER = SimpleNamespace(
     start_id=START,
     end_id=END,
     never_written=SPECIALS,
+    prefix=(START,),
+    encode=lambda text: [],
+    knows=lambda ids: True,
     decode=lambda ids: " ".join("?????abc"[i + 1] for i in ids),
 )
 

@@ -184,8 +184,14 @@ def test_every_sample_is_read_is_small_and_has_its_credit():
         "astronaut.jpg": (512, 512),
         "cat.jpg": (451, 300),
         "coffee.jpg": (600, 400),
+        "gull.jpg": (640, 480),
+        "horses.jpg": (640, 424),
+        "kites.jpg": (640, 480),
         "photographer.jpg": (512, 512),
+        "plate.jpg": (640, 428),
         "rocket.jpg": (640, 427),
+        "skateboarder.jpg": (378, 640),
+        "street.jpg": (480, 640),
     }
     for name in sizes:
         assert f"`{name}`" in credit
