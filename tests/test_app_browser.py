@@ -14,6 +14,7 @@ from tests.browsing import (
     choose_model,
     grey,
     needs_chromium,
+    open_decoding,
     opened,
     upload,
 )
@@ -118,7 +119,7 @@ def test_a_photo_lying_on_its_side_is_shown_upright(planted):
 
 
 def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
-    page.get_by_text("Decoding").click()
+    open_decoding(page)
     expect(page.get_by_label("number input for Beam")).to_be_visible()
     for name in ("Temperature", "Top-k", "Top-p", "Seed"):
         expect(page.get_by_label(name)).to_have_count(0)
@@ -141,7 +142,7 @@ def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
 
 
 def test_groups_that_do_not_divide_the_beam_cannot_be_chosen(page):
-    page.get_by_text("Decoding").click()
+    open_decoding(page)
     groups = page.get_by_label("number input for Groups")
     for asked, given in ((2, "2"), (3, "2"), (9, "4")):  # the beam is 4
         groups.fill(str(asked))
@@ -154,7 +155,7 @@ def test_groups_that_do_not_divide_the_beam_cannot_be_chosen(page):
 
 def test_a_refused_setting_is_named_as_on_the_page_and_everything_stays(page):
     caption(page, SAMPLES / "cat.jpg")
-    page.get_by_text("Decoding").click()
+    open_decoding(page)
     page.get_by_label("Required words").fill("unicorn")
     page.get_by_role("button", name="Caption again").click()
     alert = page.locator(".viewer [role=alert]")
@@ -237,7 +238,7 @@ def test_a_photo_of_40_megapixels_is_captioned(page, tmp_path):
 
 
 def test_a_caption_without_words_says_so(page):
-    page.get_by_text("Decoding").click()
+    open_decoding(page)
     caption(page, grey())
     assert texts(page)  # the toys always say something; the text is that of `viewer.js`
     assert page.get_by_text("Empty caption.").count() == 0

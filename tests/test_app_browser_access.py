@@ -7,7 +7,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.browsing import PHONE, caption, choose_model, grey, needs_chromium, opened
+from tests.browsing import PHONE, caption, choose_model, grey, needs_chromium, open_decoding, opened
 
 pytestmark = needs_chromium
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
@@ -80,7 +80,7 @@ def test_models_methods_and_candidates_are_chosen_with_the_arrow_keys(page):
     expect(page.get_by_label("toy-lstm")).to_be_checked()
     expect(page.locator(".viewer:visible h2")).to_have_text("toy-lstm")
     assert page.locator(".viewer:visible").get_attribute("data-key") != before
-    page.get_by_text("Decoding").click()
+    open_decoding(page)
     page.get_by_label("Beam search").wait_for()  # what is still hidden takes no focus
     page.get_by_label("Beam search").focus()
     expect(page.get_by_label("Beam search")).to_be_focused()
@@ -143,4 +143,4 @@ def test_nobody_is_shut_out(browser, url, scheme):
             caption(page, SAMPLES / "cat.jpg")
             page.get_by_text("Layers and heads of the chosen word").click()
             page.get_by_text("How attention is drawn").click()
-            page.get_by_text("Decoding").click()
+            open_decoding(page)
