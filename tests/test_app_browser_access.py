@@ -143,4 +143,4 @@ def test_nobody_is_shut_out(browser, url, scheme):
             caption(page, SAMPLES / "cat.jpg")
             page.get_by_text("Layers and heads of the chosen word").click()
             page.get_by_text("How attention is drawn").click()
-            open_decoding(page)
+            page.get_by_text("Decoding").click()
