@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from captioner.cli.options import Subcommands
+from captioner.errors import CaptionerError, needing_torch
 
 _EPILOG = """\
 FILE is one .safetensors file with weights, settings and words, for every command that takes a
@@ -39,13 +40,13 @@ def add_parser(commands: Subcommands) -> None:
 def run(args: argparse.Namespace) -> int:
     """Convert, and print where it is."""
     from captioner.checkpoint.shipped import find_checkpoint
-    from captioner.errors import CaptionerError
 
     if args.output.suffix != ".safetensors":
         raise CaptionerError(f"{args.output}: give a file that ends in .safetensors.")
     checkpoint = find_checkpoint(args.checkpoint)
 
-    from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
+    with needing_torch():
+        from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 
     model, header = load_checkpoint(checkpoint)
     save_checkpoint(args.output, model, header, half=args.half)

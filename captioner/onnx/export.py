@@ -50,15 +50,7 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
             else:
                 shutil.copyfile(checkpoint, unfinished / WEIGHTS)
             names = write_graphs(model, unfinished, size=size, weights=checkpoint)
-            export = Export(
-                header=header,
-                grid=model.encoder.grid,
-                memory=names.memory,
-                past=names.past,
-                seen=names.seen,
-                borrowed=names.borrowed,
-                quantised=names.quantised,
-            )
+            export = Export(header=header, grid=model.encoder.grid, **vars(names))
             words = min(_CHECKED_WORDS, header.search.max_words)
             write_export(unfinished, export)
             off = compare(model, OnnxCaptioner(unfinished), words=words)

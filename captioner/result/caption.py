@@ -41,7 +41,7 @@ class Word:
     """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
     mean over its tokens, and over the heads of the last layer unless another view is chosen."""
     heads: Float[Singles, "L M gh gw"] | None
-    """The same for every layer and head by itself; the recurrent decoder has one of each. A map
+    """The attention of each layer and head; a recurrent decoder has one of each. A map
     sums to less than 1 where the rest went to a class token or to words. None if the caption was
     read from JSON."""
     gate: float | None

@@ -38,7 +38,7 @@ def describe(
         summary: mean feature of the image's regions; None if the runtime does not show it.
         header: the words, the model's name, and how far it can be believed.
         grid: regions down and across.
-        search: how the caption was looked for.
+        search: decoding settings.
         prompt: as in `describe_words`.
     """
     tokenizer = header.tokenizer

@@ -31,7 +31,7 @@ class LocalEngine:
 
     Args:
         captioner: the model, as `Captioner.for_bulk` returns it.
-        search: how captions are looked for.
+        search: decoding settings.
         batch_size: photos captioned at once, halved for good where memory does not suffice; None
             finds the fastest size by trying.
         workers: threads that read and decode. Pillow decodes outside Python's lock.
