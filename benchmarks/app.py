@@ -99,7 +99,7 @@ def ask_at_once(url: str, clients: int) -> tuple[float, int]:
 
     def ask(photo: Path) -> str:
         client = Client(url, verbose=False, httpx_kwargs={"timeout": 300})
-        return client.predict(photo=handle_file(photo), api_name="/caption")["caption"]
+        return str(client.predict(photo=handle_file(photo), api_name="/caption")["caption"])
 
     alone = {photo: ask(photo) for photo in photos}
     began = time.perf_counter()

@@ -80,7 +80,7 @@ def read(photo: bytes) -> str:
             outcome = re.split(r" \(| is |;|, ", str(error).removeprefix("the photo: "))[0]
     try:
         captioned = metadata.embed(photo, "a dog", name="photo")
-        assert metadata.read_caption(captioned, name="photo") == "a dog"
+        assert "a dog" in metadata.read_captions(captioned, name="photo")
     except MetadataError:
         pass
     return outcome

@@ -27,7 +27,13 @@ def install(folder: Path, what: str) -> float:
     """Make an environment; return the seconds of `pip install`."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     started = time.perf_counter()
-    pip = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check", what]
+    pip: list[str | Path] = [
+        folder / "bin" / "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        what,
+    ]
     subprocess.run(pip, cwd=ROOT, check=True)
     return time.perf_counter() - started
 
@@ -40,7 +46,13 @@ def megabytes(folder: Path) -> float:
 
 def caption(folder: Path, runtime: str) -> tuple[float, float]:
     """Caption a photo in a new process; return its seconds and its peak of memory in MB."""
-    command = [folder / "bin" / "captioner", "caption", PHOTO, "--runtime", runtime]
+    command: list[str | Path] = [
+        folder / "bin" / "captioner",
+        "caption",
+        PHOTO,
+        "--runtime",
+        runtime,
+    ]
     started = time.perf_counter()
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     _, status, used = os.wait4(process.pid, 0)

@@ -49,7 +49,15 @@ def make_links(folder: Path, count: int) -> None:
 
 def run(checkpoint: Path, folder: Path, output: Path, batch: int) -> tuple[float, float, int]:
     """Caption the folder; return seconds, MiB at most, and lines written."""
-    command = [sys.executable, "-c", _PROGRAM, "folder", folder, "--output", output]
+    command: list[str | Path] = [
+        sys.executable,
+        "-c",
+        _PROGRAM,
+        "folder",
+        folder,
+        "--output",
+        output,
+    ]
     command += ["--checkpoint", checkpoint, "--batch-size", str(batch), *_OPTIONS]
     started = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)

@@ -45,7 +45,8 @@ def ways(encoder: Encoder, size: tuple[int, int], *, compiled: bool) -> dict[str
 
     def half(model: nn.Module, pixels: Tensor) -> Tensor:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            return model(pixels).float()
+            features: Tensor = model(pixels)
+            return features.float()
 
     def turned(pixels: Tensor) -> Tensor:
         return pixels.to(memory_format=torch.channels_last)

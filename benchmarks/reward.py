@@ -79,7 +79,7 @@ def pad_all(captions: Sequence[Sequence[Sequence[int]]], pad_id: int) -> torch.T
     """Ids (B, K, T), padded; an image with fewer captions gets rows of padding."""
     most = max(map(len, captions))
     rows = [ids for own in captions for ids in [*own, *[[]] * (most - len(own))]]
-    return pad(rows, pad_id=pad_id).unflatten(0, (-1, most))
+    return pad(rows, pad_id=pad_id).view(len(captions), most, -1)
 
 
 def score_with_pycocoevalcap(

@@ -47,13 +47,6 @@ def caption_with(captioner: Captioner, **changes: Any) -> Program:
     return partial(captioner.caption_batch, words=False, **changes)
 
 
-def encode_with(captioner: Captioner) -> Program:
-    """Encode alone."""
-    if isinstance(captioner, OnnxCaptioner):  # whose encoder and first state are one graph
-        return lambda photos: captioner.decoder.init_state(captioner.encode(photos))
-    return captioner.encode
-
-
 def measure(
     programs: dict[str, Program], photos: Sequence[Prepared], *, batch: int, rounds: int
 ) -> dict[str, float]:
@@ -103,7 +96,7 @@ def main() -> int:
         return 1
     programs: dict[str, Program] = {}
     for name, captioner in ways.items():
-        programs[f"{name}: encoder"] = encode_with(captioner)
+        programs[f"{name}: encoder"] = captioner.encode
         programs[f"{name}: greedy"] = caption_with(captioner, method="greedy")
         programs[name] = caption_with(captioner)
     rates = measure(programs, photos[: args.timed], batch=args.batch, rounds=args.rounds)

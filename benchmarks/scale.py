@@ -85,7 +85,15 @@ def caption(folder: Path, *options: str) -> tuple[float, float]:
     """Run the command on one core; processor seconds it took, and bytes written a photo."""
     core = min(os.sched_getaffinity(0))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "captioner", "folder", folder, "--workers", "1"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "captioner",
+        "folder",
+        folder,
+        "--workers",
+        "1",
+    ]
     done = subprocess.run(
         [*command, "--overwrite", "--log", "json", *options],
         env=os.environ | {"OMP_NUM_THREADS": "1"},

@@ -14,22 +14,31 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.peers import (
+    ENCODER_WIDTH,
+    END,
+    FEEDFORWARD,
+    HEADS,
+    LAYERS,
+    PAD,
+    START,
+    WIDTH,
+    WORDS,
+    build_peer,
+    generation,
+)
 from captioner.config import SearchConfig
 from captioner.decoders import TransformerConfig
-from captioner.errors import CaptionerError, MissingExtraError
+from captioner.errors import CaptionerError
 from captioner.model import Decoder, build_decoder
 from captioner.search import search
 from captioner.words.constraints import Constraints
 
-WORDS = 3250  # in the vocabulary, as in the shipped checkpoints
-DIM, REGIONS = 192, 196
-WIDTH, LAYERS, HEADS, FEEDFORWARD = 256, 3, 4, 1024
-PAD, START, END = 0, 1, 2
+REGIONS = 196
 
 Program = Callable[[], object]
 
@@ -39,7 +48,9 @@ def ours(features: Tensor, *, beam: int, words: int, kind: str = "fast") -> Prog
     config = TransformerConfig(
         width=WIDTH, layers=LAYERS, heads=HEADS, feedforward_width=FEEDFORWARD
     )
-    decoder = build_decoder(config, words=WORDS, feature_dim=DIM).to(features.device).eval()
+    decoder = (
+        build_decoder(config, words=WORDS, feature_dim=ENCODER_WIDTH).to(features.device).eval()
+    )
     if kind == "plain":
         return lambda: [
             plain_beam_search(decoder, image[None], beam=beam, words=words) for image in features
@@ -66,36 +77,10 @@ def plain_beam_search(decoder: Decoder, image: Tensor, *, beam: int, words: int)
 
 def hugging_face(features: Tensor, *, beam: int, words: int) -> Program:
     """Search with `generate` on an encoder-decoder of the same size."""
-    try:
-        import transformers  # noqa: PLC0415
-        from transformers.modeling_outputs import BaseModelOutput  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError("This compares with transformers: pip install it.") from error
-    eyes = transformers.ViTConfig(hidden_size=DIM, num_hidden_layers=1, num_attention_heads=3)
-    writer = transformers.GPT2Config(
-        vocab_size=WORDS,
-        n_embd=WIDTH,
-        n_layer=LAYERS,
-        n_head=HEADS,
-        n_inner=FEEDFORWARD,
-        n_positions=64,
-        bos_token_id=START,
-        eos_token_id=END,
-        pad_token_id=PAD,
-        add_cross_attention=True,
-    )
-    both = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(eyes, writer)
-    model: Any = transformers.VisionEncoderDecoderModel(both).to(features.device).eval()
-    settings = transformers.GenerationConfig(
-        num_beams=beam,
-        do_sample=False,
-        min_new_tokens=words,
-        max_new_tokens=words,
-        decoder_start_token_id=START,
-        bos_token_id=START,
-        eos_token_id=END,
-        pad_token_id=PAD,
-    )
+    model = build_peer(encoder_layers=1).to(features.device)
+    from transformers.modeling_outputs import BaseModelOutput  # noqa: PLC0415
+
+    settings = generation(beam=beam, words=words)
     # `generate` repeats the features for every beam in the very object it is given, so each call
     # gets one of its own: a second call would otherwise search for three times as many photos.
     return lambda: model.generate(
@@ -130,7 +115,7 @@ def main() -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    features = torch.randn(args.batch, REGIONS, DIM, device=args.device)
+    features = torch.randn(args.batch, REGIONS, ENCODER_WIDTH, device=args.device)
     size = {"beam": args.beam, "words": args.words}
     try:
         programs = {

@@ -1,0 +1,1 @@
+"""Every claim about speed, memory or agreement, as a script that prints a ratio."""
