@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 from jaxtyping import Float
 
-from captioner.checkpoint.shipped import DEFAULT, find_checkpoint, has_graphs
+from captioner.checkpoint.files import has_graphs
+from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
 from captioner.config import SearchConfig
 from captioner.decoders.reading import Look, Reading, follow
 from captioner.errors import ConfigError, needing_torch

@@ -157,7 +157,8 @@ def exports(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def spare(exports, monkeypatch):
     """Trace nothing again: `spare(kind)` lets an export take the graphs there are."""
-    from captioner.onnx.files import GRAPHS, read_export
+    from captioner.checkpoint.files import GRAPHS
+    from captioner.onnx.files import read_export
     from captioner.onnx.graphs import Names
 
     def take(kind):

@@ -12,6 +12,7 @@ import huggingface_hub
 import pytest
 
 from captioner.checkpoint import shipped
+from captioner.checkpoint.files import EXPORT, STEP, WEIGHTS, has_graphs
 from captioner.checkpoint.header import METADATA_KEY
 from captioner.checkpoint.hub.card import Facts
 from captioner.checkpoint.hub.fetch import Address, parse_address
@@ -19,6 +20,7 @@ from captioner.checkpoint.hub.push import push
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
+from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
 from tests.hub import TOKEN, Repo, serve
 from tests.test_cli import call
@@ -98,7 +100,8 @@ def test_a_checkpoint_is_fetched_once_and_then_found_in_the_cache(published, che
     assert path.read_bytes() == checkpoints["lstm"].read_bytes()
     assert find_checkpoint("hf:me/toy") == path
     asked = [request.split()[0] for request in published.requests if "/resolve/" in request]
-    assert asked == ["HEAD", "HEAD", "GET", "HEAD", "HEAD"]  # there is no config.json
+    # There is neither a config.json nor a graph.
+    assert asked == ["HEAD", "HEAD", "GET", "HEAD", "HEAD", "HEAD", "HEAD"]
 
 
 def test_a_captioner_is_loaded_from_the_hub(published, photos, checkpoints):
@@ -248,6 +251,23 @@ def test_what_is_pushed_can_be_fetched(hub, capsys, checkpoints):
     assert card.data.tags == ["image-captioning", "attention", "transformer"]
     found = {r.metric_name: (r.dataset_name, r.metric_value) for r in card.data.eval_results}
     assert found == {"CIDEr": ("toys", 50.0)}
+
+
+def test_graphs_are_pushed_and_fetched_so_that_torch_is_not_needed(hub, exports, photos):
+    push(exports["lstm"] / WEIGHTS, "me/toy", facts=Facts())
+    own = Captioner.load("hf:me/toy", runtime="onnx")
+    expected = Captioner.load(exports["lstm"], runtime="onnx")
+    assert (
+        own.caption(photos[0]).to_dict()["words"] == expected.caption(photos[0]).to_dict()["words"]
+    )
+
+
+def test_a_repository_that_lacks_a_graph_counts_as_one_without(hub, exports):
+    files = {name: (exports["lstm"] / name).read_bytes() for name in (WEIGHTS, *EXPORT)}
+    del files[STEP]
+    hub.repos["me/toy"] = Repo()
+    hub.repos["me/toy"].commit(files)
+    assert not has_graphs(find_checkpoint("hf:me/toy"))
 
 
 def test_pushing_again_is_another_commit(hub, capsys, checkpoints):

@@ -10,9 +10,10 @@ import pytest
 from safetensors import safe_open
 
 from captioner.checkpoint import shipped
+from captioner.checkpoint.files import checkpoint_digest
 from captioner.checkpoint.header import read_header
 from captioner.checkpoint.known import KNOWN, Known
-from captioner.checkpoint.shipped import checkpoint_digest, find_checkpoint
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CheckpointError
 from captioner.pipeline import Captioner

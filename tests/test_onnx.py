@@ -16,13 +16,12 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from captioner.checkpoint.hub.fetch import WEIGHTS
-from captioner.checkpoint.shipped import DESCRIPTION
+from captioner.checkpoint.files import DESCRIPTION, GRAPHS, STEP, WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import ConfigError
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import TOLERANCE, export_onnx
-from captioner.onnx.files import GRAPHS, STEP, borrow, int8, read_export, scale
+from captioner.onnx.files import borrow, int8, read_export, scale
 from captioner.onnx.session import quantise
 from captioner.photo.framing import prepare
 from captioner.pipeline import Captioner

@@ -6,12 +6,10 @@ import sys
 
 import pytest
 
-from captioner.checkpoint.hub.fetch import WEIGHTS
-from captioner.checkpoint.shipped import DESCRIPTION
+from captioner.checkpoint.files import DESCRIPTION, ENCODER, GRAPHS, STEP, WEIGHTS
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
 from captioner.onnx import OnnxCaptioner
 from captioner.onnx.export import export_onnx
-from captioner.onnx.files import ENCODER, GRAPHS, STEP
 
 
 def broken(exports, folder, name, content):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.onnx.files import GRAPHS
+from captioner.checkpoint.files import GRAPHS
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from captioner.checkpoint.shipped import checkpoint_digest, find_checkpoint
+from captioner.checkpoint.files import checkpoint_digest
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import to_table
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner

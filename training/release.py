@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.checkpoint.files import WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.onnx.export import export_onnx

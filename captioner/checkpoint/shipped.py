@@ -3,26 +3,21 @@
 A checkpoint called NAME lies at `checkpoints/NAME/model.safetensors`, beside its model card.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from captioner.checkpoint.files import DESCRIPTION, WEIGHTS
 from captioner.checkpoint.header import read_header
-from captioner.checkpoint.hub.fetch import PREFIX, WEIGHTS, fetch
+from captioner.checkpoint.hub.fetch import PREFIX, fetch
 from captioner.checkpoint.known import KNOWN
-from captioner.durable import file_digest
 from captioner.errors import CheckpointError
-from captioner.pretrained.files import SETTINGS, is_pretrained, weight_files
+from captioner.pretrained.files import is_pretrained
 
 DEFAULT = "vit-tiny-transformer"
 """The checkpoint used where none is asked for."""
-
-
-DESCRIPTION = "captioner.json"
-"""What tells a folder to be an export."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,40 +85,6 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
         f"No checkpoint is called {text!r}.{hint} "
         f"Choose from {', '.join((*known, *KNOWN))}, or give the path of a .safetensors file."
     )
-
-
-def checkpoint_digest(path: Path) -> str:
-    """Return the SHA-256 of what `find_checkpoint` found: of the file, or of those of a folder.
-
-    Raises:
-        OSError: a file cannot be read.
-    """
-    if not path.is_dir():
-        return file_digest(path)
-    digests = [f"{file.name} {file_digest(file)}" for file in files_of(path)]
-    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
-
-
-def has_graphs(checkpoint: Path) -> bool:
-    """Whether graphs for onnxruntime lie beside the file of a checkpoint."""
-    return checkpoint.name == WEIGHTS and checkpoint.with_name(DESCRIPTION).is_file()
-
-
-def files_of(checkpoint: Path) -> list[Path]:
-    """Return the file of a checkpoint, first, and the graphs beside it, if it has some.
-
-    Of a captioner that others trained, all files of its folder that are read.
-    """
-    if checkpoint.is_dir():
-        settings = (checkpoint / name for name in SETTINGS)
-        return [*filter(Path.is_file, settings), *weight_files(checkpoint)]
-    if not has_graphs(checkpoint):
-        return [checkpoint]
-    return [
-        checkpoint,
-        checkpoint.with_name(DESCRIPTION),
-        *sorted(checkpoint.parent.glob("*.onnx")),
-    ]
 
 
 def list_checkpoints() -> list[CheckpointInfo]:

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(args: argparse.Namespace, progress: "Progress") -> int:
-    from captioner.checkpoint.shipped import checkpoint_digest
+    from captioner.checkpoint.files import checkpoint_digest
     from captioner.folder.job import Job
     from captioner.folder.journal.joining import join_shards
     from captioner.folder.journal.journal import Journal

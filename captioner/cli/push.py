@@ -6,8 +6,9 @@ from pathlib import Path
 from captioner.cli.options import Subcommands
 
 _EPILOG = """\
-Uploads model.safetensors and a model card: the README.md beside the checkpoint, with the scores,
-settings and data of its header as metadata. Everybody can then ask for hf:OWNER/NAME:
+Uploads model.safetensors, the graphs that `captioner export` wrote beside it, and a model card: the
+README.md beside the checkpoint, with the scores, settings and data of its header as metadata.
+Everybody can then ask for hf:OWNER/NAME:
   captioner caption photo.jpg --checkpoint hf:OWNER/NAME
 
 Log in first: `hf auth login`, or HF_TOKEN. Needs: pip install "captioner[hub]"

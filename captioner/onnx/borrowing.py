@@ -6,7 +6,7 @@ from typing import Any
 from safetensors import safe_open
 from torch import nn
 
-from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.checkpoint.files import WEIGHTS
 from captioner.onnx.files import borrow, int8, scale
 
 _LAST, _TINY = "last_axis", "tiny"

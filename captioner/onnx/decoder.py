@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from captioner.checkpoint.files import START, STEP
 from captioner.decoders.reading import Reading
 from captioner.errors import CheckpointError
-from captioner.onnx.files import START, STEP, Export
+from captioner.onnx.files import Export
 from captioner.onnx.session import Array, Session
 
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from captioner.checkpoint.hub.fetch import WEIGHTS
-from captioner.checkpoint.shipped import DESCRIPTION
+from captioner.checkpoint.files import DESCRIPTION, GRAPHS, WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.model import CaptionModel
-from captioner.onnx.files import GRAPHS, Export, write_export
+from captioner.onnx.files import Export, write_export
 from captioner.onnx.graphs import write_graphs
 from captioner.onnx.runner import OnnxCaptioner
 

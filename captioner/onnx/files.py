@@ -21,21 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from captioner.checkpoint.files import DESCRIPTION, ENCODER, GRAPHS, STEP, WEIGHTS
 from captioner.checkpoint.header import Header, read_header
-from captioner.checkpoint.hub.fetch import WEIGHTS
-from captioner.checkpoint.shipped import DESCRIPTION
 from captioner.errors import CheckpointError
 
-ENCODER = "encoder.onnx"
-"""The graph that encodes a photo."""
-ENCODER_INT8 = "encoder.int8.onnx"
-"""The same, multiplying in eight bits."""
-START = "start.onnx"
-"""The graph that starts a caption."""
-STEP = "step.onnx"
-"""The graph that reads a word."""
-GRAPHS = (ENCODER, ENCODER_INT8, START, STEP)
-"""All of them."""
 FORMAT = 2
 """The format written, and the only one read."""
 

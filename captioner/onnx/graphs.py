@@ -16,11 +16,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.export import Dim
 
+from captioner.checkpoint.files import ENCODER, ENCODER_INT8, GRAPHS, START, STEP
 from captioner.decoders.contract import Decoder, DecoderState, map_tensors
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.model import CaptionModel
 from captioner.onnx.borrowing import borrow_weights, find_stored, quantise_matrices
-from captioner.onnx.files import ENCODER, ENCODER_INT8, GRAPHS, START, STEP
 
 OPSET = 18
 """Version of the operators."""

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from captioner.checkpoint.shipped import has_graphs
+from captioner.checkpoint.files import ENCODER, ENCODER_INT8, has_graphs
 from captioner.errors import CheckpointError, ConfigError, MissingExtraError
 from captioner.onnx.decoder import OnnxDecoder
-from captioner.onnx.files import ENCODER, ENCODER_INT8, read_export
+from captioner.onnx.files import read_export
 from captioner.onnx.session import Array, Session
 from captioner.photo.framing import Prepared
 from captioner.pipeline import MOST_LANES, Captioner

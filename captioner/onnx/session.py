@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int8
 from safetensors import safe_open
 
-from captioner.checkpoint.hub.fetch import WEIGHTS
+from captioner.checkpoint.files import WEIGHTS
 from captioner.errors import CheckpointError, MissingExtraError
 from captioner.onnx.files import borrow, int8, scale
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from captioner.checkpoint.shipped import checkpoint_digest, find_checkpoint
+from captioner.checkpoint.files import checkpoint_digest
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.cli.options import positive
 from captioner.config import AttentionConfig
 from captioner.errors import CaptionerError

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from captioner.checkpoint.files import EXPORT, WEIGHTS
 from captioner.checkpoint.header import read_header
 from captioner.errors import CheckpointError, MissingExtraError
 from captioner.pretrained.families import require_family
@@ -17,8 +18,6 @@ from captioner.pretrained.files import WEIGHTS as PRETRAINED_WEIGHTS
 
 PREFIX = "hf:"
 """What tells a repository of the hub from a name or a path."""
-WEIGHTS = "model.safetensors"
-"""The one file of a repository of ours that is read."""
 
 _SETTINGS = re.compile(r"(all|https?|no)_proxy|HF_(ENDPOINT|HUB_OFFLINE|HUB_\w+_TIMEOUT)", re.I)
 _CERTIFICATES = re.compile(r"SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE")
@@ -41,8 +40,9 @@ def fetch(text: str) -> Path:
     """Download a checkpoint, or find it in the hub's cache, where it stays.
 
     The hub is asked first whether it has something newer; without a network, or with
-    `HF_HUB_OFFLINE=1`, what the cache holds is taken. Of a captioner that others trained, settings,
-    words and one kind of weights are fetched; no code, and nothing twice.
+    `HF_HUB_OFFLINE=1`, what the cache holds is taken. Graphs for onnxruntime come with the
+    file. Of a captioner that others trained, settings, words and one kind of weights are fetched;
+    no code, and nothing twice.
 
     Args:
         text: `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`.
@@ -57,7 +57,7 @@ def fetch(text: str) -> Path:
     """
     address = parse_address(text)
     with _explained(text, address):
-        path = _fetch_pretrained(text, address) or _download(address, WEIGHTS)
+        path = _fetch_pretrained(text, address) or _fetch_own(address)
     try:
         read_header(path)
     except CheckpointError as error:
@@ -110,7 +110,7 @@ def _fetch_pretrained(text: str, address: Address) -> Path | None:
     try:
         folder = _download(address, CONFIG).parent
     except errors.LocalEntryNotFoundError:  # no network; ours may be in the cache all the same
-        return _download(address, WEIGHTS, local_files_only=True)
+        return _fetch_own(address, local_files_only=True)
     except errors.EntryNotFoundError:
         return None
     try:
@@ -149,6 +149,18 @@ def _fetch_pretrained(text: str, address: Address) -> Path | None:
     for name in names:
         _download(commit, name)
     return folder
+
+
+def _fetch_own(address: Address, **how: bool) -> Path:
+    """Fetch the file of a checkpoint of ours, and the graphs beside it where it has some."""
+    weights = _download(address, WEIGHTS, **how)
+    commit = Address(repo=address.repo, revision=weights.parent.name)
+    try:
+        for name in EXPORT:
+            _download(commit, name, **how)
+    except import_hub().errors.EntryNotFoundError:  # also of what the cache lacks, offline
+        pass
+    return weights
 
 
 def _named(text: str, path: Path, error: CheckpointError) -> CheckpointError:

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
+from captioner.checkpoint.files import CARD, WEIGHTS, files_of
 from captioner.checkpoint.header import Header, read_header
 from captioner.checkpoint.hub.card import Facts, write_card
 from captioner.checkpoint.hub.fetch import (
     PREFIX,
-    WEIGHTS,
     first_line,
     import_hub,
     likely_causes,
@@ -15,12 +15,11 @@ from captioner.checkpoint.hub.fetch import (
 )
 from captioner.errors import CaptionerError, CheckpointError
 
-CARD = "README.md"
-"""Where the card stands, in a repository and beside a checkpoint."""
-
 
 def push(checkpoint: Path, repo: str, *, facts: Facts, private: bool = False) -> str:
-    """Upload a checkpoint and its card in one commit; the repository is made where it lacks.
+    """Upload a checkpoint, its graphs and its card in one commit.
+
+    The repository is made where it is not there.
 
     Args:
         checkpoint: file of the checkpoint; a README.md beside it becomes the card's text.
@@ -49,7 +48,10 @@ def push(checkpoint: Path, repo: str, *, facts: Facts, private: bool = False) ->
         api.create_commit(
             repo,
             operations=[
-                hub.CommitOperationAdd(path_in_repo=WEIGHTS, path_or_fileobj=checkpoint),
+                *(
+                    hub.CommitOperationAdd(path_in_repo=name, path_or_fileobj=file)
+                    for name, file in _published(checkpoint).items()
+                ),
                 hub.CommitOperationAdd(path_in_repo=CARD, path_or_fileobj=card.encode()),
             ],
             commit_message=f"Upload {read_header(checkpoint).name}",
@@ -71,12 +73,19 @@ def write_folder(checkpoint: Path, repo: str, folder: Path, *, facts: Facts) -> 
     card = _card(checkpoint, repo, facts)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(checkpoint, folder / WEIGHTS)
+        for name, file in _published(checkpoint).items():
+            shutil.copyfile(file, folder / name)
         (folder / CARD).write_text(card, encoding="utf-8")
     except shutil.SameFileError as error:
         raise CaptionerError(f"{folder}: holds the checkpoint; give another folder.") from error
     except OSError as error:
         raise CaptionerError(f"{folder}: cannot be written: {error.strerror}.") from error
+
+
+def _published(checkpoint: Path) -> dict[str, Path]:
+    """Files of a checkpoint by what they are called in a repository."""
+    weights, *graphs = files_of(checkpoint)
+    return {WEIGHTS: weights, **{file.name: file for file in graphs}}
 
 
 def _card(checkpoint: Path, repo: str, facts: Facts) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from captioner.checkpoint.shipped import files_of
+from captioner.checkpoint.files import files_of
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.folder.engines.cluster import cluster, import_ray, reason
 from captioner.folder.engines.crashes import CrashTracker, Piece

@@ -1,0 +1,56 @@
+"""Files of a checkpoint: their names, in a folder and on the hub, and which are there."""
+
+import hashlib
+from pathlib import Path
+
+from captioner.durable import file_digest
+from captioner.pretrained.files import SETTINGS, weight_files
+
+WEIGHTS = "model.safetensors"
+"""Header and weights, for either runtime."""
+DESCRIPTION = "captioner.json"
+"""How the graphs are run; what tells a folder to be an export."""
+ENCODER = "encoder.onnx"
+"""The graph that encodes a photo."""
+ENCODER_INT8 = "encoder.int8.onnx"
+"""The same, multiplying in eight bits."""
+START = "start.onnx"
+"""The graph that starts a caption."""
+STEP = "step.onnx"
+"""The graph that reads a word."""
+GRAPHS = (ENCODER, ENCODER_INT8, START, STEP)
+"""All of them."""
+EXPORT = (*GRAPHS, DESCRIPTION)
+"""What an export puts beside the weights."""
+CARD = "README.md"
+"""The card of the model."""
+
+
+def checkpoint_digest(path: Path) -> str:
+    """Return the SHA-256 of what `find_checkpoint` found: of the file, or of those of a folder.
+
+    Raises:
+        OSError: a file cannot be read.
+    """
+    if not path.is_dir():
+        return file_digest(path)
+    digests = [f"{file.name} {file_digest(file)}" for file in files_of(path)]
+    return hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def has_graphs(checkpoint: Path) -> bool:
+    """Whether graphs for onnxruntime lie beside the file of a checkpoint."""
+    return checkpoint.name == WEIGHTS and checkpoint.with_name(DESCRIPTION).is_file()
+
+
+def files_of(checkpoint: Path) -> list[Path]:
+    """Return the file of a checkpoint, first, and the graphs beside it, if it has some.
+
+    Of a captioner that others trained, all files of its folder that are read.
+    """
+    if checkpoint.is_dir():
+        settings = (checkpoint / name for name in SETTINGS)
+        return [*filter(Path.is_file, settings), *weight_files(checkpoint)]
+    if not has_graphs(checkpoint):
+        return [checkpoint]
+    return [checkpoint, *map(checkpoint.with_name, EXPORT)]
