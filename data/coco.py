@@ -11,9 +11,9 @@ Any of them may be compressed with gzip. A file that names no splits belongs to 
 (`captions_val2014.json` is val, as are all its images), or to train where the name has none.
 """
 
-import contextlib
 import csv
 import gzip
+import hashlib
 import io
 import json
 import re
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from captioner.errors import DataError, MissingExtraError
+from captioner.errors import DataError
 
 _FORMATS = (
     "Give a COCO captions file, a Karpathy split file, a CSV file with the columns image and "
@@ -66,8 +66,9 @@ def load_records(annotations: Path, *, split: str | None = None) -> list[Record]
         split: keep the images of this split only; None keeps all.
 
     Raises:
-        DataError: the file is unreadable or empty, its format unknown, an entry incomplete, an
-            image without captions, an image id used twice, or the split does not occur in it.
+        DataError: the file is unreadable or empty, its format unknown, an entry incomplete, or
+            the split does not occur in it; images without captions, images or ids that occur
+            twice, and captions of no image are all named.
     """
     records = _check(_parse(_read_text(annotations), path=annotations), path=annotations)
     return select_split(records, split, annotations=annotations)
@@ -86,6 +87,16 @@ def select_split(
         known = ", ".join(f"{name} ({count})" for name, count in counts.items())
         raise DataError(f"{annotations} has no split {split!r}; it has {known}.")
     return [record for record in records if split in (None, record.split)]
+
+
+def digest_of(*sets: Sequence[Record]) -> str:
+    """Return a digest of captions, and of which images they are of, in their order."""
+    digest = hashlib.sha256()
+    for records in sets:
+        for record in records:
+            digest.update(repr((record.image, record.image_id, record.captions)).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
 
 
 def _read_text(path: Path) -> str:
@@ -132,28 +143,28 @@ def _parse(text: str, *, path: Path) -> list[_Entry]:
 
 
 def _parse_coco(table: dict[str, Any], *, path: Path) -> Iterator[_Entry]:
-    try:
-        from pycocotools.coco import COCO  # noqa: PLC0415  # an extra, met where it is needed
-    except ImportError as error:
-        raise MissingExtraError(
-            "COCO caption files need pycocotools: pip install 'captioner[train]'"
-        ) from error
     _need(table, {"annotations": list}, where=str(path))
     for place, image in enumerate(table["images"]):
         _need(image, {"id": int, "file_name": str}, where=f"{path}, entry {place} of images")
     for place, annotation in enumerate(table["annotations"]):
         keys = {"id": int, "image_id": int, "caption": str}
         _need(annotation, keys, where=f"{path}, entry {place} of annotations")
-    coco = COCO()
-    coco.dataset = table
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
+    captions: dict[int, list[str]] = {image["id"]: [] for image in table["images"]}
+    orphans = [a for a in table["annotations"] if a["image_id"] not in captions]
+    if orphans:
+        raise DataError(
+            f"{path}: {len(orphans)} annotations are of images that are not listed, such as "
+            f"annotation {orphans[0]['id']} of image {orphans[0]['image_id']}; add these images, "
+            "or take the annotations out."
+        )
+    for annotation in table["annotations"]:  # by image: joined files use an annotation's id twice
+        captions[annotation["image_id"]].append(annotation["caption"])
     for image in table["images"]:
         yield _Entry(
             image=image["file_name"],
             where=f"image {image['id']}",
             image_id=image["id"],
-            captions=[a["caption"] for a in coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))],
+            captions=captions[image["id"]],
         )
 
 
@@ -270,24 +281,38 @@ def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
             f"{path}: {numbered} of {len(entries)} images have an id; give one to all or to none."
         )
     default_split = _split_by_name(path)
-    owners: dict[int, _Entry] = {}
-    records = []
+    by_id: dict[int, _Entry] = {}
+    by_name: dict[str, _Entry] = {}
+    records, faults = [], []
     for number, entry in enumerate(entries):
         captions = tuple(caption for caption in entry.captions if caption.strip())
+        image_id = number if entry.image_id is None else entry.image_id
         if not captions:
-            raise DataError(
+            faults.append(
                 f"{path}, {entry.where}: image {entry.image!r} has no captions; "
                 "add one, or take the image out of the file."
             )
-        image_id = number if entry.image_id is None else entry.image_id
-        if (owner := owners.setdefault(image_id, entry)) is not entry:
-            raise DataError(
+        if (owner := by_id.setdefault(image_id, entry)) is not entry:
+            faults.append(
                 f"{path}: {owner.image!r} ({owner.where}) and {entry.image!r} ({entry.where}) "
                 f"share the id {image_id}; give each image its own."
             )
+        elif (owner := by_name.setdefault(entry.image, entry)) is not entry:
+            faults.append(
+                f"{path}: {entry.image!r} is listed twice ({owner.where} and {entry.where}); give "
+                "all its captions to one of them."
+            )
         split = entry.split or default_split
         records.append(Record(image=entry.image, image_id=image_id, captions=captions, split=split))
+    if faults:
+        raise DataError(list_faults(faults))
     return records
+
+
+def list_faults(faults: Sequence[str], *, most: int = 20) -> str:
+    """Return a text that lists faults; of very many, the first."""
+    more = [f"... and {len(faults) - most} more"] if len(faults) > most else []
+    return "\n".join([*faults[:most], *more])
 
 
 def _split_by_name(path: Path) -> str:

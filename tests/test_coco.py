@@ -115,6 +115,54 @@ def test_coco_captions_are_what_pycocotools_finds_for_the_image(tmp_path):
     }
 
 
+def test_ids_of_annotations_that_occur_twice_give_each_image_its_own_captions(tmp_path):
+    joined = {
+        "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],
+        "annotations": [
+            {"id": 7, "image_id": 1, "caption": "a dog"},
+            {"id": 7, "image_id": 2, "caption": "a bus"},
+        ],
+    }
+    records = load_records(write(tmp_path / "joined.json", joined))
+    assert {record.image: record.captions for record in records} == {
+        "a.jpg": ("a dog",),
+        "b.jpg": ("a bus",),
+    }
+
+
+def test_captions_of_an_image_that_is_not_listed_are_refused(tmp_path):
+    table = {
+        "images": [{"id": 1, "file_name": "a.jpg"}],
+        "annotations": [
+            {"id": 3, "image_id": 1, "caption": "a dog"},
+            {"id": 5, "image_id": 8, "caption": "a bus"},
+            {"id": 6, "image_id": 9, "caption": "a bus"},
+        ],
+    }
+    assert refusal(write(tmp_path / "a.json", table)) == (
+        ": 2 annotations are of images that are not listed, such as annotation 5 of image 8; "
+        "add these images, or take the annotations out."
+    )
+
+
+def test_all_faults_of_a_file_are_listed(tmp_path):
+    table = {
+        "images": [{"id": n, "file_name": name} for n, name in enumerate("abacd")],
+        "annotations": [{"id": n, "image_id": n, "caption": "a"} for n in (0, 1, 2, 3)],
+    }
+    path = write(tmp_path / "a.json", table)
+    assert refusal(path) == (
+        ": 'a' is listed twice (image 0 and image 2); give all its captions to one of them.\n"
+        f"{path}, image 4: image 'd' has no captions; add one, or take the image out of the file."
+    )
+
+
+def test_of_very_many_faults_the_first_are_listed(tmp_path):
+    table = {"images": [{"id": n, "file_name": str(n)} for n in range(30)], "annotations": []}
+    lines = refusal(write(tmp_path / "a.json", table)).splitlines()
+    assert (len(lines), lines[-1]) == (21, "... and 10 more")
+
+
 @pytest.mark.parametrize(
     ("name", "split"),
     [

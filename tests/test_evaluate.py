@@ -1,5 +1,6 @@
 import hashlib
 import json
+import math
 import re
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from data.dataset import CaptionDataset
 from data.features import cache_features
 from data.image_source import ImageSource
 from training import score
-from training.evaluate import _measure_candidates, caption_batches, describe_captions, main
+from training.evaluate import _measure_candidates, describe_captions, main
+from training.scoring.observing import caption_batches, join_likelihoods
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
@@ -114,11 +116,16 @@ def test_cached_features_give_the_captions_of_the_pixels(run, tmp_path):
     features = cache_features(model.encoder, pixels, tmp_path, batch_size=8, device="cpu")
     options = {"batch_size": 3, "shuffle": False, "pad_id": header.tokenizer.pad_id}
     found = [
-        caption_batches(model, header.tokenizer, build_loader(data, **options), header.search)
+        caption_batches(
+            model, header.tokenizer, build_loader(data, **options), header.search, read=True
+        )
         for data in (pixels, features)
     ]
-    assert found[0] == found[1]
-    assert len(set(found[0].values())) > 1
+    assert found[0][0] == found[1][0]
+    assert len(set(found[0][0].values())) > 1
+    first, second = (join_likelihoods([likelihood]) for _, likelihood in found)
+    assert first == pytest.approx(second, rel=1e-3)
+    assert first["perplexity"] == pytest.approx(math.exp(first["loss"]))
 
 
 def test_captioning_leaves_no_trace_on_the_model(run):

@@ -1,8 +1,10 @@
 """Numbers of a run, in TensorBoard and in Weights & Biases without its servers."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -20,9 +22,12 @@ def test_tensorboard_is_always_written_and_nothing_else_unless_asked(tmp_path):
     book.add({"train/loss": 2.5}, 20)
     book.add({"train/loss": 1.5}, 40)
     book.close()
-    assert [file.name for file in tmp_path.iterdir()] == ["tensorboard"]
+    assert {file.name for file in tmp_path.iterdir()} == {"tensorboard", "metrics.jsonl"}
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert [(e.step, e.value) for e in events.Scalars("train/loss")] == [(20, 2.5), (40, 1.5)]
+    lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["step"], line["train/loss"]) for line in lines] == [(20, 2.5), (40, 1.5)]
+    assert 0 <= time.time() - lines[0]["time"] < 600
 
 
 RUNS = """

@@ -46,11 +46,10 @@ def learn(
         max_words=8,
         teacher=None if taught is None else lambda batch: taught,
     )
-    objective.progress = progress
     batch = make_batch()
     decoder.zero_grad()
     torch.manual_seed(2)
-    loss, measure = objective(batch.inputs, batch)
+    loss, measure = objective(batch.inputs, batch, progress=progress)
     loss.backward()
     gradients = {n: p.grad.clone() for n, p in decoder.named_parameters() if p.grad is not None}
     return loss.item(), measure.item(), gradients

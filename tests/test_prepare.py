@@ -264,5 +264,18 @@ def test_a_photo_that_cannot_be_read_is_refused_in_any_size():
 
 def test_a_checked_data_set_writes_nothing(mine, capsys):
     assert prepare(mine, "--check") == 0
-    assert "all photos are there" in capsys.readouterr().err
+    assert "all photos are there and can be read, each in one split" in capsys.readouterr().err
     assert not (mine / "shards").exists()
+
+
+def test_a_check_lists_all_faults(mine, capsys):
+    photos = mine / "photos"
+    (photos / "1.jpg").write_bytes(b"no photo")
+    (photos / "2.jpg").unlink()
+    (photos / "3.jpg").write_bytes((photos / "8.jpg").read_bytes())  # 3 is val, 8 is train
+    assert prepare(mine, "--check") == 1
+    said = capsys.readouterr().err.partition("error: ")[2].splitlines()
+    assert said[0] == "3 faults:"
+    assert said[1].startswith("1.jpg: not an image")
+    assert said[2].startswith("Image '2.jpg' is not in ")
+    assert said[3] == "8.jpg of train is 3.jpg of val; take it out of one of them."

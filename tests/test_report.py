@@ -77,8 +77,8 @@ def test_the_page_of_a_finished_run_holds_everything_and_loads_nothing(run, caps
     assert all(link.startswith("data:image/") for link in page.links)
     assert "script" not in page.tags
     assert page.tags.count("fieldset") == 2
-    # loss, CIDEr, BLEU-4, distinct captions, rate, gradient; lengths and reliability
-    assert page.tags.count("svg") == 8
+    # losses, CIDEr, BLEU-4, distinct captions, objective, rate, gradient; lengths, reliability
+    assert page.tags.count("svg") == 10
     assert "smoke <b>&" in page.text  # escaped, and so it is text
     assert "b" not in page.tags
     evaluation = json.loads((run / "evaluation.json").read_text())
@@ -184,7 +184,7 @@ def test_a_run_that_has_hardly_begun_has_a_page(run):
 def test_without_events_the_checkpoints_history_is_drawn(run):
     shutil.rmtree(run / "tensorboard")
     page = make(run, "--no-measure", "--photos", "0")
-    assert page.tags.count("svg") == 3
+    assert page.tags.count("svg") == 4
     assert "epochs" in page.text
 
 

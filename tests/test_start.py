@@ -153,6 +153,7 @@ def test_encoder_weights_that_cannot_be_had_are_refused(tmp_path):
 MINIMAL = """
 name = "mine"
 start_from = "{path}"
+data.overlap = "allowed"
 [[data.train]]
 annotations = "captions.jsonl"
 images = ["photos"]

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from captioner.checkpoint.header import read_header
 from captioner.checkpoint.weights import load_checkpoint
 from captioner.pytorch import TorchCaptioner
+from training.running.resume import RunState
 from training.settings import load_settings, recipe
 from training.train import Run, main
 
@@ -54,7 +56,6 @@ def ended(folder: str) -> dict:
 def start(*changes: str) -> dict[str, torch.Tensor]:
     """The weights a run with these changes starts with."""
     run = Run(load_settings(SMOKE, changes), Path("runs/start"), device=torch.device("cpu"))
-    run.logbook.close()
     return run.model.state_dict()
 
 
@@ -251,6 +252,62 @@ def test_a_stage_without_progress_is_stopped_early(captions):
     assert "whole 1/2  loss" in lines[at + 1]
 
 
+def test_a_stage_begins_with_the_best_epoch_of_the_one_before_or_with_its_last(captions):
+    falling = "{name='one', epochs=4, batch_size=4, learning_rate=0.1, warmup=0.5}"
+    still = "{name='two', epochs=1, batch_size=8, learning_rate=1e-12, weight_decay=0}"
+    stages = f"stages=[{falling}, {still}]"
+    best = train(stages, folder="best")
+    last = train(stages, "stages.1.begins_with=last", folder="last")
+    scores = [entry["CIDEr"] for entry in best["progress"]["history"]]
+    assert max(scores[:4]) > scores[3]  # else there would be nothing to see
+    assert scores[4] == pytest.approx(max(scores[:4]))
+    assert last["progress"]["history"][4]["CIDEr"] == pytest.approx(scores[3])
+
+
+def test_patience_asks_for_the_best_epoch_of_the_stage_alone(captions):
+    state = RunState(best=5.0, best_of_stage=5.0)
+    state.begin_stage(1)
+    assert [state.is_better(cider) for cider in (3.0, 4.0, 4.5, 4.2)] == [
+        (False, True),
+        (False, True),
+        (False, True),
+        (False, False),
+    ]
+    assert (state.best, state.waited) == (5.0, 1)
+
+
+def test_a_log_without_a_terminal_says_how_the_steps_go(captions):
+    run = command("-m", "training.train", *arguments(times(8), ONE_STAGE), "--log-every", "1e-9")
+    said = [line for line in run.stderr.splitlines() if " batches  loss " in line]
+    assert len(said) == 2 * 16  # epochs of as many batches
+    assert re.fullmatch(
+        r"all 1/2  3 of 16 batches  loss \d\.\d{3}  objective \d\.\d{3}  [\d.]+ photos/s  "
+        r"\d+ s left in this epoch  rate \d\.\de-\d\d  \d\.\d GB",
+        said[2],
+    )
+    assert said[2] in Path("runs/smoke/log.txt").read_text()
+
+
+def test_validation_reads_what_people_said(captions):
+    state = train(ONE_STAGE)
+    lines = Path("runs/smoke/metrics.jsonl").read_text().splitlines()
+    points = [json.loads(line) for line in lines]
+    val = [point for point in points if "val/loss" in point]
+    assert [point["val/loss"] for point in val] == [
+        pytest.approx(entry["loss"]) for entry in state["progress"]["history"]
+    ]
+    assert val[0]["val/loss"] > val[1]["val/loss"] > 0
+    assert val[1]["val/perplexity"] == pytest.approx(np.exp(val[1]["val/loss"]))
+
+
+def test_no_checkpoint_names_a_folder_of_the_machine(captions, tmp_path):
+    source = f"{{annotations='{tmp_path}/captions.jsonl', images=['{tmp_path}/photos']}}"
+    train(ONE_STAGE, f"data.train=[{source}]", f"data.val={source}")
+    header = read_header("runs/smoke/best.safetensors")
+    assert str(tmp_path) not in json.dumps(header.trained_on)
+    assert header.trained_on["settings"]["data"]["val"]["annotations"] == "captions.jsonl"
+
+
 def test_the_checkpoints_tell_where_they_come_from(captions):
     state = train()
     config = load_settings(SMOKE)
@@ -302,13 +359,22 @@ def test_a_run_does_not_go_on_with_other_settings_or_words(captions, capsys):
     text = Path("captions.jsonl").read_text()
     Path("captions.jsonl").write_text(text.replace("red ball", "red apple"))
     assert main(arguments(ONE_STAGE)) == 1
-    assert "belongs to another run: words was " in capsys.readouterr().err
+    assert "belongs to another run: captions was " in capsys.readouterr().err
+    names = {"red ball": "blue ball", "blue ball": "red ball"}
+    swapped = re.sub("(red|blue) ball", lambda found: names[found[0]], text)
+    Path("captions.jsonl").write_text(swapped)  # the same words, but of other photos
+    assert main(arguments(ONE_STAGE)) == 1
+    assert "belongs to another run: captions was " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "text"),
     [
         (["--set", "stages.0.epoch=3"], "unknown setting 'epoch'; did you mean 'epochs'?"),
+        (
+            ["--set", "data.overlap=refused"],
+            "8 of 8 photos of data.val are in data.train as well, such as 'red-ball.png'",
+        ),
         (["--set", "data.val.annotations=no.json"], "Caption file no.json does not exist"),
         (["--set", "data.val.images=['no']"], "Image folder or archive no does not exist"),
         (["--set", "encoder_weights=no.bin"], "encoder_weights is 'no.bin', but there is no such"),

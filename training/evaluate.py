@@ -40,11 +40,11 @@ from training.scoring.measures import (
     read_training_captions,
     split_sentences,
 )
-from training.scoring.observing import caption_batches, observe
+from training.scoring.observing import observe
 from training.scoring.provenance import git_commit
 from training.scoring.result_files import save_report, write_results
 
-__all__ = ["Extent", "caption_batches", "describe_captions", "evaluate"]
+__all__ = ["Extent", "describe_captions", "evaluate"]
 
 LONGEST = 40
 """Tokens of a reference that are read; the rest is cut off."""

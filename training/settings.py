@@ -4,7 +4,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from captioner.checkpoint.header import read_header
@@ -43,6 +43,8 @@ class DataConfig:
     """Training captions; the vocabulary comes from these alone."""
     val: SourceConfig
     """Captions that choose the best checkpoint."""
+    overlap: Literal["refused", "allowed"] = "refused"
+    """Whether photos of `val` may be learned from as well, as where a model is to be overfitted."""
     words: Literal["words", "bpe"] = "words"
     """Word-level tokens, or subwords by byte-pair encoding."""
     min_count: int = 5
@@ -71,6 +73,9 @@ class StageConfig:
     """Shown in the log."""
     epochs: int
     """Passes over the training photos."""
+    begins_with: Literal["best", "last"] = "best"
+    """Weights that a stage but the first begins with: those of the best epoch of the one before, or
+    of its last."""
     objective: Literal["words", "cider"] = "words"
     """Learn the words people wrote; or, self-critically, from the CIDEr-D of drawn captions. The
     second wants a decoder that has learned the first, and uses no dropout."""
@@ -194,7 +199,7 @@ class RunConfig:
     """Name of the checkpoint and of the run's folder."""
     data: DataConfig
     stages: tuple[StageConfig, ...]
-    """Done in order, each starting from what the one before ended with."""
+    """Done in order; see `StageConfig.begins_with`."""
     model: ModelConfig = field(default_factory=ModelConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
@@ -306,6 +311,17 @@ def recipe(config: RunConfig) -> dict[str, Any]:
         del stage["checkpointing"]
     for name in ("cache", "workers"):
         del table["data"][name]
+    return table
+
+
+def without_folders(table: Any) -> Any:
+    """Leave the names alone of absolute paths: where they lay on one machine is of no use."""
+    if isinstance(table, dict):
+        return {name: without_folders(value) for name, value in table.items()}
+    if isinstance(table, list | tuple):
+        return [without_folders(value) for value in table]
+    if isinstance(table, str) and (PurePosixPath(table).is_absolute() or Path(table).is_absolute()):
+        return Path(table).name
     return table
 
 

@@ -24,113 +24,121 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from captioner.checkpoint.header import Header, read_header
 from captioner.checkpoint.shipped import find_checkpoint
-from captioner.checkpoint.weights import save_checkpoint
 from captioner.config import AttentionConfig
-from captioner.durable import explained
-from captioner.errors import CaptionerError, ConfigError
-from captioner.model import CaptionModel
+from captioner.errors import CaptionerError
 from data.batching import BatchLoader
+from data.coco import digest_of
 from data.dataset import derive_seed
 from data.ranks import Ranks
-from training.evaluate import caption_batches, describe_captions
+from training.evaluate import describe_captions
 from training.metrics import score
-from training.objectives import Objective, build_objective
+from training.objectives import build_objective
 from training.objectives.distillation import load_teacher
 from training.running.distributed import joined
 from training.running.learner import Learner
 from training.running.loaders import build_loaders, load_photos
-from training.running.logbook import Logbook
+from training.running.meter import Meter, duration
 from training.running.optim import choose_trained
-from training.running.resume import RunState, load_resume, restore, save_resume
+from training.running.resume import RunState, restore
+from training.running.run_folder import RunFolder
 from training.running.start import choose_words, compile_model, start_model
-from training.scoring.provenance import describe_machine
-from training.settings import RunConfig, StageConfig, load_settings, recipe
+from training.scoring.observing import caption_batches, join_likelihoods
+from training.scoring.provenance import describe_machine, peak_memory
+from training.settings import RunConfig, StageConfig, load_settings, recipe, without_folders
 
 REPORT_STEPS = 20
 """Steps between two points of the loss curve, which is their mean."""
-RESUME = "resume.pt"
-"""What a run goes on from."""
 
 
 class Run:
-    """A training run: its model, its data and its folder."""
+    """A training run: its model, its data and how far it has come.
+
+    Args:
+        config: its settings.
+        path: its folder.
+        device: what it calculates on.
+        ranks: who shares it.
+        log_every: seconds between two lines about the steps; 0 says none.
+    """
 
     def __init__(
         self,
         config: RunConfig,
-        folder: Path,
+        path: Path,
         *,
         device: torch.device,
         ranks: Ranks = Ranks(),  # noqa: B008  # frozen
+        log_every: float = 0,
     ) -> None:
         self.config = config
-        self.folder = folder
         self.device = device
         self.ranks = ranks
+        self.log_every = log_every
         self.train_photos, self.val_photos = load_photos(config)
-        records = self.train_photos.records
-        self.tokenizer = choose_words(config, records)
-        start = read_header(find_checkpoint(config.start_from)) if config.start_from else None
-        self.before = None if start is None else start.trained_on
-        self.attention = AttentionConfig() if start is None else start.attention
-        words = hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest()
-        self.identity = {**recipe(config), "photos": len(records), "words": words}
-        self.resumed = ranks.agree(self._load_resume() if ranks.first else None)
-        self.progress = RunState()
+        self.tokenizer = choose_words(config, self.train_photos.records)
+        self.start = read_header(find_checkpoint(config.start_from)) if config.start_from else None
+        identity = {
+            **recipe(config),
+            "captions": digest_of(self.train_photos.records, self.val_photos.records),
+            "words": hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest(),
+        }
+        self.folder = RunFolder(path, config, identity=identity, ranks=ranks)
+        self.resumed = self.folder.load_resume()
         torch.manual_seed(config.seed)
         if self.resumed is None:
+            self.progress = RunState()
             self.model = start_model(config, words=len(self.tokenizer))
         else:
             unread = replace(config, encoder_weights="none", start_from="")
+            self.progress = RunState(**self.resumed["progress"])
             self.model = start_model(unread, words=len(self.tokenizer))
             self.model.load_state_dict(self.resumed["model"])
-            self.progress = RunState(**self.resumed["progress"])
         self.model.to(device)
         if config.compile:
             compile_model(self.model, backend=config.compile)
-        self.logbook = self._open_logbook() if ranks.first else None
-        self.log(
-            f"{config.name}: {len(records)} training photos with "
-            f"{sum(len(record.captions) for record in records)} captions, "
-            f"{len(self.val_photos.records)} validation photos, {len(self.tokenizer)} words, "
-            f"{sum(p.numel() for p in self.model.parameters()) / 1e6:.1f} M weights, on {device}"
-        )
-        self.log(f"machine: {describe_machine(device)}")
 
     def train(self) -> None:
         """Go through all stages from where the run stands."""
-        progress = self.progress
-        while progress.stage < len(self.config.stages):
-            stage = self.config.stages[progress.stage]
+        progress, stages = self.progress, self.config.stages
+        self.folder.open(first_step=progress.steps + 1)
+        self._introduce()
+        resumed, self.resumed = self.resumed, None
+        while progress.stage < len(stages):
+            stage = stages[progress.stage]
             if not self._is_over(stage):
-                self._train_stage(stage)
+                self._train_stage(stage, resumed)
             if progress.epoch < stage.epochs:
-                self.log(f"{stage.name}: no better for {progress.waited} epochs, stopped early")
-            self.resumed = None
-            progress.stage, progress.epoch, progress.waited = progress.stage + 1, 0, 0
-        if self.logbook is not None:
-            self.logbook.close()
+                self.folder.log(
+                    f"{stage.name}: no better for {progress.waited} epochs, stopped early"
+                )
+            resumed = None
+            progress.begin_stage(progress.stage + 1)
+        self.folder.close()
 
-    def log(self, line: str) -> None:
-        """Say it to whoever watches, and keep it."""
-        if not self.ranks.first:
-            return
-        tqdm.write(line, file=sys.stderr)
-        path = self.folder / "log.txt"
-        with explained(path, option="--folder"), path.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+    def _introduce(self) -> None:
+        records = self.train_photos.records
+        self.folder.log(
+            f"{self.config.name}: {len(records)} training photos with "
+            f"{sum(len(record.captions) for record in records)} captions, "
+            f"{len(self.val_photos.records)} validation photos, {len(self.tokenizer)} words, "
+            f"{sum(p.numel() for p in self.model.parameters()) / 1e6:.1f} M weights, "
+            f"on {self.device}"
+        )
+        self.folder.log(f"machine: {describe_machine(self.device)}")
 
     def _is_over(self, stage: StageConfig) -> bool:
         patience_spent = 0 < stage.patience <= self.progress.waited
         return self.progress.epoch >= stage.epochs or patience_spent
 
-    def _train_stage(self, stage: StageConfig) -> None:
+    def _train_stage(self, stage: StageConfig, resumed: Mapping[str, Any] | None) -> None:
+        """Train until the stage is over, from its beginning or from where it stood."""
         progress = self.progress
+        if resumed is None and progress.stage and stage.begins_with == "best":
+            self.model.load_state_dict(self.folder.best_of_stage())
         choose_trained(self.model, stage)
         loader, val_loader = build_loaders(
             self.config,
@@ -164,21 +172,22 @@ class Run:
             progress.rewards[stage.name] = objective.signature
         # Filling a cache of features may have drawn numbers; a stage must not depend on that.
         torch.manual_seed(derive_seed(self.config.seed, progress.stage, self.ranks.rank))
-        if self.resumed is not None:
-            restore(self.resumed, learner.parts, ranks=self.ranks)
-            self.log(f"going on after {progress.batches} batches of epoch {progress.epoch + 1}")
+        if resumed is not None:
+            restore(resumed, learner.parts, ranks=self.ranks)
+            self.folder.log(
+                f"going on after {progress.batches} batches of epoch {progress.epoch + 1}"
+            )
         while not self._is_over(stage):
             self._train_epoch(learner, loader)
-            self._save_resume(learner)  # validation takes its time
-            better = self._validate(learner, val_loader)
-            progress.waited = 0 if better else progress.waited + 1
+            self.folder.save_resume(progress, learner.parts)  # validation takes its time
+            self._validate(learner, val_loader)
             progress.epoch, progress.batches = progress.epoch + 1, 0
             if self._is_over(stage):
                 learner.finish()
-            self._save_resume(learner)
+            self.folder.save_resume(progress, learner.parts)
 
     def _train_epoch(self, learner: Learner, loader: BatchLoader) -> None:
-        progress, stage, objective = self.progress, learner.stage, learner.objective
+        progress, stage, folder = self.progress, learner.stage, self.folder
         earlier = sum(done.epochs for done in self.config.stages[: progress.stage])
         loader.set_epoch(earlier + progress.epoch, done=progress.batches)
         learner.prepare()
@@ -190,126 +199,104 @@ class Run:
             total=len(loader),
             disable=None if self.ranks.first else True,
         )
-        measures: list[Tensor] = []
-        photos, started, saved = 0, time.monotonic(), time.monotonic()
+        meter = Meter(learner.objective.measure, ranks=self.ranks)
+        begun, saved, said = progress.batches, time.monotonic(), time.monotonic()
         batches = iter(bar)
         while some := list(islice(batches, stage.accumulate)):
-            measures.append(learner.step([batch.to(self.device) for batch in some]))
+            numbers = learner.step([batch.to(self.device) for batch in some])
+            meter.add(numbers, photos=sum(len(batch.image_ids) for batch in some))
             progress.batches += len(some)
             progress.steps += 1
-            photos += sum(len(batch.image_ids) for batch in some)
             if progress.steps % REPORT_STEPS == 0:
-                measure, norm = self._average(measures[-REPORT_STEPS:], objective)
-                bar.set_postfix({objective.measure: f"{measure:.3f}"})
-                rate = {objective.measure: measure, "gradient_norm": norm, "rate": learner.rate}
-                self._draw({f"train/{name}": value for name, value in rate.items()})
-            if self.ranks.agree(time.monotonic() - saved > 60 * self.config.save_minutes):
-                self._average(measures[-1:], objective)  # a run gone wrong must not be kept
+                means = meter.mean(REPORT_STEPS, step=progress.steps)
+                bar.set_postfix({meter.measure: f"{means[meter.measure]:.3f}"})
+                curves = {**means, "rate": learner.rate}
+                folder.draw({f"train/{x}": y for x, y in curves.items()}, step=progress.steps)
+            now = time.monotonic()
+            save, say = self.ranks.agree(
+                (
+                    now - saved > 60 * self.config.save_minutes,
+                    0 < self.log_every <= now - said,
+                )
+            )
+            if save:
+                meter.mean(1, step=progress.steps)  # a run gone wrong must not be kept
                 learner.settle()
-                self._save_resume(learner)
-                saved = time.monotonic()
+                folder.save_resume(progress, learner.parts)
+                saved = now
+            if say:
+                done = progress.batches
+                left = (len(loader) - done) * meter.seconds / (done - begun)
+                folder.log(
+                    f"{title}  {done} of {len(loader)} batches  {self._describe(meter)}  "
+                    f"{duration(left)} left in this epoch  rate {learner.rate:.1e}  "
+                    f"{peak_memory(self.device) / 1e9:.1f} GB"
+                )
+                said = now
         learner.settle()
-        if measures:
-            seconds = time.monotonic() - started
-            measure, _ = self._average(measures, objective)
-            self.log(
-                f"{title}  {objective.measure} {measure:.3f}  "
-                f"{sum(self.ranks.gather(photos)) / seconds:.1f} photos/s  {seconds:.0f} s"
-            )
+        if meter:
+            folder.log(f"{title}  {self._describe(meter)}  {meter.seconds:.0f} s")
 
-    def _average(self, measures: list[Tensor], objective: Objective) -> tuple[float, float]:
-        """Measure and gradient norm, averaged over steps, once they are seen to be numbers.
+    def _describe(self, meter: Meter) -> str:
+        means = meter.mean(step=self.progress.steps)
+        return (
+            f"{meter.measure} {means[meter.measure]:.3f}  objective {means['objective']:.3f}  "
+            f"{meter.rate():.1f} photos/s"
+        )
 
-        Asked only now and then: a GPU need not wait after every step.
-        """
-        measure, norm = self.ranks.mean(torch.stack(measures).mean(dim=0)).tolist()
-        if not math.isfinite(measure) or not math.isfinite(norm):
-            raise ConfigError(
-                f"training went wrong by step {self.progress.steps}: the {objective.measure} is "
-                f"{measure}, the norm of the gradient {norm}. Lower stages.learning_rate or "
-                "stages.clip and start over."
-            )
-        return measure, norm
-
-    def _validate(self, learner: Learner, loader: BatchLoader) -> bool:
-        """Caption the validation photos; save the checkpoint, as the best one too if it is."""
+    def _validate(self, learner: Learner, loader: BatchLoader) -> None:
+        """Caption the validation photos, read their captions, and keep the checkpoint."""
         progress, stage, model = self.progress, learner.stage, learner.result
-        quiet = None if self.ranks.first else True
-        bar = tqdm(loader, desc="validation", leave=False, disable=quiet)
-        shares = self.ranks.gather(caption_batches(model, self.tokenizer, bar, self.config.search))
-        found = {image: caption for share in shares for image, caption in share.items()}
+        bar = tqdm(
+            loader, desc="validation", leave=False, disable=None if self.ranks.first else True
+        )
+        shares = self.ranks.gather(
+            caption_batches(model, self.tokenizer, bar, self.config.search, read=True)
+        )
+        found = {image: text for captions, _ in shares for image, text in captions.items()}
         references = {record.image_id: record.captions for record in self.val_photos.records}
         captions = {image: found[image] for image in references}
         scores = {}
         if self.ranks.first:
-            scores = {**score(references, captions), **describe_captions(captions)}
+            scores = {
+                **score(references, captions),
+                **describe_captions(captions),
+                **join_likelihoods([likelihood for _, likelihood in shares]),
+            }
         scores = self.ranks.agree(scores)
-        self._draw({f"val/{name}": value for name, value in scores.items()})
+        self.folder.draw({f"val/{x}": y for x, y in scores.items()}, step=progress.steps)
         progress.history.append({"stage": stage.name, "epoch": progress.epoch + 1, **scores})
-        better = scores["CIDEr"] > progress.best
-        self.log(
+        best, best_of_stage = progress.is_better(scores["CIDEr"])
+        self.folder.log(
             f"{stage.name} {progress.epoch + 1}/{stage.epochs}  CIDEr {scores['CIDEr']:.4f}  "
-            f"Bleu_4 {scores['Bleu_4']:.4f}  {scores['distinct_captions']} distinct captions"
-            f"{'  best so far' if better else ''}  such as {next(iter(captions.values()))!r}"
+            f"Bleu_4 {scores['Bleu_4']:.4f}  loss {scores['loss']:.3f}  "
+            f"perplexity {scores['perplexity']:.1f}  "
+            f"{scores['distinct_captions']} distinct captions"
+            f"{'  best so far' if best else ''}  such as {next(iter(captions.values()))!r}"
         )
-        self._save("last.safetensors", model, scores)
-        if better:
-            progress.best = scores["CIDEr"]
-            self._save("best.safetensors", model, scores)
-        return better
+        header = self._header(scores)
+        self.folder.save(model, header, best=best, best_of_stage=best_of_stage)
 
-    def _load_resume(self) -> dict[str, Any] | None:
-        return load_resume(self.folder / RESUME, identity=self.identity, say=self.log)
-
-    def _open_logbook(self) -> Logbook:
-        with explained(self.folder, option="--folder"):
-            return Logbook(
-                self.folder,
-                first_step=self.progress.steps + 1,
-                project=self.config.wandb,
-                name=self.config.name,
-                settings=self.identity,
-            )
-
-    def _draw(self, curves: Mapping[str, float]) -> None:
-        """Add a point to each of these curves."""
-        if self.logbook is not None:
-            with explained(self.folder, option="--folder"):
-                self.logbook.add(curves, self.progress.steps)
-
-    def _save(self, name: str, model: CaptionModel, scores: dict[str, float]) -> None:
-        if not self.ranks.first:
-            return
+    def _header(self, scores: Mapping[str, float]) -> Header:
         trained_on = {
-            "settings": recipe(self.config),
+            "settings": without_folders(recipe(self.config)),
             "photos": len(self.train_photos.records),
             "steps": self.progress.steps,
             "history": self.progress.history,
         }
         if self.progress.rewards:
             trained_on["rewards"] = self.progress.rewards
-        if self.before is not None:
-            trained_on["before"] = self.before
-        header = Header(
+        if self.start is not None:
+            trained_on["before"] = self.start.trained_on
+        return Header(
             name=self.config.name,
             model=self.config.model,
             preprocess=self.config.preprocess,
             tokenizer=self.tokenizer,
             search=self.config.search,
-            attention=self.attention,
+            attention=AttentionConfig() if self.start is None else self.start.attention,
             trained_on=trained_on,
-            scores={"validation": scores},
-        )
-        save_checkpoint(self.folder / name, model, header, half=True)
-
-    def _save_resume(self, learner: Learner) -> None:
-        save_resume(
-            self.folder / RESUME,
-            self.progress,
-            identity=self.identity,
-            parts=learner.parts,
-            ranks=self.ranks,
-            keep=self.config.keep,
+            scores={"validation": dict(scores)},
         )
 
 
@@ -330,14 +317,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--folder", type=Path, help="where the run goes; runs/<name> by default")
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
+    parser.add_argument(
+        "--log-every",
+        type=float,
+        metavar="SECONDS",
+        help="say how the steps go so often; 60 without a terminal, else 0, which says nothing",
+    )
     args = parser.parse_args(argv)
     try:
         config = load_settings(args.config, args.overrides)
         if config.threads:
             torch.set_num_threads(config.threads)
         folder = args.folder or Path("runs") / config.name
+        unasked = 0 if sys.stderr.isatty() else 60
+        log_every = unasked if args.log_every is None else args.log_every
         with joined(args.device) as (ranks, device):
-            run = Run(config, folder, device=device, ranks=ranks)
+            run = Run(config, folder, device=device, ranks=ranks, log_every=log_every)
             run.train()
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -14,10 +14,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from captioner.errors import CaptionerError, DataError
-from data.coco import load_records
+from data.coco import list_faults, load_records
 from data.image_source import ImageSource
 from data.prepare.checks import Found, find
 from data.prepare.known import KNOWN
+from data.prepare.opening import find_faults
 from data.prepare.shard_plan import ShardSettings
 from data.prepare.write_shards import write_shards
 
@@ -60,7 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--no-md5", dest="md5", action="store_false", help="check sizes, but no checksums"
     )
-    parser.add_argument("--check", action="store_true", help="check the files and write no shards")
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="open every photo, list all faults, and write no shards",
+    )
     args = parser.parse_args(argv)
     output = args.output or args.root.with_name(args.root.name + "_shards")
     try:
@@ -77,8 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(", ".join(f"{count:,} {split}" for split, count in counts.items()))
         source = ImageSource(found.images)
         if args.check:
-            source.require(record.image for record in found.records)
-            say("all photos are there")
+            faults = find_faults(found.records, source, workers=args.workers)
+            if faults:
+                raise DataError(f"{len(faults)} faults:\n{list_faults(faults, most=1000)}")
+            say("all photos are there and can be read, each in one split")
             return 0
         write_shards(
             found.records, source, output, settings=settings, workers=args.workers, say=say

@@ -31,14 +31,18 @@ class Objective(Protocol):
     """Name of the number that tells how well it goes."""
     signature: str
     """What the measure depends on that no setting says."""
-    progress: float
-    """How much of the stage is done, from 0 to 1; set before each step."""
 
     def size(self, batch: Batch) -> Tensor:
         """How many things the measure of a batch is the mean of."""
 
-    def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return what to make small, and the measure, for features (B, P, D) of a batch."""
+    def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
+        """Return what to make small, and the measure.
+
+        Args:
+            features: of the batch, (B, P, D).
+            batch: photos and what people said of them.
+            progress: how much of the stage is done, from 0 to 1.
+        """
 
 
 class WordObjective:
@@ -56,7 +60,6 @@ class WordObjective:
         teacher: Teacher | None = None,
         average: Average = ALONE,
     ) -> None:
-        self.progress = 0.0
         self._decoder = decoder
         self._average = average
         self._stage = stage
@@ -68,18 +71,18 @@ class WordObjective:
         """Words, padding not counted."""
         return (batch.words[:, :, 1:] != self._pad_id).sum()
 
-    def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-        """See `Objective`; the measure is the cross-entropy in nats a word."""
+    def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
+        """See `Objective`; the measure is the plain cross-entropy in nats a word."""
         stage, pad_id, average = self._stage, self._pad_id, self._average
         read = batch.words[:, :, :-1]
         if stage.scheduled_sampling > 0:
-            p = self.progress * stage.scheduled_sampling
+            p = progress * stage.scheduled_sampling
             read = mix_words(
                 self._decoder, features, read, probability=p, tokenizer=self._tokenizer
             )
         looked_at = stage.coverage > 0 or stage.grounding > 0
         reading = self._decoder(features, read, with_attention=looked_at)
-        loss = total = word_loss(
+        total, cross_entropy = word_loss(
             reading.logits,
             batch.words,
             pad_id=pad_id,
@@ -95,7 +98,7 @@ class WordObjective:
                 pad_id=pad_id,
                 average=average,
             )
-            total = (1 - stage.teacher_weight) * loss + stage.teacher_weight * apart
+            total = (1 - stage.teacher_weight) * total + stage.teacher_weight * apart
         if stage.coverage > 0:
             assert reading.attention is not None
             penalty = coverage_loss(reading.attention, batch.words, pad_id=pad_id, average=average)
@@ -105,7 +108,7 @@ class WordObjective:
             assert batch.shares is not None
             penalty = grounding_loss(reading.attention, batch.shares, average=average)
             total = total + stage.grounding * penalty
-        return total, loss.detach()
+        return total, cross_entropy.detach()
 
 
 class SelfCriticalObjective:
@@ -123,7 +126,6 @@ class SelfCriticalObjective:
         max_words: int,
         average: Average = ALONE,
     ) -> None:
-        self.progress = 0.0
         self._decoder = decoder
         self._average = average
         self._stage = stage
@@ -136,7 +138,7 @@ class SelfCriticalObjective:
         """Captions that are drawn."""
         return torch.tensor(len(batch.words) * self._stage.samples, device=batch.words.device)
 
-    def __call__(self, features: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the mean reward, from 0 to 10 if CIDEr-D alone counts."""
         stage = self._stage
         words = self._draw(features)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,8 +22,8 @@ def word_loss(
     pad_id: int,
     label_smoothing: float,
     average: Average = ALONE,
-) -> Tensor:
-    """Cross-entropy of the next word, averaged over all real words, in nats.
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of the next word, averaged over all real words, in nats: smoothed, and plain.
 
     Args:
         logits: (B, K, T, V), scores after reading `words[..., :T]`.
@@ -32,14 +33,14 @@ def word_loss(
             section 7, arXiv:1512.00567).
         average: how totals become means.
     """
-    total = F.cross_entropy(
-        logits.flatten(0, 2).float(),
-        words[:, :, 1:].flatten(),
-        ignore_index=pad_id,
-        label_smoothing=label_smoothing,
-        reduction="sum",
-    )
-    return average(total, (words[:, :, 1:] != pad_id).sum())
+    log_p = logits.flatten(0, 2).log_softmax(dim=-1, dtype=torch.float32)
+    target = words[:, :, 1:].flatten()
+    real = target != pad_id
+    plain = average(F.nll_loss(log_p, target, ignore_index=pad_id, reduction="sum"), real.sum())
+    if not label_smoothing:
+        return plain, plain
+    even = average(-(log_p.mean(dim=-1) * real).sum(), real.sum())
+    return (1 - label_smoothing) * plain + label_smoothing * even, plain
 
 
 def coverage_loss(

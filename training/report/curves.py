@@ -6,12 +6,14 @@ from training.report.run_files import RunFiles
 
 _TRAINING = {
     "loss": "Training loss, nats a word",
+    "objective": "What is made small: the loss smoothed, with all that is added to it",
     "reward": "Reward of drawn captions, CIDEr-D",
     "rate": "Learning rate of the decoder",
     "gradient_norm": "Norm of the gradient",
 }
 _VALIDATION = {
     "CIDEr": "Validation CIDEr",
+    "loss": "Validation loss, nats a word",
     "Bleu_4": "Validation BLEU-4",
     "distinct_captions": "Distinct validation captions",
 }
@@ -24,7 +26,8 @@ def write_curves(record: RunFiles) -> str:
     for name, title in _VALIDATION.items():
         line, label, marks = record.curves.get(f"val/{name}", []), "steps", ends
         if not line:  # no events: the checkpoint remembers, by epoch
-            line = [(n, entry[name]) for n, entry in enumerate(record.history, start=1)]
+            history = enumerate(record.history, start=1)
+            line = [(n, entry[name]) for n, entry in history if name in entry]
             label, marks = "epochs", []
         drawing = draw_lines(
             {title: line}, title=title, x_label=label, marks=marks, dots=True, best=name == "CIDEr"

@@ -19,7 +19,9 @@ GROUNDING = "grounding.json"
 """The report of `training.grounding` about it."""
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (.*)")
-_EPOCH = re.compile(r"(.+) (\d+)/(\d+)  (\w+) (-?[\d.]+)  ([\d.]+) photos/s  (\d+) s")
+_EPOCH = re.compile(
+    r"(.+) (\d+)/(\d+)  (\w+) (-?[\d.]+)(?:  objective -?[\d.]+)?  ([\d.]+) photos/s  (\d+) s"
+)
 _MACHINE = "machine: "
 
 

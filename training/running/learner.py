@@ -29,11 +29,11 @@ class ObjectiveModule(nn.Module):
         self.model = model
         self.objective = objective
 
-    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: Batch, progress: float) -> tuple[Tensor, Tensor]:
         """Return the loss and the objective's measure."""
         seen = batch.inputs
         features = seen if seen.ndim == 3 else self.model.encoder(seen)  # cached, or pixels
-        return self.objective(features, batch)
+        return self.objective(features, batch, progress=progress)
 
 
 class Learner:
@@ -120,22 +120,26 @@ class Learner:
             self._trained.encoder.eval()
 
     def step(self, batches: Sequence[Batch]) -> Tensor:
-        """Learn from these as from one batch; return the measure and the norm of the gradient."""
-        self.objective.progress = self.schedule.last_epoch / self._steps
+        """Learn from these as from one batch.
+
+        Returns:
+            The objective's measure, what is made small, and the norm of the gradient, (3,).
+        """
+        progress = self.schedule.last_epoch / self._steps
         self.optimizer.zero_grad(set_to_none=True)
-        measures = []
+        numbers = []
         for batch, share in zip(batches, self._shares(batches), strict=True):
             with sharing(self._module, batch is batches[-1]):  # once all is added up
                 with self._precision.context():
-                    loss, measure = self._module(batch)
+                    loss, measure = self._module(batch, progress)
                 self._precision.backward(loss * share)
-            measures.append(measure * share)
+            numbers.append(torch.stack([measure, loss.detach()]) * share)
         norm = gathered(self._precision.step(self.optimizer, clip=self.stage.clip or math.inf))
         self.schedule.step()
         if self._average is not None:
             self.settle()
             self._average.update_parameters(self.model)
-        return torch.stack([torch.stack(measures).sum(), norm])
+        return torch.cat([torch.stack(numbers).sum(dim=0), norm[None]])
 
     def _shares(self, batches: Sequence[Batch]) -> Sequence[Tensor | float]:
         """How much each batch has to say: its loss is a mean over so many of all words."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from captioner.errors import DataError
 from captioner.model import Encoder
 from captioner.words.tokenizer import Tokenizer
 from data.batching import BatchLoader, build_loader
@@ -14,6 +15,7 @@ from data.coco import Record
 from data.dataset import CaptionDataset
 from data.features import FeatureDataset, View, cache_features
 from data.image_source import ImageSource
+from data.overlap import find_shared
 from data.ranks import Ranks
 from training.running.start import load_sources
 from training.settings import RunConfig, StageConfig
@@ -31,11 +33,22 @@ def load_photos(config: RunConfig) -> tuple[CaptionedPhotos, CaptionedPhotos]:
     """Read the captions to learn from and those to validate on.
 
     Raises:
-        DataError: captions or photos are missing or do not fit together.
+        DataError: captions or photos are missing or do not fit together, or photos are in both.
     """
-    return CaptionedPhotos(*load_sources(config.data.train)), CaptionedPhotos(
-        *load_sources([config.data.val])
-    )
+    train = CaptionedPhotos(*load_sources(config.data.train))
+    val = CaptionedPhotos(*load_sources([config.data.val]))
+    if config.data.overlap == "refused":
+        shared = find_shared(val.records, val.source, train.records, train.source)
+        if shared:
+            name, known = shared[0]
+            called = "" if known == name else f", there called {known!r}"
+            raise DataError(
+                f"{len(shared)} of {len(val.records)} photos of data.val are in data.train as "
+                f"well, such as {name!r}{called}: scores on them would say nothing of other "
+                "photos. Give each its own split, or, to overfit on purpose, set "
+                'data.overlap = "allowed".'
+            )
+    return train, val
 
 
 def build_loaders(

@@ -1,19 +1,25 @@
 """Where the numbers of a run go while it runs: TensorBoard, and Weights & Biases if asked for."""
 
+import json
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter
 
+from captioner.durable import replace_file
 from captioner.errors import MissingExtraError
+from captioner.interchange import portable
 
+METRICS = "metrics.jsonl"
+"""Every point of every curve, an object a line: step, time in seconds since 1970, and numbers."""
 _IDENTITY = "wandb.id"  # so that a run that goes on is the same run there, too
 
 
 class Logbook:
-    """Keeps curves: numbers by name and step.
+    """Keeps curves: numbers by name and step, in TensorBoard's form and as JSON lines.
 
     Args:
         folder: of the run.
@@ -38,6 +44,8 @@ class Logbook:
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._wandb = _begin(folder, project, name, settings or {}) if project else None
+        self._lines = folder / METRICS
+        _cut(self._lines, first_step)
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def add(self, curves: Mapping[str, float], step: int) -> None:
@@ -45,6 +53,9 @@ class Logbook:
         for name, value in curves.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
+        with self._lines.open("a", encoding="utf-8") as file:
+            line = {"step": step, "time": round(time.time(), 3), **curves}
+            file.write(json.dumps(portable(line)) + "\n")
         if self._wandb is not None:
             self._wandb.log({**curves, "step": step})
 
@@ -53,6 +64,18 @@ class Logbook:
         self._writer.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def _cut(lines: Path, first_step: int) -> None:
+    """Take out what a run that was killed wrote behind the step that it goes on from."""
+    if not lines.is_file():
+        return
+    kept = [
+        line
+        for line in lines.read_text(encoding="utf-8").splitlines(keepends=True)
+        if line.endswith("\n") and json.loads(line)["step"] < first_step
+    ]
+    replace_file(lines, "".join(kept).encode())
 
 
 def _begin(folder: Path, project: str, name: str, settings: Mapping[str, Any]) -> Any:

@@ -33,12 +33,25 @@ class RunState:
     """Steps done in the whole run."""
     best: float = -1.0
     """Validation CIDEr-D of the best checkpoint; below any there is before the first."""
+    best_of_stage: float = -1.0
+    """The same of this stage."""
     waited: int = 0
-    """Epochs of this stage since the last better one."""
+    """Epochs of this stage since its best one."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Validation scores, epoch by epoch."""
     rewards: dict[str, str] = field(default_factory=dict)
     """Signature of the reward, by name of the stage that learned from one."""
+
+    def begin_stage(self, number: int) -> None:
+        """Go on to the beginning of another stage."""
+        self.stage, self.epoch, self.best_of_stage, self.waited = number, 0, -1.0, 0
+
+    def is_better(self, cider: float) -> tuple[bool, bool]:
+        """Whether an epoch is the best one of the run, and of its stage; remember that."""
+        best, best_of_stage = cider > self.best, cider > self.best_of_stage
+        self.best, self.best_of_stage = max(cider, self.best), max(cider, self.best_of_stage)
+        self.waited = 0 if best_of_stage else self.waited + 1
+        return best, best_of_stage
 
 
 class Stateful(Protocol):

@@ -7,12 +7,14 @@ word readings    how sure the model is of the next word of each reference, and w
 right; words up to there are given to it (teacher forcing)
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
@@ -30,6 +32,26 @@ from training.metrics.calibration import calibrate
 TEMPERATURES = tuple(n / 20 for n in range(10, 31))
 """Among these, the one that fits the references best is found."""
 _TRIED = 2000  # words of a batch that they are tried on, at most
+
+
+@dataclass(frozen=True, kw_only=True)
+class Likelihood:
+    """How likely a model finds what people said."""
+
+    nats: float = 0.0
+    """Cross-entropy, summed over words."""
+    words: int = 0
+    """Of the references."""
+
+    def plus(self, nats: float, words: int) -> "Likelihood":
+        """Add further words."""
+        return Likelihood(nats=self.nats + nats, words=self.words + words)
+
+
+def join_likelihoods(shares: Sequence[Likelihood]) -> dict[str, float]:
+    """Return the cross-entropy in nats a word, and the perplexity, over all of these."""
+    loss = sum(share.nats for share in shares) / sum(share.words for share in shares)
+    return {"loss": loss, "perplexity": math.exp(loss)}
 
 
 @dataclass
@@ -84,18 +106,47 @@ def search_features(
     return [[tokenizer.decode(tokens) for tokens in candidates.tokens] for candidates in found]
 
 
+@torch.inference_mode()
 def caption_batches(
-    model: CaptionModel, tokenizer: Tokenizer, batches: Iterable[Batch], config: SearchConfig
-) -> dict[int, str]:
-    """Caption every image of these batches, pixels or features; captions by image id."""
+    model: CaptionModel,
+    tokenizer: Tokenizer,
+    batches: Iterable[Batch],
+    config: SearchConfig,
+    *,
+    read: bool = False,
+) -> tuple[dict[int, str], Likelihood]:
+    """Caption every image of these batches, pixels or features.
+
+    Args:
+        model: left in the mode it is in.
+        tokenizer: its words.
+        batches: photos and what people said of them.
+        config: decoding settings.
+        read: read the references as well.
+
+    Returns:
+        Captions by image id, and how likely the references are.
+    """
     device = next(model.parameters()).device
     captions: dict[int, str] = {}
+    likelihood = Likelihood()
     with evaluating(model):
         for batch in batches:
             features = encode(model, batch.inputs.to(device))
             found = search_features(model, tokenizer, features, config, photos=batch.inputs)
             captions |= zip(batch.image_ids, (texts[0] for texts in found), strict=True)
-    return captions
+            if read:
+                words = batch.words.to(device)
+                logits = model.decoder(features, words[:, :, :-1]).logits
+                nats = F.cross_entropy(
+                    logits.flatten(0, 2).float(),
+                    words[:, :, 1:].flatten(),
+                    ignore_index=tokenizer.pad_id,
+                    reduction="sum",
+                )
+                count = int((words[:, :, 1:] != tokenizer.pad_id).sum())
+                likelihood = likelihood.plus(float(nats), count)
+    return captions, likelihood
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,6 +43,20 @@ def describe_machine(device: "torch.device") -> str:
     parts.append(f"{platform.system()}, Python {platform.python_version()}")
     parts.append(f"torch {torch.__version__}")
     return ", ".join(parts)
+
+
+def peak_memory(device: "torch.device") -> int:
+    """Bytes that the GPU, or on a CPU this process, has held at most."""
+    import torch  # noqa: PLC0415
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource  # noqa: PLC0415  # not on Windows
+    except ImportError:
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _processor() -> str:

@@ -1,0 +1,49 @@
+"""Every photo opened before any work: all that is wrong with them, at once."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import combinations
+
+from tqdm import tqdm
+
+from captioner.errors import DataError, ImageError
+from captioner.photo import load_photo
+from data.coco import Record
+from data.image_source import ImageSource
+from data.overlap import find_shared
+
+
+def find_faults(
+    records: Sequence[Record], source: ImageSource, *, workers: int = os.cpu_count() or 1
+) -> list[str]:
+    """Open every photo, and look for photos that stand in two splits.
+
+    Args:
+        records: photos, captions and splits.
+        source: where the photos are.
+        workers: photos opened side by side.
+
+    Returns:
+        A line about each fault: a photo that is not there, or cannot be read, or stands in two
+        splits.
+    """
+
+    def fault_of(record: Record) -> str | None:
+        try:
+            load_photo(source.read(record.image), name=record.image)
+        except (DataError, ImageError) as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(workers) as pool:
+        opened = tqdm(pool.map(fault_of, records), total=len(records), desc="opening", disable=None)
+        faults = [fault for fault in opened if fault is not None]
+    splits: dict[str, list[Record]] = {}
+    for record in records:
+        if record.image in source:
+            splits.setdefault(record.split, []).append(record)
+    for one, other in combinations(splits, 2):
+        for name, known in find_shared(splits[one], source, splits[other], source):
+            faults.append(f"{name} of {one} is {known} of {other}; take it out of one of them.")
+    return faults
