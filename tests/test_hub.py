@@ -14,11 +14,14 @@ import pytest
 from captioner.checkpoint import shipped
 from captioner.checkpoint.files import EXPORT, STEP, WEIGHTS, has_graphs
 from captioner.checkpoint.header import METADATA_KEY
-from captioner.checkpoint.hub.card import Facts
-from captioner.checkpoint.hub.fetch import Address, parse_address
+from captioner.checkpoint.hub.backbones import find_weights
+from captioner.checkpoint.hub.card import Facts, write_card
+from captioner.checkpoint.hub.fetch import Address, download, parse_address
 from captioner.checkpoint.hub.push import push
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
+from captioner.config import EncoderConfig
+from captioner.decoders import RecurrentConfig
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
@@ -121,9 +124,30 @@ def test_a_revision_is_taken_as_it_was(published, checkpoints):
 def test_without_a_network_the_cache_is_taken(published, monkeypatch):
     path = find_checkpoint("hf:me/toy")
     gone(monkeypatch)
+    monkeypatch.setattr("time.sleep", pytest.fail)  # which the client does between its tries
     assert find_checkpoint("hf:me/toy") == path
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert find_checkpoint("hf:me/toy") == path
+
+
+def test_weights_of_a_backbone_come_from_the_cache_or_the_way_out_is_told(hub, monkeypatch):
+    name = "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+    hub.repos[name] = Repo()
+    hub.repos[name].commit({"model.safetensors": b"weights"})
+    assert find_weights("vit_tiny_patch16_224") is True  # timm fetches them
+    download(Address(repo=name, revision=None), "model.safetensors")
+    gone(monkeypatch)
+    monkeypatch.setattr("time.sleep", pytest.fail)
+    assert find_weights("vit_tiny_patch16_224").read_bytes() == b"weights"
+    with pytest.raises(CheckpointError) as caught:
+        find_weights("vit_small_patch16_224")
+    assert str(caught.value).startswith(
+        "encoder_weights is 'hub', but the hub cannot be reached, and its cache lacks "
+        "timm/vit_small_patch16_224.augreg_in21k_ft_in1k; check the network"
+    )
+    assert str(caught.value).endswith(
+        ", or give the path of a safetensors file, or 'none' to begin with random weights."
+    )
 
 
 SET = re.compile(r"(?i:.*_proxy)|HF_.*|(SSL|REQUESTS|CURL)_.*")
@@ -246,7 +270,7 @@ def test_what_is_pushed_can_be_fetched(hub, capsys, checkpoints):
     card = card_of(files["README.md"])
     assert "transformer on test_vit, 0." in card.text
     assert "captioner caption photo.jpg --checkpoint hf:me/toy" in card.text
-    assert (card.data.license, card.data.language) == ("mit", "en")
+    assert (card.data.license, card.data.language) == ("mit", None)
     assert (card.data.library_name, card.data.pipeline_tag) == ("captioner", "image-to-text")
     assert card.data.tags == ["image-captioning", "attention", "transformer"]
     found = {r.metric_name: (r.dataset_name, r.metric_value) for r in card.data.eval_results}
@@ -346,7 +370,7 @@ def test_a_shipped_checkpoint_gets_a_card_from_its_readme_and_its_header(dry, na
     assert "## Limits" in card.text
     assert "](../" in text  # which led nowhere on the hub
     assert not re.search(r"\]\((?!\w+:|#)", card.text)
-    assert card.data.base_model == VIT_TINY
+    assert (card.data.base_model, card.data.language) == (VIT_TINY, "en")
     assert "flickr8k" in card.data.datasets
     results = {r.metric_name: r for r in card.data.eval_results if r.dataset_split == "test"}
     assert list(results) == [
@@ -361,6 +385,29 @@ def test_a_shipped_checkpoint_gets_a_card_from_its_readme_and_its_header(dry, na
         assert result.metric_args["search"] == report["search"]
         assert result.metric_args["images"] == 1000
         assert "stanford-ptb" in result.metric_args["tokenizer"]
+
+
+def test_a_card_states_nothing_that_is_not_known(toy):
+    _, header = toy
+    gru = replace(header.model, decoder=RecurrentConfig(cell="gru"))
+    header = replace(header, model=gru, scores={})
+    data = card_of(write_card(header, None, repo="me/toy", facts=Facts()).encode()).data
+    assert (data.language, data.base_model, data.datasets) == (None, None, None)
+    assert data.tags == ["image-captioning", "attention", "gru"]
+
+
+def test_a_card_names_the_weights_that_the_first_of_several_trainings_fetched(toy):
+    _, header = toy
+    vit = EncoderConfig(backbone="vit_tiny_patch16_224")
+    first = {"settings": {"encoder_weights": "hub"}}
+    header = replace(
+        header,
+        model=replace(header.model, encoder=vit),
+        trained_on={"settings": {"encoder_weights": "none"}, "before": first},
+        scores={},
+    )
+    text = write_card(header, None, repo="me/toy", facts=Facts())
+    assert card_of(text.encode()).data.base_model == VIT_TINY
 
 
 def test_what_the_command_says_and_what_the_readme_says_goes_into_the_metadata(

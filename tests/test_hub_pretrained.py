@@ -66,7 +66,10 @@ def test_settings_words_and_one_kind_of_weights_are_fetched_once(published, caps
     assert message in capsys.readouterr().err
     asked = len(published.requests)
     assert find_checkpoint("hf:them/blip") == found
-    assert published.requests[asked:] == ["HEAD /them/blip/resolve/main/config.json"]
+    assert published.requests[asked:] == [
+        "GET /api/models/them/blip",
+        "HEAD /them/blip/resolve/main/config.json",
+    ]
     assert capsys.readouterr().err == ""
 
 

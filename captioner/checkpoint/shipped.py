@@ -29,7 +29,7 @@ class CheckpointInfo:
     path: Path
     """Its file."""
     decoder: str
-    """`lstm` or `transformer`."""
+    """`lstm`, `gru`, `transformer`, ..."""
     encoder: str
     """timm name of the backbone."""
     parameters: int
@@ -101,7 +101,7 @@ def _describe(name: str, path: Path) -> CheckpointInfo:
     return CheckpointInfo(
         name=name,
         path=path,
-        decoder=header.model.decoder.kind,
+        decoder=header.model.decoder.label,
         encoder=header.model.encoder.backbone,
         parameters=header.parameters,
         scores=header.scores,

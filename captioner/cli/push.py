@@ -35,7 +35,7 @@ def add_parser(commands: Subcommands) -> None:
     )
     card = parser.add_argument_group("the card", "What the checkpoint does not know of itself.")
     card.add_argument("--license", metavar="ID", help="such as apache-2.0")
-    card.add_argument("--language", default="en", metavar="CODE", help="of the captions (en)")
+    card.add_argument("--language", metavar="CODE", help="of the captions, such as en")
     card.add_argument(
         "--dataset",
         action="append",
@@ -45,7 +45,9 @@ def add_parser(commands: Subcommands) -> None:
         "times",
     )
     card.add_argument(
-        "--base-model", metavar="NAME", help="what the encoder was before (timm's own weights)"
+        "--base-model",
+        metavar="NAME",
+        help="what the encoder was before; known of a training that fetched timm's weights itself",
     )
     parser.set_defaults(run=run)
 

@@ -28,3 +28,8 @@ class RecurrentConfig(DecoderConfig):
     """Probability of dropping a channel of the words read and of the output layer."""
     tie: bool = True
     """Share the word table between input and output."""
+
+    @property
+    def label(self) -> str:
+        """`lstm` or `gru`."""
+        return self.cell

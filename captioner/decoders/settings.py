@@ -22,6 +22,11 @@ class DecoderConfig:
     """Of attention over the regions."""
 
     @property
+    def label(self) -> str:
+        """What people call such a decoder."""
+        return self.kind
+
+    @property
     def longest(self) -> int | None:
         """Words of the longest caption, START and END not counted; None: any.
 

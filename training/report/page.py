@@ -117,7 +117,7 @@ def _summary(record: RunFiles) -> str:
     if record.header:
         model = record.header.model
         rows["model"] = (
-            f"{model.encoder.backbone}, {model.decoder.kind} decoder, "
+            f"{model.encoder.backbone}, {model.decoder.label} decoder, "
             f"{record.header.parameters / 1e6:.1f} M weights, {len(record.header.tokenizer)} words"
         )
         trained = record.header.trained_on

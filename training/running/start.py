@@ -10,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from captioner.checkpoint.header import METADATA_KEY, Header, read_header
+from captioner.checkpoint.hub.backbones import find_weights
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import CheckpointError, ConfigError
@@ -68,7 +69,9 @@ def start_model(config: RunConfig, *, words: int) -> CaptionModel:
         ConfigError: it is of another model, or saw photos prepared in another way.
     """
     given = config.encoder_weights
-    weights = {"hub": True, "none": False}.get(given, Path(given))
+    weights: Path | bool = {"none": False}.get(given, Path(given))
+    if given == "hub" and not config.start_from:
+        weights = find_weights(config.model.encoder.backbone)
     ours = isinstance(weights, Path) and not config.start_from and _is_checkpoint(weights)
     model = build_model(
         config.model,

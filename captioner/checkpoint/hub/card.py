@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.checkpoint.header import Header
+from captioner.checkpoint.hub.backbones import name_of
 from captioner.checkpoint.hub.fetch import import_hub
 
 _METRICS = {
@@ -48,12 +49,12 @@ class Facts:
 
     licence: str | None = None
     """Identifier such as `apache-2.0`."""
-    language: str = "en"
+    language: str | None = None
     """Code of the captions' language."""
     datasets: tuple[str, ...] = ()
     """What it was trained on; without them, the names of the annotation files."""
     base_model: str | None = None
-    """What the encoder was before; without it, timm's default weights of the backbone."""
+    """What the encoder was before; without it, what the header knows."""
 
 
 def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> str:
@@ -70,7 +71,7 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
         MissingExtraError: huggingface_hub is not installed.
     """
     hub = import_hub()
-    base = facts.base_model or _source(header) or _base_model(header.model.encoder.backbone)
+    base = facts.base_model or _source(header) or _base_model(header)
     text = text or _few_words(header)
     own = hub.ModelCard(text if text.startswith("---\n") else f"---\n{{}}\n---\n{text}")
     derived = hub.ModelCardData(
@@ -78,7 +79,7 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
         language=facts.language,
         library_name="captioner",
         pipeline_tag=_TASK,
-        tags=["image-captioning", "attention", header.model.decoder.kind],
+        tags=["image-captioning", "attention", header.model.decoder.label],
         datasets=list(facts.datasets or _datasets(header.trained_on)) or None,
         base_model=base,
         model_name=header.name,
@@ -94,7 +95,7 @@ def _few_words(header: Header) -> str:
     millions = f"{header.parameters / 1e6:.1f} M"
     return (
         f"# {header.name}\n\nWrites a sentence about a photo, and says for every word where it "
-        f"looked: a {model.decoder.kind} on {model.encoder.backbone}, {millions} parameters.\n"
+        f"looked: a {model.decoder.label} on {model.encoder.backbone}, {millions} parameters.\n"
     )
 
 
@@ -134,18 +135,24 @@ def _source(header: Header) -> str | None:
     return source if isinstance(source, str) and "/" in source else None
 
 
+def _settings(trained_on: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Settings of this training, then of those it went on from."""
+    stage: Any = trained_on
+    while isinstance(stage, dict):
+        if isinstance(settings := stage.get("settings"), dict):
+            yield settings
+        stage = stage.get("before")
+
+
 def _datasets(trained_on: dict[str, Any]) -> Sequence[str]:
     """Name the annotations of this training and of those it went on from."""
     names: dict[str, None] = {}
-    stage: Any = trained_on
-    while isinstance(stage, dict):
-        settings = stage.get("settings")
-        data = settings.get("data") if isinstance(settings, dict) else None
+    for settings in _settings(trained_on):
+        data = settings.get("data")
         sources = data.get("train") if isinstance(data, dict) else None
         for source in sources if isinstance(sources, list) else []:
             if isinstance(source, dict) and isinstance(source.get("annotations"), str):
                 names.setdefault(_stem(source["annotations"]))
-        stage = stage.get("before")
     return list(names)
 
 
@@ -154,12 +161,8 @@ def _stem(annotations: str) -> str:
     return Path(annotations).name.partition(".")[0].removeprefix("dataset_")
 
 
-def _base_model(backbone: str) -> str | None:
-    """Return where timm keeps the backbone's default weights."""
-    import timm  # noqa: PLC0415  # brings in torch
-
-    known = timm.get_pretrained_cfg(backbone, allow_unregistered=True)
-    if known is None or not known.hf_hub_id:
+def _base_model(header: Header) -> str | None:
+    """Return where timm keeps the weights that the encoder began with, if it began with those."""
+    if "hub" not in [settings.get("encoder_weights") for settings in _settings(header.trained_on)]:
         return None
-    name = f"{known.architecture}.{known.tag}" if known.tag else known.architecture
-    return f"{known.hf_hub_id}{name}" if known.hf_hub_id.endswith("/") else str(known.hf_hub_id)
+    return name_of(header.model.encoder.backbone)

@@ -22,6 +22,10 @@ PREFIX = "hf:"
 _SETTINGS = re.compile(r"(all|https?|no)_proxy|HF_(ENDPOINT|HUB_OFFLINE|HUB_\w+_TIMEOUT)", re.I)
 _CERTIFICATES = re.compile(r"SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE")
 """Variables of the environment that the client of the hub obeys."""
+_UNREACHABLE = re.compile("Connect|Timeout")
+"""In the names of errors that mean there is no network."""
+_PATIENCE = 10.0
+"""Seconds that the hub is waited for."""
 _PART = r"[A-Za-z0-9][\w.-]*"
 _ADDRESS = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 
@@ -57,7 +61,8 @@ def fetch(text: str) -> Path:
     """
     address = parse_address(text)
     with _explained(text, address):
-        path = _fetch_pretrained(text, address) or _fetch_own(address)
+        known = not is_reachable(address)
+        path = _fetch_pretrained(text, address, known=known) or _fetch_own(address, known=known)
     try:
         read_header(path)
     except CheckpointError as error:
@@ -101,17 +106,14 @@ def import_hub() -> Any:
     return huggingface_hub
 
 
-def _fetch_pretrained(text: str, address: Address) -> Path | None:
+def _fetch_pretrained(text: str, address: Address, *, known: bool) -> Path | None:
     """Fetch the captioner of a repository that others wrote; None if it is one of ours.
 
-    Its weights come last: where the cache has them, it has all.
+    Its weights come last: where the cache has them, it has all. `known` asks the cache alone.
     """
-    errors = import_hub().errors
     try:
-        folder = _download(address, CONFIG).parent
-    except errors.LocalEntryNotFoundError:  # no network; ours may be in the cache all the same
-        return _fetch_own(address, local_files_only=True)
-    except errors.EntryNotFoundError:
+        folder = download(address, CONFIG, local_files_only=known).parent
+    except import_hub().errors.EntryNotFoundError:  # also of what the cache lacks
         return None
     try:
         require_family(folder)
@@ -128,7 +130,7 @@ def _fetch_pretrained(text: str, address: Address) -> Path | None:
     sizes = {file.rfilename: file.size or 0 for file in listed.siblings}
     for name in SETTINGS:
         if name in sizes:
-            _download(commit, name)
+            download(commit, name)
     weights = next((name for name in PRETRAINED_WEIGHTS if name in sizes), None)
     if weights is None:
         raise CheckpointError(
@@ -137,7 +139,7 @@ def _fetch_pretrained(text: str, address: Address) -> Path | None:
         )
     names = [weights]
     if weights.endswith(".json"):
-        _download(commit, weights)
+        download(commit, weights)
         names = parts_of(read_json(folder, weights), where=f"{text}: {weights}")
     megabytes = sum(sizes.get(name, 0) for name in names) / 1e6
     licence = (listed.card_data or {}).get("license") or "not stated"
@@ -147,18 +149,18 @@ def _fetch_pretrained(text: str, address: Address) -> Path | None:
         flush=True,
     )
     for name in names:
-        _download(commit, name)
+        download(commit, name)
     return folder
 
 
-def _fetch_own(address: Address, **how: bool) -> Path:
+def _fetch_own(address: Address, *, known: bool) -> Path:
     """Fetch the file of a checkpoint of ours, and the graphs beside it where it has some."""
-    weights = _download(address, WEIGHTS, **how)
+    weights = download(address, WEIGHTS, local_files_only=known)
     commit = Address(repo=address.repo, revision=weights.parent.name)
     try:
         for name in EXPORT:
-            _download(commit, name, **how)
-    except import_hub().errors.EntryNotFoundError:  # also of what the cache lacks, offline
+            download(commit, name, local_files_only=known)
+    except import_hub().errors.EntryNotFoundError:
         pass
     return weights
 
@@ -168,10 +170,31 @@ def _named(text: str, path: Path, error: CheckpointError) -> CheckpointError:
     return CheckpointError(f"{text}: {str(error).removeprefix(str(path)).lstrip(':/ ')}")
 
 
-def _download(address: Address, name: str, **how: bool) -> Path:
+def is_reachable(address: Address) -> bool:
+    """Whether the hub answers, be it with a refusal.
+
+    Asked once beforehand: for every file, its client would try for half a minute.
+    """
+    hub = import_hub()
+    try:
+        hub.HfApi(library_name="captioner").model_info(
+            address.repo, revision=address.revision, timeout=_PATIENCE
+        )
+    except hub.errors.OfflineModeIsEnabled:
+        return False
+    except Exception as error:  # of whichever HTTP library; others are explained by the download
+        return _UNREACHABLE.search(type(error).__name__) is None
+    return True
+
+
+def download(address: Address, name: str, *, local_files_only: bool = False) -> Path:
     """Download one file, or find it in the cache."""
     found = import_hub().hf_hub_download(
-        address.repo, name, revision=address.revision, library_name="captioner", **how
+        address.repo,
+        name,
+        revision=address.revision,
+        library_name="captioner",
+        local_files_only=local_files_only,
     )
     return Path(found)
 
