@@ -4,7 +4,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, Literal
 
 from captioner.checkpoint.header import read_header
@@ -311,17 +311,6 @@ def recipe(config: RunConfig) -> dict[str, Any]:
         del stage["checkpointing"]
     for name in ("cache", "workers"):
         del table["data"][name]
-    return table
-
-
-def without_folders(table: Any) -> Any:
-    """Leave the names alone of absolute paths: where they lay on one machine is of no use."""
-    if isinstance(table, dict):
-        return {name: without_folders(value) for name, value in table.items()}
-    if isinstance(table, list | tuple):
-        return [without_folders(value) for value in table]
-    if isinstance(table, str) and (PurePosixPath(table).is_absolute() or Path(table).is_absolute()):
-        return Path(table).name
     return table
 
 

@@ -48,7 +48,7 @@ from training.running.run_folder import RunFolder
 from training.running.start import choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches, join_likelihoods
 from training.scoring.provenance import describe_machine, peak_memory
-from training.settings import RunConfig, StageConfig, load_settings, recipe, without_folders
+from training.settings import RunConfig, StageConfig, load_settings, recipe
 
 REPORT_STEPS = 20
 """Steps between two points of the loss curve, which is their mean."""
@@ -279,7 +279,7 @@ class Run:
 
     def _header(self, scores: Mapping[str, float]) -> Header:
         trained_on = {
-            "settings": without_folders(recipe(self.config)),
+            "settings": recipe(self.config),
             "photos": len(self.train_photos.records),
             "steps": self.progress.steps,
             "history": self.progress.history,

@@ -213,7 +213,10 @@ def _describe(found: Pretrained) -> Header:
 
 
 def format_header(header: Header) -> str:
-    """Write a header as JSON text, in the present format."""
+    """Write a header as JSON text, in the present format.
+
+    What it was trained on and measured by names no folder of a machine.
+    """
     marks, attention = header.tokenizer.marks, header.attention
     table = {
         "format": FORMAT,
@@ -224,13 +227,24 @@ def format_header(header: Header) -> str:
         **({} if attention == AttentionConfig() else {"attention": to_table(attention)}),
         "tokenizer": json.loads(header.tokenizer.to_json()),
         **({} if marks == Marks() else {"marks": to_table(marks)}),
-        "trained_on": header.trained_on,
-        "scores": header.scores,
+        "trained_on": _without_folders(header.trained_on),
+        "scores": _without_folders(header.scores),
         "parameters": header.parameters,
     }
     if header.confidence is not None:
         table["confidence"] = to_table(header.confidence)
     return json.dumps(table, ensure_ascii=False)
+
+
+def _without_folders(table: Any) -> Any:
+    """Leave the names alone of absolute paths: where they lay on one machine is of no use."""
+    if isinstance(table, dict):
+        return {name: _without_folders(value) for name, value in table.items()}
+    if isinstance(table, list | tuple):
+        return [_without_folders(value) for value in table]
+    if isinstance(table, str) and Path(table).is_absolute():
+        return Path(table).name
+    return table
 
 
 def parse_header(text: str, *, where: str) -> Header:
