@@ -130,7 +130,7 @@ class SelfCriticalObjective:
         self._average = average
         self._stage = stage
         self._tokenizer = tokenizer
-        self._reward = reward
+        self.reward = reward
         self.signature = reward.signature
         self._max_words = max_words
 
@@ -141,8 +141,8 @@ class SelfCriticalObjective:
     def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the mean reward, from 0 to 10 if CIDEr-D alone counts."""
         stage = self._stage
-        words = self._draw(features)
-        rewards = self._reward(words[:, :, 1:], batch.words[:, :, 1:])
+        words = self.draw(features)
+        rewards = self.reward(words[:, :, 1:], batch.words[:, :, 1:])
         reading = self._decoder(features, words[:, :, :-1], with_attention=False)
         loss = self_critical_loss(
             reading.logits,
@@ -155,7 +155,7 @@ class SelfCriticalObjective:
         drawn = torch.tensor(rewards.numel(), device=rewards.device)
         return loss, self._average(rewards.sum(), drawn)
 
-    def _draw(self, features: Tensor) -> Tensor:
+    def draw(self, features: Tensor) -> Tensor:
         """Captions (B, K, T) to compare, START first."""
         stage = self._stage
         return draw_captions(
