@@ -1,7 +1,6 @@
 """A rehearsal goes through every stage, and tells what the whole run takes."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
