@@ -133,12 +133,16 @@ class Reader(ABC):
             )
         return tuple(captions)
 
-    def read_sentence(self, photo: Source | Prepared, text: str, *, rivals: int = 5) -> Caption:
+    def read_sentence(
+        self, photo: Source | Prepared, text: str, *, prompt: str | None = None, rivals: int = 5
+    ) -> Caption:
         """Read a sentence of your own as if the model had written it about the photo.
 
         Args:
             photo: as in `caption`.
-            text: a sentence of words that the model knows.
+            text: a sentence of words that the model knows, without the prompt. Capital or small at
+                its beginning, it is read as the model would rather write it.
+            prompt: what is given before it; the checkpoint knows what suits it best.
             rivals: how many of the likeliest words to find for the place of each word.
 
         Returns:
@@ -148,31 +152,72 @@ class Reader(ABC):
             ImageError: the photo cannot be read.
             ConfigError: the sentence is empty or too long, or has words the model does not know.
         """
-        tokens = self._tokens(text)
-        prepared = self._prepared(photo)
-        return self._read(prepared, self.encode([prepared]), tokens, rivals=rivals)
+        return self._read(photo, text, prompt=prompt, rivals=rivals, further=False)
 
-    def complete(self, photo: Source | Prepared, start: str, *, rivals: int = 5) -> Caption:
-        """Write the rest of a sentence that you began, greedily.
+    def complete(
+        self, photo: Source | Prepared, start: str, *, prompt: str | None = None, rivals: int = 5
+    ) -> Caption:
+        """Write the rest of a sentence that you began, greedily, up to the recommended `max_words`.
 
         Args:
             photo: as in `caption`.
             start: the first words; none is greedy search.
+            prompt: as in `read_sentence`.
             rivals: as in `read_sentence`, and so are the caption that is returned and the errors.
         """
-        tokens = self._tokens(start) if start.strip() else []
+        return self._read(photo, start, prompt=prompt, rivals=rivals, further=True)
+
+    def _read(
+        self,
+        photo: Source | Prepared,
+        text: str,
+        *,
+        prompt: str | None,
+        rivals: int,
+        further: bool,
+    ) -> Caption:
+        header, tokenizer = self.header, self.header.tokenizer
+        given: dict[str, Any] = {} if prompt is None else {"prompt": prompt}
+        search, constraints = header.plan(**given)
+        prefix = constraints.prefix
+        spellings = self._spellings(text, prefix) if text.strip() or not further else [[]]
         prepared = self._prepared(photo)
         features = self.encode([prepared])
-        constraints = self.header.plan(method="greedy")[1]
-        while len(tokens) < (self.header.longest or self.header.search.max_words):
-            latest = int(self._log_probabilities(features, tokens)[1][-1].argmax())
+        tokens = self._likeliest(features, spellings, prefix)
+        reading, logs = self._log_probabilities(features, tokens, prefix)
+        while further and len(tokens) < search.max_words:
+            latest = int(logs[-1].argmax())
             if latest == constraints.end_id:
                 break
-            tokens.append(latest)
-        return self._read(prepared, features, tokens, rivals=rivals)
+            tokens = [*tokens, latest]
+            reading, logs = self._log_probabilities(features, tokens, prefix)
+        own = [float(logs[t, token]) for t, token in enumerate([*tokens, tokenizer.end_id])]
+        words = describe_words(
+            tokens,
+            own,
+            select(reading, 0, 0),
+            header=header,
+            grid=self.grid,
+            prompt=len(prefix) - 1,
+        )
+        first = [shown.tokens[0] for shown in tokenizer.words(tokens)]
+        return Caption(
+            image=prepared.image,
+            text=tokenizer.decode(tokens),
+            words=tuple(
+                replace(word, rivals=find_rivals(logs[t], tokens[:t], tokenizer, count=rivals))
+                for word, t in zip(words, first, strict=True)
+            ),
+            log_probability=sum(own),
+            candidates=(),
+            geometry=prepared.geometry,
+            checkpoint=header.name,
+            search=search,
+        ).with_view(header.attention)
 
-    def _tokens(self, text: str) -> list[int]:
-        tokenizer = self.header.tokenizer
+    def _spellings(self, text: str, prefix: Sequence[int]) -> list[list[int]]:
+        """Return the ids of all sentences that are shown as this one."""
+        tokenizer, longest = self.header.tokenizer, self.header.longest
         tokens = tokenizer.encode(text)
         if not tokens:
             raise ConfigError("the sentence is empty; write some words.")
@@ -182,52 +227,39 @@ class Reader(ABC):
                 f"the sentence has words that {self.header.name} does not know: "
                 f"{', '.join(unknown)}; write it with other words."
             )
-        longest = self.header.longest
-        if longest is not None and len(tokens) > longest:
+        most = len(tokens) if longest is None else longest - len(prefix) + 1
+        if len(tokens) > most:
             raise ConfigError(
-                f"the sentence has {len(tokens)} tokens; {self.header.name} reads {longest} at "
+                f"the sentence has {len(tokens)} tokens; {self.header.name} reads {most} at "
                 "most, so shorten it."
             )
-        return tokens
+        text = text.strip()
+        forms = (text, text[0].swapcase() + text[1:])
+        found = [ids for form in forms for ids in tokenizer.spellings(form) if tokenizer.knows(ids)]
+        shown = tokenizer.decode(tokens)
+        same = [ids for ids in found if len(ids) <= most and tokenizer.decode(ids) == shown]
+        return [list(ids) for ids in dict.fromkeys(map(tuple, [tokens, *same]))]
+
+    def _likeliest(
+        self,
+        features: Float[Any, "1 ..."],
+        spellings: Sequence[list[int]],
+        prefix: Sequence[int],
+    ) -> list[int]:
+        if len(spellings) == 1:
+            return spellings[0]
+        (read,) = self.read(features, [spellings], prefix=prefix)
+        totals = [sum(logs) for logs, _ in read]
+        return spellings[totals.index(max(totals))]
 
     def _log_probabilities(
-        self, features: Float[Any, "1 ..."], tokens: Sequence[int]
+        self, features: Float[Any, "1 ..."], tokens: Sequence[int], prefix: Sequence[int]
     ) -> tuple[Reading, Float[np.ndarray, "T V"]]:
         """Read the beginning of a caption; return what may come after each of its tokens."""
-        tokenizer = self.header.tokenizer
-        reading = self.read_along(features, np.array([[[*tokenizer.prefix, *tokens]]]))
-        logits = reading.logits[:, :, len(tokenizer.prefix) - 1 :]
-        return reading, to_numpy(log_probabilities(logits, tokenizer.never_written)[0, 0])
-
-    def _read(
-        self, photo: Prepared, features: Float[Any, "1 ..."], tokens: list[int], *, rivals: int
-    ) -> Caption:
-        tokenizer = self.header.tokenizer
-        reading, logs = self._log_probabilities(features, tokens)
-        ends = [*tokens, tokenizer.end_id]
-        own = [float(logs[t, token]) for t, token in enumerate(ends)]
-        words = describe_words(
-            tokens,
-            own,
-            select(reading, 0, 0),
-            header=self.header,
-            grid=self.grid,
-            prompt=len(tokenizer.prefix) - 1,
-        )
-        first = [shown.tokens[0] for shown in tokenizer.words(tokens)]
-        return Caption(
-            image=photo.image,
-            text=tokenizer.decode(tokens),
-            words=tuple(
-                replace(word, rivals=find_rivals(logs[t], tokens[:t], tokenizer, count=rivals))
-                for word, t in zip(words, first, strict=True)
-            ),
-            log_probability=sum(own),
-            candidates=(),
-            geometry=photo.geometry,
-            checkpoint=self.header.name,
-            search=self.header.search,
-        ).with_view(self.header.attention)
+        reading = self.read_along(features, np.array([[[*prefix, *tokens]]]))
+        logits = reading.logits[:, :, len(prefix) - 1 :]
+        never = self.header.tokenizer.never_written
+        return reading, to_numpy(log_probabilities(logits, never)[0, 0])
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
         """Read a photo, without captioning it yet.

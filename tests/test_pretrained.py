@@ -232,6 +232,53 @@ def test_a_photo_is_captioned_and_the_class_tokens_share_is_told(pairs, family, 
 
 
 @families
+@pytest.mark.parametrize("prompt", [None, "a dog"])
+def test_a_sentence_of_yours_is_read_behind_start_and_prompt(pairs, family, prompt, photos):
+    """Of the spellings that are shown alike, the likeliest counts."""
+    captioner = Captioner.load(pairs(family)[1])
+    header, prepared = captioner.header, captioner.prepare(photos[0])
+    prefix = header.plan(prompt=header.search.prompt if prompt is None else prompt)[1].prefix
+    assert len(prefix) > 1 or (prompt is None and family not in ("blip", "florence-2"))
+    forms = ("a man", "A man", " a man", " A man")
+    ids = {tuple(header.tokenizer.encode(form)) for form in forms}
+    assert len(ids) == (1 if family in ("blip", "git") else 4)
+    with torch.no_grad():
+        pixels = torch.from_numpy(prepared.pixels)[None]
+        logs = [spelled(captioner, pixels, prefix, own) for own in ids]
+    expected = max(logs, key=sum)
+    read = captioner.read_sentence(prepared, "a man", prompt=prompt)
+    assert read.text == "A man"
+    assert read.log_probability == pytest.approx(sum(expected), abs=1e-4)
+    assert [word.text for word in read.words] == ["A", "man"]
+    assert read.log_probability < sum(math.log(word.probability) for word in read.words) < 0
+    assert all(word.attention.sum() == pytest.approx(1, abs=1e-5) for word in read.words)
+
+
+def spelled(captioner, pixels, prefix, ids):
+    """Log-probabilities of these tokens and END behind a prefix, without the tokens never said."""
+    tokenizer = captioner.header.tokenizer
+    logits = captioner.model(pixels, torch.tensor([[[*prefix, *ids]]])).logits[0, 0]
+    logits[:, list(tokenizer.never_written)] = -torch.inf
+    logs = logits[len(prefix) - 1 :].log_softmax(dim=-1)
+    return logs[range(len(ids) + 1), [*ids, tokenizer.end_id]].tolist()
+
+
+@families
+@pytest.mark.parametrize("prompt", [None, "a dog"])
+def test_a_sentence_is_completed_as_greedy_search_writes_it(pairs, family, prompt, photos):
+    captioner = Captioner.load(pairs(family)[1])
+    given = {} if prompt is None else {"prompt": prompt}
+    for photo in photos:
+        greedy = captioner.caption(photo, method="greedy", no_repeat=0, **given)
+        whole = captioner.complete(photo, "", prompt=prompt)
+        assert whole.text == greedy.text
+        assert whole.search.prompt == greedy.search.prompt
+        for word, written in zip(whole.words, greedy.words, strict=True):
+            assert word.probability == pytest.approx(written.probability, abs=1e-5)
+            assert_allclose(word.attention, written.attention, atol=1e-5)
+
+
+@families
 def test_converted_it_is_a_checkpoint_like_any_other(pairs, family, photos, tmp_path):
     folder = pairs(family)[1]
     model, header = load_checkpoint(folder)

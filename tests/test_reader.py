@@ -51,7 +51,7 @@ def test_every_rival_is_the_probability_of_the_sentence_with_it(model, photos):
 
 
 def test_a_sentence_is_gone_on_with_greedily(model, photos):
-    greedy = model.caption(photos[2], method="greedy", max_words=15, no_repeat=0)
+    greedy = model.caption(photos[2], method="greedy", no_repeat=0)
     assert model.complete(photos[2], "").text == greedy.text
     begun = model.complete(photos[2], "Two girls")
     assert begun.text.startswith("Two girls")
@@ -59,6 +59,13 @@ def test_a_sentence_is_gone_on_with_greedily(model, photos):
     assert [word.probability for word in begun.words] == pytest.approx(
         [word.probability for word in whole.words], abs=1e-6
     )
+
+
+def test_nothing_is_added_to_as_many_words_as_a_search_writes(model, photos):
+    most = model.header.search.max_words
+    begun = "a dog " * (most // 2)
+    assert len(model.complete(photos[2], begun).words) == most
+    assert model.complete(photos[2], f"{begun} on").text.endswith(" dog on")
 
 
 @pytest.mark.parametrize("method", ["read_sentence", "complete"])
