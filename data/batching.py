@@ -32,8 +32,8 @@ class Batch:
     captions: list[tuple[str, ...]]
     """The captions as written, image by image."""
     shares: Float[Tensor, "B K T P"] | None = None
-    """Which share of each region lies inside the boxes of the word that follows T read ones; 0 for
-    padding and for words without boxes. None where boxes are not asked for."""
+    """Which share of each region lies inside the boxes of the word that follows prefix and T words;
+    0 for padding and for words without boxes. None where boxes are not asked for."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move the tensors."""

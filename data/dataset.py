@@ -40,14 +40,14 @@ class Example:
     inputs: Float[Tensor, "3 H W"] | Float[Tensor, "P D"]
     """Normalised pixels, or features of the image regions."""
     words: list[list[int]]
-    """Ids of each caption, START first. END comes last unless the caption was cut: a cut caption
-    must not teach the decoder to stop there."""
+    """Ids of each caption behind the tokenizer's prefix. END comes last unless the caption was cut:
+    a cut caption must not teach the decoder to stop there."""
     image_id: int
     captions: tuple[str, ...]
     """The captions as written."""
     shares: list[Float[Tensor, "T P"]] | None = None
     """For each caption: which share of each region lies inside the boxes of the word that follows
-    T read ones; None where boxes are not asked for."""
+    prefix and T words; None where boxes are not asked for."""
 
 
 class Variation(NamedTuple):
@@ -89,7 +89,7 @@ class CaptionDataset(Dataset[Example]):
             augment: crop, mirror and recolour the photos a little, anew in each epoch.
             randaugment: so many changes more, this strong (0 to 30); none moves left to right, but
                 boxes do not follow them.
-            max_words: longest caption in ids, START and END not counted; the rest is cut off.
+            max_words: longest caption in ids, prefix and END not counted; the rest is cut off.
             seed: of the augmentation, 0 or more.
             boxes: what the captions speak of, to learn where to look.
 
@@ -178,7 +178,8 @@ class CaptionDataset(Dataset[Example]):
         if self._boxes is not None:
             geometry = geometry or self._geometry(index)
             found = self._boxes(record, geometry=geometry, **variation._asdict())
-            shares = [x[: len(ids) - 1] for x, ids in zip(found, words, strict=True)]
+            given = len(self._ends[0])
+            shares = [x[: len(ids) - given] for x, ids in zip(found, words, strict=True)]
         return Example(inputs, words, record.image_id, record.captions, shares)
 
     def pixels(self, indices: Sequence[int]) -> list[Float[Tensor, "3 H W"]]:

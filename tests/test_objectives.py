@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -24,9 +26,9 @@ def make_decoder(kind: str = "transformer", *, seed: int = 0):
     return build_decoder(DECODERS[kind], words=len(TOKENIZER), feature_dim=8).eval()
 
 
-def make_batch() -> Batch:
-    start, end, pad = TOKENIZER.start_id, TOKENIZER.end_id, TOKENIZER.pad_id
-    rows = [[[start, *TOKENIZER.encode(c), end] for c in own] for own in CAPTIONS]
+def make_batch(tokenizer: Tokenizer = TOKENIZER) -> Batch:
+    prefix, end, pad = tokenizer.prefix, tokenizer.end_id, tokenizer.pad_id
+    rows = [[[*prefix, *tokenizer.encode(c), end] for c in own] for own in CAPTIONS]
     longest = max(len(row) for own in rows for row in own)
     words = torch.tensor([[row + [pad] * (longest - len(row)) for row in own] for own in rows])
     features = torch.randn(2, 4, 8, generator=torch.Generator().manual_seed(1))
@@ -34,19 +36,19 @@ def make_batch() -> Batch:
 
 
 def learn(
-    decoder, *, progress=0.0, taught=None, **settings
+    decoder, *, progress=0.0, taught=None, tokenizer=TOKENIZER, shares=None, **settings
 ) -> tuple[float, float, dict[str, torch.Tensor]]:
     """Loss, measure and gradients of one step."""
     stage = StageConfig(name="test", epochs=1, **settings)
     objective = build_objective(
         decoder,
         stage,
-        tokenizer=TOKENIZER,
+        tokenizer=tokenizer,
         captions=CAPTIONS,
         max_words=8,
         teacher=None if taught is None else lambda batch: taught,
     )
-    batch = make_batch()
+    batch = replace(make_batch(tokenizer), shares=shares)
     decoder.zero_grad()
     torch.manual_seed(2)
     loss, measure = objective(batch.inputs, batch, progress=progress)
@@ -96,3 +98,68 @@ def test_captions_can_be_looked_for_rather_than_drawn():
     drawn = learn(decoder, objective="cider", samples=3)
     assert first[0] == again[0] != drawn[0]
     assert any(x.abs().sum() > 0 for x in first[2].values())
+
+
+def test_a_prompt_is_read_and_never_learned():
+    """As if its ids were no targets: not in the loss, nor in what it is the mean of."""
+    decoder, behind = make_decoder(), TOKENIZER.behind("a dog on")
+    batch, prompt = make_batch(behind), 3
+    words, targets = batch.words, batch.words[:, :, 1:].clone()
+    targets[:, :, :prompt] = TOKENIZER.pad_id
+    logits = decoder(batch.inputs, words[:, :, :-1]).logits
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 2), targets.flatten(), ignore_index=TOKENIZER.pad_id, label_smoothing=0.1
+    )
+    loss, measure, _ = learn(decoder, tokenizer=behind)
+    assert (loss, measure) == (pytest.approx(expected.item()), pytest.approx(expected.item()))
+    taught = logits.detach().clone()
+    taught[:, :, :prompt] += torch.randn_like(taught[:, :, :prompt])  # which nobody learns
+    same, _, _ = learn(
+        decoder, tokenizer=behind, label_smoothing=0.1, teachers=("x",), teacher_weight=1.0,
+        taught=taught,
+    )  # fmt: skip
+    assert same == pytest.approx(0, abs=1e-6)
+
+
+def test_boxes_and_coverage_are_of_the_words_behind_the_prompt():
+    decoder, behind = make_decoder(), TOKENIZER.behind("a dog on")
+    batch = make_batch(behind)
+    shares = torch.zeros(2, 2, batch.words.shape[-1] - 1, 4)
+    shares[0, 0, 1, 2] = 1.0  # "dog" lies in the third region
+    plain, _, _ = learn(decoder, tokenizer=behind)
+    loss, _, _ = learn(decoder, tokenizer=behind, shares=shares, grounding=1.0)
+    reading = decoder(batch.inputs, batch.words[:, :, :-1], with_attention=True)
+    inside = reading.attention[0, 0, -1, :, 3 + 1, 2].mean()  # on reading the first word, "a"
+    assert loss - plain == pytest.approx(-inside.log().item(), rel=1e-4)
+    covered, _, _ = learn(decoder, tokenizer=behind, coverage=1.0)
+    assert covered != plain
+    weights = reading.attention[:, :, -1, :, 3:].mean(dim=2)
+    real = (batch.words[:, :, 4:] != TOKENIZER.pad_id)[..., None]
+    penalty = ((1 - (weights * real).sum(dim=2)) ** 2).sum() / real.sum()
+    assert covered - plain == pytest.approx(penalty.item(), rel=1e-4)
+
+
+def test_drawn_captions_begin_behind_the_prompt_and_are_rewarded_without_it():
+    decoder, behind = make_decoder(), TOKENIZER.behind("a dog on")
+    seen = []
+
+    def reward(words, references):
+        seen.append((words, references))
+        return torch.rand(words.shape[:2])
+
+    objective = build_objective(
+        decoder,
+        StageConfig(name="test", epochs=1, objective="cider", samples=3),
+        tokenizer=behind,
+        captions=CAPTIONS,
+        max_words=8,
+    )
+    objective._reward = reward
+    batch, read = make_batch(behind), []
+    decoder.register_forward_pre_hook(lambda module, given: read.append(given[1]))
+    loss, _ = objective(batch.inputs, batch)
+    loss.backward()
+    ((drawn, references),), (words,) = seen, read
+    assert torch.equal(references, batch.words[:, :, len(behind.prefix) :])
+    assert (words[..., : len(behind.prefix)] == torch.tensor(behind.prefix)).all()
+    assert torch.equal(words[..., len(behind.prefix) :], drawn[..., :-1])

@@ -20,8 +20,7 @@ TOKENIZER = SimpleNamespace(
     end_id=END,
     never_written=SPECIALS,
     prefix=(START,),
-    encode=lambda text: [],
-    knows=lambda ids: True,
+    behind=lambda prompt: TOKENIZER,
     decode=lambda ids: " ".join("?????abc"[i + 1] for i in ids),
 )
 

@@ -309,6 +309,19 @@ def test_words_are_read_from_vocab_txt_where_there_is_no_tokenizer_json(folder, 
     assert len(found) == len(expected) == len(foreign.WORDPIECES) + 2
 
 
+def test_captions_behind_a_prompt_are_spelled_as_within_a_sentence(tmp_path):
+    """Where spaces are letters, the first word has one; the prompt belongs to the prefix."""
+    tokenizer = read_header(foreign.write(foreign.florence(), tmp_path / "florence")).tokenizer
+    behind = tokenizer.behind(" a man ")
+    assert behind.prefix == (2, 0, *tokenizer.encode("a man"))
+    assert behind.encode("dog") == behind.encode(" dog") == tokenizer.encode(" dog")
+    assert tokenizer.encode(" dog") != tokenizer.encode("dog")
+    assert behind.encode("") == []
+    assert behind.spellings("dog") == tokenizer.spellings("dog")
+    assert tokenizer.prefix == tokenizer.behind(" ").prefix == (2, 0)
+    assert tokenizer.behind("").encode("dog") == tokenizer.encode("dog")
+
+
 def test_tokens_that_no_file_names_are_marks(folder):
     tokenizer = read_header(folder).tokenizer
     assert tokenizer.start_id == len(foreign.WORDPIECES)

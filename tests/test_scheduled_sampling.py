@@ -44,6 +44,21 @@ def test_none_some_or_all_words_are_replaced_but_no_marks(kind):
     assert shares[1] > 0.75
 
 
+@pytest.mark.parametrize("kind", ["transformer", "lstm"])
+def test_nothing_that_is_given_before_the_caption_is_replaced(kind):
+    behind, decoder = TOKENIZER.behind("a dog on"), make_decoder(kind)
+    batch = make_batch(behind)
+    words = batch.words[:, :, :-1]
+    mixed = torch.stack(
+        [
+            mix_words(decoder, batch.inputs, words, probability=1.0, tokenizer=behind)
+            for _ in range(10)
+        ]
+    )
+    assert (mixed == words)[..., : len(behind.prefix)].all()
+    assert not (mixed == words)[..., len(behind.prefix)].all()
+
+
 def test_the_transformer_draws_from_a_first_reading(likeliest):
     decoder = make_decoder("transformer")
     words, mixed = mix(decoder, probability=1.0)

@@ -7,11 +7,13 @@ import torch
 
 from captioner.errors import ConfigError
 from captioner.model import build_model
+from tests import foreign
 from training.settings import RunConfig, load_settings, recipe
 
 ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "tests" / "smoke.toml"
-SHIPPED = sorted((ROOT / "training" / "configs").glob("*.toml"))
+BLIP = ROOT / "training" / "configs" / "coco_blip.toml"
+SHIPPED = sorted({*BLIP.parent.glob("*.toml")} - {BLIP})
 
 
 def refused(*overrides: str) -> str:
@@ -21,7 +23,7 @@ def refused(*overrides: str) -> str:
     return str(error.value)
 
 
-def test_all_runs_are_shipped():
+def test_all_runs_that_begin_from_nothing_are_shipped():
     names = [f"{data}_{kind}" for data in ("coco", "flickr8k") for kind in ("lstm", "transformer")]
     assert {path.stem for path in SHIPPED} == {*names, "coco_transformer_8"}
 
@@ -45,6 +47,21 @@ def test_every_shipped_run_feeds_its_encoder_what_it_was_pretrained_on(path):
     assert config.preprocess.interpolation == known.interpolation
     size = known.test_input_size or known.input_size
     assert (3, config.preprocess.height, config.preprocess.width) == size
+
+
+def test_the_recipe_of_blip_has_the_published_values(tmp_path):
+    """Of configs/caption_coco.yaml, models/med.py and data/__init__.py in its authors' code."""
+    folder = foreign.write(foreign.blip(), tmp_path / "blip")
+    config = load_settings(BLIP, [f"start_from={folder}"])
+    (stage,) = config.stages
+    assert (stage.epochs, stage.batch_size, stage.weight_decay) == (5, 32, 0.05)
+    assert (stage.learning_rate, stage.encoder_learning_rate, stage.final_rate) == (1e-5, 1e-5, 0)
+    assert (stage.label_smoothing, stage.encoder, stage.frozen_layers) == (0.1, "trained", 0)
+    assert (stage.randaugment, stage.randaugment_magnitude) == (2, 5)
+    assert (config.search.prompt, config.search.beam) == ("a picture of", 3)
+    assert config.model.decoder.dropout == 0.1
+    assert load_settings(BLIP, [f"start_from={folder}", "stages.0.encoder=frozen",
+                                "stages.0.randaugment=0"])  # fmt: skip
 
 
 def test_values_can_be_changed_from_outside():

@@ -137,12 +137,13 @@ def evaluate(
     scorer = ClipScorer(extent.clip, device=device) if extent.clip else None
     records = load_records(annotations, split=split)
     source = ImageSource(images)
-    longest = LONGEST if header.longest is None else header.longest - 1
+    behind = header.tokenizer.behind(config.prompt)
+    longest = LONGEST if header.longest is None else header.longest - len(behind.prefix)
     dataset = CaptionDataset(
         records,
         source,
         preprocess=header.preprocess,
-        tokenizer=header.tokenizer,
+        tokenizer=behind,
         max_words=min(longest, LONGEST),
     )
     loader = build_loader(

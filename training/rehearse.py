@@ -37,7 +37,7 @@ from training.running.learner import Learner
 from training.running.loaders import CaptionedPhotos, build_loaders, load_photos
 from training.running.meter import duration
 from training.running.optim import choose_trained
-from training.running.start import choose_words, compile_model, start_model
+from training.running.start import behind_prompt, choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, load_settings
@@ -114,7 +114,7 @@ def rehearse(
     Raises:
         CaptionerError: whatever the run would fail with.
     """
-    tokenizer = choose_words(config, train.records)
+    tokenizer = behind_prompt(config, choose_words(config, train.records))
     torch.manual_seed(config.seed)
     model = start_model(config, words=len(tokenizer)).to(device)
     if config.compile:

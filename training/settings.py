@@ -203,15 +203,15 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
-    """Decoding settings of validation captions, which the checkpoint recommends."""
+    """Decoding settings of validation captions, which the checkpoint recommends. Captions are
+    learned behind the prompt, which itself is not."""
     encoder_weights: str = "hub"
     """`hub` asks timm for pretrained weights, `none` starts at random, else a safetensors file
     of the backbone, or a checkpoint of ours whose encoder is taken."""
     start_from: str = ""
     """A checkpoint to go on from, as `find_checkpoint` takes it. Its words are taken over, and of
-    model, preprocess and search whatever is not given here, but for the prompt; `encoder_weights`
-    says nothing then. What is given of the model, but for its dropout, and of preprocess must be
-    the same."""
+    model, preprocess and search whatever is not given here; `encoder_weights` says nothing then.
+    What is given of the model, but for its dropout, and of preprocess must be the same."""
     seed: int = 0
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the arithmetic; weights stay float32. `auto` takes bfloat16 on a GPU, else float32;
@@ -239,11 +239,6 @@ class RunConfig:
         for name in ("seed", "threads", "save_minutes"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
-        if self.search.prompt:
-            raise ConfigError(
-                f"search.prompt is {self.search.prompt!r}, and captions are learned without one; "
-                "leave it out."
-            )
         if self.keep < 1:
             raise ConfigError(f"keep is {self.keep}; it must be 1 or more.")
         for stage in self.stages:
@@ -288,8 +283,6 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
         header = read_header(find_checkpoint(start))
         for name in ("model", "preprocess", "search"):
             table[name] = _laid_over(to_table(getattr(header, name)), table.get(name, {}))
-        if table["search"].get("prompt") == header.search.prompt:
-            del table["search"]["prompt"]
     return from_table(RunConfig, table, where=path.name)
 
 

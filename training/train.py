@@ -45,7 +45,7 @@ from training.running.meter import Meter, duration
 from training.running.optim import choose_trained
 from training.running.resume import RunState, restore
 from training.running.run_folder import RunFolder
-from training.running.start import choose_words, compile_model, start_model
+from training.running.start import behind_prompt, choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches, join_likelihoods
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, load_settings, recipe
@@ -80,6 +80,7 @@ class Run:
         self.log_every = log_every
         self.train_photos, self.val_photos = load_photos(config)
         self.tokenizer = choose_words(config, self.train_photos.records)
+        self.behind_prompt = behind_prompt(config, self.tokenizer)
         self.start = read_header(find_checkpoint(config.start_from)) if config.start_from else None
         identity = {
             **recipe(config),
@@ -145,7 +146,7 @@ class Run:
             stage,
             train=self.train_photos,
             val=self.val_photos,
-            tokenizer=self.tokenizer,
+            tokenizer=self.behind_prompt,
             encoder=self.model.encoder,
             device=self.device,
             ranks=self.ranks,
@@ -153,7 +154,7 @@ class Run:
         objective = build_objective(
             self.model.decoder,
             stage,
-            tokenizer=self.tokenizer,
+            tokenizer=self.behind_prompt,
             captions=[record.captions for record in self.train_photos.records],
             max_words=self.config.data.max_words,
             teacher=load_teacher(self.config, stage, model=self.model, tokenizer=self.tokenizer),

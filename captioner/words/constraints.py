@@ -46,12 +46,6 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
         ConfigError: a required word or one of the prompt is not known, or the required ones are too
             many, or too long for a caption.
     """
-    prompt = tokenizer.encode(config.prompt.strip())
-    if not tokenizer.knows(prompt):
-        raise ConfigError(
-            f"search.prompt is {config.prompt!r}, which has a word that this model does not know; "
-            "choose another, or leave it out."
-        )
     required = tuple(_required(text, tokenizer) for text in config.require)
     if math.prod(len(phrase) + 1 for phrase in required) > _MOST_STATES:
         raise ConfigError(
@@ -65,7 +59,7 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
         )
     endings = ((phrase[-1], tokenizer.end_id) for phrase in _known(config.no_end, tokenizer))
     return Constraints(
-        prefix=(*tokenizer.prefix, *prompt),
+        prefix=tokenizer.behind(config.prompt).prefix,
         end_id=tokenizer.end_id,
         never_written=tuple(tokenizer.never_written),
         forbidden=(*_known(config.forbid, tokenizer), *endings),

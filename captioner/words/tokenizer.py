@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -86,6 +87,7 @@ class Tokenizer:
         self.unk_id = marks.unk
         self.prefix = (marks.start, *marks.then)
         """What is given before the first word of every caption."""
+        self._space = ""
         unknown = () if marks.unk is None else (marks.unk,)
         self._hidden = frozenset({marks.pad, *self.prefix, marks.end, *unknown, *marks.others})
         self.never_written = tuple(sorted(self._hidden - {marks.end}))
@@ -227,18 +229,37 @@ class Tokenizer:
         """Ids in use, the specials included."""
         return len(self._vocabulary)
 
+    def behind(self, prompt: str) -> "Tokenizer":
+        """Return one for captions that go on from a prompt, which is part of their prefix.
+
+        Raises:
+            ConfigError: a word of the prompt is not known.
+        """
+        ids = self.encode(prompt.strip())
+        if not self.knows(ids):
+            raise ConfigError(
+                f"search.prompt is {prompt!r}, which has a word that this model does not know; "
+                "choose another, or leave it out."
+            )
+        other = copy(self)
+        other.prefix, other._space = (*self.prefix, *ids), " " if ids else self._space
+        return other
+
     def encode(self, text: str) -> list[int]:
-        """Turn a caption into ids, without START and END; a word never learned becomes UNK.
+        """Turn a caption into ids, without prefix and END; a word never learned becomes UNK.
 
         Raises:
             CheckpointError: the tokenizer was crafted so that it cannot read this text.
         """
+        return self._encode(self._space + text.lstrip() if self._space and text.strip() else text)
+
+    def _encode(self, text: str) -> list[int]:
         with _explained():
             return self._engine.encode(text, add_special_tokens=False).ids
 
     def spellings(self, text: str) -> list[list[int]]:
         """Return the ids of a text within a caption, and, where they differ, at its beginning."""
-        first, within = (self.encode(space + text.strip()) for space in ("", " "))
+        first, within = (self._encode(space + text.strip()) for space in ("", " "))
         return [within] if within == first else [within, first]
 
     def knows(self, ids: Iterable[int]) -> bool:

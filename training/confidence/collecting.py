@@ -14,6 +14,7 @@ from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.result.confidence import caption_traits
 from captioner.search import search
+from captioner.words.tokenizer import Tokenizer
 from data.coco import Record
 from data.image_source import ImageSource
 from training.metrics.cider import cider_d, document_frequencies
@@ -53,6 +54,7 @@ def collect(captioner: TorchCaptioner, records: Sequence[Record], source: ImageS
     model, tokenizer = captioner.model, captioner.header.tokenizer
     device = next(model.parameters()).device
     config, constraints = captioner.header.plan()
+    behind, longest = tokenizer.behind(config.prompt), captioner.header.longest or _LONGEST
     reading = TeacherForced()
     traits, texts, summaries = [], [], []
     bar = tqdm(total=len(records), desc="captioning", unit="photo", disable=None)
@@ -68,8 +70,8 @@ def collect(captioner: TorchCaptioner, records: Sequence[Record], source: ImageS
             traits.append(caption_traits(found.log_probabilities[0]))
             texts.append(split_words(tokenizer.decode(found.tokens[0])))
         for place, record in enumerate(batch):  # references of one photo are of one batch
-            words = _ids(captioner, record).to(device)
-            read_references(model, tokenizer, features[place : place + 1], words, reading)
+            words = _ids(behind, record, longest=longest).to(device)
+            read_references(model, behind, features[place : place + 1], words, reading)
         bar.update(len(batch))
     bar.close()
     references = [[split_words(text) for text in record.captions] for record in records]
@@ -104,11 +106,10 @@ def _batches(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
         yield records[start : start + _BATCH]
 
 
-def _ids(captioner: TorchCaptioner, record: Record) -> torch.Tensor:
-    """References as ids, (1, K, T), START first and END last unless they are cut."""
-    tokenizer, longest = captioner.header.tokenizer, captioner.header.longest or _LONGEST
+def _ids(tokenizer: Tokenizer, record: Record, *, longest: int) -> torch.Tensor:
+    """References as ids, (1, K, T), the prefix first and END last unless they are cut."""
     rows = [
-        [tokenizer.start_id, *tokenizer.encode(text), tokenizer.end_id][:longest]
+        [*tokenizer.prefix, *tokenizer.encode(text), tokenizer.end_id][:longest]
         for text in record.captions
     ]
     length = max(map(len, rows))

@@ -59,7 +59,8 @@ def read_phrases(
     Raises:
         ConfigError: the model has no such attention.
     """
-    model, tokenizer = captioner.model, captioner.header.tokenizer
+    model = captioner.model
+    tokenizer = captioner.header.tokenizer.behind(captioner.header.search.prompt)
     grid, geometry = model.encoder.grid, photo.geometry
     device = next(model.parameters()).device
     features = model.encoder(torch.from_numpy(photo.pixels)[None].to(device))

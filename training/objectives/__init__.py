@@ -66,14 +66,15 @@ class WordObjective:
         self._teacher = teacher
         self._tokenizer = tokenizer
         self._pad_id = tokenizer.pad_id
+        self._first = len(tokenizer.prefix) - 1
 
     def size(self, batch: Batch) -> Tensor:
-        """Words, padding not counted."""
-        return (batch.words[:, :, 1:] != self._pad_id).sum()
+        """Words, neither prefix nor padding counted."""
+        return (batch.words[:, :, self._first + 1 :] != self._pad_id).sum()
 
     def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the plain cross-entropy in nats a word."""
-        stage, pad_id, average = self._stage, self._pad_id, self._average
+        stage, pad_id, average, first = self._stage, self._pad_id, self._average, self._first
         read = batch.words[:, :, :-1]
         if stage.scheduled_sampling > 0:
             p = progress * stage.scheduled_sampling
@@ -82,18 +83,19 @@ class WordObjective:
             )
         looked_at = stage.coverage > 0 or stage.grounding > 0
         reading = self._decoder(features, read, with_attention=looked_at)
+        words, logits = batch.words[:, :, first:], reading.logits[:, :, first:]
         total, cross_entropy = word_loss(
-            reading.logits,
-            batch.words,
+            logits,
+            words,
             pad_id=pad_id,
             label_smoothing=stage.label_smoothing,
             average=average,
         )
         if self._teacher is not None:
             apart = distillation_loss(
-                reading.logits,
-                self._teacher(batch),
-                batch.words,
+                logits,
+                self._teacher(batch)[:, :, first:],
+                words,
                 temperature=stage.teacher_temperature,
                 pad_id=pad_id,
                 average=average,
@@ -101,12 +103,15 @@ class WordObjective:
             total = (1 - stage.teacher_weight) * total + stage.teacher_weight * apart
         if stage.coverage > 0:
             assert reading.attention is not None
-            penalty = coverage_loss(reading.attention, batch.words, pad_id=pad_id, average=average)
+            attention = reading.attention[..., first:, :]
+            penalty = coverage_loss(attention, words, pad_id=pad_id, average=average)
             total = total + stage.coverage * penalty
         if stage.grounding > 0:
             assert reading.attention is not None
             assert batch.shares is not None
-            penalty = grounding_loss(reading.attention, batch.shares, average=average)
+            attention = reading.attention[..., first:, :]
+            shares = batch.shares[:, :, : attention.shape[-2]]
+            penalty = grounding_loss(attention, shares, average=average)
             total = total + stage.grounding * penalty
         return total, cross_entropy.detach()
 
@@ -141,12 +146,12 @@ class SelfCriticalObjective:
     def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the mean reward, from 0 to 10 if CIDEr-D alone counts."""
         stage = self._stage
-        words = self.draw(features)
-        rewards = self.reward(words[:, :, 1:], batch.words[:, :, 1:])
+        words, first = self.draw(features), len(self._tokenizer.prefix)
+        rewards = self.reward(words[:, :, first:], batch.words[:, :, first:])
         reading = self._decoder(features, words[:, :, :-1], with_attention=False)
         loss = self_critical_loss(
-            reading.logits,
-            words,
+            reading.logits[:, :, first - 1 :],
+            words[:, :, first - 1 :],
             rewards,
             temperature=stage.temperature,
             tokenizer=self._tokenizer,
@@ -156,7 +161,7 @@ class SelfCriticalObjective:
         return loss, self._average(rewards.sum(), drawn)
 
     def draw(self, features: Tensor) -> Tensor:
-        """Captions (B, K, T) to compare, START first."""
+        """Captions (B, K, T) to compare, the prefix first."""
         stage = self._stage
         return draw_captions(
             self._decoder,
@@ -183,7 +188,7 @@ def build_objective(
     Args:
         decoder: what learns.
         stage: says what to learn from.
-        tokenizer: its words.
+        tokenizer: its words; of what is read, its prefix is given, and never learned.
         captions: training captions, image by image; rewards weigh n-grams by them.
         max_words: longest caption that is drawn.
         teacher: whom a learner of words learns from as well.

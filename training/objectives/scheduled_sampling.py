@@ -22,7 +22,7 @@ def mix_words(
     Args:
         decoder: says what it would write.
         features: (B, P, D).
-        words: (B, K, T) that are read, START first; START, END and padding stay.
+        words: (B, K, T) that are read; the tokenizer's prefix, END and padding stay.
         probability: of each word to be replaced.
         tokenizer: gives the special ids.
 
@@ -31,7 +31,7 @@ def mix_words(
     """
     kept = (words == tokenizer.pad_id) | (words == tokenizer.end_id)
     own = (torch.rand(words.shape, device=words.device) < probability) & ~kept
-    own[..., 0] = False
+    own[..., : len(tokenizer.prefix)] = False
     if decoder.parallel:
         logits = decoder(features, words).logits
         drawn = _draw(logits[:, :, :-1], tokenizer)

@@ -42,7 +42,7 @@ def draw_captions(
             of the beam, best first, and the last one again where no more captions exist.
 
     Returns:
-        Ids (B, K, T), START first, END last where it came, then padding.
+        Ids (B, K, T), the tokenizer's prefix first, END last where it came, then padding.
     """
     if temperature is None:
         config, noise = SearchConfig(method="beam", beam=count, max_words=max_words), None

@@ -53,6 +53,24 @@ def choose_words(config: RunConfig, records: Sequence[Record]) -> Tokenizer:
     return build_tokenizer(config.data, records)
 
 
+def behind_prompt(config: RunConfig, tokenizer: Tokenizer) -> Tokenizer:
+    """Return the words for captions that are learned behind the prompt of the search.
+
+    Raises:
+        ConfigError: a word of the prompt is not known, or no room is left behind it.
+    """
+    behind, longest = tokenizer.behind(config.search.prompt), config.model.decoder.longest
+    prompt = len(behind.prefix) - 1
+    for where, words in (("data", config.data.max_words), ("search", config.search.max_words)):
+        if longest is not None and words + prompt > longest:
+            raise ConfigError(
+                f"{where}.max_words is {words}, and {prompt} tokens are given before, but the "
+                f"decoder has positions for {longest}; lower it, or raise "
+                f"model.decoder.max_positions to {words + prompt + 1}."
+            )
+    return behind
+
+
 def build_tokenizer(config: DataConfig, records: Sequence[Record]) -> Tokenizer:
     """Learn the vocabulary from the training captions."""
     captions = [caption for record in records for caption in record.captions]

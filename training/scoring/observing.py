@@ -120,7 +120,7 @@ def caption_batches(
     Args:
         model: left in the mode it is in.
         tokenizer: its words.
-        batches: photos and what people said of them.
+        batches: photos and what people said of them, behind the prompt.
         config: decoding settings.
         read: read the references as well.
 
@@ -130,6 +130,7 @@ def caption_batches(
     device = next(model.parameters()).device
     captions: dict[int, str] = {}
     likelihood = Likelihood()
+    first = len(tokenizer.behind(config.prompt).prefix)
     with evaluating(model):
         for batch in batches:
             features = encode(model, batch.inputs.to(device))
@@ -137,14 +138,15 @@ def caption_batches(
             captions |= zip(batch.image_ids, (texts[0] for texts in found), strict=True)
             if read:
                 words = batch.words.to(device)
-                logits = model.decoder(features, words[:, :, :-1]).logits
+                target = words[:, :, first:]
+                logits = model.decoder(features, words[:, :, :-1]).logits[:, :, first - 1 :]
                 nats = F.cross_entropy(
                     logits.flatten(0, 2).float(),
-                    words[:, :, 1:].flatten(),
+                    target.flatten(),
                     ignore_index=tokenizer.pad_id,
                     reduction="sum",
                 )
-                count = int((words[:, :, 1:] != tokenizer.pad_id).sum())
+                count = int((target != tokenizer.pad_id).sum())
                 likelihood = likelihood.plus(float(nats), count)
     return captions, likelihood
 
@@ -178,7 +180,7 @@ def observe(
     Args:
         model: left in the mode it is in.
         tokenizer: its words.
-        batches: photos and what people said of them.
+        batches: photos and what people said of them, behind the prompt.
         config: decoding settings of the captions.
         drawing: how further captions are drawn.
         seeds: one for each further caption of a photo.
@@ -195,7 +197,8 @@ def observe(
                     model, tokenizer, features, drawing, photos=batch.inputs, seeds=seeds
                 )
                 seen.samples |= zip(batch.image_ids, drawn, strict=True)
-            read_references(model, tokenizer, features, batch.words.to(device), seen.reading)
+            words = batch.words.to(device)
+            read_references(model, tokenizer.behind(config.prompt), features, words, seen.reading)
     return seen
 
 
@@ -212,13 +215,15 @@ def read_references(
     words: Tensor,
     reading: TeacherForced,
 ) -> None:
-    """Add to a reading how the references (B, K, T) of these images were read.
+    """Add to a reading how the references (B, K, T) of these images were read behind the prefix.
 
     A word that the model does not know counts as one it got wrong.
     """
-    target = words[:, :, 1:]
+    first = len(tokenizer.prefix)
+    target = words[:, :, first:]
     real = target != tokenizer.pad_id
-    logits = model.decoder(features, words[:, :, :-1]).logits[real].float()  # (N, V)
+    logits = model.decoder(features, words[:, :, :-1]).logits[:, :, first - 1 :]
+    logits = logits[real].float()  # (N, V)
     target = target[real]
     never = tokenizer.never_written
     best, guess = log_probabilities(logits, never).max(dim=-1)
