@@ -12,19 +12,45 @@ from pathlib import Path
 import pytest
 from shapes import COLOURS, SHAPES, photograph
 
+from captioner.checkpoint.known import KNOWN
 from captioner.pytorch import TorchCaptioner
 from data.coco import load_records
 from training.settings import load_settings
 
 ROOT = Path(__file__).parent.parent
-TUTORIAL = (ROOT / "docs" / "your_own_data.md").read_text(encoding="utf-8")
+TUTORIAL, TEACHING = (
+    (ROOT / "docs" / "your_own_data.md")
+    .read_text(encoding="utf-8")
+    .split("\n## A big captioner teaches a small one\n")
+)
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TUTORIAL, re.MULTILINE | re.DOTALL)
+def blocks(language: str, text: str = TUTORIAL) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line[2:] for block in blocks("console") for line in block.splitlines()]
+def commands(text: str) -> list[str]:
+    return [line[2:] for block in blocks("console", text) for line in block.splitlines()]
+
+
+def follow(line: str, folder: Path) -> str:
+    """Run a command as it is written, and return what it printed."""
+    program, *words = shlex.split(line)
+    start = ["-m", "captioner"] if program == "captioner" else []
+    run = subprocess.run(
+        [sys.executable, *start, *words],
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, f"{line}\n{run.stderr}"
+    return run.stdout
+
+
+COMMANDS = commands(TUTORIAL)
 
 
 def caption(colour: str, shape: str) -> str:
@@ -50,22 +76,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
             photo.save(folder / "my" / "photos" / f"{colour}.png")
             rows.writerow([f"{colour}.png", caption(colour, shape), "val"])
     (folder / "my" / "settings.toml").write_text(blocks("toml")[0], encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    printed = []
-    for line in COMMANDS:
-        program, *words = shlex.split(line)
-        start = ["-m", "captioner"] if program == "captioner" else []
-        run = subprocess.run(
-            [sys.executable, *start, *words],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert run.returncode == 0, f"{line}\n{run.stderr}"
-        printed.append(run.stdout)
-    return folder, printed
+    return folder, [follow(line, folder) for line in COMMANDS]
 
 
 def test_ten_commands_are_enough():
@@ -99,6 +110,34 @@ def test_captions_and_overlays_are_there(done):
     assert (folder / "my" / "overlays" / "red-ball.png.png").stat().st_size > 10_000
     lines = (folder / "my" / "captions.jsonl").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 12
+
+
+def test_a_captioner_teaches_another_what_it_says_of_photos_without_captions(done):
+    """The one that learned above stands in for a large one of the hub."""
+    folder, _ = done
+    unlabelled, teacher = folder / "my" / "unlabelled", "runs/mine/best.safetensors"
+    unlabelled.mkdir()
+    for number, colour in enumerate(COLOURS):
+        for shape in SHAPES:
+            photo = photograph(colour, shape).resize((260 + 20 * number, 280))
+            photo.save(unlabelled / f"{colour}-{shape}.png")
+    (settings,) = blocks("toml", TEACHING)
+    (folder / "my" / "small.toml").write_text(settings, encoding="utf-8")
+    lines = commands(TEACHING)
+    assert "--checkpoint blip-base " in lines[0]
+    assert "blip-base" in KNOWN
+    for line in lines:
+        follow(line.replace("blip-base", teacher), folder)
+    taught = {
+        record.image: record.captions[0] for record in load_records(folder / "my/taught.jsonl")
+    }
+    assert len(taught) == 8
+    assert len(set(taught.values())) >= 6
+    first = json.loads((folder / "my" / "small.jsonl").read_text().partition("\n")[0])
+    assert first["caption"]
+    small = TorchCaptioner.load(folder / "runs" / "small" / "best.safetensors", device="cpu")
+    same = [small.caption(unlabelled / name).text == caption for name, caption in taught.items()]
+    assert sum(same) >= 6
 
 
 def test_the_example_of_a_captions_file_is_one(tmp_path):
