@@ -74,6 +74,17 @@ def vit_gpt2(*, seed=0, width=32, encoder="ViT"):
     return shaken(transformers.VisionEncoderDecoderModel(config), seed=seed)
 
 
+def vit_bert(*, seed=0, width=32):
+    """BERT behind a ViT, as captioners of other languages are made."""
+    text = TEXT | {"vocab_size": len(WORDPIECES)}
+    config = transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        transformers.ViTConfig(**VISION | {"hidden_size": width}),
+        transformers.BertConfig(**text, is_decoder=True, add_cross_attention=True),
+    )
+    config.decoder_start_token_id, config.eos_token_id, config.pad_token_id = 2, 3, 0
+    return shaken(transformers.VisionEncoderDecoderModel(config), seed=seed)
+
+
 def git(*, seed=0):
     config = transformers.GitConfig(
         vision_config=VISION, **TEXT | {"vocab_size": len(WORDPIECES)}, bos_token_id=2,
@@ -111,8 +122,10 @@ def write(model, folder: Path, *, photos: dict | None = None, words: Tokenizer |
     model.save_pretrained(folder)
     if photos is not None:
         (folder / "preprocessor_config.json").write_text(json.dumps(photos))
-    makers = {"vision-encoder-decoder": gpt2_words, "florence2": bart_words}
-    plain = makers.get(model.config.model_type, bert_words)
+    kind = model.config.model_type
+    if kind == "vision-encoder-decoder":
+        kind = model.config.decoder.model_type
+    plain = {"gpt2": gpt2_words, "florence2": bart_words}.get(kind, bert_words)
     (words or plain()).save(str(folder / "tokenizer.json"))
     return folder
 
@@ -216,12 +229,12 @@ def generate(model, pixels, prompt, *, beam, length):
         )
         rows = ids[:, given.shape[1] :].tolist()
         return [row[: row.index(2)] if 2 in row else row for row in rows]
-    text = {"blip": "text_config", "git": None, "vision-encoder-decoder": "decoder"}[kind]
-    own = model.config if text is None else getattr(model.config, text)
-    start, end = own.bos_token_id, own.sep_token_id if kind == "blip" else own.eos_token_id
+    own = model.config.text_config if kind == "blip" else model.config
+    first = "decoder_start_token_id" if kind == "vision-encoder-decoder" else "bos_token_id"
+    start, end = getattr(own, first), own.sep_token_id if kind == "blip" else own.eos_token_id
     last = [end] * (kind == "blip")  # which BLIP drops
     given = torch.tensor([[start, *prompt, *last]] * len(pixels))
-    name = "decoder_input_ids" if text == "decoder" else "input_ids"
+    name = "decoder_input_ids" if kind == "vision-encoder-decoder" else "input_ids"
     how = {"num_beams": beam, "do_sample": False, "max_new_tokens": length, name: given}
     ids = model.generate(pixel_values=pixels, **how)
     rows = [row[1 + len(prompt) :] for row in ids.tolist()]

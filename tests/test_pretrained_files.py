@@ -269,7 +269,11 @@ def test_a_folder_of_such_a_model_is_a_checkpoint(folder):
             "encoder: is of type 'swin'; supported are vit and deit.",
         ),
         ("encoder", {"qkv_bias": False}, "encoder: qkv_bias is False, and only True is supported."),
-        ("decoder", {"model_type": "bert"}, "decoder: is of type 'bert'; supported is gpt2 with "),
+        (
+            "decoder",
+            {"model_type": "bart"},
+            "decoder: is of type 'bart'; supported are gpt2 and ",
+        ),
         ("decoder", {"add_cross_attention": False}, "decoder: add_cross_attention is False, and "),
         ("decoder", {"activation_function": "tanh"}, "decoder: activation_function is 'tanh'; "),
     ],

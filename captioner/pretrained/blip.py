@@ -1,24 +1,21 @@
 """BLIP (Li et al. 2022, arXiv:2201.12086): a ViT, and BERT with cross-attention as decoder."""
 
 from captioner.config import AttentionConfig, ModelConfig, PreprocessConfig, SearchConfig
-from captioner.decoders import TransformerConfig
 from captioner.pretrained.configuration import Section
-from captioner.pretrained.family import CLIP_MEAN, CLIP_STD, Family, Vocabulary, read_vit
-from captioner.pretrained.keys import Rule
-from captioner.pretrained.layers import bert_rules, clip_rules
+from captioner.pretrained.family import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Family,
+    Vocabulary,
+    read_bert,
+    read_vit,
+)
+from captioner.pretrained.layers import bert_head_rules, bert_rules, clip_rules
 
 RULES = (
     *clip_rules(r"vision_model\.", fused=True, out="projection"),
     *bert_rules(r"text_decoder\.bert\."),
-    Rule(r"text_decoder\.cls\.predictions\.transform\.dense\.(.*)", r"decoder.head.0.\1"),
-    Rule(r"text_decoder\.cls\.predictions\.transform\.LayerNorm\.(.*)", r"decoder.head.2.\1"),
-    Rule(r"text_decoder\.cls\.predictions\.bias", "decoder.words.bias"),
-    Rule(r"text_decoder\.cls\.predictions\.decoder\.bias", "decoder.words.bias", spare=True),
-    Rule(
-        r"text_decoder\.cls\.predictions\.decoder\.weight",
-        "decoder.words.vectors.weight",
-        spare=True,
-    ),
+    *bert_head_rules(r"text_decoder\.cls\.predictions\."),
 )
 
 
@@ -26,28 +23,13 @@ def read_blip(config: Section) -> Family:
     """Read the configuration of a BLIP captioner."""
     text, vision = config.part("text_config"), config.part("vision_config")
     encoder, size, _ = read_vit(vision, "vit_base_patch16_384", size=384)
-    text.require(hidden_act="gelu")
-    layers = text.count("num_hidden_layers", 12, most=2**8)
+    decoder = read_bert(text, heads=8, dropout=0.0)
     words = text.count("vocab_size", 30524)
     start = text.count("bos_token_id", 30522, least=0)
     return Family(
         model=ModelConfig(
             encoder=encoder,
-            decoder=TransformerConfig(
-                width=text.count("hidden_size", 768, most=2**14),
-                layers=layers,
-                heads=text.count("num_attention_heads", 8, most=2**10),
-                feedforward_width=text.count("intermediate_size", 3072, most=2**16),
-                dropout=text.fraction("hidden_dropout_prob", 0.0),
-                max_positions=text.count("max_position_embeddings", 512),
-                norm="post",
-                activation="gelu",
-                eps=text.fraction("layer_norm_eps", 1e-12),
-                scaled_words=False,
-                embedding_norm=True,
-                bridge="none",
-                head=True,
-            ),
+            decoder=decoder,
         ),
         vocabulary=Vocabulary(
             rows=words,
@@ -62,7 +44,7 @@ def read_blip(config: Section) -> Family:
         ),
         # Layer 8 of 12: where others localise words best, by gradients in the matching encoder
         # (LAVIS), whose layers the captioner shares but for self-attention.
-        attention=AttentionConfig(layer=max(1, layers * 8 // 12)),
+        attention=AttentionConfig(layer=max(1, decoder.layers * 8 // 12)),
         # As in section 4.2 and the code of the paper, whose 20 tokens count START and prompt.
         search=SearchConfig(beam=3, max_words=16, length_penalty=1.0, prompt="a picture of"),
         rules=RULES,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from captioner.config import (
     AttentionConfig,
@@ -11,6 +11,7 @@ from captioner.config import (
     PreprocessConfig,
     SearchConfig,
 )
+from captioner.decoders import TransformerConfig
 from captioner.errors import CheckpointError
 from captioner.pretrained.configuration import Section
 from captioner.pretrained.keys import Rule
@@ -100,3 +101,39 @@ def read_vit(
         eps=section.fraction("layer_norm_eps", eps),
     )
     return encoder, image, width
+
+
+def read_bert(
+    section: Section,
+    *,
+    heads: int = 12,
+    dropout: float = 0.1,
+    bridge: Literal["linear", "none"] = "none",
+) -> TransformerConfig:
+    """Read the configuration of BERT as a decoder, with attention to a photo in every layer.
+
+    Args:
+        section: its table.
+        heads: default.
+        dropout: default.
+        bridge: what brings features to its width.
+
+    Raises:
+        CheckpointError: it is built in another way.
+    """
+    section.require(hidden_act="gelu", position_embedding_type="absolute")
+    return TransformerConfig(
+        width=section.count("hidden_size", 768, most=2**14),
+        layers=section.count("num_hidden_layers", 12, most=2**8),
+        heads=section.count("num_attention_heads", heads, most=2**10),
+        feedforward_width=section.count("intermediate_size", 3072, most=2**16),
+        dropout=section.fraction("hidden_dropout_prob", dropout),
+        max_positions=section.count("max_position_embeddings", 512),
+        norm="post",
+        activation="gelu",
+        eps=section.fraction("layer_norm_eps", 1e-12),
+        scaled_words=False,
+        embedding_norm=True,
+        bridge=bridge,
+        head=True,
+    )

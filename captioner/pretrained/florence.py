@@ -19,31 +19,40 @@ from captioner.words.tokenizer import Tokenizer
 TASK = "What does the image describe?"
 """What `<CAPTION>` stands for."""
 
-_TOWER = r"model\.vision_tower\."
-_LANGUAGE = r"model\.language_model\."
-_PROJECTOR = r"model\.multi_modal_projector\."
+_TOWER = r"(?:model\.)?vision_tower\."
+_LANGUAGE = r"(?:model\.language_model|language_model\.model)\."
+_PROJECTOR = r"(?:model\.multi_modal_projector\.)?"
 _BLOCK = rf"{_TOWER}blocks\.(\d+)\.(\d+)\.(spatial|channel)_block\."
 _OURS = r"encoder.backbone.stages.\1.blocks.\2.\3_block."
 
 RULES = (
     *bart_rules(rf"{_LANGUAGE}encoder\.", "encoder."),
     *bart_rules(rf"{_LANGUAGE}decoder\.", "decoder."),
-    Rule(r"lm_head\.weight", "decoder.words.vectors.weight", spare=True),
-    Rule(rf"{_LANGUAGE}final_logits_bias"),
-    Rule(rf"{_PROJECTOR}image_projection\.(.*)", r"encoder.projection.\1"),
+    Rule(r"(?:language_model\.)?lm_head\.weight", "decoder.words.vectors.weight", spare=True),
+    Rule(r"(?:model\.)?language_model\.final_logits_bias"),
+    Rule(rf"{_PROJECTOR}image_projection\.weight", "encoder.projection.weight"),
+    Rule("image_projection", "encoder.projection.weight", transposed=True),
     Rule(rf"{_PROJECTOR}image_proj_norm\.(.*)", r"encoder.projection_norm.\1"),
     Rule(
-        rf"{_PROJECTOR}image_position_embed\.(row|column)_embeddings\.weight",
+        rf"{_PROJECTOR}image_pos(?:ition)?_embed\.(row|column)_embeddings\.weight",
         r"encoder.\1_positions",
     ),
     Rule(rf"{_PROJECTOR}visual_temporal_embed\..*"),
-    Rule(rf"{_TOWER}convs\.0\.(.*)", r"encoder.backbone.stem.\1"),
-    Rule(rf"{_TOWER}convs\.(\d+)\.(.*)", r"encoder.backbone.stages.\1.downsample.\2"),
-    Rule(rf"{_BLOCK}(?:window|channel)_attn\.(.*)", rf"{_OURS}attn.\4"),
-    Rule(rf"{_BLOCK}conv([12])\.(.*)", rf"{_OURS}cpe\4.proj.\5"),
-    Rule(rf"{_BLOCK}ffn\.(.*)", rf"{_OURS}mlp.\4"),
-    Rule(rf"{_BLOCK}norm([12])\.(.*)", rf"{_OURS}norm\4.\5"),
+    Rule(rf"{_TOWER}convs\.0\.(?:conv|proj)\.(.*)", r"encoder.backbone.stem.conv.\1"),
+    Rule(rf"{_TOWER}convs\.0\.norm\.(.*)", r"encoder.backbone.stem.norm.\1"),
+    Rule(
+        rf"{_TOWER}convs\.(\d+)\.(?:conv|proj)\.(.*)",
+        r"encoder.backbone.stages.\1.downsample.conv.\2",
+    ),
+    Rule(rf"{_TOWER}convs\.(\d+)\.norm\.(.*)", r"encoder.backbone.stages.\1.downsample.norm.\2"),
+    Rule(rf"{_BLOCK}(?:window|channel)_attn\.(?:fn\.)?(qkv|proj)\.(.*)", rf"{_OURS}attn.\4.\5"),
+    Rule(rf"{_BLOCK}conv([12])\.(?:fn\.dw\.)?(weight|bias)", rf"{_OURS}cpe\4.proj.\5"),
+    Rule(rf"{_BLOCK}ffn\.(?:fn\.net\.)?(fc[12])\.(.*)", rf"{_OURS}mlp.\4.\5"),
+    Rule(rf"{_BLOCK}(?:norm1|(?:window|channel)_attn\.norm)\.(.*)", rf"{_OURS}norm1.\4"),
+    Rule(rf"{_BLOCK}(?:norm2|ffn\.norm)\.(.*)", rf"{_OURS}norm2.\4"),
 )
+"""Names that transformers gives, and those of Microsoft's own code, whose norms lie within what
+they precede."""
 
 
 def read_florence(config: Section) -> Family:
@@ -59,6 +68,12 @@ def read_florence(config: Section) -> Family:
         qkv_bias=True,
         activation_function="gelu",
     )
+    # Microsoft's own configuration names some settings otherwise, and says more.
+    vision.require(image_feature_source=["spatial_avg_pool", "temporal_avg_pool"])
+    positions, time = (vision.part(n) for n in ("image_pos_embed", "visual_temporal_embedding"))
+    positions.require(type="learned_abs_2d")
+    time.require(type="COSINE")
+    widths = "embed_dim" if vision.get("dim_embed") is None else "dim_embed"
     text.require(activation_function="gelu", scale_embedding=False)
     heads = vision.counts("num_heads", (4, 8, 16, 32), most=2**10)
     vision.require(num_groups=list(heads))
@@ -71,9 +86,7 @@ def read_florence(config: Section) -> Family:
                 backbone="davit_base_fl",
                 options={
                     "depths": list(vision.counts("depths", (1, 1, 9, 1), most=2**8)),
-                    "embed_dims": list(
-                        vision.counts("embed_dim", (128, 256, 512, 1024), most=2**14)
-                    ),
+                    "embed_dims": list(vision.counts(widths, (128, 256, 512, 1024), most=2**14)),
                     "num_heads": list(heads),
                     "window_size": vision.count("window_size", 12, most=2**10),
                 },
@@ -84,7 +97,9 @@ def read_florence(config: Section) -> Family:
                     feedforward_width=text.count("encoder_ffn_dim", 4096, most=2**16),
                     dropout=text.fraction("dropout", 0.1),
                     max_positions=longest,
-                    sides=vision.count("max_position_embeddings", 50),
+                    sides=positions.count(
+                        "max_pos_embeddings", vision.count("max_position_embeddings", 50)
+                    ),
                     tokens=1,  # see `with_task`
                 ),
             ),

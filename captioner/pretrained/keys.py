@@ -34,6 +34,8 @@ class Rule:
     """Another name here, for a copy of the rows `picked`."""
     picked: tuple[int, ...] = ()
     """Rows of that copy, in this order."""
+    onto: str = ""
+    """Name here of a weight to whose every row the first one is added."""
     spare: bool = False
     """Whether it is a copy, used only where nothing else gives that weight."""
 
@@ -59,6 +61,8 @@ class Assembly:
     """Of the weight here; axes of size 1 may be more or fewer than there."""
     pieces: tuple[Piece, ...]
     """None where the weight lacks and is 0."""
+    added: Piece | None = None
+    """One row, added to all of them."""
 
 
 def assign(
@@ -84,6 +88,7 @@ def assign(
     """
     found: dict[str, list[tuple[int, Piece]]] = {}
     spares: dict[str, list[tuple[int, Piece]]] = {}
+    added: dict[str, Piece] = {}
     compiled = [(re.compile(rule.pattern), rule) for rule in rules]
     for key, shape in stored.items():
         name = key
@@ -92,6 +97,8 @@ def assign(
         for pattern, rule in compiled:
             if match := pattern.fullmatch(name):
                 kept = spares if rule.spare else found
+                if rule.onto:
+                    added[rule.onto] = Piece(key, rule.transposed, (0, 1))
                 for target, piece in _share_out(key, shape, rule, match):
                     kept.setdefault(target, []).append((rule.place, piece))
                 break
@@ -107,7 +114,10 @@ def assign(
             raise CheckpointError(f"{where}: lacks a weight, {target}; fetch or save it again.")
         ordered = tuple(piece for _, piece in sorted(pieces, key=lambda placed: placed[0]))
         _check(target, shape, ordered, stored, where=where)
-        assemblies[target] = Assembly(shape, ordered)
+        more = added.get(target)
+        if more is not None:
+            _check(target, (1, *shape[1:]), (more,), stored, where=where)
+        assemblies[target] = Assembly(shape, ordered, more)
     for target in found:
         if target not in expected:
             raise CheckpointError(

@@ -28,7 +28,19 @@ def bert_rules(before: str) -> tuple[Rule, ...]:
         Rule(rf"{before}embeddings\.word_embeddings\.weight", "decoder.words.vectors.weight"),
         Rule(rf"{before}embeddings\.position_embeddings\.weight", "decoder.positions"),
         Rule(rf"{before}embeddings\.LayerNorm\.(.*)", r"decoder.embedding_norm.\1"),
-        Rule(rf"{before}embeddings\.position_ids"),
+        Rule(rf"{before}embeddings\.token_type_embeddings\.weight", onto="decoder.positions"),
+        Rule(rf"{before}embeddings\.(?:position|token_type)_ids"),
+    )
+
+
+def bert_head_rules(before: str) -> tuple[Rule, ...]:
+    """Return rules for what scores words in BERT, whose names begin with `before`."""
+    return (
+        Rule(rf"{before}transform\.dense\.(.*)", r"decoder.head.0.\1"),
+        Rule(rf"{before}transform\.LayerNorm\.(.*)", r"decoder.head.2.\1"),
+        Rule(rf"{before}bias", "decoder.words.bias"),
+        Rule(rf"{before}decoder\.bias", "decoder.words.bias", spare=True),
+        Rule(rf"{before}decoder\.weight", "decoder.words.vectors.weight", spare=True),
     )
 
 

@@ -1,25 +1,34 @@
-"""A ViT or DeiT and GPT-2 with cross-attention, put together by VisionEncoderDecoderModel.
+"""A ViT or DeiT, and GPT-2 or BERT with cross-attention, put together by VisionEncoderDecoderModel.
 
 The captioners of this kind that people know follow Luo et al. 2022 (ViT-GPT2).
 """
+
+from collections.abc import Callable
+from typing import Literal
 
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import TransformerConfig
 from captioner.errors import CheckpointError
 from captioner.pretrained.configuration import Section
-from captioner.pretrained.family import Family, Vocabulary, read_vit
+from captioner.pretrained.family import Family, Vocabulary, read_bert, read_vit
 from captioner.pretrained.keys import Rule
-from captioner.pretrained.layers import gpt2_rules, vit_rules
+from captioner.pretrained.layers import bert_head_rules, bert_rules, gpt2_rules, vit_rules
 
 RULES = (
     *vit_rules(r"encoder\."),
     *gpt2_rules(r"decoder\.transformer\."),
     Rule(r"decoder\.lm_head\.weight", "decoder.words.vectors.weight", spare=True),
+    *bert_rules(r"decoder\.bert\."),
+    *bert_head_rules(r"decoder\.cls\.predictions\."),
     Rule(r"enc_to_dec_proj\.(.*)", r"decoder.from_feature.0.\1"),
 )
 
 _BACKBONES = {"vit": "vit_base_patch16_224", "deit": "deit_base_distilled_patch16_224"}
-_ACTIVATIONS = {"gelu_new": "gelu_tanh", "gelu": "gelu", "relu": "relu"}
+_ACTIVATIONS: dict[str, Literal["gelu_tanh", "gelu", "relu"]] = {
+    "gelu_new": "gelu_tanh",
+    "gelu": "gelu",
+    "relu": "relu",
+}
 
 
 def read_vision_encoder_decoder(config: Section) -> Family:
@@ -31,49 +40,26 @@ def read_vision_encoder_decoder(config: Section) -> Family:
     text = config.part("decoder")
     encoder, size, feature_dim = _read_encoder(config.part("encoder"))
     kind = text.text("model_type", "none")
-    if kind != "gpt2":
+    if kind not in _DECODERS:
         raise CheckpointError(
-            f"{text.where}: is of type {kind!r}; supported is gpt2 with cross-attention."
+            f"{text.where}: is of type {kind!r}; supported are {' and '.join(_DECODERS)} with "
+            "cross-attention."
         )
     text.require(
-        add_cross_attention=True,
-        cross_attention_hidden_size=None,
-        scale_attn_by_inverse_layer_idx=False,
-        scale_attn_weights=True,
-        tie_word_embeddings=True,
+        add_cross_attention=True, cross_attention_hidden_size=None, tie_word_embeddings=True
     )
-    activation = text.text("activation_function", "gelu_new")
-    if activation not in _ACTIVATIONS:
-        raise CheckpointError(
-            f"{text.where}: activation_function is {activation!r}; supported are "
-            f"{', '.join(_ACTIVATIONS)}."
-        )
-    width = text.count("n_embd", 768, most=2**14)
-    eos = text.count("eos_token_id", 50256, least=0)
-    end = config.count("eos_token_id", eos, least=0)
-    bos = text.count("bos_token_id", 50256, least=0)
+    read, width, rows, start, end = _DECODERS[kind]
+    # transformers puts a layer between them only where they differ.
+    same = feature_dim == text.count(width, 768, most=2**14)
+    end = config.count("eos_token_id", text.count("eos_token_id", end, least=0), least=0)
+    start = text.count("bos_token_id", start, least=0)
     return Family(
-        model=ModelConfig(
-            encoder=encoder,
-            decoder=TransformerConfig(
-                width=width,
-                layers=text.count("n_layer", 12, most=2**8),
-                heads=text.count("n_head", 12, most=2**10),
-                feedforward_width=text.count("n_inner", 4 * width, most=2**16),
-                dropout=text.fraction("resid_pdrop", 0.1),
-                max_positions=text.count("n_positions", 1024),
-                activation=_ACTIVATIONS[activation],  # type: ignore[arg-type]
-                eps=text.fraction("layer_norm_epsilon", 1e-5),
-                scaled_words=False,
-                # transformers puts a layer between them only where they differ.
-                bridge="none" if feature_dim == width else "linear",
-            ),
-        ),
+        model=ModelConfig(encoder=encoder, decoder=read(text, bridge="none" if same else "linear")),
         vocabulary=Vocabulary(
-            rows=text.count("vocab_size", 50257),
-            start=config.count("decoder_start_token_id", bos, least=0),
+            rows=text.count("vocab_size", rows),
+            start=config.count("decoder_start_token_id", start, least=0),
             end=end,
-            pad=config.count("pad_token_id", end, least=0),
+            pad=config.count("pad_token_id", 0 if kind == "bert" else end, least=0),
         ),
         photos=PreprocessConfig(
             height=size, width=size, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3
@@ -82,6 +68,36 @@ def read_vision_encoder_decoder(config: Section) -> Family:
         search=SearchConfig(beam=4, max_words=15, length_penalty=1.0),
         rules=RULES,
     )
+
+
+def _read_gpt2(section: Section, *, bridge: Literal["linear", "none"]) -> TransformerConfig:
+    section.require(scale_attn_by_inverse_layer_idx=False, scale_attn_weights=True)
+    activation = section.text("activation_function", "gelu_new")
+    if activation not in _ACTIVATIONS:
+        raise CheckpointError(
+            f"{section.where}: activation_function is {activation!r}; supported are "
+            f"{', '.join(_ACTIVATIONS)}."
+        )
+    width = section.count("n_embd", 768, most=2**14)
+    return TransformerConfig(
+        width=width,
+        layers=section.count("n_layer", 12, most=2**8),
+        heads=section.count("n_head", 12, most=2**10),
+        feedforward_width=section.count("n_inner", 4 * width, most=2**16),
+        dropout=section.fraction("resid_pdrop", 0.1),
+        max_positions=section.count("n_positions", 1024),
+        activation=_ACTIVATIONS[activation],
+        eps=section.fraction("layer_norm_epsilon", 1e-5),
+        scaled_words=False,
+        bridge=bridge,
+    )
+
+
+_DECODERS: dict[str, tuple[Callable[..., TransformerConfig], str, int, int, int]] = {
+    "gpt2": (_read_gpt2, "n_embd", 50257, 50256, 50256),
+    "bert": (read_bert, "hidden_size", 30522, 101, 102),
+}
+"""What reads each kind; what it calls its width; ids, start and end where nothing says them."""
 
 
 def _read_encoder(section: Section) -> tuple[EncoderConfig, int, int]:

@@ -51,6 +51,8 @@ def _assemble(assembly: Assembly, read: Callable[[str], Tensor]) -> Tensor:
     if not parts:
         return torch.zeros(assembly.shape)
     whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+    if assembly.added is not None:
+        whole = whole + _cut(assembly.added, read(assembly.added.key))
     return whole.reshape(assembly.shape).float().contiguous()
 
 
