@@ -107,11 +107,15 @@ def test_a_prompt_is_read_and_never_learned():
     words, targets = batch.words, batch.words[:, :, 1:].clone()
     targets[:, :, :prompt] = TOKENIZER.pad_id
     logits = decoder(batch.inputs, words[:, :, :-1]).logits
-    expected = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 2), targets.flatten(), ignore_index=TOKENIZER.pad_id, label_smoothing=0.1
-    )
+    smoothed, plain = (
+        torch.nn.functional.cross_entropy(
+            logits.flatten(0, 2), targets.flatten(), ignore_index=TOKENIZER.pad_id,
+            label_smoothing=smoothing,
+        ).item()
+        for smoothing in (0.1, 0.0)
+    )  # fmt: skip
     loss, measure, _ = learn(decoder, tokenizer=behind)
-    assert (loss, measure) == (pytest.approx(expected.item()), pytest.approx(expected.item()))
+    assert (loss, measure) == (pytest.approx(smoothed), pytest.approx(plain))
     taught = logits.detach().clone()
     taught[:, :, :prompt] += torch.randn_like(taught[:, :, :prompt])  # which nobody learns
     same, _, _ = learn(
@@ -154,10 +158,10 @@ def test_drawn_captions_begin_behind_the_prompt_and_are_rewarded_without_it():
         captions=CAPTIONS,
         max_words=8,
     )
-    objective._reward = reward
+    objective.reward = reward
     batch, read = make_batch(behind), []
     decoder.register_forward_pre_hook(lambda module, given: read.append(given[1]))
-    loss, _ = objective(batch.inputs, batch)
+    loss, _ = objective(batch.inputs, batch, progress=0.0)
     loss.backward()
     ((drawn, references),), (words,) = seen, read
     assert torch.equal(references, batch.words[:, :, len(behind.prefix) :])

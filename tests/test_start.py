@@ -228,6 +228,7 @@ OWN = """
 [[stages]]
 name = "own"
 objective = "cider"
+begins_with = "last"
 epochs = 2
 batch_size = 4
 learning_rate = 1e-3

@@ -114,7 +114,7 @@ def rehearse(
     Raises:
         CaptionerError: whatever the run would fail with.
     """
-    tokenizer = behind_prompt(config, choose_words(config, train.records))
+    tokenizer = choose_words(config, train.records)
     torch.manual_seed(config.seed)
     model = start_model(config, words=len(tokenizer)).to(device)
     if config.compile:
@@ -144,7 +144,7 @@ def _rehearse_stage(
     device: torch.device,
     steps: int,
 ) -> StageCost:
-    clock = Clock(device)
+    clock, behind = Clock(device), behind_prompt(config, tokenizer)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     count = (steps + WARM_UP) * stage.batch_size * stage.accumulate
@@ -158,7 +158,7 @@ def _rehearse_stage(
                 stage,
                 train=train,
                 val=val,
-                tokenizer=tokenizer,
+                tokenizer=behind,
                 encoder=model.encoder,
                 device=device,
                 ranks=Ranks(),
@@ -166,7 +166,7 @@ def _rehearse_stage(
         objective: Any = build_objective(
             model.decoder,
             stage,
-            tokenizer=tokenizer,
+            tokenizer=behind,
             captions=[record.captions for record in train.records],
             max_words=config.data.max_words,
             teacher=load_teacher(config, stage, model=model, tokenizer=tokenizer),
