@@ -131,7 +131,8 @@ function percent(probability) {
 const times = (weight) => `${weight.toFixed(weight < 3 ? 1 : 0)}x uniform`;
 
 function note(word, weights, caption) {
-  const told = [`${word.text}: ${percent(word.probability)}`, times(heaviest(weights))];
+  const sure = `${percent(word.probability)}${word.doubtful ? ", doubtful" : ""}`;
+  const told = [`${word.text}: ${sure}`, times(heaviest(weights))];
   told.push(
     entropy(weights) >= DIFFUSE ? "nearly everywhere" : `most at the ${place(weights, caption)}`,
   );

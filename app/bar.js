@@ -1,6 +1,6 @@
 // Below the sentence: play, copy, the photo alone, and what the colours mean; then files to save.
 
-function drawBar({ play, alone, copy }) {
+function drawBar({ play, alone, copy, doubtful }) {
   const player = button("Play all words", { onclick: play, class: "small play" });
   const scale = make("span", { class: "scale", "aria-hidden": "true" });
   const meaning = make("span", { class: "meaning" });
@@ -15,7 +15,7 @@ function drawBar({ play, alone, copy }) {
       "span",
       { class: "legend" },
       make("span", { class: "sure", "aria-hidden": "true" }),
-      "underlined by probability",
+      doubtful ? "underlined by probability, wavy where doubtful" : "underlined by probability",
     ),
   );
   bar.playing = (on) => (player.textContent = on ? "Stop" : "Play all words");

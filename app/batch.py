@@ -25,6 +25,7 @@ from app.payload import data_uri
 from app.picking import Picked
 from captioner import Captioner, CaptionerError
 from captioner.interchange import guard, readable
+from captioner.result.confidence import list_doubts
 
 MOST_PHOTOS = 200
 """Of one batch: they all lie on the server until the page is closed."""
@@ -183,6 +184,7 @@ def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
         name=path.name,
         caption=caption.text,
         log_probability=caption.log_probability,
+        doubts=list_doubts(caption.judgement.level, caption.judgement.is_photo),
         thumbnail=data_uri(upload.picture),
     )
 

@@ -3,8 +3,8 @@
 import json
 import os
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -86,6 +86,19 @@ async def _fetch_or_explain(self: gr.Image, address: str | Path | None) -> str |
 def model_choice(captioners: Mapping[str, Captioner], more: Sequence[str]) -> gr.Radio:
     """Offer the models, and what else may be chosen in their place."""
     return gr.Radio([*captioners, *more], value=next(iter(captioners)), label="Model")
+
+
+@contextmanager
+def folded(title: str) -> Iterator[None]:
+    """Lay out inputs that are shown when their title is opened.
+
+    They are there from the start: Gradio's accordion would put them together when it is opened, and
+    lose what is typed meanwhile.
+    """
+    with gr.Column(elem_classes="folder", min_width=300):
+        gr.HTML(f"<details><summary>{title}</summary></details>", apply_default_css=False)
+        with gr.Column(elem_classes="folded"):
+            yield
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -26,6 +26,8 @@ class BatchRow:
     caption: str = ""
     log_probability: float | None = None
     """Of the whole caption."""
+    doubts: Sequence[str] = ()
+    """What to beware of."""
     error: str = ""
     thumbnail: str = ""
     """A data URI, or nothing."""
@@ -70,6 +72,7 @@ def _caption(number: int, row: BatchRow, *, done: bool) -> str:
         f'aria-label="Caption of {name}"{" readonly" * (not done)}>{_text(row.caption)}</textarea>'
         f'<button type="button" class="small" data-row="{number}" '
         f'aria-label="Look at {name}">Look</button></div>'
+        + (f'<small class="doubt">{_text(", ".join(row.doubts))}</small>' if row.doubts else "")
     )
 
 

@@ -16,6 +16,7 @@ from PIL import Image
 
 from captioner import AttentionConfig, Caption, Word
 from captioner.overlay import ColourMap, Style, diagnose, find_most_telling, split_caption, veil
+from captioner.result.confidence import list_doubts
 
 _HERE = Path(__file__).parent
 
@@ -75,6 +76,7 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
             geometry.seen_height / geometry.height,
             geometry.seen_width / geometry.width,
         ],
+        "doubts": _doubts(caption),
         "telling": find_most_telling(caption.words),
         "warnings": [] if growing else diagnose(caption.words),
         "words": [
@@ -82,6 +84,7 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
                 "text": printable(text),
                 "spaced": spaced,
                 "probability": word.probability,
+                "doubtful": word.doubtful,
                 "gate": word.gate,
                 "rivals": [rival._asdict() for rival in word.rivals],
                 **_pack_weights(word, growing=growing),
@@ -89,6 +92,13 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
             for (spaced, text), word in zip(split_caption(caption), caption.words, strict=True)
         ],
     }
+
+
+def _doubts(caption: Caption) -> list[str]:
+    """Say what to beware of, with the numbers behind it."""
+    confidence, level, photo, is_photo = caption.judgement
+    shares = {"low confidence": confidence, "not a photo?": photo}
+    return [f"{doubt} ({shares[doubt]:.0%})" for doubt in list_doubts(level, is_photo)]
 
 
 def _pack_weights(word: Word, *, growing: bool) -> dict[str, Any]:

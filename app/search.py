@@ -36,8 +36,6 @@ _LABELS = {
 _LONGEST = 40
 _LONGEST_LIST = 200
 """Characters."""
-_SHOW_WHAT_IS_USED = """(method) => ["beam", "sample"].map(
-  (name) => ({ __type__: "update", visible: name === method }))"""
 
 _DIVIDE = """(beam, groups) => {
   let parts = Math.min(groups, beam);
@@ -47,7 +45,7 @@ _DIVIDE = """(beam, groups) => {
 
 
 def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Component]:
-    """Lay out the method, and below it only what that method uses.
+    """Lay out the method, and below it what that method uses; app.css hides the rest.
 
     Returns:
         An input for each setting of `SearchConfig` but the fixed ones, in its order, set to what
@@ -57,8 +55,8 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     limits = (captioner.header.longest for captioner in captioners.values())
     longest = min([_LONGEST, *(limit for limit in limits if limit is not None)])
     made: dict[str, Any] = {}
-    made["method"] = method = gr.Radio(_METHODS, value=best.method, label="Method")
-    with gr.Column(visible=best.method == "beam", elem_classes="settings") as for_beam:
+    made["method"] = gr.Radio(_METHODS, value=best.method, label="Method")
+    with gr.Column(elem_classes="for-beam"):
         made["beam"] = _slider(best.beam, 1, 10, 1, label="Beam", info="Width of beam search.")
         made["length_penalty"] = _slider(
             best.length_penalty,
@@ -76,7 +74,7 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
             best.diversity, *(0, 3, 0.1), label="Diversity", info="How strong that penalty is."
         )
         made["require"] = _words(best.require, label="Required words")
-    with gr.Column(visible=best.method == "sample", elem_classes="settings") as for_sampling:
+    with gr.Column(elem_classes="for-sample"):
         made["temperature"] = _slider(
             best.temperature,
             *(0.1, 2, 0.05),
@@ -109,7 +107,6 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     )
     dividing = [made["beam"], made["groups"]]  # only what divides the beam can be chosen
     gr.on([made["beam"].change, made["groups"].change], None, dividing, made["groups"], js=_DIVIDE)
-    method.change(None, method, [for_beam, for_sampling], js=_SHOW_WHAT_IS_USED)
     return [made[name] for name in _NAMES]
 
 

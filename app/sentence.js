@@ -5,7 +5,7 @@ function drawSentence(caption, key, choose) {
     word.spaced && n ? " " : null,
     make(
       "label",
-      { class: "word", "data-n": n, style: { "--p": word.probability.toFixed(3) } },
+      { class: word.doubtful ? "word doubtful" : "word", "data-n": n, style: { "--p": word.probability.toFixed(3) } },
       make("input", { type: "radio", name: `word-${key}`, value: n, onclick: () => choose(n) }),
       make("span", {}, word.text),
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, model_choice, photo_input
+from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, folded, model_choice, photo_input
 from app.html import draw_alert
 from app.payload import write_script
 from app.picking import Picked, open_picked, pick_sample, take_upload
@@ -149,14 +149,14 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
             samples = gr.HTML(draw_samples(), js_on_load=PICK, apply_default_css=False)
             model = model_choice(captioners, [COMPARE] if len(captioners) > 1 else [])
             again = gr.Button("Caption again", variant="primary")
-            with gr.Accordion("How attention is drawn", open=False):
+            with folded("How attention is drawn"):
                 scripts = write_script("elements", "look", views=views)
                 gr.HTML(
                     html_template='<div class="look"></div>',
                     apply_default_css=False,
                     js_on_load=f"{scripts}\n{_DRAW_LOOK}",
                 )
-            with gr.Accordion("Decoding", open=False):
+            with folded("Decoding"):
                 search = search_inputs(captioners)
     return _Layout(
         photo=photo,

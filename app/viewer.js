@@ -103,6 +103,7 @@ function open(number) {
       choose(null);
     },
     copy: () => own.text,
+    doubtful: own.words.some((word) => word.doubtful),
   });
   parts.strip = folded(
     "All words",
@@ -151,6 +152,7 @@ function open(number) {
   body.replaceChildren(
     ...empty,
     parts.sentence,
+    ...own.doubts.map((text) => make("p", { class: "doubt" }, text)),
     parts.note,
     parts.bar,
     parts.whatif,

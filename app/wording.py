@@ -13,6 +13,7 @@ from captioner.overlay import (
     peak,
     spread,
 )
+from captioner.result.confidence import list_doubts
 
 _LONGER_SIDE = 480
 
@@ -21,7 +22,8 @@ def describe(caption: Caption) -> str:
     """Say in lines what a caption is, where each word attended, and what was nearly said."""
     if not caption.words:
         return "Empty caption."
-    lines = [caption.text, "", "Word by word:"]
+    judgement = caption.judgement
+    lines = [caption.text, *list_doubts(judgement.level, judgement.is_photo), "", "Word by word:"]
     lines += [f"- {note(word, spread_word(caption, n))}" for n, word in enumerate(caption.words)]
     lines += diagnose(caption.words)
     if caption.candidates:
@@ -41,7 +43,7 @@ def note(word: Word, weights: NDArray[np.float32]) -> str:
     """
     everywhere = entropy(word.attention) >= DIFFUSE
     told = [
-        f"{word.text}: {format_probability(word.probability)}",
+        f"{word.text}: {format_probability(word.probability)}{', doubtful' * word.doubtful}",
         format_peak(peak(word.attention)),
         "nearly everywhere" if everywhere else f"most at the {place(weights)}",
     ]

@@ -71,24 +71,6 @@ def await_caption(page: Page, before: str) -> None:
     )
 
 
-def open_decoding(page: Page) -> None:
-    """Open the settings, and wait until Gradio has put them together, which it does twice."""
-    page.get_by_text("Decoding").click()
-    page.get_by_label("Required words").wait_for()
-    page.evaluate(
-        """() => new Promise((resolve) => {
-          let last = null, same = 0;
-          const look = () => {
-            const now = document.querySelector("input[type=radio][value=greedy]");
-            same = now && now === last ? same + 1 : 0;
-            last = now;
-            if (same === 30) resolve(); else requestAnimationFrame(look);
-          };
-          look();
-        })"""
-    )
-
-
 def as_file(name: str, content: bytes) -> dict:
     kind, _ = mimetypes.guess_type(name)
     return {"name": name, "mimeType": kind, "buffer": content}

@@ -1,10 +1,11 @@
 """The app in a process of its own, for Gradio leaves event loops and sockets open behind it.
 
-`python -m tests.serving FOLDER` serves five apps as `ui.py` does, prints their addresses as JSON,
+`python -m tests.serving FOLDER` serves six apps as `ui.py` does, prints their addresses as JSON,
 and stops when its input ends:
 
     toys       the models of conftest.py, for language models too
     planted    a model that says the same of every photo, and looks at known places
+    doubted    the same, which doubts a word, the caption and the photo
     slow       a model that waits until FOLDER/go exists; one request may wait
     paced      a model that notes the height of each photo in FOLDER/paced, and goes no further than
                the number of photos in FOLDER/allowed, if that exists
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import redirect_stdout, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -24,6 +26,7 @@ from app import build
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import Caption
+from captioner.result.confidence import Judgement
 from captioner.words.tokenizer import Tokenizer
 from tests.captions import one_hot, word
 from tests.conftest import CAPTIONS, TOYS
@@ -46,6 +49,17 @@ class Planted(TorchCaptioner):
                 geometry=photo.geometry,
                 checkpoint="planted",
                 search=self.header.search,
+            )
+
+
+class Doubted(Planted):
+    """The same, with one word doubtful, of a picture that is hardly a photo."""
+
+    def stream(self, photo: Prepared, **changes) -> Iterator[Caption]:
+        for caption in super().stream(photo, **changes):
+            words = [replace(word, doubtful=word.text == "blue") for word in caption.words]
+            yield replace(
+                caption, words=tuple(words), judgement=Judgement(0.25, "low", 0.125, False)
             )
 
 
@@ -88,6 +102,7 @@ def main(folder: Path) -> None:
     apps = {
         "toys": build({toy.header.name: toy for toy in toys}),
         "planted": build({"planted": Planted(*TOYS["transformer"](tokenizer))}),
+        "doubted": build({"doubted": Doubted(*TOYS["transformer"](tokenizer))}),
         "slow": build({"slow": slow}, queue=1),
         "paced": build({"paced": paced}),
         "locked": build({"locked": toys[0]}),

@@ -14,7 +14,6 @@ from tests.browsing import (
     choose_model,
     grey,
     needs_chromium,
-    open_decoding,
     opened,
     upload,
 )
@@ -119,19 +118,19 @@ def test_a_photo_lying_on_its_side_is_shown_upright(planted):
 
 
 def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
-    open_decoding(page)
+    page.get_by_text("Decoding").click()
     expect(page.get_by_label("number input for Beam")).to_be_visible()
     for name in ("Temperature", "Top-k", "Top-p", "Seed"):
-        expect(page.get_by_label(name)).to_have_count(0)
+        expect(page.get_by_label(name).first).to_be_hidden()
     page.get_by_label("Sampling").check()
     expect(page.get_by_label("number input for Top-k")).to_be_visible()
-    expect(page.get_by_label("number input for Beam")).to_have_count(0)
+    expect(page.get_by_label("number input for Beam")).to_be_hidden()
     changes = {"temperature": 1.8, "top_k": 3, "seed": 11, "max_words": 4}
     labels = (
         "number input for Temperature",
         "number input for Top-k",
         "Seed",
-        "number input for L",
+        "number input for Longest sentence",
     )
     for label, value in zip(labels, changes.values(), strict=True):
         page.get_by_label(label).fill(str(value))
@@ -141,8 +140,16 @@ def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
     assert texts(page) == [word.text for word in ours.words]
 
 
+def test_a_setting_typed_as_soon_as_it_can_be_seen_is_kept(page):
+    page.get_by_text("Decoding").click()
+    words = page.get_by_label("Required words")
+    words.fill("dog")
+    page.wait_for_timeout(1500)
+    expect(words).to_have_value("dog")
+
+
 def test_groups_that_do_not_divide_the_beam_cannot_be_chosen(page):
-    open_decoding(page)
+    page.get_by_text("Decoding").click()
     groups = page.get_by_label("number input for Groups")
     for asked, given in ((2, "2"), (3, "2"), (9, "4")):  # the beam is 4
         groups.fill(str(asked))
@@ -155,7 +162,7 @@ def test_groups_that_do_not_divide_the_beam_cannot_be_chosen(page):
 
 def test_a_refused_setting_is_named_as_on_the_page_and_everything_stays(page):
     caption(page, SAMPLES / "cat.jpg")
-    open_decoding(page)
+    page.get_by_text("Decoding").click()
     page.get_by_label("Required words").fill("unicorn")
     page.get_by_role("button", name="Caption again").click()
     alert = page.locator(".viewer [role=alert]")
@@ -237,8 +244,17 @@ def test_a_photo_of_40_megapixels_is_captioned(page, tmp_path):
     assert 1280 <= width <= 2048
 
 
+def test_what_is_to_be_doubted_is_marked_and_said(browser, served):
+    for page in opened(browser, served[0]["doubted"], reduced_motion="reduce"):
+        expect(page.locator(".doubt")).to_have_text(["low confidence (25%)", "not a photo? (12%)"])
+        expect(page.locator(".word.doubtful")).to_have_text("blue")
+        expect(page.locator(".bar")).to_contain_text("wavy where doubtful")
+        page.locator("label.word", has_text="blue").click()
+        expect(page.locator(".note")).to_contain_text("blue: 50%, doubtful, 16x uniform")
+
+
 def test_a_caption_without_words_says_so(page):
-    open_decoding(page)
+    page.get_by_text("Decoding").click()
     caption(page, grey())
     assert texts(page)  # the toys always say something; the text is that of `viewer.js`
     assert page.get_by_text("Empty caption.").count() == 0

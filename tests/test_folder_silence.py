@@ -66,9 +66,18 @@ def test_records_say_how_far_captions_can_be_believed(run, believed, folder):
         record, row = records[name], rows[name]
         assert record["confidence"] == pytest.approx(judged.confidence, abs=1e-3)
         assert record["photo_probability"] == pytest.approx(judged.photo_probability, abs=1e-3)
-        assert record["is_photo"] == judged.is_photo
+        assert (record["is_photo"], record["level"]) == (judged.is_photo, judged.level)
         assert row["confidence"] == str(record["confidence"])
         assert row["is_photo"] == str(record["is_photo"])
+
+
+def test_a_gallery_marks_what_is_to_be_doubted(run, believed, folder):
+    run("--words", "--gallery", folder / "gallery")
+    page = (folder / "gallery/index.html").read_text(encoding="utf-8")
+    judged = believed[1].values()
+    assert page.count("low confidence") == sum(own.level == "low" for own in judged)
+    assert page.count("not a photo?") == sum(not own.is_photo for own in judged) > 0
+    assert page.count('title="doubtful"') > 0
 
 
 def test_what_is_no_photo_gets_no_caption_and_no_sidecar_now_and_later(run, believed, folder):

@@ -132,6 +132,19 @@ def test_every_word_has_a_layer_of_heat_where_the_model_looked(tmp_path):
     assert not grass[:21].any()
 
 
+def test_what_is_to_be_doubted_is_marked(tmp_path):
+    words = [dict(WORDS[0], doubtful=True), dict(WORDS[1], doubtful=False)]
+    entries = [
+        entry(words=words, geometry=SQUASHED, doubts=["low confidence", "not a photo?"]),
+        entry(1, words=words[1:], geometry=SQUASHED, caption="grass"),
+    ]
+    write_gallery(tmp_path, entries)
+    page = Page(tmp_path)
+    assert [b.get("title") for b in page.all("b")] == ["doubtful", None, None]
+    assert [span["class"] for span in page.all("span") if "doubt" in span["class"]] == ["doubt"]
+    assert "low confidence, not a photo?" in (tmp_path / "index.html").read_text()
+
+
 def test_the_heat_of_a_letterboxed_photo_lies_on_the_photo(tmp_path):
     photo = quarters(40, 80)
     caption = caption_of(

@@ -17,8 +17,9 @@ _EPILOG = """\
 Every photo ends as captioned, skipped or failed. What is done is on disk, so a run that was stopped
 or killed goes on with the same command. Ctrl-C ends it at once, and a second one leaves tables as
 they are. The captions are JSON lines:
-  {"image", "status": "captioned", "caption", "log_probability", "confidence", "photo_probability",
-   "is_photo", "size", "modified", "crc32"} (three of them only where the checkpoint can tell) or
+  {"image", "status": "captioned", "caption", "log_probability", "confidence", "level",
+   "photo_probability", "is_photo", "size", "modified", "crc32"} (the four from "confidence" on
+   only where the checkpoint can tell) or
   {"image", "status": "failed", "reason", "crc32"}, with "image_bytes" if the name is not text.
 What is on disk counts: captions edited in any table are kept, sidecars that are missing are written
 from the captions that are there, outputs can be added later, and a photo replaced under its name is

@@ -238,6 +238,7 @@ class Job:
             caption="" if silent else self.wording(caption.text, photo=photo),
             log_probability=caption.log_probability,
             confidence=_rounded(judged.confidence),
+            level=judged.level,
             photo_probability=_rounded(judged.photo_probability),
             is_photo=judged.is_photo,
             **({name: caption.to_dict()[name] for name in _LOOKS} if self.words else {}),

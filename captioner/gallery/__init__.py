@@ -28,6 +28,7 @@ from captioner.overlay import Style
 from captioner.photo import Source, load_photo
 from captioner.photo.framing import Geometry
 from captioner.result.caption import Caption
+from captioner.result.confidence import list_doubts
 
 __all__ = ["GalleryPhoto", "check_gallery", "write_gallery"]
 
@@ -48,6 +49,8 @@ class GalleryPhoto:
     """Words with their attention, as in `Caption.to_dict()["words"]`."""
     geometry: Geometry | None = None
     """Where the attention lies on the photo; without it, no heat is shown."""
+    doubts: Sequence[str] = ()
+    """What to beware of, as `list_doubts` says."""
 
     @classmethod
     def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "GalleryPhoto":
@@ -58,6 +61,7 @@ class GalleryPhoto:
             caption=caption.text,
             words=caption.to_dict()["words"],
             geometry=caption.geometry,
+            doubts=list_doubts(caption.judgement.level, caption.judgement.is_photo),
         )
 
 
@@ -134,8 +138,9 @@ def _card(folder: Path, entry: GalleryPhoto, style: Style) -> str:
         caption=entry.caption,
         thumbnail=(f"{_PICTURES}/{key}.jpg", thumbnail.height, thumbnail.width),
         link=link,
-        words=[word["word"] for word in entry.words],
+        words=[(word["word"], word.get("doubtful", False)) for word in entry.words],
         heat=heat,
+        doubts=entry.doubts,
     )
 
 

@@ -12,9 +12,11 @@ from html import escape
 from captioner.overlay.lettering import clean
 
 _CSS = """\
-:root { color-scheme: light dark; --ink: #161616; --pale: #5c5c5c; --paper: #fff; --card: #f1f1f1; }
+:root { color-scheme: light dark; --ink: #161616; --pale: #5c5c5c; --paper: #fff; --card: #f1f1f1;
+  --doubt: #b02a2a; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #f4f4f4; --pale: #a8a8a8; --paper: #161616; --card: #242424; }
+  :root { --ink: #f4f4f4; --pale: #a8a8a8; --paper: #161616; --card: #242424;
+    --doubt: #ff9c8f; }
 }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.4 system-ui, sans-serif; }
@@ -35,6 +37,8 @@ figure[hidden] { display: none; }
 .frame .heat { position: absolute; left: 0; width: 100%; max-width: none; pointer-events: none; }
 .name { margin: 0; font-size: .8rem; }
 b { font-weight: inherit; cursor: pointer; border-radius: .2em; }
+b.doubtful { text-decoration: underline wavy var(--doubt); text-underline-offset: .2em; }
+.doubt { color: var(--doubt); font-weight: 600; }
 b.on { color: #161616; background: #fca50a; }
 :focus-visible { outline: 3px solid #3b82f6; outline-offset: 2px; }
 """
@@ -145,8 +149,9 @@ def card(
     caption: str,
     thumbnail: tuple[str, int, int] | None,
     link: str | None,
-    words: Sequence[str] = (),
+    words: Sequence[tuple[str, bool]] = (),
     heat: str | None = None,
+    doubts: Sequence[str] = (),
 ) -> str:
     """One photo.
 
@@ -155,8 +160,9 @@ def card(
         caption: its sentence.
         thumbnail: address, height and width of its picture; None if it cannot be read.
         link: address of the photo itself.
-        words: those of the caption that have a layer of heat.
+        words: those of the caption that have a layer of heat, and whether each is doubtful.
         heat: address of the picture of all layers, one below the other.
+        doubts: what to beware of, in words.
     """
     if thumbnail is None:
         picture = '<p class="name">This photo cannot be read any more.</p>'
@@ -168,11 +174,12 @@ def card(
             f'<img src="{escape(address)}" width="{width}" height="{height}" '
             f'alt="{text(caption)}" loading="lazy" decoding="async"></{tag}>'
         )
+    warning = f'\n<span class="doubt">{text(", ".join(doubts))}</span>' if doubts else ""
     layers = f' data-heat="{escape(heat)}" data-words="{len(words)}" tabindex="0"' if heat else ""
     return (
         f"<figure{layers}>{picture}"
         f'<figcaption dir="auto">{_sentence(caption, words if heat else ())}\n'
-        f'<div class="name">{text(name)}</div></figcaption></figure>\n'
+        f'<div class="name">{text(name)}{warning}</div></figcaption></figure>\n'
     )
 
 
@@ -181,15 +188,16 @@ def text(raw: str) -> str:
     return escape(clean(raw))
 
 
-def _sentence(caption: str, words: Sequence[str]) -> str:
+def _sentence(caption: str, words: Sequence[tuple[str, bool]]) -> str:
     """The caption as it is, each word that has a layer marked with its number."""
     parts, end = [], 0
-    for n, word in enumerate(words):
+    for n, (word, doubtful) in enumerate(words):
         start = caption.find(word, end)
         if start < 0:  # the caption was changed after it was written
             continue
         gap = caption[end:start]
-        parts.append(f'{_between(gap)}<b data-n="{n}">{text(word)}</b>')
+        mark = ' class="doubtful" title="doubtful"' if doubtful else ""
+        parts.append(f'{_between(gap)}<b data-n="{n}"{mark}>{text(word)}</b>')
         end = start + len(word)
     return "".join([*parts, _between(caption[end:])])
 

@@ -51,6 +51,17 @@ def judge(
     return Judgement(confidence, level, photo, photo >= config.threshold)
 
 
+def list_doubts(level: Level | str | None, is_photo: bool | None) -> list[str]:
+    """Say in words what to beware of; nothing where all is well, or nothing is known.
+
+    Args:
+        level: of the caption's confidence.
+        is_photo: whether the image is likely to be a photo.
+    """
+    doubts = ["low confidence"] if level == "low" else []
+    return [*doubts, "not a photo?"] if is_photo is False else doubts
+
+
 def caption_traits(log_probabilities: Sequence[float]) -> list[float]:
     """Return the numbers that a caption's confidence is made of.
 

@@ -18,6 +18,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "caption": str,
     "log_probability": (int, float),
     "confidence": (int, float),
+    "level": str,
     "photo_probability": (int, float),
     "is_photo": bool,
     "words": list,
@@ -56,6 +57,8 @@ class Record:
     """Natural logarithm, of the model's sentence; None if somebody edited it."""
     confidence: float | None = None
     """Quality to expect of the model's sentence, from 0 to 1; None if the model cannot tell."""
+    level: str | None = None
+    """That quality in a word: low, medium or high."""
     photo_probability: float | None = None
     """How likely the image is a photo; None if the model cannot tell."""
     is_photo: bool | None = None

@@ -14,6 +14,7 @@ from captioner.folder.sources.archives import list_archive, read_member
 from captioner.folder.sources.filters import NO_PHOTOS
 from captioner.gallery import GalleryPhoto, check_gallery, write_gallery
 from captioner.photo.framing import Geometry
+from captioner.result.confidence import list_doubts
 
 _IN_ARCHIVE = re.compile(r"(?<=\.tar)/", re.IGNORECASE)
 """Where the name of an archive may end, and that of a photo in it begin."""
@@ -69,6 +70,7 @@ def _entries(journal: Path, root: Path) -> Iterator[GalleryPhoto]:
                 caption=record.caption,
                 words=record.words or (),
                 geometry=Geometry.from_dict(record.geometry) if record.geometry else None,
+                doubts=list_doubts(None if record.edited else record.level, record.is_photo),
             )
 
 
