@@ -7,8 +7,9 @@ import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from captioner import CaptionerError
 
@@ -39,18 +40,26 @@ def load_captioners(
 ) -> "dict[str, Captioner]":
     """Load the models by name, all shipped ones if none is named, and warm them up.
 
+    Where there is PyTorch, several may also caption together.
+
     Raises:
         CaptionerError: there is no such checkpoint or device.
     """
     from PIL import Image
 
+    with direct():
+        from app.together import Together
     from captioner import Captioner, list_checkpoints
 
     chosen = checkpoints or [info.name for info in list_checkpoints()]
     loaded = [Captioner.load(checkpoint, runtime=runtime, device=device) for checkpoint in chosen]
     for captioner in loaded:
         captioner.caption(Image.new("RGB", (64, 64)))
-    return {captioner.header.name: captioner for captioner in loaded}
+    found = {captioner.header.name: captioner for captioner in loaded}
+    if len(found) > 1 and runtime != "onnx" and find_spec("torch") is not None:
+        ensemble = Together(loaded, partial(Captioner.load, *chosen, device=device))
+        found[ensemble.header.name] = cast("Captioner", ensemble)
+    return found
 
 
 def check_address(host: str, port: int | None) -> None:

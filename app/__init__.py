@@ -5,9 +5,13 @@
     wording        captions in words
     controls       inputs, errors and downloads that the parts share
     search         decoding settings, as inputs
+    together       an ensemble as a model
     viewer         one model's caption of a photo
     single         one photo, word by word
+    address        what a link to the page reproduces
     samples        photos to try
+    live           the webcam
+    tray           photos of the session
     batch          several photos, as a table
     api            what programs may call
     mcp            answers to language models
@@ -60,7 +64,7 @@ def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Bloc
         file = gr.Textbox(visible=False)  # a file to save, on its way to the browser
         with gr.Tabs() as tabs:
             with gr.Tab("One photo", id="one"):
-                picked, follow = build_single(captioners, file)
+                picked, follow = build_single(captioners, file, app)
             with gr.Tab("Several photos", id="several"):
                 look = build_batch(captioners, file, picked=picked, tabs=tabs)
         follow(look)

@@ -18,7 +18,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         photo = photo_input(label="photo")
         names = list(captioners)
         checkpoint = gr.Dropdown(names, value=names[0], label="checkpoint")
-        search = search_inputs(captioners)
+        search = search_inputs(captioners).values()
         attention = gr.Checkbox(value=False, label="attention")
         sentence = gr.Textbox(label="sentence")
         goes_on = gr.Checkbox(value=False, label="complete")

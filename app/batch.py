@@ -25,7 +25,6 @@ from app.payload import data_uri
 from app.picking import Picked
 from captioner import Captioner, CaptionerError
 from captioner.interchange import guard, readable
-from captioner.result.confidence import list_doubts
 
 MOST_PHOTOS = 200
 """Of one batch: they all lie on the server until the page is closed."""
@@ -73,6 +72,7 @@ def build_batch(
         file_count="multiple",
         file_types=["image"],
         height=180,
+        elem_id="files",
     )
     model = model_choice(captioners, [])
     with gr.Row():
@@ -184,7 +184,7 @@ def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
         name=path.name,
         caption=caption.text,
         log_probability=caption.log_probability,
-        doubts=list_doubts(caption.judgement.level, caption.judgement.is_photo),
+        doubts=caption.judgement.doubts,
         thumbnail=data_uri(upload.picture),
     )
 

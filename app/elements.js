@@ -16,14 +16,26 @@ function make(tag, attributes = {}, ...children) {
 const button = (text, attributes) =>
   make("button", { type: "button", class: "small", ...attributes }, text);
 
-// A part of the page that opens; `fill` draws what is in it, whenever it is seen.
+// A part of the page that opens; `fill` draws what is in it, whenever it is seen, and what had the
+// focus in it has it again.
 function folded(title, fill, open = false) {
   const inside = make("div");
+  const refresh = () => {
+    if (!details.open) return;
+    const old = document.activeElement;
+    const place = [...inside.querySelectorAll("button, input")].indexOf(old);
+    const typed = place >= 0 && old.type === "text" ? [old.selectionStart, old.selectionEnd] : null;
+    fill(inside);
+    const again = place >= 0 && inside.querySelectorAll("button, input")[place];
+    if (!again) return;
+    again.focus();
+    if (typed) again.setSelectionRange(...typed);
+  };
   const details = make(
     "details",
-    { open, ontoggle: () => details.open && fill(inside) },
+    { open, ontoggle: refresh },
     make("summary", {}, title),
     inside,
   );
-  return { details, refresh: () => details.open && fill(inside) };
+  return { details, refresh };
 }

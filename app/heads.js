@@ -34,7 +34,6 @@ function drawHeads(inside, photo, caption, word, look) {
       canvas,
     );
   };
-  const focused = [...inside.querySelectorAll(".cell")].indexOf(document.activeElement);
   inside.replaceChildren(
     make(
       "div",
@@ -52,7 +51,6 @@ function drawHeads(inside, photo, caption, word, look) {
       rows.map((views, n) => [make("span", {}, `layer ${n + 1}`), views.map(cell)]),
     ),
   );
-  if (focused >= 0) inside.querySelectorAll(".cell")[focused]?.focus();
 }
 
 // All words side by side, each with its own overlay.

@@ -10,11 +10,11 @@ const LOOK = {
 };
 
 function readLook() {
-  const given = new URLSearchParams(location.hash.slice(1));
+  const given = fromAddress();
   const look = { ...LOOK };
   const known = {
     drawing: ["heat", "spotlight"],
-    scale: ["word", "caption"],
+    scale: ["word", "caption", "models"],
     colours: Object.keys(VEILS).slice(0, -1),
   };
   for (const [name, values] of Object.entries(known))
@@ -26,16 +26,7 @@ function readLook() {
 }
 
 function writeLook(look) {
-  const address = new URLSearchParams(location.hash.slice(1));
-  for (const [name, usual] of Object.entries(LOOK)) {
-    if (look[name] === usual) address.delete(name);
-    else address.set(name, look[name]);
-  }
-  history.replaceState(
-    null,
-    "",
-    address.size ? `#${address}` : location.pathname + location.search,
-  );
+  keepInAddress(look, LOOK);
   useLook(look);
 }
 
@@ -71,6 +62,7 @@ function drawLook(root) {
     choice("scale", "Scale", [
       ["word", "each word by itself"],
       ["caption", "one for all words"],
+      ["models", "one for all models compared"],
     ]),
     choice(
       "view",

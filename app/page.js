@@ -1,4 +1,27 @@
 () => {
+  // Several photos at once, dropped or chosen where one is asked for, go to the tab for several.
+  const wait = async (selector) => {
+    for (;;) {
+      const found = document.querySelector(selector);
+      if (found) return found;
+      await new Promise(requestAnimationFrame);
+    }
+  };
+  const divert = async (event, files) => {
+    if (!event.target.closest?.("#photo") || files.length < 2) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const all = new DataTransfer();
+    for (const file of files) all.items.add(file);
+    document.querySelectorAll("[role=tab]")[1].click();
+    document.querySelector("#files [aria-label=Clear]")?.click();
+    const input = await wait("#files:not(:has(.file-preview)) input[type=file]");
+    input.files = all.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  };
+  document.addEventListener("drop", (event) => divert(event, event.dataTransfer.files), true);
+  document.addEventListener("change", (event) => divert(event, event.target.files ?? []), true);
+  document.addEventListener("click", ({ target }) => target.matches("#photo input") && (target.multiple = true), true);
   // Gradio's radio buttons have a name each, so they do not follow the arrow keys by themselves.
   document.addEventListener("keydown", (event) => {
     const step = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 }[event.key];

@@ -16,7 +16,6 @@ from PIL import Image
 
 from captioner import AttentionConfig, Caption, Word
 from captioner.overlay import ColourMap, Style, diagnose, find_most_telling, split_caption, veil
-from captioner.result.confidence import list_doubts
 
 _HERE = Path(__file__).parent
 
@@ -24,17 +23,23 @@ Views = Sequence[tuple[str, AttentionConfig]]
 """What attention can be taken from, by name."""
 
 
-def pack_photo(photo: Image.Image, *, key: str, model: str) -> dict[str, Any]:
+def pack_photo(
+    photo: Image.Image, *, key: str, model: str, sample: str = "", people: Any = None
+) -> dict[str, Any]:
     """Give the page a photo to show.
 
     Args:
         photo: small enough to be looked at.
         key: tells it from the photos before; captions of another one are not shown with it.
         model: name of the model beside which it stands.
+        sample: name of the sample that it is, if any.
+        people: what they said about it, if anything.
     """
     return {
         "key": key,
         "model": model,
+        "sample": sample,
+        "people": people,
         "src": data_uri(photo),
         "width": photo.width,
         "height": photo.height,
@@ -96,9 +101,9 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
 
 def _doubts(caption: Caption) -> list[str]:
     """Say what to beware of, with the numbers behind it."""
-    confidence, level, photo, is_photo = caption.judgement
-    shares = {"low confidence": confidence, "not a photo?": photo}
-    return [f"{doubt} ({shares[doubt]:.0%})" for doubt in list_doubts(level, is_photo)]
+    own = caption.judgement
+    shares = {"low confidence": own.confidence, "not a photo?": own.photo_probability}
+    return [f"{doubt} ({shares[doubt]:.0%})" for doubt in own.doubts]
 
 
 def _pack_weights(word: Word, *, growing: bool) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """Sample photos: those the models are right about, and one they are not, marked as such."""
 
+import json
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -50,10 +53,31 @@ PICK = """element.addEventListener("click", (event) => {
 """Script of what `draw_samples` wrote."""
 
 
+def name_sample(path: Path) -> str:
+    """Return the name of the sample that lies there; nothing for any other photo."""
+    return next((sample.name for sample in SAMPLES if sample.path == path), "")
+
+
+@cache
+def read_people(sample: str) -> dict[str, Any] | None:
+    """Return what people said about a sample, if anything: captions, and boxes by what they name.
+
+    A box is top, left, bottom and right, as shares of height and width; `names` holds the words of
+    captions for each thing that has boxes.
+    """
+    table = json.loads((_FOLDER / "people.json").read_text(encoding="utf-8"))
+    said: dict[str, Any] | None = table["photos"].get(sample)
+    if said is None:
+        return None
+    names = {thing: words.split() for thing, words in table["names"].items()}
+    return said | {"names": {thing: names.get(thing, [thing]) for thing in said["boxes"]}}
+
+
 def draw_samples() -> str:
     """Draw a button for each sample, with its credit."""
     buttons = "".join(
-        f'<li><button type="button" data-sample="{n}" title="{escape(sample.credit)}" '
+        f'<li><button type="button" data-sample="{n}" data-name="{sample.name}" '
+        f'title="{escape(sample.credit)}" '
         f'aria-label="{sample.name}{", a known failure" * sample.failure}">'
         f'<img src="{_thumbnail(sample.path)}" alt="">'
         f"{'<span>a failure</span>' * sample.failure}</button></li>"

@@ -44,12 +44,12 @@ _DIVIDE = """(beam, groups) => {
 }"""
 
 
-def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Component]:
+def search_inputs(captioners: Mapping[str, Captioner]) -> dict[str, gr.components.Component]:
     """Lay out the method, and below it what that method uses; app.css hides the rest.
 
     Returns:
-        An input for each setting of `SearchConfig` but the fixed ones, in its order, set to what
-        the first model likes best.
+        An input for each setting of `SearchConfig` but the fixed ones, by name and in its order,
+        set to what the first model likes best.
     """
     best = next(iter(captioners.values())).header.search
     limits = (captioner.header.longest for captioner in captioners.values())
@@ -107,7 +107,7 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> list[gr.components.Com
     )
     dividing = [made["beam"], made["groups"]]  # only what divides the beam can be chosen
     gr.on([made["beam"].change, made["groups"].change], None, dividing, made["groups"], js=_DIVIDE)
-    return [made[name] for name in _NAMES]
+    return {name: made[name] for name in _NAMES}
 
 
 def name_labels(message: str) -> str:

@@ -18,13 +18,12 @@ function drawSentence(caption, key, choose) {
   );
 }
 
-function drawGrowing(caption) {
-  const last = caption.words.length - 1;
+function drawGrowing(caption, chosen) {
   const words = caption.words.flatMap((word, n) => [
     word.spaced && n ? " " : null,
     make(
       "span",
-      { class: n === last ? "word on" : "word", style: { "--p": word.probability.toFixed(3) } },
+      { class: n === chosen ? "word on" : "word", style: { "--p": word.probability.toFixed(3) } },
       make("span", {}, word.text),
     ),
   ]);

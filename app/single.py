@@ -6,12 +6,16 @@ from typing import Any
 
 import gradio as gr
 
+from app.address import keep_in_address
 from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, folded, model_choice, photo_input
 from app.html import draw_alert
+from app.live import draw_live, follow_camera
 from app.payload import write_script
 from app.picking import Picked, open_picked, pick_sample, take_upload
 from app.samples import PICK, SAMPLES, draw_samples
 from app.search import name_labels, search_inputs, search_settings
+from app.together import Together
+from app.tray import Kept, draw_tray, keep, pick_kept
 from app.viewer import Shown, Viewer, answer_questions, build_viewer, list_views, offer_files
 from captioner import Captioner, CaptionerError
 
@@ -28,14 +32,16 @@ class _Layout:
     photo: gr.Image
     alert: gr.HTML
     samples: gr.HTML
+    live: gr.HTML
+    tray: gr.HTML
     model: gr.Radio
     again: gr.Button
-    search: list[gr.components.Component]
+    search: dict[str, gr.components.Component]
     viewers: list[Viewer]
 
 
 def build_single(
-    captioners: Mapping[str, Captioner], file: gr.Textbox
+    captioners: Mapping[str, Captioner], file: gr.Textbox, app: gr.Blocks
 ) -> tuple[gr.State, Callable[[Any], None]]:
     """Caption one photo, and look at it closely.
 
@@ -52,10 +58,10 @@ def build_single(
         return [
             (captioner, viewer)
             for (known, captioner), viewer in zip(captioners.items(), viewers, strict=True)
-            if choice in (known, COMPARE)
+            if choice == known or (choice == COMPARE and not isinstance(captioner, Together))
         ]
 
-    def show(picked: Picked | None, choice: str) -> dict[Any, Any]:
+    def show(picked: Picked | None, choice: str, kept: tuple[Kept, ...]) -> dict[Any, Any]:
         """Show the photo at once; its caption has to wait for its turn."""
         try:
             opened = open_picked(picked)
@@ -64,7 +70,9 @@ def build_single(
         assert picked is not None  # else it could not be opened
         picked = Picked.of(picked.path)
         shown = Shown(key=picked.key, path=picked.path, photo=opened.picture)
-        outcome: dict[Any, Any] = {current: picked, layout.alert: ""}
+        kept = keep(kept, picked.path, opened)
+        outcome: dict[Any, Any] = {current: picked, layout.alert: "", tray: kept}
+        outcome[layout.tray] = draw_tray(kept)
         for viewer in viewers:
             outcome |= viewer.hide()
         for captioner, viewer in chosen(choice):
@@ -97,16 +105,15 @@ def build_single(
 
     picked = gr.State(Picked(path=SAMPLES[0].path, key=demo.key), time_to_live=FORGET_AFTER)
     current = gr.State(time_to_live=FORGET_AFTER)
-    sides = [viewer.shown for viewer in viewers]
-    pages = [viewer.view for viewer in viewers]
-    columns = [viewer.column for viewer in viewers]
-    shown = [current, layout.alert, *columns, *pages, *sides]
+    sides, pages = [v.shown for v in viewers], [v.view for v in viewers]
+    tray = gr.State((), time_to_live=FORGET_AFTER)
+    shown = [current, layout.alert, *(v.column for v in viewers), *pages, *sides, tray, layout.tray]
 
     def follow(when: Any) -> None:
-        opened = when(show, [picked, layout.model], shown, **AT_ONCE)
+        opened = when(show, [picked, layout.model, tray], shown, **AT_ONCE)
         running = opened.success(
             run,
-            [current, layout.model, *sides, *layout.search],
+            [current, layout.model, *sides, *layout.search.values()],
             [*pages, *sides],
             trigger_mode="always_last",
             show_progress="minimal",
@@ -115,14 +122,22 @@ def build_single(
         )
         running.failure(refuse, [current, layout.model], pages, **AT_ONCE)
 
-    taken = layout.photo.input(take_upload, layout.photo, [layout.photo, picked], **AT_ONCE)
-    sampled = layout.samples.pick(pick_sample, None, picked, **AT_ONCE)
-    for when in (taken.success, sampled.success, layout.again.click, layout.model.input):
+    for when in (*_picks(layout, picked, tray), layout.again.click, layout.model.input):
         follow(when)
+    follow_camera(layout.live, layout.model, viewers, chosen)
+    keep_in_address(app, {"model": layout.model, **layout.search})
     for captioner, viewer in zip(captioners.values(), viewers, strict=True):
         offer_files(viewer, views, file, layout.alert)
         answer_questions(viewer, captioner)
     return picked, follow
+
+
+def _picks(layout: _Layout, picked: gr.State, tray: gr.State) -> list[Any]:
+    """Let photos be picked in all ways there are; return `success` of each."""
+    taken = layout.photo.input(take_upload, layout.photo, [layout.photo, picked], **AT_ONCE)
+    sampled = layout.samples.pick(pick_sample, None, picked, **AT_ONCE)
+    again = layout.tray.pick(pick_kept, tray, picked, **AT_ONCE)
+    return [event.success for event in (taken, sampled, again)]
 
 
 def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
@@ -140,6 +155,8 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
                 placeholder="Drop a photo here, or choose one",
             )
             alert = gr.HTML(elem_id="alert", apply_default_css=False)
+            live = draw_live()
+            tray = gr.HTML(js_on_load=PICK, apply_default_css=False)
         with gr.Column(min_width=300, elem_classes="viewers"), gr.Row():
             viewers = [
                 build_viewer(views, None if n else demo, model=name)
@@ -150,7 +167,7 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
             model = model_choice(captioners, [COMPARE] if len(captioners) > 1 else [])
             again = gr.Button("Caption again", variant="primary")
             with folded("How attention is drawn"):
-                scripts = write_script("elements", "look", views=views)
+                scripts = write_script("elements", "address", "look", views=views)
                 gr.HTML(
                     html_template='<div class="look"></div>',
                     apply_default_css=False,
@@ -162,6 +179,8 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
         photo=photo,
         alert=alert,
         samples=samples,
+        live=live,
+        tray=tray,
         model=model,
         again=again,
         search=search,

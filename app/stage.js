@@ -105,6 +105,22 @@ function drawStage(photo, { point, leave, pin }) {
   return {
     stage,
     veil,
+    mark(boxes) {
+      // people's, as shares of the photo
+      for (const old of stage.querySelectorAll(".mark")) old.remove();
+      const share = (number) => `${100 * number}%`;
+      for (const [top, left, bottom, right] of boxes) {
+        const mark = make("div", { class: "mark" });
+        Object.assign(mark.style, { top: share(top), left: share(left) });
+        Object.assign(mark.style, { height: share(bottom - top), width: share(right - left) });
+        stage.append(mark);
+      }
+    },
+    point(box) {
+      // from elsewhere; null lets go
+      pinned = null;
+      show(box);
+    },
     box() {
       // what is pinned, as shares of the photo's height and width, or nothing
       if (!pinned) return null;
@@ -129,6 +145,9 @@ function drawStage(photo, { point, leave, pin }) {
       pin();
       frame.hidden = true;
       stage.classList.remove("pointed");
+    },
+    replace(src) {
+      picture.src = src;
     },
     again() {
       if (pinned) show(pinned);

@@ -36,14 +36,15 @@ function setPhoto(next) {
   body.replaceChildren();
   live.textContent = "";
   viewer.hidden = !photo;
+  if (photo && photo.key !== "demo") keepInAddress({ sample: photo.sample }, { sample: "" });
   viewer.dataset.key = photo?.key ?? "";
   if (!photo) return;
   title.textContent = photo.model;
   stage = drawStage(photo, { point, leave: () => parts.sentence && show(chosen), pin });
   screen.replaceChildren(stage.stage);
   const { top } = viewer.getBoundingClientRect();
-  if (photo.key !== "demo" && (top > innerHeight / 2 || top < -9))
-    viewer.scrollIntoView({ block: "start" });
+  const away = innerWidth <= 860 || top > innerHeight / 2 || top < -9; // as in app.css
+  if (photo.key !== "demo" && away) viewer.scrollIntoView({ block: "start" });
 }
 
 function wait() {
@@ -62,15 +63,16 @@ function wait() {
   }, 500);
 }
 
-function grow(growing) {
+// Show a caption that is being written by its last word, a frame of the webcam by its most telling.
+function grow(growing, word = growing.words.length - 1) {
   clearInterval(waiting);
   captions = [growing];
   candidate = 0;
   parts.sentence = null;
-  body.replaceChildren(drawGrowing(growing));
-  const last = growing.words.length - 1;
-  if (last < 0) return;
-  const weights = weigh(growing, growing.words[last], {});
+  body.replaceChildren(drawGrowing(growing, word));
+  if (!growing.words.length) return;
+  const weights = weigh(growing, growing.words[word], {});
+  stage.veil.hidden = false;
   paint(stage.veil, weights, Math.max(LEAST_SCALE, heaviest(weights)), growing, look);
 }
 
@@ -79,6 +81,7 @@ function finish(all) {
   captions = all;
   open(0);
   stage.tell(`The photo: ${caption().text}`);
+  if (look.scale === "models") useLook(look); // those beside this one are drawn by its weights, too
   live.textContent = `Caption: ${caption().text || "none"}`;
 }
 
@@ -114,7 +117,7 @@ function open(number) {
         photo,
         own,
         all,
-        chooseScales(all, look.scale === "caption"),
+        scales(),
         look,
         (n) => {
           pause();
@@ -125,6 +128,20 @@ function open(number) {
     },
     parts.strip?.details.open ?? innerWidth > 640,
   );
+  parts.timeline = folded(
+    "Timeline: words by regions",
+    (inside) => {
+      const use = { chosen, point: stage.point, choose: (n) => (pause(), choose(n)) };
+      drawTimeline(inside, own, maps(), scales(), look, use);
+    },
+    parts.timeline?.details.open ?? false,
+  );
+  parts.people = folded(
+    "Against people",
+    (inside) => drawPeople(inside, photo.people, own, maps(), (n) => (pause(), choose(n))),
+    parts.people?.details.open ?? false,
+  );
+  parts.people.details.addEventListener("toggle", () => show(chosen));
   parts.heads = folded(
     "Layers and heads of the chosen word",
     (inside) => drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look),
@@ -137,14 +154,7 @@ function open(number) {
         own.asked = true;
         ask(own.text, false);
       }
-      const typing =
-        inside.querySelector("input") === document.activeElement && document.activeElement;
       inside.replaceChildren(drawOwn(own, chosen, ask, draft));
-      if (typing) {
-        const input = inside.querySelector("input");
-        input.focus();
-        input.setSelectionRange(typing.selectionStart, typing.selectionEnd);
-      }
     },
     parts.own?.details.open ?? false,
   );
@@ -159,7 +169,7 @@ function open(number) {
     ...own.warnings.map((text) => make("p", { class: "warning" }, text)),
     drawCandidates(captions, candidate, key, open),
     ...(own.words.length
-      ? [parts.strip.details, ...(own.layers * own.heads > 1 ? [parts.heads.details] : [])]
+      ? [parts.strip.details, parts.timeline.details, ...(photo.people ? [parts.people.details] : []), ...(own.layers * own.heads > 1 ? [parts.heads.details] : [])]
       : []),
     parts.own.details,
     drawSaving((kind) => trigger("save", { kind, candidate, look })),
@@ -174,6 +184,8 @@ function choose(number) {
   for (const other of parts.sentence.querySelectorAll("input")) other.checked = other === radio;
   show(number);
   parts.strip.refresh();
+  parts.timeline.refresh();
+  parts.people.refresh();
   parts.heads.refresh();
   parts.own.refresh();
 }
@@ -203,13 +215,28 @@ function show(number) {
     label.classList.toggle("on", Number(label.dataset.n) === number && number !== null);
   }
   stage.veil.hidden = number === null;
-  parts.bar.tell(number === null ? null : scaleOf(number), look);
+  parts.bar.tell(number === null ? null : scales()[number], look);
   parts.note.textContent =
     number === null ? "The photo alone" : note(caption().words[number], maps()[number], caption());
-  if (number !== null) paint(stage.veil, maps()[number], scaleOf(number), caption(), look);
+  stage.mark(
+    parts.people.details.open && photo.people && number !== null
+      ? boxesOf(photo.people, caption().words[number]).boxes
+      : [],
+  );
+  if (number !== null) paint(stage.veil, maps()[number], scales()[number], caption(), look);
 }
 
-const scaleOf = (number) => chooseScales(maps(), look.scale === "caption")[number];
+// The weight that each word is drawn at full strength at. Models beside each other may share one.
+function scales() {
+  const own = chooseScales(maps(), look.scale !== "word");
+  if (look.scale !== "models") return own;
+  const all = window.peaks.map((peak) => peak());
+  return own.map((scale) => Math.max(scale, ...all));
+}
+
+(window.peaks ??= []).push(() =>
+  parts.sentence && element.offsetParent ? heaviest(maps().map(heaviest)) : 0,
+);
 
 function point(box) {
   pause();
@@ -277,6 +304,7 @@ function refresh() {
   viewer.dataset.state = given.kind;
   if (given.kind === "waiting") wait();
   if (given.kind === "growing") grow(given.captions[0]);
+  if (given.kind === "live") grow(given.captions[0], given.captions[0].telling);
   if (given.kind === "done") finish(given.captions);
   if (given.kind === "failed") {
     clearInterval(waiting);
@@ -289,6 +317,7 @@ function refreshPhoto() {
   mount();
   const given = JSON.parse(props.photo || "null");
   if (given?.key !== photo?.key) setPhoto(given);
+  else if (given?.src !== photo?.src) stage.replace((photo = given).src); // the next frame
   refresh();
 }
 
@@ -298,6 +327,8 @@ document.addEventListener("look", (event) => {
   show(chosen);
   stage.again();
   parts.strip.refresh();
+  parts.timeline.refresh();
+  parts.people.refresh();
   parts.heads.refresh();
 });
 watch("photo", refreshPhoto);

@@ -12,13 +12,14 @@ from PIL import Image
 from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, SAVE_FILE, draw_file, pack, values_of
 from app.html import draw_alert
 from app.payload import Views, pack_captions, pack_photo, printable, write_script
+from app.samples import name_sample, read_people
 from app.whatif import change
 from captioner import AttentionConfig, Caption, Captioner, CaptionerError
 from captioner.overlay import Style
 
 _SCRIPTS = (
-    *("elements", "attention", "look", "sentence", "stage", "bar", "heads", "candidates"),
-    *("own", "whatif", "viewer"),
+    *("elements", "address", "attention", "look", "sentence", "stage", "bar"),
+    *("heads", "timeline", "candidates", "own", "people", "whatif", "viewer"),
 )
 _LONGEST_SENTENCE = 300
 """Characters."""
@@ -59,7 +60,7 @@ class Viewer:
             self.column: gr.Column(visible=True),
             self.view: gr.HTML(
                 value=json.dumps({"kind": "waiting", "key": shown.key}),
-                photo=json.dumps(pack_photo(shown.photo, key=shown.key, model=model)),
+                photo=_pack(shown, model),
             ),
             self.shown: shown,
         }
@@ -89,7 +90,7 @@ def build_viewer(views: Views, demo: Shown | None = None, *, model: str) -> View
         model: name of the model.
     """
     value = demo and json.dumps(pack_captions(demo.captions, key=demo.key))
-    photo = demo and json.dumps(pack_photo(demo.photo, key=demo.key, model=model))
+    photo = demo and _pack(demo, model)
     with gr.Column(visible=demo is not None, min_width=320) as column:
         view = gr.HTML(
             value,
@@ -99,6 +100,13 @@ def build_viewer(views: Views, demo: Shown | None = None, *, model: str) -> View
             photo=photo,
         )
     return Viewer(column=column, view=view, shown=gr.State(demo, time_to_live=FORGET_AFTER))
+
+
+def _pack(shown: Shown, model: str) -> str:
+    sample = name_sample(shown.path)
+    people = read_people(sample)
+    packed = pack_photo(shown.photo, key=shown.key, model=model, sample=sample, people=people)
+    return json.dumps(packed)
 
 
 def _draw(content: dict[str, Any]) -> gr.HTML:
@@ -169,7 +177,7 @@ def _write_file(shown: Shown, asked: Mapping[str, Any], views: Views) -> str:
     caption = replace(caption, image=shown.path.name)
     style = Style(
         drawing=look["drawing"],
-        scale=look["scale"],
+        scale="caption" if look["scale"] == "models" else look["scale"],
         colour_map=look["colours"],
         alpha=float(look["strength"]),
     )

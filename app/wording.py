@@ -13,7 +13,6 @@ from captioner.overlay import (
     peak,
     spread,
 )
-from captioner.result.confidence import list_doubts
 
 _LONGER_SIDE = 480
 
@@ -22,8 +21,7 @@ def describe(caption: Caption) -> str:
     """Say in lines what a caption is, where each word attended, and what was nearly said."""
     if not caption.words:
         return "Empty caption."
-    judgement = caption.judgement
-    lines = [caption.text, *list_doubts(judgement.level, judgement.is_photo), "", "Word by word:"]
+    lines = [caption.text, *caption.judgement.doubts, "", "Word by word:"]
     lines += [f"- {note(word, spread_word(caption, n))}" for n, word in enumerate(caption.words)]
     lines += diagnose(caption.words)
     if caption.candidates:

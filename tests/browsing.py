@@ -26,7 +26,8 @@ def opened(browser: Browser, url: str, **options) -> Iterator[Page]:
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     page, elsewhere, errors = context.new_page(), [], []
-    page.on("request", lambda r: None if is_ours(r.url, url) else elsewhere.append(r.url))
+    home = url.partition("#")[0]
+    page.on("request", lambda r: None if is_ours(r.url, home) else elsewhere.append(r.url))
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.on("dialog", lambda dialog: errors.append(dialog.message))
     page.goto(url)

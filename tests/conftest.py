@@ -273,7 +273,9 @@ def browser() -> "Iterator[Browser]":
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"], timeout=PATIENCE
+            executable_path=CHROMIUM,
+            args=["--no-sandbox", "--use-fake-device-for-media-stream"],  # for who may use one
+            timeout=PATIENCE,
         )
         yield browser
         browser.close()

@@ -5,7 +5,7 @@ and stops when its input ends:
 
     toys       the models of conftest.py, for language models too
     planted    a model that says the same of every photo, and looks at known places
-    doubted    the same, which doubts a word, the caption and the photo
+    doubted    the same, which doubts a word, the caption and the photo; the other; both together
     slow       a model that waits until FOLDER/go exists; one request may wait
     paced      a model that notes the height of each photo in FOLDER/paced, and goes no further than
                the number of photos in FOLDER/allowed, if that exists
@@ -23,6 +23,7 @@ from pathlib import Path
 import httpx
 
 from app import build
+from app.together import Together
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import Caption
@@ -99,10 +100,14 @@ def main(folder: Path) -> None:
     slow = Slow(*TOYS["lstm"](tokenizer))
     paced = Paced(*TOYS["lstm"](tokenizer))
     slow.folder = paced.folder = folder
+    one, other = (kind(*TOYS["transformer"](tokenizer)) for kind in (Doubted, Planted))
+    one.header, other.header = (replace(one.header, name=name) for name in ("doubted", "planted"))
+    together = Together([one, other], lambda: other)
+    doubted = {own.header.name: own for own in (one, other, together)}
     apps = {
         "toys": build({toy.header.name: toy for toy in toys}),
         "planted": build({"planted": Planted(*TOYS["transformer"](tokenizer))}),
-        "doubted": build({"doubted": Doubted(*TOYS["transformer"](tokenizer))}),
+        "doubted": build(doubted),
         "slow": build({"slow": slow}, queue=1),
         "paced": build({"paced": paced}),
         "locked": build({"locked": toys[0]}),

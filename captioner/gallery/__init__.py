@@ -28,7 +28,6 @@ from captioner.overlay import Style
 from captioner.photo import Source, load_photo
 from captioner.photo.framing import Geometry
 from captioner.result.caption import Caption
-from captioner.result.confidence import list_doubts
 
 __all__ = ["GalleryPhoto", "check_gallery", "write_gallery"]
 
@@ -50,7 +49,7 @@ class GalleryPhoto:
     geometry: Geometry | None = None
     """Where the attention lies on the photo; without it, no heat is shown."""
     doubts: Sequence[str] = ()
-    """What to beware of, as `list_doubts` says."""
+    """What to beware of, as `Judgement.doubts` says."""
 
     @classmethod
     def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "GalleryPhoto":
@@ -61,7 +60,7 @@ class GalleryPhoto:
             caption=caption.text,
             words=caption.to_dict()["words"],
             geometry=caption.geometry,
-            doubts=list_doubts(caption.judgement.level, caption.judgement.is_photo),
+            doubts=caption.judgement.doubts,
         )
 
 

@@ -27,6 +27,12 @@ class Judgement(NamedTuple):
     photo_probability: float | None = None
     is_photo: bool | None = None
 
+    @property
+    def doubts(self) -> list[str]:
+        """What to beware of, in words; nothing where all is well, or nothing is known."""
+        found = ["low confidence"] if self.level == "low" else []
+        return [*found, "not a photo?"] if self.is_photo is False else found
+
 
 def judge(
     log_probabilities: Sequence[float],
@@ -49,17 +55,6 @@ def judge(
         return Judgement(confidence, level)
     photo = float(logistic(summary, config.photo))
     return Judgement(confidence, level, photo, photo >= config.threshold)
-
-
-def list_doubts(level: Level | str | None, is_photo: bool | None) -> list[str]:
-    """Say in words what to beware of; nothing where all is well, or nothing is known.
-
-    Args:
-        level: of the caption's confidence.
-        is_photo: whether the image is likely to be a photo.
-    """
-    doubts = ["low confidence"] if level == "low" else []
-    return [*doubts, "not a photo?"] if is_photo is False else doubts
 
 
 def caption_traits(log_probabilities: Sequence[float]) -> list[float]:

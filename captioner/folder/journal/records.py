@@ -57,7 +57,7 @@ class Record:
     """Natural logarithm, of the model's sentence; None if somebody edited it."""
     confidence: float | None = None
     """Quality to expect of the model's sentence, from 0 to 1; None if the model cannot tell."""
-    level: str | None = None
+    level: Literal["low", "medium", "high"] | None = None
     """That quality in a word: low, medium or high."""
     photo_probability: float | None = None
     """How likely the image is a photo; None if the model cannot tell."""

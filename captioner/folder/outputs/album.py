@@ -10,11 +10,12 @@ from pathlib import Path
 
 from captioner.durable import explained, make_folder
 from captioner.folder.journal.index import read_records
+from captioner.folder.journal.records import Record
 from captioner.folder.sources.archives import list_archive, read_member
 from captioner.folder.sources.filters import NO_PHOTOS
 from captioner.gallery import GalleryPhoto, check_gallery, write_gallery
 from captioner.photo.framing import Geometry
-from captioner.result.confidence import list_doubts
+from captioner.result.confidence import Judgement
 
 _IN_ARCHIVE = re.compile(r"(?<=\.tar)/", re.IGNORECASE)
 """Where the name of an archive may end, and that of a photo in it begin."""
@@ -70,8 +71,14 @@ def _entries(journal: Path, root: Path) -> Iterator[GalleryPhoto]:
                 caption=record.caption,
                 words=record.words or (),
                 geometry=Geometry.from_dict(record.geometry) if record.geometry else None,
-                doubts=list_doubts(None if record.edited else record.level, record.is_photo),
+                doubts=_judge(record).doubts,
             )
+
+
+def _judge(record: Record) -> Judgement:
+    """Judge the caption that is shown: what is known is known of the model's own."""
+    level = None if record.edited else record.level
+    return Judgement(level=level, is_photo=record.is_photo)
 
 
 def _source(root: Path, name: str, archives: "_Archives") -> str | bytes:

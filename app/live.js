@@ -1,0 +1,63 @@
+// Live from the webcam: one frame is on its way at a time; the last one is kept as a photo.
+
+const START = "Live from the webcam";
+
+function drawLive(root, send) {
+  const canvas = make("canvas");
+  const video = Object.assign(make("video", { playsinline: true }), { muted: true });
+  const said = make("p", { class: "said", role: "status" });
+  const toggle = button(START, { onclick: () => (stream ? (stopping = true) : start()) });
+  let stream = null;
+  let stopping = false;
+  let number = 0;
+  root.replaceChildren(toggle, said);
+
+  async function start() {
+    try {
+      const wanted = { width: { ideal: 640 }, facingMode: "environment" };
+      stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
+    } catch (error) {
+      // pages that come neither from this machine nor over https have no mediaDevices at all
+      const reason = navigator.mediaDevices ? error.message : "the page must come over https";
+      said.textContent = `There is no picture: ${reason}`;
+      return;
+    }
+    stopping = false;
+    said.textContent = "";
+    toggle.textContent = "Stop, and keep this photo";
+    video.srcObject = stream;
+    await video.play();
+    next();
+  }
+  function next() {
+    canvas.width = video.videoWidth;
+    canvas.height = video.videoHeight;
+    canvas.getContext("2d").drawImage(video, 0, 0);
+    send({ src: canvas.toDataURL("image/jpeg", 0.85), number: ++number });
+  }
+  function end(text) {
+    for (const track of stream.getTracks()) track.stop();
+    stream = null;
+    toggle.textContent = START;
+    said.textContent = text;
+  }
+  function keep() {
+    canvas.toBlob((blob) => {
+      const all = new DataTransfer();
+      all.items.add(new File([blob], "webcam.jpg", { type: blob.type }));
+      const input = document.querySelector("#photo input[type=file]");
+      input.files = all.files;
+      input.dispatchEvent(new Event("change", { bubbles: true }));
+    }, "image/jpeg");
+  }
+  document.addEventListener("visibilitychange", () => (stopping ||= document.hidden));
+  return (answer) => {
+    if (answer.failed) return end("This frame could not be captioned.");
+    if (!stopping) return next();
+    end("");
+    keep();
+  };
+}
+
+const answer = drawLive(element.querySelector(".live"), (frame) => trigger("frame", frame));
+watch("value", () => props.value && answer(JSON.parse(props.value)));

@@ -1,0 +1,71 @@
+// Against people: what they wrote about a sample, and whether the attention of a word lies in the
+// boxes that they drew around what it names.
+
+const boxesOf = (people, word) => {
+  const plain = word.text.toLowerCase().replace(/'s$/, "");
+  const thing = Object.keys(people.names).find((name) => people.names[name].includes(plain));
+  return { thing, boxes: people.boxes[thing] ?? [] };
+};
+
+// Whether the heaviest region lies in a box, the share of the attention that does, and of regions.
+function weighBoxes(caption, weights, boxes) {
+  const [rows, cols] = caption.grid;
+  const [top, left, tall, wide] = caption.seen;
+  const inside = Array.from(weights, (_, n) => {
+    const y = top + ((Math.floor(n / cols) + 0.5) / rows) * tall;
+    const x = left + (((n % cols) + 0.5) / cols) * wide;
+    return boxes.some(([from, start, to, end]) => from <= y && y <= to && start <= x && x <= end);
+  });
+  const count = weights.length;
+  return {
+    hit: inside[weights.indexOf(heaviest(weights))],
+    share: weights.reduce((sum, weight, n) => sum + (inside[n] ? weight : 0), 0) / count,
+    area: inside.filter(Boolean).length / count,
+  };
+}
+
+const SMALL = new Set("the and are with for his her two one its from next over into".split(" "));
+
+function drawPeople(inside, people, caption, maps, choose) {
+  const plain = (text) => text.toLowerCase().replace(/[^\p{L}]/gu, "");
+  const ours = new Set(caption.words.map((word) => plain(word.text)));
+  const shared = (word) => word.length > 2 && !SMALL.has(word) && ours.has(word);
+  const named = caption.words.map((word) => boxesOf(people, word));
+  const rows = named.flatMap(({ thing, boxes }, n) => {
+    if (!boxes.length) return [];
+    const { hit, share, area } = weighBoxes(caption, maps[n], boxes);
+    const where = `${percent(share)} of its attention in boxes (${thing}) on ${percent(area)} of the photo`;
+    return make(
+      "li",
+      {},
+      button(caption.words[n].text, { onclick: () => choose(n) }),
+      make("b", { class: hit ? "hit" : "miss" }, hit ? "hit" : "miss"),
+      make("span", {}, where),
+    );
+  });
+  const missing = Object.keys(people.boxes).filter((name) => !named.some((n) => n.thing === name));
+  inside.replaceChildren(
+    make(
+      "div",
+      { class: "people" },
+      rows.length ? make("ul", {}, rows) : "",
+      missing.length
+        ? make("p", {}, `People drew boxes around these too: ${missing.join(", ")}.`)
+        : "",
+      make("p", {}, "What five people wrote, with the words that are ours too:"),
+      make(
+        "ul",
+        {},
+        people.captions.map((text) =>
+          make(
+            "li",
+            {},
+            text
+              .split(/(\s+)/)
+              .map((word) => (shared(plain(word)) ? make("b", { class: "same" }, word) : word)),
+          ),
+        ),
+      ),
+    ),
+  );
+}
