@@ -36,9 +36,10 @@ function weigh(caption, word, view) {
   if (view.method === "contrast") return contrast(caption, word, { ...view, method: "layer" });
   word.maps ??= unpack(word);
   const { layers, heads } = caption;
-  if (view.method === "rollout" && caption.rollout) return word.maps[layers * heads];
+  const derived = caption.derived.indexOf(view.method);
+  if (derived >= 0) return word.maps[layers * heads + derived];
   const there = (view.layer ?? 1) <= layers && (view.head ?? 1) <= heads;
-  const { method, layer, head } = there && view.method !== "rollout" ? view : {};
+  const { method, layer, head } = there ? view : {};
   const chosen = (n) =>
     head ? word.maps[n * heads + head - 1] : mean(word.maps.slice(n * heads, (n + 1) * heads));
   if (method === "mean") return mean(Array.from({ length: layers }, (_, n) => chosen(n)));

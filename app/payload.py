@@ -71,7 +71,7 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
         "score": caption.score,
         "layers": layers,
         "heads": each,
-        "rollout": bool(caption.words) and not growing and caption.words[0].rollout is not None,
+        "derived": [] if heads is None else [name for name, _ in _derived(caption.words[0])],
         "grid": list(caption.words[0].attention.shape) if caption.words else [1, 1],
         "width": geometry.width,
         "height": geometry.height,
@@ -106,13 +106,18 @@ def _doubts(caption: Caption) -> list[str]:
     return [f"{doubt} ({shares[doubt]:.0%})" for doubt in own.doubts]
 
 
+def _derived(word: Word) -> list[tuple[str, Any]]:
+    """List the maps that are made of more than the weights of layers and heads, by method."""
+    maps = (("rollout", word.rollout), ("evidence", word.evidence))
+    return [(name, own) for name, own in maps if own is not None]
+
+
 def _pack_weights(word: Word, *, growing: bool) -> dict[str, Any]:
     """Write every map in 255 levels of its heaviest weight."""
     maps = word.attention[None]
     if word.heads is not None and not growing:
         maps = word.heads.reshape(-1, *word.attention.shape)
-        if word.rollout is not None:
-            maps = np.concatenate([maps, word.rollout[None]])
+        maps = np.concatenate([maps, *(own[None] for _, own in _derived(word))])
     peaks = maps.max(axis=(1, 2))
     levels = np.rint(maps * (255 / peaks[:, None, None])).astype(np.uint8)
     return {"peaks": peaks.tolist(), "levels": b64encode(levels.tobytes()).decode()}

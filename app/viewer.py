@@ -197,6 +197,7 @@ def list_views(captioners: Mapping[str, Captioner]) -> Views:
     views = [("last layer", AttentionConfig())]
     if recommended != AttentionConfig():
         views.insert(0, ("recommended", recommended))
+    views.append(("evidence for the word", AttentionConfig(method="evidence")))
     if layers * heads > 1:
         views += [
             ("less what words have in common", AttentionConfig(method="contrast")),

@@ -243,14 +243,19 @@ def check_used(search: SearchConfig, changes: Iterable[str]) -> None:
         )
 
 
+AttentionMethod = Literal["layer", "mean", "rollout", "contrast", "evidence"]
+"""What attention can be shown by."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
     """Which of a model's attention is shown. A recurrent decoder has one layer and one head."""
 
-    method: Literal["layer", "mean", "rollout", "contrast"] = "layer"
+    method: AttentionMethod = "layer"
     """One layer, the mean over all layers, or what passes through all layers of a Transformer; see
     `captioner.result.rollout`. `contrast` is one layer less what all words of a caption have in
-    common: from each region its least weight for any of them is taken."""
+    common: from each region its least weight for any of them is taken. `evidence` is what the heads
+    of the last layer agree on and what speaks for the word; see `captioner.result.evidence`."""
     layer: int | None = None
     """Which layer, counted from 1; None is the last one."""
     head: int | None = None
@@ -265,12 +270,13 @@ class AttentionConfig:
             )
         require(
             self.layer is None or self.method in ("layer", "contrast"),
-            f"attention.method is {self.method!r}, which takes all layers; "
+            f"attention.method is {self.method!r}, which takes "
+            f"{'the last layer' if self.method == 'evidence' else 'all layers'}; "
             f"leave out attention.layer = {self.layer}.",
         )
         require(
-            self.head is None or self.method != "rollout",
-            "attention.method is 'rollout', which takes all heads; "
+            self.head is None or self.method not in ("rollout", "evidence"),
+            f"attention.method is {self.method!r}, which takes all heads; "
             f"leave out attention.head = {self.head}.",
         )
 

@@ -178,10 +178,16 @@ class Captioner(Reader):
             looks = [follow(readings, own.rows[0]) for own in found]
         return [
             self._describe(
-                photo, own, look, summary=summary, config=chosen, constraints=constraints
+                photo,
+                own,
+                look,
+                features[i : i + 1],
+                summary,
+                config=chosen,
+                constraints=constraints,
             )
-            for photo, own, look, summary in zip(
-                prepared, found, looks, self._summaries(features), strict=True
+            for i, (photo, own, look, summary) in enumerate(
+                zip(prepared, found, looks, self._summaries(features), strict=True)
             )
         ]
 
@@ -218,7 +224,7 @@ class Captioner(Reader):
         ):
             look = follow(readings, found.rows[0])
             yield self._describe(
-                prepared, found, look, summary=summary, config=chosen, constraints=constraints
+                prepared, found, look, features, summary, config=chosen, constraints=constraints
             )
 
     def _describe(
@@ -226,12 +232,16 @@ class Captioner(Reader):
         photo: Prepared,
         found: Candidates,
         look: Look | None,
-        *,
+        features: Float[Any, "1 ..."],
         summary: Float[Any, " D"] | None,
+        *,
         config: SearchConfig,
         constraints: Constraints,
     ) -> Caption:
         """Put the first of the candidates into words."""
+        prompt = len(constraints.prefix) - 1
+        if look is not None and found.tokens[0]:
+            look = self.weigh(features, found.tokens[0], look, prompt=prompt)
         return describe(
             photo,
             found,
@@ -240,7 +250,7 @@ class Captioner(Reader):
             header=self.header,
             grid=self.grid,
             search=config,
-            prompt=len(constraints.prefix) - 1,
+            prompt=prompt,
         )
 
 

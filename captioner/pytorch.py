@@ -12,7 +12,7 @@ from torch import Tensor
 
 from captioner.checkpoint.header import Header, join_headers
 from captioner.checkpoint.weights import load_checkpoint
-from captioner.decoders.reading import Reading
+from captioner.decoders.reading import Doubles, Reading
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel, evaluating, join_models
 from captioner.photo import Source
@@ -171,6 +171,18 @@ class TorchCaptioner(Captioner):
     def summarise(self, features: Float[Tensor, "B P D"]) -> Float[Any, "B D"]:
         """Return the mean feature of each image's regions."""
         return features.mean(dim=1).double().cpu().numpy()
+
+    @torch.inference_mode()
+    def find_evidence(
+        self,
+        features: Float[Tensor, "1 P D"],
+        words: Int[np.ndarray, "1 T"],
+        attention: Float[Doubles, "1 M T P"],
+    ) -> Float[Doubles, "T P"] | None:
+        """Do what `Reader.find_evidence` does, with tensors."""
+        given = (torch.from_numpy(x).to(features.device) for x in (words, np.float32(attention)))
+        found = self.decoder.evidence(features, *given)
+        return None if found is None else found[0].double().cpu().numpy()
 
     @torch.inference_mode()
     def read_along(

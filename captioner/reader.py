@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from captioner.checkpoint.header import Header
 from captioner.config import AttentionConfig
-from captioner.decoders.reading import Look, Reading, join, select
+from captioner.decoders.reading import Doubles, Look, Reading, join, select
 from captioner.errors import ConfigError
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare
@@ -80,6 +80,30 @@ class Reader(ABC):
             for image, own in enumerate(captions)
         ]
 
+    def weigh(
+        self, features: Float[Any, "1 ..."], tokens: Sequence[int], look: Look, *, prompt: int
+    ) -> Look:
+        """Add to a look what the regions added to the scores of the caption's tokens.
+
+        Args:
+            features: of the image.
+            tokens: of the caption.
+            look: where it looked, the prompt included.
+            prompt: tokens of the prompt.
+        """
+        deciding = look.attention[-1:, :, prompt : prompt + len(tokens)]
+        return look._replace(evidence=self.find_evidence(features, np.array([tokens]), deciding))
+
+    def find_evidence(
+        self,
+        features: Float[Any, "1 ..."],
+        words: Int[np.ndarray, "1 T"],
+        attention: Float[Doubles, "1 M T P"],
+    ) -> Float[Doubles, "T P"] | None:
+        """Return what `Decoder.evidence` says of a caption."""
+        found = self.decoder.evidence(features, words, attention.astype(np.float32))
+        return None if found is None else to_numpy(found)[0].astype(np.float64)
+
     def read_along(self, features: Float[Any, "B ..."], words: Int[Any, "B K T"]) -> Reading:
         """Read K captions of each image, START first, token by token."""
         state = self.decoder.init_state(features).reorder(np.zeros(words.shape[:2], np.int64))
@@ -112,6 +136,7 @@ class Reader(ABC):
         captions = []
         for candidate, (logs, look) in zip(caption.candidates, read, strict=True):
             end = min(candidate.log_probability - sum(logs), 0.0)
+            prompt = len(prefix) - 1
             captions.append(
                 replace(
                     caption,
@@ -124,10 +149,10 @@ class Reader(ABC):
                     words=describe_words(
                         candidate.tokens,
                         logs,
-                        look,
+                        self.weigh(features, candidate.tokens, look, prompt=prompt),
                         header=self.header,
                         grid=self.grid,
-                        prompt=len(prefix) - 1,
+                        prompt=prompt,
                     ),
                 ).with_view(self.header.attention)
             )
@@ -192,13 +217,14 @@ class Reader(ABC):
             tokens = [*tokens, latest]
             reading, logs = self._log_probabilities(features, tokens, prefix)
         own = [float(logs[t, token]) for t, token in enumerate([*tokens, tokenizer.end_id])]
+        prompt_length = len(prefix) - 1
         words = describe_words(
             tokens,
             own,
-            select(reading, 0, 0),
+            self.weigh(features, tokens, select(reading, 0, 0), prompt=prompt_length),
             header=header,
             grid=self.grid,
-            prompt=len(prefix) - 1,
+            prompt=prompt_length,
         )
         first = [shown.tokens[0] for shown in tokenizer.words(tokens)]
         return Caption(

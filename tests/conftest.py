@@ -157,15 +157,14 @@ def exports(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
 @pytest.fixture
 def spare(exports, monkeypatch):
     """Trace nothing again: `spare(kind)` lets an export take the graphs there are."""
-    from captioner.checkpoint.files import GRAPHS
     from captioner.onnx.files import read_export
     from captioner.onnx.graphs import Names
 
     def take(kind):
         def copy(model, folder, *, size, weights):
-            for name in GRAPHS:
-                shutil.copy(exports[kind] / name, folder / name)
             export = read_export(exports[kind])
+            for name in export.borrowed:
+                shutil.copy(exports[kind] / name, folder / name)
             return Names(**{name.name: getattr(export, name.name) for name in fields(Names)})
 
         monkeypatch.setattr("captioner.onnx.export.write_graphs", copy)

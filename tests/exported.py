@@ -38,7 +38,7 @@ def assert_same(found, expected):
     for word, other in zip(found.words, expected.words, strict=True):
         assert word.text == other.text
         assert word.probability == pytest.approx(other.probability, abs=1e-5)
-        for name in ("attention", "heads", "rollout", "gate"):
+        for name in ("attention", "heads", "rollout", "evidence", "gate"):
             if getattr(other, name) is None:
                 assert getattr(word, name) is None
             else:

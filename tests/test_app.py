@@ -357,6 +357,7 @@ def test_an_unknown_checkpoint_ends_the_program_with_a_line(capsys):
 def test_layers_and_heads_are_offered_where_there_are_some(captioners):
     assert [name for name, _ in list_views(captioners)] == [
         "last layer",
+        "evidence for the word",
         "less what words have in common",
         "mean over the layers",
         "attention rollout",
@@ -368,7 +369,10 @@ def test_layers_and_heads_are_offered_where_there_are_some(captioners):
         "layer 2, head 2",
     ]
     only = {"toy-lstm": captioners["toy-lstm"]}
-    assert list_views(only) == [("last layer", AttentionConfig())]
+    assert list_views(only) == [
+        ("last layer", AttentionConfig()),
+        ("evidence for the word", AttentionConfig(method="evidence")),
+    ]
 
 
 def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():

@@ -117,16 +117,20 @@ def test_another_view_style_or_colour_is_shown_without_the_server(page, tokenize
     assert requests == []
 
 
-def test_contrast_is_that_of_the_library(page, tokenizer):
+@pytest.mark.parametrize(
+    ("view", "method"),
+    [("less what words have in common", "contrast"), ("evidence for the word", "evidence")],
+)
+def test_views_made_of_several_maps_are_those_of_the_library(page, tokenizer, view, method):
     caption(page, SAMPLES / "cat.jpg")
     page.get_by_text("Your own sentence, and rivals of the chosen word").click()
     page.get_by_label("Your own sentence").fill("A dog on the beach")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_count(5)
-    look(page, "view", "less what words have in common")
+    look(page, "view", view)
     model = TorchCaptioner(*TOYS["transformer"](tokenizer))
     ours = model.read_sentence(SAMPLES / "cat.jpg", "A dog on the beach")
-    ours = ours.with_view(AttentionConfig(method="contrast"))
+    ours = ours.with_view(AttentionConfig(method=method))
     for number, word in enumerate(ours.words):
         page.locator("label.word").nth(number).click()
         told = page.locator(".note").inner_text()

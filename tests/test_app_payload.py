@@ -32,12 +32,14 @@ def test_a_caption_travels_with_what_the_page_shows_of_it():
     assert packed["warnings"] == ['The model looked nearly everywhere at once for "A".']
 
 
-def test_weights_of_every_layer_and_head_and_rollout_travel_in_eight_bits():
+def test_weights_of_every_layer_and_head_and_maps_made_of_them_travel_in_eight_bits():
     heads = np.stack([TILTED, TILTED.T, TILTED[::-1], even((2, 2))]).reshape(2, 2, 2, 2)
-    seen = replace(word("dog", heads[1].mean(0)), heads=heads, rollout=TILTED)
+    seen = word("dog", heads[1].mean(0))
+    seen = replace(seen, heads=heads, rollout=TILTED, evidence=TILTED.T)
     packed = pack_caption(caption_of(quarters(), [seen]))
-    assert (packed["layers"], packed["heads"], packed["rollout"]) == (2, 2, True)
-    expected = np.concatenate([heads.reshape(4, 4), TILTED.reshape(1, 4)])
+    assert (packed["layers"], packed["heads"]) == (2, 2)
+    assert packed["derived"] == ["rollout", "evidence"]
+    expected = np.concatenate([heads, [[TILTED, TILTED.T]]]).reshape(6, 4)
     assert maps(packed["words"][0]) == pytest.approx(expected, abs=0.5 / 510)
 
 
@@ -45,7 +47,7 @@ def test_a_growing_caption_travels_light():
     heads = np.tile(TILTED, (3, 4, 1, 1))
     caption = caption_of(quarters(), [replace(word("dog", TILTED), heads=heads, rollout=TILTED)])
     (packed,) = pack_captions([caption], key="k", kind="growing")["captions"]
-    assert (packed["layers"], packed["heads"], packed["rollout"]) == (1, 1, False)
+    assert (packed["layers"], packed["heads"], packed["derived"]) == (1, 1, [])
     assert maps(packed["words"][0]) == pytest.approx(TILTED.reshape(1, 4), abs=0.001)
 
 

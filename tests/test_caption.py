@@ -19,10 +19,11 @@ HEADS = np.stack(
 )
 """Two layers of two heads."""
 ROLLED = one_hot(GRID, 1, 2)
+SPEAKING = one_hot(GRID, 1, 0)
 
 
 def select(**view):
-    return select_attention(HEADS, ROLLED, AttentionConfig(**view))
+    return select_attention(HEADS, AttentionConfig(**view), ROLLED, SPEAKING)
 
 
 def test_unless_told_otherwise_it_is_the_mean_over_heads_of_the_last_layer():
@@ -39,6 +40,7 @@ def test_all_layers_are_averaged_or_rolled_out():
     assert np.array_equal(select(method="mean"), HEADS.mean(axis=(0, 1)))
     assert np.array_equal(select(method="mean", head=2), HEADS[:, 1].mean(axis=0))
     assert np.array_equal(select(method="rollout"), ROLLED)
+    assert np.array_equal(select(method="evidence"), SPEAKING)
 
 
 @pytest.mark.parametrize(
@@ -56,6 +58,11 @@ def test_all_layers_are_averaged_or_rolled_out():
             {"method": "rollout", "head": 1},
             "attention.method is 'rollout', which takes all heads; leave out attention.head = 1.",
         ),
+        (
+            {"method": "evidence", "layer": 1, "head": 2},
+            "attention.method is 'evidence', which takes the last layer; "
+            "leave out attention.layer = 1.",
+        ),
     ],
 )
 def test_attention_that_is_not_there_is_an_error(view, problem):
@@ -66,10 +73,19 @@ def test_attention_that_is_not_there_is_an_error(view, problem):
 
 def test_a_recurrent_decoder_has_nothing_to_roll_out():
     with pytest.raises(ConfigError) as caught:
-        select_attention(HEADS[:1, :1], None, AttentionConfig(method="rollout"))
+        select_attention(HEADS[:1, :1], AttentionConfig(method="rollout"))
     assert str(caught.value) == (
         "attention.method is 'rollout', which follows the layers of one Transformer; "
         "the model is recurrent, or several: choose 'layer'."
+    )
+
+
+def test_evidence_that_nobody_told_is_an_error():
+    with pytest.raises(ConfigError) as caught:
+        select_attention(HEADS, AttentionConfig(method="evidence"))
+    assert str(caught.value) == (
+        "attention.method is 'evidence', which several models together, BLIP, and exports of "
+        "earlier versions do not tell: choose 'layer', or export the checkpoint again."
     )
 
 

@@ -38,6 +38,7 @@ def shown(line):
         (["--layer", 1, "--head", 1], {"layer": 1, "head": 1}),
         (["--attention", "mean"], {"method": "mean"}),
         (["--attention", "rollout"], {"method": "rollout"}),
+        (["--attention", "evidence"], {"method": "evidence"}),
     ],
 )
 def test_json_shows_the_attention_asked_for(caption, checkpoints, photos, options, view):

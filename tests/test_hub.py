@@ -12,7 +12,7 @@ import huggingface_hub
 import pytest
 
 from captioner.checkpoint import shipped
-from captioner.checkpoint.files import EXPORT, STEP, WEIGHTS, has_graphs
+from captioner.checkpoint.files import DESCRIPTION, GRAPHS, STEP, WEIGHTS, has_graphs
 from captioner.checkpoint.header import METADATA_KEY
 from captioner.checkpoint.hub.backbones import find_weights
 from captioner.checkpoint.hub.card import Facts, write_card
@@ -287,7 +287,9 @@ def test_graphs_are_pushed_and_fetched_so_that_torch_is_not_needed(hub, exports,
 
 
 def test_a_repository_that_lacks_a_graph_counts_as_one_without(hub, exports):
-    files = {name: (exports["lstm"] / name).read_bytes() for name in (WEIGHTS, *EXPORT)}
+    files = {
+        name: (exports["lstm"] / name).read_bytes() for name in (WEIGHTS, *GRAPHS, DESCRIPTION)
+    }
     del files[STEP]
     hub.repos["me/toy"] = Repo()
     hub.repos["me/toy"].commit(files)

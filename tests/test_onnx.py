@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from captioner.checkpoint.files import DESCRIPTION, GRAPHS, STEP, WEIGHTS
+from captioner.checkpoint.files import DESCRIPTION, EVIDENCE, GRAPHS, STEP, WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import ConfigError
 from captioner.onnx import OnnxCaptioner
@@ -87,7 +87,7 @@ def test_an_export_says_what_a_program_needs_to_run_it(kind, exports, tokenizer)
     grid, memory, past, seen = states[kind]
     assert (table["grid"], table["seen"]) == (grid, seen)
     assert (len(table["memory"]), len(table["past"])) == (memory, past)
-    names = sorted([DESCRIPTION, WEIGHTS, *GRAPHS])
+    names = sorted([DESCRIPTION, WEIGHTS, *GRAPHS, EVIDENCE])
     assert sorted(path.name for path in exports[kind].iterdir()) == names
 
 
@@ -296,7 +296,7 @@ def test_the_command_exports_and_tells_how_near_it_is(capsys, checkpoints, photo
 def test_graphs_hold_no_weights_and_take_those_of_the_checkpoint_beside_them(
     kind, checkpoints, exports, photos, tmp_path
 ):
-    for name in GRAPHS:
+    for name in (*GRAPHS, EVIDENCE):
         assert (exports[kind] / name).stat().st_size < 200_000
     assert filecmp.cmp(exports[kind] / WEIGHTS, checkpoints[kind], shallow=False)
     shutil.copytree(exports[kind], tmp_path, dirs_exist_ok=True)
@@ -317,7 +317,7 @@ def test_an_export_may_lie_beside_its_own_checkpoint(checkpoints, spare, tmp_pat
     after = (tmp_path / WEIGHTS).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
-        [DESCRIPTION, WEIGHTS, *GRAPHS]
+        [DESCRIPTION, WEIGHTS, *GRAPHS, EVIDENCE]
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.checkpoint.files import GRAPHS
+from captioner.checkpoint.files import EVIDENCE, GRAPHS
 
 ROOT = Path(__file__).parent.parent
 
@@ -32,7 +32,7 @@ def test_the_wheel_holds_the_package_and_both_checkpoints_with_their_graphs(whee
     assert sorted(weights) == [
         f"captioner/checkpoints/{name}/{file}"
         for name in ("vit-tiny-lstm", "vit-tiny-transformer")
-        for file in sorted(("model.safetensors", *GRAPHS))
+        for file in sorted(("model.safetensors", *GRAPHS, EVIDENCE))
     ]
 
 

@@ -19,9 +19,9 @@ START = "start.onnx"
 STEP = "step.onnx"
 """The graph that reads a word."""
 GRAPHS = (ENCODER, ENCODER_INT8, START, STEP)
-"""All of them."""
-EXPORT = (*GRAPHS, DESCRIPTION)
-"""What an export puts beside the weights."""
+"""Those that every export has."""
+EVIDENCE = "evidence.onnx"
+"""The graph that says what regions added to the scores of words, where the decoder can tell."""
 CARD = "README.md"
 """The card of the model."""
 
@@ -53,4 +53,5 @@ def files_of(checkpoint: Path) -> list[Path]:
         return [*filter(Path.is_file, settings), *weight_files(checkpoint)]
     if not has_graphs(checkpoint):
         return [checkpoint]
-    return [checkpoint, *map(checkpoint.with_name, EXPORT)]
+    names = [*GRAPHS, EVIDENCE, DESCRIPTION]
+    return [checkpoint, *filter(Path.is_file, map(checkpoint.with_name, names))]

@@ -7,7 +7,7 @@ import re
 import sys
 from glob import glob
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from captioner.cli.options import (
     Subcommands,
@@ -20,7 +20,7 @@ from captioner.cli.options import (
     positive,
 )
 from captioner.cli.overlay_paths import overlay_paths
-from captioner.config import AttentionConfig
+from captioner.config import AttentionConfig, AttentionMethod
 from captioner.errors import CaptionerError, ImageError
 from captioner.interchange import portable
 
@@ -100,9 +100,10 @@ def _add_view_options(parser: argparse.ArgumentParser) -> None:
     view = parser.add_argument_group("attention", "Which of it overlays and JSON show.")
     view.add_argument(
         "--attention",
-        choices=("layer", "mean", "rollout", "contrast"),
+        choices=get_args(AttentionMethod),
         help="of one layer, the mean over all layers, rolled out through all layers of a "
-        "Transformer, or of one layer less what all words have in common; what is left out, the "
+        "Transformer, of one layer less what all words have in common, or evidence: regions that "
+        "the last layer's heads agree on and that speak for the word; what is left out, the "
         "checkpoint recommends (layer)",
     )
     view.add_argument("--layer", type=int, metavar="N", help="which layer, from 1 (the last one)")

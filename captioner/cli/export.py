@@ -9,9 +9,10 @@ from captioner.errors import needing_torch
 
 _EPILOG = """\
 Writes model.safetensors (the checkpoint), encoder.onnx (pixels -> features; encoder.int8.onnx in
-eight bits), start.onnx (features -> state), step.onnx (word, state -> scores, attention, state) and
-captioner.json (names of tensors) into DIR, which may be the checkpoint's own folder. `captioner
-caption PHOTO --checkpoint DIR` captions with them; so does Captioner.load(DIR).
+eight bits), start.onnx (features -> state), step.onnx (word, state -> scores, attention, state),
+evidence.onnx (what regions added to the words' scores) and captioner.json (names of tensors) into
+DIR, which may be the checkpoint's own folder. `captioner caption PHOTO --checkpoint DIR` captions
+with them; so does Captioner.load(DIR).
 
 The graphs are compared with PyTorch before DIR is touched. Needs: pip install "captioner[export]"
 """

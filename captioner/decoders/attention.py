@@ -5,6 +5,7 @@ worked out once per image, the query's side at every word. `MultiHeadAttention` 
 Transformer, with a fused path that returns no weights and an exact path that does.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -191,6 +192,12 @@ class MultiHeadAttention(nn.Module):
             scores = scores.masked_fill(later, -torch.inf)
         return scores.softmax(dim=-1)
 
+    def project_values(
+        self, directions: Float[Tensor, "B T C"], values: Float[Tensor, "B M S d"]
+    ) -> Float[Tensor, "B M T S"]:
+        """Return how far each value, read by its head alone, leads the result in each direction."""
+        return self.split(directions @ self.out.weight) @ values.mT
+
     def attend_unprojected(
         self,
         x: Float[Tensor, "B T C"],
@@ -227,3 +234,17 @@ class MultiHeadAttention(nn.Module):
         by_head = means.unflatten(1, (self.heads, -1)).transpose(0, 1).flatten(1, 2)  # (M, B*T, C)
         values = (by_head @ to_value.mT).transpose(0, 1).flatten(1) + self.value.bias  # (B*T, C)
         return self.out(values).unflatten(0, (images, -1)), weights
+
+
+def back_through(
+    norms: Iterable[nn.Module], directions: Float[Tensor, "*rows C"]
+) -> Float[Tensor, "*rows C"]:
+    """Turn directions behind some layer norms, the last one first, into those before them.
+
+    The deviation that a norm divides by is left out: it is the same for all that comes to a word.
+    """
+    for norm in norms:
+        if isinstance(norm, nn.LayerNorm):
+            directions = directions * norm.weight
+            directions = directions - directions.mean(dim=-1, keepdim=True)
+    return directions

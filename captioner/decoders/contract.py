@@ -86,6 +86,25 @@ class Decoder(nn.Module, ABC):
     def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
         """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
 
+    def evidence(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B T"],
+        attention: Float[Tensor, "B M T R"],
+    ) -> Float[Tensor, "B T R"] | None:
+        """Return what the features' rows add directly to the scores of words.
+
+        Args:
+            features: of the images.
+            words: of a caption of each, START not among them.
+            attention: weights of the last layer's heads on deciding each word.
+
+        Returns:
+            Shares of the scores, up to a positive factor of each word; None where the decoder
+            scores words by more than products and norms, so that nothing adds up.
+        """
+        return None
+
     def step(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:

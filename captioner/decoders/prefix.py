@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from captioner.decoders.attention import MultiHeadAttention
+from captioner.decoders.attention import MultiHeadAttention, back_through
 from captioner.decoders.contract import Decoder, DecoderState
 from captioner.decoders.reading import Reading
 from captioner.decoders.words import WordTable
@@ -181,6 +181,18 @@ class PrefixDecoder(Decoder):
             logits=self.words.logits(x),
             attention=torch.stack(attention, dim=2) if with_attention else None,
         )
+
+    def evidence(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B T"],
+        attention: Float[Tensor, "B M T P"],
+    ) -> Float[Tensor, "B T P"]:
+        """Return what the last layer reads for words, without its feed-forward."""
+        block, values = self._blocks[-1], self._read_image(features).values[-1]
+        norms = [block.feedforward_norm, block.self_norm]
+        directions = back_through(norms, self.words.scorers[words])
+        return (attention * block.self_attention.project_values(directions, values)).sum(dim=1)
 
     def _read_image(self, features: Float[Tensor, "B P D"]) -> _Image:
         x = self.from_feature(features)

@@ -38,6 +38,8 @@ class Look(NamedTuple):
     """Weights of each token over itself and those before it; only a Transformer has them."""
     gate: Float[Doubles, " T"] | None
     """How far the attended feature was let in; only a recurrent decoder has one."""
+    evidence: Float[Doubles, "T P"] | None = None
+    """What the rows added to the score of each token of the caption; see `Decoder.evidence`."""
 
 
 def on_regions(weights: Float[Any, "*rows P"], grid: tuple[int, int]) -> Float[Any, "*rows R"]:

@@ -112,6 +112,16 @@ class RecurrentDecoder(Decoder):
             gate=torch.stack(gates, dim=2),
         )
 
+    def evidence(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B T"],
+        attention: Float[Tensor, "B M T P"],
+    ) -> Float[Tensor, "B T P"]:
+        """Return what the regions add to the scores of words, without the way through the cell."""
+        sought = self.words.scorers[words] @ self.from_context.weight  # (B, T, C)
+        return attention[:, 0] * (sought @ self.from_feature(features).mT)
+
     def _advance(
         self, embedded: Float[Tensor, "B K E"], past: _Past, memory: _Memory
     ) -> tuple[_Past, Float[Tensor, "B K C"], Float[Tensor, "B K P"], Float[Tensor, "B K"]]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioner.decoders.attention import MultiHeadAttention
+from captioner.decoders.attention import MultiHeadAttention, back_through
 from captioner.decoders.contract import Decoder, DecoderState
 from captioner.decoders.reading import Reading
 from captioner.decoders.words import WordTable
@@ -281,6 +281,24 @@ class TransformerDecoder(Decoder):
             else None,
             between_words=torch.stack(between_words, dim=2) if with_attention else None,
         )
+
+    def evidence(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B T"],
+        attention: Float[Tensor, "B M T P"],
+    ) -> Float[Tensor, "B T P"] | None:
+        """Return what the last layer reads for words, without its feed-forward.
+
+        It is None with a head, which is no sum of what it is given.
+        """
+        if len(self.head):
+            return None
+        block = self._blocks[-1]
+        norms = [] if block.norms_first else [block.feedforward_norm, block.cross_norm]
+        directions = back_through([self.norm, *norms], self.words.scorers[words])
+        _, values = block.cross_attention.keys_and_values(self.from_feature(features))
+        return (attention * block.cross_attention.project_values(directions, values)).sum(dim=1)
 
     def _embed(self, words: Int[Tensor, "B K T"], first_position: int) -> Float[Tensor, "B K T C"]:
         last = first_position + words.shape[-1]

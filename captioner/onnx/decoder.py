@@ -1,13 +1,14 @@
-"""Two graphs of an export as a decoder: what `search` asks, onnxruntime answers."""
+"""Graphs of an export as a decoder: what `search` asks, onnxruntime answers."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from captioner.checkpoint.files import START, STEP
+from captioner.checkpoint.files import EVIDENCE, START, STEP
 from captioner.decoders.reading import Reading
 from captioner.errors import CheckpointError
 from captioner.onnx.files import Export
@@ -47,7 +48,7 @@ class OnnxDecoder:
     """
 
     def __init__(self, folder: Path, export: Export, *, threads: int | None = None) -> None:
-        self._export = export
+        self._folder, self._export, self._threads = folder, export, threads
         self._start, self._step = (
             Session(folder / name, export.borrowed[name], threads=threads) for name in (START, STEP)
         )
@@ -63,6 +64,25 @@ class OnnxDecoder:
         memory, past = self._export.memory, self._export.past
         found = self._start.run([*memory, *past], {"features": features})
         return State(tuple(found[: len(memory)]), tuple(found[len(memory) :]))
+
+    def evidence(
+        self,
+        features: Float[Array, "B P D"],
+        words: Int[Array, "B T"],
+        attention: Float[Array, "B M T P"],
+    ) -> Float[Array, "B T P"] | None:
+        """Return what the features' rows added to the scores of words; None without the graph."""
+        if EVIDENCE not in self._export.borrowed:
+            return None
+        given = {"features": features, "words": words, "attention": attention}
+        found: Array = self._weighing.run(None, given)[0]
+        return found
+
+    @cached_property
+    def _weighing(self) -> Session:
+        """The graph that few ask for, opened when it is."""
+        borrowed = self._export.borrowed[EVIDENCE]
+        return Session(self._folder / EVIDENCE, borrowed, threads=self._threads)
 
     def step(self, words: Int[Array, "B K"], state: State) -> tuple[Float[Array, "B K V"], State]:
         """Take the latest word of every hypothesis; return the scores of the next word."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from captioner.checkpoint.files import DESCRIPTION, GRAPHS, WEIGHTS
+from captioner.checkpoint.files import DESCRIPTION, WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.model import CaptionModel
@@ -58,7 +58,7 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
                     f"{folder}: the export would differ from PyTorch by {off:.1e}, more than "
                     f"{TOLERANCE:.0e}; try another version of torch or onnxruntime."
                 )
-            for name in (WEIGHTS, *GRAPHS, DESCRIPTION):  # the last makes it an export
+            for name in (WEIGHTS, *names.borrowed, DESCRIPTION):  # the last makes it an export
                 if not (folder / name).exists() or not (folder / name).samefile(checkpoint):
                     shutil.move(unfinished / name, folder / name)
     except OSError as error:

@@ -5,6 +5,8 @@
     encoder.int8.onnx  the same, in eight bits
     start.onnx         features -> memory and past: the state before the first word
     step.onnx          words, memory, past -> logits, where each word looked, grown past
+    evidence.onnx      features, words, attention -> what regions added to the words' scores; only
+                       of decoders that can tell
     captioner.json     {"format": 2, "grid": [14, 14], "memory": [names], "past": [names],
                         "seen": [names], "borrowed": {"encoder.onnx": [names], ...},
                         "quantised": [names]}
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioner.checkpoint.files import DESCRIPTION, ENCODER, GRAPHS, STEP, WEIGHTS
+from captioner.checkpoint.files import DESCRIPTION, ENCODER, EVIDENCE, GRAPHS, STEP, WEIGHTS
 from captioner.checkpoint.header import Header, read_header
 from captioner.errors import CheckpointError
 
@@ -47,7 +49,7 @@ class Export:
     """What the step tells of where it looked: `attention` (B, K, L, M, P), of a Transformer also
     `between_words` (B, K, L, M, T), of a recurrent decoder `gate` (B, K)."""
     borrowed: dict[str, tuple[str, ...]]
-    """The weights that each graph takes from the checkpoint."""
+    """The weights that each graph there is takes from the checkpoint."""
     quantised: tuple[str, ...]
     """Those that `ENCODER_INT8` takes in eight bits, beside what it borrows."""
 
@@ -113,7 +115,8 @@ def _parse(table: dict[str, Any], header: Header, path: Path) -> Export:
     try:
         down, across = map(int, table["grid"])
         names = {name: tuple(map(str, table[name])) for name in _NAMES}
-        borrowed = {graph: tuple(map(str, table["borrowed"][graph])) for graph in GRAPHS}
+        graphs = (*GRAPHS, EVIDENCE) if EVIDENCE in table["borrowed"] else GRAPHS
+        borrowed = {graph: tuple(map(str, table["borrowed"][graph])) for graph in graphs}
         return Export(
             header=header,
             grid=(down, across),

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.export import Dim
 
-from captioner.checkpoint.files import ENCODER, ENCODER_INT8, GRAPHS, START, STEP
+from captioner.checkpoint.files import ENCODER, ENCODER_INT8, EVIDENCE, GRAPHS, START, STEP
 from captioner.decoders.contract import Decoder, DecoderState, map_tensors
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.model import CaptionModel
@@ -94,6 +94,23 @@ class StepGraph(nn.Module):
         return (reading.logits[:, :, 0], *seen, *_tensors(state.past))
 
 
+class EvidenceGraph(nn.Module):
+    """Features, words and attention -> what the regions added to the words' scores."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self,
+        features: Float[Tensor, "B P D"],
+        words: Int[Tensor, "B T"],
+        attention: Float[Tensor, "B M T P"],
+    ) -> Tensor | None:
+        """Return (B, T, P)."""
+        return self.decoder.evidence(features, words, attention)
+
+
 def write_graphs(
     model: CaptionModel, folder: Path, *, size: tuple[int, int], weights: Path
 ) -> Names:
@@ -162,9 +179,23 @@ def write_graphs(
             tuple({0: images, 1: hypotheses, **dict.fromkeys(axes, length)} for axes in grows),
         ),
     )
+    graphs = [*GRAPHS]
+    assert reading.attention is not None
+    deciding = reading.attention[:, :, -1, :, 0].transpose(1, 2)  # as if of one caption's words
+    evidence = EvidenceGraph(model.decoder)
+    if evidence(features, words, deciding) is not None:
+        graphs.append(EVIDENCE)
+        _write(
+            evidence,
+            (features, words, deciding),
+            folder / EVIDENCE,
+            inputs=["features", "words", "attention"],
+            outputs=["evidence"],
+            shapes=({0: images}, {0: images, 1: length}, {0: images, 2: length}),
+        )
     stored = find_stored(model, weights)
     quantised = quantise_matrices(folder / ENCODER, folder / ENCODER_INT8, stored)
-    borrowed = {name: borrow_weights(folder / name, stored) for name in GRAPHS}
+    borrowed = {name: borrow_weights(folder / name, stored) for name in graphs}
     return replace(names, borrowed=borrowed, quantised=quantised)
 
 

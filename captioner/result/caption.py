@@ -50,6 +50,9 @@ class Word:
     there is neither."""
     rollout: Float[Singles, "gh gw"] | None = None
     """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
+    evidence: Float[Singles, "gh gw"] | None = None
+    """Regions that the last layer's heads agree on and that speak for the word, summing to what its
+    mean does; None where the decoder or an older export cannot tell."""
     rivals: tuple[Rival, ...] = ()
     """The likeliest first tokens in its place, itself perhaps among them; only `read_sentence`
     finds them."""
@@ -102,8 +105,8 @@ class Caption:
         """Show other attention of the same sentence, such as that of another layer or head.
 
         Raises:
-            ConfigError: the model has no such layer or head, nothing to roll out, or the caption
-                was read from JSON, which holds one view.
+            ConfigError: the model has no such layer or head, nothing to roll out or no evidence, or
+                the caption was read from JSON, which holds one view.
         """
         words = []
         for word in self.words:
@@ -112,10 +115,11 @@ class Caption:
                     "the caption was read from JSON, which holds one view of its attention; "
                     "caption the photo again to see another."
                 )
-            attention, share = show_attention(word.heads, word.rollout, view)
+            maps = word.rollout, word.evidence
+            attention, share = show_attention(word.heads, view, *maps)
             gate = word.gate
             if gate is not None:
-                gate *= share / show_attention(word.heads, word.rollout, self.view)[1]
+                gate *= share / show_attention(word.heads, self.view, *maps)[1]
             words.append(replace(word, attention=attention, gate=gate))
         if view.method == "contrast" and words:
             maps = contrast(np.stack([word.attention for word in words]))
@@ -202,28 +206,33 @@ def contrast(maps: Float[Singles, "T *regions"]) -> Float[Singles, "T *regions"]
 
 
 def show_attention(
-    heads: Float[Any, "L M gh gw"], rolled_out: Float[Any, "gh gw"] | None, view: AttentionConfig
+    heads: Float[Any, "L M gh gw"],
+    view: AttentionConfig,
+    rolled_out: Float[Any, "gh gw"] | None = None,
+    evidence: Float[Any, "gh gw"] | None = None,
 ) -> tuple[Float[Any, "gh gw"], float]:
     """Choose as `select_attention` does; return a map that sums to 1, and what it summed to."""
-    chosen = select_attention(heads, rolled_out, view)
+    chosen = select_attention(heads, view, rolled_out, evidence)
     share = float(chosen.sum(dtype=np.float64))
     return (chosen if math.isclose(share, 1, abs_tol=1e-6) else chosen / np.float32(share)), share
 
 
 def select_attention(
     heads: Float[Any, "L M *regions"],
-    rolled_out: Float[Any, "*regions"] | None,
     view: AttentionConfig,
+    rolled_out: Float[Any, "*regions"] | None = None,
+    evidence: Float[Any, "*regions"] | None = None,
 ) -> Float[Any, "*regions"]:
     """Choose from the attention of every layer and head.
 
     Args:
         heads: weights of every layer and head.
-        rolled_out: attention rollout, where there is one.
         view: what to choose.
+        rolled_out: attention rollout, where there is one.
+        evidence: as of `Word`, where there is some.
 
     Raises:
-        ConfigError: there is no such layer or head, or nothing was rolled out.
+        ConfigError: there is no such layer or head, nothing was rolled out, or no evidence.
     """
     for name, there in zip(("layer", "head"), heads.shape, strict=False):
         asked = getattr(view, name)
@@ -236,6 +245,13 @@ def select_attention(
                 "the model is recurrent, or several: choose 'layer'."
             )
         return rolled_out
+    if view.method == "evidence":
+        if evidence is None:
+            raise ConfigError(
+                "attention.method is 'evidence', which several models together, BLIP, and exports "
+                "of earlier versions do not tell: choose 'layer', or export the checkpoint again."
+            )
+        return evidence
     layers = heads.mean(axis=1) if view.head is None else heads[:, view.head - 1]
     if view.method == "mean":
         return layers.mean(axis=0)

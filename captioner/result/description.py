@@ -14,6 +14,7 @@ from captioner.photo.framing import Prepared, Singles
 from captioner.result.candidates import Candidates
 from captioner.result.caption import Candidate, Caption, Rival, Word, show_attention
 from captioner.result.confidence import judge, word_probability
+from captioner.result.evidence import weigh_evidence
 from captioner.result.rollout import rollout
 from captioner.words.tokenizer import Tokenizer
 
@@ -103,7 +104,11 @@ def describe_words(
         read = [prompt + token for token in own]
         heads = _lay_out(look.attention[:, :, read].mean(axis=2), grid)
         passed = None if rolled_out is None else _lay_out(rolled_out[read].mean(axis=0), grid)
-        attention, share = show_attention(heads, passed, AttentionConfig())
+        attention, share = show_attention(heads, AttentionConfig())
+        speaking = None
+        if look.evidence is not None:
+            added = on_regions(look.evidence[own].mean(axis=0), grid).reshape(grid)
+            speaking = np.float32(share) * weigh_evidence(heads[-1], added)
         let_in = 1.0 if look.gate is None else float(look.gate[read].mean())
         probability = word_probability([log_probabilities[t] for t in own], header.confidence)
         words.append(
@@ -114,6 +119,7 @@ def describe_words(
                 heads=heads,
                 gate=let_in * share if gated else None,
                 rollout=passed,
+                evidence=speaking,
                 doubtful=header.confidence is not None and probability < header.confidence.doubtful,
             )
         )

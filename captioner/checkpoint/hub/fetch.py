@@ -4,12 +4,12 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from captioner.checkpoint.files import EXPORT, WEIGHTS
+from captioner.checkpoint.files import DESCRIPTION, EVIDENCE, GRAPHS, WEIGHTS
 from captioner.checkpoint.header import read_header
 from captioner.errors import CheckpointError, MissingExtraError
 from captioner.pretrained.families import require_family
@@ -157,11 +157,13 @@ def _fetch_own(address: Address, *, known: bool) -> Path:
     """Fetch the file of a checkpoint of ours, and the graphs beside it where it has some."""
     weights = download(address, WEIGHTS, local_files_only=known)
     commit = Address(repo=address.repo, revision=weights.parent.name)
-    try:
-        for name in EXPORT:
+    missing = import_hub().errors.EntryNotFoundError
+    with suppress(missing):
+        for name in GRAPHS:
             download(commit, name, local_files_only=known)
-    except import_hub().errors.EntryNotFoundError:
-        pass
+        with suppress(missing):
+            download(commit, EVIDENCE, local_files_only=known)
+        download(commit, DESCRIPTION, local_files_only=known)
     return weights
 
 

@@ -1,0 +1,49 @@
+"""Evidence: the regions that heads agree on and that speak for the word."""
+
+import numpy as np
+from jaxtyping import Float
+
+from captioner.photo.framing import Singles
+
+_FLOOR = 0.02
+"""Least weight of a region, of uniform attention: no head alone can rule a region out."""
+_KERNEL = (0.0625, 0.25, 0.375, 0.25, 0.0625)
+"""Binomial, with a deviation of one region."""
+
+
+def weigh_evidence(
+    heads: Float[Singles, "M gh gw"], added: Float[Singles, "gh gw"]
+) -> Float[Singles, "gh gw"]:
+    """Multiply what the heads of the last layer agree on by what the regions added to the score.
+
+    Heads agree where the geometric mean of their weights is large, a product of experts (Hinton
+    2002). What a region adds directly to the word's score is its value's share of it, as Elhage et
+    al. 2021 attribute logits; regions that speak against the word count as 0. Either is smoothed
+    over neighbouring regions before.
+
+    Args:
+        heads: weights of each head.
+        added: to the word's score; see `captioner.decoders.contract.Decoder.evidence`.
+
+    Returns:
+        A map that sums to 1.
+    """
+    shares = heads / heads.sum(axis=(1, 2), keepdims=True)
+    agreed = smooth(np.exp(np.log(shares + _FLOOR / added.size).mean(axis=0)))
+    spoken_for = smooth(np.maximum(added, 0))
+    shown = agreed * spoken_for if spoken_for.any() else agreed
+    weights: Singles = (shown / shown.sum()).astype(np.float32)
+    return weights
+
+
+def smooth(weights: Float[Singles, "gh gw"]) -> Float[Singles, "gh gw"]:
+    """Take weighted means over neighbours up to two regions away; edges go on as they end."""
+    for axis in (0, 1):
+        around = [(2, 2) if axis == other else (0, 0) for other in (0, 1)]
+        padded = np.pad(weights, around, mode="edge")
+        size = weights.shape[axis]
+        weights = sum(
+            (k * padded.take(range(n, n + size), axis=axis) for n, k in enumerate(_KERNEL)),
+            start=np.zeros_like(weights),
+        )
+    return weights
