@@ -91,8 +91,9 @@ class Reader(ABC):
             look: where it looked, the prompt included.
             prompt: tokens of the prompt.
         """
+        words = np.array([tokens], dtype=np.int64)
         deciding = look.attention[-1:, :, prompt : prompt + len(tokens)]
-        return look._replace(evidence=self.find_evidence(features, np.array([tokens]), deciding))
+        return look._replace(evidence=self.find_evidence(features, words, deciding))
 
     def find_evidence(
         self,

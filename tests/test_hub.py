@@ -4,28 +4,24 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 
-from captioner.checkpoint import shipped
 from captioner.checkpoint.files import DESCRIPTION, GRAPHS, STEP, WEIGHTS, has_graphs
 from captioner.checkpoint.header import METADATA_KEY
 from captioner.checkpoint.hub.backbones import find_weights
-from captioner.checkpoint.hub.card import Facts, write_card
+from captioner.checkpoint.hub.card import Facts
 from captioner.checkpoint.hub.fetch import Address, download, parse_address
 from captioner.checkpoint.hub.push import push
 from captioner.checkpoint.shipped import find_checkpoint
-from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
-from captioner.config import EncoderConfig
-from captioner.decoders import RecurrentConfig
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
 from tests.hub import TOKEN, Repo, serve
+from tests.test_card import card_of
 from tests.test_cli import call
 
 # What the client does with its own library.
@@ -250,10 +246,6 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(monkeypatch):
 # Up
 
 
-def card_of(content):
-    return huggingface_hub.ModelCard(content.decode())
-
-
 def test_what_is_pushed_can_be_fetched(hub, capsys, checkpoints):
     status, lines, _ = call(
         capsys, "push", checkpoints["transformer"], "me/toy", "--license", "mit"
@@ -344,90 +336,6 @@ def test_a_dry_run_writes_what_would_be_pushed_and_asks_nobody(hub, capsys, chec
         2,
         [f"captioner: {folder}: holds the checkpoint; give another folder."],
     )
-
-
-# The card
-
-
-@pytest.fixture
-def dry(capsys, tmp_path):
-    """Write the card of a checkpoint and read it back."""
-
-    def run(checkpoint, *arguments):
-        folder = tmp_path / "card"
-        status, _, errors = call(
-            capsys, "push", checkpoint, "me/toy", "--dry-run", folder, *arguments
-        )
-        assert (status, errors) == (0, [])
-        return card_of((folder / "README.md").read_bytes())
-
-    return run
-
-
-@pytest.mark.parametrize("name", ["vit-tiny-transformer", "vit-tiny-lstm"])
-def test_a_shipped_checkpoint_gets_a_card_from_its_readme_and_its_header(dry, name):
-    card = dry(name, "--license", "apache-2.0")
-    text = (ROOT / "checkpoints" / name / "README.md").read_text(encoding="utf-8")
-    assert card.text.strip().startswith(f"# {name}\n")
-    assert "## Limits" in card.text
-    assert "](../" in text  # which led nowhere on the hub
-    assert not re.search(r"\]\((?!\w+:|#)", card.text)
-    assert (card.data.base_model, card.data.language) == (VIT_TINY, "en")
-    assert "flickr8k" in card.data.datasets
-    results = {r.metric_name: r for r in card.data.eval_results if r.dataset_split == "test"}
-    assert list(results) == [
-        "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr", "METEOR",
-    ]  # fmt: skip
-    header = shipped.read_header(find_checkpoint(name))
-    report = header.scores["test"]
-    for metric, key in (("CIDEr", "CIDEr"), ("BLEU-4", "Bleu_4"), ("METEOR", "METEOR")):
-        result = results[metric]
-        assert result.metric_value == round(100 * report["official"]["scores"][key], 2)
-        assert (result.task_type, result.dataset_name) == ("image-to-text", "flickr8k")
-        assert result.metric_args["search"] == report["search"]
-        assert result.metric_args["images"] == 1000
-        assert "stanford-ptb" in result.metric_args["tokenizer"]
-
-
-def test_a_card_states_nothing_that_is_not_known(toy):
-    _, header = toy
-    gru = replace(header.model, decoder=RecurrentConfig(cell="gru"))
-    header = replace(header, model=gru, scores={})
-    data = card_of(write_card(header, None, repo="me/toy", facts=Facts()).encode()).data
-    assert (data.language, data.base_model, data.datasets) == (None, None, None)
-    assert data.tags == ["image-captioning", "attention", "gru"]
-
-
-def test_a_card_names_the_weights_that_the_first_of_several_trainings_fetched(toy):
-    _, header = toy
-    vit = EncoderConfig(backbone="vit_tiny_patch16_224")
-    first = {"settings": {"encoder_weights": "hub"}}
-    header = replace(
-        header,
-        model=replace(header.model, encoder=vit),
-        trained_on={"settings": {"encoder_weights": "none"}, "before": first},
-        scores={},
-    )
-    text = write_card(header, None, repo="me/toy", facts=Facts())
-    assert card_of(text.encode()).data.base_model == VIT_TINY
-
-
-def test_what_the_command_says_and_what_the_readme_says_goes_into_the_metadata(
-    dry, checkpoints, tmp_path
-):
-    model, header = load_checkpoint(checkpoints["lstm"])
-    checkpoint = tmp_path / "mine" / "model.safetensors"
-    save_checkpoint(checkpoint, model, replace(header, scores={}), half=False)
-    card = dry(checkpoint, "--dataset", "my/photos", "--language", "de", "--base-model", "me/net")
-    assert (card.data.datasets, card.data.language) == (["my/photos"], "de")
-    assert (card.data.base_model, card.data.license) == ("me/net", None)
-    assert card.data.eval_results is None
-    (checkpoint.parent / "README.md").write_text(
-        "---\nlicense: cc-by-4.0\ntags: [birds]\n---\n\n# Birds\n\n[why](../why.md)\n"
-    )
-    card = dry(checkpoint, "--license", "mit")
-    assert (card.data.license, card.data.tags) == ("cc-by-4.0", ["birds"])
-    assert card.text.strip().startswith("# Birds\n\nwhy\n")
 
 
 # As a user would
