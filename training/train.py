@@ -14,6 +14,7 @@ does the same on four GPUs: each takes its share of every batch.
 
 import argparse
 import hashlib
+import json
 import math
 import sys
 import time
@@ -28,7 +29,7 @@ from tqdm import tqdm
 
 from captioner.checkpoint.header import Header, read_header
 from captioner.checkpoint.shipped import find_checkpoint
-from captioner.config import AttentionConfig
+from captioner.config import AttentionConfig, to_table
 from captioner.errors import CaptionerError
 from data.batching import BatchLoader
 from data.coco import digest_of
@@ -48,7 +49,8 @@ from training.running.run_folder import RunFolder
 from training.running.start import behind_prompt, choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches, join_likelihoods
 from training.scoring.provenance import describe_machine, peak_memory
-from training.settings import RunConfig, StageConfig, load_settings, recipe
+from training.settings import RunConfig, StageConfig, recipe
+from training.sweeps import expand
 
 REPORT_STEPS = 20
 """Steps between two points of the loss curve, which is their mean."""
@@ -314,8 +316,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         metavar="KEY=VALUE",
         dest="overrides",
-        help="change one setting, such as stages.0.epochs=2; may be given several times",
+        help="change one setting, such as stages.0.epochs=2; may be given several times. A list "
+        "of values, such as seed=[1,2,3], makes a run of each, in a folder of its own",
     )
+    parser.add_argument("--print-config", action="store_true", help="print all settings, and end")
     parser.add_argument("--folder", type=Path, help="where the run goes; runs/<name> by default")
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     parser.add_argument(
@@ -325,16 +329,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="say how the steps go so often; 60 without a terminal, else 0, which says nothing",
     )
     args = parser.parse_args(argv)
+    unasked = 0 if sys.stderr.isatty() else 60
+    log_every = unasked if args.log_every is None else args.log_every
+    ends = []
     try:
-        config = load_settings(args.config, args.overrides)
-        if config.threads:
-            torch.set_num_threads(config.threads)
-        folder = args.folder or Path("runs") / config.name
-        unasked = 0 if sys.stderr.isatty() else 60
-        log_every = unasked if args.log_every is None else args.log_every
+        runs = expand(args.config, args.overrides)
+        if args.print_config:
+            print(json.dumps([to_table(config) for _, config in runs], indent=2))
+            return 0
         with joined(args.device) as (ranks, device):
-            run = Run(config, folder, device=device, ranks=ranks, log_every=log_every)
-            run.train()
+            for label, config in runs:
+                if config.threads:
+                    torch.set_num_threads(config.threads)
+                folder = args.folder or Path("runs") / config.name
+                folder = folder.with_name(f"{folder.name}-{label}") if label else folder
+                run = Run(config, folder, device=device, ranks=ranks, log_every=log_every)
+                run.train()
+                ends.append((run.progress.best, folder / "best.safetensors"))
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -342,7 +353,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("interrupted; the same command goes on from where it last saved.", file=sys.stderr)
         return 130
     if ranks.first:
-        print(f"best validation CIDEr {run.progress.best:.4f}: {folder / 'best.safetensors'}")
+        for best, path in ends:
+            print(f"best validation CIDEr {best:.4f}: {path}")
     return 0
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from captioner.durable import file_digest
-from captioner.errors import CaptionerError
+from captioner.errors import CaptionerError, ConfigError
 from training.evaluate import evaluate
 from training.options import at_least
-from training.report.page import write_page
+from training.report.comparison import compare, write_comparison, write_table
+from training.report.figures import COLOURS
+from training.report.page import frame_page, write_page
 from training.report.run_files import EVALUATION, GROUNDING, RunFiles, read_run
 from training.report.samples import draw_samples
 from training.scoring.result_files import save_report, save_text
@@ -71,6 +73,22 @@ def report(
     return write_page(record, photos=photos, notes=notes)
 
 
+def save_comparison(folders: Sequence[Path], output: Path) -> None:
+    """Write the page that compares runs, and their table beside it.
+
+    Raises:
+        CaptionerError: a folder is not that of a run, or there are more runs than colours.
+    """
+    if len(folders) > len(COLOURS):
+        raise ConfigError(f"{len(folders)} runs; compare {len(COLOURS)} at most.")
+    runs = [read_run(folder) for folder in folders]
+    rows = compare(runs)
+    names = ", ".join(run.folder.name for run in runs)
+    page = frame_page("comparison of runs", names, write_comparison(runs, rows))
+    save_text(output, page, what="Report")
+    save_text(output.with_suffix(".csv"), write_table(rows), what="Table")
+
+
 def _source(record: RunFiles, annotations: Path | None, images: Sequence[str]) -> dict[str, Any]:
     """Where the validation photos are: by default as the run's settings say."""
     known = record.settings.get("data", {}).get("val", {})
@@ -85,10 +103,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.report",
-        description="Write a run's report, finished or not, as one HTML file.",
+        description="Write a run's report, finished or not, or compare several, as one HTML file.",
     )
-    parser.add_argument("run", type=Path, help="folder of the run, such as runs/NAME")
-    parser.add_argument("--output", type=Path, help="the file; RUN/report.html by default")
+    parser.add_argument(
+        "runs",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        help="folder of a run, such as runs/NAME; several are compared",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="the file; RUN/report.html, or of several comparison.html, beside which a table is "
+        "written as .csv",
+    )
     parser.add_argument("--annotations", type=Path, help="captions; by default those of the run")
     parser.add_argument("--images", nargs="+", default=[], help="their photos; likewise")
     parser.add_argument("--photos", type=at_least(0), default=6, help="how many to show (6)")
@@ -100,10 +129,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     args = parser.parse_args(argv)
-    output = args.output or args.run / "report.html"
+    (run, *others) = args.runs
+    output = args.output or (Path("comparison.html") if others else run / "report.html")
     try:
+        if others:
+            save_comparison(args.runs, output)
+            print(output)
+            return 0
         page = report(
-            args.run,
+            run,
             annotations=args.annotations,
             images=args.images,
             number=args.photos,

@@ -1,7 +1,7 @@
 """Charts as SVG to put into a page: lines, bars, reliability. Colours and type are the page's.
 
 Every chart is 360 by 220 units and scales with its column. Its classes are `axis`, `grid`, `line`,
-`dot`, `bar`, `mark` and `pale`; `a` and `b` are the first and the second colour.
+`dot`, `bar`, `mark` and `pale`; the colours are `a`, `b` and so on.
 """
 
 import math
@@ -15,6 +15,8 @@ from training.scoring.layout import mean_length
 
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
+COLOURS = "abcdefgh"
+"""Names of the colours of lines, dots and bars, in their order."""
 _MANY = 400  # points of a line; more cannot be seen
 
 
@@ -43,7 +45,7 @@ def draw_lines(
     dots: bool = False,
     best: bool = False,
 ) -> str:
-    """Draw one or two curves.
+    """Draw curves, as many as there are colours.
 
     Args:
         lines: by name; finite points only are drawn.
@@ -68,7 +70,7 @@ def draw_lines(
     for x in marks:
         place = f"{frame.across(x):.1f}"
         parts.append(f'<line class="mark" x1="{place}" x2="{place}" y1="{_TOP}" y2="{_floor()}"/>')
-    for colour, line in zip("ab", finite.values(), strict=False):
+    for colour, line in zip(COLOURS, finite.values(), strict=False):
         path = " ".join(f"{frame.across(x):.1f},{frame.down(y):.1f}" for x, y in line)
         parts.append(f'<polyline class="line {colour}" points="{path}"/>')
         if dots or len(line) == 1:

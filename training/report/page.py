@@ -31,13 +31,12 @@ svg text.pale { fill: var(--pale); }
 .axis { stroke: var(--pale); }
 .mark { stroke: var(--pale); stroke-dasharray: 3 4; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.line.a { stroke: var(--a); }
-.line.b { stroke: var(--b); }
-.dot.a, .bar.a { fill: var(--a); }
-.dot.b { fill: var(--b); }
+.a { --own: var(--a); } .b { --own: var(--b); } .c { --own: #0f8a5f; } .d { --own: #a855c7; }
+.e { --own: #b8860b; } .f { --own: #d6336c; } .g { --own: #0891a8; } .h { --own: #7a7a7a; }
+.line { stroke: var(--own); }
+.dot, .bar { fill: var(--own); }
 .ring { fill: none; stroke: var(--ink); stroke-width: 1.5; }
-.key { color: var(--a); font-weight: 600; }
-.key.b { color: var(--b); }
+.key { color: var(--own); font-weight: 600; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem 1rem .2rem 0; text-align: left; border-bottom: 1px solid var(--line); }
@@ -77,6 +76,17 @@ def write_page(record: RunFiles, *, photos: Sequence[str], notes: Mapping[str, s
         _section("Cost", write_cost(record)),
         _section("Settings", _settings(record)),
     ]
+    return frame_page(f"{name}: report of a run", name, "".join(parts))
+
+
+def frame_page(title: str, heading: str, content: str) -> str:
+    """Put sections into a page.
+
+    Args:
+        title: of the window.
+        heading: above all.
+        content: HTML.
+    """
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -84,14 +94,14 @@ def write_page(record: RunFiles, *, photos: Sequence[str], notes: Mapping[str, s
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{text(name)}: report of a run</title>
+<title>{text(title)}</title>
 <style>
 {CSS}{_CSS}</style>
 </head>
 <body>
 <main>
-<h1>{text(name)}</h1>
-{"".join(parts)}</main>
+<h1>{text(heading)}</h1>
+{content}</main>
 </body>
 </html>
 """

@@ -1,0 +1,118 @@
+"""Several runs together: curves in one chart, and a table with means over seeds."""
+
+import csv
+import io
+import json
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from captioner.interchange import guard
+from captioner.overlay.figure import text
+from training.report.blocks import chart
+from training.report.figures import COLOURS, draw_lines
+from training.report.run_files import RunFiles
+
+MEASURES = ("CIDEr", "Bleu_4", "ROUGE_L", "loss", "distinct_captions")
+"""Of the best epoch by validation CIDEr; scores in per cent."""
+_SCORES = MEASURES[:3]
+_CHARTS = {
+    "val/CIDEr": "Validation CIDEr",
+    "val/loss": "Validation loss, nats a word",
+    "train/loss": "Training loss, nats a word",
+    "train/reward": "Reward of drawn captions",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A run, or the runs that differ in their seed alone."""
+
+    name: str
+    runs: int
+    epoch: str
+    """Which one was the best, of a single run."""
+    means: dict[str, float]
+    deviations: dict[str, float]
+    """Standard deviations over runs, n - 1 below; none of a single run."""
+
+
+def compare(runs: Sequence[RunFiles]) -> list[Row]:
+    """Return a row for each run, and then for each set of runs that differ in their seed alone."""
+    rows: list[Row] = []
+    groups: dict[str, list[Row]] = defaultdict(list)
+    for run in runs:
+        if not run.history:
+            continue
+        best = max(run.history, key=lambda entry: entry["CIDEr"])
+        values = {
+            name: best[name] * (100.0 if name in _SCORES else 1.0)
+            for name in MEASURES
+            if name in best
+        }
+        epoch = f"{best['stage']} {best['epoch']}"
+        rows.append(Row(name=run.folder.name, runs=1, epoch=epoch, means=values, deviations={}))
+        same = {k: v for k, v in run.settings.items() if k not in ("seed", "name")}
+        groups[json.dumps(same, sort_keys=True)].append(rows[-1])
+    return [*rows, *(_over_seeds(members) for members in groups.values() if len(members) > 1)]
+
+
+def _over_seeds(members: Sequence[Row]) -> Row:
+    shared = [name for name in MEASURES if all(name in row.means for row in members)]
+    columns = {name: [row.means[name] for row in members] for name in shared}
+    return Row(
+        name=" + ".join(row.name for row in members),
+        runs=len(members),
+        epoch="",
+        means={name: statistics.mean(column) for name, column in columns.items()},
+        deviations={name: statistics.stdev(column) for name, column in columns.items()},
+    )
+
+
+def write_table(rows: Sequence[Row]) -> str:
+    """Write the rows as CSV: a column for each mean and each deviation."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(["run", "runs", "epoch", *(f"{m}{s}" for m in MEASURES for s in ("", "_sd"))])
+    for row in rows:
+        cells: list[Any] = [guard(row.name), row.runs, row.epoch]
+        for name in MEASURES:
+            cells += [row.means.get(name, ""), row.deviations.get(name, "")]
+        writer.writerow(cells)
+    return stream.getvalue()
+
+
+def write_comparison(runs: Sequence[RunFiles], rows: Sequence[Row]) -> str:
+    """Write the sections of the page: curves, and the table."""
+    names = [run.folder.name for run in runs]
+    key = "".join(
+        f"<span class='key {colour}'>{text(name)}</span> "
+        for colour, name in zip(COLOURS, names, strict=False)
+    )
+    charts = []
+    for curve, title in _CHARTS.items():
+        lines = {run.folder.name: run.curves.get(curve, []) for run in runs}
+        drawing = draw_lines(lines, title=title, x_label="steps", dots=curve.startswith("val/"))
+        charts.append(chart(title, drawing))
+    head = "".join(f"<th class='n'>{name}</th>" for name in MEASURES)
+    lines_of = "".join(
+        f"<tr><td>{text(row.name)}</td><td>{text(row.epoch)}</td>"
+        + "".join(f"<td class='n'>{_cell(row, name)}</td>" for name in MEASURES)
+        + "</tr>\n"
+        for row in rows
+    )
+    return (
+        f"<p>{key}</p>\n<div class='charts'>\n{''.join(charts)}</div>\n"
+        f"<div class='wide'><table>\n<tr><th>run</th><th>best epoch</th>{head}</tr>\n"
+        f"{lines_of}</table></div>\n"
+    )
+
+
+def _cell(row: Row, name: str) -> str:
+    if name not in row.means:
+        return ""
+    mean, digits = row.means[name], {"distinct_captions": 0, "loss": 3}.get(name, 1)
+    spread = row.deviations.get(name)
+    return f"{mean:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
