@@ -8,10 +8,11 @@ function drawHeads(inside, photo, caption, word, look) {
   ]);
   const chosen = VIEWS[look.view];
   const cell = (view) => {
-    const number = VIEWS.findIndex(
-      (other) => other.method === "layer" && other.layer === view.layer && other.head === view.head,
-    );
     const usual = view.layer === layers && !view.head;
+    const [layer, head] = usual ? [null, null] : [view.layer, view.head ?? null];
+    const number = VIEWS.findIndex(
+      (other) => other.method === "layer" && other.layer === layer && other.head === head,
+    );
     const weights = weigh(caption, word, view);
     const canvas = make("canvas", { "aria-hidden": "true" });
     paint(canvas, weights, Math.max(LEAST_SCALE, heaviest(weights)), caption, look, 160);
@@ -28,7 +29,7 @@ function drawHeads(inside, photo, caption, word, look) {
         "aria-pressed": String(on),
         title: `${name}: ${times(heaviest(weights))}`,
         "aria-label": `${name}: ${times(heaviest(weights))}, most at the ${place(weights, caption)}`,
-        onclick: () => writeLook({ ...readLook(), view: usual ? 0 : number }),
+        onclick: () => writeLook({ ...readLook(), view: number }),
       },
       make("img", { src: photo.src, alt: "" }),
       canvas,

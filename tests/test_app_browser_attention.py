@@ -144,7 +144,7 @@ def test_the_look_is_kept_in_the_address_and_found_there(browser, url):
         look(page, "drawing", "spotlight")
         look(page, "view", "layer 2, head 1")
         address = page.url
-    assert address.endswith("#drawing=spotlight&view=8")
+    assert address.endswith("#drawing=spotlight&view=9")
     for page in opened(browser, url):
         with page.expect_navigation():  # a link that is followed on the page itself
             page.evaluate("hash => (location.hash = hash)", address.partition("#")[2])
@@ -211,7 +211,7 @@ def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
     expect(page.get_by_role("button", name="layer 1, head 2")).to_have_attribute(
         "aria-pressed", "true"
     )
-    assert page.url.endswith("#view=6")
+    assert page.url.endswith("#view=7")
     ours = TorchCaptioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "cat.jpg")
     chosen = page.locator(".word.on").inner_text()
     number = [word.text for word in ours.words].index(chosen)

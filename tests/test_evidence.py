@@ -55,9 +55,10 @@ def test_where_nothing_is_added_heads_show_what_they_agree_on():
 
 def test_regions_count_by_what_they_add_and_not_if_they_speak_against_the_word():
     added = 3 * one_hot(GRID, 2, 2) - 7 * one_hot(GRID, 2, 1)
-    assert_allclose(weigh_evidence(even(GRID)[None], added), spot(2, 2), rtol=1e-6)
+    expected = spot(2, 2) ** 0.75 / (spot(2, 2) ** 0.75).sum()
+    assert_allclose(weigh_evidence(even(GRID)[None], added), expected, rtol=1e-6)
     twice = np.stack([even(GRID) / 2, even(GRID) / 4])  # the rest went to a class token
-    assert_allclose(weigh_evidence(twice, added), spot(2, 2), rtol=1e-6)
+    assert_allclose(weigh_evidence(twice, added), expected, rtol=1e-6)
 
 
 def test_the_lstm_adds_what_its_output_layer_reads_of_each_region():

@@ -2,6 +2,7 @@ import json
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -11,6 +12,7 @@ from captioner.config import AttentionConfig, PreprocessConfig
 from captioner.model import Reading
 from captioner.photo.preprocess import preprocess
 from captioner.pytorch import TorchCaptioner
+from captioner.result.evidence import weigh_evidence
 from data.boxes import BoxedCaption, BoxedImage, Phrase
 from tests.conftest import TOYS
 from tests.photos import noise
@@ -47,7 +49,11 @@ class Planted(nn.Module):
         self.words = len(tokenizer)
         self.encoder = Brightness()
 
-    def decoder(self, features, words, with_attention=False):
+    @property
+    def decoder(self):
+        return Told(self)
+
+    def read(self, features, words, with_attention):
         rows, captions, length = words.shape
         attention = torch.full((rows, captions, 1, 1, length, 4), 0.25)
         for t in range(length - 1):
@@ -57,6 +63,19 @@ class Planted(nn.Module):
         logits = torch.zeros(rows, captions, length, self.words)
         logits[..., self.dog] = features[:, 0, 0][:, None, None]
         return Reading(logits=logits, attention=attention if with_attention else None)
+
+
+class Told:
+    """Reads as its model does, and says that what was looked at adds twice as much to the left."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def __call__(self, features, words, with_attention=False):
+        return self.model.read(features, words, with_attention)
+
+    def evidence(self, features, words, attention):
+        return attention.sum(dim=1) * torch.tensor([2.0, 1.0, 2.0, 1.0])
 
 
 class Brightness(nn.Module):
@@ -170,6 +189,16 @@ def test_every_phrase_is_judged_by_the_attention_before_its_last_word(planted):
     torch.testing.assert_close(dog.target.attention, torch.tensor([0.7, 0.1, 0.2, 0.0]))
 
 
+def test_evidence_is_measured_as_captions_show_it(planted):
+    image = BoxedImage(image="1.png", captions=(caption("a dog", (0, 2, [QUARTERS["top left"]])),))
+    (dog,) = read_phrases(
+        planted, image, planted.prepare(noise(16, 16)), [AttentionConfig(method="evidence")]
+    )
+    heads = np.array([[[0.7, 0.1], [0.2, 0.0]]], np.float32)
+    expected = weigh_evidence(heads, np.array([[1.4, 0.1], [0.4, 0.0]], np.float32))
+    assert dog.inside.item() == pytest.approx(expected[0, 0])
+
+
 def test_words_the_model_does_not_know_are_left_out(planted):
     box = [QUARTERS["top left"]]
     captions = (caption("a giraffe", (0, 2, box)), caption("a dog ,", (1, 2, box)))
@@ -181,12 +210,13 @@ def test_words_the_model_does_not_know_are_left_out(planted):
 
 
 def test_every_head_and_layer_is_looked_at():
-    assert [(v.layer, v.head) for v in views_of(1, 1)] == [(1, 1), (1, None)]
-    views = views_of(2, 2)
+    views = views_of(1, 1, evidence=False)
+    assert [(v.layer, v.head) for v in views] == [(1, 1), (1, None), (None, None)]
+    views = views_of(2, 2, evidence=True)
     assert [(v.layer, v.head) for v in views[:6]] == [
         (1, 1), (1, 2), (1, None), (2, 1), (2, 2), (2, None),
     ]  # fmt: skip
-    assert [v.method for v in views[6:]] == ["mean", "rollout", "contrast"]
+    assert [v.method for v in views[6:]] == ["mean", "rollout", "contrast", "evidence"]
 
 
 # Deletion
@@ -290,7 +320,8 @@ def test_the_command_reports_everything_needed_to_get_it_again(data, checkpoint,
     report = json.loads(out)
     assert list(report) == [
         "checkpoint", "boxes", "split", "photos", "phrases", "view", "attention_correctness",
-        "pointing", "by_kind", "by_view", "deletion", "seed", "resamples", "sha256", "commit",
+        "pointing", "by_kind", "by_view", "generated", "deletion", "seed", "resamples", "sha256",
+        "commit",
     ]  # fmt: skip
     assert report["view"] == {"method": "layer", "layer": 1, "head": 1}
     assert (report["photos"], report["phrases"], report["split"]) == (2, 4, "test")
@@ -308,12 +339,32 @@ def test_the_command_reports_everything_needed_to_get_it_again(data, checkpoint,
     assert first["attention_correctness"] == pytest.approx(
         report["attention_correctness"]["model"]["value"]
     )
-    assert len(report["by_view"]) == (9 if "transformer" in str(checkpoint) else 2)
+    assert len(report["by_view"]) == (10 if "transformer" in str(checkpoint) else 4)
+    above = first["pointing"] - report["pointing"]["centre"]["value"]
+    assert first["above_centre"] == pytest.approx(above)
     assert report["deletion"]["words"] == 4
     for line in ("animals", "scene", "layer 1, head 1", "deletion test, 4 words"):
         assert line in err
     main([*arguments, "--layer", "1", "--head", "1"])
     assert json.loads(capsys.readouterr().out) == report
+
+
+def test_captions_are_grounded_when_asked_for(data, checkpoints, capsys):
+    arguments = ["--checkpoint", str(checkpoints["transformer"]), *data, "--deletions", "0"]
+    assert main([*arguments, "--resamples", "5"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["generated"] is None
+    assert "f1" not in report["by_view"][0]
+    assert main([*arguments, "--resamples", "5", "--captions", "--attention", "evidence"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["view"]["method"] == "evidence"
+    assert report["generated"]["things"] == 6  # dog and beach, on three photos
+    *_, last = report["by_view"]
+    assert (last["method"], last["f1"]) == ("evidence", report["generated"]["f1"]["value"])
+    assert last["located"] == report["generated"]["located"]["value"]
+    for line in ("F1 of captions", "generated captions, ", "contrast", "evidence"):
+        assert line in err
 
 
 def test_photos_can_be_fewer_and_deletions_left_out(data, checkpoints, capsys):

@@ -78,6 +78,9 @@ class Decoder(nn.Module, ABC):
     parallel: bool = False
     """Whether `forward` reads all words at once, rather than one after the other."""
 
+    tells_evidence: bool = False
+    """Whether `evidence` can tell anything."""
+
     @abstractmethod
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Read the image, with one hypothesis of no words."""
@@ -100,8 +103,9 @@ class Decoder(nn.Module, ABC):
             attention: weights of the last layer's heads on deciding each word.
 
         Returns:
-            Shares of the scores, up to a positive factor of each word; None where the decoder
-            scores words by more than products and norms, so that nothing adds up.
+            Shares of the scores, up to a positive factor of each word; None unless
+            `tells_evidence`: not where scores are made by more than products and norms, so that
+            nothing adds up.
         """
         return None
 

@@ -92,6 +92,7 @@ class PrefixDecoder(Decoder):
     """Transformer over regions and words, with cached keys and values of both."""
 
     parallel = True
+    tells_evidence = True
 
     def __init__(
         self,

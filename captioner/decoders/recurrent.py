@@ -33,6 +33,8 @@ class RecurrentDecoder(Decoder):
     feature, a gate on the attended feature, and a deep output layer over word, state and context.
     """
 
+    tells_evidence = True
+
     def __init__(
         self,
         *,

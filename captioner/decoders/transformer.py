@@ -186,6 +186,7 @@ class TransformerDecoder(Decoder):
             for _ in range(layers)
         )
         self.norm = normed() if norm == "pre" else nn.Identity()
+        self.tells_evidence = not head
         self.head = nn.Sequential()
         if head:
             self.head = nn.Sequential(nn.Linear(width, width), _ACTIVATIONS[activation](), normed())
@@ -292,7 +293,7 @@ class TransformerDecoder(Decoder):
 
         It is None with a head, which is no sum of what it is given.
         """
-        if len(self.head):
+        if not self.tells_evidence:
             return None
         block = self._blocks[-1]
         norms = [] if block.norms_first else [block.feedforward_norm, block.cross_norm]

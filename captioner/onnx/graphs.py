@@ -182,11 +182,10 @@ def write_graphs(
     graphs = [*GRAPHS]
     assert reading.attention is not None
     deciding = reading.attention[:, :, -1, :, 0].transpose(1, 2)  # as if of one caption's words
-    evidence = EvidenceGraph(model.decoder)
-    if evidence(features, words, deciding) is not None:
+    if model.decoder.tells_evidence:
         graphs.append(EVIDENCE)
         _write(
-            evidence,
+            EvidenceGraph(model.decoder),
             (features, words, deciding),
             folder / EVIDENCE,
             inputs=["features", "words", "attention"],

@@ -6,11 +6,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import get_args
 
 from captioner.checkpoint.files import checkpoint_digest
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.cli.options import positive
-from captioner.config import AttentionConfig
+from captioner.config import AttentionConfig, AttentionMethod
 from captioner.errors import CaptionerError
 from captioner.pytorch import TorchCaptioner
 from data.boxes import BoxedImage, load_entities
@@ -44,12 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--annotations", type=Path, help="captions that COCO instances belong to")
     parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
     parser.add_argument("--split", help="val, test, ...; by default all photos")
-    parser.add_argument("--attention", choices=("layer", "mean", "rollout", "contrast"))
+    parser.add_argument("--attention", choices=get_args(AttentionMethod))
     parser.add_argument("--layer", type=int, help="which layer, from 1; by default the last one")
     parser.add_argument("--head", type=int, help="which head, from 1; by default their mean")
     parser.add_argument("--limit", type=positive, help="this many photos only, drawn by the seed")
     parser.add_argument(
         "--deletions", type=int, default=2, help="words of each photo for the deletion test"
+    )
+    parser.add_argument(
+        "--captions", action="store_true", help="ground the model's own captions, too"
     )
     parser.add_argument("--resamples", type=positive, default=1000, help="draws for the intervals")
     parser.add_argument("--seed", type=int, default=0)
@@ -78,6 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             source,
             view=captioner.header.view_with(**asked),
             deletions=args.deletions,
+            captions=args.captions,
             resamples=args.resamples,
             seed=args.seed,
         )

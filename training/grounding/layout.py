@@ -10,9 +10,19 @@ class Table(NamedTuple):
     rows: list[tuple[str, ...]]
 
 
+_BY_VIEW = {
+    "attention_correctness": "in boxes",
+    "pointing": "pointing",
+    "above_centre": "above centre",
+    "f1": "F1 of captions",
+    "located": "located",
+}
+"""What is measured of every view, and how tables call it."""
+
+
 def write_tables(report: dict[str, Any]) -> str:
     """Lay a report out for reading: results in per cent, with the ends of their intervals."""
-    parts = [*map(_columns, tables(report)), describe_deletion(report)]
+    parts = [*map(_columns, tables(report)), describe_generated(report), describe_deletion(report)]
     return "\n\n".join(filter(None, parts))
 
 
@@ -34,11 +44,25 @@ def tables(report: dict[str, Any]) -> tuple[Table, Table]:
             )
         )
     views: list[tuple[str, ...]] = [
-        (_name(row), f"{row['attention_correctness']:.1%}", f"{row['pointing']:.1%}")
+        (_name(row), *(f"{row[name]:.1%}" for name in _BY_VIEW if name in row))
         for row in report["by_view"]
     ]
     heads = "phrases", "in boxes", "uniform", "centre", "times uniform", "pointing", "centre"
-    return Table(("", *heads), kinds), Table(("attention of", "in boxes", "pointing"), views)
+    measures = [_BY_VIEW[name] for name in _BY_VIEW if name in report["by_view"][0]]
+    return Table(("", *heads), kinds), Table(("attention of", *measures), views)
+
+
+def describe_generated(report: dict[str, Any]) -> str:
+    """Say how well generated captions are grounded; nothing if that was not measured."""
+    own = report.get("generated")
+    if not own:
+        return ""
+    rates = {name: _percent(own[name]) for name in ("f1", "precision", "recall", "located")}
+    return (
+        f"generated captions, {own['nouns']} nouns, {own['things']} things: F1 {rates['f1']}, "
+        f"precision {rates['precision']}, recall {rates['recall']}; of the nouns that people use, "
+        f"located {rates['located']}"
+    )
 
 
 def describe_deletion(report: dict[str, Any]) -> str:
@@ -91,7 +115,7 @@ def _times(result: dict[str, float]) -> str:
 
 def _name(view: dict[str, Any]) -> str:
     if view["method"] != "layer":
-        return "mean of all layers" if view["method"] == "mean" else "rollout"
+        return "mean of all layers" if view["method"] == "mean" else str(view["method"])
     layer = "last layer" if view["layer"] is None else f"layer {view['layer']}"
     head = "mean of heads" if view["head"] is None else f"head {view['head']}"
     return f"{layer}, {head}"

@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from captioner.config import AttentionConfig
+from captioner.config import AttentionConfig, AttentionMethod
 from captioner.decoders.reading import on_regions
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import contrast, select_attention
+from captioner.result.evidence import weigh_evidence
 from captioner.result.rollout import rollout
 from data.boxes import WHOLE, BoxedImage, place_boxes, region_shares, word_tokens
 from training.grounding.deletion import JudgedWord
@@ -36,16 +38,16 @@ class PhraseAttention:
     """Its last word, for the deletion test."""
 
 
-def views_of(layers: int, heads: int) -> list[AttentionConfig]:
+def views_of(layers: int, heads: int, *, evidence: bool) -> list[AttentionConfig]:
     """Return everything that a model's attention can be taken from, one after the other."""
     views = [
         AttentionConfig(layer=layer, head=head)
         for layer in range(1, layers + 1)
         for head in (*range(1, heads + 1), None)
     ]
-    if layers > 1:
-        views += [AttentionConfig(method=name) for name in ("mean", "rollout", "contrast")]
-    return views
+    methods: list[AttentionMethod] = ["mean", "rollout"] if layers > 1 else []
+    methods += ["contrast", "evidence"] if evidence else ["contrast"]
+    return views + [AttentionConfig(method=name) for name in methods]
 
 
 @torch.inference_mode()
@@ -74,11 +76,17 @@ def read_phrases(
         rolled_out = None
         if reading.between_words is not None:
             rolled_out = rollout(attention.mean(dim=1), reading.between_words[0, 0].mean(dim=1))
-        chosen = [_choose(attention, rolled_out, view, grid) for view in views]
+        first = len(tokenizer.prefix) - 1
+        added = model.decoder.evidence(
+            features,
+            torch.tensor([ids[first + 1 :]], device=device),
+            attention[None, -1, :, first:-1],
+        )
+        evidence = None if added is None else _weigh(attention[-1, :, first:-1], added[0], grid)
+        chosen = [_choose(attention, rolled_out, evidence, view, grid) for view in views]
         tokens = word_tokens(caption.text, tokenizer)
         for phrase in caption.phrases:
             # What is looked at on reading one token decides the next: START goes with the first.
-            first = len(tokenizer.prefix) - 1
             places = [first + t for t in tokens[phrase.first + phrase.words - 1]]
             if (
                 not places
@@ -101,11 +109,28 @@ def read_phrases(
             )
 
 
+def _weigh(heads: Tensor, added: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Return the evidence (T, P) for every token; heads are (M, T, P), what was added (T, P)."""
+    maps = [
+        weigh_evidence(own.reshape(-1, *grid), gain.reshape(grid)).flatten()
+        for own, gain in zip(
+            on_regions(heads, grid).transpose(0, 1).cpu().numpy(),
+            on_regions(added, grid).cpu().numpy(),
+            strict=True,
+        )
+    ]
+    return torch.from_numpy(np.stack(maps))
+
+
 def _choose(
-    attention: Tensor, rolled_out: Tensor | None, view: AttentionConfig, grid: tuple[int, int]
+    attention: Tensor,
+    rolled_out: Tensor | None,
+    evidence: Tensor | None,
+    view: AttentionConfig,
+    grid: tuple[int, int],
 ) -> Tensor:
     """Return the weights (T, P) that a view shows of every token read."""
-    chosen = on_regions(select_attention(attention, rolled_out, view), grid).cpu()
+    chosen = on_regions(select_attention(attention, view, rolled_out, evidence), grid).cpu()
     if view.method != "contrast":
         return chosen
     return torch.from_numpy(contrast((chosen / chosen.sum(dim=-1, keepdim=True)).numpy()))

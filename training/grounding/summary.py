@@ -14,6 +14,7 @@ from captioner.pytorch import TorchCaptioner
 from data.boxes import BoxedImage
 from data.image_source import ImageSource
 from training.grounding.deletion import HIDDEN, measure_falls
+from training.grounding.generated import GeneratedScore
 from training.grounding.phrases import PhraseAttention, read_phrases, views_of
 from training.grounding.pointing import estimate, resampled_means
 
@@ -25,6 +26,7 @@ def measure_grounding(
     *,
     view: AttentionConfig,
     deletions: int,
+    captions: bool,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -36,6 +38,7 @@ def measure_grounding(
         source: where the photos are.
         view: the attention that is judged; all others are listed beside it.
         deletions: words of each photo for the deletion test, drawn by the seed; 0 leaves it out.
+        captions: whether to ground the model's own captions, too.
         resamples: draws of photos for the intervals.
         seed: of all draws.
 
@@ -47,14 +50,16 @@ def measure_grounding(
             left.
     """
     captioner.model.eval()
-    decoder = captioner.model.decoder
-    views = views_of(decoder.layers, decoder.heads)
+    views = [view, *_views(captioner)]
+    generated = GeneratedScore(images, views) if captions else None
     random, generator = Random(seed), torch.Generator().manual_seed(seed)
     sights: list[tuple[int, PhraseAttention]] = []
     falls: list[tuple[int, Tensor]] = []
     for number, image in enumerate(tqdm(images, desc="reading", unit="photo", disable=None)):
         photo = captioner.prepare(source.read(image.image), name=image.image)
-        found = list(read_phrases(captioner, image, photo, [view, *views]))
+        found = list(read_phrases(captioner, image, photo, views))
+        if generated is not None:
+            generated.add(captioner.caption(photo), image)
         sights += [(number, sight) for sight in found]
         drawn = random.sample(found, min(deletions, len(found)))
         targets = [sight.target for sight in drawn]
@@ -69,6 +74,8 @@ def measure_grounding(
     pointed = torch.stack([sight.pointed for _, sight in sights])
     baselines = torch.stack([sight.baselines for _, sight in sights])
     values = torch.cat([baselines, inside[:, :1], pointed[:, :1]], dim=1)
+    centre = float(baselines[:, 2].mean())
+    grounded = [] if generated is None else generated.sum_up(resamples=resamples, seed=seed)
     by_kind = {}
     for kind in sorted({kind for _, sight in sights for kind in sight.kinds}):
         chosen = torch.tensor([kind in sight.kinds for _, sight in sights])
@@ -81,15 +88,32 @@ def measure_grounding(
         **_judge(resampled_means(values, photos, resamples=resamples, seed=seed)),
         "by_kind": by_kind,
         "by_view": [
-            {**to_table(other), "attention_correctness": correct, "pointing": right}
-            for other, correct, right in zip(
-                views, inside[:, 1:].mean(0).tolist(), pointed[:, 1:].mean(0).tolist(), strict=True
+            {
+                **to_table(other),
+                "attention_correctness": correct,
+                "pointing": right,
+                "above_centre": right - centre,
+                **{
+                    name: own[name]["value"]
+                    for own in grounded[n:][:1]
+                    for name in ("f1", "located")
+                },
+            }
+            for n, (other, correct, right) in enumerate(
+                zip(views, inside.mean(0).tolist(), pointed.mean(0).tolist(), strict=True)
             )
-        ],
+        ][1:],
+        "generated": grounded[0] if grounded else None,
         "deletion": _sum_up(falls, resamples=resamples, seed=seed) if falls else None,
         "seed": seed,
         "resamples": resamples,
     }
+
+
+def _views(captioner: TorchCaptioner) -> list[AttentionConfig]:
+    """List what the model's attention can be taken from."""
+    decoder = captioner.model.decoder
+    return views_of(decoder.layers, decoder.heads, evidence=decoder.tells_evidence)
 
 
 def _judge(draws: Tensor) -> dict[str, Any]:
