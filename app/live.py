@@ -40,7 +40,7 @@ def follow_camera(
         choose: the models of a choice, with their viewers.
     """
 
-    def caption(choice: str, asked: gr.EventData) -> dict[Any, Any]:
+    def caption_frame(choice: str, asked: gr.EventData) -> dict[Any, Any]:
         frame = str(values_of(asked, "src").get("src"))
         captioner, viewer = choose(choice)[0]
         try:
@@ -67,5 +67,5 @@ def follow_camera(
 
     shown = [part for v in viewers for part in (v.column, v.view, v.shown)]
     each: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple"} | MODEL_EVENT
-    answered = live.frame(caption, model, [live, *shown], **each)
+    answered = live.frame(caption_frame, model, [live, *shown], **each)
     answered.failure(None, None, live, js="() => JSON.stringify({ failed: Date.now() })")

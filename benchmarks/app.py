@@ -74,15 +74,19 @@ def caption_photo(page: Page, photo: Path) -> tuple[float, float]:
     page.evaluate(
         """() => {
           window.marks = {};
+          window.observer?.disconnect();
           const viewer = document.querySelector(".viewer");
           const before = viewer.dataset.key;
-          new MutationObserver(() => {
+          // The key changes first, while the state is still that of the photo before.
+          window.observer = new MutationObserver(() => {
             if (viewer.dataset.key === before) return;
             window.marks[viewer.dataset.state] ??= Date.now();
-          }).observe(viewer, { attributes: true });
+          });
+          window.observer.observe(viewer, { attributeFilter: ["data-state"] });
         }"""
     )
-    with page.expect_response(lambda response: "/upload" in response.url) as uploaded:
+    # Not of `/upload_progress`, which goes on.
+    with page.expect_response(lambda r: r.url.partition("?")[0].endswith("/upload")) as uploaded:
         page.locator("#photo input[type=file]").set_input_files(photo)
     uploaded.value.finished()
     began = page.evaluate("Date.now()")
