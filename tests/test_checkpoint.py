@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import TransformerConfig
 from captioner.errors import CheckpointError
 from captioner.model import build_model
+from tests.conftest import TOYS
 
 GOLDEN = Path(__file__).parent / "golden" / "format-1.safetensors"
 
@@ -246,3 +249,45 @@ def test_the_header_alone_is_what_loading_gives_too(checkpoint):
     _, header = load_checkpoint(checkpoint)
     again = read_header(checkpoint)
     assert replace(again, tokenizer=header.tokenizer) == header
+
+
+MEASURE = """
+import sys
+import timm  # before memory is measured
+from captioner.checkpoint.weights import load_checkpoint
+
+def kilobytes(name):
+    with open("/proc/self/status") as file:
+        return int(next(line for line in file if line.startswith(name)).split()[1])
+
+load_checkpoint(sys.argv[2])
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")  # the peak begins anew
+before = kilobytes("VmRSS")
+model, _ = load_checkpoint(sys.argv[1])
+read = sum(float(x.sum()) for x in model.parameters())
+weights = sum(x.numel() for x in model.parameters()) * 4 / 1024
+print((kilobytes("VmHWM") - before) / weights)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells of its peaks")
+@pytest.mark.parametrize(("half", "most"), [(False, 1.15), (True, 1.65)])
+def test_while_loading_weights_are_in_memory_once(tokenizer, tmp_path, half, most):
+    """Beside halves that are widened, pages of the file; the system takes these back."""
+    model, header = TOYS["transformer"](tokenizer)
+    small, large = tmp_path / "small.safetensors", tmp_path / "large.safetensors"
+    save_checkpoint(small, model, header, half=half)
+    wide = replace(header.model.decoder, width=512, layers=8, feedforward_width=2048)
+    header = replace(header, model=replace(header.model, decoder=wide))
+    model = build_model(header.model, preprocess=header.preprocess, words=len(header.tokenizer))
+    save_checkpoint(large, model, header, half=half)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(large), str(small)],
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout) < most

@@ -24,10 +24,13 @@ def test_checkpoints_are_listed_for_people(two_shipped, capsys):
     status, lines, errors = call(capsys, "checkpoints")
     assert (status, errors) == (0, [])
     assert re.fullmatch(
-        r"vit-tiny-transformer: transformer on test_vit, 0\.\d M parameters", lines[0]
+        r"vit-tiny-transformer: transformer on test_vit, 0\.\d M parameters, "
+        r"91 photos a second on 2 cores",
+        lines[0],
     )
     assert lines[1] == "    toys: BLEU-4 0.250, CIDEr 0.500"
     assert lines[2].startswith("a-toy: lstm on test_resnet, ")
+    assert lines[2].endswith(" M parameters, speed unknown")
     assert lines[3].startswith(f"{next(iter(KNOWN))}: hf:")
     assert len(lines) == 3 + 2 * len(KNOWN)
 
@@ -37,13 +40,18 @@ def test_checkpoints_are_listed_as_json(two_shipped, capsys):
     assert (status, errors, len(lines)) == (0, [], 1)
     first, second, *known = json.loads(lines[0])
     assert [each["name"] for each in known] == list(KNOWN)
-    assert list(first) == ["name", "decoder", "encoder", "parameters", "scores"]
+    assert list(first) == ["name", "decoder", "encoder", "parameters", "scores", "speed"]
     assert first | {"parameters": 0} == {
         "name": "vit-tiny-transformer",
         "decoder": "transformer",
         "encoder": "test_vit",
         "parameters": 0,
         "scores": {"toys": {"BLEU-4": 0.25, "CIDEr": 0.5}},
+        "speed": {"photos_per_second": 90.9, "cores": 2},
+    }
+    assert second["speed"] is None
+    assert {each["name"]: each["speed"] for each in known if each["speed"]} == {
+        "blip-base": {"photos_per_second": 0.63, "cores": 1}
     }
     assert second["parameters"] > 300_000
 

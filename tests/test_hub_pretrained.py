@@ -151,11 +151,11 @@ def test_a_short_name_is_a_repository(published, monkeypatch, capsys):
         "blip-base: hf:Salesforce/blip-image-captioning-base, 224.0 M parameters, 990 MB to fetch"
     )
     assert listed[listed.index(base) + 1] == (
-        "    COCO: CIDEr 1.335 as published; licence bsd-3-clause"
+        "    COCO: CIDEr 1.335 as published; licence bsd-3-clause; 0.63 photos a second on 1 core"
     )
     assert listed[-2:] == [
         "blip-tiny: hf:them/blip, 0.1 M parameters, size unknown",
-        "    COCO: CIDEr none published; licence not stated",
+        "    COCO: CIDEr none published; licence not stated; speed unknown",
     ]
     _, (text,), _ = call(capsys, "checkpoints", "--json")
     names = [each["name"] for each in json.loads(text)]

@@ -87,3 +87,19 @@ KNOWN = {
     )
 }
 """By name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast a checkpoint captions on the machine of benchmarks/README.md, by beam search."""
+
+    photos_per_second: float
+    cores: int
+
+
+SPEEDS = {
+    "vit-tiny-transformer": Speed(photos_per_second=90.9, cores=2),
+    "vit-tiny-lstm": Speed(photos_per_second=97.9, cores=2),
+    "blip-base": Speed(photos_per_second=0.63, cores=1),  # with random weights of that size
+}
+"""What was measured there; others are not known."""

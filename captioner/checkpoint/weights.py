@@ -58,7 +58,8 @@ def load_checkpoint(
     """
     header = read_header(path)
     if is_pretrained(Path(path)):
-        model = _load_pretrained(Path(path), header)
+        model = _build_empty(path, header)
+        load_weights(model, Path(path), rules=read_pretrained(Path(path)).rules)
         parameters = sum(p.numel() for p in model.parameters())
         return model.to(device).eval(), replace(header, parameters=parameters)
     try:
@@ -69,18 +70,30 @@ def load_checkpoint(
         raise CheckpointError(
             f"{path}: its weights cannot be read ({error}); fetch or save the checkpoint again."
         ) from error
-    model = _build(path, header)
+    model = _build_empty(path, header)
     _check_fit(model.state_dict(), tensors, path=path)
-    model.load_state_dict(tensors)
+    # Taken as they are mapped from the file, weights are in memory once. Halves are widened, and
+    # what is beside them copied, so that nothing holds the file.
+    halves = any(x.dtype == torch.float16 for x in tensors.values())
+    state = {
+        name: x.to(torch.float32 if x.is_floating_point() else x.dtype, copy=halves)
+        for name, x in tensors.items()
+    }
+    model.load_state_dict(state, assign=True)
     return model.to(device).eval(), header
 
 
-def _load_pretrained(folder: Path, header: Header) -> CaptionModel:
-    """Build a model that others trained, around its files mapped into memory."""
-    with torch.device("meta"):
-        model = _build(folder, header)
-    load_weights(model, folder, rules=read_pretrained(folder).rules)
-    return model
+def _build_empty(path: Path | str, header: Header) -> CaptionModel:
+    """Build a model without memory for its weights, unless something in it cannot be loaded."""
+    try:
+        with torch.device("meta"):
+            model = _build(path, header)
+    except CheckpointError:  # there are layers that make no sense of it
+        return _build(path, header)
+    loaded = model.state_dict()
+    if all(name in loaded for name, _ in model.named_buffers()):
+        return model
+    return _build(path, header)
 
 
 def _build(path: Path | str, header: Header) -> CaptionModel:

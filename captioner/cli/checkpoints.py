@@ -4,9 +4,12 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from captioner.cli.options import Subcommands
+
+if TYPE_CHECKING:
+    from captioner.checkpoint.known import Speed
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -24,28 +27,42 @@ def add_parser(commands: Subcommands) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """List the checkpoints that can be asked for by name."""
-    from captioner.checkpoint.known import KNOWN
+    from captioner.checkpoint.known import KNOWN, SPEEDS
     from captioner.checkpoint.shipped import list_checkpoints
 
     found = list_checkpoints()
     if args.json:
         names = ("name", "decoder", "encoder", "parameters", "scores")
         shipped = [{name: getattr(info, name) for name in names} for info in found]
-        print(json.dumps([*shipped, *map(asdict, KNOWN.values())]))
+        listed = [*shipped, *map(asdict, KNOWN.values())]
+        for each in listed:
+            speed = SPEEDS.get(each["name"])
+            each["speed"] = None if speed is None else asdict(speed)
+        print(json.dumps(listed))
         return 0
     if not found:
         print("captioner: this copy holds no checkpoints.", file=sys.stderr)
     for info in found:
         millions = f"{info.parameters / 1e6:.1f} M parameters"
-        print(f"{info.name}: {info.decoder} on {info.encoder}, {millions}")
+        speed = _format_speed(SPEEDS.get(info.name))
+        print(f"{info.name}: {info.decoder} on {info.encoder}, {millions}, {speed}")
         for name, result in info.scores.items():
             print(f"    {name}: {_format_result(result)}")
     for known in KNOWN.values():
         size = "size unknown" if known.megabytes is None else f"{known.megabytes} MB to fetch"
         print(f"{known.name}: {known.address}, {known.parameters:.1f} M parameters, {size}")
         score = "none published" if known.cider is None else f"{known.cider:.3f} as published"
-        print(f"    COCO: CIDEr {score}; licence {known.licence or 'not stated'}")
+        speed = _format_speed(SPEEDS.get(known.name))
+        print(f"    COCO: CIDEr {score}; licence {known.licence or 'not stated'}; {speed}")
     return 0
+
+
+def _format_speed(speed: "Speed | None") -> str:
+    """Say what was measured, or that nothing was."""
+    if speed is None:
+        return "speed unknown"
+    cores = f"{speed.cores} core{'s' * (speed.cores > 1)}"
+    return f"{speed.photos_per_second:.2g} photos a second on {cores}"
 
 
 def _format_result(result: Any) -> str:
