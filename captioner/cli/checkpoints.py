@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
         shipped = [{name: getattr(info, name) for name in names} for info in found]
         listed = [*shipped, *map(asdict, KNOWN.values())]
         for each in listed:
-            speed = SPEEDS.get(each["name"])
-            each["speed"] = None if speed is None else asdict(speed)
+            measured = SPEEDS.get(each["name"])
+            each["speed"] = None if measured is None else asdict(measured)
         print(json.dumps(listed))
         return 0
     if not found:
