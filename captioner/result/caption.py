@@ -115,11 +115,11 @@ class Caption:
                     "the caption was read from JSON, which holds one view of its attention; "
                     "caption the photo again to see another."
                 )
-            maps = word.rollout, word.evidence
-            attention, share = show_attention(word.heads, view, *maps)
+            derived = word.rollout, word.evidence
+            attention, share = show_attention(word.heads, view, *derived)
             gate = word.gate
             if gate is not None:
-                gate *= share / show_attention(word.heads, self.view, *maps)[1]
+                gate *= share / show_attention(word.heads, self.view, *derived)[1]
             words.append(replace(word, attention=attention, gate=gate))
         if view.method == "contrast" and words:
             maps = contrast(np.stack([word.attention for word in words]))
