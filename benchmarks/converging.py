@@ -1,0 +1,152 @@
+"""The same training in five ways: do they learn the same?
+
+    python -m benchmarks.converging --annotations FILE --images PATH... [--photos 600] [--epochs 4]
+        [--folder runs/converging] [--plot FILE]
+
+Trains a small Transformer on the features of the shipped encoder: plainly; in two processes; in
+bfloat16; killed half-way and gone on with; and, where there is a C++ compiler, compiled. Without
+dropout, whose random numbers differ from process to process. Prints how far each curve of the
+training loss and the last validation loss lie from those of the plain run. Photos are the first
+ones of the training split; those validated on, of the validation split.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from captioner.checkpoint.shipped import find_checkpoint
+from training.report.figures import draw_lines
+from training.report.run_files import Points, read_run
+
+WAYS = {
+    "plain": [],
+    "two processes": [],
+    "bfloat16": ["precision=bfloat16"],
+    "killed, and gone on": ["save_minutes=0"],
+    "compiled": ["compile=inductor"],
+}
+"""Changes to the settings."""
+SETTINGS = """\
+name = "converging"
+seed = 1
+threads = 1
+precision = "float32"
+encoder_weights = "{encoder}"
+[model.encoder]
+backbone = "vit_tiny_patch16_224"
+[model.decoder]
+kind = "transformer"
+width = 128
+layers = 2
+heads = 4
+feedforward_width = 256
+dropout = 0.0
+[preprocess]
+mean = [0.5, 0.5, 0.5]
+std = [0.5, 0.5, 0.5]
+[search]
+method = "greedy"
+[data]
+min_count = 2
+workers = 0
+cache = "{folder}/cache"
+[[data.train]]
+annotations = "{annotations}"
+images = {images}
+split = "train"
+limit = {photos}
+[data.val]
+annotations = "{annotations}"
+images = {images}
+split = "val"
+limit = 64
+[[stages]]
+name = "words"
+epochs = {epochs}
+batch_size = 16
+learning_rate = 2e-3
+augment = false
+"""
+
+
+def train(way: str, settings: Path, folder: Path) -> None:
+    """Train in one of the ways."""
+    words = ["-m", "training.train", str(settings), "--folder", str(folder), "--device", "cpu"]
+    words += [word for change in WAYS[way] for word in ("--set", change)]
+    python = [sys.executable]
+    if way == "two processes":
+        python += ["-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    if way == "killed, and gone on":
+        with subprocess.Popen([*python, *words], env=environment) as process:
+            while len(_curve(folder)) < 3 and process.poll() is None:
+                time.sleep(0.2)
+            process.send_signal(signal.SIGKILL)
+    subprocess.run([*python, *words], env=environment, check=True)
+
+
+def _curve(folder: Path, name: str = "train/loss") -> Points:
+    """Points of a curve, as far as they are written."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    points = [json.loads(line) for line in lines]
+    return [(point["step"], point[name]) for point in points if name in point]
+
+
+def main() -> int:
+    """Train in all ways, print the table, draw the plot."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.converging")
+    parser.add_argument("--annotations", type=Path, required=True)
+    parser.add_argument("--images", nargs="+", required=True)
+    parser.add_argument("--photos", type=int, default=600)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--folder", type=Path, default=Path("runs/converging"))
+    parser.add_argument("--plot", type=Path, help="where the curves are drawn, as SVG")
+    args = parser.parse_args()
+    folder = args.folder.absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "settings.toml"
+    settings.write_text(
+        SETTINGS.format(
+            encoder=find_checkpoint(),
+            folder=folder,
+            annotations=args.annotations.absolute(),
+            images=json.dumps([str(Path(path).absolute()) for path in args.images]),
+            photos=args.photos,
+            epochs=args.epochs,
+        ),
+        encoding="utf-8",
+    )
+    curves: dict[str, Points] = {}
+    ends = {}
+    for way in WAYS:
+        if way == "compiled" and not any(map(shutil.which, ("g++", "c++", "clang++"))):
+            print("compiled: left out, there is no C++ compiler")
+            continue
+        own = folder / way.replace(", ", "-").replace(" ", "-")
+        shutil.rmtree(own, ignore_errors=True)
+        train(way, settings, own)
+        curves[way], ends[way] = _curve(own), read_run(own).history[-1]["loss"]
+    plain = dict(curves["plain"])
+    titles = ("loss at the end", "curve apart by", "validation loss", "apart by")
+    print(f"{'':22}" + "".join(f"{title:>16}" for title in titles))
+    for way, curve in curves.items():
+        apart = max(abs(loss - plain[step]) for step, loss in curve)
+        print(
+            f"{way:22}{curve[-1][1]:16.4f}{apart:16.1e}{ends[way]:16.4f}"
+            f"{abs(ends[way] - ends['plain']):16.1e}"
+        )
+    if args.plot:
+        drawing = draw_lines(curves, title="Training loss, nats a word", x_label="steps")
+        args.plot.write_text(drawing, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
