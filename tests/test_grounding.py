@@ -355,15 +355,29 @@ def test_captions_are_grounded_when_asked_for(data, checkpoints, capsys):
     report = json.loads(capsys.readouterr().out)
     assert report["generated"] is None
     assert "f1" not in report["by_view"][0]
-    assert main([*arguments, "--resamples", "5", "--captions", "--attention", "evidence"]) == 0
+    assert (
+        main(
+            [*arguments, "--resamples", "5", "--captions", "--gradients", "--attention", "evidence"]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert report["view"]["method"] == "evidence"
     assert report["generated"]["things"] == 6  # dog and beach, on three photos
-    *_, last = report["by_view"]
+    *_, last, gradient, relevance = report["by_view"]
+    assert (gradient["method"], relevance["method"]) == ("gradient", "relevance")
+    assert "f1" not in gradient
     assert (last["method"], last["f1"]) == ("evidence", report["generated"]["f1"]["value"])
     assert last["located"] == report["generated"]["located"]["value"]
-    for line in ("F1 of captions", "generated captions, ", "contrast", "evidence"):
+    for line in (
+        "F1 of captions",
+        "generated captions, ",
+        "contrast",
+        "evidence",
+        "gradient",
+        "relevance",
+    ):
         assert line in err
 
 

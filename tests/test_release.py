@@ -1,9 +1,12 @@
 import json
 
+import numpy as np
 import pytest
 from shapes import write_shapes
 
 from captioner.checkpoint.header import read_header
+from captioner.config import AttentionConfig
+from captioner.onnx.runner import OnnxCaptioner
 from captioner.pytorch import TorchCaptioner
 from training.release import main
 
@@ -17,7 +20,7 @@ def shapes(tmp_path, monkeypatch):
 
 def test_a_release_carries_what_was_measured_and_captions_as_before(checkpoints, shapes, capsys):
     given = ["--annotations", shapes / "captions.jsonl", "--images", shapes / "photos"]
-    search = ["--split", "train", "--beam", 2, "--length-penalty", 0.5]
+    search = ["--split", "train", "--beam", 2, "--length-penalty", 0.5, "--attention", "evidence"]
     arguments = [checkpoints["lstm"], *given, *search, "--folder", shapes / "shipped"]
     assert main([str(argument) for argument in arguments]) == 0
     out, err = capsys.readouterr()
@@ -30,10 +33,16 @@ def test_a_release_carries_what_was_measured_and_captions_as_before(checkpoints,
         2,
         0.5,
     )
+    assert read_header(released).attention == AttentionConfig(method="evidence")
     rows = json.loads((released.parent / "train_captions.json").read_text())
     photo = next(iter(sorted((shapes / "photos").iterdir())))
     assert len(rows) == report["images"]
-    assert TorchCaptioner.load(released).caption(photo).text in {row["caption"] for row in rows}
+    for runtime in (TorchCaptioner, OnnxCaptioner):
+        caption = runtime.load(released).caption(photo)
+        assert caption.text in {row["caption"] for row in rows}
+        assert caption.view == AttentionConfig(method="evidence")
+        for word in caption.words:
+            np.testing.assert_allclose(word.attention, word.evidence, rtol=1e-5)
 
 
 def test_a_release_goes_by_the_name_it_is_given(checkpoints, shapes):

@@ -2,7 +2,8 @@
 
     python -m training.release runs/NAME/best.safetensors --annotations A --images I --split test
 
-Captions the split with the settings given, which the checkpoint recommends from then on, writes
+Captions the split with the settings given, which the checkpoint recommends from then on, as it does
+the attention that `--attention` names (`training.grounding` measures which is best), writes
 `checkpoints/NAME/model.safetensors` in half precision with its ONNX graphs and its captions beside
 it, and prints the report. With Java and pycocoevalcap at hand the report holds METEOR too.
 """
@@ -13,11 +14,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from captioner.checkpoint.files import WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
-from captioner.errors import CaptionerError, MissingExtraError
+from captioner.config import AttentionConfig, AttentionMethod
+from captioner.errors import CaptionerError, ConfigError, MissingExtraError
 from captioner.onnx.export import export_onnx
 from data.coco import load_records
 from training.evaluate import evaluate
@@ -34,12 +36,13 @@ def release(
     split: str,
     search_changes: dict[str, Any],
     folder: Path,
+    attention: AttentionMethod | None = None,
     name: str | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
     """Measure a checkpoint on a split and write it, with the report, to `folder`/`name`.
 
-    Without a name, it keeps that of its run.
+    Without a name, it keeps that of its run; without attention, what it recommends already.
 
     Returns:
         The report of `training.evaluate`, with the official scores under `official` if there are
@@ -63,11 +66,14 @@ def release(
     except MissingExtraError as error:
         print(f"no METEOR: {error}", file=sys.stderr)
     model, header = load_checkpoint(checkpoint)
+    if attention == "evidence" and not model.decoder.tells_evidence:
+        raise ConfigError(f"--attention is evidence, which {checkpoint} cannot tell; leave it out.")
     report["seed"] = header.trained_on.get("settings", {}).get("seed")
     header = replace(
         header,
         name=name or header.name,
         search=header.search_with(**search_changes),
+        attention=AttentionConfig(method=attention) if attention else header.attention,
         scores={**header.scores, split: report},
     )
     target = folder / header.name
@@ -86,6 +92,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, help="best.safetensors of a run")
     add_options(parser)
     parser.add_argument("--split", default="test", help="what to measure on (test)")
+    parser.add_argument(
+        "--attention", choices=get_args(AttentionMethod), help="what overlays show from then on"
+    )
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
     parser.add_argument("--name", help="what it is shipped as (the name of its run)")
     args = parser.parse_args(argv)
@@ -97,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             split=args.split,
             search_changes=given_search(args),
             folder=args.folder,
+            attention=args.attention,
             name=args.name,
             device=args.device,
         )

@@ -8,6 +8,7 @@ attention around the centre. One JSON object goes to stdout, tables to stderr.
 
     phrases     captions -> attention of every phrase
     pointing    attention and boxes -> attention correctness, pointing game; bootstrap
+    gradients   Grad-CAM and relevance of every phrase, to compare with (`--gradients`)
     generated   captions of the model's own -> F1 of boxes cut from the maps (`--captions`)
     deletion    attended regions hidden -> how far the word's probability falls
     summary     all of it, by kind of thing, layer and head

@@ -55,6 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--captions", action="store_true", help="ground the model's own captions, too"
     )
+    parser.add_argument(
+        "--gradients", action="store_true", help="measure maps that need gradients, too (slow)"
+    )
     parser.add_argument("--resamples", type=positive, default=1000, help="draws for the intervals")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
@@ -83,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             view=captioner.header.view_with(**asked),
             deletions=args.deletions,
             captions=args.captions,
+            gradients=args.gradients,
             resamples=args.resamples,
             seed=args.seed,
         )

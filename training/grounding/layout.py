@@ -43,12 +43,13 @@ def tables(report: dict[str, Any]) -> tuple[Table, Table]:
                 f"{pointed['centre']['value']:.1%}",
             )
         )
+    there = [name for name in _BY_VIEW if name in report["by_view"][0]]
     views: list[tuple[str, ...]] = [
-        (_name(row), *(f"{row[name]:.1%}" for name in _BY_VIEW if name in row))
+        (_name(row), *(f"{row[name]:.1%}" if name in row else "" for name in there))
         for row in report["by_view"]
     ]
     heads = "phrases", "in boxes", "uniform", "centre", "times uniform", "pointing", "centre"
-    measures = [_BY_VIEW[name] for name in _BY_VIEW if name in report["by_view"][0]]
+    measures = [_BY_VIEW[name] for name in there]
     return Table(("", *heads), kinds), Table(("attention of", *measures), views)
 
 

@@ -16,6 +16,7 @@ from captioner.result.evidence import weigh_evidence
 from captioner.result.rollout import rollout
 from data.boxes import WHOLE, BoxedImage, place_boxes, region_shares, word_tokens
 from training.grounding.deletion import JudgedWord
+from training.grounding.gradients import gradient_maps
 from training.grounding.pointing import centre_attention, holds, pointing
 
 LONGEST = 40
@@ -31,7 +32,8 @@ class PhraseAttention:
     """(3): how much of even attention and of attention around the centre lies inside the boxes, and
     whether the latter points into one."""
     inside: Tensor
-    """(W): how much of the attention lies inside the boxes, for each view of it."""
+    """(W): how much of the attention lies inside the boxes, for each view of it; behind them those
+    of `training.grounding.gradients.METHODS`, if asked for."""
     pointed: Tensor
     """(W): whether it points into one, 0 or 1."""
     target: JudgedWord
@@ -52,7 +54,12 @@ def views_of(layers: int, heads: int, *, evidence: bool) -> list[AttentionConfig
 
 @torch.inference_mode()
 def read_phrases(
-    captioner: TorchCaptioner, image: BoxedImage, photo: Prepared, views: Sequence[AttentionConfig]
+    captioner: TorchCaptioner,
+    image: BoxedImage,
+    photo: Prepared,
+    views: Sequence[AttentionConfig],
+    *,
+    gradients: bool = False,
 ) -> Iterator[PhraseAttention]:
     """Read the human captions of an image, and measure every phrase that has boxes.
 
@@ -95,7 +102,11 @@ def read_phrases(
             ):
                 continue
             maps = torch.stack([own[places].mean(dim=0) for own in chosen])  # (W, P)
-            maps = maps / maps.sum(dim=-1, keepdim=True)
+            if gradients:
+                found = gradient_maps(captioner, torch.from_numpy(photo.pixels), ids, places)
+                maps = torch.cat([maps, on_regions(found.mean(dim=0), grid)])
+            totals = maps.sum(dim=-1, keepdim=True)  # 0 where no gradient is positive
+            maps = torch.where(totals > 0, maps / totals, 1 / maps.shape[-1])
             boxes = place_boxes(phrase.boxes, geometry)
             shares = region_shares(phrase.boxes, geometry, grid)
             flat = shares.flatten()

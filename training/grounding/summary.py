@@ -15,6 +15,7 @@ from data.boxes import BoxedImage
 from data.image_source import ImageSource
 from training.grounding.deletion import HIDDEN, measure_falls
 from training.grounding.generated import GeneratedScore
+from training.grounding.gradients import METHODS
 from training.grounding.phrases import PhraseAttention, read_phrases, views_of
 from training.grounding.pointing import estimate, resampled_means
 
@@ -27,6 +28,7 @@ def measure_grounding(
     view: AttentionConfig,
     deletions: int,
     captions: bool,
+    gradients: bool,
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
@@ -39,6 +41,7 @@ def measure_grounding(
         view: the attention that is judged; all others are listed beside it.
         deletions: words of each photo for the deletion test, drawn by the seed; 0 leaves it out.
         captions: whether to ground the model's own captions, too.
+        gradients: whether to measure maps that need gradients, too, which takes long.
         resamples: draws of photos for the intervals.
         seed: of all draws.
 
@@ -57,7 +60,7 @@ def measure_grounding(
     falls: list[tuple[int, Tensor]] = []
     for number, image in enumerate(tqdm(images, desc="reading", unit="photo", disable=None)):
         photo = captioner.prepare(source.read(image.image), name=image.image)
-        found = list(read_phrases(captioner, image, photo, views))
+        found = list(read_phrases(captioner, image, photo, views, gradients=gradients))
         if generated is not None:
             generated.add(captioner.caption(photo), image)
         sights += [(number, sight) for sight in found]
@@ -75,6 +78,8 @@ def measure_grounding(
     baselines = torch.stack([sight.baselines for _, sight in sights])
     values = torch.cat([baselines, inside[:, :1], pointed[:, :1]], dim=1)
     centre = float(baselines[:, 2].mean())
+    rows = [to_table(own) for own in views]
+    rows += [{"method": name, "layer": None, "head": None} for name in METHODS if gradients]
     grounded = [] if generated is None else generated.sum_up(resamples=resamples, seed=seed)
     by_kind = {}
     for kind in sorted({kind for _, sight in sights for kind in sight.kinds}):
@@ -89,7 +94,7 @@ def measure_grounding(
         "by_kind": by_kind,
         "by_view": [
             {
-                **to_table(other),
+                **other,
                 "attention_correctness": correct,
                 "pointing": right,
                 "above_centre": right - centre,
@@ -100,7 +105,7 @@ def measure_grounding(
                 },
             }
             for n, (other, correct, right) in enumerate(
-                zip(views, inside.mean(0).tolist(), pointed.mean(0).tolist(), strict=True)
+                zip(rows, inside.mean(0).tolist(), pointed.mean(0).tolist(), strict=True)
             )
         ][1:],
         "generated": grounded[0] if grounded else None,
