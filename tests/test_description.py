@@ -93,6 +93,17 @@ def test_rollout_counts_the_class_token_and_shows_the_regions(tokenizer, photos)
         assert_allclose(word.attention, word.rollout / word.rollout.sum(), rtol=1e-4)
 
 
+def test_evidence_leaves_the_class_token_out_and_its_share_as_it_is(tokenizer, photos):
+    captioner = with_class_token(tokenizer, TRANSFORMER)
+    caption = captioner.caption(photos[0])
+    shown = caption.with_view(AttentionConfig(method="evidence"))
+    for word, usual in zip(shown.words, caption.words, strict=True):
+        assert word.evidence.shape == (10, 10)
+        assert word.gate == pytest.approx(usual.gate, rel=1e-4)
+        assert word.evidence.sum() == pytest.approx(usual.gate, rel=1e-4)
+        assert_allclose(word.attention, word.evidence / word.evidence.sum(), rtol=1e-4)
+
+
 def test_an_ensemble_of_models_with_class_tokens_tells_their_share(tokenizer, photos):
     one, other = (with_class_token(tokenizer, TRANSFORMER, seed=seed) for seed in (3, 5))
     caption = TorchCaptioner.ensemble([one, other]).caption(photos[0])

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from itertools import islice
+from typing import cast
 from unittest.mock import patch
 
 import torch
@@ -71,8 +72,7 @@ def gradient_maps(
                 (look,) = gains
                 maps.append(torch.stack([look, (look @ mixed)[-seen:]]))
             else:
-                layers = list(gains)
-                layers = list(zip(layers[::2], layers[1::2], strict=True))
+                layers = list(zip(gains, gains, strict=True))  # in turn: between words, to regions
                 direct = torch.stack([look[place] for _, look in layers]).sum(dim=0)
                 maps.append(torch.stack([direct, follow_relevance(layers, mixed)[place, -seen:]]))
     return torch.stack(maps).cpu()
@@ -124,8 +124,9 @@ def _recording(model: nn.Module) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
                 changes.enter_context(patch.object(module, "forward", partial(_look, module, kept)))
             elif hasattr(module, "fused_attn"):  # of timm
                 changes.enter_context(patch.object(module, "fused_attn", False))
+                drop = cast(nn.Module, module.attn_drop)
                 changes.enter_context(
-                    module.attn_drop.register_forward_hook(lambda _, __, own: mixing.append(own))
+                    drop.register_forward_hook(lambda _, __, own: mixing.append(own))
                 )
         yield mixing, kept
 

@@ -78,8 +78,8 @@ def measure_grounding(
     baselines = torch.stack([sight.baselines for _, sight in sights])
     values = torch.cat([baselines, inside[:, :1], pointed[:, :1]], dim=1)
     centre = float(baselines[:, 2].mean())
-    rows = [to_table(own) for own in views]
-    rows += [{"method": name, "layer": None, "head": None} for name in METHODS if gradients]
+    measured = [to_table(own) for own in views]
+    measured += [{"method": name, "layer": None, "head": None} for name in METHODS if gradients]
     grounded = [] if generated is None else generated.sum_up(resamples=resamples, seed=seed)
     by_kind = {}
     for kind in sorted({kind for _, sight in sights for kind in sight.kinds}):
@@ -105,7 +105,7 @@ def measure_grounding(
                 },
             }
             for n, (other, correct, right) in enumerate(
-                zip(rows, inside.mean(0).tolist(), pointed.mean(0).tolist(), strict=True)
+                zip(measured, inside.mean(0).tolist(), pointed.mean(0).tolist(), strict=True)
             )
         ][1:],
         "generated": grounded[0] if grounded else None,
