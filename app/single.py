@@ -148,7 +148,7 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
             photo = photo_input(
                 label="Photo",
                 show_label=False,
-                sources=["upload", "clipboard", "webcam"],
+                sources=["upload", "clipboard"],
                 elem_id="photo",
                 height=170,
                 buttons=[],

@@ -138,7 +138,8 @@ function open(number) {
   );
   parts.people = folded(
     "Against people",
-    (inside) => drawPeople(inside, photo.people, own, maps(), (n) => (pause(), choose(n))),
+    (inside) =>
+      photo.people && drawPeople(inside, photo.people, own, maps(), (n) => (pause(), choose(n))),
     parts.people?.details.open ?? false,
   );
   parts.people.details.addEventListener("toggle", () => show(chosen));
