@@ -8,7 +8,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from captioner.decoders import TransformerConfig
-from captioner.decoders.transformer import sinusoids
+from captioner.decoders.blocks import sinusoids
 from captioner.model import build_decoder
 
 

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from captioner.cli.options import Subcommands
+from captioner.cli.options import Subcommands, add_conversion
 from captioner.errors import CaptionerError, needing_torch
 
 _EPILOG = """\
@@ -17,16 +17,12 @@ converted. The licence stays the author's.
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    parser = commands.add_parser(
+    parser = add_conversion(
+        commands,
         "convert",
-        help="write a captioner that others trained as a checkpoint of this program",
+        summary="write a captioner that others trained as a checkpoint of this program",
         description="Write a captioner that others trained as a checkpoint of this program.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file"

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from captioner.cli.options import Subcommands
+from captioner.cli.options import Subcommands, add_conversion
 from captioner.errors import needing_torch
 
 _EPILOG = """\
@@ -20,16 +20,12 @@ The graphs are compared with PyTorch before DIR is touched. Needs: pip install "
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    parser = commands.add_parser(
+    parser = add_conversion(
+        commands,
         "export",
-        help="write a checkpoint as ONNX, to caption without PyTorch",
+        summary="write a checkpoint as ONNX, to caption without PyTorch",
         description="Write a checkpoint in a form that other programs run.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
     )
     parser.add_argument(
         "--onnx", action="store_true", required=True, help="the form, the only one there is"

@@ -47,6 +47,24 @@ def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> Non
     )
 
 
+def add_conversion(
+    commands: Subcommands, name: str, *, summary: str, description: str, epilog: str
+) -> argparse.ArgumentParser:
+    """Add a command that writes one checkpoint in another form, and return its parser."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
+    )
+    return parser
+
+
 def find_models(args: argparse.Namespace) -> "tuple[list[Path], Header]":
     """Return the files of the checkpoints asked for, and what they say of themselves together."""
     from captioner.checkpoint.header import join_headers, read_header

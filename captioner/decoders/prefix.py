@@ -14,9 +14,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from captioner.decoders.attention import MultiHeadAttention, back_through
-from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.blocks import BlocksDecoder, Past
+from captioner.decoders.contract import DecoderState
 from captioner.decoders.reading import Reading
-from captioner.decoders.words import WordTable
 
 
 class _Image(NamedTuple):
@@ -24,13 +24,6 @@ class _Image(NamedTuple):
 
     keys: tuple[Float[Tensor, "B M P d"], ...]
     values: tuple[Float[Tensor, "B M P d"], ...]
-
-
-class _Past(NamedTuple):
-    """Keys and values of the words so far, by layer."""
-
-    keys: tuple[Float[Tensor, "B K M T d"], ...]
-    values: tuple[Float[Tensor, "B K M T d"], ...]
 
 
 class PrefixBlock(nn.Module):
@@ -88,10 +81,9 @@ class PrefixBlock(nn.Module):
         return attention.out(read.transpose(2, 3).flatten(3)), regions
 
 
-class PrefixDecoder(Decoder):
+class PrefixDecoder(BlocksDecoder):
     """Transformer over regions and words, with cached keys and values of both."""
 
-    parallel = True
     tells_evidence = True
 
     def __init__(
@@ -109,16 +101,19 @@ class PrefixDecoder(Decoder):
         eps: float,
         bridge_eps: float,
     ) -> None:
-        super().__init__()
-        self.layers, self.heads, self.longest = layers, heads, max_positions - 1
-        self.width = width
-        self.from_feature = nn.Sequential(
-            nn.Linear(feature_dim, width), nn.LayerNorm(width, eps=bridge_eps)
+        super().__init__(
+            from_feature=nn.Sequential(
+                nn.Linear(feature_dim, width), nn.LayerNorm(width, eps=bridge_eps)
+            ),
+            embedding_norm=nn.LayerNorm(width, eps=eps),
+            words=words,
+            width=width,
+            layers=layers,
+            heads=heads,
+            dropout=dropout,
+            max_positions=max_positions,
+            tie=tie,
         )
-        self.words = WordTable(words=words, width=width, tie=tie)
-        self.positions = nn.Parameter(torch.randn(max_positions, width) * 0.02)
-        self.embedding_norm = nn.LayerNorm(width, eps=eps)
-        self.dropout = nn.Dropout(dropout)
         self.blocks = nn.ModuleList(
             PrefixBlock(
                 width=width,
@@ -137,16 +132,12 @@ class PrefixDecoder(Decoder):
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Read the image through all layers, once for all words."""
-        nothing = features.new_zeros(features.shape[0], 1, self.heads, 0, self.width // self.heads)
-        nothings = (nothing,) * self.layers
-        return DecoderState(
-            memory=self._read_image(features), past=_Past(keys=nothings, values=nothings)
-        )
+        return DecoderState(memory=self._read_image(features), past=self.no_past(features))
 
     def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
         """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
-        image, past = _Image(*state.memory), _Past(*state.past)
-        x = self._embed(words[..., None], past.keys[0].shape[3])
+        image, past = _Image(*state.memory), Past(*state.past)
+        x = self.embed(words[..., None], past.keys[0].shape[3])
         grown_keys, grown_values, attention = [], [], []
         for i, block in enumerate(self._blocks):
             keys, values = block.keys_and_values(x)
@@ -158,7 +149,7 @@ class PrefixDecoder(Decoder):
             attention.append(weights)
             x = block.add(x, read)
         reading = Reading(logits=self.words.logits(x), attention=torch.stack(attention, dim=2))
-        grown = _Past(keys=tuple(grown_keys), values=tuple(grown_values))
+        grown = Past(keys=tuple(grown_keys), values=tuple(grown_values))
         return reading, DecoderState(memory=state.memory, past=grown)
 
     def forward(
@@ -169,7 +160,7 @@ class PrefixDecoder(Decoder):
         with_attention: bool = False,
     ) -> Reading:
         """Read K whole captions of each image, START first."""
-        image, x = self._read_image(features), self._embed(words, 0)
+        image, x = self._read_image(features), self.embed(words, 0)
         length = words.shape[-1]
         seen = torch.ones(length, length, dtype=torch.bool, device=words.device).tril()
         attention = []
@@ -205,12 +196,3 @@ class PrefixDecoder(Decoder):
             if len(all_keys) < self.layers:  # behind the last one, nobody reads the regions
                 x = block.add(x, block.self_attention(x, keys, values))
         return _Image(tuple(all_keys), tuple(all_values))
-
-    def _embed(self, words: Int[Tensor, "B K T"], first_position: int) -> Float[Tensor, "B K T C"]:
-        last = first_position + words.shape[-1]
-        if last > len(self.positions):
-            raise ValueError(
-                f"caption of {last} tokens; this decoder reads {len(self.positions)} at most."
-            )
-        x = self.words(words) + self.positions[first_position:last]
-        return self.dropout(self.embedding_norm(x))

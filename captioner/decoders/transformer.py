@@ -1,26 +1,17 @@
 """Transformer decoder: words attend to the words before them, then to the image regions."""
 
-import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from captioner.decoders.attention import MultiHeadAttention, back_through
-from captioner.decoders.contract import Decoder, DecoderState
+from captioner.decoders.blocks import BlocksDecoder, Past
+from captioner.decoders.contract import DecoderState
 from captioner.decoders.reading import Reading
-from captioner.decoders.words import WordTable
-
-
-class _Past(NamedTuple):
-    """Keys and values of the words so far, by layer."""
-
-    keys: tuple[Float[Tensor, "B K M T d"], ...]
-    values: tuple[Float[Tensor, "B K M T d"], ...]
-
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -128,10 +119,8 @@ class Block(nn.Module):
         return self._add(norm, x, self.feedforward(self.given(norm, x)))
 
 
-class TransformerDecoder(Decoder):
+class TransformerDecoder(BlocksDecoder):
     """Cross-attention Transformer decoder with cached keys and values."""
-
-    parallel = True
 
     def __init__(
         self,
@@ -154,24 +143,25 @@ class TransformerDecoder(Decoder):
         bridge: str,
         head: bool,
     ) -> None:
-        super().__init__()
-        self.layers, self.heads, self.longest = layers, heads, max_positions - 1
-        self.width = width
         normed = partial(nn.LayerNorm, width, eps=eps)
-        self.from_feature = nn.Sequential()
+        from_feature = nn.Sequential()
         if bridge != "none":
-            self.from_feature.append(nn.Linear(feature_dim, width))
+            from_feature.append(nn.Linear(feature_dim, width))
         if bridge == "linear_norm":
-            self.from_feature.append(normed())
-        self.words = WordTable(words=words, width=width, tie=tie)
-        # The table's vectors have length 1.
-        self.word_scale = math.sqrt(width) if scaled_words else 1.0
-        if positions == "learned":
-            self.positions = nn.Parameter(torch.randn(max_positions, width) * 0.02)
-        else:
-            self.register_buffer("positions", sinusoids(max_positions, width), persistent=False)
-        self.embedding_norm = normed() if embedding_norm else nn.Identity()
-        self.dropout = nn.Dropout(dropout)
+            from_feature.append(normed())
+        super().__init__(
+            from_feature=from_feature,
+            embedding_norm=normed() if embedding_norm else nn.Identity(),
+            words=words,
+            width=width,
+            layers=layers,
+            heads=heads,
+            dropout=dropout,
+            max_positions=max_positions,
+            tie=tie,
+            positions=positions,
+            scaled_words=scaled_words,
+        )
         self.blocks = nn.ModuleList(
             Block(
                 width=width,
@@ -198,12 +188,7 @@ class TransformerDecoder(Decoder):
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Bring the regions to the decoder's width, once for all words and layers."""
-        nothing = features.new_zeros(features.shape[0], 1, self.heads, 0, self.width // self.heads)
-        nothings = (nothing,) * len(self.blocks)
-        return DecoderState(
-            memory=(self.from_feature(features),),
-            past=_Past(keys=nothings, values=nothings),
-        )
+        return DecoderState(memory=(self.from_feature(features),), past=self.no_past(features))
 
     def step(
         self, words: Int[Tensor, "B K"], state: DecoderState
@@ -222,9 +207,9 @@ class TransformerDecoder(Decoder):
     def _advance(
         self, words: Int[Tensor, "B K"], state: DecoderState, *, with_attention: bool
     ) -> tuple[Reading, DecoderState]:
-        (regions,), past = state.memory, _Past(*state.past)
+        (regions,), past = state.memory, Past(*state.past)
         position = past.keys[0].shape[3]
-        x = self._embed(words[..., None], position)  # (B, K, 1, C)
+        x = self.embed(words[..., None], position)  # (B, K, 1, C)
         grown_keys, grown_values, attention, between_words = [], [], [], []
         for i, block in enumerate(self._blocks):
             y, keys, values = block.read_word(
@@ -245,7 +230,7 @@ class TransformerDecoder(Decoder):
             if weights is not None:
                 attention.append(weights.transpose(1, 2)[..., None, :])  # (B, K, M, 1, P)
             x = y[:, :, None]
-        grown = _Past(keys=tuple(grown_keys), values=tuple(grown_values))
+        grown = Past(keys=tuple(grown_keys), values=tuple(grown_values))
         reading = Reading(
             logits=self.words.logits(self.head(self.norm(x))),
             attention=torch.stack(attention, dim=2) if with_attention else None,
@@ -262,7 +247,7 @@ class TransformerDecoder(Decoder):
     ) -> Reading:
         """Read K whole captions of each image, START first."""
         regions = self.from_feature(features)
-        x = self._embed(words, 0)
+        x = self.embed(words, 0)
         attention, between_words = [], []
         for block in self._blocks:
             y, weights = block.read_words(x.flatten(0, 1), with_weights=with_attention)
@@ -300,20 +285,3 @@ class TransformerDecoder(Decoder):
         directions = back_through([self.norm, *norms], self.words.scorers[words])
         _, values = block.cross_attention.keys_and_values(self.from_feature(features))
         return (attention * block.cross_attention.project_values(directions, values)).sum(dim=1)
-
-    def _embed(self, words: Int[Tensor, "B K T"], first_position: int) -> Float[Tensor, "B K T C"]:
-        last = first_position + words.shape[-1]
-        if last > len(self.positions):
-            raise ValueError(
-                f"caption of {last} tokens; this decoder reads {len(self.positions)} at most."
-            )
-        x = self.words(words) * self.word_scale + self.positions[first_position:last]
-        return self.dropout(self.embedding_norm(x))
-
-
-def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
-    """Position vectors of Vaswani et al. 2017, section 3.5 (arXiv:1706.03762)."""
-    angles = torch.arange(length)[:, None] * torch.exp(
-        torch.arange(0, width, 2) * (-math.log(10_000) / width)
-    )
-    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width]

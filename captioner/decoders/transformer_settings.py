@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from captioner.decoders.settings import DecoderConfig
-from captioner.errors import require
+from captioner.decoders.settings import BlocksConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransformerConfig(DecoderConfig):
+class TransformerConfig(BlocksConfig):
     """Transformer decoder with cross-attention (Vaswani et al. 2017, arXiv:1706.03762).
 
     The settings from `norm` on are those of decoders that others trained, such as BERT's and
@@ -18,16 +17,6 @@ class TransformerConfig(DecoderConfig):
     network: ClassVar[str] = "captioner.decoders.transformer:TransformerDecoder"
 
     kind: Literal["transformer"] = "transformer"
-    width: int = 256
-    """Channels of the decoder's state."""
-    layers: int = 3
-    """Blocks of self-attention, cross-attention and feed-forward."""
-    heads: int = 4
-    """Attention heads; they divide `width`."""
-    feedforward_width: int = 1024
-    """Hidden channels of the feed-forward part of a block."""
-    dropout: float = 0.1
-    """Probability of dropping a channel after each part of a block and of the words read."""
     positions: Literal["learned", "sinusoidal"] = "learned"
     """How word order enters."""
     max_positions: int = 64
@@ -48,16 +37,3 @@ class TransformerConfig(DecoderConfig):
     """What brings the features to `width`; with `none`, keys and values read them as they are."""
     head: bool = False
     """Transform the state by a layer, activation and norm before words are scored, as in BERT."""
-
-    @property
-    def longest(self) -> int | None:
-        """Words of the longest caption: START takes a position too."""
-        return self.max_positions - 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self.width % self.heads == 0,
-            f"decoder.width is {self.width} and decoder.heads is {self.heads}; "
-            "heads must divide width.",
-        )

@@ -1,6 +1,7 @@
 """Names of the layers that several families share."""
 
 import re
+from collections.abc import Sequence
 
 from captioner.pretrained.keys import Rule
 
@@ -44,6 +45,21 @@ def bert_head_rules(before: str) -> tuple[Rule, ...]:
     )
 
 
+_CLIP_LAYER = (
+    (r"layer_norm1", "norm1"),
+    (r"layer_norm2", "norm2"),
+    (r"mlp\.fc1", "mlp.fc1"),
+    (r"mlp\.fc2", "mlp.fc2"),
+)
+_CLIP = (
+    (r"embeddings\.class_embedding", "cls_token"),
+    (r"embeddings\.position_embedding(?:\.weight)?", "pos_embed"),
+    (r"embeddings\.patch_embedding\.(.*)", r"patch_embed.proj.\1"),
+    (r"pre_layrnorm\.(.*)", r"norm_pre.\1"),
+    (r"post_layernorm\.(.*)", r"norm.\1"),
+)
+
+
 def clip_rules(before: str, *, fused: bool, out: str) -> tuple[Rule, ...]:
     """Return rules for a ViT whose layers are called like CLIP's, with `before` at the beginning.
 
@@ -52,56 +68,67 @@ def clip_rules(before: str, *, fused: bool, out: str) -> tuple[Rule, ...]:
         fused: whether queries, keys and values are one weight.
         out: name of the layer behind attention.
     """
-    layer, block = rf"{before}encoder\.layers\.(\d+)\.", r"encoder.backbone.blocks.\1."
-    parts = (("q", 0), ("k", 1), ("v", 2))
-    attention = (
-        [Rule(rf"{layer}self_attn\.qkv\.(.*)", rf"{block}attn.qkv.\2")]
-        if fused
-        else [
-            Rule(rf"{layer}self_attn\.{part}_proj\.(.*)", rf"{block}attn.qkv.\2", place=place)
-            for part, place in parts
-        ]
-    )
-    backbone = "encoder.backbone."
     return (
-        *attention,
-        Rule(rf"{layer}self_attn\.{out}\.(.*)", rf"{block}attn.proj.\2"),
-        Rule(rf"{layer}layer_norm([12])\.(.*)", rf"{block}norm\2.\3"),
-        Rule(rf"{layer}mlp\.(fc[12])\.(.*)", rf"{block}mlp.\2.\3"),
-        Rule(rf"{before}embeddings\.class_embedding", f"{backbone}cls_token"),
-        Rule(rf"{before}embeddings\.position_embedding(?:\.weight)?", f"{backbone}pos_embed"),
-        Rule(rf"{before}embeddings\.patch_embedding\.(.*)", rf"{backbone}patch_embed.proj.\1"),
+        *_tower_rules(
+            before,
+            layer=r"encoder\.layers",
+            attention=[r"self_attn\.qkv"] if fused else [rf"self_attn\.{x}_proj" for x in "qkv"],
+            layers=((rf"self_attn\.{out}", "attn.proj"), *_CLIP_LAYER),
+            rest=_CLIP,
+        ),
         Rule(rf"{before}embeddings\.position_ids"),
-        Rule(rf"{before}pre_layrnorm\.(.*)", rf"{backbone}norm_pre.\1"),
-        Rule(rf"{before}post_layernorm\.(.*)", rf"{backbone}norm.\1"),
     )
+
+
+_VIT_LAYER = (
+    (r"attention\.output\.dense", "attn.proj"),
+    (r"intermediate\.dense", "mlp.fc1"),
+    (r"output\.dense", "mlp.fc2"),
+    (r"layernorm_before", "norm1"),
+    (r"layernorm_after", "norm2"),
+)
+_VIT = (
+    (r"embeddings\.cls_token", "cls_token"),
+    (r"embeddings\.distillation_token", "dist_token"),
+    (r"embeddings\.position_embeddings", "pos_embed"),
+    (r"embeddings\.patch_embeddings\.projection\.(.*)", r"patch_embed.proj.\1"),
+    (r"layernorm\.(.*)", r"norm.\1"),
+)
 
 
 def vit_rules(before: str) -> tuple[Rule, ...]:
     """Return rules for the ViT and DeiT of transformers, whose names begin with `before`."""
-    layer, block = rf"{before}encoder\.layer\.(\d+)\.", r"encoder.backbone.blocks.\1."
-    backbone = "encoder.backbone."
     return (
-        *(
-            Rule(rf"{layer}attention\.attention\.{part}\.(.*)", rf"{block}attn.qkv.\2", place=place)
-            for place, part in enumerate(("query", "key", "value"))
+        *_tower_rules(
+            before,
+            layer=r"encoder\.layer",
+            attention=[rf"attention\.attention\.{x}" for x in ("query", "key", "value")],
+            layers=_VIT_LAYER,
+            rest=_VIT,
         ),
-        Rule(rf"{layer}attention\.output\.dense\.(.*)", rf"{block}attn.proj.\2"),
-        Rule(rf"{layer}intermediate\.dense\.(.*)", rf"{block}mlp.fc1.\2"),
-        Rule(rf"{layer}output\.dense\.(.*)", rf"{block}mlp.fc2.\2"),
-        Rule(rf"{layer}layernorm_before\.(.*)", rf"{block}norm1.\2"),
-        Rule(rf"{layer}layernorm_after\.(.*)", rf"{block}norm2.\2"),
-        Rule(rf"{before}embeddings\.cls_token", f"{backbone}cls_token"),
-        Rule(rf"{before}embeddings\.distillation_token", f"{backbone}dist_token"),
         Rule(rf"{before}embeddings\.mask_token"),
-        Rule(rf"{before}embeddings\.position_embeddings", f"{backbone}pos_embed"),
-        Rule(
-            rf"{before}embeddings\.patch_embeddings\.projection\.(.*)",
-            rf"{backbone}patch_embed.proj.\1",
-        ),
-        Rule(rf"{before}layernorm\.(.*)", rf"{backbone}norm.\1"),
         Rule(rf"{before}pooler\..*"),
     )
+
+
+def _tower_rules(
+    before: str,
+    *,
+    layer: str,
+    attention: Sequence[str],
+    layers: Sequence[tuple[str, str]],
+    rest: Sequence[tuple[str, str]],
+) -> list[Rule]:
+    """Return rules for a ViT: names there and timm's, within its layers and outside."""
+    here, block = rf"{before}{layer}\.(\d+)\.", r"encoder.backbone.blocks.\1."
+    return [
+        *(
+            Rule(rf"{here}{part}\.(.*)", rf"{block}attn.qkv.\2", place=place)
+            for place, part in enumerate(attention)
+        ),
+        *(Rule(rf"{here}{there}\.(.*)", rf"{block}{own}.\2") for there, own in layers),
+        *(Rule(f"{before}{there}", f"encoder.backbone.{own}") for there, own in rest),
+    ]
 
 
 _GPT2 = (
