@@ -218,3 +218,6 @@ def test_a_recommended_view_is_kept_and_changed_where_asked(header):
     assert again.view_with(method="mean") == AttentionConfig(method="mean")
     with pytest.raises(ConfigError, match=r"attention\.head is 0"):
         again.view_with(head=0)
+    whole = replace(header, attention=AttentionConfig(method="evidence"))
+    assert whole.view_with() == whole.attention
+    assert whole.view_with(layer=1, head=3) == AttentionConfig(layer=1, head=3)

@@ -91,12 +91,17 @@ class Header:
         return self.plan(search, **changes)[0]
 
     def view_with(self, **changes: Any) -> AttentionConfig:
-        """Change single settings of the recommended view; another method begins from nothing.
+        """Change single settings of the recommended view.
+
+        Another method begins from nothing, and so do a layer and a head where the recommended
+        method takes none.
 
         Raises:
             ConfigError: a setting is out of range, or has no place beside the others.
         """
-        return replace(AttentionConfig() if "method" in changes else self.attention, **changes)
+        fixed = self.attention.method in ("rollout", "evidence")
+        anew = "method" in changes or (fixed and changes)
+        return replace(AttentionConfig() if anew else self.attention, **changes)
 
     def plan(
         self, search: SearchConfig | None = None, **changes: Any
