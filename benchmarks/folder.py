@@ -36,7 +36,7 @@ from captioner.folder.engines.local import LocalEngine
 from captioner.folder.job import Job
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.outputs.wording import Wording
 from captioner.folder.progress import Progress
 from captioner.folder.sources.inputs import Photo
@@ -171,7 +171,7 @@ class Bench:
         )
         texts = [captioner.header.tokenizer.decode(candidates.tokens[0]) for candidates in found]
         entries = [
-            PendingEntry(record=Record(image=p.name, status="captioned", caption=text))
+            PendingEntry(record=JournalRecord(image=p.name, status="captioned", caption=text))
             for p, text in zip(photos, texts, strict=True)
         ]
         _, seconds["write"] = timed(lambda: journal.commit(entries))

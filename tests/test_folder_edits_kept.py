@@ -12,7 +12,7 @@ import pytest
 from captioner.folder.journal.index import read_index
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
-from captioner.folder.journal.records import CutOffError, Record
+from captioner.folder.journal.records import CutOffError, JournalRecord
 from captioner.folder.outputs.edits import read_edits, remember_tables
 from captioner.folder.outputs.tables import write_table
 from tests.photos import noise
@@ -34,7 +34,7 @@ def add(journal, **captions):
     with Journal(journal, {}) as opened:
         opened.commit(
             [
-                PendingEntry(record=Record(image=image, status="captioned", caption=caption))
+                PendingEntry(record=JournalRecord(image=image, status="captioned", caption=caption))
                 for image, caption in captions.items()
             ]
         )
@@ -60,11 +60,11 @@ def test_a_table_older_than_the_journal_is_edited_in_what_was_edited_alone(tmp_p
     journal, table = written(tmp_path, "a dog", "a cat", "a cow")
     edit(table, "b.jpg", "my cat")
     with Journal(journal, {}) as opened:  # a run that was killed: a.jpg is another photo by now
-        record = Record(image="a.jpg", status="captioned", caption="a horse")
+        record = JournalRecord(image="a.jpg", status="captioned", caption="a horse")
         opened.commit(
             [
                 PendingEntry(record=record),
-                PendingEntry(record=Record(image="d.jpg", status="failed")),
+                PendingEntry(record=JournalRecord(image="d.jpg", status="failed")),
             ]
         )
     assert read_edits([table], read_index(journal)) == {"b.jpg": "my cat"}
@@ -258,13 +258,13 @@ def test_a_last_line_spoiled_by_an_edit_is_set_aside(command, folder):
 )  # fmt: skip
 def test_lines_made_to_do_harm_are_damaged(line):
     with pytest.raises(ValueError) as raised:  # noqa: PT011  # of either kind
-        Record.from_line(line)
+        JournalRecord.from_line(line)
     assert type(raised.value) in (ValueError, CutOffError, UnicodeEncodeError)
 
 
 def test_a_name_that_no_file_can_have_ends_no_run(command, folder):
     command(folder, "--sidecar", "txt")
-    record = Record(image="a\0b/c.jpg", status="captioned", caption="a dog")
+    record = JournalRecord(image="a\0b/c.jpg", status="captioned", caption="a dog")
     with (folder / "captions.jsonl").open("ab") as file:
         file.write(record.to_line())
     status, lines, _ = command(folder, "--sidecar", "txt", "--output", folder / "captions.jsonl")

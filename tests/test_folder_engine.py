@@ -12,7 +12,7 @@ from captioner.errors import ConfigError
 from captioner.folder.engines.local import LocalEngine
 from captioner.folder.engines.sizing import BatchSize
 from captioner.folder.journal.index import JournalIndex
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sources.inputs import Filter, Photo, find_photos
 from captioner.onnx import OnnxCaptioner
 from captioner.pytorch import TorchCaptioner
@@ -293,7 +293,7 @@ def test_what_is_remembered_of_a_photo_that_is_done_is_small():
     tracemalloc.start()
     for name in names:
         index.add(
-            Record(image=name, status="captioned", caption="a dog", log_probability=-1.0),
+            JournalRecord(image=name, status="captioned", caption="a dog", log_probability=-1.0),
             start=0,
         )
     size, _ = tracemalloc.get_traced_memory()

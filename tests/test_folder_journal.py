@@ -9,7 +9,7 @@ import pytest
 from captioner.errors import CaptionerError
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sidecars.changes import Change
 from tests.test_folder import NAMES, captions
 
@@ -18,7 +18,7 @@ def entry(name, *, folder=None):
     """A caption, which goes to a text file, too, if there is a folder."""
     path = os.path.join(folder or "", Path(name).with_suffix(".txt"))
     change = Change(kind="txt", path=path, before=None, caption="a dog")
-    record = Record(image=name, status="captioned", caption="a dog", log_probability=-1.0)
+    record = JournalRecord(image=name, status="captioned", caption="a dog", log_probability=-1.0)
     return PendingEntry(record=record, changes=(change,) if folder else ())
 
 

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from captioner.folder.journal.records import CutOffError, Record
+from captioner.folder.journal.records import CutOffError, JournalRecord
 from tests.test_folder import NAMES, captions
 
-RECORD = Record(image="a.jpg", status="captioned", caption="a dog in Köln", log_probability=-1.5)
+RECORD = JournalRecord(
+    image="a.jpg", status="captioned", caption="a dog in Köln", log_probability=-1.5
+)
 
 
 def test_a_line_is_read_back_as_it_was_written():
@@ -17,8 +19,8 @@ def test_a_line_is_read_back_as_it_was_written():
         '"log_probability": -1.5, "crc32": "'.encode()
         + line[-11:]
     )
-    assert Record.from_line(line) == RECORD
-    assert Record.from_line(line[:-1] + b"\r\n") == RECORD
+    assert JournalRecord.from_line(line) == RECORD
+    assert JournalRecord.from_line(line[:-1] + b"\r\n") == RECORD
 
 
 @pytest.mark.parametrize(
@@ -26,19 +28,19 @@ def test_a_line_is_read_back_as_it_was_written():
 )
 def test_json_in_another_style_is_no_edit(style):
     line = json.dumps(json.loads(RECORD.to_line()), **style).encode() + b"\n"
-    assert Record.from_line(line) == RECORD
+    assert JournalRecord.from_line(line) == RECORD
 
 
 def test_a_line_without_a_checksum_is_no_edit():
     line = json.dumps(RECORD.to_dict()).encode() + b"\n"
-    assert Record.from_line(line) == RECORD
+    assert JournalRecord.from_line(line) == RECORD
 
 
 def test_another_caption_is_an_edit():
     line = RECORD.to_line().replace(b"a dog", b"my dog")
-    record = Record.from_line(line)
+    record = JournalRecord.from_line(line)
     assert (record.caption, record.edited) == ("my dog in Köln", True)
-    assert Record.from_line(record.to_line()) == record
+    assert JournalRecord.from_line(record.to_line()) == record
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_another_caption_is_an_edit():
 )
 def test_values_of_another_kind_are_named(old, new, error):
     with pytest.raises(ValueError, match=error) as raised:
-        Record.from_line(RECORD.to_line().replace(old, new))
+        JournalRecord.from_line(RECORD.to_line().replace(old, new))
     assert not isinstance(raised.value, CutOffError)
 
 

@@ -7,14 +7,14 @@ import pytest
 from captioner.cli import main
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.outputs.tables import COLUMNS, write_table
 from captioner.interchange import unguard
 from captioner.pytorch import TorchCaptioner
 
 pytest.importorskip("pyarrow")
 
-FAILED = Record(image="broken.jpg", status="failed", reason="the file is empty.")
+FAILED = JournalRecord(image="broken.jpg", status="failed", reason="the file is empty.")
 
 
 def journal(path, *records):
@@ -26,7 +26,7 @@ def journal(path, *records):
 def captioned(checkpoint, photo, *, words):
     """The record of a photo, as this model captions it."""
     caption = TorchCaptioner.load(checkpoint, device="cpu").caption(photo)
-    return Record(
+    return JournalRecord(
         image=photo.name,
         status="captioned",
         caption=caption.text,
@@ -76,7 +76,7 @@ def test_a_table_for_spreadsheets_begins_with_a_mark_and_holds_no_formula(tmp_pa
     names = ["Größe.jpg", "=1+1.jpg", odd]
     texts = ["ein Hund", "@home", "-1"]
     records = [
-        Record(image=name, status="captioned", caption=text, log_probability=-2.5)
+        JournalRecord(image=name, status="captioned", caption=text, log_probability=-2.5)
         for name, text in zip(names, texts, strict=True)
     ]
     known = {"confidence": 0.75, "photo_probability": 0.9, "is_photo": True}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.interchange import guard, portable, readable, restored, unguard
 
 GERMAN = os.fsdecode("Größe.jpg".encode("latin-1"))
@@ -64,30 +64,30 @@ def test_a_name_that_is_not_text_is_readable_and_keeps_its_bytes():
 
 @pytest.mark.parametrize("name", ["a.jpg", GERMAN, "\udcff", "Größe\u2028\n.jpg", r"\udcff"])
 def test_records_read_back_every_name_from_valid_json(name):
-    record = Record(image=name, status="captioned", caption="a dog", log_probability=-1.0)
+    record = JournalRecord(image=name, status="captioned", caption="a dog", log_probability=-1.0)
     line = record.to_line()
     assert line.count(b"\n") == 1
-    assert Record.from_line(line) == record
+    assert JournalRecord.from_line(line) == record
     json.loads(line)["image"].encode()  # no lone surrogates
 
 
 def test_journals_that_escaped_such_names_are_still_read():
     line = json.dumps({"image": GERMAN, "status": "failed", "reason": "x"}).encode() + b"\n"
     assert b"\\udcf6" in line
-    assert Record.from_line(line) == Record(image=GERMAN, status="failed", reason="x")
+    assert JournalRecord.from_line(line) == JournalRecord(image=GERMAN, status="failed", reason="x")
 
 
 @pytest.mark.parametrize("broken", ["zz", 5, None, ["61"]])
 def test_bytes_that_are_none_make_no_record(broken):
     table = {"image": "a.jpg", "image_bytes": broken, "status": "failed"}
     with pytest.raises(ValueError, match="not a record"):
-        Record.from_dict(table)
+        JournalRecord.from_dict(table)
 
 
 def test_json_lines_with_such_a_name_are_read_by_pyarrow_and_pandas():
     arrow = pytest.importorskip("pyarrow.json")
     lines = b"".join(
-        Record(image=name, status="captioned", caption="a dog").to_line()
+        JournalRecord(image=name, status="captioned", caption="a dog").to_line()
         for name in ("a.jpg", GERMAN, "b.jpg")
     )
     table = arrow.read_json(io.BytesIO(lines))

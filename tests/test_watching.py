@@ -10,7 +10,7 @@ import time
 import pytest
 
 from captioner.folder.journal.index import JournalIndex
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sources.inputs import Filter, Photo, find_photos
 from captioner.folder.watching import Watched, _is_being_written
 from tests.photos import encode, noise
@@ -54,7 +54,9 @@ def test_a_photo_copied_with_long_pauses_is_met_only_when_it_is_whole(tmp_path):
 
 def test_a_photo_that_is_just_being_replaced_is_met_when_it_is_whole(tmp_path):
     index = JournalIndex(tmp_path / "captions.jsonl")
-    index.add(Record(image="a.jpg", status="captioned", caption="a", size=1, modified=1), start=0)
+    index.add(
+        JournalRecord(image="a.jpg", status="captioned", caption="a", size=1, modified=1), start=0
+    )
     (tmp_path / "a.jpg").write_bytes(encode(noise(20, 20), "JPEG"))
     watched = Watched(index, seconds=3600)
     assert list(watched.news(find_photos(tmp_path, Filter()))) == []

@@ -11,7 +11,7 @@ from captioner.durable import digest
 from captioner.errors import MetadataError
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.outputs.silence import Silence
 from captioner.folder.outputs.wording import Wording
 from captioner.folder.plan import plan, remember
@@ -232,7 +232,7 @@ class Job:
         key = digest(photo.name)
         judged = caption.judgement
         silent = self.silence.keeps(judged)
-        record = Record(
+        record = JournalRecord(
             image=photo.name,
             status="captioned",
             caption="" if silent else self.wording(caption.text, photo=photo),
@@ -265,4 +265,4 @@ def _rounded(value: float | None) -> float | None:
 
 
 def _failure(photo: Photo, reason: str) -> PendingEntry:
-    return PendingEntry(record=Record(image=photo.name, status="failed", reason=reason))
+    return PendingEntry(record=JournalRecord(image=photo.name, status="failed", reason=reason))

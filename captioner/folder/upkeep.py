@@ -11,7 +11,7 @@ from captioner.durable import digest
 from captioner.errors import MetadataError, UnsupportedFileError
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.plan import lacking
 from captioner.folder.progress import Progress
 from captioner.folder.sidecars.changes import Change
@@ -48,10 +48,10 @@ class Upkeep:
     def plan(
         self,
         photo: Photo,
-        record: Record,
+        record: JournalRecord,
         targets: Sequence[Target],
         *,
-        before: Record | None,
+        before: JournalRecord | None,
     ) -> tuple[Change, ...] | str:
         """Plan which files a caption goes into, or say why into none.
 
@@ -146,7 +146,7 @@ class Upkeep:
         before = index.read(key) if key in index.captioned else None
         stamp = photo.look()
         now = stamp or (Stamp.of(before) if before else None)  # of archives
-        record = Record(
+        record = JournalRecord(
             image=name, status="captioned", caption=caption, edited=True, **stamped(now)
         )
         changes: tuple[Change, ...] | str = ()
@@ -170,7 +170,9 @@ class Upkeep:
             self.progress.failed(name, reason)
 
 
-def noted(record: Record, before: Record | None, changes: Sequence[Change]) -> Record:
+def noted(
+    record: JournalRecord, before: JournalRecord | None, changes: Sequence[Change]
+) -> JournalRecord:
     """Note which kinds of files hold a caption, and what the others may hold.
 
     Args:
@@ -197,7 +199,7 @@ def stamped(stamp: Stamp | None) -> dict[str, Any]:
     return asdict(stamp) if stamp else {}
 
 
-def _captions(record: Record | None) -> tuple[str, ...]:
+def _captions(record: JournalRecord | None) -> tuple[str, ...]:
     """Return the captions that files may hold, the newest first."""
     if record is None:
         return ()

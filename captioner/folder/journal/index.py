@@ -6,7 +6,7 @@ from pathlib import Path
 
 from captioner.durable import digest
 from captioner.errors import CaptionerError
-from captioner.folder.journal.records import CutOffError, Record
+from captioner.folder.journal.records import CutOffError, JournalRecord
 from captioner.folder.sources.stamps import Stamp
 
 _KINDS = ("txt", "xmp", "photo")
@@ -33,7 +33,7 @@ class JournalIndex:
     def __contains__(self, key: bytes) -> bool:
         return key in self.captioned or key in self.failed
 
-    def add(self, record: Record, *, start: int) -> None:
+    def add(self, record: JournalRecord, *, start: int) -> None:
         """Take a record in; the latest one about a photo counts.
 
         Args:
@@ -71,7 +71,7 @@ class JournalIndex:
         """Whether a file of this kind may hold an older caption."""
         return bool(self.captioned[key] >> 32 & _OUTDATED) and not self.is_in(key, kind)
 
-    def read(self, key: bytes) -> Record:
+    def read(self, key: bytes) -> JournalRecord:
         """Read the record of a photo that has a caption.
 
         Raises:
@@ -80,7 +80,7 @@ class JournalIndex:
         try:
             with self.path.open("rb") as file:
                 file.seek(self.captioned[key] >> 40)
-                record = Record.from_line(file.readline())
+                record = JournalRecord.from_line(file.readline())
         except (OSError, ValueError):
             record = None
         if record is None or digest(record.image) != key:
@@ -90,7 +90,7 @@ class JournalIndex:
         return record
 
 
-def read_records(path: Path) -> Iterator[tuple[Record, range]]:
+def read_records(path: Path) -> Iterator[tuple[JournalRecord, range]]:
     """Yield every whole record with the bytes of its line; a cut off end is passed over.
 
     So are blank lines, which editors leave.
@@ -101,7 +101,7 @@ def read_records(path: Path) -> Iterator[tuple[Record, range]]:
     broken = None
     for number, (line, place) in enumerate(_lines(path), start=1):
         try:
-            record = Record.from_line(line)
+            record = JournalRecord.from_line(line)
         except CutOffError:
             broken = broken or number
             continue
@@ -138,7 +138,7 @@ def damaged_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
     """
     for line, _ in _lines(path):
         try:
-            Record.from_line(line)
+            JournalRecord.from_line(line)
         except ValueError:
             yield line, True
         else:

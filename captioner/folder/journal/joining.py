@@ -8,7 +8,7 @@ from captioner.durable import digest
 from captioner.folder.journal.index import JournalIndex, read_records
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sources.shards import find_shards
 
 _TOGETHER = 1000
@@ -34,7 +34,7 @@ def join_shards(journal: Journal, settings: dict[str, Any]) -> None:
                 )
 
 
-def newer(records: Iterable[Record], index: JournalIndex) -> list[Record]:
+def newer(records: Iterable[JournalRecord], index: JournalIndex) -> list[JournalRecord]:
     """Choose the records that say more than what the index knows.
 
     Those are of photos new to it, or captioned or edited since; what was edited in both stays.

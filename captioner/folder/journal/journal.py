@@ -23,7 +23,7 @@ from captioner.durable import (
 from captioner.errors import CaptionerError, MetadataError
 from captioner.folder.journal.index import JournalIndex, damaged_lines, read_index, read_records
 from captioner.folder.journal.pending import Pending, PendingEntry
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.journal.run_file import RunFile
 from captioner.folder.sidecars.changes import remove_traces
 from captioner.folder.sources.stamps import Stamp
@@ -95,7 +95,7 @@ class Journal:
             self._open_file(size=0)
             self._run.write(self._settings)
 
-    def commit(self, entries: Sequence[PendingEntry]) -> list[tuple[Record, str | None]]:
+    def commit(self, entries: Sequence[PendingEntry]) -> list[tuple[JournalRecord, str | None]]:
         """Write a batch: the files beside the photos, then the journal. All of it, or none.
 
         Returns:
@@ -195,7 +195,7 @@ class Journal:
         now = self.index.read(key)  # somebody may have edited it since
         return bool(now.edited) and now.caption not in (entry.before.caption, entry.record.caption)
 
-    def _complete(self, entries: Sequence[PendingEntry]) -> list[tuple[Record, str | None]]:
+    def _complete(self, entries: Sequence[PendingEntry]) -> list[tuple[JournalRecord, str | None]]:
         """Make the changes, then write the lines."""
         outcomes = [_apply(entry) for entry in entries]
         with explained(self.path, option="--output"):
@@ -203,12 +203,12 @@ class Journal:
             self._pending.remove()
         return outcomes
 
-    def _stands(self, record: Record) -> bool:
+    def _stands(self, record: JournalRecord) -> bool:
         """Whether the journal holds this line already."""
         key = digest(record.image)
         return key in self.index.captioned and self.index.read(key) == record
 
-    def _append(self, records: Sequence[Record]) -> None:
+    def _append(self, records: Sequence[JournalRecord]) -> None:
         lines = [record.to_line() for record in records]
         content = memoryview(b"".join(lines))
         try:
@@ -275,7 +275,7 @@ class Journal:
                     file.write(record.to_line())
                 elif (start := newest[key]) is not None:  # the newest takes the place of the first
                     lines.seek(start)
-                    file.write(Record.from_line(lines.readline()).to_line())
+                    file.write(JournalRecord.from_line(lines.readline()).to_line())
                     newest[key] = None
         sync_folder(self.path.parent)
         replaced = self._file
@@ -284,7 +284,7 @@ class Journal:
         self.index = read_index(self.path)
 
 
-def _apply(entry: PendingEntry) -> tuple[Record, str | None]:
+def _apply(entry: PendingEntry) -> tuple[JournalRecord, str | None]:
     """Make an entry's changes; where one cannot be made, its photo has failed."""
     record = entry.record
     for change in entry.changes:
@@ -303,5 +303,5 @@ def _apply(entry: PendingEntry) -> tuple[Record, str | None]:
             reason = str(error)
         if entry.before is not None:
             return entry.before, reason
-        return Record(image=record.image, status="failed", reason=reason), reason
+        return JournalRecord(image=record.image, status="failed", reason=reason), reason
     return record, record.reason

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from captioner.durable import explained, replace_file, sync_folder
 from captioner.errors import CaptionerError
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sidecars.changes import Change, Kind
 
 
@@ -17,9 +17,9 @@ from captioner.folder.sidecars.changes import Change, Kind
 class PendingEntry:
     """What is to be written about one photo."""
 
-    record: Record
+    record: JournalRecord
     changes: tuple[Change, ...] = ()
-    before: Record | None = None
+    before: JournalRecord | None = None
     """What is known of it already, which stays if a change cannot be made."""
 
 
@@ -94,8 +94,8 @@ class Pending:
         if any(change.kind not in get_args(Kind) for change in changes):
             raise ValueError(f"not a change: {changes}")
         return PendingEntry(
-            record=Record.from_dict(table["record"]),
-            before=table["before"] and Record.from_dict(table["before"]),
+            record=JournalRecord.from_dict(table["record"]),
+            before=table["before"] and JournalRecord.from_dict(table["before"]),
             changes=tuple(
                 replace(change, path=os.path.join(here, change.path)) for change in changes
             ),

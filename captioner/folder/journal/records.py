@@ -44,7 +44,7 @@ class CutOffError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class JournalRecord:
     """How one photo ended."""
 
     image: str
@@ -90,7 +90,7 @@ class Record:
         return line + b', "%s": "%08x"}\n' % (_CHECKSUM.encode(), crc32(line))
 
     @classmethod
-    def from_dict(cls, table: Any) -> "Record":
+    def from_dict(cls, table: Any) -> "JournalRecord":
         """Read plain values back.
 
         Raises:
@@ -111,7 +111,7 @@ class Record:
         return record
 
     @classmethod
-    def from_line(cls, line: bytes) -> "Record":
+    def from_line(cls, line: bytes) -> "JournalRecord":
         """Read a line back; one that somebody edited is `edited`.
 
         Raises:

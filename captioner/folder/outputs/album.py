@@ -10,7 +10,7 @@ from pathlib import Path
 
 from captioner.durable import explained, make_folder
 from captioner.folder.journal.index import read_records
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sources.archives import list_archive, read_member
 from captioner.folder.sources.filters import NO_PHOTOS
 from captioner.gallery import GalleryPhoto, check_gallery, write_gallery
@@ -75,7 +75,7 @@ def _entries(journal: Path, root: Path) -> Iterator[GalleryPhoto]:
             )
 
 
-def _judge(record: Record) -> Judgement:
+def _judge(record: JournalRecord) -> Judgement:
     """Judge the caption that is shown: what is known is known of the model's own."""
     level = None if record.edited else record.level
     return Judgement(level=level, is_photo=record.is_photo)

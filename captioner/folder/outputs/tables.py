@@ -10,7 +10,7 @@ from typing import Any
 from captioner.durable import explained, make_folder, replacing, sync_folder
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.folder.journal.index import read_records
-from captioner.folder.journal.records import Record
+from captioner.folder.journal.records import JournalRecord
 from captioner.interchange import guard, portable, readable
 
 COLUMNS = (
@@ -108,7 +108,7 @@ def _schema(arrow: Any, *, words: bool) -> Any:
     return arrow.schema(columns)
 
 
-def _groups(records: Iterator[Record]) -> Iterator[list[dict[str, Any]]]:
+def _groups(records: Iterator[JournalRecord]) -> Iterator[list[dict[str, Any]]]:
     """Gather rows."""
     while part := list(islice(records, _GROUP)):
         yield [portable(record.to_dict()) for record in part]
