@@ -10,7 +10,7 @@ import gradio as gr
 from captioner import Captioner, CaptionerError, SearchConfig
 
 _METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
-_FIXED = ("no_end", "prompt")
+_FIXED = ("no_end", "prompt", "agreement")
 """Settings that stay what the checkpoint recommends."""
 _NAMES = [setting.name for setting in fields(SearchConfig) if setting.name not in _FIXED]
 _WHOLE = ("beam", "max_words", "top_k", "seed", "no_repeat", "groups")

@@ -169,6 +169,9 @@ class SearchConfig:
     diversity: float = 0.5
     """Penalty on a word's log-probability for every hypothesis of an earlier group that has it at
     the same place."""
+    agreement: float = 0.0
+    """Beam search ranks its candidates by their score, less this for each rarer token times the
+    probability that a candidate without it is right; 0 ranks by score alone. Invents less."""
 
     def __post_init__(self) -> None:
         for name in ("beam", "max_words", "groups"):
@@ -206,6 +209,10 @@ class SearchConfig:
             f"search.diversity is {self.diversity}; it must be 0 or more, and finite.",
         )
         require(
+            0 <= self.agreement < math.inf,
+            f"search.agreement is {self.agreement}; it must be 0 or more, and finite.",
+        )
+        require(
             not self.require or self.groups == 1,
             f"search.require is {list(self.require)}, which divides the beam by itself; leave out "
             f"search.groups = {self.groups}.",
@@ -214,7 +221,7 @@ class SearchConfig:
     @staticmethod
     def method_of(name: str) -> str | None:
         """Return the method that alone uses a setting; None if all do."""
-        if name in ("beam", "length_penalty", "groups", "diversity"):
+        if name in ("beam", "length_penalty", "groups", "diversity", "agreement"):
             return "beam"
         return "sample" if name in ("temperature", "top_k", "top_p", "seed") else None
 

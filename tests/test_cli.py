@@ -182,6 +182,7 @@ def test_every_setting_reaches_the_search(caption, photos, checkpoints):
         "prompt": "",
         "groups": 1,
         "diversity": 0.5,
+        "agreement": 0.0,
     }
     _, lines, _ = caption(photos[0], "--json", "--beam", 3, "--length-penalty", 0.7)
     assert json.loads(lines[0])["search"]["length_penalty"] == 0.7

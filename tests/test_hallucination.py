@@ -4,9 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from captioner.config import PreprocessConfig, SearchConfig
-from captioner.photo.preprocess import preprocess
-from captioner.result.caption import Candidate, Caption, Word
+from captioner.result.caption import Word
 from data.coco import Record
 from data.instances import Instances
 from data.nouns import Nouns
@@ -14,7 +12,6 @@ from data.objects import ObjectWords
 from tests.entities import pets
 from tests.photos import noise
 from training.hallucination.__main__ import main
-from training.hallucination.choosing import choose
 from training.hallucination.rates import measure_rates
 from training.hallucination.signals import auc, measure_signals, signals_of
 from training.hallucination.truth import Naming, NounTruth, ObjectTruth
@@ -99,42 +96,6 @@ def test_intervals_are_over_photos_and_differences_pair_them():
     assert more["intervals"]["per_object"]["high"] == pytest.approx(-0.45, abs=0.01)
     same = measure_rates(judged, resamples=400, seed=0, first=judged)["more_than_first"]
     assert same["intervals"]["per_sentence"] == {"low": 0, "high": 0}
-
-
-# Choosing
-
-
-def caption(tokenizer, *candidates):
-    """Candidates of a beam, each a text and its log-probability."""
-    (text, log_probability), *others = candidates
-    return Caption(
-        image=None,
-        text=text,
-        words=(),
-        log_probability=log_probability,
-        candidates=tuple(
-            Candidate(text=text, log_probability=own, tokens=tuple(tokenizer.encode(text)))
-            for text, own in others
-        ),
-        geometry=preprocess(noise(8, 8), PreprocessConfig())[1],
-        checkpoint="toy",
-        search=SearchConfig(length_penalty=1.0),
-    )
-
-
-def test_words_that_other_candidates_lack_count_against_a_candidate(tokenizer):
-    lonely = caption(tokenizer, ("a cat", -3.0), ("a dog", -3.3), ("the dog", -3.3))
-    common = tokenizer.encode("a")[0] + 1
-
-    def chosen(weight, common=common):
-        return choose(lonely, tokenizer, weight=weight, common=common)
-
-    assert [chosen(weight) for weight in (0.0, 0.2, 0.5)] == ["a cat", "a cat", "a dog"]
-    support = [math.exp(score) for score in (-1.0, -1.1, -1.1)]
-    dog = sum(support[1:]) / sum(support)
-    turn = 0.1 / (dog - (1 - dog))  # where the scores, 0.1 apart, are made up for
-    assert [chosen(turn - 0.01), chosen(turn + 0.01)] == ["a cat", "a dog"]
-    assert chosen(5.0, common=len(tokenizer)) == "a cat"
 
 
 # Signals
@@ -224,10 +185,12 @@ def test_models_and_searches_stand_side_by_side(data, checkpoints, capsys, tmp_p
         assert named == photo["names"]
         assert set(photo["invented"]) <= set(photo["names"])
     assert report["names"] == "nouns"
-    chosen = [*asked[:2], *data, "--agreement", "0", "--agreement", "9", "--bootstrap", "0"]
+    chosen = [*asked[:2], *data, "--agreement", "9", "--bootstrap", "0"]
     models = run(capsys, *chosen)[0]["models"]
-    found = [model["name"] for model in models]
-    assert found == ["toy-transformer", *(f"toy-transformer, agreement {n}" for n in (0, 9))]
+    assert [(model["name"], model["search"]["agreement"]) for model in models] == [
+        ("toy-transformer", 0.0),
+        ("toy-transformer, agreement 9", 9.0),
+    ]
     assert report["people"]["captions"] == 4
     assert report["people"]["per_sentence"] == 2 / 4  # of the sea and of the man, said once each
     for text in ("toy-transformer, beam 4", "toy-transformer, greedy", "people", "more than the"):

@@ -28,13 +28,15 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--length-penalty", type=float, help="above 0 favours longer captions")
     parser.add_argument("--groups", type=int, help="parts of the beam, for diverse beam search")
     parser.add_argument("--diversity", type=float, help="how unlike the groups are to be")
+    parser.add_argument("--agreement", type=float, help="weight of what candidates agree on")
     parser.add_argument("--no-repeat", type=int, help="say no run of so many words twice")
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
 
 
 def given_search(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of the search that were given; the checkpoint recommends the rest."""
-    names = ("method", "beam", "max_words", "length_penalty", "groups", "diversity", "no_repeat")
+    lengths = ("max_words", "length_penalty")
+    names = ("method", "beam", *lengths, "groups", "diversity", "agreement", "no_repeat")
     given = {name: getattr(args, name, None) for name in names}
     return {name: value for name, value in given.items() if value is not None}
 

@@ -105,6 +105,13 @@ def add_search_options(parser: argparse.ArgumentParser) -> None:
         "--diversity", type=float, metavar="X", help="with --groups: how unlike (0.5)"
     )
     search.add_argument(
+        "--agreement",
+        type=float,
+        metavar="X",
+        help="beam search: prefer candidates whose rarer words others have, too, which invents "
+        "less; such as 0.3 with --beam 10",
+    )
+    search.add_argument(
         "--temperature", type=float, metavar="X", help="sample: below 1 safer, above 1 bolder"
     )
     search.add_argument("--top-k", type=int, metavar="N", help="sample: keep the N likeliest words")

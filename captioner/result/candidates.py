@@ -18,7 +18,8 @@ class Candidates:
     log_probability: list[float]
     """Of the whole caption: the sum over its tokens, and END."""
     score: list[float]
-    """What ranks captions: log-probability / length ** length_penalty; the length counts END."""
+    """What ranks captions: log-probability / length ** length_penalty, where the length counts END,
+    less what `SearchConfig.agreement` takes."""
     finished: list[bool]
     """Whether END came; if not, the caption was cut at `max_words`."""
     rows: list[list[int]] = field(compare=False, repr=False)

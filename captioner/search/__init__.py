@@ -6,6 +6,7 @@ One loop goes on token by token; a strategy says how:
     beam          `Beam`
     beams         `DiverseBeams`, `ConstrainedBeams`: several `Beam`s in one step of the decoder
     filters       constraints: log-probabilities and the tokens so far -> log-probabilities
+    agreement     candidates of a beam, ranked anew by what they have in common
     automaton     what is required, as a table of states
     hypotheses    the captions that a strategy considers, as arrays
     arrays        what NumPy and PyTorch spell differently
@@ -28,6 +29,7 @@ from jaxtyping import Float, Int
 from captioner.config import SearchConfig
 from captioner.errors import ConfigError
 from captioner.result.candidates import Candidates, collect
+from captioner.search.agreement import rank_by_agreement
 from captioner.search.arrays import arrays_of, log_probabilities
 from captioner.search.beam import Beam
 from captioner.search.beams import ConstrainedBeams, DiverseBeams
@@ -106,7 +108,7 @@ def search_steps(
         if step is None:
             return
         live, done = step
-        unfinished = replace(config, length_penalty=0.0)
+        unfinished = replace(config, length_penalty=0.0, agreement=0.0)
         yield from done.values() or _gather(live, unfinished, constraints, [0])
 
 
@@ -204,6 +206,8 @@ def _gather(
         collect(*image, ranked=config.method == "beam", **how)
         for image in zip(*(x.tolist() for x in hypotheses), strict=True)
     ]
+    if config.agreement:
+        found = [rank_by_agreement(own, weight=config.agreement) for own in found]
     for number, candidates in zip(images, found, strict=True):  # K is 1 until the prompt is read
         given = [number] * (len(constraints.prefix) - 1)
         candidates.rows[:] = [[*given, *own] for own in candidates.rows]

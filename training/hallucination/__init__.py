@@ -9,7 +9,6 @@ side by side, and people beside them: each human caption against the others of i
 
     truth       photo and caption -> what the caption names, and what of it is known to be there
     rates       invented names in many captions, with intervals
-    choosing    candidates of a beam -> the one that the others agree with
     signals     whether probability and attention tell which name is invented
     report      all of it, for several models
     tables      laid out for reading

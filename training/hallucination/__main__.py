@@ -17,7 +17,6 @@ from data.image_source import ImageSource
 from data.instances import read_instances
 from data.nouns import load_nouns
 from data.objects import OTHER_WORDS, ObjectWords
-from training.hallucination.choosing import choose
 from training.hallucination.rates import Judged
 from training.hallucination.report import (
     caption_photos,
@@ -93,14 +92,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         choices=("beam", "greedy"),
         help="given again, both stand side by side; otherwise as the checkpoint recommends",
     )
-    parser.add_argument(
-        "--agreement",
-        action="append",
-        default=[],
-        type=float,
-        metavar="X",
-        help="choose among the candidates of a beam, too, with this weight of their disagreement",
-    )
     add_options(parser)
     parser.add_argument("--split", help="val, test, ...; by default all photos")
     parser.add_argument("--limit", type=positive, help="the first photos only")
@@ -142,16 +133,14 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         captioner, digests = load_captioner(names, device=args.device)
         for method in args.search or [captioner.header.search.method]:
             search = {"method": method} | given_search(args)
-            captions = caption_photos(captioner, records, source, search=search)
-            own, judged = measure_captions(captions, records, truth, first=first, **resampled)
-            models.append({**own, "sha256": digests})
-            first = first or judged
-            for weight in args.agreement if method == "beam" else ():
-                tokenizer = captioner.header.tokenizer
-                texts = [choose(caption, tokenizer, weight=weight) for caption in captions]
-                name = f"{own['name']}, agreement {weight:g}"
-                other, _ = measure_texts(name, texts, records, truth, first=first, **resampled)
-                models.append({**other, "search": own["search"], "sha256": digests})
+            agreement = search.pop("agreement", 0.0) if method == "beam" else 0.0
+            for weight in dict.fromkeys((0.0, agreement)):
+                changes = search | ({"agreement": weight} if weight else {})
+                captions = caption_photos(captioner, records, source, search=changes)
+                own, judged = measure_captions(captions, records, truth, first=first, **resampled)
+                name = own["name"] + (f", agreement {weight:g}" if weight else "")
+                models.append({**own, "name": name, "sha256": digests})
+                first = first or judged
     for path in args.results:
         results = load_results(path)
         missing = [record.image for record in records if record.image_id not in results]

@@ -62,6 +62,7 @@ def describe_search(search: Mapping[str, Any]) -> str:
         text = f"beam {search['beam']}, length penalty {search['length_penalty']:g}"
         if search.get("groups", 1) > 1:
             text += f", {search['groups']} groups, diversity {search['diversity']:g}"
+        text += f", agreement {search['agreement']:g}" if search.get("agreement") else ""
     elif search["method"] == "sample":
         text = f"drawn at temperature {search['temperature']:g}, top-p {search['top_p']:g}"
         text += f", top-k {search['top_k']}" if search["top_k"] else ""
