@@ -2,6 +2,8 @@
 
 function drawHeads(inside, photo, caption, word, look) {
   const { layers, heads } = caption;
+  const members = photo.model.split(" + "); // of an ensemble, each member is a head
+  const nameOf = (head) => (members.length === heads ? members[head - 1] : `head ${head}`);
   const rows = Array.from({ length: layers }, (_, n) => n + 1).map((layer) => [
     { layer },
     ...(heads > 1 ? Array.from({ length: heads }, (_, n) => ({ layer, head: n + 1 })) : []),
@@ -16,7 +18,7 @@ function drawHeads(inside, photo, caption, word, look) {
     const weights = weigh(caption, word, view);
     const canvas = make("canvas", { "aria-hidden": "true" });
     paint(canvas, weights, Math.max(LEAST_SCALE, heaviest(weights)), caption, look, 160);
-    const name = `layer ${view.layer}${view.head ? `, head ${view.head}` : ", mean of its heads"}`;
+    const name = `layer ${view.layer}${view.head ? `, ${nameOf(view.head)}` : ", mean of its heads"}`;
     const on =
       chosen.method === "layer" &&
       (chosen.layer ?? layers) === view.layer &&
@@ -46,7 +48,7 @@ function drawHeads(inside, photo, caption, word, look) {
         ? [
             make("span", {}),
             make("span", {}, "mean"),
-            ...rows[0].slice(1).map((view) => make("span", {}, `head ${view.head}`)),
+            ...rows[0].slice(1).map((view) => make("span", {}, nameOf(view.head))),
           ]
         : [],
       rows.map((views, n) => [make("span", {}, `layer ${n + 1}`), views.map(cell)]),

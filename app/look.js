@@ -21,12 +21,13 @@ function readLook() {
     if (values.includes(given.get(name))) look[name] = given.get(name);
   const strength = Number(given.get("strength") ?? NaN);
   if (strength >= 0 && strength <= 1) look.strength = strength;
-  if (VIEWS[given.get("view")]) look.view = Number(given.get("view"));
+  look.view = Math.max(0, VIEWS.findIndex((view) => view.name === given.get("view")));
   return look;
 }
 
 function writeLook(look) {
-  keepInAddress(look, LOOK);
+  const named = (own) => ({ ...own, view: VIEWS[own.view].name }); // other models have other numbers
+  keepInAddress(named(look), named(LOOK));
   useLook(look);
 }
 
