@@ -37,8 +37,8 @@ def keep(tray: Sequence[Kept], path: Path, opened: Upload) -> tuple[Kept, ...]:
 
 
 def draw_tray(tray: Sequence[Kept]) -> str:
-    """Draw a button for each photo, for the script of the samples; nothing for a single one."""
-    if len(tray) < 2:
+    """Draw a button for each photo, for the script of the samples."""
+    if not tray:
         return ""
     buttons = "".join(
         f'<li><button type="button" data-sample="{n}" aria-label="{escape(printable(k.path.name))}"'

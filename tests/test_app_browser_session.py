@@ -159,6 +159,16 @@ def test_the_webcam_is_captioned_live_and_its_last_frame_kept(browser, url, size
         assert download.value.suggested_filename == "webcam.toy-transformer.json"
 
 
+def test_a_frame_that_is_no_photo_ends_the_camera_with_a_word(browser, url):
+    for page in opened(browser, url, permissions=["camera"]):
+        page.evaluate("HTMLCanvasElement.prototype.toDataURL = () => 'data:image/jpeg;base64,AAAA'")
+        page.get_by_role("button", name="Live from the webcam").click()
+        said = page.locator(".live [role=status]")
+        expect(said).to_have_text("This frame could not be captioned.")
+        expect(page.get_by_role("button", name="Live from the webcam")).to_be_visible()
+        caption(page, SAMPLES / "cat.jpg")
+
+
 def test_who_has_no_camera_is_told(page):
     page.get_by_role("button", name="Live from the webcam").click()
     expect(page.locator(".live [role=status]")).to_contain_text("There is no picture: ")
