@@ -22,7 +22,7 @@ from jaxtyping import Float
 from captioner.checkpoint.files import has_graphs
 from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
 from captioner.config import SearchConfig
-from captioner.decoders.reading import Look, Reading, follow
+from captioner.decoders.reading import CaptionAttention, Reading, follow
 from captioner.errors import ConfigError, needing_torch
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare_each
@@ -168,26 +168,26 @@ class Captioner(Reader):
             noise=make_noise((photo.pixels for photo in prepared), config=chosen),
             readings=readings if words and not self.reads_at_once else None,
         )
-        looks: list[Look | None] = [None] * len(found)
+        attentions: list[CaptionAttention | None] = [None] * len(found)
         if words and self.reads_at_once:
             again = self.read(
                 features, [own.tokens[:1] for own in found], prefix=constraints.prefix
             )
-            looks = [look for ((_, look),) in again]
+            attentions = [attended for ((_, attended),) in again]
         elif words:
-            looks = [follow(readings, own.rows[0]) for own in found]
+            attentions = [follow(readings, own.rows[0]) for own in found]
         return [
             self._describe(
                 photo,
                 own,
-                look,
+                attended,
                 features[i : i + 1],
                 summary,
                 config=chosen,
                 constraints=constraints,
             )
-            for i, (photo, own, look, summary) in enumerate(
-                zip(prepared, found, looks, self._summaries(features), strict=True)
+            for i, (photo, own, attended, summary) in enumerate(
+                zip(prepared, found, attentions, self._summaries(features), strict=True)
             )
         ]
 
@@ -222,16 +222,16 @@ class Captioner(Reader):
             noise=make_noise([prepared.pixels], config=chosen),
             readings=readings,
         ):
-            look = follow(readings, found.rows[0])
+            attended = follow(readings, found.rows[0])
             yield self._describe(
-                prepared, found, look, features, summary, config=chosen, constraints=constraints
+                prepared, found, attended, features, summary, config=chosen, constraints=constraints
             )
 
     def _describe(
         self,
         photo: Prepared,
         found: Candidates,
-        look: Look | None,
+        attended: CaptionAttention | None,
         features: Float[Any, "1 ..."],
         summary: Float[Any, " D"] | None,
         *,
@@ -240,12 +240,12 @@ class Captioner(Reader):
     ) -> Caption:
         """Put the first of the candidates into words."""
         prompt = len(constraints.prefix) - 1
-        if look is not None and found.tokens[0]:
-            look = self.weigh(features, found.tokens[0], look, prompt=prompt)
+        if attended is not None and found.tokens[0]:
+            attended = self.weigh(features, found.tokens[0], attended, prompt=prompt)
         return describe(
             photo,
             found,
-            look,
+            attended,
             summary=summary,
             header=self.header,
             grid=self.grid,

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from captioner.checkpoint.header import Header
 from captioner.config import AttentionConfig
-from captioner.decoders.reading import Doubles, Look, Reading, join, select
+from captioner.decoders.reading import CaptionAttention, Doubles, Reading, join, select
 from captioner.errors import ConfigError
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare
@@ -50,7 +50,7 @@ class Reader(ABC):
         captions: Sequence[Sequence[list[int]]],
         *,
         prefix: Sequence[int],
-    ) -> list[list[tuple[list[float], Look]]]:
+    ) -> list[list[tuple[list[float], CaptionAttention]]]:
         """Read finished captions of each image, as many of each, to see where they looked.
 
         Args:
@@ -59,7 +59,7 @@ class Reader(ABC):
             prefix: what was given before the first token; see `Constraints`.
 
         Returns:
-            Log-probabilities of the tokens, and a look, by image and caption.
+            Log-probabilities of the tokens, and where they looked, by image and caption.
         """
         tokenizer = self.header.tokenizer
         longest = max(len(ids) for image in captions for ids in image)
@@ -81,19 +81,24 @@ class Reader(ABC):
         ]
 
     def weigh(
-        self, features: Float[Any, "1 ..."], tokens: Sequence[int], look: Look, *, prompt: int
-    ) -> Look:
-        """Add to a look what the regions added to the scores of the caption's tokens.
+        self,
+        features: Float[Any, "1 ..."],
+        tokens: Sequence[int],
+        attended: CaptionAttention,
+        *,
+        prompt: int,
+    ) -> CaptionAttention:
+        """Add what the regions added to the scores of the caption's tokens.
 
         Args:
             features: of the image.
             tokens: of the caption.
-            look: where it looked, the prompt included.
+            attended: where it looked, the prompt included.
             prompt: tokens of the prompt.
         """
         words = np.array([tokens], dtype=np.int64)
-        deciding = look.attention[-1:, :, prompt : prompt + len(tokens)]
-        return look._replace(evidence=self.find_evidence(features, words, deciding))
+        deciding = attended.attention[-1:, :, prompt : prompt + len(tokens)]
+        return attended._replace(evidence=self.find_evidence(features, words, deciding))
 
     def find_evidence(
         self,
@@ -135,7 +140,7 @@ class Reader(ABC):
         written = [[list(own.tokens) for own in caption.candidates]]
         (read,) = self.read(features, written, prefix=prefix)
         captions = []
-        for candidate, (logs, look) in zip(caption.candidates, read, strict=True):
+        for candidate, (logs, attended) in zip(caption.candidates, read, strict=True):
             end = min(candidate.log_probability - sum(logs), 0.0)
             prompt = len(prefix) - 1
             captions.append(
@@ -150,7 +155,7 @@ class Reader(ABC):
                     words=describe_words(
                         candidate.tokens,
                         logs,
-                        self.weigh(features, candidate.tokens, look, prompt=prompt),
+                        self.weigh(features, candidate.tokens, attended, prompt=prompt),
                         header=self.header,
                         grid=self.grid,
                         prompt=prompt,

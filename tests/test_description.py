@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 from captioner.checkpoint.header import Header
 from captioner.config import AttentionConfig, EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import RecurrentConfig, TransformerConfig
-from captioner.decoders.reading import Look
+from captioner.decoders.reading import CaptionAttention
 from captioner.pytorch import TorchCaptioner
 from captioner.result.description import describe_words
 from tests.conftest import _talkative
@@ -73,12 +73,12 @@ def test_a_recurrent_gate_lets_in_what_the_class_token_leaves(tokenizer, photos)
 
 def test_where_all_is_on_regions_a_transformer_has_no_gate_and_an_lstms_is_its_own(tokenizer):
     header = with_class_token(tokenizer, TRANSFORMER).header
-    look = Look(np.full((1, 1, 2, 4), 0.25), None, np.array([0.5, 0.75]))
+    attended = CaptionAttention(np.full((1, 1, 2, 4), 0.25), None, np.array([0.5, 0.75]))
     ids = tokenizer.encode("a dog")
-    (_, dog) = describe_words(ids, [-0.1, -0.2], look, header=header, grid=(2, 2))
+    (_, dog) = describe_words(ids, [-0.1, -0.2], attended, header=header, grid=(2, 2))
     assert dog.gate == 0.75
     (_, dog) = describe_words(
-        ids, [-0.1, -0.2], look._replace(gate=None), header=header, grid=(2, 2)
+        ids, [-0.1, -0.2], attended._replace(gate=None), header=header, grid=(2, 2)
     )
     assert dog.gate is None
 
@@ -109,5 +109,5 @@ def test_an_ensemble_of_models_with_class_tokens_tells_their_share(tokenizer, ph
     caption = TorchCaptioner.ensemble([one, other]).caption(photos[0])
     looks = [read(own, photos[0], caption)[0][-1].mean(axis=0) for own in (one, other)]
     for number, word in enumerate(caption.words):
-        share = np.mean([look[number, 1:].sum() for look in looks])
+        share = np.mean([attended[number, 1:].sum() for attended in looks])
         assert word.gate == pytest.approx(share, rel=1e-4)

@@ -1,6 +1,6 @@
 """What a decoder says of the tokens it reads, and where one caption looked.
 
-Here tensors and arrays are alike; `Look` is NumPy's whatever it was read with.
+Here tensors and arrays are alike; `CaptionAttention` is NumPy's whatever it was read with.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Reading(NamedTuple):
     Transformer has them."""
 
 
-class Look(NamedTuple):
+class CaptionAttention(NamedTuple):
     """Where one caption looked; there may be tokens behind its last one, which do not count."""
 
     attention: Float[Doubles, "L M T P"]
@@ -47,7 +47,7 @@ def on_regions(weights: Float[Any, "*rows P"], grid: tuple[int, int]) -> Float[A
     return weights[..., weights.shape[-1] - grid[0] * grid[1] :]
 
 
-def select(reading: Reading, image: int, caption: int) -> Look:
+def select(reading: Reading, image: int, caption: int) -> CaptionAttention:
     """Take what was read of one caption."""
 
     def take(weights: Any) -> Any:
@@ -57,7 +57,9 @@ def select(reading: Reading, image: int, caption: int) -> Look:
         weights = weights if isinstance(weights, np.ndarray) else weights.float().cpu().numpy()
         return weights.astype(np.float64)
 
-    return Look(take(reading.attention), take(reading.between_words), take(reading.gate))
+    return CaptionAttention(
+        take(reading.attention), take(reading.between_words), take(reading.gate)
+    )
 
 
 def join(readings: Sequence[Reading]) -> Reading:
@@ -76,7 +78,7 @@ def join(readings: Sequence[Reading]) -> Reading:
     )
 
 
-def follow(readings: Sequence[Reading], rows: Sequence[int]) -> Look:
+def follow(readings: Sequence[Reading], rows: Sequence[int]) -> CaptionAttention:
     """Gather what was read of one caption token by token.
 
     Args:
@@ -85,7 +87,7 @@ def follow(readings: Sequence[Reading], rows: Sequence[int]) -> Look:
     """
     own = []
     for reading, row in zip(readings, rows, strict=False):
-        look = select(reading, *divmod(row, reading.logits.shape[1]))
-        weights = [None if x is None else x[None, None] for x in look]
+        attended = select(reading, *divmod(row, reading.logits.shape[1]))
+        weights = [None if x is None else x[None, None] for x in attended]
         own.append(Reading(np.zeros((1, 1, 1, 0)), weights[0], weights[2], weights[1]))
     return select(join(own), 0, 0)

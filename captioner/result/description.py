@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from captioner.checkpoint.header import Header
 from captioner.config import AttentionConfig, SearchConfig
-from captioner.decoders.reading import Doubles, Look, on_regions
+from captioner.decoders.reading import CaptionAttention, Doubles, on_regions
 from captioner.photo.framing import Prepared, Singles
 from captioner.result.candidates import Candidates
 from captioner.result.caption import Candidate, Caption, Rival, Word, show_attention
@@ -22,7 +22,7 @@ from captioner.words.tokenizer import Tokenizer
 def describe(
     photo: Prepared,
     found: Candidates,
-    look: Look | None,
+    attended: CaptionAttention | None,
     *,
     summary: Float[Any, " D"] | None,
     header: Header,
@@ -35,7 +35,7 @@ def describe(
     Args:
         photo: the captioned one.
         found: captions of it, best first.
-        look: where the first of them looked; None leaves the caption without words.
+        attended: where the first of them looked; None leaves the caption without words.
         summary: mean feature of the image's regions; None if the runtime does not show it.
         header: the words, the model's name, and how far it can be believed.
         grid: regions down and across.
@@ -48,11 +48,11 @@ def describe(
         image=photo.image,
         text=texts[0],
         words=()
-        if look is None
+        if attended is None
         else describe_words(
             found.tokens[0],
             found.log_probabilities[0],
-            look,
+            attended,
             header=header,
             grid=grid,
             prompt=prompt,
@@ -76,7 +76,7 @@ def describe(
 def describe_words(
     tokens: Sequence[int],
     log_probabilities: Sequence[float],
-    look: Look,
+    attended: CaptionAttention,
     *,
     header: Header,
     grid: tuple[int, int],
@@ -87,29 +87,29 @@ def describe_words(
     Args:
         tokens: of the caption.
         log_probabilities: of each.
-        look: where the caption looked, the prompt included.
+        attended: where the caption looked, the prompt included.
         header: the words.
         grid: regions down and across.
         prompt: tokens of the prompt.
     """
     rolled_out = None
-    if look.between_words is not None:
-        rolled_out = rollout(look.attention.mean(axis=1), look.between_words.mean(axis=1))
-    gated = look.gate is not None or look.attention.shape[-1] > math.prod(grid)
+    if attended.between_words is not None:
+        rolled_out = rollout(attended.attention.mean(axis=1), attended.between_words.mean(axis=1))
+    gated = attended.gate is not None or attended.attention.shape[-1] > math.prod(grid)
     words = []
     for shown in header.tokenizer.words(list(tokens)):
         # What is looked at on reading one token decides the next: START, or the last token of the
         # prompt, goes with the first word.
         own = list(shown.tokens)
         read = [prompt + token for token in own]
-        heads = _lay_out(look.attention[:, :, read].mean(axis=2), grid)
+        heads = _lay_out(attended.attention[:, :, read].mean(axis=2), grid)
         passed = None if rolled_out is None else _lay_out(rolled_out[read].mean(axis=0), grid)
         attention, share = show_attention(heads, AttentionConfig())
         speaking = None
-        if look.evidence is not None:
-            added = on_regions(look.evidence[own].mean(axis=0), grid).reshape(grid)
+        if attended.evidence is not None:
+            added = on_regions(attended.evidence[own].mean(axis=0), grid).reshape(grid)
             speaking = np.float32(share) * weigh_evidence(heads[-1], added)
-        let_in = 1.0 if look.gate is None else float(look.gate[read].mean())
+        let_in = 1.0 if attended.gate is None else float(attended.gate[read].mean())
         probability = word_probability([log_probabilities[t] for t in own], header.confidence)
         words.append(
             Word(
