@@ -34,7 +34,7 @@ _LONGEST_CAPTION = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Batch:
+class BatchWork:
     """What a session's batch is made of, and what has come of it."""
 
     paths: tuple[str, ...] = ()
@@ -82,20 +82,20 @@ def build_batch(
     with gr.Row(elem_classes="downloads", visible=False) as downloads:
         as_csv = gr.Button("Save CSV", size="sm")
         as_json = gr.Button("Save JSON", size="sm")
-    work = gr.State(Batch(), time_to_live=FORGET_AFTER)
+    work = gr.State(BatchWork(), time_to_live=FORGET_AFTER)
     turns = gr.State(0)  # a change of it is the next photo's turn
     halted = gr.State(False)
 
     def buttons(*, running: bool) -> dict[Any, Any]:
         return {start: gr.Button(interactive=not running), stop: gr.Button(visible=running)}
 
-    def begin(paths: list[str] | None, choice: str, batch: Batch) -> dict[Any, Any]:
+    def begin(paths: list[str] | None, choice: str, batch: BatchWork) -> dict[Any, Any]:
         if not paths or len(paths) > MOST_PHOTOS:
             alert = draw_alert(refuse(len(paths or ())))
             kept = draw_batch(batch.rows, total=len(batch.paths)) if batch.rows else ""
             return {table: alert + kept, halted: True}
         same = batch.unfinished and (batch.paths, batch.model) == (tuple(paths), choice)
-        batch = batch if same else Batch(paths=tuple(paths), model=choice)
+        batch = batch if same else BatchWork(paths=tuple(paths), model=choice)
         shown = draw_batch(batch.rows, total=len(paths))
         return {
             work: batch,
@@ -105,7 +105,7 @@ def build_batch(
             **buttons(running=True),
         }
 
-    def step(batch: Batch, turn: int, stopped: bool) -> dict[Any, Any]:
+    def step(batch: BatchWork, turn: int, stopped: bool) -> dict[Any, Any]:
         if stopped or not batch.unfinished:
             return buttons(running=False)
         row = _caption_row(captioners[batch.model], Path(batch.paths[len(batch.rows)]))
@@ -118,7 +118,7 @@ def build_batch(
             **buttons(running=batch.unfinished),
         }
 
-    def halt(batch: Batch) -> dict[Any, Any]:
+    def halt(batch: BatchWork) -> dict[Any, Any]:
         shown = draw_batch(batch.rows, total=len(batch.paths), stopped=batch.unfinished)
         return {table: shown, halted: True, **buttons(running=False)}
 
@@ -140,13 +140,13 @@ def build_batch(
         running.failure(halt, work, outcome, **AT_ONCE)  # the queue is full
     stop.click(halt, work, outcome, cancels=steps, **AT_ONCE)
 
-    def edit(batch: Batch, asked: gr.EventData) -> Batch:
+    def edit(batch: BatchWork, asked: gr.EventData) -> BatchWork:
         number, text = _row_of(batch, asked), str(values_of(asked, "text").get("text"))
         rows = list(batch.rows)
         rows[number] = replace(rows[number], caption=text[:_LONGEST_CAPTION])
         return replace(batch, rows=tuple(rows))
 
-    def look(batch: Batch, asked: gr.EventData) -> tuple[Picked, gr.Tabs]:
+    def look(batch: BatchWork, asked: gr.EventData) -> tuple[Picked, gr.Tabs]:
         return Picked.of(Path(batch.paths[_row_of(batch, asked)])), gr.Tabs(selected="one")
 
     table.edit(edit, work, work, **AT_ONCE)
@@ -156,7 +156,7 @@ def build_batch(
     return looked.success
 
 
-def _row_of(batch: Batch, asked: gr.EventData) -> int:
+def _row_of(batch: BatchWork, asked: gr.EventData) -> int:
     number: Any = values_of(asked, "row").get("row")
     if number not in range(len(batch.rows)):
         raise gr.Error("There is no such row.", print_exception=False)
@@ -189,7 +189,7 @@ def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
     )
 
 
-def to_csv(batch: Batch) -> str:
+def to_csv(batch: BatchWork) -> str:
     """Pack a table for spreadsheets."""
     text = StringIO()
     table = csv.writer(text)
@@ -202,7 +202,7 @@ def to_csv(batch: Batch) -> str:
     return pack("captions.csv", text.getvalue().encode("utf-8-sig"))
 
 
-def to_json(batch: Batch) -> str:
+def to_json(batch: BatchWork) -> str:
     """Pack a table for programs."""
     table = [
         {

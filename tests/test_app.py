@@ -19,7 +19,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import ui
-from app.batch import Batch, refuse, to_csv, to_json
+from app.batch import BatchWork, refuse, to_csv, to_json
 from app.controls import read_upload
 from app.html import BatchRow
 from app.requests import explain_requests
@@ -382,13 +382,13 @@ def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():
         BatchRow(name="a.jpg", caption='A "dog", running', log_probability=-0.5),
         BatchRow(name="=1+1.jpg", error="=1+1.jpg: not an image"),
     )
-    assert unpack(to_csv(Batch(rows=rows))) == (
+    assert unpack(to_csv(BatchWork(rows=rows))) == (
         "captions.csv",
         "\ufefffile,caption,log_probability,error\r\n"
         'a.jpg,"A ""dog"", running",-0.5,\r\n'
         "'=1+1.jpg,,,'=1+1.jpg: not an image\r\n",
     )
-    name, text = unpack(to_json(Batch(rows=rows)))
+    name, text = unpack(to_json(BatchWork(rows=rows)))
     assert name == "captions.json"
     assert json.loads(text) == [
         {"file": "a.jpg", "caption": 'A "dog", running', "log_probability": -0.5, "error": ""},
