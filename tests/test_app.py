@@ -7,7 +7,6 @@ import re
 import time
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
 
