@@ -137,9 +137,8 @@ def test_programs_see_three_endpoints_with_their_explanations(client):
     assert list(endpoints) == ["/describe", "/caption", "/read"]
     assert described["unnamed_endpoints"] == {}
     names = [p["parameter_name"] for p in endpoints["/caption"]["parameters"]]
-    settings = [
-        f.name for f in fields(SearchConfig) if f.name not in ("no_end", "prompt", "agreement")
-    ]
+    fixed = {"no_end", "prompt", "agreement"}
+    settings = [name for name in SearchConfig.__dataclass_fields__ if name not in fixed]
     assert names == ["photo", "checkpoint", *settings, "attention"]
     assert all(endpoint["description"] for endpoint in endpoints.values())
 
