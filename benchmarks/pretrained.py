@@ -28,9 +28,9 @@ from captioner.checkpoint.header import Header
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import SearchConfig
 from captioner.errors import CaptionerError, MissingExtraError
-from captioner.pretrained.florence import TASK
 from captioner.pytorch import TorchCaptioner
 from captioner.search import search
+from captioner.words.tasks import TASKS
 
 
 def caption_here(
@@ -69,7 +69,7 @@ def caption_there(
         inputs["decoder_input_ids"] = rows(prefix)
     if kind == "florence2":
         regions = pixels.shape[2] // 32 * (pixels.shape[3] // 32) + 1
-        task = [*tokenizer.marks.then, *tokenizer.encode(TASK), tokenizer.end_id]
+        task = [*tokenizer.marks.then, *tokenizer.encode(TASKS["<CAPTION>"]), tokenizer.end_id]
         inputs["input_ids"] = rows([model.config.image_token_id] * regions + task)
     how: dict[str, Any] = {"num_beams": 1}
     if config.method == "beam":

@@ -158,7 +158,7 @@ class Captioner(Reader):
         prepared = prepare_each(photos, self.prepare)
         if not prepared:
             return []
-        features = self.encode(prepared)
+        features = self.encode(prepared, task=constraints.task)
         readings: list[Reading] = []
         found = search_captions(
             self.decoder,
@@ -212,7 +212,7 @@ class Captioner(Reader):
         chosen, constraints = self.header.plan(search, **changes)
         prepared = self._prepared(photo)
         readings: list[Reading] = []
-        features = self.encode([prepared])
+        features = self.encode([prepared], task=constraints.task)
         (summary,) = self._summaries(features)
         for found in search_steps(
             self.decoder,

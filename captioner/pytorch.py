@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from captioner.checkpoint.header import Header, join_headers
 from captioner.checkpoint.weights import load_checkpoint
 from captioner.decoders.reading import Doubles, Reading
+from captioner.decoders.words import WordTable
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel, evaluating, join_models
 from captioner.photo import Source
@@ -156,7 +157,9 @@ class TorchCaptioner(Captioner):
             return prepare(photo, self.header.preprocess, name=name, resize=resize)
 
     @torch.inference_mode()
-    def encode(self, photos: Sequence[Prepared]) -> Float[Tensor, "B P D"]:
+    def encode(
+        self, photos: Sequence[Prepared], *, task: Sequence[int] = ()
+    ) -> Float[Tensor, "B P D"]:
         """Return the features of the images' regions, float32."""
         device = self.device
         pixels = torch.stack([torch.from_numpy(photo.pixels) for photo in photos])
@@ -164,8 +167,12 @@ class TorchCaptioner(Captioner):
             pixels = pixels.pin_memory().to(device, non_blocking=True)
         pixels = pixels.to(device, memory_format=torch.channels_last)
         encoder = self.model.encoder
+        asked = []
+        if task:  # in the words that the decoder knows
+            table = cast(WordTable, self.model.decoder.words)
+            asked.append(table(torch.tensor(task, device=device)))
         with calculating_in(self.precision, device), evaluating(encoder):
-            features: Tensor = encoder(pixels)
+            features: Tensor = encoder(pixels, *asked)
         return features.float()
 
     def summarise(self, features: Float[Tensor, "B P D"]) -> Float[Any, "B D"]:

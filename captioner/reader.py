@@ -37,8 +37,15 @@ class Reader(ABC):
     """Whether `read` is faster than noting what is looked at during the search."""
 
     @abstractmethod
-    def encode(self, photos: Sequence[Prepared]) -> Float[Any, "B ..."]:
-        """Return what `decoder.init_state` reads of the photos."""
+    def encode(
+        self, photos: Sequence[Prepared], *, task: Sequence[int] = ()
+    ) -> Float[Any, "B ..."]:
+        """Return what `decoder.init_state` reads of the photos.
+
+        Args:
+            photos: prepared for this model.
+            task: token ids that the encoder is asked in place of its own task.
+        """
 
     def summarise(self, features: Float[Any, "B ..."]) -> Float[Any, "B D"] | None:
         """Return the mean feature of each image's regions; None if the runtime does not show it."""
@@ -134,8 +141,9 @@ class Reader(ABC):
         """
         if not caption.candidates:
             return ()
-        prefix = self.header.plan(caption.search)[1].prefix
-        features = self.encode([self._prepared(photo)])
+        constraints = self.header.plan(caption.search)[1]
+        prefix = constraints.prefix
+        features = self.encode([self._prepared(photo)], task=constraints.task)
         (summary,) = self._summaries(features)
         written = [[list(own.tokens) for own in caption.candidates]]
         (read,) = self.read(features, written, prefix=prefix)
@@ -213,7 +221,7 @@ class Reader(ABC):
         prefix = constraints.prefix
         spellings = self._spellings(text, prefix) if text.strip() or not further else [[]]
         prepared = self._prepared(photo)
-        features = self.encode([prepared])
+        features = self.encode([prepared], task=constraints.task)
         tokens = self._likeliest(features, spellings, prefix)
         reading, logs = self._log_probabilities(features, tokens, prefix)
         while further and len(tokens) < search.max_words:

@@ -206,9 +206,9 @@ def read(model, pixels, words):
     return out.logits, torch.stack(out.cross_attentions, dim=1)
 
 
-def florence_input(model, pixels):
+def florence_input(model, pixels, question="What does the image describe?"):
     """Ids that its processor would give: the image's, and the task as a sentence."""
-    task = bart_words().encode("What does the image describe?").ids
+    task = bart_words().encode(question).ids
     regions = (pixels.shape[2] // 32) * (pixels.shape[3] // 32) + 1
     row = [model.config.image_token_id] * regions + [0, *task, 2]
     return torch.tensor([row] * len(pixels))

@@ -1,4 +1,4 @@
-"""Florence-2 as Microsoft's own repositories have it."""
+"""Florence-2: as Microsoft's own repositories have it, and its longer tasks."""
 
 import json
 import re
@@ -11,8 +11,13 @@ from torch.testing import assert_close
 
 from captioner.checkpoint.header import read_header
 from captioner.checkpoint.weights import load_checkpoint
-from captioner.errors import CheckpointError
+from captioner.errors import CheckpointError, ConfigError
+from captioner.pipeline import Captioner
+from captioner.pytorch import TorchCaptioner
+from captioner.words.tasks import TASKS
 from tests import foreign
+from tests.exported import without_shapes
+from tests.test_cli import call
 
 SIZE = {"size": {"height": 64, "width": 64}}
 
@@ -109,3 +114,54 @@ def test_what_is_built_otherwise_is_refused(theirs, setting, value, message):
     with pytest.raises(CheckpointError) as caught:
         read_header(theirs)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("prompt", TASKS)
+def test_a_task_is_asked_as_transformers_asks_it(original, photos, prompt):
+    theirs = foreign.florence(seed=1)
+    captioner = TorchCaptioner.load(original, device="cpu")
+    _, constraints = captioner.header.plan(prompt=prompt)
+    assert constraints.prefix == captioner.header.tokenizer.prefix
+    prepared = captioner.prepare(photos[0])
+    features = captioner.encode([prepared], task=constraints.task)
+    words = torch.tensor([[*constraints.prefix, 70, 90, 110]])
+    with torch.no_grad():
+        logits = captioner.model.decoder(features, words[:, None]).logits[0]
+        pixels = torch.from_numpy(prepared.pixels)[None]
+        asked = foreign.florence_input(theirs, pixels, TASKS[prompt])
+        other = theirs(pixel_values=pixels, input_ids=asked, decoder_input_ids=words).logits
+    assert_close(logits, other, rtol=0, atol=1e-5)
+    usual = captioner.encode([prepared])
+    assert usual.equal(features) if prompt == "<CAPTION>" else usual.shape != features.shape
+
+
+def test_captions_of_another_task_show_where_they_looked_and_can_be_read(
+    original, photos, tmp_path, capsys
+):
+    captioner, prompt = Captioner.load(original), "<DETAILED_CAPTION>"
+    caption = captioner.caption(photos[0], prompt=prompt, max_words=6)
+    assert caption.search.prompt == prompt
+    assert all(word.attention.sum() == pytest.approx(1, abs=1e-5) for word in caption.words)
+    assert all(0 < word.gate < 1 for word in caption.words)
+    *_, last = captioner.stream(photos[0], prompt=prompt, max_words=6)
+    assert last.text == caption.text
+    assert captioner.read_candidates(photos[0], caption)
+    read = captioner.read_sentence(photos[0], "a dog", prompt=prompt)
+    assert read.log_probability != captioner.read_sentence(photos[0], "a dog").log_probability
+    _, (printed,), _ = call(
+        capsys, "caption", photos[0], "--checkpoint", original, "--prompt", prompt,
+        "--max-words", 6, "--json",
+    )  # fmt: skip
+    assert json.loads(printed)["caption"] == caption.text
+
+
+def test_a_task_is_refused_where_it_cannot_be_asked(original, checkpoints, tmp_path, capsys):
+    expected = "search.prompt is '<CAPTION>', a task, which cannot be asked here; leave it out."
+    with pytest.raises(ConfigError, match=f"^{re.escape(expected)}$"):
+        read_header(checkpoints["transformer"]).plan(prompt="<CAPTION>")
+    exported = tmp_path / "exported"
+    with without_shapes():
+        assert call(capsys, "export", "--onnx", original, "--output", exported)[0] == 0
+    runner = Captioner.load(exported)
+    with pytest.raises(ConfigError, match="and an export knows its own alone; leave it out"):
+        runner.caption(torch.zeros(64, 64, 3, dtype=torch.uint8).numpy(), prompt="<CAPTION>")

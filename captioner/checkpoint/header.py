@@ -35,6 +35,7 @@ from captioner.errors import CaptionerError, CheckpointError, ConfigError, is_pa
 from captioner.pretrained.families import Pretrained, read_pretrained
 from captioner.pretrained.files import is_pretrained
 from captioner.words.constraints import Constraints, constraints_of
+from captioner.words.tasks import TASKS
 from captioner.words.tokenizer import Marks, Tokenizer
 
 FORMAT = 2
@@ -109,7 +110,7 @@ class Header:
         """Return what `search_with` does, and the constraints of that search as token ids."""
         chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
         check_used(chosen, changes)
-        constraints = constraints_of(chosen, self.tokenizer)
+        constraints = self._constraints_of(chosen)
         prompt = len(constraints.prefix) - 1
         if self.longest is not None and chosen.max_words + prompt > self.longest:
             besides = f", {prompt} of the prompt included" if prompt else ""
@@ -118,6 +119,15 @@ class Header:
                 f"{self.longest} at most{besides}."
             )
         return chosen, constraints
+
+    def _constraints_of(self, search: SearchConfig) -> Constraints:
+        """Look up the words of a search; a task goes to the encoder, where it has one."""
+        encoder, asked = self.model.encoder, TASKS.get(search.prompt)
+        if asked is None or encoder.task is None or self.members:
+            return constraints_of(search, self.tokenizer)
+        marks = self.tokenizer.marks
+        task = (*marks.then, *self.tokenizer.encode(asked), marks.end)
+        return replace(constraints_of(replace(search, prompt=""), self.tokenizer), task=task)
 
 
 def join_headers(headers: Sequence[Header]) -> Header:

@@ -59,8 +59,16 @@ class FlorenceEncoder(Encoder):
         self.feature_dim = width
         self.context = 1 + task.tokens
 
-    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Return mean and task, then the regions row by row, after all have met."""
+    def forward(
+        self, pixels: Float[Tensor, "B 3 H W"], task: Float[Tensor, "T D"] | None = None
+    ) -> Float[Tensor, "B P D"]:
+        """Return mean and task, then the regions row by row, after all have met.
+
+        Args:
+            pixels: prepared photos.
+            task: vectors of another task's words; without them, the usual one.
+        """
+        asked = self.task if task is None else task
         down, across = self.grid
         columns = self.column_positions[None, :across].expand(down, -1, -1)
         rows = self.row_positions[:down, None].expand(-1, across, -1)
@@ -69,9 +77,9 @@ class FlorenceEncoder(Encoder):
         regions = regions + torch.arange(regions.shape[-1], device=pixels.device) % 2
         seen = torch.cat([regions.mean(dim=1, keepdim=True), regions], dim=1)
         seen = self.projection_norm(self.projection(seen))
-        x = torch.cat([seen, self.task.expand(seen.shape[0], -1, -1)], dim=1)
+        x = torch.cat([seen, asked.expand(seen.shape[0], -1, -1)], dim=1)
         x = self.embedding_norm(x + self.positions[: x.shape[1]])
         for block in cast(list[PrefixBlock], list(self.blocks)):
             x = block.add(x, block.self_attention(x, *block.self_attention.keys_and_values(x)))
-        mean, regions, task = x.split([1, down * across, self.context - 1], dim=1)
-        return torch.cat([mean, task, regions], dim=1)
+        mean, regions, read = x.split([1, down * across, len(asked)], dim=1)
+        return torch.cat([mean, read, regions], dim=1)

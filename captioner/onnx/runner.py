@@ -108,8 +108,19 @@ class OnnxCaptioner(Captioner):
         """Use a lane per core."""
         yield min(MOST_LANES, count_cores())
 
-    def encode(self, photos: Sequence[Prepared]) -> Float[Array, "B P D"]:
-        """Return the features of the images' regions."""
+    def encode(
+        self, photos: Sequence[Prepared], *, task: Sequence[int] = ()
+    ) -> Float[Array, "B P D"]:
+        """Return the features of the images' regions.
+
+        Raises:
+            ConfigError: there is a task, and the graph has its own.
+        """
+        if task:
+            raise ConfigError(
+                "search.prompt is a task, and an export knows its own alone; leave it out, or take "
+                "the checkpoint that was exported."
+            )
         parts = [
             np.stack([photo.pixels for photo in photos[first : first + _AT_ONCE]])
             for first in range(0, len(photos), _AT_ONCE)

@@ -14,10 +14,8 @@ from captioner.pretrained.configuration import Section
 from captioner.pretrained.family import Family, Vocabulary
 from captioner.pretrained.keys import Rule
 from captioner.pretrained.layers import bart_rules
+from captioner.words.tasks import TASKS
 from captioner.words.tokenizer import Tokenizer
-
-TASK = "What does the image describe?"
-"""What `<CAPTION>` stands for."""
 
 _TOWER = r"(?:model\.)?vision_tower\."
 _LANGUAGE = r"(?:model\.language_model|language_model\.model)\."
@@ -136,7 +134,7 @@ def read_florence(config: Section) -> Family:
 def with_task(family: Family, tokenizer: Tokenizer) -> Family:
     """Give the encoder the vectors of the task's words, which are rows of the word table."""
     marks = tokenizer.marks
-    ids = (*marks.then, *tokenizer.encode(TASK), marks.end)
+    ids = (*marks.then, *tokenizer.encode(TASKS["<CAPTION>"]), marks.end)
     encoder = family.model.encoder
     assert encoder.task is not None
     task = replace(encoder.task, tokens=len(ids))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from captioner.config import SearchConfig
 from captioner.errors import ConfigError
+from captioner.words.tasks import TASKS
 from captioner.words.tokenizer import Tokenizer
 
 Phrase = tuple[int, ...]
@@ -35,6 +36,8 @@ class Constraints:
     """Size of the n-grams that no caption repeats; 0 allows all."""
     required: tuple[Phrase, ...] = ()
     """Phrases that every caption contains, in any order."""
+    task: tuple[int, ...] = ()
+    """What the encoder is asked in place of its own task; none leaves that."""
 
 
 def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
@@ -44,8 +47,12 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
 
     Raises:
         ConfigError: a required word or one of the prompt is not known, or the required ones are too
-            many, or too long for a caption.
+            many, or too long for a caption; or the prompt is a task.
     """
+    if config.prompt in TASKS:
+        raise ConfigError(
+            f"search.prompt is {config.prompt!r}, a task, which cannot be asked here; leave it out."
+        )
     required = tuple(_required(text, tokenizer) for text in config.require)
     if math.prod(len(phrase) + 1 for phrase in required) > _MOST_STATES:
         raise ConfigError(
