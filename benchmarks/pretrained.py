@@ -5,9 +5,10 @@
 CHECKPOINT is what `captioner caption --checkpoint` takes, of a captioner that others trained: a
 name from `captioner checkpoints`, hf:OWNER/NAME, or a folder. Both programs read pixels that are
 prepared here, with the recommended prompt, and may write every token. Prints, greedy and by beam
-search, seconds a photo of each program (all photos at once, after one to warm up) and the captions,
-both where they differ; and how far pixels prepared by transformers are from ours. Those of photos
-that are rotated by EXIF or have a colour profile differ on purpose: transformers ignores both.
+search, seconds a photo of each program, passed and of processor time (all photos at once, after one
+to warm up), and the captions, both where they differ; and how far pixels prepared by transformers
+are from ours. Those of photos that are rotated by EXIF or have a colour profile differ on purpose:
+transformers ignores both.
 
 Needs the packages `transformers` and, for the hub, `huggingface_hub`.
 """
@@ -108,19 +109,26 @@ def compare(checkpoint: str, photos: Sequence[Path], *, beam: int, words: int) -
             caption_here(captioner, pixels[:1], config),
             caption_there(model, header, pixels[:1], config),
         )
-        start = time.perf_counter()
+        start = _clocks()
         ours = caption_here(captioner, pixels, config)
-        middle = time.perf_counter()
+        middle = _clocks()
         theirs = caption_there(model, header, pixels, config)
-        end = time.perf_counter()
-        each = (middle - start) / len(photos), (end - middle) / len(photos)
-        print(f"{name}: {each[0]:.2f} s a photo here, {each[1]:.2f} in transformers")
+        here, there = (middle - start) / len(photos), (_clocks() - middle) / len(photos)
+        print(
+            f"{name}: {here[0]:.2f} s a photo here, {there[0]:.2f} in transformers; of processor "
+            f"time {here[1]:.2f} and {there[1]:.2f}"
+        )
         for photo, one, other in zip(photos, ours, theirs, strict=True):
             print(f"  {photo.name}: {tokenizer.decode(one)}")
             if one != other:
                 print(f"  {' ' * len(photo.name)}  transformers: {tokenizer.decode(other)}")
                 changed += name == "greedy"
     return changed
+
+
+def _clocks() -> Tensor:
+    """Seconds of the wall clock, and of this process."""
+    return torch.tensor([time.perf_counter(), time.process_time()], dtype=torch.float64)
 
 
 def _compare_pixels(

@@ -51,7 +51,8 @@ def test_checkpoints_are_listed_as_json(two_shipped, capsys):
     }
     assert second["speed"] is None
     assert {each["name"]: each["speed"] for each in known if each["speed"]} == {
-        "blip-base": {"photos_per_second": 0.62, "cores": 1}
+        "blip-base": {"photos_per_second": 0.62, "cores": 1},
+        "git-base-coco": {"photos_per_second": 1.3, "cores": 1},
     }
     assert second["parameters"] > 300_000
 
