@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from captioner.config import SearchConfig
 from captioner.errors import ConfigError
-from captioner.words.tasks import TASKS
 from captioner.words.tokenizer import Tokenizer
 
 Phrase = tuple[int, ...]
@@ -49,10 +48,6 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
         ConfigError: a required word or one of the prompt is not known, or the required ones are too
             many, or too long for a caption; or the prompt is a task.
     """
-    if config.prompt in TASKS:
-        raise ConfigError(
-            f"search.prompt is {config.prompt!r}, a task, which cannot be asked here; leave it out."
-        )
     required = tuple(_required(text, tokenizer) for text in config.require)
     if math.prod(len(phrase) + 1 for phrase in required) > _MOST_STATES:
         raise ConfigError(

@@ -26,6 +26,7 @@ from captioner.words.gathering import (
     gather_words,
     join_words,
 )
+from captioner.words.tasks import TASKS
 from captioner.words.writing import is_unspaced
 
 # Neither a word nor the alphabet of bytes holds an angle bracket, so no text encodes to a special.
@@ -233,8 +234,12 @@ class Tokenizer:
         """Return one for captions that go on from a prompt, which is part of their prefix.
 
         Raises:
-            ConfigError: a word of the prompt is not known.
+            ConfigError: a word of the prompt is not known, or it is a task for an encoder.
         """
+        if prompt in TASKS:
+            raise ConfigError(
+                f"search.prompt is {prompt!r}, a task, which cannot be asked here; leave it out."
+            )
         ids = self.encode(prompt.strip())
         if not self.knows(ids):
             raise ConfigError(
