@@ -10,10 +10,12 @@ import gradio as gr
 from app.controls import MODEL_EVENT, values_of
 from app.payload import pack_captions, pack_photo, write_script
 from app.viewer import Viewer
-from captioner import Captioner, CaptionerError, load_photo
+from captioner import Captioner, CaptionerError, load_reduced
 
 _LARGEST_FRAME = 1_000_000
 """Characters of its data URI."""
+_FRAME_PIXELS = (640, 640)
+"""Height and width that it has to fit into."""
 
 
 def draw_live() -> gr.HTML:
@@ -47,7 +49,8 @@ def follow_camera(
             if len(frame) > _LARGEST_FRAME:
                 raise CaptionerError("the frame is too large.")
             content = b64decode(frame.partition(",")[2])
-            photo = load_photo(content, name="webcam.jpg")
+            photo, _ = load_reduced(content, at_least=_FRAME_PIXELS, name="webcam.jpg")
+            photo.thumbnail(_FRAME_PIXELS)
             found = captioner.caption(photo, method="greedy")
         except (CaptionerError, ValueError) as error:
             raise gr.Error(

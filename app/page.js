@@ -21,7 +21,8 @@
   };
   document.addEventListener("drop", (event) => divert(event, event.dataTransfer.files), true);
   document.addEventListener("change", (event) => divert(event, event.target.files ?? []), true);
-  document.addEventListener("click", ({ target }) => target.matches("#photo input") && (target.multiple = true), true);
+  const allowSeveral = ({ target }) => target.matches("#photo input") && (target.multiple = true);
+  document.addEventListener("click", allowSeveral, true);
   // Gradio's radio buttons have a name each, so they do not follow the arrow keys by themselves.
   document.addEventListener("keydown", (event) => {
     const step = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 }[event.key];

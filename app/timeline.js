@@ -1,7 +1,7 @@
 // Words by regions over time: a row for each word as it was written, a column for each region of the
 // photo, row by row from the top left. Pointing at one frames the region and lights the words.
 
-function drawTimeline(inside, caption, maps, scales, look, { choose, chosen, point }) {
+function drawTimeline(inside, caption, maps, scales, look, choose, chosen, point) {
   const veil = VEILS[look.drawing === "spotlight" ? "inferno" : look.colours];
   const [rows, cols] = caption.grid;
   const line = (weights, scale) => {

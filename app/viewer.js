@@ -92,54 +92,36 @@ function open(number) {
   const own = caption();
   stage.use(own);
   stage.release();
-  parts.sentence = drawSentence(own, key, (n) => {
+  const pick = (n) => {
     pause();
     choose(n);
+  };
+  parts.sentence = drawSentence(own, key, (n) => {
+    pick(n);
     tell(n);
   });
   parts.note = make("p", { class: "note", "aria-live": "polite" });
   parts.whatif = make("div", { role: "status" });
   parts.bar = drawBar({
     play: () => (timer ? pause() : play()),
-    alone: () => {
-      pause();
-      choose(null);
-    },
+    alone: () => pick(null),
     copy: () => own.text,
     doubtful: own.words.some((word) => word.doubtful),
   });
   parts.strip = folded(
     "All words",
-    (inside) => {
-      const all = maps();
-      drawStrip(
-        inside,
-        photo,
-        own,
-        all,
-        scales(),
-        look,
-        (n) => {
-          pause();
-          choose(n);
-        },
-        chosen,
-      );
-    },
+    (inside) => drawStrip(inside, photo, own, maps(), scales(), look, pick, chosen),
     parts.strip?.details.open ?? innerWidth > 640,
   );
   parts.timeline = folded(
     "Timeline: words by regions",
-    (inside) => {
-      const use = { chosen, point: stage.point, choose: (n) => (pause(), choose(n)) };
-      drawTimeline(inside, own, maps(), scales(), look, use);
-    },
+    (inside) =>
+      drawTimeline(inside, own, maps(), scales(), look, pick, chosen, stage.point),
     parts.timeline?.details.open ?? false,
   );
   parts.people = folded(
     "Against people",
-    (inside) =>
-      photo.people && drawPeople(inside, photo.people, own, maps(), (n) => (pause(), choose(n))),
+    (inside) => photo.people && drawPeople(inside, photo.people, own, maps(), pick),
     parts.people?.details.open ?? false,
   );
   parts.people.details.addEventListener("toggle", () => show(chosen));
@@ -170,7 +152,12 @@ function open(number) {
     ...own.warnings.map((text) => make("p", { class: "warning" }, text)),
     drawCandidates(captions, candidate, key, open),
     ...(own.words.length
-      ? [parts.strip.details, parts.timeline.details, ...(photo.people ? [parts.people.details] : []), ...(own.layers * own.heads > 1 ? [parts.heads.details] : [])]
+      ? [
+          parts.strip.details,
+          parts.timeline.details,
+          photo.people ? parts.people.details : "",
+          own.layers * own.heads > 1 ? parts.heads.details : "",
+        ]
       : []),
     parts.own.details,
     drawSaving((kind) => trigger("save", { kind, candidate, look })),
