@@ -35,7 +35,7 @@ def opened(browser: Browser, url: str, **options) -> Iterator[Page]:
     yield page
     context.close()
     assert elsewhere == []
-    assert errors == []
+    assert errors == [], errors
 
 
 def is_ours(address: str, url: str) -> bool:

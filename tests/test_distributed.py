@@ -115,8 +115,10 @@ def test_only_the_first_process_writes_and_all_validation_photos_count(together)
         "best.safetensors",
         "last.safetensors",
         "log.txt",
+        "metrics.jsonl",
         "resume.1.pt",
         "resume.pt",
+        "stage.safetensors",
         "tensorboard",
     }
     assert len(list(Path("runs/files/tensorboard").iterdir())) == 1

@@ -43,6 +43,7 @@ def learned(tmp_path_factory) -> Path:
     source = f"{{annotations='{folder}/captions.csv', images=['{folder}/photos']}}"
     changes = (
         f"data={{words='bpe', vocabulary=400, workers=0, max_words=60, cache='{folder}/cache', "
+        "overlap='allowed', "
         f"train=[{', '.join([source] * 4)}], val={source}}}",
         "search={beam=1, max_words=60}",
         "stages=[{name='all', epochs=24, batch_size=4, learning_rate=4e-3, label_smoothing=0, "

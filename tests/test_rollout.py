@@ -49,7 +49,7 @@ def test_they_come_with_the_attention_to_regions_and_only_then():
     words = torch.randint(11, (2, 3, 5))
     reading = decoder(features, words, with_attention=True)
     assert reading.between_words.shape == (2, 3, 2, 2, 5, 5)  # B K L M T T
-    x = decoder._embed(words, 0).flatten(0, 1)
+    x = decoder.embed(words, 0).flatten(0, 1)
     _, expected = decoder.blocks[0].read_words(x, with_weights=True)
     assert_close(reading.between_words[:, :, 0].flatten(0, 1), expected)
     assert decoder(features, words).between_words is None
