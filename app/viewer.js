@@ -33,6 +33,7 @@ function setPhoto(next) {
   clearInterval(waiting);
   photo = next;
   captions = [];
+  parts.sentence = null; // nothing of the photo before is drawn again for a look or another model
   body.replaceChildren();
   live.textContent = "";
   viewer.hidden = !photo;
