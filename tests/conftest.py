@@ -36,6 +36,19 @@ CAPTIONS = (
     "two girls don't run on the red grass",
 )
 
+SLOW = {
+    "alignment", "app", "app_browser", "app_browser_access", "app_browser_attention",
+    "app_browser_batch", "app_browser_pretrained", "app_browser_session", "app_guard",
+    "app_mcp", "app_start", "app_whatif", "checkpoint", "cli", "cli_streams", "confidence",
+    "distributed", "evaluate", "evidence", "extending", "folder", "folder_engine", "folder_job",
+    "folder_ray", "folder_shards", "folder_silence", "grounded_captions", "hub",
+    "hub_pretrained", "kills", "languages", "makers", "nonphotos", "odd_file_systems", "onnx",
+    "onnx_errors", "onnx_search", "prepare", "pretrained", "pretrained_florence",
+    "private_names", "readme", "recipe", "release", "report", "score", "start", "stopping",
+    "train", "your_own_data",
+}  # fmt: skip
+"""Modules whose tests train, start browsers and servers, kill processes or trace networks."""
+
 Toy = tuple[CaptionModel, Header]
 
 
@@ -43,6 +56,13 @@ def pytest_configure() -> None:
     """Let programs be interrupted: what a shell begins in the background ignores Ctrl-C."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes long, so that `-m "not slow"` leaves it out."""
+    for item in items:
+        if item.path.stem.removeprefix("test_") in SLOW:
+            item.add_marker("slow")
 
 
 @pytest.fixture(params=["torch", "numpy"])
