@@ -228,6 +228,7 @@ function scales() {
 );
 
 function point(box) {
+  if (!parts.sentence) return; // a caption that is being written has the maps of its last word alone
   pause();
   const weights = weighBox(caption(), maps(), box);
   light(parts.sentence, weights);

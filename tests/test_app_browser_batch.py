@@ -163,13 +163,15 @@ def test_a_batch_stops_at_once_and_goes_on_where_it_was(batch, served, photos):
     page, notes = batch
     page.get_by_role("button", name="Stop").click()
     status = page.locator(".batch [role=status]")
-    expect(status).to_contain_text("Stopped: 1 of 8")
+    expect(status).to_contain_text("Stopped: ")
+    done = int(status.inner_text().split()[1])  # 1, or 2 where the machine was busy
+    assert done < 3
     (served[1] / "allowed").unlink()
     other = queued(served[0]["paced"], Path(photos[0]), "paced")  # behind all that is under way
     assert "event: complete" in httpx.get(other, timeout=120).text
-    assert "Stopped: 1 of 8" in status.inner_text()
+    assert f"Stopped: {done} of 8" in status.inner_text()
     *heights, ours = notes.read_text().split()
-    assert len(heights) <= 2  # one was under way
+    assert len(heights) <= done + 1  # one was under way
     page.get_by_role("button", name="Caption all").click()
     expect(status).to_have_text("8 of 8 photos done")
     heights = [height for height in notes.read_text().split() if height != ours]
