@@ -45,6 +45,7 @@ SLOW = {
     "hub_pretrained", "kills", "languages", "makers", "nonphotos", "odd_file_systems", "onnx",
     "onnx_errors", "onnx_search", "prepare", "pretrained", "pretrained_florence",
     "private_names", "readme", "recipe", "release", "report", "score", "start", "stopping",
+    "agreement", "benchmark_pretrained", "compilation", "ensemble", "logbook", "photo_plugins",
     "train", "your_own_data",
 }  # fmt: skip
 """Modules whose tests train, start browsers and servers, kill processes or trace networks."""
