@@ -1,4 +1,4 @@
-"""Generated captions, grounded: does a named thing stand where the model looked for it?
+"""Grounding of generated captions: is a named thing where the model attended?
 
 A box is cut from the map of each noun at half its maximum, as grounded video description does with
 its attention (Zhou et al. 2019, section 5.1 and appendix A.1, arXiv:1812.06587). The noun is

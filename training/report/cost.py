@@ -3,6 +3,7 @@
 from captioner.overlay.figure import text
 from training.report.blocks import definitions
 from training.report.run_files import RunFiles
+from training.running.meter import duration
 
 
 def write_cost(record: RunFiles) -> str:
@@ -12,14 +13,14 @@ def write_cost(record: RunFiles) -> str:
         return ""
     seconds = sum(epoch.seconds for epoch in epochs)
     rows = {
-        "training": f"{_duration(seconds)} in {len(epochs)} epochs, validation not counted",
+        "training": f"{duration(seconds)} in {len(epochs)} epochs, validation not counted",
         "machine": record.machine or "not recorded",
     }
     lines = "".join(
         f"<tr><td>{text(e.stage)}</td><td class='n'>{e.number}</td>"
         f"<td class='n'>{text(e.measure)} {e.value:.3f}</td>"
         f"<td class='n'>{e.photos_per_second:.1f}</td>"
-        f"<td class='n'>{_duration(e.seconds)}</td></tr>\n"
+        f"<td class='n'>{duration(e.seconds)}</td></tr>\n"
         for e in epochs
     )
     return (
@@ -27,10 +28,3 @@ def write_cost(record: RunFiles) -> str:
         "<th class='n'>measure</th><th class='n'>photos/s</th><th class='n'>time</th></tr>\n"
         f"{lines}</table></div>\n"
     )
-
-
-def _duration(seconds: int) -> str:
-    if seconds < 120:
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
