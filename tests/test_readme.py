@@ -49,3 +49,7 @@ def test_links_and_pictures_lead_to_files_in_the_repository():
     local = [target for target in targets if "://" not in target]
     assert local
     assert [target for target in local if not (ROOT / target).exists()] == []
+
+
+def test_it_can_be_read_in_a_few_minutes():
+    assert len(README.split()) <= 1000

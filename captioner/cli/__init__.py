@@ -54,7 +54,7 @@ def _open_closed_streams() -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     if isinstance(sys.stdout, TextIOWrapper):  # a file's name may be no text, and still be printed
         unicode = sys.stdout.encoding.lower() == "utf-8"
         sys.stdout.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
@@ -83,7 +83,8 @@ def _print_nowhere() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser of the command and all its subcommands."""
     parser = argparse.ArgumentParser(
         prog="captioner",
         description="Photos into sentences, and where the model looked for every word.",
