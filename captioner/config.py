@@ -1,4 +1,4 @@
-"""Frozen settings of model, preprocessing and search, and the way from a table to them.
+"""Frozen settings of model, preprocessing and decoding, and their conversion from tables.
 
 A table (TOML file, checkpoint header) becomes settings through `from_table`, which refuses unknown
 names and wrong types; each settings class refuses values out of range. Nothing here needs torch.
@@ -28,7 +28,7 @@ _IN_WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class PreprocessConfig:
-    """How a photo becomes the encoder's input. Only `crop` leaves a part of it unseen."""
+    """How a photo becomes the encoder's input. Only `crop` discards a part of it."""
 
     height: int = 224
     """Input height in pixels."""
@@ -134,7 +134,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
-    """How a caption is looked for."""
+    """Decoding settings."""
 
     method: Literal["beam", "greedy", "sample"] = "beam"
     """Beam search, the likeliest word at each step, or a draw at each step."""
@@ -227,7 +227,7 @@ class SearchConfig:
 
 
 def check_used(search: SearchConfig, changes: Iterable[str]) -> None:
-    """Refuse settings that were asked for and do nothing.
+    """Refuse settings that would have no effect.
 
     Args:
         search: with the changes.

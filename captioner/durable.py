@@ -1,4 +1,4 @@
-"""Writes that survive a crash: after it, a file is the old one or the new one, and whole."""
+"""Atomic, durable writes: after a crash, a file is the old one or the new one, complete."""
 
 import errno
 import hashlib
@@ -33,7 +33,7 @@ TEMPORARY = ".captioner-*.tmp"
 
 
 def digest(name: str) -> bytes:
-    """16 bytes that stand for a file's name; names that are no text have theirs, too."""
+    """A 16-byte digest of a file's name, also for names that are not valid text."""
     return blake2b(name.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
@@ -51,7 +51,7 @@ def file_digest(path: Path) -> str:
 def explained(
     path: Path, *, raised: type[CaptionerError] = CaptionerError, option: str = ""
 ) -> Iterator[None]:
-    """Turn an OSError into a CaptionerError that says what to do about it.
+    """Turn an OSError into a CaptionerError that says what to do.
 
     Args:
         path: what is written.
@@ -67,7 +67,7 @@ def explained(
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, if it is not there, that can be written to.
+    """Create a folder if it does not exist, and check that it is writable.
 
     Raises:
         OSError: it cannot be made, or nothing can be written into it.
@@ -79,7 +79,7 @@ def make_folder(folder: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a file to be filled, which takes the place of `path` once it is whole and on disk.
+    """Yield a temporary file that atomically replaces `path` once it is complete and on disk.
 
     Its name depends on `path` alone, so what a killed run leaves behind the next one overwrites.
 
@@ -92,7 +92,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(path: Path) -> None:
-    """Delete what a killed run left of a file that `replacing` would have replaced.
+    """Delete temporary files of `replacing` left by a killed run.
 
     Raises:
         OSError: it cannot be deleted.
@@ -115,7 +115,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def edit_file(path: str | os.PathLike[str], content: bytes, *, keep_times: bool = False) -> None:
-    """Write or replace a file that belongs to somebody, as if it had been edited in its place.
+    """Write or replace a user's file, preserving its owner, mode and attributes.
 
     Mode, extended attributes and owner stay, as far as the file system and the user's rights allow;
     a link stays a link, to the new content; further hard links keep the old content. Others may
@@ -191,7 +191,7 @@ def _make_like(old: Path, new: Path, *, keep_times: bool) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to disk, where the system and the file system can.
+    """Sync a directory (fsync), where supported.
 
     Raises:
         OSError: the disk is damaged or full.
@@ -207,7 +207,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync(descriptor: int) -> None:
-    """Bring a file or a folder to disk; file systems that have no way to do it are trusted.
+    """Sync a file or directory (fsync); file systems that cannot are trusted.
 
     Raises:
         OSError: the disk is damaged or full.

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 
 
 class CaptionerError(Exception):
-    """Base of every error a user can put right."""
+    """Base of every error that a user can fix."""
 
 
 class ImageError(CaptionerError):

@@ -1,4 +1,4 @@
-"""Text for other programs: JSON in valid Unicode, CSV cells that no spreadsheet executes."""
+"""Text for other programs: JSON in valid Unicode, CSV cells safe for spreadsheets."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Captioner: photo -> Caption, whatever runs the network.
+"""Captioner: photo -> Caption, on any runtime.
 
 framing.prepare          photo, upright, RGB; then (3, H, W) and Geometry
 Captioner.encode         what the decoder reads of the images
@@ -102,10 +102,10 @@ class Captioner(Reader):
 
     @abstractmethod
     def lanes(self) -> AbstractContextManager[int]:
-        """Return how many batches to caption side by side, with the cores divided between them."""
+        """Return how many batches to caption concurrently, dividing the cores between them."""
 
     def lane(self) -> AbstractContextManager[object]:
-        """Caption one of the batches that run side by side.
+        """Caption one of several concurrent batches.
 
         Raises:
             MemoryError: there is not enough memory for it.
@@ -194,7 +194,7 @@ class Captioner(Reader):
     def stream(
         self, photo: Source | Prepared, *, search: SearchConfig | None = None, **changes: Any
     ) -> Iterator[Caption]:
-        """Caption one photo, and show the caption as it grows.
+        """Caption one photo, yielding the caption as it grows.
 
         Args:
             photo: as in `caption`.
@@ -238,7 +238,7 @@ class Captioner(Reader):
         config: SearchConfig,
         constraints: Constraints,
     ) -> Caption:
-        """Put the first of the candidates into words."""
+        """Describe the best candidate."""
         prompt = len(constraints.prefix) - 1
         if attended is not None and found.tokens[0]:
             attended = self.weigh(features, found.tokens[0], attended, prompt=prompt)

@@ -62,7 +62,7 @@ class TorchCaptioner(Captioner):
 
     @classmethod
     def ensemble(cls, members: Sequence["TorchCaptioner"]) -> "TorchCaptioner":
-        """Make one captioner of several, of which one alone is itself.
+        """Make an ensemble; one member alone is returned as it is.
 
         A word's probability is the mean of those that the members give it. Where a word was looked
         for is shown as the mean over the members, and by member as over heads; those whose grid
@@ -205,7 +205,7 @@ class TorchCaptioner(Captioner):
 
 @contextmanager
 def _memory_errors() -> Iterator[None]:
-    """Tell want of memory from other errors; on the CPU PyTorch has no type for it."""
+    """Turn out-of-memory errors into MemoryError; on the CPU, PyTorch has no type for them."""
     try:
         yield
     except RuntimeError as error:

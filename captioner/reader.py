@@ -1,4 +1,4 @@
-"""Reader: photo and sentence -> Caption, with what the model thinks of every word.
+"""Reader: photo and sentence -> Caption, with probability and attention of every word.
 
 A sentence is one that search found, a candidate that lost, or one of yours.
 """
@@ -58,7 +58,7 @@ class Reader(ABC):
         *,
         prefix: Sequence[int],
     ) -> list[list[tuple[list[float], CaptionAttention]]]:
-        """Read finished captions of each image, as many of each, to see where they looked.
+        """Read finished captions by teacher forcing, as many for each image, for their attention.
 
         Args:
             features: from `encode`.
@@ -127,7 +127,7 @@ class Reader(ABC):
         return join(readings)
 
     def read_candidates(self, photo: Source | Prepared, caption: Caption) -> tuple[Caption, ...]:
-        """Look at a caption's other candidates as closely as at the caption itself.
+        """Read a caption's other candidates, for probability and attention of their words.
 
         Args:
             photo: the captioned one.
@@ -196,7 +196,7 @@ class Reader(ABC):
     def complete(
         self, photo: Source | Prepared, start: str, *, prompt: str | None = None, rivals: int = 5
     ) -> Caption:
-        """Write the rest of a sentence that you began, greedily, up to the recommended `max_words`.
+        """Complete a sentence greedily, up to the recommended `max_words`.
 
         Args:
             photo: as in `caption`.

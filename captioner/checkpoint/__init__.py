@@ -1,1 +1,1 @@
-"""A model as one file: header, weights, where files are found, the hub."""
+"""Checkpoints: header and weights in one file, found by name, path or on the hub."""

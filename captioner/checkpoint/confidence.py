@@ -1,4 +1,4 @@
-"""How far a model can be believed: settings fitted on validation photos, kept in the header."""
+"""Confidence settings, fitted on validation photos and kept in the header."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from captioner.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class LogisticConfig:
-    """A probability from numbers: the logistic function of their weighted sum."""
+    """Logistic regression: a probability from weighted features."""
 
     weights: tuple[float, ...]
     """One for each number."""
@@ -17,7 +17,7 @@ class LogisticConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidenceConfig:
-    """What makes probabilities of what the decoder and the image say."""
+    """The fitted models behind confidence, calibration and photo probability."""
 
     token: LogisticConfig
     """Of a token: how likely it is right, from log p and log (1 - p), p being what the decoder

@@ -1,4 +1,4 @@
-"""Files of a checkpoint: their names, in a folder and on the hub, and which are there."""
+"""Names of a checkpoint's files, locally and on the hub."""
 
 import hashlib
 from pathlib import Path

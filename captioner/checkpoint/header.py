@@ -1,4 +1,4 @@
-"""What a checkpoint says about itself: settings, words, scores. Read without torch.
+"""Header of a checkpoint: settings, vocabulary, scores. Read without torch.
 
 A checkpoint is one `.safetensors` file. Beside the tensors it carries a JSON text, the header:
 
@@ -51,7 +51,7 @@ _PLAIN: dict[str, type] = {"name": str, "trained_on": dict, "scores": dict, "par
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """Everything a checkpoint holds but its weights."""
+    """Everything in a checkpoint except its weights."""
 
     name: str
     """What the checkpoint is called, such as `vit-tiny-transformer`."""
@@ -83,7 +83,7 @@ class Header:
         return min((limit for limit in limits if limit is not None), default=None)
 
     def search_with(self, search: SearchConfig | None = None, **changes: Any) -> SearchConfig:
-        """Change single settings of a search, or of the recommended one where none is given.
+        """Override single settings of a search; of the recommended one by default.
 
         Raises:
             ConfigError: a setting is unknown, out of range or does nothing, the decoder cannot
@@ -92,7 +92,7 @@ class Header:
         return self.plan(search, **changes)[0]
 
     def view_with(self, **changes: Any) -> AttentionConfig:
-        """Change single settings of the recommended view.
+        """Override single settings of the recommended view.
 
         Another method begins from nothing, and so do a layer and a head where the recommended
         method takes none.
@@ -121,7 +121,7 @@ class Header:
         return chosen, constraints
 
     def _constraints_of(self, search: SearchConfig) -> Constraints:
-        """Look up the words of a search; a task goes to the encoder, where it has one."""
+        """Convert the words of a search to token ids; a task goes to encoders that take one."""
         encoder, asked = self.model.encoder, TASKS.get(search.prompt)
         if asked is None or encoder.task is None or self.members:
             return constraints_of(search, self.tokenizer)
@@ -131,7 +131,7 @@ class Header:
 
 
 def join_headers(headers: Sequence[Header]) -> Header:
-    """Describe an ensemble: what it is fed, and how captions are looked for, is the first one's.
+    """Join headers of an ensemble; preprocessing and decoding settings are the first one's.
 
     A single header is returned as it is.
 
@@ -165,7 +165,7 @@ def join_headers(headers: Sequence[Header]) -> Header:
 
 
 def _require_alike(first: Header, other: Header) -> None:
-    """Refuse members that need photos of their own; another normalisation of colours does not.
+    """Refuse members that need different input; normalisation of colours may differ.
 
     Where photos are padded it does: each pads with the mean colour that it knows.
     """
@@ -310,7 +310,7 @@ def _read_confidence(table: Any) -> ConfidenceConfig | None:
 
 
 def _migrate(table: Any, *, where: str) -> dict[str, Any]:
-    """Bring a header to the present format, one step at a time."""
+    """Migrate a header to the current format, one version at a time."""
     number = table.get("format") if isinstance(table, dict) else None
     if type(number) is not int or number < 1:
         raise CheckpointError(

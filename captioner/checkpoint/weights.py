@@ -1,4 +1,4 @@
-"""Saving a model to one file with its settings and words, and loading it back. Never pickle."""
+"""Saving and loading a model, with settings and vocabulary, as one file. Never pickle."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ __all__ = ["Header", "load_checkpoint", "read_header", "save_checkpoint"]
 
 
 def save_checkpoint(path: Path | str, model: CaptionModel, header: Header, *, half: bool) -> None:
-    """Write weights and header to one file, which is either whole or not there at all.
+    """Write weights and header to one file, atomically.
 
     Args:
         path: file to write or replace; missing folders are made.
@@ -84,7 +84,7 @@ def load_checkpoint(
 
 
 def _build_empty(path: Path | str, header: Header) -> CaptionModel:
-    """Build a model without memory for its weights, unless something in it cannot be loaded."""
+    """Build a model on the meta device, unless a part of it cannot be loaded."""
     try:
         with torch.device("meta"):
             model = _build(path, header)
@@ -115,7 +115,7 @@ def _stored(x: Tensor, *, half: bool) -> Tensor:
 def _check_fit(
     expected: Mapping[str, Tensor], found: Mapping[str, Tensor], *, path: Path | str
 ) -> None:
-    """Compare names and shapes, and name the first that differs."""
+    """Compare names and shapes, and report the first difference."""
     for name in [*expected, *found]:
         if name not in found:
             problem = f"{name} is missing"

@@ -1,4 +1,4 @@
-"""Attention over image regions: how well each region fits a query, as weights that sum to 1.
+"""Attention over image regions: scores of a query against each region, as weights that sum to 1.
 
 Four ways of scoring share one frame, `RegionAttention`: the image's side of the score (`keys`) is
 worked out once per image, the query's side at every word. `MultiHeadAttention` is that of the
@@ -20,7 +20,7 @@ class RegionAttention(nn.Module):
     """Weigh each region by a score of its key against a query; subclasses say which score."""
 
     def keys(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B P A"]:
-        """Work out the image's side of the score, once per image."""
+        """Compute the image's part of the score, once per image."""
         return features
 
     def score(
@@ -116,7 +116,7 @@ class GeneralAttention(RegionAttention):
 def build_attention(
     scoring: Scoring, *, feature_dim: int, query_dim: int, width: int
 ) -> RegionAttention:
-    """Make the attention of this name; `width` matters to the additive one only."""
+    """Build attention by name; only the additive one uses `width`."""
     if scoring == "additive":
         return AdditiveAttention(feature_dim=feature_dim, query_dim=query_dim, width=width)
     if scoring == "general":
@@ -156,7 +156,7 @@ class MultiHeadAttention(nn.Module):
     def keys_and_values(
         self, x: Float[Tensor, "B S D"]
     ) -> tuple[Float[Tensor, "B M S d"], Float[Tensor, "B M S d"]]:
-        """Work out what queries will be compared with and what they will read."""
+        """Compute keys and values."""
         return self.split(self.key(x)), self.split(self.value(x))
 
     def forward(

@@ -1,4 +1,4 @@
-"""What decoders of attention blocks share: words at their places, and the past of keys and values.
+"""Shared by Transformer decoders: word and position embeddings, and the cache of keys and values.
 
 The blocks themselves are the decoder's own.
 """

@@ -1,4 +1,4 @@
-"""What every decoder answers, and what passes through it.
+"""The contract of every decoder, and the state that passes through it.
 
 A decoder reads the features of an image once (`init_state`) and then takes one word at a time
 (`step`). Search works on K hypotheses per image at once: whatever depends on the image alone is
@@ -24,7 +24,7 @@ State = TypeVar("State", bound="DecoderState")
 
 @dataclass(frozen=True)
 class DecoderState:
-    """What a decoder remembers between two words; a value, never changed in place."""
+    """A decoder's state between two words; a value, never modified in place."""
 
     memory: tuple[Any, ...]
     """Nested tuples of tensors (B, ...), or None: what the image says."""

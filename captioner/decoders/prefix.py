@@ -47,7 +47,7 @@ class PrefixBlock(nn.Module):
     def add(
         self, x: Float[Tensor, "*rows C"], read: Float[Tensor, "*rows C"]
     ) -> Float[Tensor, "*rows C"]:
-        """Add what was read to x, and think it over."""
+        """Add the attended values to x, then apply the feed-forward part."""
         x = self.self_norm(x + self.dropout(read))
         return self.feedforward_norm(x + self.dropout(self.feedforward(x)))
 

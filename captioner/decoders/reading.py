@@ -1,4 +1,4 @@
-"""What a decoder says of the tokens it reads, and where one caption looked.
+"""A decoder's output for tokens, and the attention of one caption.
 
 Here tensors and arrays are alike; `CaptionAttention` is NumPy's whatever it was read with.
 """
@@ -14,7 +14,7 @@ Doubles = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class Reading(NamedTuple):
-    """A decoder's account of whole captions, or of one token of each (T = 1)."""
+    """A decoder's output for whole captions, or for one token of each (T = 1)."""
 
     logits: Float[Any, "B K T V"]
     """Score of every token coming next at each position."""
@@ -29,7 +29,7 @@ class Reading(NamedTuple):
 
 
 class CaptionAttention(NamedTuple):
-    """Where one caption looked; there may be tokens behind its last one, which do not count."""
+    """Attention of one caption; tokens after its last one are padding."""
 
     attention: Float[Doubles, "L M T P"]
     """Weights by layer and head, on reading each token, START first; the last gh*gw of P are those

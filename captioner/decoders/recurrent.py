@@ -1,4 +1,4 @@
-"""Recurrent decoder with soft attention: look at the image before every word."""
+"""Recurrent decoder with soft attention before every word."""
 
 from typing import Literal, NamedTuple
 
@@ -127,7 +127,7 @@ class RecurrentDecoder(Decoder):
     def _advance(
         self, embedded: Float[Tensor, "B K E"], past: _Past, memory: _Memory
     ) -> tuple[_Past, Float[Tensor, "B K C"], Float[Tensor, "B K P"], Float[Tensor, "B K"]]:
-        """Look, then take in the word and what was seen."""
+        """Attend, then update the state with the word and the attended feature."""
         context, weights = self.attention(past.hidden, memory.keys, memory.regions)
         gate = torch.sigmoid(self.gate(past.hidden))  # beta of section 4.2.1
         context = gate * context

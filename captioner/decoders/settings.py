@@ -1,4 +1,4 @@
-"""What the settings of every decoder say, before there is a network."""
+"""Base settings of every decoder."""
 
 from dataclasses import dataclass, fields
 from typing import ClassVar

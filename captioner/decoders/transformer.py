@@ -87,7 +87,7 @@ class Block(nn.Module):
         keys: Float[Tensor, "B M P d"],
         values: Float[Tensor, "B M P d"],
     ) -> Float[Tensor, "B Q C"]:
-        """Attend to the regions, all words of an image at once, then think it over."""
+        """Attend to the regions from all words of an image, then apply the feed-forward part."""
         read = self.cross_attention(self.given(self.cross_norm, x), keys, values)
         return self._think(self._add(self.cross_norm, x, read))
 

@@ -1,4 +1,4 @@
-"""The table of word vectors, read on input and, when tied, scored against on output."""
+"""Word embeddings: looked up on input and, when tied, used as output weights."""
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 
 class WordTable(nn.Module):
-    """One vector per word; `logits` scores a state against every word.
+    """Embedding per word; `logits` scores a state against every word.
 
     Tying follows Press and Wolf 2017, section 3 (arXiv:1608.05859). The table is used twice rather
     than registered twice, so a checkpoint holds it once.

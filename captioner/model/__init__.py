@@ -1,4 +1,4 @@
-"""The network: an encoder that sees regions, and a decoder that writes words about them.
+"""The network: an encoder for region features, and a decoder that turns them into words.
 
 Shapes: B images, K captions of each, P rows of features (gh*gw regions row by row from the top
 left, and before them a class token where the encoder keeps it), D feature channels, C channels of a
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class CaptionModel(nn.Module):
-    """Encoder and decoder together; what a checkpoint holds, or an ensemble of those."""
+    """Encoder and decoder of one checkpoint, or of an ensemble."""
 
     def __init__(self, encoder: Encoder | EnsembleEncoder, decoder: Decoder) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class CaptionModel(nn.Module):
 
 
 def build_decoder(config: DecoderConfig, *, words: int, feature_dim: int) -> Decoder:
-    """Make the decoder these settings describe, for a vocabulary and an encoder's channels."""
+    """Build the decoder these settings describe, for a vocabulary and an encoder's channels."""
     settings = asdict(config)
     del settings["kind"]
     return resolve_name(config.network)(words=words, feature_dim=feature_dim, **settings)
@@ -71,7 +71,7 @@ def build_model(
     words: int,
     encoder_weights: Path | bool = False,
 ) -> CaptionModel:
-    """Make the network these settings describe, with random weights but for `encoder_weights`.
+    """Build the network these settings describe, with random weights except for `encoder_weights`.
 
     Args:
         config: encoder and decoder.
@@ -106,7 +106,7 @@ def _build_encoder(
 def join_models(
     models: Sequence[CaptionModel], preprocess: Sequence[PreprocessConfig]
 ) -> CaptionModel:
-    """Make one model of several over the same words, which shares their weights.
+    """Build an ensemble over the same vocabulary; weights are shared, not copied.
 
     Args:
         models: from checkpoints.

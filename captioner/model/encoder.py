@@ -1,4 +1,4 @@
-"""Encoder: a timm backbone, and the features of the image regions it sees."""
+"""Encoder: a timm backbone that returns features of image regions."""
 
 import copy
 from collections.abc import Mapping
@@ -114,7 +114,7 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def _shapes(self, size: tuple[int, int]) -> list[tuple[int, ...]]:
-        """Find out channels, height and width of the levels, without calculating them.
+        """Return channels, height and width of the levels, without running the network if possible.
 
         Those of a ViT have the grid of its patches. Any other backbone is run on the meta device,
         which knows shapes only; what cannot be run there sees a black photo.
@@ -141,7 +141,7 @@ class Encoder(nn.Module):
 
 
 def _widen(level: Float[Tensor, "B d h w"], grid: tuple[int, int]) -> Float[Tensor, "B d gh gw"]:
-    """Read a coarser map at the centres of finer regions."""
+    """Sample a coarser map at the centres of finer regions."""
     if level.shape[2:] == grid:
         return level
     return F.interpolate(level, size=grid, mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""Several models that caption together: an encoder and a decoder made of theirs.
+"""Ensembles: an encoder and a decoder made of several.
 
 An ensemble sees the regions of all members side by side, (B, P, D) with P the sum of theirs and D
 the widest, and gives each member its own back; its state holds theirs, member by member. So search
@@ -21,7 +21,7 @@ from captioner.model.encoder import Encoder
 
 
 class Share(NamedTuple):
-    """What one member sees of a photo."""
+    """One member's part of the features."""
 
     grid: tuple[int, int]
     """Regions down and across."""
@@ -107,7 +107,7 @@ class EnsembleDecoder(Decoder):
         return cast(list[Decoder], list(self.decoders))
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
-        """Let every member read its regions."""
+        """Start every member on its own features."""
         states = [
             decoder.init_state(own)
             for decoder, own in zip(self._decoders, self._divide(features), strict=True)
@@ -132,7 +132,7 @@ class EnsembleDecoder(Decoder):
     def _advance(
         self, method: str, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[list[Any], DecoderState]:
-        """Let every member take the words."""
+        """Advance every member by the same words."""
         found = [
             getattr(decoder, method)(words, DecoderState(*own))
             for decoder, *own in zip(self._decoders, state.memory, state.past, strict=True)
@@ -155,7 +155,7 @@ class EnsembleDecoder(Decoder):
         return self._merge(readings)
 
     def _merge(self, readings: Sequence[Reading]) -> Reading:
-        """Read as the members do on average."""
+        """Average the members' readings."""
         looks = [
             reading.attention[:, :, -1].mean(dim=2)  # (B, K, T, P)
             for reading, share in zip(readings, self.shares, strict=True)
@@ -167,7 +167,7 @@ class EnsembleDecoder(Decoder):
         )
 
     def _divide(self, features: Float[Tensor, "B P D"]) -> list[Tensor]:
-        """Give every member its regions."""
+        """Split the features between the members."""
         parts = features.split([share.rows for share in self.shares], dim=1)
         return [own[..., : share.channels] for own, share in zip(parts, self.shares, strict=True)]
 

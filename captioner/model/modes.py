@@ -1,4 +1,4 @@
-"""Captioning with a network that may be in training."""
+"""Evaluation mode for a network that may be in training."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: Any) -> Iterator[None]:
-    """Put a network into evaluation mode, without dropout; then each part back into its own.
+    """Put a network into evaluation mode, then restore the mode of each part.
 
     What is no module has no modes.
     """

@@ -1,4 +1,4 @@
-"""Graphs without weights: they borrow those of the checkpoint, as they are or in eight bits."""
+"""Graphs without weights, which borrow the checkpoint's, as they are or in int8."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Graphs of an export as a decoder: what `search` asks, onnxruntime answers."""
+"""Exported graphs as a decoder for `search`, on onnxruntime."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property

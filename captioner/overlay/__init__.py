@@ -1,4 +1,4 @@
-"""The attention of every word, drawn on the photo.
+"""Overlays: the attention of every word, drawn on the photo.
 
 attention of a word        (gh, gw)  weights of the regions
 regions.spread             (H, W)    weight of every pixel, in units of uniform attention

@@ -38,7 +38,7 @@ def animate(
     longest: int = 480,
     seconds: float = 0.8,
 ) -> bytes:
-    """Draw a file that plays the attention of the words, again and again.
+    """Draw a looping animation of the words' attention.
 
     Args:
         photo: mode RGB, as displayed; of any size.

@@ -1,4 +1,4 @@
-"""Colour maps whose steps look equally large, dark to bright."""
+"""Perceptually uniform colour maps, dark to bright."""
 
 from itertools import pairwise
 from typing import Literal, get_args

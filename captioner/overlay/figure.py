@@ -111,7 +111,7 @@ def draw_figure(
 
 
 def text(raw: str) -> str:
-    """Make any text harmless in HTML, between tags and between quotes."""
+    """Escape text for HTML, between tags and in attributes."""
     return escape(clean(raw))
 
 

@@ -1,4 +1,4 @@
-"""Weights of pixels -> a veil over the photo, whose strength follows the weight."""
+"""Pixel weights -> a heat map whose opacity follows the weight."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -60,7 +60,7 @@ STYLE = Style()
 def heatmap(
     photo: Image.Image, weights: Float[Singles, "H W"], *, scale: float, style: Style = STYLE
 ) -> Image.Image:
-    """Lay the weights over the photo.
+    """Blend the heat map over the photo.
 
     Args:
         photo: mode RGB, as displayed; H x W pixels.
@@ -104,7 +104,7 @@ def heat_layer(
 
 
 def veil(style: Style) -> tuple[bytes, bytes]:
-    """Return what lies over the photo at each of 256 weights: RGB colours, and opacities."""
+    """Return RGB colours and opacities for each of 256 weights."""
     weight = np.arange(256) / 255
     if style.drawing == "spotlight":
         colours = bytes(_DUSK) * 256

@@ -1,4 +1,4 @@
-"""Text of overlays: which font, where lines break, and where each word of a caption stands."""
+"""Text in overlays: fonts, line breaks, positions of words."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ def load_font(size: int, *, for_text: str) -> Font:
 
 
 def find_faults(text: str) -> list[str]:
-    """Say in full sentences what of the text is not drawn as it should be; nothing if it is."""
+    """Describe what cannot be drawn correctly, in full sentences; empty if nothing."""
     faults = []
     lacking = _choose(_letters(text))[1]
     if lacking:  # shown here, they would be boxes, too
@@ -79,7 +79,7 @@ def clean(text: str) -> str:
 
 
 def wrap(text: str, font: Font, *, width: int) -> list[str]:
-    """Break text into lines of at most this many pixels: at spaces, or within a long word."""
+    """Wrap text to this many pixels: at spaces, or within a long word."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -98,7 +98,7 @@ def wrap(text: str, font: Font, *, width: int) -> list[str]:
 
 
 def format_probability(probability: float) -> str:
-    """Write a fraction as a percentage that is never rounded to certainty."""
+    """Format a fraction as a percentage, never rounded to 0 or 100."""
     if 0 < probability < 0.005:
         return "<1%"
     if 0.995 <= probability < 1:
@@ -115,13 +115,13 @@ def format_note(word: Word) -> str:
 
 
 def format_scale(scales: Sequence[float]) -> str:
-    """Write what the colours of a legend run from and to."""
+    """Format the ends of a colour legend."""
     shown = {format_peak(scale) for scale in scales}
     return f"0 to {shown.pop()}" if len(shown) == 1 else "0 to the heaviest weight of each word"
 
 
 def format_peak(weight: float) -> str:
-    """Write a weight in units of uniform attention: 23x uniform, or 1.4x."""
+    """Format a weight as a multiple of uniform attention: 23x uniform, or 1.4x."""
     return f"{weight:.{int(weight < 3)}f}x uniform"
 
 

@@ -1,4 +1,4 @@
-"""Which word of a caption shows best what the model attended to."""
+"""The most telling word of a caption, which overlays end on."""
 
 from collections.abc import Sequence
 

@@ -120,7 +120,7 @@ def _displayed(
 
 
 def _to_edges(picture: Image.Image, size: tuple[int, int], scale: int) -> Image.Image:
-    """Remove what the last row and column cover beyond a photo of this (width, height)."""
+    """Crop the excess of the last row and column over a photo of this (width, height)."""
     width, height = size
     if not (width % scale or height % scale):
         return picture

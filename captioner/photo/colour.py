@@ -59,7 +59,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    """Whether a profile calls itself sRGB, as most do; converting costs four decodings."""
+    """Whether a profile is named sRGB, as most are; converting costs as much as four decodings."""
     return ImageCms.getProfileDescription(profile).startswith("sRGB")
 
 

@@ -32,7 +32,7 @@ _UNREAD = re.compile(
 
 @contextmanager
 def named(name: str) -> Iterator[None]:
-    """Have errors name the photo."""
+    """Make errors name the photo."""
     try:
         yield
     except ImageError as error:

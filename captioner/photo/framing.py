@@ -122,7 +122,7 @@ class Prepared:
 def resize_with_pillow(
     photo: Image.Image, size: tuple[int, int], interpolation: str
 ) -> UInt8[Levels, "h w 3"]:
-    """Resize a photo to (h, w), whatever lies between its pixels averaged away."""
+    """Resize a photo to (h, w), antialiased."""
     resized = photo.resize(
         size[::-1], Image.Resampling[interpolation.upper()], reducing_gap=_REDUCING_GAP
     )
@@ -160,7 +160,7 @@ def enough_for(config: PreprocessConfig, *, spare: float = 1) -> tuple[int, int]
 def prepare_each(
     photos: Sequence[Source | Prepared], prepare: Callable[..., Prepared]
 ) -> list[Prepared]:
-    """Prepare those that are not yet, by a captioner's own `prepare`, naming each in errors.
+    """Prepare photos that are not prepared yet, naming each in its errors.
 
     Raises:
         ImageError: a photo cannot be read.

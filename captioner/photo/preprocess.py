@@ -23,7 +23,7 @@ _REDUCED = 6
 def preprocess(
     photo: Image.Image, config: PreprocessConfig, *, size: tuple[int, int] | None = None
 ) -> tuple[Float[Tensor, "3 H W"], Geometry]:
-    """Do what `frame` does, resizing as here, and return its input as a tensor."""
+    """Do what `frame` does, with this resize, and return a tensor."""
     pixels, geometry = frame(photo, config, size=size, resize=resize)
     return torch.from_numpy(pixels), geometry
 

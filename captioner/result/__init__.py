@@ -1,1 +1,1 @@
-"""What captioning an image returns, from the candidates of a search to a `Caption`."""
+"""Results of captioning, from the candidates of a search to a `Caption`."""

@@ -1,4 +1,4 @@
-"""What a search returns: captions of one image as plain lists, best first."""
+"""Result of a search: the captions of one image as plain lists, best first."""
 
 import math
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""What captioning a photo gives: a sentence, and for every word how sure and where it looked.
+"""Result of captioning a photo: a sentence, with probability and attention of every word.
 
 Attention is NumPy's, whatever the model runs on. `Caption.to_dict` holds all that overlays need, so
 that they can be drawn from JSON alone.
@@ -21,7 +21,7 @@ _LEAST_LEFT = 1e-6
 
 
 class Rival(NamedTuple):
-    """What could have stood in a word's place."""
+    """A likely alternative to a word."""
 
     text: str
     """Empty where the caption could have ended."""
@@ -188,7 +188,7 @@ class Caption:
 
 
 def contrast(maps: Float[Singles, "T *regions"]) -> Float[Singles, "T *regions"]:
-    """Take from each region its least weight for any word.
+    """Subtract each region's lowest weight for any word.
 
     Some regions get weight whatever is said; what is left tells the words apart. The map of a word
     that keeps nothing stays as it is.

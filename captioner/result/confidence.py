@@ -1,4 +1,4 @@
-"""How far a caption can be believed: what search and image say, turned into probabilities.
+"""Confidence of a caption: evidence from search and image, turned into probabilities.
 
 The settings come from the checkpoint's header; without them, words keep the decoder's probabilities
 and captions have no confidence.
@@ -20,7 +20,7 @@ _CERTAIN = 1e-7
 
 
 class Judgement(NamedTuple):
-    """What is thought of a caption; None where the checkpoint or the runtime cannot tell."""
+    """Confidence of one caption; None where the checkpoint or the runtime cannot tell."""
 
     confidence: float | None = None
     level: Level | None = None
@@ -29,7 +29,7 @@ class Judgement(NamedTuple):
 
     @property
     def doubts(self) -> list[str]:
-        """What to beware of, in words; nothing where all is well, or nothing is known."""
+        """Warnings about the caption, in words; empty if there are none."""
         found = ["low confidence"] if self.level == "low" else []
         return [*found, "not a photo?"] if self.is_photo is False else found
 
@@ -58,7 +58,7 @@ def judge(
 
 
 def caption_traits(log_probabilities: Sequence[float]) -> list[float]:
-    """Return the numbers that a caption's confidence is made of.
+    """Return the features of a caption's confidence.
 
     Args:
         log_probabilities: of its tokens and of END, as the decoder gives them.
@@ -84,7 +84,7 @@ def word_probability(log_probabilities: Sequence[float], config: ConfidenceConfi
 
 
 def token_traits(probability: Float[Any, " N"]) -> Float[Any, "N 2"]:
-    """Return the numbers that a token's calibrated probability is made of."""
+    """Return the features of a token's calibrated probability."""
     p = np.clip(np.asarray(probability, np.float64), _CERTAIN, 1 - _CERTAIN)
     return np.stack([np.log(p), np.log1p(-p)], axis=-1)
 

@@ -1,4 +1,4 @@
-"""What search found and where the model looked, token by token -> a Caption, word by word."""
+"""Candidates and attention by token -> a Caption by word."""
 
 import math
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ def describe(
     search: SearchConfig,
     prompt: int = 0,
 ) -> Caption:
-    """Put the first of the candidates into words, with attention as NumPy arrays.
+    """Turn the best candidate into words, with attention as NumPy arrays.
 
     Args:
         photo: the captioned one.
@@ -129,7 +129,7 @@ def describe_words(
 def find_rivals(
     logs: Float[Singles, " V"], before: Sequence[int], tokenizer: Tokenizer, *, count: int
 ) -> tuple[Rival, ...]:
-    """Return the likeliest tokens of one place as words, the likeliest first.
+    """Return the likeliest tokens at one position as words, likeliest first.
 
     Args:
         logs: log-probabilities of every token there.

@@ -1,4 +1,4 @@
-"""Attention that says little: spread over everything, or the same for every word."""
+"""Diagnosis of uninformative attention: nearly uniform, or the same for every word."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ difference is the share of the attention that lies elsewhere (total variation di
 
 
 def difference(words: Sequence[Word]) -> float:
-    """Return how differently the words looked: 0 all at the same place, 1 none where another did.
+    """Return how much attention differs between words: 0 identical, 1 disjoint.
 
     It is the mean over all pairs of words of the total variation distance of their attention. One
     word or none has nothing to differ from, and gives 1.
@@ -30,7 +30,7 @@ def difference(words: Sequence[Word]) -> float:
 
 
 def diagnose(words: Sequence[Word]) -> list[str]:
-    """Say in full sentences what the overlays cannot show; nothing if all is well.
+    """Describe what overlays cannot show, in full sentences; empty if all is well.
 
     Args:
         words: the words of one caption.

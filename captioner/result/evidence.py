@@ -1,4 +1,4 @@
-"""Evidence: the regions that heads agree on and that speak for the word."""
+"""Evidence: the regions on which heads agree and which raise the word's score."""
 
 import numpy as np
 from jaxtyping import Float
@@ -39,7 +39,7 @@ def weigh_evidence(
 
 
 def smooth(weights: Float[Singles, "gh gw"]) -> Float[Singles, "gh gw"]:
-    """Take weighted means over neighbours up to two regions away; edges go on as they end."""
+    """Smooth over neighbours up to two regions away; edges are replicated."""
     for axis in (0, 1):
         around = [(2, 2) if axis == other else (0, 0) for other in (0, 1)]
         padded = np.pad(weights, around, mode="edge")

@@ -1,4 +1,4 @@
-"""Attention rollout: what each word took from the regions through all layers of a Transformer."""
+"""Attention rollout: attention of each word to the regions through all layers of a Transformer."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from jaxtyping import Float
 def rollout(
     regions: Float[Any, "*rows L T P"], words: Float[Any, "*rows L T T"]
 ) -> Float[Any, "*rows T P"]:
-    """Follow attention from every word back through the words before it to the regions.
+    """Trace attention from every word through earlier words to the regions.
 
     Attention rollout (Abnar and Zuidema 2020, section 3, arXiv:2005.00928) takes each layer as the
     mean of its attention A and of the residual stream around it, (A + I) / 2, and multiplies the

@@ -1,4 +1,4 @@
-"""Search for captions: greedy, beam and sampling, written once for any decoder and runtime.
+"""Decoding: greedy, beam search and sampling, written once for every decoder and runtime.
 
 One loop goes on token by token; a strategy says how:
 
@@ -94,7 +94,7 @@ def search_steps(
     noise: Float[Any, "1 K T"] | None = None,
     readings: list[Any] | None = None,
 ) -> Iterator[Candidates]:
-    """Caption one image as `search` does, and show what it has after every token.
+    """Caption one image as `search` does, yielding the candidates after every token.
 
     Yields:
         The unfinished hypotheses, one token longer each time, by probability; beam search may drop
@@ -118,7 +118,7 @@ def _choose(
     constraints: Constraints,
     noise: Float[Any, "B K T"] | None,
 ) -> Strategy:
-    """Make the strategy that the settings ask for."""
+    """Build the strategy for these settings."""
     arrays, images = arrays_of(features), len(features)
     how: dict[str, Any] = {"config": config, "end_id": constraints.end_id}
     if config.method == "greedy":
@@ -142,7 +142,7 @@ def _decode(
     *,
     readings: list[Any] | None,
 ) -> Iterator[tuple[Hypotheses, dict[int, Candidates]]]:
-    """Go on token by token; yield what lives, and what was found of the images that are done."""
+    """Decode token by token; yield live hypotheses, and the results of images that are finished."""
     arrays, images = arrays_of(features), list(range(len(features)))
     filters, never = filters_of(constraints), arrays.integers(constraints.never_written)
     *given, last = constraints.prefix
@@ -188,7 +188,7 @@ def _decode(
 def _step(
     decoder: Any, latest: Int[Any, "B K"], state: Any, readings: list[Any] | None
 ) -> tuple[Float[Any, "B K V"], Any]:
-    """Step the decoder; note where it looks if readings are collected."""
+    """Step the decoder, recording attention if readings are collected."""
     if readings is None:
         stepped: tuple[Any, Any] = decoder.step(latest, state)
         return stepped

@@ -1,4 +1,4 @@
-"""Ranking candidates by how far they agree on what the photo shows.
+"""Reranking candidates by their agreement on what the photo shows.
 
 Words that candidates of little probability alone have are often invented. Petryk et al. 2024
 (arXiv:2305.06602) choose by the confidence of single words; here it is that of all candidates
@@ -16,7 +16,7 @@ special tokens and the commonest words, which differ between candidates that say
 
 
 def rank_by_agreement(found: Candidates, *, weight: float) -> Candidates:
-    """Rank candidates anew, disagreement counting against them.
+    """Rerank candidates, penalising disagreement.
 
     Args:
         found: best first.
@@ -43,7 +43,7 @@ def rank_by_agreement(found: Candidates, *, weight: float) -> Candidates:
 
 
 def _support(found: Candidates) -> dict[int, float]:
-    """Probability that the caption is a candidate with this token, the scores being logarithms."""
+    """Probability that the caption is a candidate with this token; scores are logarithms."""
     weights = [math.exp(score - found.score[0]) for score in found.score]
     support: dict[int, float] = defaultdict(float)
     for tokens, weight in zip(found.tokens, weights, strict=True):

@@ -27,11 +27,11 @@ class Arrays:
         self.double: Any = library.float64
 
     def inference(self, decoder: Any) -> AbstractContextManager[None]:
-        """Run a decoder for its output alone, and leave it in the mode it was in."""
+        """Run a decoder for inference, and restore its mode afterwards."""
         return nullcontext()
 
     def asarray(self, values: Any, kind: Any = None) -> Any:
-        """Bring numbers to where the arrays are, as this dtype or as they are."""
+        """Move numbers to the arrays' device, optionally as another dtype."""
         return self._library.asarray(values, dtype=kind, **self._where)
 
     def integers(self, values: Sequence[int]) -> Int[Any, " N"]:
@@ -52,7 +52,7 @@ class Arrays:
         return self._library.concatenate(parts, axis=1)
 
     def order(self, values: Any) -> Any:
-        """Return the places of the smallest values first; of equals, the first."""
+        """Return the indices that sort the values, stable."""
         return self._library.argsort(values, stable=True)
 
     def take(self, values: Any, places: Int[Any, "B J"]) -> Any:
@@ -60,7 +60,7 @@ class Arrays:
         return values[self.count(len(values), 1), places]
 
     def none(self, flags: Bool[Any, "..."]) -> bool:
-        """Whether no flag is set, as far as can be told without waiting for a GPU."""
+        """Whether no flag is set; may say no rather than wait for a GPU."""
         return not flags.any()
 
     def in_order(self, places: Int[Any, "B J"], count: int) -> bool:
@@ -79,7 +79,7 @@ class Arrays:
     def log_probabilities(
         self, logits: Float[Any, "*rows V"], never: Int[Any, " F"]
     ) -> Float[Any, "*rows V"]:
-        """Return log-probabilities in float32 among the tokens that may be written at all."""
+        """Return float32 log-probabilities over the tokens that may be generated."""
         logits = logits.astype(np.float32)
         logits[..., never] = -math.inf
         logits -= logits.max(axis=-1, keepdims=True)
@@ -103,7 +103,7 @@ def _on_device(device: Any) -> Arrays:
 
 
 def log_probabilities(logits: Float[Any, "*rows V"], never: Sequence[int]) -> Float[Any, "*rows V"]:
-    """Return log-probabilities in float32 among the tokens that may be written at all."""
+    """Return float32 log-probabilities over the tokens that may be generated."""
     arrays = arrays_of(logits)
     return arrays.log_probabilities(logits, arrays.integers(never))
 

@@ -1,4 +1,4 @@
-"""The constraint automaton: which required phrases a caption has so far, as a table."""
+"""The constraint automaton: which required phrases a caption contains so far, as a table."""
 
 import math
 from itertools import product
@@ -28,7 +28,7 @@ def automaton(required: tuple[Phrase, ...], *, words: int, end_id: int) -> Int[A
 
 
 def _automaton_of(phrase: Phrase, words: int) -> Int[Any, "n V"]:
-    """Return how much of one phrase has been said, by how much had been and by token."""
+    """Return how much of one phrase is matched, by how much was matched before and by token."""
     whole = len(phrase)
     leads = np.zeros((whole + 1, words), np.int64)
     leads[whole] = whole

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest hypotheses go on, and the best finished ones are kept.
+"""Beam search: extend the likeliest hypotheses, and keep the best finished ones.
 
 Source: Sutskever et al. 2014, section 3.2 (arXiv:1409.3215). It stops as soon as no live hypothesis
 can beat a kept one, as in Huang et al. 2017, section 3 (arXiv:1809.00069).

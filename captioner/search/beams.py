@@ -15,7 +15,7 @@ from captioner.words.constraints import Phrase
 
 
 class _Beams:
-    """What all searches with several beams have in common."""
+    """Shared by all searches with several beams."""
 
     def __init__(self, arrays: Arrays, beams: list[Beam]) -> None:
         self._arrays, self._beams = arrays, beams
@@ -51,13 +51,13 @@ class _Beams:
             yield beam, own
 
     def _unite(self, parents: list[Int[Any, "B _"]]) -> Int[Any, "B J"]:
-        """Put the live hypotheses of all beams side by side, and their parents."""
+        """Concatenate the live hypotheses of all beams, and their parents."""
         self.live = side_by_side(*(beam.live for beam in self._beams))
         return self._arrays.join(parents)
 
 
 class DiverseBeams(_Beams):
-    """Groups that choose in turn, penalised for tokens chosen by earlier groups.
+    """Groups that choose in turn, each penalised for tokens chosen by earlier groups.
 
     A token costs `diversity` for every hypothesis of an earlier group that has it at the same
     place: the Hamming diversity of Vijayakumar et al. 2016, section 4.1 (arXiv:1610.02424).

@@ -1,4 +1,4 @@
-"""What search keeps of the captions it considers."""
+"""Hypotheses: the captions that a search is considering."""
 
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ class Hypotheses(NamedTuple):
     """What ranks them: log-probability while live, score when kept; minus infinity if absent."""
 
     def take(self, picks: Int[Any, "B J"]) -> "Hypotheses":
-        """Take these hypotheses of each image."""
+        """Select hypotheses within each image."""
         images = arrays_of(picks).count(len(picks), 1)
         return Hypotheses(*(x[images, picks] for x in self))
 
@@ -35,7 +35,7 @@ class Hypotheses(NamedTuple):
 
 
 def side_by_side(*parts: Hypotheses) -> Hypotheses:
-    """Put the hypotheses of each image behind each other."""
+    """Concatenate the hypotheses of each image."""
     join = arrays_of(parts[0].value).join
     return Hypotheses(*map(join, zip(*parts, strict=True)))
 

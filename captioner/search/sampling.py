@@ -1,4 +1,4 @@
-"""Greedy search and sampling: one token after the other, never turning back."""
+"""Greedy decoding and sampling: one token after another, without backtracking."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from captioner.search.hypotheses import no_tokens
 
 
 class Greedy:
-    """The likeliest token every time; of equals, the one with the lowest id.
+    """Always the likeliest token; ties go to the lowest id.
 
     Of several captions of an image, those that have ended repeat END until all have.
     """
@@ -60,7 +60,7 @@ class Greedy:
 
 
 class Sampling(Greedy):
-    """Tokens drawn from the model's distribution, or from its likelier part; see `draw`."""
+    """Tokens drawn from the model's distribution, possibly truncated; see `draw`."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ def draw(
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> Int[Any, "*rows"]:
-    """Draw a token of each row: temperature first, then top-k, then top-p of what is left.
+    """Draw one token per row: temperature, then top-k, then top-p.
 
     The noise is looked up in the cumulative distribution (inverse transform sampling), so tokens of
     no probability are never drawn.
@@ -125,7 +125,7 @@ def draw(
 def make_noise(
     photos: Iterable[Any], *, config: SearchConfig, seeds: Sequence[int] = ()
 ) -> Float[Any, "B K T"] | None:
-    """Make noise that depends on the photo and the seed alone, not on the batch.
+    """Make noise that depends only on photo and seed, not on the batch.
 
     A photo gets the same captions everywhere, and the draws of two photos are independent.
 

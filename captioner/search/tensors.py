@@ -1,4 +1,4 @@
-"""The functions of `arrays` that PyTorch spells differently, or has faster ones for."""
+"""The functions of `arrays` for PyTorch, where it spells them differently or has faster ones."""
 
 import math
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ class Tensors(Arrays):
 
     @contextmanager
     def inference(self, decoder: Any) -> Iterator[None]:
-        """Go without gradients and dropout."""
+        """Disable gradients and dropout."""
         with torch.inference_mode(), evaluating(decoder):
             yield
 

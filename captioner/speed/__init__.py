@@ -1,1 +1,1 @@
-"""Faster ways to run a model: number formats, compiled code, packed weights."""
+"""Speed: number formats, compiled code, packed weights."""

@@ -1,4 +1,4 @@
-"""What the encoder calculates in: numbers half as wide are faster where the processor knows them.
+"""Precision of the encoder: 16-bit formats are faster on processors that support them.
 
 Only the encoder, where the time goes: the decoder stays in float32, and so do the probabilities.
 Measured on the shipped checkpoints by `benchmarks.precision`.
@@ -54,7 +54,7 @@ def calculating_in(dtype: torch.dtype, device: torch.device) -> AbstractContextM
 
 
 def _knows_bfloat16(cpu: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor multiplies bfloat16 by itself; where it cannot be asked, it does not.
+    """Whether the processor supports bfloat16 natively; no if unknown.
 
     PyTorch calculates in bfloat16 on any CPU, but slower than in float32.
     """

@@ -1,4 +1,4 @@
-"""What this machine has: cores, memory, a GPU. Asked without PyTorch."""
+"""Resources of this machine: cores, memory, a GPU. Found without PyTorch."""
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""Text: words to ids and back, the world's writing systems, constraints on the search."""
+"""Text: tokenizer, writing systems, constraints."""

@@ -17,7 +17,7 @@ _MOST_STATES = 16
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
-    """The token ids that captions are made of, and which may follow which.
+    """Constraints of one search, as token ids.
 
     A token that would break a constraint is passed over; the others keep the probability that the
     model gives them.
@@ -40,7 +40,7 @@ class Constraints:
 
 
 def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
-    """Look up the words that a search requires, forbids and begins with.
+    """Convert the required, forbidden and prompt words of a search to token ids.
 
     An unknown word needs no forbidding: it is never said.
 
@@ -71,7 +71,7 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
 
 
 def _known(texts: Iterable[str], tokenizer: Tokenizer) -> list[Phrase]:
-    """Return the ids of those texts that could be said at all, in each of their spellings."""
+    """Return the ids of the texts that the vocabulary can express, in each spelling."""
     phrases = [tuple(ids) for text in texts for ids in tokenizer.spellings(text)]
     return [phrase for phrase in phrases if phrase and tokenizer.knows(phrase)]
 

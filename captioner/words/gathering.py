@@ -1,4 +1,4 @@
-"""Tokens -> words as a reader sees them, by the way a vocabulary cuts words into tokens."""
+"""Tokens -> displayed words, by the kind of vocabulary."""
 
 import codecs
 import unicodedata

@@ -1,4 +1,4 @@
-"""Words to ids and back.
+"""Tokenizer: words to ids and back.
 
 A `Tokenizer` is trained on captions, either on whole words or on pieces of words, or comes with a
 model that others trained, and travels as JSON inside a checkpoint. Reading text is the work of
@@ -54,7 +54,7 @@ spaces to end it, a piece would else grow to a whole caption that occurs twice."
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """Ids that are no words; the defaults are those of vocabularies learned here."""
+    """Ids of special tokens; the defaults are those of vocabularies learned here."""
 
     pad: int = 0
     """Fills up the rows of a batch."""
@@ -96,7 +96,7 @@ class Tokenizer:
 
     @classmethod
     def train_words(cls, captions: Iterable[str], *, min_count: int) -> "Tokenizer":
-        """Number the words that occur `min_count` times or more, the most frequent first.
+        """Learn a vocabulary of words that occur `min_count` times or more, most frequent first.
 
         Words are lower-case and without punctuation, as captions are scored.
 
@@ -131,7 +131,7 @@ class Tokenizer:
     def train_bpe(
         cls, captions: Iterable[str], *, vocabulary: int, lowercase: bool = False
     ) -> "Tokenizer":
-        """Number the bytes and the frequent pieces of words; any text in any language is covered.
+        """Learn a byte-level BPE vocabulary, which covers any text in any language.
 
         Source: Sennrich et al. 2016 (arXiv:1508.07909), on the bytes of UTF-8.
 
@@ -198,7 +198,7 @@ class Tokenizer:
         return tokenizer
 
     def _check_vocabulary(self) -> None:
-        """Make sure that every id below the vocabulary's size can be written.
+        """Check that every id below the vocabulary's size decodes.
 
         Raises:
             CheckpointError: ids are left out, a mark has none, or a token is empty or no bytes.
@@ -219,11 +219,11 @@ class Tokenizer:
                 )
 
     def to_json(self) -> str:
-        """Write everything as JSON; the same tokenizer always gives the same text."""
+        """Serialise to JSON, deterministically."""
         return self._engine.to_str()
 
     def is_same(self, other: "Tokenizer") -> bool:
-        """Whether both give every text the same ids, and every id the same meaning."""
+        """Whether both map every text to the same ids, and every id to the same text."""
         return self.marks == other.marks and self.to_json() == other.to_json()
 
     def __len__(self) -> int:
@@ -231,7 +231,7 @@ class Tokenizer:
         return len(self._vocabulary)
 
     def behind(self, prompt: str) -> "Tokenizer":
-        """Return one for captions that go on from a prompt, which is part of their prefix.
+        """Return a tokenizer for captions that continue a prompt, which joins their prefix.
 
         Raises:
             ConfigError: a word of the prompt is not known, or it is a task for an encoder.
@@ -251,7 +251,7 @@ class Tokenizer:
         return other
 
     def encode(self, text: str) -> list[int]:
-        """Turn a caption into ids, without prefix and END; a word never learned becomes UNK.
+        """Encode a caption as ids, without prefix and END; unknown words become UNK.
 
         Raises:
             CheckpointError: the tokenizer was crafted so that it cannot read this text.
@@ -272,13 +272,13 @@ class Tokenizer:
         return self._hidden.isdisjoint(ids)
 
     def similar(self, word: str) -> list[str]:
-        """Return known words that are spelled like this one; none where words are in pieces."""
+        """Return known words with a similar spelling; none for subword vocabularies."""
         if self._gather is not gather_words:
             return []
         return get_close_matches(word.lower(), self._vocabulary[len(SPECIALS) :], n=3)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Turn ids into a sentence; it is `join_words` of `words`."""
+        """Decode ids to a sentence: `join_words` of `words`."""
         return join_words(self.words(ids))
 
     def words(self, ids: Sequence[int]) -> list[DisplayWord]:
@@ -308,7 +308,7 @@ _GATHER = {
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Turn whatever the library raises about a tokenizer from elsewhere into a CheckpointError."""
+    """Turn the library's errors about a foreign tokenizer into a CheckpointError."""
     try:
         yield
     except BaseException as error:  # it raises nothing narrower than Exception, or panics

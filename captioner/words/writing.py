@@ -1,4 +1,4 @@
-"""What captions need to know of the world's writings: where words begin, and which way they run."""
+"""Writing systems: where words begin, and text direction."""
 
 import unicodedata
 
@@ -12,7 +12,7 @@ _NEVER_FIRST = ("LETTER SMALL", "PROLONGED SOUND", "ITERATION MARK", "MAIYAMOK")
 
 
 def is_unspaced(character: str) -> bool:
-    """Whether a letter belongs to a writing without spaces between words.
+    """Whether a letter belongs to a writing system without spaces between words.
 
     The vowel signs and tone marks of Thai are no letters; they stay with theirs.
     """
@@ -29,7 +29,7 @@ def may_break(before: str, after: str) -> bool:
 
 
 def is_right_to_left(text: str) -> bool:
-    """Whether a line of this text begins at the right: its first letter decides, as in HTML."""
+    """Whether this text runs from right to left: its first letter decides, as in HTML."""
     for character in text:
         direction = unicodedata.bidirectional(character)
         if direction in ("L", "R", "AL"):
