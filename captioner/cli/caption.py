@@ -5,6 +5,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from glob import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -66,7 +67,10 @@ def add_parser(commands: Subcommands) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument(
-        "photos", nargs="+", metavar="PHOTO", help="an image file, or a pattern such as '*.jpg'"
+        "photos",
+        nargs="+",
+        metavar="PHOTO",
+        help="an image file, a pattern such as '*.jpg', or s3://BUCKET/KEY",
     )
     parser.add_argument(
         "--json", action="store_true", help="print words, probabilities and attention as JSON"
@@ -153,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _expand(photo: str) -> list[str]:
     """Take a pattern such as `*.jpg` for the files it fits, where the shell has not done so."""
-    if os.path.lexists(photo) or not _PATTERN.search(photo):
+    if "://" in photo or os.path.lexists(photo) or not _PATTERN.search(photo):
         return [photo]
     return sorted(glob(photo, recursive=True)) or [photo]
 
@@ -171,6 +175,8 @@ def _load(args: argparse.Namespace) -> "tuple[Captioner, SearchConfig]":
 
 def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
     """Read a photo; a folder is told from other things that are none."""
+    if isinstance(source := _source(photo), bytes):
+        return replace(captioner.prepare(source, name=photo), image=photo)
     path = Path(photo)
     if path.is_dir():
         if os.access(path, os.R_OK) and not any(path.iterdir()):
@@ -183,6 +189,16 @@ def _prepare(captioner: "Captioner", photo: str) -> "Prepared":
     return captioner.prepare(photo)
 
 
+def _source(photo: str) -> str | bytes:
+    """Return what is read of a photo: its path, or the bytes of an object in a store."""
+    if "://" not in photo:
+        return photo
+    from captioner.folder.sources.inputs import Photo
+    from captioner.folder.sources.remote import is_remote
+
+    return Photo(name=photo, path=photo).read() if is_remote(photo) else photo
+
+
 def _draw(caption: "Caption", target: Path, args: argparse.Namespace) -> None:
     """Write the overlays of a caption to a file, whose folder is made."""
     from captioner.overlay import Style, render
@@ -190,7 +206,7 @@ def _draw(caption: "Caption", target: Path, args: argparse.Namespace) -> None:
 
     assert caption.image is not None  # as above
     style = Style(drawing=args.style, scale=args.scale)
-    photo, _ = load_reduced(caption.image, at_least=_OVERLAY_PIXELS)
+    photo, _ = load_reduced(_source(caption.image), at_least=_OVERLAY_PIXELS)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(render(photo, caption, kind=args.format, style=style))

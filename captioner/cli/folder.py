@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from captioner.folder.outputs.wording import Wording
     from captioner.folder.progress import Progress, Style
     from captioner.folder.sidecars.targets import Target
+    from captioner.folder.sources.remote import StrPath
 
 _WATCH_SECONDS = 2.0
 """Between two looks at a folder that is watched."""
@@ -60,11 +61,17 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     from captioner.folder.outputs.failures import beginnings, read_problems
     from captioner.folder.outputs.results import Results
     from captioner.folder.outputs.silence import Silence
+    from captioner.folder.sources.remote import is_remote
     from captioner.folder.sources.shards import Shard
 
     check_together(args)
     shard = Shard.parse(args.shard)
     root, find, progress.passed_over = find_inputs(args, shard)
+    if is_remote(root) and (args.sidecar or args.in_place):
+        raise CaptionerError(
+            f"{root}: --sidecar and --in-place write to folders of this machine, and read stores "
+            "only; leave them out."
+        )
     path, tables = find_outputs(args, root)
     path, *tables = map(shard.place, (path, *tables))
     wording, targets = _texts(args)
@@ -84,7 +91,9 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         "words": args.words,
         "precision": args.precision,
         # Relative, so that a folder can be moved together with its captions.
-        "folder": os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
+        "folder": os.fspath(root)
+        if is_remote(root)
+        else os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
     }
     if silence:
         settings["silence"] = to_table(silence)
@@ -198,7 +207,7 @@ def _tell_interrupted(args: argparse.Namespace, job: "Job") -> None:
     )
 
 
-def _nothing(args: argparse.Namespace, root: Path) -> str:
+def _nothing(args: argparse.Namespace, root: "StrPath") -> str:
     """Say that no photos were found, and why that may be."""
     if "-" in (args.list, args.folder) or args.list:
         return "the list names no photos."
@@ -212,7 +221,7 @@ def _tell(
     path: Path,
     tables: list[Path],
     *,
-    root: Path,
+    root: "StrPath",
     settings: dict[str, Any],
     find: Find,
     targets: "list[Target]",

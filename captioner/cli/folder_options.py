@@ -116,8 +116,8 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "folder",
         nargs="?",
         metavar="DIR",
-        help="a folder, with the folders and tar archives in it; a tar archive; or - for a list of "
-        "paths on standard input",
+        help="a folder, with the folders and tar archives in it; a tar archive; either of them in "
+        "an object store, as s3://BUCKET/PREFIX; or - for a list of paths on standard input",
     )
     inputs.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # to say that it is too much
     inputs.add_argument("--list", metavar="FILE", help="a path a line, relative to DIR; - as above")

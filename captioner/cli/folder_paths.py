@@ -13,20 +13,22 @@ from captioner.errors import CaptionerError
 
 if TYPE_CHECKING:
     from captioner.folder.sources.inputs import Found
+    from captioner.folder.sources.remote import StrPath
     from captioner.folder.sources.shards import Shard
 
 Find: TypeAlias = Callable[[], "Iterator[Found]"]
 """Finds the photos, from the beginning each time."""
 
 
-def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find, set[str]]:
-    """Return the folder that names are relative to, what finds the photos, and what it passes over.
+def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple["StrPath", Find, set[str]]:
+    """Return the root that names are relative to, what finds the photos, and what it passes over.
 
     Raises:
         CaptionerError: there is no such folder, archive or list.
     """
     from captioner.folder.sources.filters import Filter
     from captioner.folder.sources.inputs import find_photos, listed_photos
+    from captioner.folder.sources.remote import is_remote
 
     chosen = Filter(
         include=tuple(args.include),
@@ -41,8 +43,13 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find, s
         raise CaptionerError("no photos are named: give a folder, or --list FILE.")
     if folder == "":  # as of "$PHOTOS" where there is no such variable
         raise CaptionerError("the folder's name is empty; give . for the folder you are in.")
-    root = Path(folder or ".")
+    root: StrPath = folder if folder and is_remote(folder) else Path(folder or ".")
     _check_root(root)
+    if args.watch and is_remote(root):
+        raise CaptionerError(
+            "--watch waits for files in a folder of this machine; run the command again for what "
+            "came into a store."
+        )
     if source is None:
         return root, lambda: find_photos(root, chosen), chosen.passed_over
     if args.watch:
@@ -59,17 +66,18 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple[Path, Find, s
     return root, find, chosen.passed_over
 
 
-def _check_root(root: Path) -> None:
+def _check_root(root: "StrPath") -> None:
     """Make sure that there is such a folder, or a tar archive in its place."""
+    from captioner.folder.sources import remote
     from captioner.folder.sources.archives import check_archive
     from captioner.photo.kinds import begins_like_a_photo
 
     try:
-        mode = root.stat().st_mode
-        if stat.S_ISDIR(mode):
+        mode = 0 if remote.is_remote(root) else os.stat(root).st_mode
+        if remote.is_folder(root) if not mode else stat.S_ISDIR(mode):
             return
-        if stat.S_ISREG(mode):
-            with root.open("rb") as file:
+        if not mode or stat.S_ISREG(mode):
+            with remote.open_input(root) as file:
                 beginning = file.read(16)
             if begins_like_a_photo(beginning):
                 raise CaptionerError(
@@ -78,8 +86,9 @@ def _check_root(root: Path) -> None:
         check_archive(root)
     except ValueError as error:
         raise CaptionerError(f"{root}: neither a folder nor a tar archive: {error}.") from error
-    except (FileNotFoundError, NotADirectoryError):
-        raise CaptionerError(f"{root}: no such folder; check the path.") from None
+    except (FileNotFoundError, NotADirectoryError) as error:
+        why = error.strerror if remote.is_remote(root) else "no such folder; check the path"
+        raise CaptionerError(f"{root}: {why}.") from None
     except OSError as error:
         raise CaptionerError(f"{root}: cannot be read: {error.strerror}.") from error
 
@@ -93,7 +102,7 @@ def _open_list(source: str) -> BinaryIO:
         raise CaptionerError(f"{source}: the list cannot be read: {error.strerror}.") from error
 
 
-def find_outputs(args: argparse.Namespace, root: Path) -> tuple[Path, list[Path]]:
+def find_outputs(args: argparse.Namespace, root: "StrPath") -> tuple[Path, list[Path]]:
     """Return the journal, and the tables that are made from it.
 
     Raises:
@@ -101,6 +110,7 @@ def find_outputs(args: argparse.Namespace, root: Path) -> tuple[Path, list[Path]
         MissingExtraError: what writes a table is not installed.
     """
     from captioner.folder.outputs.tables import check_table
+    from captioner.folder.sources.remote import is_remote
 
     lines = [path for path in args.output if path.suffix.lower() == ".jsonl"]
     tables = [path for path in args.output if path.suffix.lower() != ".jsonl"]
@@ -114,6 +124,11 @@ def find_outputs(args: argparse.Namespace, root: Path) -> tuple[Path, list[Path]
         return tables[0].with_suffix(".jsonl"), tables
     if args.folder in (None, "-"):
         raise CaptionerError("a list has no folder to put captions in; give --output FILE.jsonl.")
-    if root.is_file():
-        return root.with_suffix(".captions.jsonl"), tables
-    return root / "captions.jsonl", tables
+    if is_remote(root):
+        raise CaptionerError(
+            f"{root}: a store can neither append nor lock, so captions go to a file of this "
+            "machine; give --output FILE.jsonl."
+        )
+    if os.path.isfile(root):
+        return Path(root).with_suffix(".captions.jsonl"), tables
+    return Path(root, "captions.jsonl"), tables

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from pathlib import Path
 from typing import Any, Protocol
 
 from captioner.durable import digest
@@ -18,6 +17,7 @@ from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Found, Photo, Problem
+from captioner.folder.sources.remote import StrPath
 from captioner.folder.stopping import uninterrupted
 from captioner.folder.upkeep import Upkeep, noted, stamped
 from captioner.folder.watching import Watched
@@ -88,7 +88,7 @@ class Job:
         retry_failed: bool,
         retried: tuple[str, ...] = (),
         progress: Progress,
-        root: Path,
+        root: StrPath,
     ) -> None:
         self.journal = journal
         self.load_engine = load_engine

@@ -10,6 +10,7 @@ from captioner.durable import digest
 from captioner.folder.journal.index import JournalIndex, read_records
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Found, Photo, Problem, Replaced
+from captioner.folder.sources.remote import StrPath
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +85,7 @@ def lacking(photo: Photo, index: JournalIndex, targets: Iterable[Target]) -> Ite
             yield target
 
 
-def remember(targets: Sequence[Target], journal: Path, root: Path) -> None:
+def remember(targets: Sequence[Target], journal: Path, root: StrPath) -> None:
     """Let no other photo take a file whose caption is in the journal."""
     texts = [target for target in targets if target.kind == "txt"]  # no other files are shared
     if texts:

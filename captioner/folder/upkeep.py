@@ -1,10 +1,8 @@
 """Captions that the journal holds, in the files beside and in photos: edited, missing, followed."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from captioner.durable import digest
@@ -17,6 +15,7 @@ from captioner.folder.progress import Progress
 from captioner.folder.sidecars.changes import Change
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Photo
+from captioner.folder.sources.remote import StrPath, join
 from captioner.folder.sources.stamps import Stamp
 from captioner.folder.stopping import uninterrupted
 
@@ -35,7 +34,7 @@ class Upkeep:
     """
 
     def __init__(
-        self, journal: Journal, targets: Sequence[Target], *, progress: Progress, root: Path
+        self, journal: Journal, targets: Sequence[Target], *, progress: Progress, root: StrPath
     ) -> None:
         self.journal = journal
         self.targets = targets
@@ -141,7 +140,7 @@ class Upkeep:
                         self._fail(record.image, reason)
 
     def _edited(self, name: str, caption: str) -> PendingEntry:
-        photo = Photo(name=name, path=os.path.join(self.root, name))
+        photo = Photo(name=name, path=join(self.root, name))
         index, key = self.journal.index, digest(name)
         before = index.read(key) if key in index.captioned else None
         stamp = photo.look()

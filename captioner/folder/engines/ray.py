@@ -22,6 +22,7 @@ from captioner.errors import CaptionerError, CheckpointError
 from captioner.folder.engines.cluster import cluster, import_ray, reason
 from captioner.folder.engines.crashes import CrashTracker, Piece
 from captioner.folder.sources.inputs import Photo
+from captioner.folder.sources.remote import is_remote
 from captioner.result.confidence import Judgement
 
 if TYPE_CHECKING:
@@ -206,7 +207,10 @@ def _chunks(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
     feed = iter(photos)
     for number in count():
         size = min(512, 16 << number // 16)
-        chunk = [replace(photo, path=os.path.abspath(photo.path)) for photo in islice(feed, size)]
+        chunk = [
+            photo if is_remote(photo.path) else replace(photo, path=os.path.abspath(photo.path))
+            for photo in islice(feed, size)
+        ]
         if not chunk:
             return
         yield chunk

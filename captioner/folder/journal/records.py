@@ -26,6 +26,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "reason": str,
     "size": int,
     "modified": int,
+    "etag": str,
     "also_in": list,
     "edited": bool,
     "replaces": list,
@@ -72,7 +73,9 @@ class JournalRecord:
     size: int | None = None
     """Bytes of the photo that was captioned."""
     modified: int | None = None
-    """When it was last changed, in whole seconds since 1970; None in an archive."""
+    """When it was last changed, in whole seconds since 1970; None in an archive and in a store."""
+    etag: str | None = None
+    """What an object store says of its content; None elsewhere."""
     also_in: list[str] | None = None
     """The kinds of files that were given the caption, too."""
     edited: bool | None = None

@@ -13,6 +13,7 @@ from captioner.folder.journal.index import read_records
 from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sources.archives import list_archive, read_member
 from captioner.folder.sources.filters import NO_PHOTOS
+from captioner.folder.sources.remote import StrPath, is_remote, join, read
 from captioner.gallery import GalleryPhoto, check_gallery, write_gallery
 from captioner.photo.framing import Geometry
 from captioner.result.confidence import Judgement
@@ -43,7 +44,7 @@ def _holds_others(folder: Path) -> bool:
     return False
 
 
-def write_album(folder: Path, journal: Path, *, root: Path) -> int:
+def write_album(folder: Path, journal: Path, *, root: StrPath) -> int:
     """Write a gallery of all that a journal has captions for.
 
     Args:
@@ -61,7 +62,7 @@ def write_album(folder: Path, journal: Path, *, root: Path) -> int:
         return write_gallery(folder, _entries(journal, root))
 
 
-def _entries(journal: Path, root: Path) -> Iterator[GalleryPhoto]:
+def _entries(journal: Path, root: StrPath) -> Iterator[GalleryPhoto]:
     archives = _Archives()
     for record, _ in read_records(journal):
         if record.caption is not None:
@@ -81,15 +82,20 @@ def _judge(record: JournalRecord) -> Judgement:
     return Judgement(level=level, is_photo=record.is_photo)
 
 
-def _source(root: Path, name: str, archives: "_Archives") -> str | bytes:
+def _source(root: StrPath, name: str, archives: "_Archives") -> str | bytes:
     """Return the photo of this name: its path, or its bytes where it lies in an archive."""
-    if root.is_file():
+    if (is_remote(root) and os.fspath(root).lower().endswith(".tar")) or os.path.isfile(root):
         return archives.read(root, name)
     for found in _IN_ARCHIVE.finditer(name):
-        archive = root / name[: found.start()]
-        if archive.is_file():
+        archive = join(root, name[: found.start()])
+        if is_remote(archive) or os.path.isfile(archive):
             return archives.read(archive, name[found.end() :])
-    return os.path.join(root, name)
+    path = join(root, name)
+    if not is_remote(path):
+        return path
+    with suppress(OSError):  # the gallery shows its caption alone
+        return read(path)
+    return b""
 
 
 class _Archives:
@@ -98,9 +104,9 @@ class _Archives:
     def __init__(self) -> None:
         self._list = lru_cache(maxsize=4)(list_archive)
 
-    def read(self, archive: Path, member: str) -> bytes:
+    def read(self, archive: StrPath, member: str) -> bytes:
         """Return the bytes of a photo; none if it is gone: the gallery shows its caption alone."""
         with suppress(OSError, ValueError, KeyError):
-            offset, size = self._list(archive).files[member]
+            offset, size = self._list(os.fspath(archive)).files[member]
             return read_member(archive, offset=offset, size=size)
         return b""

@@ -9,11 +9,12 @@ from pathlib import Path
 from captioner.durable import digest, explained, replacing
 from captioner.folder.journal.index import JournalIndex, read_records
 from captioner.folder.journal.journal import Journal
+from captioner.folder.sources.remote import StrPath, is_remote
 from captioner.interchange import portable, restored
 
 
 def write_report(
-    journal: Journal, problems: Mapping[str, str], *, met: Container[bytes], root: Path
+    journal: Journal, problems: Mapping[str, str], *, met: Container[bytes], root: StrPath
 ) -> None:
     """Write the report; where nothing failed, there is none.
 
@@ -58,14 +59,14 @@ def read_problems(journal: Path, index: JournalIndex) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if digest(name) not in index}
 
 
-def beginnings(problems: Mapping[str, str], *, root: Path) -> tuple[str, ...]:
+def beginnings(problems: Mapping[str, str], *, root: StrPath) -> tuple[str, ...]:
     """How the names begin of photos that lie in such folders and archives."""
-    if {str(root), f"{root}/"} & problems.keys():
+    if {os.fspath(root), f"{root}/"} & problems.keys():
         return ("",)
     return tuple(name for name in problems if name.endswith("/"))
 
 
-def _failures(journal: Journal, met: Container[bytes], root: Path) -> Iterator[tuple[str, str]]:
+def _failures(journal: Journal, met: Container[bytes], root: StrPath) -> Iterator[tuple[str, str]]:
     """Yield the photos that failed; the last record of a photo counts."""
     reasons: dict[str, str] = {}
     for record, _ in read_records(journal.path):
@@ -76,8 +77,10 @@ def _failures(journal: Journal, met: Container[bytes], root: Path) -> Iterator[t
             yield name, reason
 
 
-def _is_there(root: Path, name: str) -> bool:
-    """Whether there is such a photo, or the archive that it lies in."""
+def _is_there(root: StrPath, name: str) -> bool:
+    """Whether there is such a photo, or the archive that it lies in; of a store, nobody asks."""
+    if is_remote(root) or is_remote(name):
+        return True
     path = Path(os.path.join(root, name))
     return os.path.lexists(path) or any(os.path.isfile(above) for above in path.parents)
 

@@ -8,6 +8,7 @@ from captioner.folder.journal.journal import Journal
 from captioner.folder.outputs.edits import are_written, remember_tables
 from captioner.folder.outputs.failures import write_report
 from captioner.folder.outputs.tables import prepare_table, write_table
+from captioner.folder.sources.remote import StrPath
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +21,7 @@ class Results:
     """Whether the journal holds words."""
     gallery: Path | None
     """Its folder."""
-    root: Path
+    root: StrPath
     """The folder that names in the journal are relative to, or the archive."""
 
     def prepare(self) -> None:

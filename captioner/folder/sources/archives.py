@@ -1,5 +1,6 @@
 """Photos in tar archives, read in place, and archives that must be unpacked first."""
 
+import os
 import re
 import stat
 import tarfile
@@ -7,9 +8,10 @@ import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from posixpath import dirname, join, normpath
 from typing import BinaryIO
+
+from captioner.folder.sources.remote import StrPath, is_remote, open_input, read
 
 _BLOCK = tarfile.BLOCKSIZE
 _PADDING = 1 << 20
@@ -59,7 +61,7 @@ class _Unreadable:
     reason: str
 
 
-def check_archive(path: Path) -> None:
+def check_archive(path: StrPath) -> None:
     """Make sure that a file begins like a tar archive.
 
     Raises:
@@ -70,7 +72,7 @@ def check_archive(path: Path) -> None:
         pass
 
 
-def list_archive(path: Path) -> Contents:
+def list_archive(path: StrPath) -> Contents:
     """Read the headers of an archive, as far as they can be read.
 
     Raises:
@@ -80,9 +82,9 @@ def list_archive(path: Path) -> Contents:
     found: dict[str, _Place | _Link | _Unreadable] = {}
     replaced: list[str] = []
     damage = None
-    with _open(path) as archive, path.open("rb") as file:
+    with _open(path) as archive, open_input(path) as file:
         try:
-            for member in _members(archive, file, size=path.stat().st_size):
+            for member in _members(archive, file, size=file.seek(0, os.SEEK_END)):
                 name = _tidy(member.name)
                 if member.isdir():
                     continue
@@ -104,16 +106,19 @@ def list_archive(path: Path) -> Contents:
     return Contents(files=files, unreadable=unreadable, replaced=replaced, damage=damage)
 
 
-def read_member(path: Path, *, offset: int, size: int) -> bytes:
+def read_member(path: StrPath, *, offset: int, size: int) -> bytes:
     """Return the bytes of one file in an archive.
 
     Raises:
         ValueError: the archive ends inside it.
         OSError: the archive cannot be read.
     """
-    with path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        content = file.read(size)
+    if is_remote(path):
+        content = read(path, start=offset, end=offset + size)
+    else:
+        with open(path, "rb", buffering=0) as file:
+            file.seek(offset)
+            content = file.read(size)
     if len(content) < size:
         raise ValueError("its archive was cut short; fetch it again")
     return content
@@ -124,7 +129,7 @@ def is_packed(name: str) -> bool:
     return bool(_PACKED.search(name))
 
 
-def refuse_packed(path: Path, *, holds: Callable[[str], bool]) -> str | None:
+def refuse_packed(path: StrPath, *, holds: Callable[[str], bool]) -> str | None:
     """Say how to come by the photos in such an archive; None if there are none.
 
     Args:
@@ -132,11 +137,12 @@ def refuse_packed(path: Path, *, holds: Callable[[str], bool]) -> str | None:
         holds: whether a file in it is a photo that is wanted.
     """
     advice = "unpack it, or leave it out with --exclude."
-    if path.suffix.lower() != ".zip":
-        kind = "decompress it to a .tar" if ".t" in path.name.lower() else "unpack it"
+    name = os.path.basename(path).lower()
+    if not name.endswith(".zip"):
+        kind = "decompress it to a .tar" if ".t" in name else "unpack it"
         return f"a compressed archive; {kind}, or leave it out with --exclude."
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_input(path) as file, zipfile.ZipFile(file) as archive:
             count = sum(map(holds, archive.namelist()))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         return f"not a whole zip archive ({error}); fetch it again, then {advice}"
@@ -145,24 +151,27 @@ def refuse_packed(path: Path, *, holds: Callable[[str], bool]) -> str | None:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[tarfile.TarFile]:
-    if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for somebody to write
+def _open(path: StrPath) -> Iterator[tarfile.TarFile]:
+    if not is_remote(path) and not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait
         raise ValueError("a pipe or a device, not a file; save it as a file")
-    with path.open("rb") as file:
-        head = file.read(6)
+    with open_input(path) as file, _read_headers(file) as archive:
+        yield archive
+
+
+def _read_headers(file: BinaryIO) -> tarfile.TarFile:
+    head = file.read(6)
+    file.seek(0)
     if head.startswith(b"PK"):
         raise ValueError("a zip archive; unpack it")
     for mark, kind in _COMPRESSED.items():
         if head.startswith(mark):
             raise ValueError(f"compressed by {kind}; decompress it to a .tar")
     try:
-        archive = tarfile.open(path, "r:")  # noqa: SIM115  # closed below
+        return tarfile.open(fileobj=file, mode="r:")
     except _CRAFTED as error:
         raise ValueError(
             f"not a whole, uncompressed tar archive ({error}); decompress it, or fetch it again"
         ) from error
-    with archive:
-        yield archive
 
 
 def _members(archive: tarfile.TarFile, file: BinaryIO, *, size: int) -> Iterator[tarfile.TarInfo]:

@@ -1,5 +1,7 @@
 """The photos to be captioned: of a folder, a list or a tar archive, always in the same order.
 
+Each may lie on a disk or in an object store.
+
 In a folder, a photo is a file that is named like one or that begins like one. Whether it can be
 read is seen later, from its content alone: a PNG called `photo.jpg` is captioned as any other.
 """
@@ -10,10 +12,10 @@ import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 from captioner.errors import CaptionerError, ImageError
+from captioner.folder.sources import remote
 from captioner.folder.sources.archives import (
     Contents,
     is_packed,
@@ -23,6 +25,7 @@ from captioner.folder.sources.archives import (
 )
 from captioner.folder.sources.filters import NO_PHOTOS, Filter
 from captioner.folder.sources.lists import is_comment, read_list
+from captioner.folder.sources.remote import StrPath, is_remote
 from captioner.folder.sources.stamps import Stamp
 from captioner.photo.kinds import begins_like_a_photo
 
@@ -48,7 +51,7 @@ class Photo:
     name: str
     """What its record calls it."""
     path: str
-    """The file, or the archive it lies in."""
+    """The file or the URL of an object, or the archive it lies in."""
     offset: int | None = None
     """Where it begins in the archive, in bytes; None outside an archive."""
     size: int = 0
@@ -60,23 +63,27 @@ class Photo:
         """Return what tells it from another photo of its name; None if it cannot be seen."""
         if self.offset is not None:
             return Stamp(size=self.size, modified=None)
+        if is_remote(self.path):  # asked once, when it is listed
+            return self.stamp or remote.look(self.path)
         return Stamp.look(self.path)
 
     def read(self) -> str | bytes:
-        """Return what `Captioner.prepare` takes: the path, or the bytes of an archive's member.
+        """Return what `Captioner.prepare` takes: the path, or the bytes of what lies elsewhere.
 
         Raises:
-            ImageError: it is a pipe or a device, which could block for ever, or its archive cannot
-                be read.
+            ImageError: it is a pipe or a device, which could block for ever, or it or its archive
+                cannot be read.
         """
         try:
             if self.offset is not None:
-                return read_member(Path(self.path), offset=self.offset, size=self.size)
+                return read_member(self.path, offset=self.offset, size=self.size)
+            if is_remote(self.path):
+                return remote.read(self.path)
             mode = os.stat(self.path).st_mode
         except ValueError as error:
             raise ImageError(f"{self.name}: {error}.") from error
         except OSError as error:
-            if self.offset is None:
+            if self.offset is None and not is_remote(self.path):
                 return self.path  # the loader says what is wrong with it
             raise ImageError(f"{self.name}: {self.path}: {error.strerror}.") from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -106,26 +113,29 @@ class Replaced:
 Found = Photo | Problem | Replaced
 
 
-def find_photos(root: Path, chosen: Filter) -> Iterator[Found]:
+def find_photos(root: StrPath, chosen: Filter) -> Iterator[Found]:
     """Find the photos of a folder and its folders, or of a tar archive, sorted by name.
+
+    The root, or either of them, may be in an object store.
 
     Links are followed, but not into a folder that leads there. A tar archive counts as a folder of
     its members, in their own order.
 
     Raises:
         CaptionerError: there is no such folder.
+        OSError: the store cannot be asked.
     """
-    if root.is_dir():
+    if remote.is_folder(root) if is_remote(root) else os.path.isdir(root):
         yield from _walk(root, chosen)
-    elif root.exists():
-        for found in _members(str(root), "", chosen):
+    elif is_remote(root) or os.path.exists(root):
+        for found in _members(os.fspath(root), "", chosen):
             if found.name == str(root) or chosen.shard.holds(found.name):
                 yield found
     else:
         raise CaptionerError(f"{root}: no such folder; check the path.")
 
 
-def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> Iterator[Found]:
+def listed_photos(file: BinaryIO, root: StrPath, chosen: Filter, *, end: bytes) -> Iterator[Found]:
     """Take the photos from a list of paths, each ended by `end`; empty ones are passed over.
 
     A tar archive on the list stands for its members.
@@ -147,20 +157,25 @@ def listed_photos(file: BinaryIO, root: Path, chosen: Filter, *, end: bytes) -> 
             reason = "no file of this name; take comments out of the list, which holds only paths."
             yield Problem(name=name, reason=reason, path=name)
             continue
-        path, plain = os.path.join(root, name), name.removeprefix("./")
-        if os.path.splitext(name)[1].lower() == ".tar" and os.path.isfile(path):
+        path, plain = remote.join(root, name), name.removeprefix("./")
+        if os.path.splitext(name)[1].lower() == ".tar" and _is_file(path):
             if not chosen.excludes(plain):
                 yield from _members(path, f"{name}/", chosen)
-        elif is_packed(name) and os.path.isfile(path):
+        elif is_packed(name) and _is_file(path):
             yield from _packed(path, name, chosen)
         elif chosen.accepts(plain):
             yield Photo(name=name, path=path)
 
 
-def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
+def _is_file(path: str) -> bool:
+    """Whether there is such a file; an object is there until it is read."""
+    return is_remote(path) or os.path.isfile(path)
+
+
+def _walk(root: StrPath, chosen: Filter) -> Iterator[Found]:
     """Go through folders in depth, without recursion: they may be nested deeper than Python can."""
-    top = os.stat(root)
-    stack = [(str(root), "", (top.st_dev, top.st_ino), _list_folder(str(root)))]
+    top = os.fspath(root)
+    stack = [(top, "", _identify(top), _list_folder(top))]
     while stack:
         folder, prefix, _, entries = stack[-1]
         entry = next(entries, None)
@@ -171,29 +186,33 @@ def _walk(root: Path, chosen: Filter) -> Iterator[Found]:
             reason = f"this folder cannot be listed: {entry.strerror}."
             yield Problem(name=prefix or f"{root}/", reason=reason, path=folder)
             continue
-        own_name, is_folder = entry
+        own_name, is_folder, stamp = entry
         path, name = os.path.join(folder, own_name), prefix + own_name
         if not chosen.hidden and own_name.startswith("."):
             continue
         if not is_folder:
-            yield from _file(path, name, chosen)
+            yield from _file(path, name, chosen, stamp)
             continue
-        if chosen.excludes(name):
-            continue
-        if chosen.passes_over(name):
+        if chosen.excludes(name) or chosen.passes_over(name):
             continue
         if not chosen.hidden and os.path.exists(os.path.join(path, NO_PHOTOS)):
             continue
         identity = _identify(path)
-        if identity and identity not in [above for _, _, above, _ in stack]:
+        if is_remote(path) or (identity and identity not in [above for _, _, above, _ in stack]):
             stack.append((path, f"{name}/", identity, _list_folder(path)))
 
 
-def _list_folder(folder: str) -> Iterator[tuple[str, bool] | OSError]:
-    """Yield what is in a folder by name, and whether it is one; an error if it cannot be listed."""
+def _list_folder(folder: str) -> Iterator[tuple[str, bool, Stamp | None] | OSError]:
+    """Yield what is in a folder by name, and whether it is one; an error if it cannot be listed.
+
+    Of objects, their stamps come with the list.
+    """
     try:
-        with os.scandir(folder) as entries:
-            found = sorted((entry.name, _is_folder(entry)) for entry in entries)
+        if is_remote(folder):
+            found = remote.list_folder(folder)
+        else:
+            with os.scandir(folder) as entries:
+                found = sorted((entry.name, _is_folder(entry), None) for entry in entries)
     except OSError as error:
         yield error
         return
@@ -216,7 +235,7 @@ def _identify(path: str) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _file(path: str, name: str, chosen: Filter) -> Iterator[Found]:
+def _file(path: str, name: str, chosen: Filter, stamp: Stamp | None) -> Iterator[Found]:
     suffix = os.path.splitext(path)[1]
     if not chosen.shard.holds(name):
         return
@@ -227,13 +246,15 @@ def _file(path: str, name: str, chosen: Filter) -> Iterator[Found]:
     elif is_packed(name):
         yield from _packed(path, name, chosen)
     elif chosen.accepts(name) and (_SUFFIXES.fullmatch(suffix) or _content_is_a_photo(path)):
-        yield Photo(name=name, path=path)
+        yield Photo(name=name, path=path, stamp=stamp)
 
 
 def _content_is_a_photo(path: str) -> bool:
     if _OTHERS.fullmatch(os.path.splitext(path)[1]):
         return False
     try:
+        if is_remote(path):
+            return begins_like_a_photo(remote.read(path, start=0, end=16))
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for somebody to write
             return False
         with open(path, "rb", buffering=0) as file:
@@ -245,7 +266,7 @@ def _content_is_a_photo(path: str) -> bool:
 def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
     """Yield the photos of an archive, known by their suffix or content as in a folder."""
     try:
-        contents = list_archive(Path(path))
+        contents = list_archive(path)
         unnamed = _unnamed_photos(path, contents)
     except ValueError as error:
         yield Problem(name=prefix or path, reason=f"{error}.", path=path)
@@ -276,7 +297,7 @@ def _packed(path: str, name: str, chosen: Filter) -> Iterator[Found]:
     if chosen.excludes(name):
         return
     reason = refuse_packed(
-        Path(path), holds=lambda inner: _is_photo(inner) and chosen.accepts(f"{name}/{inner}")
+        path, holds=lambda inner: _is_photo(inner) and chosen.accepts(f"{name}/{inner}")
     )
     if reason:
         yield Problem(name=name, reason=reason, path=path)
@@ -285,7 +306,7 @@ def _packed(path: str, name: str, chosen: Filter) -> Iterator[Found]:
 def _unnamed_photos(path: str, contents: Contents) -> set[str]:
     """Find the files of an archive that begin like photos and are not named like anything known."""
     found = set()
-    with open(path, "rb", buffering=0) as file:
+    with remote.open_input(path) as file:
         for name, (offset, _) in contents.files.items():
             suffix = os.path.splitext(name)[1]
             if not (_SUFFIXES.fullmatch(suffix) or _OTHERS.fullmatch(suffix)):

@@ -1,4 +1,4 @@
-"""Whether a photo is still the one it was: by its size and the time of its last change."""
+"""Whether a photo is still the one it was: by its size and its last change."""
 
 import os
 from dataclasses import dataclass
@@ -13,6 +13,9 @@ class _Stamped(Protocol):
     @property
     def modified(self) -> int | None: ...
 
+    @property
+    def etag(self) -> str | None: ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stamp:
@@ -21,12 +24,15 @@ class Stamp:
     size: int
     """Bytes."""
     modified: int | None
-    """Whole seconds since 1970, as all file systems can keep them; None in an archive."""
+    """Whole seconds since 1970, as all file systems can keep them; None in an archive and in a
+    store."""
+    etag: str | None = None
+    """What an object store gives in place of the time: it changes with the content."""
 
     @property
     def number(self) -> int:
         """32 bits that stand for it, never 0."""
-        return crc32(f"{self.size} {self.modified}".encode()) or 1
+        return crc32(f"{self.size} {self.etag or self.modified}".encode()) or 1
 
     def may_be(self, number: int) -> bool:
         """Whether a file like this may be the one whose number that was.
@@ -44,7 +50,7 @@ class Stamp:
         """Return the stamp that a record holds; None in one without."""
         if record.size is None:
             return None
-        return cls(size=record.size, modified=record.modified)
+        return cls(size=record.size, modified=record.modified, etag=record.etag)
 
     @classmethod
     def look(cls, path: str) -> "Stamp | None":
