@@ -1,9 +1,7 @@
 """`python ui.py` opens the app in the browser: on this machine alone, and offline."""
 
 import argparse
-import errno
 import os
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from captioner import CaptionerError
+from captioner.serve.listening import listen
 
 if TYPE_CHECKING:
     from captioner import Captioner
@@ -68,24 +67,8 @@ def check_address(host: str, port: int | None) -> None:
     Raises:
         CaptionerError: the host is not of this machine, or the port is none or taken.
     """
-    if port is not None and not 0 < port < 65536:
-        raise CaptionerError(f"--port is {port}; it must be from 1 to 65535.")
-    try:
-        family, kind, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            way_out = "choose another --port, or leave it out for the first free one"
-            raise CaptionerError(f"--port is {port}, which is taken; {way_out}.") from error
-        if error.errno == errno.EACCES:
-            way_out = "choose one above 1023"
-            raise CaptionerError(f"--port is {port}, which is not allowed; {way_out}.") from error
-        raise CaptionerError(
-            f"--host is {host!r}, which is no address of this machine; choose 127.0.0.1 for this "
-            "machine alone, or 0.0.0.0 for the network."
-        ) from error
+    way_out = "choose another --port, or leave it out for the first free one"
+    listen(host, port, way_out=way_out).close()
 
 
 def launch_options(

@@ -146,10 +146,8 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
 
 def _to_table(caption: Caption, *, attention: bool) -> dict[str, Any]:
     """Write a caption for programs."""
-    table = caption.to_dict()
+    table = caption.to_dict(attention=attention)
     for written, word in zip(table["words"], caption.words, strict=True):
-        if not attention:
-            del written["attention"]
         if word.rivals:
             written["rivals"] = [rival._asdict() for rival in word.rivals]
     return table

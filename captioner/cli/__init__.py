@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from captioner import __version__
-from captioner.cli import caption, checkpoints, convert, export, folder, push
+from captioner.cli import caption, checkpoints, convert, export, folder, push, serve
 from captioner.cli.options import complain
 from captioner.durable import FULL
 from captioner.errors import CaptionerError
@@ -98,4 +98,5 @@ def make_parser() -> argparse.ArgumentParser:
     convert.add_parser(commands)
     export.add_parser(commands)
     push.add_parser(commands)
+    serve.add_parser(commands)
     return parser

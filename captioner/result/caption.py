@@ -126,8 +126,12 @@ class Caption:
             words = [replace(word, attention=x) for word, x in zip(words, maps, strict=True)]
         return replace(self, words=tuple(words), view=view)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+    def to_dict(self, *, attention: bool = True) -> dict[str, Any]:
+        """Plain values for JSON.
+
+        Args:
+            attention: whether words have their weights, which `from_dict` needs.
+        """
         return {
             "image": self.image,
             "caption": self.text,
@@ -140,10 +144,7 @@ class Caption:
                     "doubtful": word.doubtful,
                     "gate": word.gate,
                     "entropy": entropy(word.attention),
-                    "attention": {
-                        "grid": list(word.attention.shape),
-                        "weights": word.attention.tolist(),
-                    },
+                    **({"attention": _to_table(word.attention)} if attention else {}),
                 }
                 for word in self.words
             ],
@@ -185,6 +186,10 @@ class Caption:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"not a caption as JSON holds it: {error!r}.") from error
+
+
+def _to_table(attention: Float[Singles, "gh gw"]) -> dict[str, Any]:
+    return {"grid": list(attention.shape), "weights": attention.tolist()}
 
 
 def contrast(maps: Float[Singles, "T *regions"]) -> Float[Singles, "T *regions"]:

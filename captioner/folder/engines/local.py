@@ -98,13 +98,13 @@ class LocalEngine:
         """Caption those of a batch that could be read."""
         prepared = [(photo, future.result()) for photo, future in batch]
         good = [found for _, found in prepared if isinstance(found, Prepared)]
-        captions = iter(self._caption_all(good))
+        captions = iter(self.caption_all(good))
         return [
             (photo, next(captions) if isinstance(found, Prepared) else found)
             for photo, found in prepared
         ]
 
-    def _caption_all(self, photos: list[Prepared]) -> list[Caption | str]:
+    def caption_all(self, photos: list[Prepared]) -> list[Caption | str]:
         """Caption photos at once, or in smaller batches where memory does not suffice."""
         done: list[Caption | str] = []
         while len(done) < len(photos):

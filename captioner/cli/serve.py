@@ -1,0 +1,145 @@
+"""`captioner serve`: captions over HTTP."""
+
+import argparse
+import os
+import sys
+from functools import partial
+from importlib.util import find_spec
+
+from captioner.cli.options import (
+    Subcommands,
+    add_model_options,
+    add_search_options,
+    choose_search,
+    find_models,
+    load_captioner,
+    positive,
+)
+from captioner.errors import CaptionerError, MissingExtraError
+
+_TOKEN = "CAPTIONER_TOKEN"
+_PORT = 7870
+_NEEDED = ("httpcore", "python_multipart", "starlette", "uvicorn")
+
+_EPILOG = f"""\
+POST /caption takes a photo as it is, and answers with all that is known of its caption.
+POST /v1/chat/completions is OpenAI's, POST /api/generate Ollama's, POST /api/v1/vision/caption
+PhotoPrism's Vision API. GET /healthz tells whether it works.
+
+Photos that come together are captioned together. SIGTERM and Ctrl-C end the service once what it
+has in hand is answered. With {_TOKEN} in the environment, clients have to send it, as
+`Authorization: Bearer TOKEN`. docs/service.md has an example for each client.
+"""
+
+
+def add_parser(commands: Subcommands) -> None:
+    """Add the command to the others."""
+    parser = commands.add_parser(
+        "serve",
+        help="caption photos over HTTP",
+        description="Caption photos over HTTP, for programs that call OpenAI, Ollama or PhotoPrism "
+        "Vision, and with an API of its own.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="127.0.0.1 (this machine alone); 0.0.0.0 is the network"
+    )
+    parser.add_argument("--port", type=int, default=_PORT, help=f"{_PORT}; 0 takes a free one")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that the service goes by behind a proxy",
+    )
+    parser.add_argument(
+        "--allow-anyone",
+        action="store_true",
+        help=f"serve the network without {_TOKEN}",
+    )
+    parser.add_argument(
+        "--batch-size", type=positive, default=16, metavar="N", help="photos captioned at once (16)"
+    )
+    parser.add_argument(
+        "--queue",
+        type=positive,
+        default=64,
+        metavar="N",
+        help="requests in hand (64); further ones are sent away with 503",
+    )
+    parser.add_argument(
+        "--max-megabytes", type=positive, default=32, metavar="N", help="of a request (32)"
+    )
+    parser.add_argument(
+        "--idle-minutes",
+        type=float,
+        default=15.0,
+        metavar="X",
+        help="let the model go when nobody has called for so long (15)",
+    )
+    parser.add_argument(
+        "--fetch-urls",
+        action="store_true",
+        help="fetch photos that are given as addresses, of the public internet alone",
+    )
+    add_model_options(parser, precision="float32")
+    add_search_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until a signal comes."""
+    missing = [name for name in _NEEDED if find_spec(name) is None]
+    if missing:
+        raise MissingExtraError(f'This needs {missing[0]}: pip install "captioner[serve]"')
+    import uvicorn
+
+    from captioner.folder.stopping import Stopped, stopping_gently
+    from captioner.serve.app import build
+    from captioner.serve.asking import Service
+    from captioner.serve.batching import Batching
+    from captioner.serve.guard import is_local
+    from captioner.serve.listening import listen
+
+    token = os.environ.get(_TOKEN, "").strip()
+    if not (token or args.allow_anyone or is_local(args.host)):
+        raise CaptionerError(
+            f"--host is {args.host!r}, which others can reach: set {_TOKEN} to a secret that they "
+            "have to send, or give --allow-anyone."
+        )
+    checkpoints, header = find_models(args)
+    batching = Batching(
+        partial(load_captioner, args, checkpoints),
+        search=choose_search(header, args),
+        batch_size=args.batch_size,
+        places=args.queue,
+        idle_seconds=60 * args.idle_minutes,
+    )
+    service = Service(
+        model=header.name,
+        batching=batching,
+        most_bytes=args.max_megabytes * 2**20,
+        fetch_urls=args.fetch_urls,
+        token=token,
+    )
+    config = uvicorn.Config(
+        build(service, host=args.host, proxies=args.allow_host),
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+    )
+    way_out = "choose another --port, or 0 for a free one"
+    bound = listen(args.host, args.port or None, way_out=way_out)
+    host, port = f"[{args.host}]" if ":" in args.host else args.host, bound.getsockname()[1]
+    try:
+        with bound, stopping_gently():
+            print(f"captioner: {header.name} at http://{host}:{port}", file=sys.stderr, flush=True)
+            uvicorn.Server(config).run(sockets=[bound])
+    except Stopped as stopped:
+        return stopped.status
+    return 1

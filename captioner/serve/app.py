@@ -1,0 +1,116 @@
+"""The service as an ASGI application: paths, the token, and errors as each API shows them."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import ExitStack, asynccontextmanager
+from hmac import compare_digest
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from captioner.errors import CaptionerError, ImageError
+from captioner.serve import ollama, openai, own, photoprism
+from captioner.serve.asking import Asked, Service, receive
+from captioner.serve.guard import HostGuard
+
+_ANSWERS = {
+    "/caption": own.answer,
+    "/v1/chat/completions": openai.answer,
+    "/api/generate": ollama.answer,
+    "/api/v1/vision/caption": photoprism.answer,
+}
+_LISTS = {
+    "/v1/models": openai.list_models,
+    "/api/tags": ollama.list_models,
+    "/api/version": ollama.show_version,
+}
+_ERRORS = {
+    "/v1/": openai.show_error,
+    "/api/v1/": photoprism.show_error,
+    "/api/": ollama.show_error,
+    "/": own.show_error,
+}
+"""How errors look below a path; the first that fits."""
+
+
+def build(service: Service, *, host: str, proxies: Iterable[str] = ()) -> HostGuard:
+    """Make the application.
+
+    Args:
+        service: the model, and limits.
+        host: name or address that the server listens on; see `HostGuard`.
+        proxies: further names that the service goes by.
+    """
+
+    def answering(answer: Callable[[Asked], Awaitable[Response]]) -> Any:
+        async def endpoint(request: Request) -> Response:
+            with ExitStack() as held:
+                try:
+                    _check_token(request, service.token)
+                    held.enter_context(service.batching.place())
+                except HTTPException:
+                    await receive(request, most=0)
+                    raise
+                body = await receive(request, most=service.most_bytes)
+                if body is None:
+                    megabytes = service.most_bytes / 2**20
+                    raise HTTPException(413, f"the request is over {megabytes:.0f} MB.")
+                return await answer(Asked(service=service, request=request, body=body))
+
+        return endpoint
+
+    def telling(tell: Callable[[Service], dict[str, Any]]) -> Any:
+        async def endpoint(request: Request) -> Response:
+            _check_token(request, service.token)
+            return JSONResponse(tell(service))
+
+        return endpoint
+
+    async def health(request: Request) -> Response:
+        return JSONResponse(own.health(service))
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with service.batching.running():
+            yield
+
+    app = Starlette(
+        routes=[
+            *(Route(path, answering(do), methods=["POST"]) for path, do in _ANSWERS.items()),
+            *(Route(path, telling(tell)) for path, tell in _LISTS.items()),
+            Route("/healthz", health),
+        ],
+        exception_handlers=dict.fromkeys(
+            (HTTPException, CaptionerError, ClientDisconnect, Exception), _show
+        ),
+        lifespan=lifespan,
+    )
+    return HostGuard(app, host=host, proxies=proxies)
+
+
+def _check_token(request: Request, token: str) -> None:
+    """Make sure that a client knows the token, if there is one.
+
+    Raises:
+        HTTPException: 401, since it does not.
+    """
+    given = request.headers.get("authorization", "").encode("latin-1")
+    if token and not compare_digest(given, f"Bearer {token}".encode()):
+        message = "this service asks for its token, as `Authorization: Bearer TOKEN`."
+        raise HTTPException(401, message, headers={"WWW-Authenticate": "Bearer"})
+
+
+def _show(request: Request, error: Exception) -> Response:
+    """Show an error as the API that was called does."""
+    status, message, headers = 500, "captioner made a mistake; please report it.", None
+    if isinstance(error, HTTPException):
+        status, message, headers = error.status_code, error.detail, error.headers
+    elif isinstance(error, CaptionerError):
+        status, message = 400 if isinstance(error, ImageError) else 500, str(error)
+    elif isinstance(error, ClientDisconnect):
+        status, message = 499, "the client went away."  # nobody reads it
+    show = next(show for path, show in _ERRORS.items() if request.url.path.startswith(path))
+    return JSONResponse(show(status, message), status, headers)

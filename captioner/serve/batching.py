@@ -1,0 +1,175 @@
+"""Requests that come together, captioned together; and the model, for as long as it is used.
+
+While one batch is captioned, photos that come are decoded by other threads and wait; the next batch
+takes all that wait, up to its size. So a photo that comes alone waits for nobody, and many that
+come at once share one search.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.exceptions import HTTPException
+
+from captioner.config import SearchConfig
+from captioner.errors import ImageError
+from captioner.folder.engines.local import LocalEngine
+from captioner.photo.framing import Prepared
+from captioner.pipeline import Captioner
+from captioner.result.caption import Caption
+from captioner.speed.resources import count_cores
+
+_DECODERS = 4
+"""Photos decoded at the same time at most; a large one takes hundreds of megabytes."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Waiting:
+    engine: LocalEngine
+    photo: Prepared
+    words: bool
+    outcome: "asyncio.Future[Caption | str]"
+
+
+class Batching:
+    """Captions the photos of many requests.
+
+    Args:
+        load: loads the model, in a thread; asked when a photo comes and there is none.
+        search: decoding settings.
+        batch_size: photos captioned at once at most, fewer where memory does not suffice.
+        places: requests that may be in hand.
+        idle_seconds: how long the model is kept after the last request.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Captioner],
+        *,
+        search: SearchConfig,
+        batch_size: int,
+        places: int,
+        idle_seconds: float,
+    ) -> None:
+        self._load, self._search, self._batch_size = load, search, batch_size
+        self._places, self._idle_seconds = places, idle_seconds
+        self.in_hand = 0
+        """Requests that have a place."""
+        self._engine: LocalEngine | None = None
+        self._letting_go: asyncio.TimerHandle | None = None
+        self._captioning = ThreadPoolExecutor(1, thread_name_prefix="caption")
+        self._decoding = ThreadPoolExecutor(
+            min(_DECODERS, count_cores()), thread_name_prefix="decode"
+        )
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model is in memory."""
+        return self._engine is not None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Caption while this is open; at its end, what is being captioned is finished."""
+        self._loading = asyncio.Lock()
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by the places
+        worker = asyncio.create_task(self._work())
+        try:
+            yield
+        finally:
+            worker.cancel()
+            with suppress(asyncio.CancelledError):
+                await worker
+            self._keep()
+            for pool in (self._decoding, self._captioning):
+                pool.shutdown(cancel_futures=True)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Take a place for one request.
+
+        Raises:
+            HTTPException: 503, since all are taken.
+        """
+        if self.in_hand >= self._places:
+            message = f"all {self._places} places are taken; try again in a moment."
+            raise HTTPException(503, message, headers={"Retry-After": "1"})
+        self.in_hand += 1
+        self._keep()
+        try:
+            yield
+        finally:
+            self.in_hand -= 1
+            if not self.in_hand:
+                loop = asyncio.get_running_loop()
+                self._letting_go = loop.call_later(self._idle_seconds, self._let_go)
+
+    async def caption(self, content: bytes, *, name: str, words: bool) -> Caption:
+        """Caption the photo of a request that has a place; cancelled, it is not captioned.
+
+        Args:
+            content: a file.
+            name: of the photo, for errors.
+            words: whether the words are wanted, with probability and attention.
+
+        Raises:
+            ImageError: the photo cannot be read or captioned.
+            CaptionerError: the model cannot be loaded.
+        """
+        loop = asyncio.get_running_loop()
+        async with self._loading:
+            if self._engine is None:
+                self._engine = await loop.run_in_executor(self._captioning, self._start)
+            engine = self._engine
+        prepare = partial(engine.captioner.prepare, content, name=name)
+        photo = await loop.run_in_executor(self._decoding, prepare)
+        outcome: asyncio.Future[Caption | str] = loop.create_future()
+        waiting = _Waiting(engine=engine, photo=photo, words=words, outcome=outcome)
+        self._queue.put_nowait(waiting)
+        found = await outcome
+        if isinstance(found, str):
+            raise ImageError(f"{name}: {found}")
+        return found
+
+    async def _work(self) -> None:
+        """Caption batch after batch."""
+        loop = asyncio.get_running_loop()
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < self._batch_size and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            batch = [waiting for waiting in batch if not waiting.outcome.done()]  # clients are gone
+            if not batch:
+                continue
+            try:
+                done = await loop.run_in_executor(self._captioning, _caption_all, batch)
+            except Exception as error:
+                for waiting in batch:
+                    if not waiting.outcome.done():
+                        waiting.outcome.set_exception(error)
+            else:
+                for waiting, outcome in zip(batch, done, strict=True):
+                    if not waiting.outcome.done():
+                        waiting.outcome.set_result(outcome)
+
+    def _start(self) -> LocalEngine:
+        return LocalEngine(
+            self._load(), search=self._search, batch_size=self._batch_size, workers=1
+        )
+
+    def _keep(self) -> None:
+        """Do not let the model go."""
+        if self._letting_go is not None:
+            self._letting_go.cancel()
+
+    def _let_go(self) -> None:
+        self._engine = None
+
+
+def _caption_all(batch: list[_Waiting]) -> list[Caption | str]:
+    """Caption photos in one search, with words if anyone wants them."""
+    engine = batch[0].engine
+    engine.words = any(waiting.words for waiting in batch)
+    return engine.caption_all([waiting.photo for waiting in batch])

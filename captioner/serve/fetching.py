@@ -1,0 +1,102 @@
+"""Photos of the web: fetched from public addresses alone, wherever a name or a redirect leads.
+
+A name is resolved once, every address it has must be public, and the connection goes to one of
+those: a name server that answers differently the next time (DNS rebinding) gains nothing.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from urllib.parse import urljoin, urlsplit
+
+import httpcore
+from starlette.exceptions import HTTPException
+
+_MOVED = (301, 302, 303, 307, 308)
+_REDIRECTS = 3
+_PATIENCE = 20
+"""Seconds for all of it."""
+_HEADERS = [("User-Agent", "captioner"), ("Accept", "image/*")]
+_NAT64 = IPv6Network("64:ff9b::/96")
+_FAULTS = (
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    OSError,
+    ValueError,
+)
+
+
+def is_public(address: str) -> bool:
+    """Whether an address is public; of an IPv6 one that holds an IPv4 address, that one counts."""
+    found: IPv4Address | IPv6Address = ip_address(address)
+    if isinstance(found, IPv6Address):
+        last = IPv4Address(found.packed[-4:]) if found in _NAT64 else None
+        found = found.ipv4_mapped or found.sixtofour or last or found
+    return found.is_global and not found.is_multicast
+
+
+class _Checked(httpcore.AnyIOBackend):
+    """Connects to addresses that were checked."""
+
+    def __init__(self, allowed: Callable[[str], bool]) -> None:
+        self._allowed = allowed
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = [str(address[0]) for *_, address in found]
+        if not all(map(self._allowed, addresses)):
+            raise HTTPException(400, f"{host} is not a public address; send the image itself.")
+        return await super().connect_tcp(addresses[0], port, timeout, local_address, socket_options)
+
+
+async def fetch(url: str, *, most: int, allowed: Callable[[str], bool] = is_public) -> bytes:
+    """Fetch a file of the web.
+
+    Args:
+        url: http or https; up to three redirects are followed.
+        most: bytes that are taken at most.
+        allowed: whether an IP address may be connected to.
+
+    Raises:
+        HTTPException: 400, since it cannot be fetched, is too large, or is at no allowed address.
+    """
+    try:
+        async with (
+            asyncio.timeout(_PATIENCE),
+            httpcore.AsyncConnectionPool(network_backend=_Checked(allowed)) as pool,
+        ):
+            for _ in range(1 + _REDIRECTS):
+                async with pool.stream("GET", url, headers=_HEADERS) as answer:
+                    headers = {name.lower(): value for name, value in answer.headers}
+                    if answer.status in _MOVED and b"location" in headers:
+                        url = urljoin(url, headers[b"location"].decode("latin-1"))
+                        continue
+                    if answer.status != 200:
+                        raise HTTPException(400, f"{_short(url)} answers {answer.status}.")
+                    content = b""
+                    async for part in answer.aiter_stream():
+                        content += part
+                        if len(content) > most:
+                            megabytes = most / 2**20
+                            raise HTTPException(400, f"{_short(url)} is over {megabytes:.0f} MB.")
+                    return content
+        raise HTTPException(400, f"{_short(url)} is redirected more than {_REDIRECTS} times.")
+    except _FAULTS as error:
+        reason = str(error) or type(error).__name__
+        raise HTTPException(400, f"{_short(url)} cannot be fetched ({reason}).") from error
+
+
+def _short(url: str) -> str:
+    """Name an address without what may be secret in it."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:200]

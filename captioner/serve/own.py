@@ -1,0 +1,70 @@
+"""Our own API: a photo as it is, in a form or in JSON; all that is known of its caption."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.responses import JSONResponse, Response
+
+from captioner.interchange import portable
+from captioner.serve.asking import Asked, Service
+
+_YES = ("1", "true", "yes")
+
+
+def show_error(status: int, message: str) -> dict[str, Any]:
+    """Show what is wrong as this API does."""
+    return {"error": message}
+
+
+async def answer(asked: Asked) -> Response:
+    """Caption the photo; its words have their attention only if asked."""
+    kind = asked.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    attention: object = asked.request.query_params.get("attention", "")
+    name = None
+    if kind == "application/json":
+        table = asked.table()
+        attention = table.get("attention", attention)
+        content = await asked.open([table.get("photo")], where="photo")
+    elif kind == "multipart/form-data":
+        async with _read_form(asked) as form:
+            attention = form.get("attention", attention)
+            photo = form.get("photo")
+            if not isinstance(photo, UploadFile):
+                raise HTTPException(400, "the form has no file called photo.")
+            name, content = photo.filename or None, await photo.read()
+    else:
+        content = asked.body
+    caption = await asked.caption(content, name=name or "the photo", words=True)
+    wanted = attention is True or str(attention).lower() in _YES
+    table = replace(caption, image=name).to_dict(attention=wanted)
+    return JSONResponse(portable(table))
+
+
+@asynccontextmanager
+async def _read_form(asked: Asked) -> AsyncIterator[FormData]:
+    """Read a form, without a file on disk."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield asked.body
+
+    parser = MultiPartParser(asked.request.headers, parts())  # type: ignore[arg-type]
+    parser.spool_max_size = len(asked.body)
+    try:
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise HTTPException(400, f"the form is not understood ({error.message}).") from error
+    try:
+        yield form
+    finally:
+        await form.close()
+
+
+def health(service: Service) -> dict[str, Any]:
+    """Say how the service is."""
+    batching = service.batching
+    return {"status": "ok", "loaded": batching.loaded, "in_hand": batching.in_hand}

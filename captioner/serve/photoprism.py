@@ -1,0 +1,36 @@
+"""PhotoPrism's Vision API: an image as a data: URL, and its caption with a confidence.
+
+PhotoPrism names models of other services unless it is configured; so any name will do here.
+"""
+
+from typing import Any
+from uuid import uuid4
+
+from starlette.responses import JSONResponse, Response
+
+from captioner import __version__
+from captioner.serve.asking import Asked
+
+
+def show_error(status: int, message: str) -> dict[str, Any]:
+    """Show what is wrong as this API does."""
+    return {"code": status, "error": message, "result": {}}
+
+
+async def answer(asked: Asked) -> Response:
+    """Caption the image, of `images` or at `url`."""
+    table = asked.table()
+    images = table.get("images") or [url for url in (table.get("url"),) if url]
+    image = await asked.open(images if isinstance(images, list) else [], where="images")
+    caption = await asked.caption(image)
+    found: dict[str, Any] = {"text": caption.text}
+    if caption.judgement.confidence is not None:
+        found["confidence"] = caption.judgement.confidence
+    return JSONResponse(
+        {
+            "id": str(table.get("id") or uuid4()),
+            "code": 200,
+            "model": {"type": "caption", "name": asked.service.model, "version": __version__},
+            "result": {"caption": found},
+        }
+    )
