@@ -1,9 +1,11 @@
-"""The decoder of docs/extending.md, defined outside the package, does what others do."""
+"""The examples of docs/extending.md, defined outside the package, do what others do."""
 
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -14,9 +16,11 @@ from captioner.checkpoint.weights import save_checkpoint
 from captioner.config import ModelConfig, PreprocessConfig, from_table
 from captioner.decoders import DECODERS
 from captioner.errors import ConfigError
+from captioner.folder.sidecars import SIDECARS
 from captioner.model import build_model
 from captioner.onnx import OnnxCaptioner
 from captioner.pytorch import TorchCaptioner
+from tests.test_folder import captions
 from training.objectives.scheduled_sampling import mix_words
 
 DOCS = Path(__file__).parent.parent / "docs" / "extending.md"
@@ -24,12 +28,31 @@ TABLE = {"encoder": {"backbone": "test_vit"}, "decoder": {"kind": "bag", "width"
 
 
 @pytest.fixture
-def bag(tmp_path, monkeypatch):
-    [example] = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-    (tmp_path / "bag.py").write_text(example, encoding="utf-8")
-    monkeypatch.syspath_prepend(tmp_path)
-    yield importlib.import_module("bag")
-    del DECODERS["bag"], sys.modules["bag"]
+def example(tmp_path, monkeypatch):
+    """Import the code of a section as a module of this name."""
+    places = {"decoder": DECODERS, "sidecar": SIDECARS}
+    before = {section: dict(registered) for section, registered in places.items()}
+    imported = []
+
+    def bring(section: str, name: str) -> ModuleType:
+        text = DOCS.read_text(encoding="utf-8")
+        [code] = re.findall(rf"## An? {section}\n.*?```python\n(.*?)```", text, re.DOTALL)
+        (tmp_path / f"{name}.py").write_text(code, encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path)
+        imported.append(name)
+        return importlib.import_module(name)
+
+    yield bring
+    for section, registered in places.items():
+        registered.clear()
+        registered.update(before[section])
+    for name in imported:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def bag(example):
+    return example("decoder", "bag")
 
 
 @pytest.fixture
@@ -91,3 +114,33 @@ def test_its_export_captions_alike(saved, photos, tmp_path):
     again = OnnxCaptioner.load(tmp_path / "export").caption(photos[0], max_words=5)
     assert again.text == caption.text
     assert_close(again.log_probability, caption.log_probability, atol=1e-2, rtol=0)
+
+
+def test_a_sidecar_is_written_read_and_respected_as_those_of_the_package(example, command, folder):
+    status, _, errors = command(folder, "--sidecar", "takeout")
+    assert status == 2
+    assert "argument --sidecar: invalid choice: 'takeout' (choose from" in errors[-1]
+
+    example("sidecar", "takeout")
+    (folder / "flag.png.json").write_text('{"title": "flag", "description": "Rome"}')
+    (folder / "tower.png.json").write_text("{")
+    status, lines, errors = command(folder, "--sidecar", "takeout", "--existing", "append")
+    assert status == 1
+    assert lines[0].endswith("4 photos: 3 captioned, 0 captioned before, 0 skipped, 1 failed")
+    assert "tower.png: its .json file is damaged; delete it." in errors[0]
+    told = captions(folder / "captions.jsonl")
+    written = json.loads((folder / "flag.png.json").read_text())
+    assert written == {"title": "flag", "description": f"Rome, {told['flag.png']}"}
+
+    (folder / "flag.png.json").unlink()
+    (folder / "tower.png.json").write_text("{}")
+    assert command(folder, "--sidecar", "takeout", "--retry-failed")[0] == 0
+    assert command(folder, "--sidecar", "takeout")[0] == 0
+    for name, caption in captions(folder / "captions.jsonl").items():
+        assert json.loads((folder / f"{name}.json").read_text())["description"] == caption
+    [line] = [
+        line
+        for line in (folder / "captions.jsonl").read_text().splitlines()
+        if '"tower' in line and '"captioned"' in line
+    ]
+    assert json.loads(line)["also_in"] == ["takeout"]

@@ -12,6 +12,7 @@ from captioner.cli.options import (
     positive,
 )
 from captioner.errors import CaptionerError
+from captioner.folder.sidecars import SIDECARS
 
 _EPILOG = """\
 Every photo ends as captioned, skipped or failed. What is done is on disk, so a run that was stopped
@@ -143,6 +144,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
+    beside = {
+        kind: sidecar.place("photo.jpg") for kind, sidecar in SIDECARS.items() if not sidecar.inside
+    }
     outputs = parser.add_argument_group("captions")
     outputs.add_argument(
         "--output",
@@ -186,9 +190,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     outputs.add_argument(
         "--sidecar",
         action="append",
-        choices=("txt", "xmp"),
+        choices=list(beside),
         default=[],
-        help="write photo.txt or photo.jpg.xmp beside photo.jpg; can be given twice",
+        help=f"write {' or '.join(beside.values())} beside photo.jpg; can be given twice",
     )
     outputs.add_argument(
         "--in-place",

@@ -255,7 +255,7 @@ class Job:
             if before is None:
                 return changes
             changes = ()  # somebody's own captions stay in files
-        if any(change.kind == "photo" for change in changes) and photo.look() != photo.stamp:
+        if any(change.inside for change in changes) and photo.look() != photo.stamp:
             record = replace(record, modified=None)  # another photo by now: the next run sees to it
         return PendingEntry(record=noted(record, before, changes), changes=changes, before=before)
 

@@ -87,9 +87,9 @@ def lacking(photo: Photo, index: JournalIndex, targets: Iterable[Target]) -> Ite
 
 def remember(targets: Sequence[Target], journal: Path, root: StrPath) -> None:
     """Let no other photo take a file whose caption is in the journal."""
-    texts = [target for target in targets if target.kind == "txt"]  # no other files are shared
-    if texts:
+    shared = [target for target in targets if target.sidecar.shared]
+    if shared:
         for record, _ in read_records(journal):
             if record.status == "captioned":
-                for target in texts:
+                for target in shared:
                     target.own(record.image, os.path.join(root, record.image))

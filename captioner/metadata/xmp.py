@@ -11,8 +11,8 @@ Source: ISO 16684-1 (XMP specification part 1), sections 7 (RDF/XML) and 8.2.2.4
 
 import re
 from dataclasses import dataclass, field
+from html import escape  # saxutils brings in urllib
 from xml.parsers import expat
-from xml.sax.saxutils import escape, quoteattr
 
 from captioner.errors import MetadataError
 from captioner.metadata.placeholders import caption_in
@@ -276,7 +276,7 @@ def _property(key: str, texts: dict[str, str]) -> bytes:
     if namespace == _ACDSEE:  # plain text
         return f'<{tag} xmlns:acdsee="{namespace}">{_escaped(texts[_DEFAULT])}</{tag}>'.encode()
     items = "".join(
-        f"<rdf:li xml:lang={quoteattr(language)}>{_escaped(text)}</rdf:li>"
+        f'<rdf:li xml:lang="{escape(language)}">{_escaped(text)}</rdf:li>'
         for language, text in texts.items()
     )
     return (
@@ -286,7 +286,7 @@ def _property(key: str, texts: dict[str, str]) -> bytes:
 
 
 def _escaped(text: str) -> str:
-    return escape(text, {"\r": "&#13;"})
+    return escape(text, quote=False).replace("\r", "&#13;")
 
 
 def _splice(packet: bytes, found: _Found, captions: dict[str, bytes]) -> bytes:

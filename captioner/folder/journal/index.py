@@ -7,11 +7,12 @@ from pathlib import Path
 from captioner.durable import digest
 from captioner.errors import CaptionerError
 from captioner.folder.journal.records import CutOffError, JournalRecord
+from captioner.folder.sidecars import SIDECARS
 from captioner.folder.sources.stamps import Stamp
 
-_KINDS = ("txt", "xmp", "photo")
-_EDITED = 1 << len(_KINDS)
-_OUTDATED = _EDITED << 1
+_EDITED, _OUTDATED = 1, 2
+_FLAGS = 16
+"""Bits for these two, and one for each of `SIDECARS`."""
 
 
 @dataclass
@@ -47,11 +48,11 @@ class JournalIndex:
         if record.status == "failed":
             self.failed.add(key)
             return
-        flags = sum(1 << _KINDS.index(kind) for kind in record.also_in or () if kind in _KINDS)
+        flags = sum(_flag(kind) for kind in record.also_in or () if kind in SIDECARS)
         flags |= _EDITED if record.edited else 0
         flags |= _OUTDATED if record.replaces else 0
         stamp = Stamp.of(record)
-        self.captioned[key] = start << 40 | flags << 32 | (stamp.number if stamp else 0)
+        self.captioned[key] = start << 32 + _FLAGS | flags << 32 | (stamp.number if stamp else 0)
 
     def is_replaced(self, key: bytes, stamp: Stamp | None) -> bool:
         """Whether a photo is another one than was captioned; a caption of somebody's own stays."""
@@ -61,7 +62,7 @@ class JournalIndex:
 
     def is_in(self, key: bytes, kind: str) -> bool:
         """Whether the caption was written into a file of this kind, too."""
-        return bool(self.captioned[key] >> 32 & 1 << _KINDS.index(kind))
+        return bool(self.captioned[key] >> 32 & _flag(kind))
 
     def is_edited(self, key: bytes) -> bool:
         """Whether the caption is somebody's own."""
@@ -79,7 +80,7 @@ class JournalIndex:
         """
         try:
             with self.path.open("rb") as file:
-                file.seek(self.captioned[key] >> 40)
+                file.seek(self.captioned[key] >> 32 + _FLAGS)
                 record = JournalRecord.from_line(file.readline())
         except (OSError, ValueError):
             record = None
@@ -88,6 +89,10 @@ class JournalIndex:
                 f"{self.path}: was changed while it was in use; run the same command again."
             )
         return record
+
+
+def _flag(kind: str) -> int:
+    return _OUTDATED << 1 + list(SIDECARS).index(kind)
 
 
 def read_records(path: Path) -> Iterator[tuple[JournalRecord, range]]:

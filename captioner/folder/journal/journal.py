@@ -290,7 +290,7 @@ def _apply(entry: PendingEntry) -> tuple[JournalRecord, str | None]:
     for change in entry.changes:
         try:
             change.apply()
-            if change.kind == "photo" and record.modified is not None:  # it has another size now
+            if change.inside and record.modified is not None:  # it has another size now
                 stamp = Stamp.look(change.path)
                 record = replace(record, **asdict(stamp)) if stamp else record
             continue

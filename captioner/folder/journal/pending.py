@@ -5,12 +5,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from captioner.durable import explained, replace_file, sync_folder
 from captioner.errors import CaptionerError
 from captioner.folder.journal.records import JournalRecord
-from captioner.folder.sidecars.changes import Change, Kind
+from captioner.folder.sidecars import SIDECARS
+from captioner.folder.sidecars.changes import Change
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ class Pending:
         """
         here = os.path.realpath(self.path.parent)
         changes = [Change(**change) for change in table["changes"]]
-        if any(change.kind not in get_args(Kind) for change in changes):
+        if any(change.kind not in SIDECARS for change in changes):
             raise ValueError(f"not a change: {changes}")
         return PendingEntry(
             record=JournalRecord.from_dict(table["record"]),

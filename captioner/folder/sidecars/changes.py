@@ -4,15 +4,11 @@ import os
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Literal
 
-from captioner import metadata
 from captioner.durable import TEMPORARY, edit_file
 from captioner.errors import MetadataError
-from captioner.folder.sidecars.texts import write_text
-
-Kind = Literal["txt", "xmp", "photo"]
-"""A text or an XMP file beside the photo, or the photo itself."""
+from captioner.folder.sidecars import SIDECARS
+from captioner.folder.sidecars.contract import read_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +19,8 @@ class Change:
     made: doing it again is harmless, and what somebody wrote in between is left alone.
     """
 
-    kind: Kind
+    kind: str
+    """Which of `SIDECARS` the file is."""
     path: str
     """The file."""
     before: str | None
@@ -31,7 +28,12 @@ class Change:
     caption: str
     """What it shall say, as a whole."""
     over_exif: bool = False
-    """Whether an XMP file must be read before the photo's Exif data, which says something else."""
+    """Whether the file must be read before the photo's Exif data, which says something else."""
+
+    @property
+    def inside(self) -> bool:
+        """Whether the photo itself is changed."""
+        return SIDECARS[self.kind].inside
 
     def apply(self) -> None:
         """Make the change, unless it is made.
@@ -40,47 +42,24 @@ class Change:
             OSError: it cannot be written.
             MetadataError: the file is no longer what it was, and stays as it is.
         """
-        old = read(self.path)
+        old = read_file(self.path)
         if identify(old) == self.before:
-            new = self._render(old)
+            new = self.render(old, name=self.path)
             if new != old:
-                edit_file(self.path, new, keep_times=self.kind == "photo")
-        elif old is None or self._render(old) != old:
+                edit_file(self.path, new, keep_times=self.inside)
+        elif old is None or self.render(old, name=self.path) != old:
             raise MetadataError(
                 f"{self.path} was changed while its photo was captioned, and stays as it is; "
                 "run the same command again, with --retry-failed if the photo failed."
             )
 
-    def _render(self, old: bytes | None) -> bytes:
-        return render(self.kind, self.caption, old, over_exif=self.over_exif, name=self.path)
+    def render(self, old: bytes | None, *, name: str) -> bytes:
+        """Return what the file holds with its caption.
 
-
-def render(
-    kind: Kind, caption: str, old: bytes | None, *, over_exif: bool = False, name: str
-) -> bytes:
-    """Return what a file holds with its caption.
-
-    Raises:
-        MetadataError: it cannot hold one.
-    """
-    if kind == "txt":
-        return write_text(caption, old)
-    if kind == "xmp":
-        return metadata.sidecar(caption, old, over_exif=over_exif, name=name)
-    assert old is not None
-    return metadata.embed(old, caption, name=name)
-
-
-def read(path: str) -> bytes | None:
-    """Content of a file; None if there is no such file.
-
-    Raises:
-        OSError: it is there and cannot be read.
-    """
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError:
-        return None
+        Raises:
+            MetadataError: it cannot hold one.
+        """
+        return SIDECARS[self.kind].write(self.caption, old, over_exif=self.over_exif, name=name)
 
 
 def identify(content: bytes | None) -> str | None:

@@ -1,9 +1,9 @@
 """Where captions go with their photos: beside them, or into them.
 
 A photo's caption lives in the photo and in the XMP files beside it, and photo managers read all of
-these. So a caption in any of them counts for both, XMP files and photos: what is skipped, and what
-captions are joined with. A text file belongs to training programs, which read nothing else: it is
-looked at by itself.
+these (`Sidecar.shown`). So a caption in any of them counts for both, XMP files and photos: what is
+skipped, and what captions are joined with. A text file belongs to training programs, which read
+nothing else: it is looked at by itself.
 """
 
 import errno
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from captioner import metadata
 from captioner.durable import digest
 from captioner.errors import MetadataError
-from captioner.folder.sidecars.changes import Change, Kind, identify, read, render
+from captioner.folder.sidecars import SIDECARS, Sidecar
+from captioner.folder.sidecars.changes import Change, identify
+from captioner.folder.sidecars.contract import read_file
 from captioner.folder.sidecars.names import folded
-from captioner.folder.sidecars.texts import is_blank, read_text
 from captioner.folder.sources.inputs import Photo
 
 Existing = Literal["skip", "overwrite", "append", "prepend"]
@@ -28,16 +28,21 @@ Existing = Literal["skip", "overwrite", "append", "prepend"]
 class Target:
     """One kind of file that holds a photo's caption."""
 
-    kind: Kind
-    """`txt` for photo.txt, `xmp` for photo.jpg.xmp, `photo` for the photo itself."""
+    kind: str
+    """Which of `SIDECARS` it is."""
     existing: Existing = "skip"
     """What to do about a photo that has a caption already."""
     separator: str = ", "
     """Between captions that are joined."""
     _owners: dict[bytes, bytes] = field(default_factory=dict)
-    """Digests of the text files that hold captions of this journal -> of their photos' names."""
+    """Digests of files that several photos share and one has got -> of its name."""
     _shared: set[str] = field(default_factory=set)
     """XMP files that have got a caption and may belong to several photos, as photo.xmp does."""
+
+    @property
+    def sidecar(self) -> Sidecar:
+        """What is known of such files."""
+        return SIDECARS[self.kind]
 
     def refuse(self, photo: Photo, *, ours: Container[str | None] = ()) -> str | None:
         """Say why a photo gets no caption here, or None if it gets one.
@@ -49,15 +54,18 @@ class Target:
         if photo.offset is not None:
             return "it is in an archive, which holds captions neither in it nor beside it"
         path = self._place(photo)
-        if self.kind == "txt":
+        if self.sidecar.shared:
             key = digest(photo.name)
-            if self._owners.get(_text_of(photo.path), key) != key:
+            if self._owners.get(self._shared_by(photo.path), key) != key:
                 return f"{Path(path).name} belongs to another photo of the same name"
         if self.existing == "skip":
             try:
                 return self._captioned(photo, ours)
-            except (OSError, MetadataError):
-                return None  # not to be passed over: it fails, with the reason
+            except MetadataError:
+                if not self.sidecar.shown:  # whatever it says, it is somebody's
+                    return f"{Path(path).name} is there already"
+            except OSError:
+                pass  # not to be passed over: it fails, with the reason
         return None
 
     def lacks(self, photo: Photo, *, written: bool) -> bool:
@@ -69,10 +77,10 @@ class Target:
         """
         if photo.offset is not None:
             return False
-        if self.kind == "photo":
+        if self.sidecar.inside:
             return not written
         try:
-            return not self._captions(self._place(photo), photo)
+            return not self._captions(photo)
         except (OSError, MetadataError):
             return False
 
@@ -83,8 +91,8 @@ class Target:
             name: as it is recorded.
             path: of the photo.
         """
-        if self.kind == "txt":
-            self._owners.setdefault(_text_of(path), digest(name))
+        if self.sidecar.shared:
+            self._owners.setdefault(self._shared_by(path), digest(name))
 
     def plan(
         self, photo: Photo, caption: str, *, ours: Collection[str] = (), written: bool = False
@@ -108,17 +116,18 @@ class Target:
         place = self._place(photo)
         known = [text.strip() for text in (caption, *ours)]  # as they are read
         refusal = self.refuse(photo, ours=known)
-        if refusal is None and written and self._is_edited(place, photo, known):
+        if refusal is None and written and self._is_edited(photo, known):
             refusal = f"{Path(place).name} was edited since"
         if refusal is not None:
             return refusal
-        changes = [self._change(place, self.kind, photo, caption, known[1:])]
-        if self.kind != "txt" and self.existing != "skip":
-            for path in _sidecars(photo):
-                if path in (place, *self._shared) or not (found := self._others(path, photo)):
+        changes = [self._change(place, self.sidecar, photo, caption, known[1:])]
+        if self.existing != "skip":
+            for path, sidecar in self._homes(photo).items():
+                if sidecar.inside or path in (place, *self._shared):
                     continue
-                if not written or any(self._is_ours(text, known) for text in found):
-                    changes.append(self._change(path, "xmp", photo, caption, known[1:]))
+                found = _read_if_sound(path, sidecar, photo)
+                if found and (not written or any(self._is_ours(text, known) for text in found)):
+                    changes.append(self._change(path, sidecar, photo, caption, known[1:]))
                     self._shared.add(path)
         return tuple(changes)
 
@@ -129,23 +138,19 @@ class Target:
             OSError: a file is there and cannot be read.
             MetadataError: the target's own file is damaged.
         """
-        place = self._place(photo)
-        if self.kind == "txt":
-            content = read(place)
-            if content is None or is_blank(content) or _is_one_of(content, ours):
-                return None
-            return f"{Path(place).name} is there already"
-        for path in self._homes(photo):
-            own = path == place
-            found = self._captions(path, photo) if own else self._others(path, photo)
+        for path, sidecar in self._homes(photo).items():
+            own = path == self._place(photo)
+            found = self._captions(photo) if own else _read_if_sound(path, sidecar, photo)
             if any(old not in ours for old in found):
-                if path == photo.path:
-                    return "it has a caption already"
-                return f"{Path(path).name} is there already"
+                return (
+                    "it has a caption already"
+                    if sidecar.inside
+                    else (f"{Path(path).name} is there already")
+                )
         return None
 
     def _change(
-        self, path: str, kind: Kind, photo: Photo, caption: str, ours: Collection[str]
+        self, path: str, sidecar: Sidecar, photo: Photo, caption: str, ours: Collection[str]
     ) -> Change:
         """Plan what one file shall hold.
 
@@ -153,8 +158,8 @@ class Target:
             OSError: it is there and cannot be read.
             MetadataError: it cannot hold the caption, or is read-only.
         """
-        content = read(path)
-        if content is None and kind == "photo":
+        content = read_file(path)
+        if content is None and sidecar.inside:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if content is not None and not _may_write(path):
             raise MetadataError(
@@ -162,32 +167,20 @@ class Target:
                 "it (chmod u+w), or choose another place for captions."
             )
         if self.existing in ("append", "prepend"):
-            caption = self._join(self._joined(path, photo, ours), caption)
-        over_exif = self.kind == "xmp" and self._contradicts(photo, caption)
-        # What cannot be done fails now, before anything is written.
-        render(kind, caption, content, over_exif=over_exif, name=photo.name)
-        before = identify(content)
-        return Change(kind=kind, path=path, before=before, caption=caption, over_exif=over_exif)
-
-    def _contradicts(self, photo: Photo, caption: str) -> bool:
-        """Whether the photo's Exif data says something else.
-
-        Raises:
-            OSError: the photo cannot be read.
-        """
-        try:
-            content = metadata.read_photo(photo.path)
-            description = metadata.read_exif_description(content, name=photo.name)
-        except MetadataError:  # photo managers cannot read it, either
-            return False
-        return description not in (None, caption)
-
-    def _joined(self, path: str, photo: Photo, ours: Collection[str]) -> str:
-        """The caption that a file has, or else the one that the photo has elsewhere."""
-        found = self._captions(path, photo)
-        for other in [] if self.kind == "txt" else self._homes(photo):
-            found = found or self._others(other, photo)
-        return self._without(self.separator.join(text.strip() for text in found), ours)
+            found = _read(path, sidecar, photo)
+            for other, kind in self._homes(photo).items():
+                found = found or _read_if_sound(other, kind, photo)
+            old = self._without(self.separator.join(text.strip() for text in found), ours)
+            caption = self._join(old, caption)
+        change = Change(
+            kind=sidecar.kind,
+            path=path,
+            before=identify(content),
+            caption=caption,
+            over_exif=self.sidecar.is_outranked(photo.path, caption),
+        )
+        change.render(content, name=photo.name)  # what cannot be done fails before all is written
+        return change
 
     def _join(self, old: str, caption: str) -> str:
         """Put a caption after or before the one there, unless it stands there already.
@@ -213,14 +206,14 @@ class Target:
                 old = old.removeprefix(text + self.separator)
         return old
 
-    def _is_edited(self, path: str, photo: Photo, ours: Collection[str]) -> bool:
-        """Whether a file holds captions, and none of the journal.
+    def _is_edited(self, photo: Photo, ours: Collection[str]) -> bool:
+        """Whether the file holds captions, and none of the journal.
 
         Raises:
             OSError: it is there and cannot be read.
             MetadataError: it is damaged.
         """
-        found = self._captions(path, photo)
+        found = self._captions(photo)
         return bool(found) and not any(self._is_ours(text, ours) for text in found)
 
     def _is_ours(self, text: str, ours: Collection[str]) -> bool:
@@ -228,79 +221,48 @@ class Target:
         return self._without(text, ours) != text
 
     def _place(self, photo: Photo) -> str:
-        if self.kind == "txt":
-            return _stem(photo.path) + ".txt"
-        if self.kind == "xmp":
-            return str(metadata.sidecar_path(Path(photo.path)))
-        return photo.path
+        return self.sidecar.place(photo.path)
 
-    def _homes(self, photo: Photo) -> list[str]:
-        """All files where photo managers look for the caption, the target's own in front."""
-        place = self._place(photo)
-        return [place, *(path for path in [*_sidecars(photo), photo.path] if path != place)]
+    def _shared_by(self, path: str) -> bytes:
+        """Digest of the file of a photo, the same for all that share it."""
+        return digest(self.sidecar.place(folded(path)))
 
-    def _captions(self, path: str, photo: Photo) -> list[str]:
-        """Return the captions that a file holds.
+    def _homes(self, photo: Photo) -> dict[str, Sidecar]:
+        """All files where the caption is looked for, the target's own in front."""
+        homes = {self._place(photo): self.sidecar}
+        for sidecar in SIDECARS.values() if self.sidecar.shown else ():
+            for path in sidecar.find(photo.path) if sidecar.shown else ():
+                homes.setdefault(path, sidecar)
+        return homes
 
-        Raises:
-            OSError: it is there and cannot be read.
-            MetadataError: it is damaged.
-        """
-        if path == photo.path:
-            return metadata.read_captions(metadata.read_photo(path), name=photo.name)
-        content = read(path)
-        if content is None:
-            return []
-        if self.kind == "txt":
-            text = read_text(content, name=f"{photo.name}: {Path(path).name}")
-            return [text] if text else []
-        return metadata.read_sidecar_captions(content, name=photo.name)
-
-    def _others(self, path: str, photo: Photo) -> list[str]:
-        """Return the captions that a file holds that need not be sound: photo managers pass it by.
-
-        Raises:
-            OSError: it is there and cannot be read.
-        """
-        try:
-            return self._captions(path, photo)
-        except MetadataError:
-            return []
+    def _captions(self, photo: Photo) -> list[str]:
+        """Return the captions that the target's own file holds; raises as `_read`."""
+        return _read(self._place(photo), self.sidecar, photo)
 
 
-def _sidecars(photo: Photo) -> list[str]:
-    """The XMP files beside a photo, named as digiKam and as Lightroom do."""
-    full, stem = (
-        _as_it_is_written(str(metadata.sidecar_path(Path(photo.path), naming=naming)))
-        for naming in ("full", "stem")
-    )
-    other = os.path.exists(_stem(photo.path))  # of photo.jpg.png, photo.jpg.xmp is another photo's
-    return [full] if other else [full, stem]
+def _read(path: str, sidecar: Sidecar, photo: Photo) -> list[str]:
+    """Return the captions that a file holds.
+
+    Raises:
+        OSError: it is there and cannot be read.
+        MetadataError: it is damaged.
+    """
+    content = sidecar.load(path)
+    return [] if content is None else sidecar.read(content, name=photo.name)
 
 
-def _as_it_is_written(sidecar: str) -> str:
-    """An XMP file's name, in capitals if that is the one that is there."""
-    capitals = sidecar.removesuffix(".xmp") + ".XMP"
-    return capitals if os.path.exists(capitals) and not os.path.exists(sidecar) else sidecar
+def _read_if_sound(path: str, sidecar: Sidecar, photo: Photo) -> list[str]:
+    """Return the captions that a file holds that need not be sound: photo managers pass it by.
+
+    Raises:
+        OSError: it is there and cannot be read.
+    """
+    try:
+        return _read(path, sidecar, photo)
+    except MetadataError:
+        return []
 
 
 def _may_write(path: str) -> bool:
     """Whether somebody may write a file; who may change its folder could replace any in it."""
     return os.access(path, os.W_OK) and bool(os.stat(path).st_mode & 0o222)
-
-
-def _is_one_of(content: bytes, captions: Container[str | None]) -> bool:
-    """Whether a text file holds one of these."""
-    try:
-        return read_text(content, name="") in captions
-    except MetadataError:
-        return False
-
-
-def _text_of(path: str) -> bytes:
-    """Digest of the text file of a photo, the same for all that share it."""
-    return digest(_stem(folded(path)))
-
-
-def _stem(path: str) -> str:
-    return os.path.splitext(path)[0]

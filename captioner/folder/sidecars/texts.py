@@ -1,8 +1,11 @@
 """Text files that people wrote: read by the mark at their beginning, written as they were."""
 
 import codecs
+import os
+from pathlib import Path
 
 from captioner.errors import MetadataError
+from captioner.folder.sidecars.contract import Sidecar
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -12,6 +15,32 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _BLANK = " \t\r\n\v\f\0\u00a0\ufeff"
+
+
+class TextSidecar(Sidecar):
+    """photo.txt, for training programs.
+
+    Args:
+        kind: ending of the files' names.
+    """
+
+    shared = True
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def place(self, photo: str) -> str:
+        """photo.txt."""
+        return f"{os.path.splitext(photo)[0]}.{self.kind}"
+
+    def read(self, content: bytes, *, name: str) -> list[str]:
+        """Its whole text."""
+        text = read_text(content, name=f"{name}: {Path(self.place(name)).name}")
+        return [text] if text else []
+
+    def write(self, caption: str, old: bytes | None, *, over_exif: bool, name: str) -> bytes:
+        """The text, in the encoding of the old one."""
+        return write_text(caption, old)
 
 
 def read_text(content: bytes, *, name: str) -> str:
@@ -35,14 +64,6 @@ def read_text(content: bytes, *, name: str) -> str:
             "it is; save it as UTF-8."
         )
     return text
-
-
-def is_blank(content: bytes) -> bool:
-    """Whether a file says nothing, in whatever encoding."""
-    try:
-        return not read_text(content, name="")
-    except MetadataError:
-        return False
 
 
 def write_text(text: str, old: bytes | None) -> bytes:
