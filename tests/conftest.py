@@ -44,7 +44,7 @@ SLOW = {
     "folder_ray", "folder_remote", "folder_shards", "folder_silence", "grounded_captions", "hub",
     "hub_pretrained", "kills", "languages", "makers", "nonphotos", "odd_file_systems", "onnx",
     "onnx_errors", "onnx_search", "prepare", "pretrained", "pretrained_florence",
-    "private_names", "readme", "recipe", "release", "report", "score", "start", "stopping",
+    "private_names", "readme", "recipe", "release", "report", "score", "serve", "start", "stopping",
     "agreement", "benchmark_pretrained", "compilation", "ensemble", "logbook", "photo_plugins",
     "train", "your_own_data",
 }  # fmt: skip

@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from captioner.errors import CaptionerError, ImageError
+from captioner.interchange import readable
 from captioner.serve import ollama, openai, own, photoprism
 from captioner.serve.asking import Asked, Service, receive
 from captioner.serve.guard import HostGuard
@@ -113,4 +114,4 @@ def _show(request: Request, error: Exception) -> Response:
     elif isinstance(error, ClientDisconnect):
         status, message = 499, "the client went away."  # nobody reads it
     show = next(show for path, show in _ERRORS.items() if request.url.path.startswith(path))
-    return JSONResponse(show(status, message), status, headers)
+    return JSONResponse(show(status, readable(message)), status, headers)

@@ -48,7 +48,7 @@ class Asked:
         """
         try:
             table = json.loads(self.body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise HTTPException(400, f"the request is not JSON ({error}).") from error
         if not isinstance(table, dict):
             raise HTTPException(400, "the request is not a JSON object.")

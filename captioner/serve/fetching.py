@@ -5,10 +5,11 @@ those: a name server that answers differently the next time (DNS rebinding) gain
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import httpcore
 from starlette.exceptions import HTTPException
@@ -98,5 +99,4 @@ async def fetch(url: str, *, most: int, allowed: Callable[[str], bool] = is_publ
 
 def _short(url: str) -> str:
     """Name an address without what may be secret in it."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"[:200]
+    return re.sub(r"(?<=//)[^/@]*@|[?#].*", "", url)[:200]

@@ -7,7 +7,7 @@ from captioner.errors import CaptionerError
 
 
 def listen(host: str, port: int | None, *, way_out: str) -> socket.socket:
-    """Bind a socket to an address of this machine.
+    """Listen on an address of this machine; connections wait until somebody accepts them.
 
     Args:
         host: a name or an address.
@@ -27,6 +27,7 @@ def listen(host: str, port: int | None, *, way_out: str) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen()
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRINUSE:

@@ -9,6 +9,7 @@ from uuid import uuid4
 from starlette.responses import JSONResponse, Response
 
 from captioner import __version__
+from captioner.interchange import readable
 from captioner.serve.asking import Asked
 
 
@@ -28,7 +29,7 @@ async def answer(asked: Asked) -> Response:
         found["confidence"] = caption.judgement.confidence
     return JSONResponse(
         {
-            "id": str(table.get("id") or uuid4()),
+            "id": readable(str(table.get("id") or uuid4())),
             "code": 200,
             "model": {"type": "caption", "name": asked.service.model, "version": __version__},
             "result": {"caption": found},

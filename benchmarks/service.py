@@ -1,0 +1,104 @@
+"""How many captions a second `captioner serve` gives to many clients at once, and to one.
+
+    python -m benchmarks.service [--rounds 3] [--clients 20] [--captions 100] [OPTION ...]
+
+Further options go to `captioner serve`. Clients are threads of another process on the same machine,
+each with one connection, and send the samples as they are to `POST /caption`. Each round asks one
+by one, then all at once. Prints medians over the rounds and their ratio, the service's processor
+time a caption (Linux), which a busy machine changes less, and how busy it was, as the mean of
+processes that wanted a core; exit status 1 where the aim, twice as many, is missed.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+SAMPLES = Path(__file__).parents[1] / "data" / "samples"
+AIM = 2.0
+
+
+@contextmanager
+def serving(*options: str) -> Iterator[tuple[str, int]]:
+    """Run the service on a free port; give its address, and the process."""
+    command = [sys.executable, "-m", "captioner", "serve", "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            line = process.stderr.readline()
+            if "http://" not in line:
+                raise SystemExit(line)
+            yield line.split()[-1], process.pid
+        finally:
+            process.terminate()
+
+
+def ask(url: str, photos: list[bytes]) -> list[str]:
+    """Have photos captioned one by one."""
+    with httpx.Client(base_url=url, timeout=300, trust_env=False) as client:
+        return [client.post("/caption", content=photo).json()["caption"] for photo in photos]
+
+
+def processor_seconds(pid: int) -> float:
+    """Read how long a process has been at work; 0 where the system does not tell."""
+    file = Path(f"/proc/{pid}/stat")
+    if not file.exists():
+        return 0.0
+    user, system = file.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(url: str, photos: list[bytes], clients: int) -> tuple[float, list[str]]:
+    """Return captions a second of so many clients, and the captions."""
+    shares = [photos[first::clients] for first in range(clients)]
+    with ThreadPoolExecutor(clients) as pool:
+        began = time.perf_counter()
+        said = list(pool.map(lambda share: ask(url, share), shares))
+        taken = time.perf_counter() - began
+    return len(photos) / taken, [said[n % clients][n // clients] for n in range(len(photos))]
+
+
+def main() -> int:
+    """Print what was measured."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--captions", type=int, default=100)
+    args, options = parser.parse_known_args()
+    files = [path.read_bytes() for path in sorted(SAMPLES.glob("*.jpg"))]
+    photos = [files[n % len(files)] for n in range(args.captions)]
+    print(f"load average before: {os.getloadavg()[0]:.1f}")
+    rates: dict[int, list[float]] = {1: [], args.clients: []}
+    worked = dict.fromkeys(rates, 0.0)
+    right, expected = 0, []
+    with serving(*options) as (url, pid):
+        ask(url, files)  # loads the model
+        for _ in range(args.rounds):
+            for clients, found in rates.items():
+                before = processor_seconds(pid)
+                rate, said = measure(url, photos, clients)
+                worked[clients] += processor_seconds(pid) - before
+                found.append(rate)
+                expected = expected or said
+                right += said == expected
+    total = args.rounds * len(photos)
+    one, many = (statistics.median(found) for found in rates.values())
+    for clients, rate in zip(rates, (one, many), strict=True):
+        used = 1000 * worked[clients] / total
+        print(f"{clients} at a time: {rate:.1f} captions a second, {used:.0f} ms of processor each")
+    print(f"{many / one:.2f} times as many")
+    print(f"same captions in {right} of {2 * args.rounds} passes")
+    print(f"load average after: {os.getloadavg()[0]:.1f}")
+    return int(many / one < AIM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
