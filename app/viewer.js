@@ -28,12 +28,19 @@ function mount() {
   if (!element.contains(viewer)) element.querySelector(".here")?.replaceChildren(viewer);
 }
 
-function setPhoto(next) {
+// Nothing of the caption before is drawn again: neither for a look or another model, nor by what
+// the browser tells its parts late.
+function drop(left = []) {
   pause();
   clearInterval(waiting);
+  captions = left;
+  candidate = 0;
+  parts.sentence = null;
+}
+
+function setPhoto(next) {
+  drop();
   photo = next;
-  captions = [];
-  parts.sentence = null; // nothing of the photo before is drawn again for a look or another model
   body.replaceChildren();
   live.textContent = "";
   viewer.hidden = !photo;
@@ -66,10 +73,7 @@ function wait() {
 
 // Show a caption that is being written by its last word, a frame of the webcam by its most telling.
 function grow(growing, word = growing.words.length - 1) {
-  clearInterval(waiting);
-  captions = [growing];
-  candidate = 0;
-  parts.sentence = null;
+  drop([growing]);
   body.replaceChildren(drawGrowing(growing, word));
   if (!growing.words.length) return;
   const weights = weigh(growing, growing.words[word], {});
@@ -93,6 +97,9 @@ function open(number) {
   const own = caption();
   stage.use(own);
   stage.release();
+  const shown = () => own === caption(); // the browser tells of parts that opened a while later
+  const part = (name, title, fill, usual = false) =>
+    (parts[name] = folded(title, (inside) => shown() && fill(inside), parts[name]?.details.open ?? usual));
   const pick = (n) => {
     pause();
     choose(n);
@@ -109,39 +116,31 @@ function open(number) {
     copy: () => own.text,
     doubtful: own.words.some((word) => word.doubtful),
   });
-  parts.strip = folded(
+  part(
+    "strip",
     "All words",
     (inside) => drawStrip(inside, photo, own, maps(), scales(), look, pick, chosen),
-    parts.strip?.details.open ?? innerWidth > 640,
+    innerWidth > 640,
   );
-  parts.timeline = folded(
-    "Timeline: words by regions",
-    (inside) =>
-      drawTimeline(inside, own, maps(), scales(), look, pick, chosen, stage.point),
-    parts.timeline?.details.open ?? false,
+  part("timeline", "Timeline: words by regions", (inside) =>
+    drawTimeline(inside, own, maps(), scales(), look, pick, chosen, stage.point),
   );
-  parts.people = folded(
+  part(
+    "people",
     "Against people",
     (inside) => photo.people && drawPeople(inside, photo.people, own, maps(), pick),
-    parts.people?.details.open ?? false,
   );
-  parts.people.details.addEventListener("toggle", () => show(chosen));
-  parts.heads = folded(
-    "Layers and heads of the chosen word",
-    (inside) => drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look),
-    parts.heads?.details.open ?? false,
+  parts.people.details.addEventListener("toggle", () => shown() && show(chosen));
+  part("heads", "Layers and heads of the chosen word", (inside) =>
+    drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look),
   );
-  parts.own = folded(
-    "Your own sentence, and rivals of the chosen word",
-    (inside) => {
-      if (own.words.length && !own.words[0].rivals.length && !own.asked) {
-        own.asked = true;
-        ask(own.text, false);
-      }
-      inside.replaceChildren(drawOwn(own, chosen, ask, draft));
-    },
-    parts.own?.details.open ?? false,
-  );
+  part("own", "Your own sentence, and rivals of the chosen word", (inside) => {
+    if (own.words.length && !own.words[0].rivals.length && !own.asked) {
+      own.asked = true;
+      trigger("read", { text: own.text, rivals: true });
+    }
+    inside.replaceChildren(drawOwn(own, chosen, ask, draft));
+  });
   const empty = own.words.length ? [] : [make("p", {}, "Empty caption.")];
   body.replaceChildren(
     ...empty,
@@ -279,25 +278,32 @@ function play() {
   step();
 }
 
+// What the server found about a caption that is there.
+function answer(given) {
+  if (given.kind === "changed") {
+    if (given.text === caption().text)
+      parts.whatif.replaceChildren(drawChange(caption(), given.changed));
+    return;
+  }
+  if (given.kind !== "rivals") draft.said = given.message ?? "";
+  const read = given.kind === "unread" ? candidate : addRead(captions, given.captions[0]);
+  if (given.kind === "rivals" || read === candidate) parts.own.refresh();
+  else open(read);
+}
+
 function refresh() {
   mount();
   const given = JSON.parse(props.value || "{}");
   if (!photo || given.key !== photo.key) return; // of a photo that is no longer shown
-  if (given.kind === "read" || given.kind === "unread") draft.said = given.message ?? "";
-  if (given.kind === "read" && captions.length) {
-    const read = addRead(captions, given.captions[0]);
-    return read === candidate ? parts.own.refresh() : open(read);
-  }
-  if (given.kind === "changed" && given.text === caption()?.text)
-    return parts.whatif.replaceChildren(drawChange(caption(), given.changed));
-  if (given.kind === "unread") return parts.own?.refresh();
+  if (["read", "rivals", "unread", "changed"].includes(given.kind))
+    return parts.sentence && answer(given);
   viewer.dataset.state = given.kind;
   if (given.kind === "waiting") wait();
   if (given.kind === "growing") grow(given.captions[0]);
   if (given.kind === "live") grow(given.captions[0], given.captions[0].telling);
   if (given.kind === "done") finish(given.captions);
   if (given.kind === "failed") {
-    clearInterval(waiting);
+    drop();
     body.replaceChildren(make("p", { class: "warning", role: "alert" }, given.message));
     stage.veil.hidden = true;
   }

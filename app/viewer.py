@@ -120,7 +120,7 @@ def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
     def read_own(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
         if shown is None or not shown.path.is_file():
             raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
-        given = values_of(asked, "complete", "text")
+        given = values_of(asked, "complete", "rivals", "text")
         ask = captioner.complete if given.get("complete") else captioner.read_sentence
         try:
             prepared = captioner.prepare(shown.path.read_bytes(), name=shown.path.name)
@@ -129,7 +129,8 @@ def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
             return viewer.refuse(shown.key, str(error), kind="unread")
         if own.text not in [caption.text for caption in shown.captions]:
             shown = replace(shown, captions=(*shown.captions, own))
-        page = pack_captions([own], key=shown.key, kind="read")
+        kind = "rivals" if given.get("rivals") else "read"  # they alone were asked for
+        page = pack_captions([own], key=shown.key, kind=kind)
         return {viewer.shown: shown, viewer.view: _draw(page)}
 
     def hide(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:

@@ -241,6 +241,49 @@ def test_a_sentence_of_your_own_is_read_beside_the_models(page, tokenizer):
     assert b'"caption": "Two dog\'s ball"' in Path(download.value.path()).read_bytes()
 
 
+def test_parts_that_open_late_draw_nothing_of_a_caption_that_is_gone(page):
+    page.evaluate(
+        """() => {
+          const [viewer, seen] = [document.querySelector(".viewer"), new Set()];
+          window.late = () => {
+            for (const part of viewer.querySelectorAll("details")) seen.add(part);
+            for (const part of seen) {
+              part.open = true;
+              part.dispatchEvent(new Event("toggle"));
+            }
+            return seen.size;
+          };
+          new MutationObserver(window.late).observe(viewer, { attributes: true });
+        }"""
+    )
+    page.evaluate("late()")
+    caption(page, SAMPLES / "cat.jpg")  # late while it waits, while it grows, and when it is done
+    page.get_by_label("Your own sentence").fill("Ball")
+    page.keyboard.press("Enter")
+    expect(page.locator(".sentence .word")).to_have_text(["Ball"])
+    assert page.evaluate("late()") > 8
+    page.locator(".candidates input").first.check()
+    page.evaluate("late()")
+    expect(page.locator(".thumb")).to_have_count(page.locator(".sentence .word").count())
+
+
+def test_rivals_that_come_late_leave_the_candidate_that_is_shown(page):
+    caption(page, SAMPLES / "cat.jpg")
+    held = []
+    page.route("**/queue/join**", lambda route: held.append(route))  # noqa: PLW0108
+    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    page.locator(".candidates input").nth(1).check()
+    page.locator(".sentence").evaluate("sentence => (sentence.dataset.mine = 1)")
+    expect(page.locator(".rivals button")).to_have_count(0)
+    assert len(held) == 2
+    for request in held:
+        request.continue_()
+    page.unroute("**/queue/join**")
+    expect(page.locator(".rivals button").first).to_be_visible()
+    expect(page.locator(".sentence")).to_have_attribute("data-mine", "1")  # not drawn anew
+    expect(page.locator(".candidates input").nth(1)).to_be_checked()
+
+
 def test_a_rival_takes_the_place_of_a_word_and_the_model_goes_on(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     model = TorchCaptioner(*TOYS["transformer"](tokenizer))
