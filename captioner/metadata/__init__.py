@@ -23,19 +23,27 @@ from typing import Literal
 from captioner.errors import MetadataError, UnsupportedFileError
 from captioner.metadata import exif, jpeg, png, readonly, xmp
 from captioner.metadata.jpeg import Jpeg
+from captioner.metadata.marks import Fields, Mark, alt_text, text_digest
 from captioner.metadata.placeholders import distinct
 from captioner.metadata.png import Png
 from captioner.metadata.webp import WebP
 
 __all__ = [
+    "Fields",
+    "Mark",
     "Naming",
+    "alt_text",
     "embed",
+    "is_bare",
     "read_captions",
+    "read_digests",
     "read_exif_description",
     "read_photo",
     "read_sidecar_captions",
+    "read_sidecar_digests",
     "sidecar",
     "sidecar_path",
+    "text_digest",
 ]
 
 _HEAD = 2**18
@@ -45,13 +53,23 @@ Naming = Literal["full", "stem"]
 """photo.jpg.xmp, or photo.xmp."""
 
 
-def embed(data: bytes, caption: str, *, language: str | None = None, name: str) -> bytes:
+def embed(
+    data: bytes,
+    caption: str,
+    *,
+    language: str | None = None,
+    fields: Fields = "caption",
+    mark: Mark | None = None,
+    name: str,
+) -> bytes:
     """Put a caption into a photo.
 
     Args:
         data: a JPEG, PNG or WebP file.
-        caption: replaces all that the photo has.
+        caption: replaces all that the photo has; an empty one takes them out.
         language: of the caption, such as `en`; readers take it for any language without.
+        fields: whether it is the caption, the alt text, or both. Alt text is XMP only.
+        mark: says that a model wrote it.
         name: what to call the photo in an error.
 
     Returns:
@@ -67,22 +85,36 @@ def embed(data: bytes, caption: str, *, language: str | None = None, name: str) 
             raise UnsupportedFileError(
                 "captions can be written into JPEG, PNG and WebP files only; write a sidecar."
             )
-        if any(old != caption for old in file.read_fixed()):
-            raise MetadataError(
-                f"its caption is in {file.FIXED}, which cannot be changed; write a sidecar."
-            )
-        captions, remarks = _read(file)
-        outdated = {old.strip() for old in captions or remarks}
-        if (block := file.read_exif()) is not None:
-            changed = exif.set_caption(block, caption, outdated=outdated)
-            if changed != block:
-                file.write_exif(changed)
+        if fields != "alt-text":
+            _write_others(file, caption)
         old = file.read_xmp()
-        packet = xmp.set_caption(old, caption, language=language)
-        if packet != old:
+        packet = (
+            None
+            if old is None and not caption
+            else xmp.set_caption(old, caption, language=language, fields=fields, mark=mark)
+        )
+        if packet is not None and packet != old:
             file.write_xmp(packet)
-        file.write_texts(caption, outdated)
         return file.to_bytes()
+
+
+def _write_others(file: Jpeg | Png | WebP, caption: str) -> None:
+    """Put a caption into a photo's Exif, IPTC and texts.
+
+    Raises:
+        MetadataError: one of them cannot be changed.
+    """
+    if any(old != caption for old in file.read_fixed()):
+        raise MetadataError(
+            f"its caption is in {file.FIXED}, which cannot be changed; write a sidecar."
+        )
+    captions, remarks = _read(file)
+    outdated = {old.strip() for old in captions or remarks}
+    if (block := file.read_exif()) is not None:
+        changed = exif.set_caption(block, caption, outdated=outdated)
+        if changed != block:
+            file.write_exif(changed)
+    file.write_texts(caption, outdated)
 
 
 def read_photo(path: str | os.PathLike[str]) -> bytes:
@@ -97,11 +129,12 @@ def read_photo(path: str | os.PathLike[str]) -> bytes:
         return head if enough else head + file.read()
 
 
-def read_captions(data: bytes, *, name: str) -> list[str]:
+def read_captions(data: bytes, *, fields: Fields = "caption", name: str) -> list[str]:
     """Read the captions of a photo, from all places where photo managers look for them.
 
     Args:
         data: the file.
+        fields: whether captions are meant, or alt texts, or both.
         name: what to call the photo in an error.
 
     Returns:
@@ -114,7 +147,21 @@ def read_captions(data: bytes, *, name: str) -> list[str]:
     with _named(name):
         file = _open(data)
         captions, remarks = readonly.read_captions(data) if file is None else _read(file)
-        return distinct(captions or remarks)
+        captions = [] if fields == "alt-text" else captions or remarks
+        packet = file.read_xmp() if file and fields != "caption" else None
+        return distinct(captions + (xmp.get_captions(packet, fields="alt-text") if packet else []))
+
+
+def read_digests(data: bytes, *, name: str) -> frozenset[str]:
+    """Read the digests (`text_digest`) of what models wrote into a photo.
+
+    Raises:
+        MetadataError: the file or its metadata are damaged.
+    """
+    with _named(name):
+        file = _open(data)
+        packet = None if file is None else file.read_xmp()
+        return frozenset() if packet is None else xmp.get_digests(packet)
 
 
 def read_exif_description(data: bytes, *, name: str) -> str | None:
@@ -135,16 +182,20 @@ def sidecar(
     *,
     language: str | None = None,
     over_exif: bool = False,
+    fields: Fields = "caption",
+    mark: Mark | None = None,
     name: str,
 ) -> bytes:
     """Put a caption into a sidecar file.
 
     Args:
-        caption: replaces the one that the sidecar has.
+        caption: replaces the one that the sidecar has; an empty one takes it out.
         existing: content of the sidecar, whose other properties are kept; None or blanks start one.
         language: as in `embed`.
         over_exif: say it in tiff:ImageDescription, too. Immich reads the photo's own
             ImageDescription before the dc:description of a sidecar, and this one before both.
+        fields: as in `embed`.
+        mark: as in `embed`.
         name: what to call the sidecar in an error.
 
     Raises:
@@ -152,17 +203,36 @@ def sidecar(
     """
     packet = xmp.new_sidecar() if existing is None or _is_blank(existing) else existing
     with _named(name):
-        return xmp.set_caption(packet, caption, language=language, over_exif=over_exif)
+        return xmp.set_caption(
+            packet, caption, language=language, over_exif=over_exif, fields=fields, mark=mark
+        )
 
 
-def read_sidecar_captions(existing: bytes, *, name: str) -> list[str]:
+def is_bare(existing: bytes) -> bool:
+    """Whether a sidecar is one of ours that holds nothing any more."""
+    return xmp.is_bare(existing)
+
+
+def read_sidecar_digests(existing: bytes, *, name: str) -> frozenset[str]:
+    """Read the digests of what models wrote into a sidecar file.
+
+    Raises:
+        MetadataError: the file is no XMP, or not in UTF-8.
+    """
+    with _named(name):
+        return frozenset() if _is_blank(existing) else xmp.get_digests(existing)
+
+
+def read_sidecar_captions(existing: bytes, *, fields: Fields = "caption", name: str) -> list[str]:
     """Read the captions of a sidecar file that differ, those that are read first in front.
 
     Raises:
         MetadataError: the file is no XMP, or not in UTF-8.
     """
     with _named(name):
-        return [] if _is_blank(existing) else distinct(xmp.get_captions(existing))
+        if _is_blank(existing):
+            return []
+        return distinct(xmp.get_captions(existing, fields=fields))
 
 
 def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:

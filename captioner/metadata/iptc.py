@@ -30,13 +30,15 @@ def set_caption(resources: bytes, caption: str) -> bytes:
 
     Args:
         resources: all resources of a photo.
-        caption: the text; written as UTF-8 and marked so.
+        caption: the text; written as UTF-8 and marked so. An empty one takes out what is there.
 
     Raises:
         MetadataError: the resources are damaged, or hold texts in another alphabet than UTF-8 next
             to which this caption cannot stand.
     """
     parts, rest = _split_resources(resources)
+    if not caption and _find(parts, _IPTC) is None:
+        return resources
     records = _set_record(_find(parts, _IPTC) or b"", caption)
     new = {_IPTC: _resource(_IPTC, records)}
     if _find(parts, _DIGEST) is not None:  # or readers would take the records for altered
@@ -118,7 +120,8 @@ def _set_record(records: bytes, caption: str) -> bytes:
         sets.append(_data_set(_VERSION, struct.pack(">H", 4)))
     place = next((n for n, part in enumerate(sets) if part.kind == _CAPTION), len(sets))
     sets = [part for part in sets if part.kind != _CAPTION]
-    sets.insert(place, _data_set(_CAPTION, text))
+    if text:
+        sets.insert(place, _data_set(_CAPTION, text))
     sets.sort(key=lambda part: (part.kind[0], part.kind[1] != 0))  # its version begins a record
     return b"".join([*(part.raw for part in sets), rest])
 

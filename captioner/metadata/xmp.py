@@ -1,7 +1,8 @@
 """The caption in an XMP packet: the property dc:description, an alternative in several languages.
 
 Some programs (Immich, digiKam, ACDSee) keep it in another property, too; that one is read, and
-where it holds a caption it gets the new one.
+where it holds a caption it gets the new one. Alt text has a property of its own. Beside what a
+model wrote stands whose it is, in a namespace of this program.
 
 A packet that exists is not written anew. The parser tells where in its bytes the caption lies, and
 only there it is changed; every other property, comment and blank stays the byte it was.
@@ -15,12 +16,15 @@ from html import escape  # saxutils brings in urllib
 from xml.parsers import expat
 
 from captioner.errors import MetadataError
+from captioner.metadata.marks import Fields, Mark, alt_text, text_digest
 from captioner.metadata.placeholders import caption_in
 
 _DC = "http://purl.org/dc/elements/1.1/"
 _TIFF = "http://ns.adobe.com/tiff/1.0/"
 _EXIF = "http://ns.adobe.com/exif/1.0/"
 _ACDSEE = "http://ns.acdsee.com/iptc/1.0/"
+_IPTC = "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/"
+_OURS = "urn:captioner:xmp:1/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _XML = "http://www.w3.org/XML/1998/namespace"
 _DEFAULT = "x-default"
@@ -33,6 +37,14 @@ _PREFIXES = {
     f"{_ACDSEE} notes": "acdsee",
 }
 """Properties that hold captions, those read first in front, each with its usual prefix."""
+_ALT_TEXT = f"{_IPTC} AltTextAccessibility"
+_MODEL, _CONFIDENCE = f"{_OURS} model", f"{_OURS} confidence"
+_DIGESTS = {_DESCRIPTION: f"{_OURS} digest", _ALT_TEXT: f"{_OURS} altTextDigest"}
+"""Where the digest of what a model wrote into a property stands."""
+_ALL_PREFIXES = _PREFIXES | {
+    _ALT_TEXT: "Iptc4xmpCore",
+    **dict.fromkeys((_MODEL, _CONFIDENCE, *_DIGESTS.values()), "captioner"),
+}
 
 _EMPTY = f"""\
 <x:xmpmeta xmlns:x="adobe:ns:meta/" x:xmptk="captioner">
@@ -64,20 +76,30 @@ def new_sidecar() -> bytes:
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + _EMPTY
 
 
+def is_bare(packet: bytes) -> bool:
+    """Whether a sidecar is one that `new_sidecar` began and that holds nothing any more."""
+    emptied = new_sidecar().replace(b'about=""/>', b'about=""></rdf:Description>')
+    return packet in (new_sidecar(), emptied)
+
+
 def set_caption(
     packet: bytes | None,
     caption: str,
     *,
-    language: str | None,
+    language: str | None = None,
     over_exif: bool = False,
+    fields: Fields = "caption",
+    mark: Mark | None = None,
 ) -> bytes:
     """Put a caption into a packet.
 
     Args:
         packet: a packet, wrapped or not; None starts one.
-        caption: the text, for every reader.
+        caption: the text, for every reader; an empty one takes out the one that is there.
         language: the caption's language too, such as `en`, so that readers may ask for it.
         over_exif: put it into tiff:ImageDescription, too, even if there is none.
+        fields: whether it is the caption, the alt text, or both.
+        mark: whose it is; None for a caption that no model wrote.
 
     Returns:
         The packet, its old caption replaced. Captions in further languages stay, except copies of
@@ -93,33 +115,77 @@ def set_caption(
     if packet is None:
         packet = _WRAPPED
     found = _read(packet)
-    own = {_DEFAULT: caption} | ({language: caption} if language else {})
+    wanted: dict[str, dict[str, str]] = {}
+    if fields != "alt-text":
+        always = (_DESCRIPTION, _OVER_EXIF) if over_exif else (_DESCRIPTION,)
+        for key in _PREFIXES:
+            old = found.properties[key]
+            if key in always or _caption_of(old) is not None:
+                wanted[key] = _merged(old, caption, language if key == _DESCRIPTION else None)
+    if fields != "caption":
+        wanted[_ALT_TEXT] = _merged(found.properties[_ALT_TEXT], alt_text(caption), language)
+    wanted |= _marks(found, wanted, mark)
     changes: dict[str, bytes] = {}
-    always = (_DESCRIPTION, _OVER_EXIF) if over_exif else (_DESCRIPTION,)
-    for key, old in found.properties.items():
-        if key not in always and _caption_of(old) is None:
-            continue
-        outdated = old.texts.get(_DEFAULT)
-        texts = own if key == _DESCRIPTION else {_DEFAULT: caption}
-        taken = {written.lower() for written in texts}
-        texts = texts | {
-            other: text
-            for other, text in old.texts.items()
-            if other.lower() not in taken and text != outdated
-        }
-        if texts != old.texts or old.attributes or len(old.elements) != 1:
-            changes[key] = _property(key, texts)
+    for key, texts in wanted.items():
+        old = found.properties[key]
+        if texts != old.texts or old.attributes or len(old.elements) > 1:
+            changes[key] = _property(key, texts) if texts else b""
     return _splice(packet, found, changes) if changes else packet
 
 
-def get_captions(packet: bytes) -> list[str]:
+def _merged(old: "_Property", caption: str, language: str | None) -> dict[str, str]:
+    """A caption by language, with those in further languages that are no copies of the old one."""
+    own = {_DEFAULT: caption} | ({language: caption} if language else {})
+    taken, outdated = {written.lower() for written in own}, old.texts.get(_DEFAULT)
+    own |= {
+        other: text
+        for other, text in old.texts.items()
+        if other.lower() not in taken and text != outdated
+    }
+    return own if caption else {other: text for other, text in own.items() if text}
+
+
+def _marks(
+    found: "_Found", wanted: dict[str, dict[str, str]], mark: Mark | None
+) -> dict[str, dict[str, str]]:
+    """What is said of the properties that change; of the others it stays."""
+    digests = {
+        place: text_digest(wanted[key].get(_DEFAULT, "")) if mark else None
+        for key, place in _DIGESTS.items()
+        if key in wanted
+    }
+    others = any(found.properties[place].texts for place in set(_DIGESTS.values()) - set(digests))
+    said: dict[str, str | None] = dict(digests)
+    if mark or not others:
+        confidence = mark.confidence if mark else None
+        said |= {
+            _MODEL: mark.model if mark else None,
+            _CONFIDENCE: None if confidence is None else str(confidence),
+        }
+    return {place: {_DEFAULT: text} if text else {} for place, text in said.items()}
+
+
+def get_captions(packet: bytes, *, fields: Fields = "caption") -> list[str]:
     """Read the captions, dc:description first; of each, the one for readers of any language.
 
     Raises:
         MetadataError: the packet is no XMP.
     """
-    captions = (_caption_of(found) for found in _read(packet).properties.values())
+    keys = [] if fields == "alt-text" else [*_PREFIXES]
+    keys += [] if fields == "caption" else [_ALT_TEXT]
+    properties = _read(packet).properties
+    captions = (_caption_of(properties[key]) for key in keys)
     return [caption for caption in captions if caption is not None]
+
+
+def get_digests(packet: bytes) -> frozenset[str]:
+    """Read the digests of what models wrote.
+
+    Raises:
+        MetadataError: the packet is no XMP.
+    """
+    properties = _read(packet).properties
+    return frozenset(text for key in _DIGESTS.values() for text in properties[key].texts.values())
 
 
 def without_padding(packet: bytes) -> bytes:
@@ -148,7 +214,7 @@ class _Found:
     descriptions: list[Span] = field(default_factory=list)
     """Start tags of rdf:Description, which hold the properties."""
     properties: dict[str, _Property] = field(
-        default_factory=lambda: {key: _Property() for key in _PREFIXES}
+        default_factory=lambda: {key: _Property() for key in _ALL_PREFIXES}
     )
 
 
@@ -272,16 +338,16 @@ def _read(packet: bytes) -> _Found:
 def _property(key: str, texts: dict[str, str]) -> bytes:
     """A property by itself: it declares its own prefixes and can stand anywhere."""
     namespace, local = key.split(" ")
-    tag = f"{_PREFIXES[key]}:{local}"
-    if namespace == _ACDSEE:  # plain text
-        return f'<{tag} xmlns:acdsee="{namespace}">{_escaped(texts[_DEFAULT])}</{tag}>'.encode()
+    prefix = _ALL_PREFIXES[key]
+    tag = f"{prefix}:{local}"
+    if namespace in (_ACDSEE, _OURS):  # plain text
+        return f'<{tag} xmlns:{prefix}="{namespace}">{_escaped(texts[_DEFAULT])}</{tag}>'.encode()
     items = "".join(
         f'<rdf:li xml:lang="{escape(language)}">{_escaped(text)}</rdf:li>'
         for language, text in texts.items()
     )
     return (
-        f'<{tag} xmlns:{_PREFIXES[key]}="{namespace}" xmlns:rdf="{_RDF}">'
-        f"<rdf:Alt>{items}</rdf:Alt></{tag}>"
+        f'<{tag} xmlns:{prefix}="{namespace}" xmlns:rdf="{_RDF}"><rdf:Alt>{items}</rdf:Alt></{tag}>'
     ).encode()
 
 
