@@ -109,19 +109,27 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> tuple[Path, list[
         CaptionerError: they cannot be what is meant.
         MissingExtraError: what writes a table is not installed.
     """
-    from captioner.folder.outputs.tables import check_table
+    from captioner.folder.outputs.tables import check_table, is_journal
     from captioner.folder.sources.remote import is_remote
 
-    lines = [path for path in args.output if path.suffix.lower() == ".jsonl"]
-    tables = [path for path in args.output if path.suffix.lower() != ".jsonl"]
+    lines = [path for path in args.output if is_journal(path)]
+    tables = [path for path in args.output if not is_journal(path)]
     for table in tables:
-        check_table(table)
+        check_table(table, root)
+        if args.shard != "1/1" and table.suffix.lower() == ".jsonl":
+            raise CaptionerError(
+                f"{table}: is one file for the whole folder; give it with --join, when all shards "
+                "are done."
+            )
     if len(lines) > 1:
         raise CaptionerError(f"{lines[1]}: it would hold what {lines[0]} holds; give only one.")
     if lines:
         return lines[0], tables
+    named = [path for path in tables if path.suffix.lower() in (".csv", ".parquet")]
+    if named:
+        return named[0].with_suffix(".jsonl"), tables
     if tables:
-        return tables[0].with_suffix(".jsonl"), tables
+        return tables[0].with_name("captions.jsonl"), tables
     if args.folder in (None, "-"):
         raise CaptionerError("a list has no folder to put captions in; give --output FILE.jsonl.")
     if is_remote(root):

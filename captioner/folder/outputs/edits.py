@@ -18,6 +18,7 @@ from typing import Any
 from captioner.durable import digest, explained, file_digest, replace_file
 from captioner.errors import CaptionerError
 from captioner.folder.journal.index import JournalIndex
+from captioner.folder.outputs.datasets import METADATA, nth_archive, read_metadata
 from captioner.folder.outputs.tables import COLUMNS, import_arrow
 from captioner.interchange import unguard
 
@@ -78,7 +79,7 @@ def read_edits(tables: Sequence[Path], index: JournalIndex) -> dict[str, str]:
     edits: dict[str, str] = {}
     for table in tables:
         note = _note(notes, table, index.path)
-        if not table.exists() or note.get("sha256") == _identify(table):
+        if not nth_archive(table, 0).exists() or note.get("sha256") == _identify(table):
             continue
         written = _rows(note)
         seen: set[bytes] = set()
@@ -102,8 +103,20 @@ def read_edits(tables: Sequence[Path], index: JournalIndex) -> dict[str, str]:
 
 
 def _read(table: Path) -> Iterator[tuple[str, str]]:
-    """Yield photos and captions."""
-    return _read_parquet(table) if table.suffix.lower() == ".parquet" else _read_csv(table)
+    """Yield photos and captions; of tar archives, in which nobody edits, none."""
+    if table.name == METADATA:
+        return _read_metadata(table)
+    readers = {".parquet": _read_parquet, ".csv": _read_csv}
+    reader = readers.get(table.suffix.lower())
+    return reader(table) if reader else iter(())
+
+
+def _read_metadata(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        for image, caption in read_metadata(path):
+            yield _file_name(image), caption
+    except (OSError, ValueError) as error:
+        raise _refused(path, f"it cannot be read ({error})") from error
 
 
 def _read_csv(path: Path) -> Iterator[tuple[str, str]]:
@@ -208,9 +221,9 @@ def _rows(note: dict[str, Any]) -> frozenset[bytes]:
 
 
 def _identify(file: Path) -> str:
-    """Digest of a file; none of one that cannot be read."""
+    """Digest of a file, or of the first of several; none of one that cannot be read."""
     try:
-        return file_digest(file)
+        return file_digest(nth_archive(file, 0))
     except OSError:
         return ""
 

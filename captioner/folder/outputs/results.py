@@ -16,7 +16,7 @@ class Results:
     """Where they go."""
 
     tables: Sequence[Path]
-    """CSV and Parquet files."""
+    """CSV and Parquet files, and data sets."""
     words: bool
     """Whether the journal holds words."""
     gallery: Path | None
@@ -59,7 +59,7 @@ class Results:
         write_report(journal, problems, met=met, root=self.root)
         if not are_written(self.tables, journal.path):
             for table in self.tables:
-                write_table(table, journal.path, words=self.words)
+                write_table(table, journal.path, words=self.words, root=self.root)
             remember_tables(self.tables, journal.path)
         if self.gallery and whole:
             from captioner.folder.outputs.album import write_album  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The journal as a table: CSV for spreadsheets, Parquet for everything large."""
+"""The journal as a table: CSV for spreadsheets, Parquet for everything large, data sets."""
 
 import csv
 import os
@@ -11,6 +11,14 @@ from captioner.durable import explained, make_folder, replacing, sync_folder
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.folder.journal.index import read_records
 from captioner.folder.journal.records import JournalRecord
+from captioner.folder.outputs.datasets import (
+    METADATA,
+    check_place,
+    nth_archive,
+    write_archives,
+    write_metadata,
+)
+from captioner.folder.sources.remote import StrPath
 from captioner.interchange import guard, portable, readable
 
 COLUMNS = (
@@ -22,19 +30,32 @@ _GROUP = 1000
 """Rows of a Parquet file that are held in memory together."""
 
 
-def check_table(path: Path) -> None:
+def is_journal(path: Path) -> bool:
+    """Whether an output is the journal itself, not made from it."""
+    return path.suffix.lower() == ".jsonl" and path.name != METADATA
+
+
+def check_table(path: Path, root: StrPath) -> None:
     """Make sure that a table of this kind can be written, before hours of work begin.
 
+    Args:
+        path: the table.
+        root: the folder that names in the journal are relative to, or the archive.
+
     Raises:
-        CaptionerError: there is no such kind, or a folder of this name.
+        CaptionerError: there is no such kind, a folder of this name, or it cannot lie there.
         MissingExtraError: its package is not installed.
     """
     if os.path.isdir(path):
         raise CaptionerError(f"{path}: is a folder; give --output the name of a file.")
-    if path.suffix.lower() not in _WRITERS:
+    if path.name == METADATA or path.suffix.lower() == ".tar":
+        nth_archive(path, 0)
+        check_place(path, root)
+    elif path.suffix.lower() not in _WRITERS:
         kind = f"as {path.suffix!r}" if path.suffix else "into files without an ending"
         raise CaptionerError(
-            f"{path}: captions are not written {kind}; choose a name in .jsonl, .csv or .parquet."
+            f"{path}: captions are not written {kind}; choose a name in .jsonl, .csv, "
+            ".parquet or .tar."
         )
     if path.suffix.lower() == ".parquet":
         import_arrow(path)
@@ -50,7 +71,7 @@ def prepare_table(path: Path) -> None:
         make_folder(path.parent)
 
 
-def write_table(path: Path, journal: Path, *, words: bool) -> None:
+def write_table(path: Path, journal: Path, *, words: bool, root: StrPath = ".") -> None:
     """Write all records of a journal as a table, which takes the place of an older one.
 
     Args:
@@ -58,6 +79,7 @@ def write_table(path: Path, journal: Path, *, words: bool) -> None:
         journal: with the records.
         words: whether it was begun to hold words. Parquet has a column for them then, whatever
             became of the photos, so that the tables of all shards have the same columns.
+        root: the folder that names in the journal are relative to, or the archive.
 
     Raises:
         CaptionerError: it cannot be written.
@@ -65,8 +87,14 @@ def write_table(path: Path, journal: Path, *, words: bool) -> None:
     """
     with explained(path, option="--output"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as unfinished:
-            _WRITERS[path.suffix.lower()](unfinished, journal, words)
+        if path.suffix.lower() == ".tar":
+            write_archives(path, journal, root)
+        else:
+            with replacing(path) as unfinished:
+                if path.name == METADATA:
+                    write_metadata(unfinished, journal)
+                else:
+                    _WRITERS[path.suffix.lower()](unfinished, journal, words)
         sync_folder(path.parent)
 
 
