@@ -214,7 +214,7 @@ class SearchConfig:
         )
         require(
             not self.require or self.groups == 1,
-            f"search.require is {list(self.require)}, which divides the beam by itself; leave out "
+            f"search.require is {list(self.require)}, which divides the beam itself; leave out "
             f"search.groups = {self.groups}.",
         )
 

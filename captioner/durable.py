@@ -13,7 +13,7 @@ from pathlib import Path
 
 from captioner.errors import CaptionerError
 
-_FULL = "make room and run the same command again; what is written so far is kept"
+_FULL = "make room and run the same command again; what was written so far is kept"
 _HINTS = {
     errno.ENOSPC: _FULL,
     errno.EDQUOT: _FULL,

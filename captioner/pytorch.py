@@ -73,7 +73,7 @@ class TorchCaptioner(Captioner):
             members: with the same words, fed alike; their models are shared, not copied.
 
         Raises:
-            ConfigError: two do not know the same words, are not fed alike, or there is none.
+            ConfigError: vocabularies or inputs differ, or there is no member.
         """
         if not members:
             raise ConfigError("an ensemble needs a member; give two captioners or more.")

@@ -166,7 +166,7 @@ def test_a_refused_setting_is_named_as_on_the_page_and_everything_stays(page):
     page.get_by_label("Required words").fill("unicorn")
     page.get_by_role("button", name="Caption again").click()
     alert = page.locator(".viewer [role=alert]")
-    expect(alert).to_contain_text("“Required words”: 'unicorn' is no word this model can say")
+    expect(alert).to_contain_text("“Required words”: 'unicorn' is not in the vocabulary of")
     expect(page.locator(".stage .photo")).to_be_visible()
     before = page.locator(".viewer").first.get_attribute("data-key")
     page.get_by_label("Required words").fill("dog")

@@ -29,7 +29,7 @@ def test_a_caption_travels_with_what_the_page_shows_of_it():
     assert {name: packed[name] for name in known} == known
     assert packed["telling"] == 1
     assert packed["seen"] == [0.0, -0.5, 1.0, 2.0]  # the model saw as much again of padding
-    assert packed["warnings"] == ['The model looked nearly everywhere at once for "A".']
+    assert packed["warnings"] == ['Attention is nearly uniform for "A".']
 
 
 def test_weights_of_every_layer_and_head_and_maps_made_of_them_travel_in_eight_bits():

@@ -45,7 +45,7 @@ def test_a_caption_is_described_in_words():
         "- A: 97%, 1.0x uniform, nearly everywhere",
         "- dog's: 60%, 25x uniform, most at the top left",
         "- ball: <1%, 25x uniform, most at the bottom right",
-        'The model looked nearly everywhere at once for "A".',
+        'Attention is nearly uniform for "A".',
         "",
         "Candidates by score (length-normalised log-probability):",
         "- -0.500 this caption",

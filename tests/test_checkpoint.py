@@ -144,7 +144,7 @@ def test_a_write_that_fails_keeps_the_old_checkpoint(toy, tmp_path, monkeypatch)
         save_checkpoint(path, *toy, half=True)
     assert str(caught.value) == (
         f"{path}: cannot be written: No space left on device; make room and run the same command "
-        "again; what is written so far is kept."
+        "again; what was written so far is kept."
     )
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["m.safetensors"]
@@ -184,7 +184,7 @@ def test_a_pickle_is_refused_unread(toy, tmp_path):
 
     torch.save({"model": Trap()}, tmp_path / "m.pt")
     assert problem(tmp_path / "m.pt").endswith(
-        "it may be cut off or of another kind: fetch or save it again."
+        "it may be truncated or of another type; download or save it again."
     )
 
 
@@ -201,7 +201,7 @@ def test_a_missing_tensor_is_named(checkpoint, tmp_path):
     del tensors["decoder.words.bias"]
     assert problem(rewrite(tmp_path / "m.safetensors", checkpoint, tensors)) == (
         "its weights do not fit its settings: decoder.words.bias is missing; "
-        "fetch or save the checkpoint again."
+        "download or save the checkpoint again."
     )
 
 
@@ -209,7 +209,7 @@ def test_a_tensor_too_many_is_named(checkpoint, tmp_path):
     tensors = load_file(checkpoint) | {"decoder.more": torch.zeros(1)}
     assert problem(rewrite(tmp_path / "m.safetensors", checkpoint, tensors)) == (
         "its weights do not fit its settings: decoder.more has no place in the model; "
-        "fetch or save the checkpoint again."
+        "download or save the checkpoint again."
     )
 
 
@@ -218,7 +218,7 @@ def test_weights_of_another_shape_are_named_with_both_shapes(checkpoint, tmp_pat
     tensors["decoder.words.bias"] = torch.zeros(5)
     assert problem(rewrite(tmp_path / "m.safetensors", checkpoint, tensors)) == (
         "its weights do not fit its settings: decoder.words.bias is (5,), "
-        "the model needs (21,); fetch or save the checkpoint again."
+        "the model needs (21,); download or save the checkpoint again."
     )
 
 
@@ -241,7 +241,7 @@ def test_a_newer_checkpoint_is_refused_before_its_weights_are_looked_at(checkpoi
     table = header_table(checkpoint) | {"format": 3}
     path = rewrite(tmp_path / "m.safetensors", checkpoint, {}, table)
     assert problem(path) == (
-        "of format 3, and this captioner reads up to 2; upgrade it: pip install --upgrade captioner"
+        "of format 3, but this version reads up to 2; upgrade it: pip install --upgrade captioner"
     )
 
 

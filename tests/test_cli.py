@@ -221,7 +221,8 @@ def test_words_that_cannot_be_required_are_a_usage_error(caption, photos):
     status, lines, errors = caption(photos[0], "--require", "xyzzy")
     assert (status, lines) == (2, [])
     assert errors == [
-        "captioner: search.require: 'xyzzy' is no word this model can say; choose another word."
+        "captioner: search.require: 'xyzzy' is not in the vocabulary of this model; "
+        "choose another word."
     ]
 
 

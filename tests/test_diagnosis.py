@@ -6,10 +6,8 @@ import pytest
 from captioner.overlay import DIFFUSE, SAME, diagnose, difference, entropy
 from tests.captions import even, one_hot, word
 
-SAME_PLACE = (
-    "The model looked at the same place for every word, so no overlay tells about its word."
-)
-EVERYWHERE = "The model looked nearly everywhere at once for every word, so no overlay tells much."
+SAME_PLACE = "Attention is the same for every word, so no overlay says anything about its word."
+EVERYWHERE = "Attention is nearly uniform for every word, so the overlays say little."
 
 
 def evenly_on(regions, grid=(7, 7)):
@@ -59,7 +57,7 @@ def test_attention_that_goes_from_place_to_place_needs_no_warning():
 
 def test_words_that_were_looked_for_everywhere_are_named():
     words = [word("a", even()), word("dog", one_hot((7, 7), 1, 1)), word("of", even())]
-    assert diagnose(words) == ['The model looked nearly everywhere at once for "a", "of".']
+    assert diagnose(words) == ['Attention is nearly uniform for "a", "of".']
 
 
 def test_a_model_that_always_looks_everywhere_is_found_out():

@@ -126,7 +126,7 @@ def test_groups_make_candidates_differ(toy, photos):
         ({"diversity": -1.0}, "search.diversity is -1.0; it must be 0 or more, and finite."),
         (
             {"groups": 3, "require": ("dog",)},
-            "search.require is ['dog'], which divides the beam by itself; leave out "
+            "search.require is ['dog'], which divides the beam itself; leave out "
             "search.groups = 3.",
         ),
     ],

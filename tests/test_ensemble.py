@@ -190,12 +190,12 @@ def test_what_cannot_caption_together_is_refused(members, tokenizer):
     other = Tokenizer.train_words(CAPTIONS[:2], min_count=1)
     stranger = TorchCaptioner(*TOYS["lstm"](other))
     assert refused(one, stranger) == (
-        f"one and toy-lstm do not know the same words (21 and {len(other)} of them), so they "
-        "cannot caption together; choose checkpoints that were trained with the same vocabulary."
+        f"one and toy-lstm have different vocabularies (21 and {len(other)} words), so they "
+        "cannot form an ensemble; choose checkpoints that were trained with the same vocabulary."
     )
     assert refused(one, TorchCaptioner(*TOYS["lstm"](tokenizer))) == (
-        "one and toy-lstm are not fed alike (preprocess.height is 160 and 96), and photos are read "
-        "once for all; choose checkpoints that take the same input."
+        "one and toy-lstm need different input (preprocess.height is 160 and 96), but an ensemble "
+        "reads each photo once; choose checkpoints that take the same input."
     )
     feeds = (PreprocessConfig(fit="letterbox", mean=(mean,) * 3) for mean in (0.4, 0.5))
     padded = [TorchCaptioner(one.model, replace(one.header, preprocess=feed)) for feed in feeds]

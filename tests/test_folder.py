@@ -321,7 +321,7 @@ def test_a_full_disk_is_explained_and_what_was_written_stays(command, folder, mo
     assert status == 2
     assert errors == [
         f"captioner: {output}: cannot be written: No space left on device; make room and run the "
-        "same command again; what is written so far is kept."
+        "same command again; what was written so far is kept."
     ]
     assert output.read_bytes() == before
     assert command(folder)[0] == 0

@@ -69,7 +69,7 @@ def test_what_has_a_default_may_be_left_out_when_a_header_is_made(tokenizer):
 
 def test_a_newer_format_asks_for_an_upgrade(header):
     assert problem(table(header) | {"format": 7}) == (
-        "m.safetensors: of format 7, and this captioner reads up to 2; "
+        "m.safetensors: of format 7, but this version reads up to 2; "
         "upgrade it: pip install --upgrade captioner"
     )
 
@@ -77,7 +77,7 @@ def test_a_newer_format_asks_for_an_upgrade(header):
 @pytest.mark.parametrize("number", [None, "1", 0, -1, 1.0, True])
 def test_a_format_must_be_a_counting_number(header, number):
     assert problem(table(header) | {"format": number}) == (
-        "m.safetensors: its header gives no format number; fetch or save the checkpoint again."
+        "m.safetensors: its header gives no format number; download or save the checkpoint again."
     )
 
 
@@ -126,7 +126,7 @@ def test_what_a_header_lacks_is_named(header, name):
     changed = table(header)
     del changed[name]
     assert problem(changed) == (
-        f"m.safetensors: its header lacks '{name}'; fetch or save the checkpoint again."
+        f"m.safetensors: its header lacks '{name}'; download or save the checkpoint again."
     )
 
 

@@ -239,7 +239,7 @@ def test_a_missing_package_is_told_with_the_line_that_installs_it(monkeypatch):
     with pytest.raises(MissingExtraError) as caught:
         find_checkpoint("hf:me/toy")
     assert str(caught.value) == (
-        'The hub is spoken to by huggingface_hub: pip install "captioner[hub]"'
+        'Access to the hub needs huggingface_hub: pip install "captioner[hub]"'
     )
 
 
@@ -312,7 +312,7 @@ def test_a_hub_that_refuses_is_explained(hub, checkpoints, monkeypatch):
     with pytest.raises(CaptionerError, match="theirs/toy: your token may not write there; check"):
         push(checkpoints["lstm"], "theirs/toy", facts=Facts())
     monkeypatch.setenv("HF_TOKEN", "another")
-    with pytest.raises(CaptionerError, match="me/toy: the hub does not know you; `hf auth login`"):
+    with pytest.raises(CaptionerError, match="me/toy: the hub does not know this account; `hf"):
         push(checkpoints["lstm"], "me/toy", facts=Facts())
     assert hub.repos == {}
 

@@ -81,7 +81,7 @@ def test_a_recurrent_decoders_gate_stands_beside_the_probability_and_is_explaine
     photo = noise(50, 50)
     page = Page(draw_page(photo, caption_of(photo, [replace(WORDS[1], gate=0.25)])))
     assert "dog's60%, 25x uniform, gate 25%" in page.text
-    assert "Gate: how far the model let in what it attended to." in page.text
+    assert "Gate (beta): how much of the attended feature reached the word." in page.text
     assert "Gate" not in Page(draw_page(photo, caption_of(photo, WORDS))).text
 
 
@@ -132,7 +132,7 @@ def test_the_page_says_which_file_and_model_and_what_to_mind():
     assert "0 to the heaviest weight of each word" in page.text
     shared = Page(draw_page(photo, caption_of(photo, words), style=Style(scale="caption")))
     assert "0 to 25x uniform" in shared.text
-    assert 'The model looked nearly everywhere at once for "a".' in page.text
+    assert 'Attention is nearly uniform for "a".' in page.text
 
 
 @pytest.mark.parametrize(("size", "shown"), [((20, 30), (30, 20)), ((900, 1200), (960, 720))])

@@ -165,5 +165,5 @@ def test_the_watcher_sees_the_same_caption_come_about():
 
 def test_constraints_that_leave_no_caption_are_an_error():
     decoder = TableDecoder(random_table(0))
-    with pytest.raises(ConfigError, match=r"no caption says all that search\.require asks for"):
+    with pytest.raises(ConfigError, match=r"no caption contains all of search\.require"):
         find(decoder, constraints=constraints(required=((A,),), forbidden=((A,),)), beam=2)

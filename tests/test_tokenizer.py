@@ -199,14 +199,14 @@ def test_training_gives_the_same_vocabulary_in_every_process(pieces: Tokenizer) 
 def test_words_need_captions(captions: list[str]) -> None:
     with pytest.raises(DataError) as error:
         Tokenizer.train_words(captions, min_count=1)
-    assert str(error.value) == ("There are no words to number: the captions are missing or empty.")
+    assert str(error.value) == ("There are no words to learn: the captions are missing or empty.")
 
 
 @pytest.mark.parametrize("captions", [[], ["", " \n"]])
 def test_pieces_need_captions(captions: list[str]) -> None:
     with pytest.raises(DataError) as error:
         Tokenizer.train_bpe(captions, vocabulary=300)
-    assert str(error.value) == ("There are no pieces to number: the captions are missing or empty.")
+    assert str(error.value) == "There are no subwords to learn: the captions are missing or empty."
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,8 @@ def test_words_of_a_writing_without_spaces_are_refused() -> None:
     with pytest.raises(ConfigError) as error:
         Tokenizer.train_words(["一只狗在海滩上奔跑", "两个女孩 iPad"], min_count=1)
     assert str(error.value) == (
-        "The captions have no spaces between words, so whole sentences would be numbered; learn "
-        'pieces of words instead: data.words = "bpe".'
+        "The captions have no spaces between words, so whole sentences would be learned as words; "
+        'learn subwords instead: data.words = "bpe".'
     )
     assert len(Tokenizer.train_words(["a dog says 猫", "кот и собака"], min_count=1)) == 4 + 7
 

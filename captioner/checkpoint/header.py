@@ -136,7 +136,7 @@ def join_headers(headers: Sequence[Header]) -> Header:
     A single header is returned as it is.
 
     Raises:
-        ConfigError: two do not know the same words or are not fed alike, or one is an ensemble.
+        ConfigError: vocabularies or inputs differ, or one is an ensemble.
     """
     first, *others = headers
     if not others:
@@ -147,9 +147,9 @@ def join_headers(headers: Sequence[Header]) -> Header:
     for other in others:
         if not other.tokenizer.is_same(first.tokenizer):
             raise ConfigError(
-                f"{first.name} and {other.name} do not know the same words ({len(first.tokenizer)} "
-                f"and {len(other.tokenizer)} of them), so they cannot caption together; choose "
-                "checkpoints that were trained with the same vocabulary."
+                f"{first.name} and {other.name} have different vocabularies "
+                f"({len(first.tokenizer)} and {len(other.tokenizer)} words), so they cannot form an "
+                "ensemble; choose checkpoints that were trained with the same vocabulary."
             )
         _require_alike(first, other)
     return replace(
@@ -174,9 +174,9 @@ def _require_alike(first: Header, other: Header) -> None:
         colours = setting.name in ("mean", "std") and first.preprocess.fit != "letterbox"
         if one != another and not colours:
             raise ConfigError(
-                f"{first.name} and {other.name} are not fed alike (preprocess.{setting.name} is "
-                f"{one!r} and {another!r}), and photos are read once for all; choose checkpoints "
-                "that take the same input."
+                f"{first.name} and {other.name} need different input (preprocess.{setting.name} is "
+                f"{one!r} and {another!r}), but an ensemble reads each photo once; choose "
+                "checkpoints that take the same input."
             )
 
 
@@ -203,7 +203,7 @@ def read_header(path: Path | str) -> Header:
             raise
         raise CheckpointError(
             f"{path}: not a whole safetensors file ({error}); "
-            "it may be cut off or of another kind: fetch or save it again."
+            "it may be truncated or of another type; download or save it again."
         ) from error
     if METADATA_KEY not in metadata:
         raise CheckpointError(
@@ -272,7 +272,7 @@ def parse_header(text: str, *, where: str) -> Header:
         table = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{where}: its header is not JSON ({error}); fetch or save the checkpoint again."
+            f"{where}: its header is not JSON ({error}); download or save the checkpoint again."
         ) from error
     table = _migrate(table, where=where)
     try:
@@ -293,7 +293,7 @@ def parse_header(text: str, *, where: str) -> Header:
         )
     except KeyError as error:
         raise CheckpointError(
-            f"{where}: its header lacks {error}; fetch or save the checkpoint again."
+            f"{where}: its header lacks {error}; download or save the checkpoint again."
         ) from error
     except (CaptionerError, RecursionError) as error:
         raise CheckpointError(f"{where}: its header is damaged: {error}") from error
@@ -314,11 +314,11 @@ def _migrate(table: Any, *, where: str) -> dict[str, Any]:
     number = table.get("format") if isinstance(table, dict) else None
     if type(number) is not int or number < 1:
         raise CheckpointError(
-            f"{where}: its header gives no format number; fetch or save the checkpoint again."
+            f"{where}: its header gives no format number; download or save the checkpoint again."
         )
     if number > FORMAT:
         raise CheckpointError(
-            f"{where}: of format {number}, and this captioner reads up to {FORMAT}; "
+            f"{where}: of format {number}, but this version reads up to {FORMAT}; "
             "upgrade it: pip install --upgrade captioner"
         )
     for step in range(number, FORMAT):

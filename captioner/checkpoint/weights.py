@@ -68,7 +68,7 @@ def load_checkpoint(
         if not isinstance(error, SafetensorError | OSError) and not is_panic(error):
             raise
         raise CheckpointError(
-            f"{path}: its weights cannot be read ({error}); fetch or save the checkpoint again."
+            f"{path}: its weights cannot be read ({error}); download or save the checkpoint again."
         ) from error
     model = _build_empty(path, header)
     _check_fit(model.state_dict(), tensors, path=path)
@@ -103,7 +103,7 @@ def _build(path: Path | str, header: Header) -> CaptionModel:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # torch and timm raise anything about settings out of all bounds
         raise CheckpointError(
-            f"{path}: its settings make no model ({error}); fetch or save the checkpoint again."
+            f"{path}: its settings make no model ({error}); download or save the checkpoint again."
         ) from error
 
 
@@ -130,5 +130,5 @@ def _check_fit(
             continue
         raise CheckpointError(
             f"{path}: its weights do not fit its settings: {problem}; "
-            "fetch or save the checkpoint again."
+            "download or save the checkpoint again."
         )

@@ -154,9 +154,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="where captions go (DIR/captions.jsonl); .csv, .parquet, DIR/metadata.jsonl (a Hugging "
-        "Face data set) and photos-%%06d.tar (WebDataset) are made from the .jsonl at the end; can "
-        "be given several times",
+        help="where captions go (DIR/captions.jsonl); .csv, .parquet, DIR/metadata.jsonl (for "
+        "Hugging Face datasets) and photos-%%06d.tar (WebDataset) are made from the .jsonl at the "
+        "end; can be given several times",
     )
     outputs.add_argument(
         "--words", action="store_true", help="write probability and attention of every word, too"

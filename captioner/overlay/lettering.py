@@ -36,7 +36,7 @@ _FONTS = (
 """Pillow's own font, which knows little more than English and is always there, and fonts of Linux,
 macOS and Windows to look for when a caption has other letters."""
 
-GATE = "Gate: how far the model let in what it attended to."
+GATE = "Gate (beta): how much of the attended feature reached the word."
 """What to say once, where any word has a gate."""
 
 _MISSING = "\U0010fffe"
@@ -60,14 +60,14 @@ def find_faults(text: str) -> list[str]:
     if lacking:  # shown here, they would be boxes, too
         kinds = sorted({unicodedata.name(letter, "unknown").split()[0] for letter in lacking})
         faults.append(
-            f"No font of this machine knows all letters of the caption ({', '.join(kinds)}), so "
-            "boxes stand in their place; install one, such as fonts-noto-core or fonts-noto-cjk, "
+            f"No font on this machine has all letters of the caption ({', '.join(kinds)}), so "
+            "boxes take their place; install one, such as fonts-noto-core or fonts-noto-cjk, "
             "or draw an HTML page."
         )
     if is_right_to_left(text) and not features.check("raqm"):
         faults.append(
-            "This Pillow was built without Raqm, so letters stand from left to right and apart; "
-            "draw an HTML page."
+            "This Pillow was built without Raqm, so letters are drawn from left to right and "
+            "unconnected; draw an HTML page."
         )
     return faults
 

@@ -37,15 +37,13 @@ def diagnose(words: Sequence[Word]) -> list[str]:
     """
     diffuse = [word.text for word in words if entropy(word.attention) >= DIFFUSE]
     if len(diffuse) == len(words) > 0:
-        return [
-            "The model looked nearly everywhere at once for every word, so no overlay tells much."
-        ]
+        return ["Attention is nearly uniform for every word, so the overlays say little."]
     found = []
     if difference(words) < SAME:
         found.append(
-            "The model looked at the same place for every word, so no overlay tells about its word."
+            "Attention is the same for every word, so no overlay says anything about its word."
         )
     if diffuse:
         names = ", ".join(f'"{text}"' for text in diffuse)
-        found.append(f"The model looked nearly everywhere at once for {names}.")
+        found.append(f"Attention is nearly uniform for {names}.")
     return found

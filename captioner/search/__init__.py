@@ -213,7 +213,7 @@ def _gather(
         candidates.rows[:] = [[*given, *own] for own in candidates.rows]
     if not all(candidates.tokens for candidates in found):
         raise ConfigError(
-            "no caption says all that search.require asks for and breaks no other constraint; ask "
-            "for less, or raise search.max_words."
+            "no caption contains all of search.require and meets the other constraints; require "
+            "less, or raise search.max_words."
         )
     return found

@@ -51,7 +51,7 @@ def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
     required = tuple(_required(text, tokenizer) for text in config.require)
     if math.prod(len(phrase) + 1 for phrase in required) > _MOST_STATES:
         raise ConfigError(
-            f"search.require is {list(config.require)}; that is too much to look for at once, so "
+            f"search.require is {list(config.require)}; that is too much for one search, so "
             "leave some out (four words can be required, or fewer if they are long)."
         )
     if sum(map(len, required)) > config.max_words:
@@ -81,4 +81,4 @@ def _required(text: str, tokenizer: Tokenizer) -> Phrase:
         return phrase
     near = tokenizer.similar(text)
     hint = f"did you mean {' or '.join(near)}?" if near else "choose another word."
-    raise ConfigError(f"search.require: {text!r} is no word this model can say; {hint}")
+    raise ConfigError(f"search.require: {text!r} is not in the vocabulary of this model; {hint}")

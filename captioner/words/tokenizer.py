@@ -111,11 +111,11 @@ class Tokenizer:
         read, split = engine.normalizer.normalize_str, engine.pre_tokenizer.pre_tokenize_str
         counts = Counter(word for caption in captions for word, _ in split(read(caption)))
         if not counts:
-            raise DataError("There are no words to number: the captions are missing or empty.")
+            raise DataError("There are no words to learn: the captions are missing or empty.")
         if sum(n for word, n in counts.items() if is_unspaced(word[0])) > counts.total() / 2:
             raise ConfigError(
-                "The captions have no spaces between words, so whole sentences would be numbered; "
-                'learn pieces of words instead: data.words = "bpe".'
+                "The captions have no spaces between words, so whole sentences would be learned "
+                'as words; learn subwords instead: data.words = "bpe".'
             )
         most = max(counts.values())
         if most < min_count:
@@ -150,7 +150,7 @@ class Tokenizer:
             raise ConfigError(f"vocabulary is {vocabulary}; it must be {least} or more.")
         texts = [caption for caption in captions if caption.strip()]
         if not texts:
-            raise DataError("There are no pieces to number: the captions are missing or empty.")
+            raise DataError("There are no subwords to learn: the captions are missing or empty.")
         engine = _pieces_engine(models.BPE(), lowercase=lowercase)
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary - len(SPECIALS),

@@ -97,7 +97,7 @@ def import_hub() -> Any:
         import huggingface_hub.errors  # noqa: PLC0415  # not loaded with the package
     except ImportError as error:
         raise MissingExtraError(
-            'The hub is spoken to by huggingface_hub: pip install "captioner[hub]"'
+            'Access to the hub needs huggingface_hub: pip install "captioner[hub]"'
         ) from error
     except ValueError as error:
         raise CheckpointError(

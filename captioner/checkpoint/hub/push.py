@@ -110,7 +110,7 @@ def _explain(error: Exception) -> str:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if status == 401 or type(error).__name__ == "LocalTokenNotFoundError":
-        return "the hub does not know you; `hf auth login`, or set HF_TOKEN."
+        return "the hub does not know this account; `hf auth login`, or set HF_TOKEN."
     if status == 403:
         return "your token may not write there; check the owner, or make a token that may."
     return f"the hub did not take it ({first_line(error)}); check {likely_causes()}, and try again."

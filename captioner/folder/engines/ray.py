@@ -110,7 +110,7 @@ class RayEngine:
                     yield outcomes
             except ray.exceptions.RayError as error:
                 raise CaptionerError(
-                    f"the Ray cluster failed: {reason(error)}; what is written so far is kept, "
+                    f"the Ray cluster failed: {reason(error)}; what was written so far is kept, "
                     "and the same command goes on from there."
                 ) from error
             if returned != sent:
