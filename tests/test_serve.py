@@ -365,7 +365,7 @@ def test_a_signal_ends_the_service_once_what_it_has_in_hand_is_answered(number, 
 def refuses(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port), timeout=PATIENCE).close()
-    except ConnectionRefusedError:
+    except (ConnectionRefusedError, ConnectionResetError):
         return True
     return False
 

@@ -148,8 +148,8 @@ def join_headers(headers: Sequence[Header]) -> Header:
         if not other.tokenizer.is_same(first.tokenizer):
             raise ConfigError(
                 f"{first.name} and {other.name} have different vocabularies "
-                f"({len(first.tokenizer)} and {len(other.tokenizer)} words), so they cannot form an "
-                "ensemble; choose checkpoints that were trained with the same vocabulary."
+                f"({len(first.tokenizer)} and {len(other.tokenizer)} words), so they cannot form "
+                "an ensemble; choose checkpoints that were trained with the same vocabulary."
             )
         _require_alike(first, other)
     return replace(
