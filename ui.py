@@ -78,7 +78,7 @@ def launch_options(
 
     Args:
         host: address to listen on.
-        port: port to listen on; None is the first free one from 7860.
+        port: port to listen on; None is port (the first free one from 7860).
         mcp: whether language models may call the API too.
         proxies: names by which proxies before the app are called.
 
@@ -139,18 +139,24 @@ def launch_options(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app until it is interrupted."""
     parser = argparse.ArgumentParser(description="Caption photos in the browser.")
-    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 shows it to the network")
-    parser.add_argument("--port", type=int, help="the first free one from 7860")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="0.0.0.0 listens on the network",
+    )
+    parser.add_argument("--port", type=int, help="port (the first free one from 7860)")
     parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME|PATH")
     parser.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument("--mcp", action="store_true", help="serve the API to language models too")
+    parser.add_argument(
+        "--mcp", action="store_true", help="also serve language models"
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name that the app goes by behind a proxy",
+        help="host name of the app behind a proxy; repeatable",
     )
     args = parser.parse_args(argv)
     try:

@@ -72,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in FULL or error.filename is not None:
             raise
-        complain(f"what it prints cannot be written: {error.strerror}; make room.")
+        complain(f"standard output cannot be written: {error.strerror}; make room.")
         _print_nowhere()
         return 2
     return status
@@ -87,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Make the parser of the command and all its subcommands."""
     parser = argparse.ArgumentParser(
         prog="captioner",
-        description="Photos into sentences, and where the model looked for every word.",
+        description="Caption photos, and show which regions each word came from.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"captioner {__version__}")

@@ -37,21 +37,21 @@ _OVERLAY_PIXELS = (1920, 1920)
 _PATTERN = re.compile(r"[*?[]")
 
 _EPILOG = """\
-Standard output holds the caption of a single photo, or for several photos one line each:
-PATH, a tab, the caption. With --json it is one JSON object a line:
+Standard output is the caption of a single photo; for several photos, one line each: PATH, a tab,
+the caption. With --json, one JSON object per line:
   {"image", "caption", "log_probability", "confidence", "level", "photo_probability", "is_photo",
    "words": [{"word", "probability", "doubtful", "gate", "entropy",
    "attention": {"grid": [rows, columns], "weights": [[...], ...]}}],
    "view", "checkpoint", "search"}
-confidence: quality to expect of the caption, 1 as good as people's; level: low, medium or high.
-is_photo: false for images that the model knows nothing about, such as documents and drawings; their
-captions end in "(not a photo?)". All of these are null where the checkpoint cannot tell.
-gate: how far the LSTM let in what it looked at, 0 to 1 (null for a Transformer).
-entropy: 0 if all attention lies on one region, 1 if it lies evenly on all. Attention that is nearly
-even, or the same for every word, brings a warning on standard error.
+confidence: expected quality of the caption; 1 is as good as people's. level: low, medium or high.
+is_photo: false for images the model knows nothing about, such as documents and drawings; their
+captions end in "(not a photo?)". All of these are null if the checkpoint does not provide them.
+gate: the LSTM's gate (beta), 0 to 1; null for a Transformer.
+entropy: 0 if all attention is on one region, 1 if it is uniform. A warning on standard error says
+where attention is nearly uniform, or the same for every word.
 
-Exit status: 0 all photos are captioned, 1 some could not be read (standard error names them, the
-others are captioned), 2 the command makes no sense, 130 interrupted.
+Exit status: 0 all photos captioned, 1 some could not be read (named on standard error; the others
+are captioned), 2 invalid command, 130 interrupted.
 """
 
 
@@ -81,13 +81,13 @@ def add_parser(commands: Subcommands) -> None:
         type=positive,
         default=8,
         metavar="N",
-        help="photos captioned at once (8); less needs less memory",
+        help="photos per batch (8); fewer need less memory",
     )
     parser.add_argument(
         "--overlay",
         type=Path,
         metavar="DIR",
-        help="draw where the model looked, a file a photo (DIR/photo.jpg.png)",
+        help="draw attention maps, one file per photo (DIR/photo.jpg.png)",
     )
     parser.add_argument(
         "--format",

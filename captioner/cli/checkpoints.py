@@ -16,7 +16,7 @@ def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
     parser = commands.add_parser(
         "checkpoints",
-        help="list the models that can be asked for by name",
+        help="list models by name",
         description="List the models that can be asked for by name: those that are here, the "
         "default one first, and those that others trained, which are fetched from the hub.",
         allow_abbrev=False,

@@ -8,7 +8,7 @@ from captioner.errors import CaptionerError, needing_torch
 
 _EPILOG = """\
 FILE is one .safetensors file with weights, settings and words, for every command that takes a
-checkpoint, and for start_from in training; it needs neither the hub nor the folder any more.
+checkpoint, and for start_from in training. It no longer needs the hub or the folder.
 
 What `captioner checkpoints` lists, hf:OWNER/NAME, or a folder that `save_pretrained` wrote can be
 converted. The licence stays the author's.
@@ -20,8 +20,8 @@ def add_parser(commands: Subcommands) -> None:
     parser = add_conversion(
         commands,
         "convert",
-        summary="write a captioner that others trained as a checkpoint of this program",
-        description="Write a captioner that others trained as a checkpoint of this program.",
+        summary="convert a pretrained captioner to one checkpoint file",
+        description="Convert a pretrained captioner to one checkpoint file.",
         epilog=_EPILOG,
     )
     parser.add_argument(

@@ -23,12 +23,12 @@ def add_parser(commands: Subcommands) -> None:
     parser = add_conversion(
         commands,
         "export",
-        summary="write a checkpoint as ONNX, to caption without PyTorch",
-        description="Write a checkpoint in a form that other programs run.",
+        summary="export a checkpoint to ONNX, to caption without PyTorch",
+        description="Export a checkpoint to ONNX.",
         epilog=_EPILOG,
     )
     parser.add_argument(
-        "--onnx", action="store_true", required=True, help="the form, the only one there is"
+        "--onnx", action="store_true", required=True, help="the format; the only one so far"
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"

@@ -28,14 +28,19 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
     )
-    parser.add_argument("repo", metavar="OWNER/NAME", help="repository; made if it is not there")
-    parser.add_argument("--private", action="store_true", help="let nobody else see it")
     parser.add_argument(
-        "--dry-run", type=Path, metavar="DIR", help="write to DIR what would be uploaded, only"
+        "repo", metavar="OWNER/NAME", help="repository; created if it does not exist"
     )
-    card = parser.add_argument_group("the card", "What the checkpoint does not know of itself.")
+    parser.add_argument("--private", action="store_true", help="make the repository private")
+    parser.add_argument(
+        "--dry-run",
+        type=Path,
+        metavar="DIR",
+        help="write the files to DIR instead of uploading them",
+    )
+    card = parser.add_argument_group("the card", "Metadata that the checkpoint does not hold.")
     card.add_argument("--license", metavar="ID", help="such as apache-2.0")
-    card.add_argument("--language", metavar="CODE", help="of the captions, such as en")
+    card.add_argument("--language", metavar="CODE", help="language of the captions, such as en")
     card.add_argument(
         "--dataset",
         action="append",
@@ -47,7 +52,7 @@ def add_parser(commands: Subcommands) -> None:
     card.add_argument(
         "--base-model",
         metavar="NAME",
-        help="what the encoder was before; known of a training that fetched timm's weights itself",
+        help="pretrained encoder; known if training fetched it from timm",
     )
     parser.set_defaults(run=run)
 
