@@ -148,9 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME|PATH")
     parser.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument(
-        "--mcp", action="store_true", help="also serve language models"
-    )
+    parser.add_argument("--mcp", action="store_true", help="also serve language models")
     parser.add_argument(
         "--allow-host",
         action="append",
