@@ -27,10 +27,15 @@ def test_every_import_keeps_to_the_layers(
     assert lint_imports(no_cache=True) == 0, capsys.readouterr().out
 
 
-SHARED = ("captioner.overlay.", "captioner.interchange.")
+SHARED = (
+    "captioner.interchange.",
+    "captioner.overlay.",
+    "captioner.serve.guard.",
+    "captioner.serve.listening.",
+)
 
 
-def test_the_app_uses_public_names_the_overlay_and_the_form_of_tables_alone() -> None:
+def test_the_app_uses_public_names_and_what_is_shared_with_it_alone() -> None:
     public = {"captioner", *(f"captioner.{name}" for name in captioner.__all__)}
     for file in [ROOT / "ui.py", *(ROOT / "app").glob("*.py")]:
         for name in imported_names(file.read_text(encoding="utf-8")):

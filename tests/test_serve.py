@@ -25,12 +25,21 @@ SAMPLES = sorted((Path(__file__).parent.parent / "data" / "samples").glob("*.jpg
 CAT = next(path for path in SAMPLES if path.name == "cat.jpg").read_bytes()
 MODEL = "vit-tiny-transformer"
 PROGRAM = """
-import sys
+import os, sys
+
+def note(event, arguments):
+    if event == "open" and isinstance(flags := arguments[2], int):
+        if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            written.append(arguments[0])
+
+written = []
+sys.addaudithook(note)
 from captioner.cli import main
 status = main(sys.argv[1:])
-print(sorted({"gradio", "timm", "torch", "torchvision"} & set(sys.modules)))
+print(sorted({"gradio", "timm", "torch", "torchvision"} & set(sys.modules)), written)
 sys.exit(status)
 """
+"""The command; in the end, what it has imported of what it must not need, and files it wrote."""
 NOT_AN_IMAGE = "not an image (it starts with b'hello'); save it as JPEG or PNG."
 PATIENCE = 300
 
@@ -41,7 +50,7 @@ def serving(*options: str, **environment: str) -> Iterator[tuple[str, subprocess
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "serve", "--port", "0", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"} | environment,
     )  # fmt: skip
     with process:
         try:
@@ -343,6 +352,8 @@ def test_a_token_is_asked_of_all_and_the_network_is_not_served_without_one():
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_the_service_once_what_it_has_in_hand_is_answered(number, status, captioner):
     with serving() as (url, process):
+        files = {"photo": ("large.jpg", CAT + bytes(2**21))}
+        assert httpx.post(f"{url}/caption", files=files, timeout=PATIENCE).status_code == 200
         host, port = url.removeprefix("http://").split(":")
         head = f"POST /caption HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(CAT)}\r\n\r\n"
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
@@ -359,7 +370,7 @@ def test_a_signal_ends_the_service_once_what_it_has_in_hand_is_answered(number, 
         told = json.loads(answer.partition(b"\r\n\r\n")[2])
         assert told["caption"] == captioner.caption(CAT).text
         out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err) == (status, "[]\n", "")
+    assert (process.returncode, out, err) == (status, "[] []\n", "")
 
 
 def refuses(host: str, port: int) -> bool:

@@ -18,7 +18,9 @@ def count_cores() -> int:
 
 def has_gpu() -> bool:
     """Whether there is a driver for GPUs that PyTorch may know."""
-    return any(map(os.path.exists, _GPU_DEVICES)) or find_library("nvcuda") is not None
+    # Elsewhere than on Windows, `find_library` runs a compiler, and writes files for it.
+    windows = os.name == "nt" and find_library("nvcuda") is not None
+    return windows or any(map(os.path.exists, _GPU_DEVICES))
 
 
 def has_room() -> bool:
