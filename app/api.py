@@ -19,6 +19,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         names = list(captioners)
         checkpoint = gr.Dropdown(names, value=names[0], label="checkpoint")
         search = search_inputs(captioners).values()
+        unasked = [component.value for component in search]  # type: ignore[attr-defined]
         attention = gr.Checkbox(value=False, label="attention")
         sentence = gr.Textbox(label="sentence")
         goes_on = gr.Checkbox(value=False, label="complete")
@@ -97,9 +98,11 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         drawing = (temperature, top_k, top_p, seed)
         rules = (no_repeat, forbid, require)
         values = (method, beam, max_words, length_penalty, *drawing, *rules, groups, diversity)
-        caption = answer(
-            photo, checkpoint, lambda model, p: model.caption(p, **search_settings(values))
-        )
+
+        def ask(model: Captioner, prepared: Any) -> Caption:
+            return model.caption(prepared, **search_settings(values, sent_unasked=unasked))
+
+        caption = answer(photo, checkpoint, ask)
         return _to_table(caption, attention=attention)
 
     def read_sentence(

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from captioner import Captioner, CaptionerError, SearchConfig
+from captioner.schema import why_idle
 
 _METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
 _FIXED = ("no_end", "prompt", "agreement")
@@ -117,21 +118,34 @@ def name_labels(message: str) -> str:
     return message
 
 
-def search_settings(values: Sequence[Any]) -> dict[str, Any]:
+def search_settings(
+    values: Sequence[Any], *, sent_unasked: Sequence[Any] | None = None
+) -> dict[str, Any]:
     """Name the values of `search_inputs`, for `Captioner.caption`.
 
+    Args:
+        values: in order. The page hides those that do nothing, and they are left out.
+        sent_unasked: what programs send that choose nothing; what does nothing and is neither this
+            nor the default of `SearchConfig`, they have asked for: it stays, and will be refused.
+
     Raises:
-        CaptionerError: one is no number, no text or out of range.
+        CaptionerError: one is no number or no text.
     """
-    named = dict(zip(_NAMES, values, strict=True))
-    for name in _NAMES[1:]:
-        named[name] = _read(name, named[name])
+    named = _named(values)
+    unasked = named if sent_unasked is None else _named(sent_unasked)
+    plain = {setting.name: setting.default for setting in fields(SearchConfig)}
+    idle = {name for name in named if why_idle(SearchConfig, named, name)}
     if named["method"] != "beam":
-        named |= {"require": (), "groups": 1}
-    SearchConfig(**named)  # what is not used is checked, too: programs may send anything
-    if named["groups"] == 1:
-        del named["diversity"]
-    return {n: x for n, x in named.items() if SearchConfig.method_of(n) in (None, named["method"])}
+        idle.add("require")
+    return {n: x for n, x in named.items() if n not in idle or x not in (unasked[n], plain[n])}
+
+
+def _named(values: Sequence[Any]) -> dict[str, Any]:
+    method, *others = values
+    return {
+        "method": method,
+        **{name: _read(name, x) for name, x in zip(_NAMES[1:], others, strict=True)},
+    }
 
 
 def _read(name: str, value: Any) -> float | tuple[str, ...]:

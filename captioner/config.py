@@ -5,14 +5,15 @@ names and wrong types; each settings class refuses values out of range. Nothing 
 """
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from captioner.decoders import DECODERS, DecoderConfig, TransformerConfig
 from captioner.errors import ConfigError, require
+from captioner.schema import SET, beside, check_used, why_idle
 
 Settings = TypeVar("Settings")
 
@@ -138,19 +139,19 @@ class SearchConfig:
 
     method: Literal["beam", "greedy", "sample"] = "beam"
     """Beam search, the likeliest word at each step, or a draw at each step."""
-    beam: int = 3
+    beam: int = beside(3, method="beam")
     """Width of beam search: hypotheses per photo."""
     max_words: int = 24
     """Longest caption in tokens, the end mark not counted."""
-    length_penalty: float = 0.0
+    length_penalty: float = beside(0.0, method="beam")
     """Beam search ranks by log-probability / length ** penalty; 0 ranks by probability."""
-    temperature: float = 1.0
+    temperature: float = beside(1.0, method="sample")
     """Sampling divides the logits by this: below 1 is safer, above 1 is bolder."""
-    top_k: int = 0
+    top_k: int = beside(0, method="sample")
     """Sampling keeps this many likeliest words; 0 keeps all."""
-    top_p: float = 1.0
+    top_p: float = beside(1.0, method="sample")
     """Sampling keeps the likeliest words that together hold this probability."""
-    seed: int = 0
+    seed: int = beside(0, method="sample")
     """Seed of the draws; the same seed and photo give the same caption."""
     no_repeat: int = 0
     """n-gram blocking: no run of this many tokens appears twice; 0 allows all. 1 would forbid a
@@ -163,13 +164,13 @@ class SearchConfig:
     """Words that a caption does not end with, such as "a" and "with"."""
     prompt: str = ""
     """Words that the model is given before its own; they are no part of the caption."""
-    groups: int = 1
+    groups: int = beside(1, method="beam")
     """Groups of diverse beam search, each penalised for words chosen by earlier ones; they divide
     the beam. 1 is plain beam search."""
-    diversity: float = 0.5
+    diversity: float = beside(0.5, method="beam", groups=SET)
     """Penalty on a word's log-probability for every hypothesis of an earlier group that has it at
     the same place."""
-    agreement: float = 0.0
+    agreement: float = beside(0.0, method="beam")
     """Beam search ranks its candidates by their score, less this for each rarer token times the
     probability that a candidate without it is right; 0 ranks by score alone. Invents less."""
 
@@ -217,37 +218,7 @@ class SearchConfig:
             f"search.require is {list(self.require)}, which divides the beam itself; leave out "
             f"search.groups = {self.groups}.",
         )
-
-    @staticmethod
-    def method_of(name: str) -> str | None:
-        """Return the method that alone uses a setting; None if all do."""
-        if name in ("beam", "length_penalty", "groups", "diversity", "agreement"):
-            return "beam"
-        return "sample" if name in ("temperature", "top_k", "top_p", "seed") else None
-
-
-def check_used(search: SearchConfig, changes: Iterable[str]) -> None:
-    """Refuse settings that would have no effect.
-
-    Args:
-        search: with the changes.
-        changes: names of the settings asked for.
-
-    Raises:
-        ConfigError: one belongs to another method, or is diversity without groups.
-    """
-    for name in changes:
-        method = SearchConfig.method_of(name) or search.method
-        value = getattr(search, name)
-        require(
-            method == search.method,
-            f"search.{name} is {value}, which {search.method} search does not use; leave it out, "
-            f"or choose search.method = {method!r}.",
-        )
-        require(
-            name != "diversity" or search.groups > 1,
-            f"search.diversity is {value}, which does nothing without search.groups above 1.",
-        )
+        check_used(self, where="search")
 
 
 AttentionMethod = Literal["layer", "mean", "rollout", "contrast", "evidence"]
@@ -288,17 +259,26 @@ class AttentionConfig:
         )
 
 
-def from_table(settings: type[Settings], table: dict[str, Any], *, where: str) -> Settings:
-    """Build frozen settings from a table, refusing what they do not know.
+def from_table(
+    settings: type[Settings],
+    table: dict[str, Any],
+    *,
+    where: str,
+    given: Collection[str] | None = None,
+) -> Settings:
+    """Build frozen settings from a table, refusing what they do not know and what does nothing.
 
     Args:
         settings: a dataclass; its fields may be dataclasses, one of them a `DecoderConfig`, whose
             `kind` says which of `DECODERS` it is.
         table: plain values by name.
         where: what to call the table in an error, such as `lstm.toml: [model]`.
+        given: names of the values that somebody asked for; of the others, those that do nothing
+            are left out. None: all were asked for.
 
     Raises:
-        ConfigError: an unknown name (with the nearest known one), a missing or mistyped value.
+        ConfigError: an unknown name (with the nearest known one), a missing or mistyped value, one
+            that does nothing beside the others.
     """
     if not isinstance(table, dict):
         raise ConfigError(f"{where} must be a table of settings, not {table!r}.")
@@ -316,16 +296,26 @@ def from_table(settings: type[Settings], table: dict[str, Any], *, where: str) -
     values = {
         name: _convert(types[name], value, where=f"{where}.{name}") for name, value in table.items()
     }
-    return settings(**values)
+    asked = table.keys() if given is None else given
+    idle = [name for name in values if name not in asked and why_idle(settings, values, name)]
+    built = settings(**{name: value for name, value in values.items() if name not in idle})
+    check_used(built, asked, where=where)
+    return built
 
 
 def to_table(settings: Any) -> dict[str, Any]:
-    """Turn settings back into plain values, as in JSON; `from_table` reads them again."""
-    table: dict[str, Any] = _plain(asdict(settings))
+    """Turn settings back into plain values, as in JSON, those left out that do nothing.
+
+    `from_table` reads them again.
+    """
+    table: dict[str, Any] = _plain(settings)
     return table
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        values = {f.name: getattr(value, f.name) for f in fields(value)}
+        return {n: _plain(x) for n, x in values.items() if not why_idle(type(value), values, n)}
     if isinstance(value, dict):
         return {name: _plain(item) for name, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
@@ -336,6 +326,8 @@ def _convert(kind: Any, value: Any, *, where: str) -> Any:
     origin, args = get_origin(kind), get_args(kind)
     if kind is DecoderConfig:
         kind = _decoder_of(value, where=where)
+    if is_dataclass(kind) and isinstance(value, kind):  # type: ignore[arg-type]
+        return value
     if is_dataclass(kind):
         return from_table(kind, value, where=where)  # type: ignore[arg-type]
     if origin in (Union, UnionType):

@@ -31,7 +31,7 @@ from tests.serving import uploaded
 
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 CLIENTS = 20
-GREEDY = ("greedy", 1, 8, 0, 1, 0, 1, 0, 0, "", "", 1, 0.5, False)
+GREEDY = ("greedy", 3, 8, 0, 1, 0, 1, 0, 0, "", "", 1, 0.5, False)
 """The settings of a search, in order, and no attention."""
 PATIENCE = 120
 """Seconds to wait for what a slow machine does late."""
@@ -188,7 +188,8 @@ def test_a_setting_out_of_range_is_named(client, photos):
         (3, "x" * 10_000, "beam is 'xxx"),
         (3, math.nan, "beam is nan; it must be a number"),
         (5, None, "length penalty is None; it must be a number"),
-        (6, math.nan, "search.temperature is nan; it must be above 0 and finite"),
+        (6, math.nan, "search.temperature is nan; it must be finite"),
+        (6, 0.5, 'search.temperature is 0.5, which does nothing while method is "greedy"; leave'),
         (9, [], "seed is []; it must be a number"),
         (9, 10**30, "search.seed is 1000000000000000000000000000000; it must fit into 64 bits"),
     ],

@@ -168,9 +168,7 @@ def test_every_setting_reaches_the_search(caption, photos, checkpoints):
     )  # fmt: skip
     assert json.loads(lines[0])["search"] == {
         "method": "sample",
-        "beam": 2,
         "max_words": 5,
-        "length_penalty": 0.0,
         "temperature": 0.5,
         "top_k": 4,
         "top_p": 0.9,
@@ -180,9 +178,6 @@ def test_every_setting_reaches_the_search(caption, photos, checkpoints):
         "require": [],
         "no_end": [],
         "prompt": "",
-        "groups": 1,
-        "diversity": 0.5,
-        "agreement": 0.0,
     }
     _, lines, _ = caption(photos[0], "--json", "--beam", 3, "--length-penalty", 0.7)
     assert json.loads(lines[0])["search"]["length_penalty"] == 0.7
@@ -194,7 +189,8 @@ def test_every_setting_reaches_the_search(caption, photos, checkpoints):
     assert (search["beam"], search["groups"], search["diversity"]) == (4, 2, 1.5)
     _, _, errors = caption(photos[0], "--diversity", 1.5)
     assert errors == [
-        "captioner: search.diversity is 1.5, which does nothing without search.groups above 1."
+        "captioner: search.diversity is 1.5, which does nothing while groups is 1; leave it out, "
+        "or set groups."
     ]
 
 
@@ -292,13 +288,13 @@ def test_a_setting_that_makes_no_sense_is_a_usage_error(caption, photos, argumen
     [
         (
             ["--seed", "3"],
-            "captioner: search.seed is 3, which beam search does not use; leave it out, or choose "
-            "search.method = 'sample'.",
+            'captioner: search.seed is 3, which does nothing while method is "beam"; leave it out, '
+            'or set method = "sample".',
         ),
         (
             ["--search", "greedy", "--length-penalty", "1"],
-            "captioner: search.length_penalty is 1.0, which greedy search does not use; leave it "
-            "out, or choose search.method = 'beam'.",
+            'captioner: search.length_penalty is 1.0, which does nothing while method is "greedy"; '
+            'leave it out, or set method = "beam".',
         ),
     ],
 )

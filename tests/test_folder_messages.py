@@ -153,14 +153,19 @@ def test_a_file_in_place_of_a_folder_is_named(command, tmp_path, content, proble
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_options_that_do_nothing_are_pointed_out(command, folder):
-    idle = ("--existing", "append", "--null", "--separator", " ")
-    _, _, errors = command(folder, *idle, "--dry-run", "--quiet")
-    assert errors == [
-        "captioner: --existing is for captions written with --sidecar or --in-place; it does "
-        "nothing here.",
-        "captioner: --null is for lists; it does nothing here.",
-    ]
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        (("--existing", "append"), "--existing is for captions written with --sidecar or --in-pl"),
+        (("--separator", " "), "--separator is for --existing append or prepend"),
+        (("--null",), "--null is for lists"),
+    ],
+)
+def test_options_that_do_nothing_are_refused(command, folder, options, why):
+    status, lines, (error,) = command(folder, *options)
+    assert (status, lines) == (2, [])
+    assert error.startswith(f"captioner: {why}")
+    assert error.endswith(", and does nothing here; leave it out.")
 
 
 def test_folders_that_machines_keep_are_named_at_the_end(command, folder):

@@ -44,7 +44,11 @@ def sparse_table(seed):
 def test_arrays_and_tensors_find_the_same(method, max_words, penalty):
     decoder = TableDecoder(GARDEN, *(sparse_table(seed) for seed in range(12)))
     how = {
-        "config": SearchConfig(max_words=max_words, length_penalty=penalty, **method),
+        "config": SearchConfig(
+            max_words=max_words,
+            **method,
+            **({} if "method" in method else {"length_penalty": penalty}),
+        ),
         "constraints": PLAIN,
     }
     images = decoder.images()

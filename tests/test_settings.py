@@ -5,10 +5,11 @@ import pytest
 import timm
 import torch
 
+from captioner.config import to_table
 from captioner.errors import ConfigError
 from captioner.model import build_model
 from tests import foreign
-from training.settings import RunConfig, load_settings, recipe
+from training.settings import RunConfig, StageConfig, load_settings, recipe
 
 ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "tests" / "smoke.toml"
@@ -60,8 +61,9 @@ def test_the_recipe_of_blip_has_the_published_values(tmp_path):
     assert (stage.randaugment, stage.randaugment_magnitude) == (2, 5)
     assert (config.search.prompt, config.search.beam) == ("a picture of", 3)
     assert config.model.decoder.dropout == 0.1
+    trained = ("randaugment", "randaugment_magnitude", "encoder_learning_rate")
     assert load_settings(BLIP, [f"start_from={folder}", "stages.0.encoder=frozen",
-                                "stages.0.randaugment=0"])  # fmt: skip
+                                *(f"stages.0.{name}=" for name in trained)])  # fmt: skip
 
 
 def test_values_can_be_changed_from_outside():
@@ -127,31 +129,66 @@ def test_what_cannot_be_is_refused_with_the_way_out(override, text):
     assert text in refused(override)
 
 
+OTHERS = {
+    "layer_decay=0.7": 'encoder = "trained"',
+    "frozen_layers=0.5": 'encoder = "trained"',
+    "encoder_learning_rate=1e-5": 'encoder = "trained"',
+    "checkpointing=true": 'encoder = "trained"',
+    "randaugment=2": 'encoder = "trained"',
+    "randaugment_magnitude=5": "randaugment",
+    "bleu=1": 'objective = "cider"',
+    "samples=3": 'objective = "cider"',
+    "draws=beam": 'objective = "cider"',
+    "teacher_weight=0.5": "teachers",
+    "teacher_temperature=2": "teachers",
+}
+
+
+@pytest.mark.parametrize("setting", OTHERS)
+def test_what_a_stage_would_pass_over_is_refused(setting):
+    name, way_out = setting.partition("=")[0], OTHERS[setting]
+    error = refused("stages.0.randaugment_magnitude=", f"stages.0.{setting}")
+    assert f"{name} of stage 'decoder' is " in error or f".stages.0.{name} is " in error
+    assert f", which does nothing while {way_out.partition(' ')[0]} is " in error
+    assert error.endswith(f"; leave it out, or set {way_out}.")
+
+
 @pytest.mark.parametrize(
-    ("override", "text"),
-    [
-        ("stages.0.layer_decay=0.7", '0.7, which needs encoder = "trained"; encoder is "frozen".'),
-        ("stages.0.checkpointing=true", 'true, which needs encoder = "trained"; encoder is "fr'),
-        ("stages.0.randaugment=2", '2, which needs encoder = "trained"; encoder is "frozen".'),
-        ("stages.1.randaugment=2", "2, which needs augment = true; augment is false."),
-        ("stages.0.bleu=1", '1.0, which needs objective = "cider"; objective is "words".'),
-        ("stages.0.draws=beam", '"beam", which needs objective = "cider"; objective is "words".'),
-    ],
-)
-def test_what_a_stage_would_pass_over_is_refused(override, text):
-    name = override.split(".")[2].partition("=")[0]
-    stage = ("decoder", "whole")[int(override.split(".")[1])]
-    assert refused(override).startswith(f"stages.{name} of stage {stage!r} is {text}")
-
-
-def test_what_needs_another_objective_is_refused():
-    own = "stages.0.objective=cider"
-    assert "which needs objective" in refused(own, "stages.0.scheduled_sampling=0.2")
-    assert "which needs objective" in refused(own, "stages.0.teachers=['big.safetensors']")
-    assert refused(own, "stages.0.draws=beam", "stages.0.temperature=0.5") == (
-        "stages.draws of stage 'decoder' is \"beam\", which needs temperature = 1.0; temperature "
-        "is 0.5."
+    "setting",
+    ["coverage=0.1", "grounding=0.1", "label_smoothing=0.1", "scheduled_sampling=0.2",
+     "teachers=['big.safetensors']"],
+)  # fmt: skip
+def test_rewards_are_not_learned_with_what_belongs_to_words(setting):
+    """Even a value that is the default: whoever wrote it expects something of it."""
+    error = refused("stages.0.objective=cider", f"stages.0.{setting}")
+    assert error.endswith(
+        ', which does nothing while objective is "cider"; leave it out, or set objective = "words".'
     )
+
+
+def test_settings_depend_on_single_ones_too():
+    assert refused("stages.1.randaugment=2") == (
+        "stages.randaugment of stage 'whole' is 2, which does nothing while augment is false; "
+        "leave it out, or set augment = true."
+    )
+    own = "stages.0.objective=cider"
+    assert refused(own, "stages.0.draws=beam", "stages.0.temperature=0.5") == (
+        "stages.temperature of stage 'decoder' is 0.5, which does nothing while draws is "
+        '"beam"; leave it out, or set draws = "samples".'
+    )
+    assert refused("data.vocabulary=100").startswith("smoke.toml.data.vocabulary is 100, which do")
+    assert refused("search.temperature=1.0") == (
+        'smoke.toml.search.temperature is 1.0, which does nothing while method is "beam"; leave '
+        'it out, or set method = "sample".'
+    )
+
+
+def test_a_stage_is_refused_what_does_nothing_in_python_too():
+    with pytest.raises(ConfigError, match=r"^stages\.coverage of stage 'x' is 0\.1, which does no"):
+        StageConfig(name="x", epochs=1, objective="cider", coverage=0.1)
+    table = to_table(StageConfig(name="x", epochs=1, objective="cider", encoder="trained"))
+    assert {"samples", "frozen_layers"} <= table.keys()
+    assert not {"label_smoothing", "coverage", "teachers", "teacher_weight"} & table.keys()
 
 
 def test_boxes_do_not_follow_randaugment():

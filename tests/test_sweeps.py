@@ -30,12 +30,12 @@ def test_a_list_of_values_is_a_run_for_each_and_lists_are_combined():
 
 
 def test_texts_and_switches_are_swept_as_well():
-    runs = expand(SMOKE, ["data.words=['words', 'bpe']", "stages.0.augment=[true, false]"])
+    runs = expand(SMOKE, ["precision=['auto', 'float32']", "stages.0.augment=[true, false]"])
     assert [label for label, _ in runs] == [
-        "words-words-augment-true", "words-words-augment-false",
-        "words-bpe-augment-true", "words-bpe-augment-false",
+        "precision-auto-augment-true", "precision-auto-augment-false",
+        "precision-float32-augment-true", "precision-float32-augment-false",
     ]  # fmt: skip
-    assert [config.data.words for _, config in runs] == ["words", "words", "bpe", "bpe"]
+    assert [config.precision for _, config in runs] == ["auto", "auto", "float32", "float32"]
 
 
 def test_a_setting_that_is_a_list_stays_one():

@@ -1,6 +1,5 @@
 """Frozen settings of a training run, read from a TOML file and `--set` overrides."""
 
-import json
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from captioner.checkpoint.header import read_header
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import ModelConfig, PreprocessConfig, SearchConfig, from_table, to_table
 from captioner.errors import ConfigError
+from captioner.schema import SET, beside, check_used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ class DataConfig:
     """Whether photos of `val` may be learned from as well, as where a model is to be overfitted."""
     words: Literal["words", "bpe"] = "words"
     """Word-level tokens, or subwords by byte-pair encoding."""
-    min_count: int = 5
+    min_count: int = beside(5, words="words")
     """Word level: rarer words become unknown."""
-    vocabulary: int = 8000
+    vocabulary: int = beside(8000, words="bpe")
     """Subwords: size of the vocabulary."""
     max_words: int = 30
     """Longer captions are cut, in tokens."""
@@ -79,21 +79,21 @@ class StageConfig:
     objective: Literal["words", "cider"] = "words"
     """Learn the words people wrote; or, self-critically, from the CIDEr-D of drawn captions. The
     second wants a decoder that has learned the first, and uses no dropout."""
-    samples: int = 5
+    samples: int = beside(5, objective="cider")
     """Captions drawn for each photo by the objective `cider`."""
-    draws: Literal["samples", "beam"] = "samples"
+    draws: Literal["samples", "beam"] = beside("samples", objective="cider")
     """Drawn word by word; or the best that beam search finds (Cornia et al. 2020, section 3.3,
     arXiv:1912.08226)."""
-    temperature: float = 1.0
+    temperature: float = beside(1.0, draws="samples", objective="cider")
     """Of those draws. Label smoothing leaves a little probability to every word; below 1, it is
     not drawn from."""
-    bleu: float = 0.0
+    bleu: float = beside(0.0, objective="cider")
     """Weight of their BLEU-4, from 0 to 1, beside their CIDEr-D, from 0 to 10."""
     encoder: Literal["frozen", "trained"] = "frozen"
     """Frozen features are computed once and cached; a trained encoder reads pixels every time."""
-    frozen_layers: float = 0.0
+    frozen_layers: float = beside(0.0, encoder="trained")
     """Fraction of a trained encoder's layers, from the input on, that stay as they are."""
-    checkpointing: bool = False
+    checkpointing: bool = beside(False, encoder="trained")
     """Compute a trained encoder's activations anew on the way back: less memory, more time."""
     batch_size: int = 32
     """Photos a batch; each brings all its captions."""
@@ -104,9 +104,9 @@ class StageConfig:
     saved, and what the next stage starts from; 0 keeps none."""
     learning_rate: float = 5e-4
     """Peak rate of the decoder."""
-    encoder_learning_rate: float = 2e-5
+    encoder_learning_rate: float = beside(2e-5, encoder="trained")
     """Peak rate of the encoder."""
-    layer_decay: float = 1.0
+    layer_decay: float = beside(1.0, encoder="trained")
     """Each layer of the encoder learns at this fraction of the rate of the one after it."""
     weight_decay: float = 0.01
     """AdamW's decay of matrices; vectors are left alone."""
@@ -114,30 +114,30 @@ class StageConfig:
     """Fraction of the steps in which the rate rises to its peak; then it falls as a cosine."""
     final_rate: float = 0.0
     """What the rate falls to, as a fraction of its peak."""
-    label_smoothing: float = 0.1
+    label_smoothing: float = beside(0.1, objective="words")
     """Probability spread over all words (Szegedy et al. 2016, section 7, arXiv:1512.00567)."""
-    scheduled_sampling: float = 0.0
+    scheduled_sampling: float = beside(0.0, objective="words")
     """Probability, reached at the end of the stage, that a word read is the model's own (Bengio et
     al. 2015, arXiv:1506.03099)."""
-    teachers: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = beside((), objective="words")
     """Checkpoints with the same words, the mean of whose probabilities is learned from as well."""
-    teacher_weight: float = 0.5
+    teacher_weight: float = beside(0.5, teachers=SET)
     """Share of the teacher in the loss; the rest is that of the words people wrote."""
-    teacher_temperature: float = 1.0
+    teacher_temperature: float = beside(1.0, teachers=SET)
     """Divides both models' scores before they are compared (Hinton et al. 2015,
     arXiv:1503.02531)."""
-    coverage: float = 0.0
+    coverage: float = beside(0.0, objective="words")
     """Weight of the doubly stochastic penalty, lambda of Xu et al. 2015, equation 14."""
-    grounding: float = 0.0
+    grounding: float = beside(0.0, objective="words")
     """Weight of the loss of attention outside boxes; some of data.train must have boxes."""
     clip: float = 1.0
     """Largest norm of the gradient; 0 leaves it."""
     augment: bool = True
     """Crop, flip and recolour photos; with cached features, flips only."""
-    randaugment: int = 0
+    randaugment: int = beside(0, encoder="trained", augment=True)
     """Changes made to a photo beside these, drawn by RandAugment (Cubuk et al. 2020,
     arXiv:1909.13719)."""
-    randaugment_magnitude: int = 9
+    randaugment_magnitude: int = beside(9, randaugment=SET)
     """How strong they are, from 0 to 30."""
     patience: int = 0
     """Stop the stage after so many epochs without a better validation CIDEr-D; 0 never stops."""
@@ -161,33 +161,11 @@ class StageConfig:
                 f"stages.randaugment_magnitude is {self.randaugment_magnitude}; it must be 30 or "
                 "less."
             )
-        self._refuse_what_does_nothing()
-
-    def _refuse_what_does_nothing(self) -> None:
-        """Refuse settings that this stage cannot follow: they would be passed over in silence."""
-        where = f"of stage {self.name!r}"
-        needs: list[tuple[bool, str, str]] = [
-            (self.layer_decay < 1, "layer_decay", 'encoder = "trained"'),
-            (self.checkpointing, "checkpointing", 'encoder = "trained"'),
-            (self.randaugment > 0, "randaugment", 'encoder = "trained"'),
-            (self.randaugment > 0, "randaugment", "augment = true"),
-            (self.scheduled_sampling > 0, "scheduled_sampling", 'objective = "words"'),
-            (bool(self.teachers), "teachers", 'objective = "words"'),
-            (self.bleu > 0, "bleu", 'objective = "cider"'),
-            (self.draws == "beam", "draws", 'objective = "cider"'),
-            (self.draws == "beam", "draws", "temperature = 1.0"),
-        ]
-        for asked, name, need in needs:
-            setting, _, value = need.partition(" = ")
-            given, found = (json.dumps(getattr(self, key)) for key in (name, setting))
-            if asked and found != value:
-                raise ConfigError(
-                    f"stages.{name} {where} is {given}, which needs {need}; {setting} is {found}."
-                )
+        check_used(self, where="stages", of=f" of stage {self.name!r}")
         if self.randaugment and self.grounding:
             raise ConfigError(
-                f"stages.randaugment {where} moves what is in a photo, and the boxes of "
-                "stages.grounding would not follow; set one of them to 0."
+                f"stages.randaugment of stage {self.name!r} moves what is in a photo, and the "
+                "boxes of stages.grounding would not follow; set one of them to 0."
             )
 
 
@@ -262,7 +240,7 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     Args:
         path: the TOML file.
         overrides: `key=value` each, such as `stages.0.epochs=2`; the value is read as TOML, or as
-            text where it is none.
+            text where it is none. `key=` takes a setting out.
 
     Raises:
         ConfigError: the file is missing or no TOML, or a setting is unknown or out of range.
@@ -281,8 +259,11 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     start = table.get("start_from")
     if isinstance(start, str) and start:
         header = read_header(find_checkpoint(start))
-        for name in ("model", "preprocess", "search"):
+        for name in ("model", "preprocess"):
             table[name] = _laid_over(to_table(getattr(header, name)), table.get(name, {}))
+        given = table.get("search", {})
+        search = _laid_over(to_table(header.search), given)
+        table["search"] = from_table(SearchConfig, search, where=f"{path.name}.search", given=given)
     return from_table(RunConfig, table, where=path.name)
 
 
@@ -301,7 +282,7 @@ def recipe(config: RunConfig) -> dict[str, Any]:
     for name in ("threads", "save_minutes", "keep", "shard", "wandb", "compile"):
         del table[name]
     for stage in table["stages"]:
-        del stage["checkpointing"]
+        stage.pop("checkpointing", None)
     for name in ("cache", "workers"):
         del table["data"][name]
     return table
@@ -330,14 +311,18 @@ def _override(table: dict[str, Any], override: str) -> None:
     if not equals:
         raise ConfigError(f"--set {override!r} needs the form key=value.")
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
+        value = tomllib.loads(f"value = {text}")["value"] if text.strip() else None
     except tomllib.TOMLDecodeError:
         value = text
     *path, last = key.strip().split(".")
     place: Any = table
     for name in path:
         place = place[_key(place, name, override)]
-    place[_key(place, last, override)] = value
+    found = _key(place, last, override)
+    if value is None:
+        del place[found]
+    else:
+        place[found] = value
 
 
 def _key(place: Any, name: str, override: str) -> str | int:

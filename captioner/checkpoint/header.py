@@ -27,7 +27,6 @@ from captioner.config import (
     ModelConfig,
     PreprocessConfig,
     SearchConfig,
-    check_used,
     from_table,
     to_table,
 )
@@ -108,8 +107,8 @@ class Header:
         self, search: SearchConfig | None = None, **changes: Any
     ) -> tuple[SearchConfig, Constraints]:
         """Return what `search_with` does, and the constraints of that search as token ids."""
-        chosen = from_table(SearchConfig, to_table(search or self.search) | changes, where="search")
-        check_used(chosen, changes)
+        table = to_table(search or self.search) | changes
+        chosen = from_table(SearchConfig, table, where="search", given=changes)
         constraints = self._constraints_of(chosen)
         prompt = len(constraints.prefix) - 1
         if self.longest is not None and chosen.max_words + prompt > self.longest:
@@ -283,7 +282,7 @@ def parse_header(text: str, *, where: str) -> Header:
             name=table["name"],
             model=from_table(ModelConfig, table["model"], where="model"),
             preprocess=from_table(PreprocessConfig, table["preprocess"], where="preprocess"),
-            search=from_table(SearchConfig, table["search"], where="search"),
+            search=from_table(SearchConfig, table["search"], where="search", given=()),
             attention=from_table(AttentionConfig, table.get("attention", {}), where="attention"),
             tokenizer=Tokenizer.from_json(json.dumps(table["tokenizer"]), _marks_of(table)),
             trained_on=table["trained_on"],

@@ -1,7 +1,6 @@
 """What can be said to `captioner folder`."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from captioner.cli.options import (
@@ -213,10 +212,10 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def check_together(args: argparse.Namespace) -> None:
-    """Refuse what cannot be meant, and point out what does nothing.
+    """Refuse what cannot be meant, and what does nothing.
 
     Raises:
-        CaptionerError: two options contradict each other.
+        CaptionerError: two options contradict each other, or one does nothing.
     """
     elsewhere = bool(args.sidecar or args.in_place)
     if args.more:
@@ -251,4 +250,4 @@ def check_together(args: argparse.Namespace) -> None:
         "--null is for lists": args.null and "-" not in (args.list, args.folder) and not args.list,
     }
     for why in (why for why, useless in idle.items() if useless):
-        print(f"captioner: {why}; it does nothing here.", file=sys.stderr)
+        raise CaptionerError(f"{why}, and does nothing here; leave it out.")

@@ -180,7 +180,7 @@ class Caption:
                 candidates=(),
                 geometry=Geometry.from_dict(table["geometry"]),
                 checkpoint=table["checkpoint"],
-                search=from_table(SearchConfig, table["search"], where="search"),
+                search=from_table(SearchConfig, table["search"], where="search", given=()),
                 view=from_table(AttentionConfig, table["view"], where="view"),
                 judgement=Judgement(*(table.get(name) for name in Judgement._fields)),
             )

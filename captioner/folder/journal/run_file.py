@@ -94,6 +94,8 @@ class RunFile:
         changes = [
             f"{name} was {_show(old.get(name))} and is now {_show(new.get(name))}"
             for name in {**old, **new}
+            # Of searches, older programs wrote down what does nothing, too.
+            if name in new or not name.startswith("search.")
             # A setting that an older program did not have was off.
             if old.get(name, new.get(name) or None) != new.get(name)
         ]
