@@ -8,7 +8,7 @@ import pytest
 
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Photo
-from captioner.metadata import embed, sidecar
+from captioner.metadata import Mark, embed, sidecar
 from captioner.photo import load_photo
 from tests.photos import noise, quarters
 from tests.test_folder import NAMES, captions
@@ -137,7 +137,7 @@ def test_an_xmp_file_beside_the_photo_is_seen_and_never_left_stale(command, fold
     assert stale.read_bytes() == before
     command(*only, "--existing", "overwrite", "--overwrite")
     told = captions(folder / "captions.jsonl")["flag.png"]
-    assert stale.read_bytes() == before.replace(b"Rome, 1974", told.encode())
+    assert stale.read_bytes() == sidecar(told, before, mark=Mark(model="toy-lstm"), name="flag")
 
 
 def test_an_xmp_file_that_says_nothing_of_the_photo_is_no_reason_and_stays(command, folder):

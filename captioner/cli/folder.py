@@ -74,7 +74,9 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         )
     path, tables = find_outputs(args, root)
     path, *tables = map(shard.place, (path, *tables))
-    wording, targets = _texts(args)
+    if args.revert:
+        return _revert(path, root, progress)
+    wording, targets = _texts(args, path)
     checkpoints, header = find_models(args)
     search = choose_search(header, args)
     silence = Silence(min_confidence=args.min_confidence, photos_only=args.skip_non_photos)
@@ -132,6 +134,22 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         if gallery:
             print(f"{gallery / 'index.html'}: open it in a browser")
     return 1 if progress.tally.failed else 0
+
+
+def _revert(path: Path, root: "StrPath", progress: "Progress") -> int:
+    """Take captions out of all files but the journal."""
+    from captioner.folder.journal.journal import Journal
+    from captioner.folder.journal.run_file import RunFile
+    from captioner.folder.revert import revert
+
+    settings = RunFile(path).read()
+    if settings is None:
+        raise CaptionerError(f"{path}: no captions of a folder; give the --output of the run.")
+    with Journal(path, settings) as journal:
+        outcome = revert(journal, root=root, progress=progress)
+        journal.tidy()
+    print(f"{path}: {outcome.changed} files as before, {outcome.kept} left as they are")
+    return 1 if outcome.kept else 0
 
 
 def _work(
@@ -260,17 +278,28 @@ def _tell(
     return 0
 
 
-def _texts(args: argparse.Namespace) -> "tuple[Wording, list[Target]]":
+def _texts(args: argparse.Namespace, journal: Path) -> "tuple[Wording, list[Target]]":
     """Return how captions are worded, and where they go beside the journal."""
     from captioner.folder.outputs.wording import Wording
+    from captioner.folder.plan import written_before
+    from captioner.folder.sidecars import SIDECARS
     from captioner.folder.sidecars.targets import Target
 
     kinds = sorted(set(args.sidecar)) + ["photo"] * args.in_place
+    if args.alt_text:
+        suffix = {"also": "+alt-text", "only": "-alt-text"}[args.alt_text]
+        kinds = [kind + suffix if kind + suffix in SIDECARS else kind for kind in kinds]
     separator = ", " if args.separator is None else args.separator
+    before = written_before(journal) if args.existing == "own" and kinds else {}
     return (
         Wording(prefix=args.prefix, suffix=args.suffix, template=args.template),
         [
-            Target(kind=kind, existing=args.existing or "skip", separator=separator)
+            Target(
+                kind=kind,
+                existing=args.existing or "skip",
+                separator=separator,
+                written_before=before,
+            )
             for kind in kinds
         ],
     )

@@ -83,6 +83,12 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         "again",
     )
     again.add_argument(
+        "--revert",
+        action="store_true",
+        help="take out what the run wrote beside photos and into them; what was edited since stays "
+        "and is named",
+    )
+    again.add_argument(
         "--dry-run", action="store_true", help="tell what would be done, and write nothing"
     )
     shown = parser.add_argument_group("what is shown")
@@ -144,7 +150,9 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     beside = {
-        kind: sidecar.place("photo.jpg") for kind, sidecar in SIDECARS.items() if not sidecar.inside
+        kind: sidecar.place("photo.jpg")
+        for kind, sidecar in SIDECARS.items()
+        if not sidecar.inside and sidecar.fields == "caption"
     }
     outputs = parser.add_argument_group("captions")
     outputs.add_argument(
@@ -153,9 +161,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="where captions go (DIR/captions.jsonl); .csv, .parquet, DIR/metadata.jsonl (for "
-        "Hugging Face datasets) and photos-%%06d.tar (WebDataset) are made from the .jsonl at the "
-        "end; can be given several times",
+        help="where captions go (DIR/captions.jsonl); .csv, .parquet, DIR/metadata.jsonl "
+        "(imagefolder) and photos-%%06d.tar (WebDataset) are made from it at the end; can be given "
+        "several times",
     )
     outputs.add_argument(
         "--words", action="store_true", help="write probability and attention of every word, too"
@@ -192,7 +200,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         action="append",
         choices=list(beside),
         default=[],
-        help=f"write {' or '.join(beside.values())} beside photo.jpg; can be given twice",
+        help=f"write {' or '.join(beside.values())} beside photo.jpg; can be given again",
     )
     outputs.add_argument(
         "--in-place",
@@ -202,9 +210,18 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     )
     outputs.add_argument(
         "--existing",
-        choices=("skip", "overwrite", "append", "prepend"),
+        choices=("skip", "own", "overwrite", "append", "prepend"),
         help="what to do where --sidecar or --in-place meets a caption, wherever photo managers "
-        "look for it: in the photo or in an XMP file beside it (skip)",
+        "look for it: in the photo or in an XMP file beside it (skip); own replaces what captioner "
+        "wrote and nobody has edited since",
+    )
+    outputs.add_argument(
+        "--alt-text",
+        nargs="?",
+        choices=("also", "only"),
+        const="also",
+        help="with --in-place or XMP files: write alt text, of 125 characters at most, beside the "
+        "caption, or only that",
     )
     outputs.add_argument(
         "--separator", metavar="TEXT", help="between captions that are joined (', ')"
@@ -239,12 +256,14 @@ def check_together(args: argparse.Namespace) -> None:
     if args.overwrite and elsewhere and args.existing is None:
         raise CaptionerError(
             "--overwrite begins the output again; say with --existing what is to become of "
-            "captions that are in sidecars or photos: overwrite replaces them, skip passes their "
-            "photos by."
+            "captions that are in sidecars or photos: own replaces those that captioner wrote and "
+            "nobody edited, overwrite all, skip passes their photos by."
         )
     idle = {
         "--existing is for captions written with --sidecar or --in-place": args.existing
         and not elsewhere,
+        "--alt-text is for --in-place and XMP files": args.alt_text
+        and not (args.in_place or {"xmp", "lightroom"} & set(args.sidecar)),
         "--separator is for --existing append or prepend": args.separator is not None
         and args.existing not in ("append", "prepend"),
         "--null is for lists": args.null and "-" not in (args.list, args.folder) and not args.list,

@@ -6,6 +6,7 @@
     sidecars/    Caption -> text files beside the photo and metadata inside it
     journal/     one line per photo; what is in it is done, whatever happens
     upkeep       captions in the journal -> files that lack them or hold older ones
+    revert       captions of the journal out of files
     outputs/     the journal -> CSV, Parquet, a gallery, a list of failures
     watching     photos that arrive while a run goes on
     progress     what the user sees meanwhile

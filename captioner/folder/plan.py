@@ -2,15 +2,18 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from captioner.durable import digest
+from captioner.errors import CaptionerError
 from captioner.folder.journal.index import JournalIndex, read_records
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Found, Photo, Problem, Replaced
 from captioner.folder.sources.remote import StrPath
+from captioner.metadata import text_digest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,3 +96,18 @@ def remember(targets: Sequence[Target], journal: Path, root: StrPath) -> None:
             if record.status == "captioned":
                 for target in shared:
                     target.own(record.image, os.path.join(root, record.image))
+
+
+def written_before(journal: Path) -> dict[bytes, str]:
+    """Return which texts a journal says were written beside photos, by the photos' names.
+
+    Texts that were joined to somebody's are left out. Of a damaged journal, which is about to be
+    begun again, what precedes the damage counts.
+    """
+    written: dict[bytes, str] = {}
+    with suppress(CaptionerError):
+        for record, _ in read_records(journal):
+            text = text_digest(record.caption or "")
+            if not record.edited and any(file["digest"] == text for file in record.files or ()):
+                written[digest(record.image)] = text
+    return written

@@ -1,5 +1,6 @@
 """Captions that the journal holds, in the files beside and in photos: edited, missing, followed."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from itertools import islice
@@ -13,11 +14,14 @@ from captioner.folder.journal.records import JournalRecord
 from captioner.folder.plan import lacking
 from captioner.folder.progress import Progress
 from captioner.folder.sidecars.changes import Change
+from captioner.folder.sidecars.contract import Note
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Photo
 from captioner.folder.sources.remote import StrPath, join
 from captioner.folder.sources.stamps import Stamp
 from captioner.folder.stopping import uninterrupted
+from captioner.interchange import readable
+from captioner.metadata import text_digest
 
 _TOGETHER = 64
 """Captions of the journal that are written into files at once."""
@@ -64,13 +68,16 @@ class Upkeep:
             MetadataError: a file cannot be written.
         """
         ours = _captions(before)
+        model = None if record.edited else self.journal.model
+        note = Note(model=model, confidence=record.confidence)
         kinds = before.also_in or () if before else ()
         plans: list[tuple[Change, ...] | str] = []
         unsupported: MetadataError | None = None
         for target in targets:
             written = target.kind in kinds or bool(before and before.replaces)
             try:
-                plans.append(target.plan(photo, record.caption or "", ours=ours, written=written))
+                caption = record.caption or ""
+                plans.append(target.plan(photo, caption, ours=ours, written=written, note=note))
             except UnsupportedFileError as error:
                 unsupported = error  # a sidecar will do, if there is one
             except OSError as error:
@@ -180,6 +187,7 @@ def noted(
         changes: that are made with it.
     """
     kinds: set[str] = {change.kind for change in changes}
+    record = replace(record, files=_files(before, changes) or None)
     if before is None:
         return replace(record, also_in=sorted(kinds) or None)
     there = set(before.also_in or ())
@@ -191,6 +199,21 @@ def noted(
         also_in=sorted(kinds) or None,
         replaces=older or None if before.replaces or there - kinds else None,
     )
+
+
+def _files(before: JournalRecord | None, changes: Sequence[Change]) -> list[dict[str, Any]]:
+    """List what was written: what a file had first stays known however often it is written."""
+    files = {file["file"]: file for file in (before and before.files) or ()}
+    for change in changes:
+        name = readable(os.path.basename(change.path))
+        had = change.had if change.had is not None else files.get(name, {}).get("had")
+        files[name] = {
+            "file": name,
+            "kind": change.kind,
+            "digest": text_digest(change.caption),
+            **({} if had is None else {"had": readable(had)}),
+        }
+    return [files[name] for name in sorted(files)]
 
 
 def stamped(stamp: Stamp | None) -> dict[str, Any]:

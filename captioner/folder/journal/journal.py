@@ -78,6 +78,11 @@ class Journal:
         self._run.unlock()
 
     @property
+    def model(self) -> str:
+        """Name of the checkpoint that its captions come from."""
+        return str(self._settings.get("checkpoint", "captioner"))
+
+    @property
     def begun(self) -> bool:
         """Whether it is this run's: one to be overwritten is so only when there is a caption."""
         return self._file >= 0

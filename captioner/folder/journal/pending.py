@@ -12,6 +12,7 @@ from captioner.errors import CaptionerError
 from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sidecars import SIDECARS
 from captioner.folder.sidecars.changes import Change
+from captioner.folder.sidecars.contract import Note
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,9 @@ class Pending:
             ValueError, TypeError, KeyError: it is none.
         """
         here = os.path.realpath(self.path.parent)
-        changes = [Change(**change) for change in table["changes"]]
+        changes = [
+            Change(**{**change, "note": Note(**change["note"])}) for change in table["changes"]
+        ]
         if any(change.kind not in SIDECARS for change in changes):
             raise ValueError(f"not a change: {changes}")
         return PendingEntry(

@@ -30,6 +30,13 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "also_in": list,
     "edited": bool,
     "replaces": list,
+    "files": list,
+}
+_FILE_TYPES: dict[str, type | tuple[type, ...]] = {
+    "file": str,
+    "kind": str,
+    "digest": str,
+    "had": (str, type(None)),
 }
 _WORD_TYPES: dict[str, type | tuple[type, ...]] = {
     "word": str,
@@ -82,6 +89,9 @@ class JournalRecord:
     """True if the caption is somebody's, in place of the model's."""
     replaces: list[str] | None = None
     """Older captions, which files may hold that were not written since."""
+    files: list[dict[str, Any]] | None = None
+    """What was written beside the photo or into it: `file`, its name; `kind`; `digest` of the text;
+    `had`, the text of somebody's that it replaced or was joined to, if any."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without those that are None."""
@@ -109,6 +119,8 @@ class JournalRecord:
         texts = (*(record.also_in or ()), *(record.replaces or ()))
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("not a record: also_in or replaces holds more than texts")
+        for file in record.files or ():
+            _check(file, _FILE_TYPES)
         if record.status == "captioned" and record.caption is None:
             raise ValueError("not a record: it has no caption")
         return record

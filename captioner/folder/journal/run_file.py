@@ -65,7 +65,7 @@ class RunFile:
 
     def known(self) -> bool:
         """Whether there are settings, so that the journal is one of ours."""
-        return self._read() is not None
+        return self.read() is not None
 
     def write(self, settings: dict[str, Any]) -> None:
         """Write the settings, on disk when this returns; only while the journal holds nothing.
@@ -84,7 +84,7 @@ class RunFile:
         Raises:
             CaptionerError: they differ, and the text says in what.
         """
-        begun = self._read()
+        begun = self.read()
         if begun is None:
             raise CaptionerError(
                 f"{self.path}: does not say how the captions were made; put it back as it was, "
@@ -105,8 +105,12 @@ class RunFile:
                 "old ones to go on, choose another --output, or begin it again with --overwrite."
             )
 
-    def _read(self) -> dict[str, Any] | None:
-        """Return the settings; None if there are none, or they are damaged."""
+    def read(self) -> dict[str, Any] | None:
+        """Return the settings; None if there are none, or they are damaged.
+
+        Raises:
+            CaptionerError: another version of this program wrote them.
+        """
         try:
             table = json.loads(self.path.read_bytes())
             settings = table["settings"]

@@ -12,6 +12,19 @@ from captioner.folder.sidecars.xmp import XmpSidecar
 __all__ = ["SIDECARS", "Sidecar"]
 
 SIDECARS: dict[str, Sidecar] = {
-    sidecar.kind: sidecar for sidecar in (TextSidecar("txt"), XmpSidecar(), Embedded())
+    sidecar.kind: sidecar
+    for sidecar in (
+        TextSidecar("txt"),
+        TextSidecar("caption"),
+        XmpSidecar("xmp"),
+        XmpSidecar("lightroom", naming="stem"),
+        Embedded("photo"),
+        XmpSidecar("xmp+alt-text", "both"),
+        XmpSidecar("lightroom+alt-text", "both", "stem"),
+        Embedded("photo+alt-text", "both"),
+        XmpSidecar("xmp-alt-text", "alt-text"),
+        XmpSidecar("lightroom-alt-text", "alt-text", "stem"),
+        Embedded("photo-alt-text", "alt-text"),
+    )
 }
 """Every kind of file that holds captions, by what `--sidecar` and the journal call it."""

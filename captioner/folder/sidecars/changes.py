@@ -8,7 +8,7 @@ from pathlib import Path
 from captioner.durable import TEMPORARY, edit_file
 from captioner.errors import MetadataError
 from captioner.folder.sidecars import SIDECARS
-from captioner.folder.sidecars.contract import read_file
+from captioner.folder.sidecars.contract import Note, read_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,11 @@ class Change:
     before: str | None
     """Digest of what it held; None if there was none."""
     caption: str
-    """What it shall say, as a whole."""
-    over_exif: bool = False
-    """Whether the file must be read before the photo's Exif data, which says something else."""
+    """What it shall say, as a whole; nothing takes out what it says."""
+    note: Note = Note()  # noqa: RUF009  # frozen
+    """What is written with it."""
+    had: str | None = None
+    """What it said that was not of this program; None if nothing, or if the journal knows it."""
 
     @property
     def inside(self) -> bool:
@@ -43,9 +45,13 @@ class Change:
             MetadataError: the file is no longer what it was, and stays as it is.
         """
         old = read_file(self.path)
+        if old is None and not self.caption:
+            return
         if identify(old) == self.before:
             new = self.render(old, name=self.path)
-            if new != old:
+            if new is None:
+                os.unlink(self.path)
+            elif new != old:
                 edit_file(self.path, new, keep_times=self.inside)
         elif old is None or self.render(old, name=self.path) != old:
             raise MetadataError(
@@ -53,13 +59,15 @@ class Change:
                 "run the same command again, with --retry-failed if the photo failed."
             )
 
-    def render(self, old: bytes | None, *, name: str) -> bytes:
-        """Return what the file holds with its caption.
+    def render(self, old: bytes | None, *, name: str) -> bytes | None:
+        """Return what the file holds with its caption, or without; None if it is to be deleted.
 
         Raises:
             MetadataError: it cannot hold one.
         """
-        return SIDECARS[self.kind].write(self.caption, old, over_exif=self.over_exif, name=name)
+        if old is not None and not self.caption:
+            return SIDECARS[self.kind].erase(old, name=name)
+        return SIDECARS[self.kind].write(self.caption, old, note=self.note, name=name)
 
 
 def identify(content: bytes | None) -> str | None:

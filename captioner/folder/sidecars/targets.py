@@ -8,8 +8,8 @@ nothing else: it is looked at by itself.
 
 import errno
 import os
-from collections.abc import Collection, Container
-from dataclasses import dataclass, field
+from collections.abc import Collection, Container, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,11 +17,12 @@ from captioner.durable import digest
 from captioner.errors import MetadataError
 from captioner.folder.sidecars import SIDECARS, Sidecar
 from captioner.folder.sidecars.changes import Change, identify
-from captioner.folder.sidecars.contract import read_file
+from captioner.folder.sidecars.contract import Note, read_file
 from captioner.folder.sidecars.names import folded
 from captioner.folder.sources.inputs import Photo
+from captioner.metadata import alt_text, text_digest
 
-Existing = Literal["skip", "overwrite", "append", "prepend"]
+Existing = Literal["skip", "own", "overwrite", "append", "prepend"]
 
 
 @dataclass(kw_only=True)
@@ -34,6 +35,9 @@ class Target:
     """What to do about a photo that has a caption already."""
     separator: str = ", "
     """Between captions that are joined."""
+    written_before: Mapping[bytes, str] = field(default_factory=dict)
+    """For `own`, what an older journal says of files that hold no marks: digests of the photos'
+    names -> of the texts."""
     _owners: dict[bytes, bytes] = field(default_factory=dict)
     """Digests of files that several photos share and one has got -> of its name."""
     _shared: set[str] = field(default_factory=set)
@@ -58,7 +62,7 @@ class Target:
             key = digest(photo.name)
             if self._owners.get(self._shared_by(photo.path), key) != key:
                 return f"{Path(path).name} belongs to another photo of the same name"
-        if self.existing == "skip":
+        if self.existing in ("skip", "own"):
             try:
                 return self._captioned(photo, ours)
             except MetadataError:
@@ -95,7 +99,13 @@ class Target:
             self._owners.setdefault(self._shared_by(path), digest(name))
 
     def plan(
-        self, photo: Photo, caption: str, *, ours: Collection[str] = (), written: bool = False
+        self,
+        photo: Photo,
+        caption: str,
+        *,
+        ours: Collection[str] = (),
+        written: bool = False,
+        note: Note = Note(),  # noqa: B008  # frozen
     ) -> tuple[Change, ...] | str:
         """Plan what files shall hold, or say why they are left alone.
 
@@ -108,26 +118,29 @@ class Target:
             ours: captions of the journal that may stand there, and are replaced.
             written: whether one of them was written there: if none stands there now, somebody has
                 edited it, and it stays.
+            note: whose the caption is.
 
         Raises:
             OSError: there is one that cannot be read.
             MetadataError: the photo, or a file beside it, cannot hold a caption, or is read-only.
         """
         place = self._place(photo)
-        known = [text.strip() for text in (caption, *ours)]  # as they are read
+        known, older = self._as_read(caption, *ours), self._as_read(*ours)
         refusal = self.refuse(photo, ours=known)
         if refusal is None and written and self._is_edited(photo, known):
             refusal = f"{Path(place).name} was edited since"
         if refusal is not None:
             return refusal
-        changes = [self._change(place, self.sidecar, photo, caption, known[1:])]
+        changes = [self._change(place, self.sidecar, photo, caption, ours=older, note=note)]
         if self.existing != "skip":
             for path, sidecar in self._homes(photo).items():
                 if sidecar.inside or path in (place, *self._shared):
                     continue
                 found = _read_if_sound(path, sidecar, photo)
                 if found and (not written or any(self._is_ours(text, known) for text in found)):
-                    changes.append(self._change(path, sidecar, photo, caption, known[1:]))
+                    changes.append(
+                        self._change(path, sidecar, photo, caption, ours=older, note=note)
+                    )
                     self._shared.add(path)
         return tuple(changes)
 
@@ -141,7 +154,10 @@ class Target:
         for path, sidecar in self._homes(photo).items():
             own = path == self._place(photo)
             found = self._captions(photo) if own else _read_if_sound(path, sidecar, photo)
-            if any(old not in ours for old in found):
+            foreign = [old for old in found if old not in ours]
+            if self.existing == "own" and self._wrote(path, sidecar, photo, foreign):
+                continue
+            if foreign:
                 return (
                     "it has a caption already"
                     if sidecar.inside
@@ -149,8 +165,33 @@ class Target:
                 )
         return None
 
+    def _wrote(self, path: str, sidecar: Sidecar, photo: Photo, texts: Collection[str]) -> bool:
+        """Whether all texts of a file are a model's, and nobody has edited them since.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        known = {self.written_before.get(digest(photo.name))}
+        if (content := sidecar.load(path)) is not None and texts:
+            known |= sidecar.digests(content, name=photo.name)
+        return {text_digest(text) for text in texts} <= known
+
+    def _as_read(self, *captions: str) -> list[str]:
+        """Return captions as they are read from the file, where they may be alt text, too."""
+        texts = [caption.strip() for caption in captions]
+        if self.sidecar.fields == "caption":
+            return texts
+        return [*texts, *(alt_text(text) for text in texts)]
+
     def _change(
-        self, path: str, sidecar: Sidecar, photo: Photo, caption: str, ours: Collection[str]
+        self,
+        path: str,
+        sidecar: Sidecar,
+        photo: Photo,
+        caption: str,
+        *,
+        ours: Collection[str],
+        note: Note,
     ) -> Change:
         """Plan what one file shall hold.
 
@@ -166,21 +207,32 @@ class Target:
                 f"{photo.name}: {Path(path).name} is read-only, and stays as it is; allow writing "
                 "it (chmod u+w), or choose another place for captions."
             )
+        had = ""
         if self.existing in ("append", "prepend"):
             found = _read(path, sidecar, photo)
+            had = self._join_all(found, ours)
             for other, kind in self._homes(photo).items():
                 found = found or _read_if_sound(other, kind, photo)
-            old = self._without(self.separator.join(text.strip() for text in found), ours)
-            caption = self._join(old, caption)
+            joined = self._join(self._join_all(found, ours), caption)
+            note = note if joined == caption else Note()  # not all of it is the model's
+            caption = joined
+        elif self.existing == "overwrite" and content is not None:
+            found = _read_if_sound(path, sidecar, photo)
+            had = "" if self._wrote(path, sidecar, photo, found) else self._join_all(found, ours)
         change = Change(
             kind=sidecar.kind,
             path=path,
             before=identify(content),
             caption=caption,
-            over_exif=self.sidecar.is_outranked(photo.path, caption),
+            note=replace(note, over_exif=self.sidecar.is_outranked(photo.path, caption)),
+            had=had or None,
         )
         change.render(content, name=photo.name)  # what cannot be done fails before all is written
         return change
+
+    def _join_all(self, found: Iterable[str], ours: Collection[str]) -> str:
+        """Join what a file says, without captions of the journal."""
+        return self._without(self.separator.join(text.strip() for text in found), ours)
 
     def _join(self, old: str, caption: str) -> str:
         """Put a caption after or before the one there, unless it stands there already.
@@ -231,8 +283,9 @@ class Target:
         """All files where the caption is looked for, the target's own in front."""
         homes = {self._place(photo): self.sidecar}
         for sidecar in SIDECARS.values() if self.sidecar.shown else ():
-            for path in sidecar.find(photo.path) if sidecar.shown else ():
-                homes.setdefault(path, sidecar)
+            if sidecar.shown and sidecar.fields == self.sidecar.fields:
+                for path in sidecar.find(photo.path):
+                    homes.setdefault(path, sidecar)
         return homes
 
     def _captions(self, photo: Photo) -> list[str]:

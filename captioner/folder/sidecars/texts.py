@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from captioner.errors import MetadataError
-from captioner.folder.sidecars.contract import Sidecar
+from captioner.folder.sidecars.contract import Note, Sidecar
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -38,7 +38,11 @@ class TextSidecar(Sidecar):
         text = read_text(content, name=f"{name}: {Path(self.place(name)).name}")
         return [text] if text else []
 
-    def write(self, caption: str, old: bytes | None, *, over_exif: bool, name: str) -> bytes:
+    def erase(self, old: bytes, *, name: str) -> bytes | None:
+        """Nothing: it held nothing but the caption."""
+        return None
+
+    def write(self, caption: str, old: bytes | None, *, note: Note, name: str) -> bytes:
         """The text, in the encoding of the old one."""
         return write_text(caption, old)
 

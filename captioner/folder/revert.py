@@ -1,0 +1,129 @@
+"""Taking out what a run wrote beside photos and into them, unless somebody has edited it since."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from captioner.durable import digest
+from captioner.errors import MetadataError
+from captioner.folder.journal.index import read_records
+from captioner.folder.journal.journal import Journal
+from captioner.folder.journal.pending import PendingEntry
+from captioner.folder.journal.records import JournalRecord
+from captioner.folder.progress import Progress
+from captioner.folder.sidecars import SIDECARS, Sidecar
+from captioner.folder.sidecars.changes import Change, identify
+from captioner.folder.sidecars.contract import read_file
+from captioner.folder.sources.remote import StrPath, join
+from captioner.folder.stopping import uninterrupted
+from captioner.interchange import readable
+from captioner.metadata import text_digest
+
+_TOGETHER = 64
+"""Photos whose files are changed between two writes of the journal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reverted:
+    """What became of the files."""
+
+    changed: int
+    """Files that say again what they said, or are gone."""
+    kept: int
+    """Files that somebody has edited, or that could not be changed; they were named."""
+
+
+def revert(journal: Journal, *, root: StrPath, progress: Progress) -> Reverted:
+    """Take captions of a journal out of all files but the journal.
+
+    Files that a run began are removed, and where it replaced a caption or joined its own to one,
+    that caption is written back. Killed meanwhile, the next run completes it, as with captions.
+
+    Args:
+        journal: open.
+        root: the folder that names are relative to.
+        progress: told of what stays.
+
+    Raises:
+        CaptionerError: the disk is full, or the journal cannot be written.
+    """
+    changed = kept = 0
+    entries = _plan(journal, root, progress)
+    while some := list(islice(entries, _TOGETHER)):
+        with uninterrupted():
+            for entry, (_, reason) in zip(some, journal.commit(some), strict=True):
+                if reason is not None:
+                    progress.failed(entry.record.image, reason)
+                    kept += len(entry.changes)
+                else:
+                    changed += len(entry.changes)
+        kept += sum(len(entry.record.files or ()) for entry in some)
+    return Reverted(changed=changed, kept=kept)
+
+
+def _plan(journal: Journal, root: StrPath, progress: Progress) -> Iterator[PendingEntry]:
+    for record, _ in read_records(journal.path):
+        if not record.files or journal.index.read(digest(record.image)) != record:
+            continue
+        changes: list[Change] = []
+        kept: list[dict[str, Any]] = []
+        for file in record.files:
+            try:
+                change = _change(record, file, join(root, record.image))
+            except (MetadataError, OSError) as error:
+                progress.failed(record.image, f"{file['file']} stays: {error}")
+                kept.append(file)
+                continue
+            if isinstance(change, str):
+                progress.failed(record.image, change)
+                kept.append(file)
+            elif change is not None:
+                changes.append(change)
+        kinds = {file["kind"] for file in kept}
+        left = [kind for kind in record.also_in or () if kind in kinds]
+        yield PendingEntry(
+            record=replace(record, files=kept or None, also_in=left or None),
+            changes=tuple(changes),
+            before=record,
+        )
+
+
+def _change(record: JournalRecord, file: dict[str, Any], photo: str) -> Change | str | None:
+    """Plan how a file says again what it said; a reason if it stays, None if it says so already.
+
+    Raises:
+        OSError: it cannot be read.
+        MetadataError: it is damaged.
+    """
+    name, sidecar = file["file"], SIDECARS.get(file["kind"])
+    if sidecar is None or (path := _find(sidecar, photo, name)) is None:
+        return f"{name} stays: it is of a kind that is not known here."
+    content, had = read_file(path), file.get("had", "")
+    if content is None:
+        return None
+    found = sidecar.read(content, name=record.image)
+    if all(text == had for text in found):
+        return None
+    if record.edited:
+        return f"{name} stays: its caption is somebody's own."
+    if not all(_is_ours(text, file["digest"], sidecar, content, record) for text in found):
+        return f"{name} stays: it was edited since."
+    change = Change(kind=file["kind"], path=path, before=identify(content), caption=had)
+    change.render(content, name=record.image)  # what cannot be done fails now
+    return change
+
+
+def _is_ours(
+    text: str, wrote: str, sidecar: Sidecar, content: bytes, record: JournalRecord
+) -> bool:
+    """Whether a text is the one written, or an alt text made of it."""
+    found = text_digest(text)
+    return found == wrote or found in sidecar.digests(content, name=record.image)
+
+
+def _find(sidecar: Sidecar, photo: str, name: str) -> str | None:
+    """Return the file of a photo that is called so."""
+    paths = (sidecar.place(photo), *sidecar.find(photo))
+    return next((path for path in paths if readable(os.path.basename(path)) == name), None)
