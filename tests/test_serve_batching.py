@@ -9,6 +9,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from io import BytesIO
 from queue import Queue
+from weakref import ref
 
 import httpx
 import pytest
@@ -169,7 +170,7 @@ def test_a_request_that_is_cancelled_is_not_captioned():
 
 
 def test_the_model_is_loaded_on_demand_let_go_when_idle_and_loaded_again():
-    loads = []
+    loads, models = [], []
 
     def load() -> Held:
         loads.append(len(loads))
@@ -177,6 +178,7 @@ def test_the_model_is_loaded_on_demand_let_go_when_idle_and_loaded_again():
             raise CheckpointError("it is gone.")
         captioner = Held()
         captioner.go.release(100)
+        models.append(ref(captioner))
         return captioner
 
     async def try_it():
@@ -187,7 +189,7 @@ def test_the_model_is_loaded_on_demand_let_go_when_idle_and_loaded_again():
                 await caption(batching, 9)
             for width in (10, 11):
                 assert await caption(batching, width) == str(width)
-                await until(lambda: not batching.loaded)
+                await until(lambda: not batching.loaded and models[-1]() is None)
 
     asyncio.run(try_it())
     assert loads == [0, 1, 2]

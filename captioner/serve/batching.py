@@ -20,7 +20,7 @@ from captioner.folder.engines.local import LocalEngine
 from captioner.photo.framing import Prepared
 from captioner.pipeline import Captioner
 from captioner.result.caption import Caption
-from captioner.speed.resources import count_cores
+from captioner.speed.resources import count_cores, give_back_memory
 
 _DECODERS = 4
 """Photos decoded at the same time at most; a large one takes hundreds of megabytes."""
@@ -134,25 +134,28 @@ class Batching:
         return found
 
     async def _work(self) -> None:
-        """Caption batch after batch."""
-        loop = asyncio.get_running_loop()
         while True:
-            batch = [await self._queue.get()]
-            while len(batch) < self._batch_size and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
-            batch = [waiting for waiting in batch if not waiting.outcome.done()]  # clients are gone
-            if not batch:
-                continue
-            try:
-                done = await loop.run_in_executor(self._captioning, _caption_all, batch)
-            except Exception as error:
-                for waiting in batch:
-                    if not waiting.outcome.done():
-                        waiting.outcome.set_exception(error)
-            else:
-                for waiting, outcome in zip(batch, done, strict=True):
-                    if not waiting.outcome.done():
-                        waiting.outcome.set_result(outcome)
+            await self._caption_next()
+
+    async def _caption_next(self) -> None:
+        """Caption what waits, once something does."""
+        batch = [await self._queue.get()]
+        while len(batch) < self._batch_size and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
+        batch = [waiting for waiting in batch if not waiting.outcome.done()]  # clients are gone
+        if not batch:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            done = await loop.run_in_executor(self._captioning, _caption_all, batch)
+        except Exception as error:
+            for waiting in batch:
+                if not waiting.outcome.done():
+                    waiting.outcome.set_exception(error)
+            return
+        for waiting, outcome in zip(batch, done, strict=True):
+            if not waiting.outcome.done():
+                waiting.outcome.set_result(outcome)
 
     def _start(self) -> LocalEngine:
         return LocalEngine(
@@ -166,6 +169,7 @@ class Batching:
 
     def _let_go(self) -> None:
         self._engine = None
+        give_back_memory()
 
 
 def _caption_all(batch: list[_Waiting]) -> list[Caption | str]:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from contextlib import suppress
+from ctypes import CDLL
 from ctypes.util import find_library
 from pathlib import Path
 
@@ -37,3 +39,10 @@ def has_room() -> bool:
         if line.startswith("MemAvailable:"):
             return 1024 * int(line.split()[1]) > peak
     return True
+
+
+def give_back_memory() -> None:
+    """Give memory that is free back to the system; the C library of Linux keeps it otherwise."""
+    if sys.platform == "linux":
+        with suppress(AttributeError):  # musl has no such function
+            CDLL(None).malloc_trim(0)
