@@ -1,10 +1,11 @@
 """`python ui.py` opens the app in the browser: on this machine alone, and offline."""
 
 import argparse
+import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from captioner import Captioner
 
 MAX_FILE_SIZE = "50mb"
+_M_ARENA_MAX = -8
+"""Of malloc.h."""
 
 
 @contextmanager
@@ -136,8 +139,19 @@ def launch_options(
     }
 
 
+def share_heap() -> None:
+    """Let all threads take memory from one heap, where it is glibc's.
+
+    With a heap for each of Gradio's threads, what sessions keep lies between what captions leave
+    free in all of them, so that the process grows with every caption.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # of another system
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app until it is interrupted."""
+    share_heap()
     parser = argparse.ArgumentParser(description="Caption photos in the browser.")
     parser.add_argument(
         "--host",

@@ -1,15 +1,20 @@
-"""What programs may call: `/caption` and `/read` with numbers, `/describe` in words."""
+"""What programs may call: `/describe` in words; `/caption`, `/read` and `/paint_out` in numbers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from app.controls import MODEL_EVENT, as_message, photo_input, read_upload
+from app.controls import MODEL_EVENT, as_message, open_upload, photo_input, read_upload
+from app.picking import PHOTO_PIXELS
 from app.search import search_inputs, search_settings
+from app.whatif import tell_change
 from app.wording import describe
 from captioner import Caption, Captioner, CaptionerError
+
+_SIDES = ("top", "left", "bottom", "right")
 
 
 def build_api(captioners: Mapping[str, Captioner]) -> None:
@@ -23,22 +28,28 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         attention = gr.Checkbox(value=False, label="attention")
         sentence = gr.Textbox(label="sentence")
         goes_on = gr.Checkbox(value=False, label="complete")
+        own = gr.Textbox("", label="sentence")
+        sides = [gr.Number(n // 2, label=side) for n, side in enumerate(_SIDES)]
         result = gr.JSON(label="result")
         description = gr.Textbox(label="description")
+
+    @contextmanager
+    def asking(photo: str | None, checkpoint: str | None) -> Iterator[tuple[str, Captioner]]:
+        try:
+            if photo is None:
+                raise CaptionerError("Give a photo.")
+            if checkpoint is None:
+                raise CaptionerError(f"checkpoint is missing; choose from {', '.join(names)}.")
+            yield photo, captioners[checkpoint]
+        except CaptionerError as error:
+            raise as_message(error) from error
 
     def answer(
         photo: str | None, checkpoint: str | None, ask: Callable[[Captioner, Any], Caption]
     ) -> Caption:
-        if photo is None:
-            raise gr.Error("Give a photo.", print_exception=False)
-        try:
-            if checkpoint is None:
-                raise CaptionerError(f"checkpoint is missing; choose from {', '.join(names)}.")
-            source, name = read_upload(photo)
-            prepared = captioners[checkpoint].prepare(source, name=name)
-            return replace(ask(captioners[checkpoint], prepared), image=name)
-        except CaptionerError as error:
-            raise as_message(error) from error
+        with asking(photo, checkpoint) as (path, model):
+            source, name = read_upload(path)
+            return replace(ask(model, model.prepare(source, name=name)), image=name)
 
     def describe_photo(photo: str | None, checkpoint: str) -> str:
         """Caption a photo; say for each word its probability and where the model attended.
@@ -127,24 +138,48 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
 
         return _to_table(answer(photo, checkpoint, read), attention=attention)
 
+    def paint_out_part(  # noqa: PLR0917  # Gradio passes arguments by position
+        photo: str | None,
+        sentence: str,
+        checkpoint: str,
+        top: float,
+        left: float,
+        bottom: float,
+        right: float,
+    ) -> dict[str, Any]:
+        """Paint out a part of a photo, and see which words depended on it, as JSON.
+
+        The part is filled with the colours around it; the whole photo unless you say otherwise.
+
+        Args:
+            photo: an image file: its http(s) address, or its content as a data: URI in base64.
+            sentence: of words that the model knows; empty is the caption that it writes.
+            checkpoint: name of the model.
+            top: where the part begins, as a share of the photo's height, from 0 to 1.
+            left: where it begins, as a share of the width.
+            bottom: where it ends, as a share of the height.
+            right: where it ends, as a share of the width.
+
+        Returns:
+            For every word its probability with the part and without; the caption without it.
+        """
+        box = (float(top), float(left), float(bottom), float(right))
+        with asking(photo, checkpoint) as (path, model):
+            upload = open_upload(path, size=PHOTO_PIXELS)
+            try:
+                told = tell_change(model, upload.picture, sentence, box)
+            except ValueError as error:
+                raise CaptionerError(str(error)) from error
+            return told | {"image": upload.name}
+
     queued: dict[str, Any] = MODEL_EVENT | {"api_visibility": "public"}
-    gr.Button(visible=False).click(
-        describe_photo, [photo, checkpoint], description, api_name="describe", **queued
-    )
-    gr.Button(visible=False).click(
-        caption_photo_in_numbers,
-        [photo, checkpoint, *search, attention],
-        result,
-        api_name="caption",
-        **queued,
-    )
-    gr.Button(visible=False).click(
-        read_sentence,
-        [photo, sentence, checkpoint, goes_on, attention],
-        result,
-        api_name="read",
-        **queued,
-    )
+    for name, ask, given, told in (
+        ("describe", describe_photo, [checkpoint], description),
+        ("caption", caption_photo_in_numbers, [checkpoint, *search, attention], result),
+        ("read", read_sentence, [sentence, checkpoint, goes_on, attention], result),
+        ("paint_out", paint_out_part, [own, checkpoint, *sides], result),
+    ):
+        gr.Button(visible=False).click(ask, [photo, *given], told, api_name=name, **queued)
 
 
 def _to_table(caption: Caption, *, attention: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from app.controls import Upload, as_message, check_upload, open_photo, values_of
 from app.samples import SAMPLES
 from captioner import CaptionerError
 
-_PHOTO_PIXELS = (1280, 1280)
+PHOTO_PIXELS = (1280, 1280)
 """Height and width that a photo to be looked at has to fit into."""
 
 
@@ -56,4 +56,4 @@ def open_picked(picked: Picked | None) -> Upload:
     """
     if picked is None or not picked.path.is_file():
         raise CaptionerError("The photo is no longer here; choose it again.")
-    return open_photo(picked.path, size=_PHOTO_PIXELS)
+    return open_photo(picked.path, size=PHOTO_PIXELS)

@@ -69,14 +69,14 @@ def build_single(
             return {current: None, layout.alert: draw_alert(str(error))}
         assert picked is not None  # else it could not be opened
         picked = Picked.of(picked.path)
-        shown = Shown(key=picked.key, path=picked.path, photo=opened.picture)
+        shown = Shown(key=picked.key, path=picked.path)
         kept = keep(kept, picked.path, opened)
         outcome: dict[Any, Any] = {current: picked, layout.alert: "", tray: kept}
         outcome[layout.tray] = draw_tray(kept)
         for viewer in viewers:
             outcome |= viewer.hide()
         for captioner, viewer in chosen(choice):
-            outcome |= viewer.open(shown, model=captioner.header.name)
+            outcome |= viewer.open(shown, opened.picture, model=captioner.header.name)
         return outcome
 
     def run(picked: Picked | None, choice: str, *values: Any) -> Iterator[dict[Any, Any]]:
@@ -194,5 +194,4 @@ def _caption_demo(captioner: Captioner) -> Shown:
     prepared = captioner.prepare(picked.path)
     *_, caption = captioner.stream(prepared)
     captions = (caption, *captioner.read_candidates(prepared, caption))
-    opened = open_picked(picked)
-    return Shown(key=picked.key, path=picked.path, photo=opened.picture, captions=captions)
+    return Shown(key=picked.key, path=picked.path, captions=captions)

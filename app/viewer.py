@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,6 +11,7 @@ from PIL import Image
 from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, SAVE_FILE, draw_file, pack, values_of
 from app.html import draw_alert
 from app.payload import Views, pack_captions, pack_photo, printable, write_script
+from app.picking import Picked, open_picked
 from app.samples import name_sample, read_people
 from app.whatif import change
 from captioner import AttentionConfig, Caption, Captioner, CaptionerError
@@ -26,14 +26,9 @@ _LONGEST_SENTENCE = 300
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shown:
-    """What a session has on one side of the page."""
+class Shown(Picked):
+    """What a session has on one side of the page; the photo itself stays in its file."""
 
-    key: str
-    """Of the photo."""
-    path: Path
-    """Of the photo's file, whose name its user gave."""
-    photo: Image.Image
     captions: tuple[Caption, ...] = ()
     """The caption, then the other candidates of the beam, then sentences of the user's own."""
 
@@ -54,13 +49,13 @@ class Viewer:
             self.shown: None,
         }
 
-    def open(self, shown: Shown, *, model: str) -> dict[Any, Any]:
-        """Show a photo that waits for its caption."""
+    def open(self, shown: Shown, photo: Image.Image, *, model: str) -> dict[Any, Any]:
+        """Show a photo, small enough to be looked at, that waits for its caption."""
         return {
             self.column: gr.Column(visible=True),
             self.view: gr.HTML(
                 value=json.dumps({"kind": "waiting", "key": shown.key}),
-                photo=_pack(shown, model),
+                photo=_pack(shown, photo, model),
             ),
             self.shown: shown,
         }
@@ -90,7 +85,7 @@ def build_viewer(views: Views, demo: Shown | None = None, *, model: str) -> View
         model: name of the model.
     """
     value = demo and json.dumps(pack_captions(demo.captions, key=demo.key))
-    photo = demo and _pack(demo, model)
+    photo = demo and _pack(demo, open_picked(demo).picture, model)
     with gr.Column(visible=demo is not None, min_width=320) as column:
         view = gr.HTML(
             value,
@@ -102,10 +97,10 @@ def build_viewer(views: Views, demo: Shown | None = None, *, model: str) -> View
     return Viewer(column=column, view=view, shown=gr.State(demo, time_to_live=FORGET_AFTER))
 
 
-def _pack(shown: Shown, model: str) -> str:
+def _pack(shown: Shown, photo: Image.Image, model: str) -> str:
     sample = name_sample(shown.path)
     people = read_people(sample)
-    packed = pack_photo(shown.photo, key=shown.key, model=model, sample=sample, people=people)
+    packed = pack_photo(photo, key=shown.key, model=model, sample=sample, people=people)
     return json.dumps(packed)
 
 
@@ -140,7 +135,8 @@ def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
         try:
             top, left, bottom, right = map(float, given["box"])
             text = shown.captions[int(given["candidate"])].text
-            changed = change(captioner, shown.photo, text, (top, left, bottom, right))
+            photo = open_picked(shown).picture
+            changed = change(captioner, photo, text, (top, left, bottom, right))
         except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
             raise gr.Error(f"This cannot be painted out: {error}", print_exception=False) from error
         page = {"kind": "changed", "key": shown.key, "text": printable(text), "changed": changed}
@@ -185,7 +181,7 @@ def _write_file(shown: Shown, asked: Mapping[str, Any], views: Views) -> str:
     if kind == "json":
         content = json.dumps(caption.to_dict(), indent=1).encode()
     else:
-        content = draw_file(shown.photo, caption, kind=kind, style=style)
+        content = draw_file(open_picked(shown).picture, caption, kind=kind, style=style)
     return pack(f"{shown.path.stem}.{caption.checkpoint}.{kind}", content)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from PIL import Image, ImageFilter
 
 from app.payload import data_uri, pack_caption, printable
-from captioner import Captioner
+from captioner import Caption, Captioner
 
 _BLUR = 0.25
 """Radius of the blur, as a share of the painted box's longer side."""
@@ -83,11 +83,43 @@ def change(
         ValueError: the box is none.
     """
     painted = paint_out(photo, box)
-    prepared = captioner.prepare(painted)
-    read = captioner.read_sentence(prepared, text, rivals=0)
+    read, written = read_again(captioner, painted, text)
     painted.thumbnail(_SHOWN_PIXELS)
     return {
         "src": data_uri(painted),
-        "text": printable(captioner.caption(prepared).text),
+        "text": printable(written.text),
         "read": pack_caption(read),
     }
+
+
+def tell_change(
+    captioner: Captioner, photo: Image.Image, text: str, box: tuple[float, float, float, float]
+) -> dict[str, Any]:
+    """Say for programs what a part of a photo does to a sentence; raises as `change`.
+
+    Args:
+        captioner: the model.
+        photo: mode RGB.
+        text: the sentence; where it is empty, the caption that the model writes.
+        box: as in `paint_out`.
+    """
+    whole = captioner.prepare(photo)
+    text = text or captioner.caption(whole).text
+    before = captioner.read_sentence(whole, text, rivals=0)
+    read, written = read_again(captioner, paint_out(photo, box), text)
+    return {
+        "caption": before.text,
+        "caption_without": written.text,
+        "box": box,
+        "words": [
+            {"word": own.text, "probability": own.probability, "without": again.probability}
+            for own, again in zip(before.words, read.words, strict=True)
+        ],
+        "checkpoint": before.checkpoint,
+    }
+
+
+def read_again(captioner: Captioner, painted: Image.Image, text: str) -> tuple[Caption, Caption]:
+    """Read a sentence on a painted photo, and caption it anew."""
+    prepared = captioner.prepare(painted)
+    return captioner.read_sentence(prepared, text, rivals=0), captioner.caption(prepared)

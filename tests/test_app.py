@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 import ui
 from app.batch import BatchWork, refuse, to_csv, to_json
@@ -23,6 +24,7 @@ from app.controls import read_upload
 from app.html import BatchRow
 from app.requests import explain_requests
 from app.viewer import list_views
+from app.whatif import paint_out
 from captioner import AttentionConfig, CaptionerError, SearchConfig
 from captioner.pytorch import TorchCaptioner
 from tests.conftest import TOYS
@@ -131,10 +133,60 @@ def test_a_seed_gives_programs_the_same_draw(client, captioners, photos):
     assert answer["caption"] == expected.text
 
 
-def test_programs_see_three_endpoints_with_their_explanations(client):
+@pytest.mark.parametrize("sentence", ["", "A dog's ball"])
+def test_a_program_sees_what_a_part_of_the_photo_does_to_the_words(
+    client, captioners, photos, sentence
+):
+    box = (0.25, 0.0, 1.0, 0.5)
+    answer = client.predict(
+        photo=handle_file(photos[1]),
+        checkpoint="toy-lstm",
+        **{"sentence": sentence} if sentence else {},
+        **dict(zip(("top", "left", "bottom", "right"), box, strict=True)),
+        api_name="/paint_out",
+    )
+    model = captioners["toy-lstm"]
+    whole = Image.open(photos[1]).convert("RGB")
+    painted = paint_out(whole, box)
+    text = sentence or model.caption(whole).text
+    assert answer == {
+        "image": "strip.jpg",
+        "checkpoint": "toy-lstm",
+        "caption": text,
+        "caption_without": model.caption(painted).text,
+        "box": list(box),
+        "words": [
+            {
+                "word": own.text,
+                "probability": pytest.approx(own.probability, rel=1e-4),
+                "without": pytest.approx(again.probability, rel=1e-4),
+            }
+            for own, again in zip(
+                model.read_sentence(whole, text).words,
+                model.read_sentence(painted, text).words,
+                strict=True,
+            )
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"top": 0.5, "bottom": 0.5}, "the box is (0.5, 0.0, 0.5, 1.0); it must lie within the"),
+        ({"right": 2}, "the box is (0.0, 0.0, 1.0, 2.0); it must lie within the photo."),
+        ({"sentence": "a unicorn"}, "words that toy-transformer does not know: unicorn; "),
+    ],
+)
+def test_a_program_is_told_why_no_part_is_painted_out(client, photos, asked, reason):
+    with pytest.raises(AppError, match=re.escape(reason)):
+        client.predict(photo=handle_file(photos[1]), api_name="/paint_out", **asked)
+
+
+def test_programs_see_four_endpoints_with_their_explanations(client):
     described = client.view_api(return_format="dict")
     endpoints = described["named_endpoints"]
-    assert list(endpoints) == ["/describe", "/caption", "/read"]
+    assert list(endpoints) == ["/describe", "/caption", "/read", "/paint_out"]
     assert described["unnamed_endpoints"] == {}
     names = [p["parameter_name"] for p in endpoints["/caption"]["parameters"]]
     fixed = {"no_end", "prompt", "agreement"}

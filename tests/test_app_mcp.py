@@ -53,6 +53,7 @@ def test_tools_say_what_they_do_and_what_they_take(talk):
         "describe_photo",
         "caption_photo_in_numbers",
         "read_sentence",
+        "paint_out_part",
     ]
     described = tools["describe_photo"]
     assert described.description.startswith("Caption a photo; say for each word its")
@@ -75,7 +76,12 @@ def test_a_photo_is_described_in_words(talk, tokenizer, photos, kind):
 
 
 @pytest.mark.parametrize(
-    ("tool", "more"), [("caption_photo_in_numbers", {}), ("read_sentence", {"sentence": "a dog"})]
+    ("tool", "more"),
+    [
+        ("caption_photo_in_numbers", {}),
+        ("read_sentence", {"sentence": "a dog"}),
+        ("paint_out_part", {"bottom": 0.5}),
+    ],
 )
 def test_numbers_come_as_json_in_text_and_structured(talk, photos, tool, more):
     answer = talk("call_tool", tool, {"photo": as_uri(photos[1].read_bytes()), **more})

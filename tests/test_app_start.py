@@ -54,6 +54,30 @@ def test_an_address_that_is_none_ends_the_program_with_a_line(options, reason):
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ui: {reason}\n")
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc, where each thread has a heap")
+def test_threads_of_the_app_share_one_heap():
+    code = """
+import ctypes, sys, threading, ui
+if sys.argv[1:]: ui.share_heap()
+gate = threading.Barrier(4)
+def take():
+    gate.wait()
+    kept = [bytes(1000) for _ in range(1000)]
+    gate.wait()
+all = [threading.Thread(target=take) for _ in range(4)]
+for thread in all: thread.start()
+for thread in all: thread.join()
+libc = ctypes.CDLL(None)
+libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+libc.fflush(None)
+"""
+    heaps = [
+        subprocess.check_output([sys.executable, "-c", code, *mine], cwd=ROOT).count(b"<heap nr")
+        for mine in ([], ["shared"])
+    ]
+    assert heaps[0] > heaps[1] == 1
+
+
 def test_a_port_that_is_taken_is_named():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
