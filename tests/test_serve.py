@@ -168,9 +168,9 @@ def test_openais_client_gets_a_completion_whole_or_streamed(url, captioner):
          f"there is no model 'gpt-5' here; ask for '{MODEL}'."),
         ({"messages": chat(b"hello")}, openai.BadRequestError, f"the photo: {NOT_AN_IMAGE}"),
         ({"messages": [{"role": "user", "content": "Hello?"}]}, openai.BadRequestError,
-         "image_url of messages holds 0 images; send one a request."),
+         "image_url of messages holds 0 images; send one per request."),
         ({"messages": [{"role": "user", "content": chat(CAT)[1]["content"][1:] * 2}]},
-         openai.BadRequestError, "image_url of messages holds 2 images; send one a request."),
+         openai.BadRequestError, "image_url of messages holds 2 images; send one per request."),
         ({"messages": [{"role": "user", "content": [
             {"type": "image_url", "image_url": {"url": "https://photos.example/cat.jpg"}}]}]},
          openai.BadRequestError, "image_url of messages is an address, and this service fetches "
@@ -212,10 +212,10 @@ def test_ollamas_client_gets_a_response_whole_or_streamed(url, captioner):
         ({"model": "llava"}, 404, f"there is no model 'llava' here; ask for '{MODEL}'."),
         ({"images": ["aGVsbG8="]}, 400, f"the photo: {NOT_AN_IMAGE}"),
         ({"images": ["no base64!"]}, 400, "images is not base64 (Only base64 data is allowed)."),
-        ({"images": [7]}, 400, "images is no text; send a data: URL, or base64."),
+        ({"images": [7]}, 400, "images is not text; send a data: URL or base64."),
         ({"images": ["data:image/png,hello"]}, 400,
-         "images is a data: URL without base64; encode it so."),
-        ({"images": None}, 400, "images holds 0 images; send one a request."),
+         "images is a data: URL without base64; encode it in base64."),
+        ({"images": None}, 400, "images holds 0 images; send one per request."),
         ({"format": "json"}, 400, "format must be empty; captions are sentences."),
     ],
 )  # fmt: skip
@@ -289,12 +289,12 @@ def approximately(value):
          "the request is not JSON (maximum recursion depth exceeded while decoding a JSON array "
          "from a unicode string)."),
         ({"json": []}, 400, "the request is not a JSON object."),
-        ({"json": {}}, 400, "photo is no text; send a data: URL, or base64."),
+        ({"json": {}}, 400, "photo is not text; send a data: URL or base64."),
         ({"files": {"image": CAT}}, 400, "the form has no file called photo."),
         ({"files": {"photo": ("a.jpg", b"hello")}}, 400, f"a.jpg: {NOT_AN_IMAGE}"),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400,
          "the form is not understood (Missing boundary in multipart.)."),
-        ({"content": bytes(2**20 + 1)}, 413, "the request is over 1 MB."),
+        ({"content": bytes(2**20 + 1)}, 413, "the request is over 1 MB; send a smaller photo."),
         ({"content": CAT[:9000]}, 400, "the photo: damaged or cut short (image file is truncated "
          "(18 bytes not processed)); copy or download it again."),
         ({"content": b""}, 400, "the photo: the file is empty (0 bytes); copy or download it "
@@ -332,11 +332,15 @@ def test_other_hosts_and_pages_of_other_sites_are_refused(url):
 def test_a_token_is_asked_of_all_and_the_network_is_not_served_without_one():
     with serving("--host", "0.0.0.0", CAPTIONER_TOKEN="s3cret") as (address, _):
         url = address.replace("0.0.0.0", "127.0.0.1")
-        assert httpx.get(f"{url}/healthz").json() == {"status": "ok", "loaded": False, "in_hand": 0}
+        assert httpx.get(f"{url}/healthz").json() == {
+            "status": "ok",
+            "loaded": False,
+            "in_flight": 0,
+        }
         refused = ask(url)
         assert refused.status_code == 401
         assert refused.json() == {
-            "error": "this service asks for its token, as `Authorization: Bearer TOKEN`."
+            "error": "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`."
         }
         with openai.OpenAI(base_url=f"{url}/v1", api_key="wrong") as client:
             with pytest.raises(openai.AuthenticationError):
@@ -345,12 +349,18 @@ def test_a_token_is_asked_of_all_and_the_network_is_not_served_without_one():
             assert [model.id for model in client.models.list()] == [MODEL]
         assert httpx.get(f"{url}/healthz").json()["loaded"] is False
         assert ask(url, headers={"Authorization": "Bearer s3cret"}).status_code == 200
-        assert httpx.get(f"{url}/healthz").json() == {"status": "ok", "loaded": True, "in_hand": 0}
+        assert httpx.get(f"{url}/healthz").json() == {
+            "status": "ok",
+            "loaded": True,
+            "in_flight": 0,
+        }
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_service_once_what_it_has_in_hand_is_answered(number, status, captioner):
+def test_a_signal_ends_the_service_once_what_it_has_in_flight_is_answered(
+    number, status, captioner
+):
     with serving() as (url, process):
         files = {"photo": ("large.jpg", CAT + bytes(2**21))}
         assert httpx.post(f"{url}/caption", files=files, timeout=PATIENCE).status_code == 200
@@ -358,7 +368,7 @@ def test_a_signal_ends_the_service_once_what_it_has_in_hand_is_answered(number, 
         head = f"POST /caption HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(CAT)}\r\n\r\n"
         with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
             client.sendall(head.encode() + CAT[:-1])
-            while httpx.get(f"{url}/healthz").json()["in_hand"] != 1:
+            while httpx.get(f"{url}/healthz").json()["in_flight"] != 1:
                 pass
             process.send_signal(number)
             while not refuses(host, int(port)):
@@ -392,8 +402,8 @@ def run(*options: str, **environment: str) -> tuple[int, str, str]:
 
 def test_what_makes_no_sense_ends_the_command_with_a_line():
     assert run("--host", "0.0.0.0", CAPTIONER_TOKEN=" ") == (
-        2, "", "captioner: --host is '0.0.0.0', which others can reach: set CAPTIONER_TOKEN to a "
-        "secret that they have to send, or give --allow-anyone.\n")  # fmt: skip
+        2, "", "captioner: --host is '0.0.0.0', which other machines can reach: set CAPTIONER_TOKEN in "
+        "the environment to a secret that clients must send, or give --allow-anyone.\n")  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert run("--port", str(port)) == (

@@ -67,12 +67,12 @@ class Held:
 
 
 def batching_of(captioner: Held, **changes) -> Batching:
-    settings = {"batch_size": 4, "places": 20, "idle_seconds": 3600.0} | changes
+    settings = {"batch_size": 4, "slots": 20, "idle_seconds": 3600.0} | changes
     return Batching(lambda: captioner, search=SearchConfig(), **settings)
 
 
 async def caption(batching: Batching, width: int, *, words: bool = False) -> str:
-    with batching.place():
+    with batching.slot():
         found = await batching.caption(photo(width), name=f"{width}.png", words=words)
     return found.text
 
@@ -117,7 +117,7 @@ def test_a_photo_that_the_model_fails_on_fails_alone_and_so_does_one_that_is_non
         batching = batching_of(captioner)
         async with batching.running():
             asked = [caption(batching, width) for width in (12, 13, 14)]
-            with batching.place():
+            with batching.slot():
                 bad = batching.caption(b"hello", name="bad.png", words=False)
                 found = await asyncio.gather(*asked, bad, return_exceptions=True)
         return found
@@ -182,7 +182,7 @@ def test_the_model_is_loaded_on_demand_let_go_when_idle_and_loaded_again():
         return captioner
 
     async def try_it():
-        batching = Batching(load, search=SearchConfig(), batch_size=4, places=20, idle_seconds=0.0)
+        batching = Batching(load, search=SearchConfig(), batch_size=4, slots=20, idle_seconds=0.0)
         async with batching.running():
             assert not batching.loaded
             with pytest.raises(CheckpointError, match=r"it is gone\."):
@@ -195,19 +195,19 @@ def test_the_model_is_loaded_on_demand_let_go_when_idle_and_loaded_again():
     assert loads == [0, 1, 2]
 
 
-def test_a_request_without_a_place_is_told_to_come_back():
-    batching = batching_of(Held(), places=1)
+def test_a_request_without_a_slot_is_told_to_come_back():
+    batching = batching_of(Held(), slots=1)
 
     async def try_it():
         async with batching.running():
-            with batching.place(), pytest.raises(HTTPException) as caught, batching.place():
+            with batching.slot(), pytest.raises(HTTPException) as caught, batching.slot():
                 pass
         return caught.value
 
     full = asyncio.run(try_it())
     assert (full.status_code, full.detail) == (
         503,
-        "all 1 places are taken; try again in a moment.",
+        "busy with 1 requests; try again in a moment.",
     )
     assert full.headers == {"Retry-After": "1"}
 
@@ -228,8 +228,8 @@ def serving(batching: Batching) -> Iterator[str]:
             thread.join()
 
 
-def in_hand(url: str) -> int:
-    return httpx.get(f"{url}/healthz").json()["in_hand"]
+def in_flight(url: str) -> int:
+    return httpx.get(f"{url}/healthz").json()["in_flight"]
 
 
 def ask_apart(url: str, width: int) -> tuple[threading.Thread, list[httpx.Response]]:
@@ -245,24 +245,24 @@ def ask_apart(url: str, width: int) -> tuple[threading.Thread, list[httpx.Respon
 
 def test_a_client_that_went_away_is_not_captioned_and_a_full_service_says_so():
     captioner = Held()
-    with serving(batching_of(captioner, places=2)) as url:
+    with serving(batching_of(captioner, slots=2)) as url:
         first, answers = ask_apart(url, 20)
         assert captioner.batches.get(timeout=PATIENCE) == [20]
         host, port = url.removeprefix("http://").split(":")
         head = f"POST /caption HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(photo(21))}\r\n\r\n"
         with socket.create_connection((host, int(port))) as client:
             client.sendall(head.encode() + photo(21))
-            while in_hand(url) != 2:
+            while in_flight(url) != 2:
                 pass
-        while in_hand(url) != 1:
+        while in_flight(url) != 1:
             pass
         second, more = ask_apart(url, 22)
-        while in_hand(url) != 2:
+        while in_flight(url) != 2:
             pass
         full = httpx.post(f"{url}/v1/chat/completions", content=bytes(2**19))
         assert (full.status_code, full.headers["retry-after"]) == (503, "1")
         assert full.json()["error"] == {
-            "message": "all 2 places are taken; try again in a moment.",
+            "message": "busy with 2 requests; try again in a moment.",
             "type": "server_error",
             "param": None,
             "code": None,

@@ -22,12 +22,12 @@ _PORT = 7870
 _NEEDED = ("httpcore", "python_multipart", "starlette", "uvicorn")
 
 _EPILOG = f"""\
-POST /caption takes a photo as it is, and answers with all that is known of its caption.
-POST /v1/chat/completions is OpenAI's, POST /api/generate Ollama's, POST /api/v1/vision/caption
-PhotoPrism's Vision API. GET /healthz tells whether it works.
+POST /caption takes a photo and returns its caption with words, probabilities and confidence.
+POST /v1/chat/completions is OpenAI's API, POST /api/generate Ollama's, POST /api/v1/vision/caption
+PhotoPrism Vision's. GET /healthz reports whether the service is up.
 
-Photos that come together are captioned together. SIGTERM and Ctrl-C end the service once what it
-has in hand is answered. With {_TOKEN} in the environment, clients have to send it, as
+Requests that arrive together share one search. SIGTERM and Ctrl-C stop the service once the
+requests in flight are answered. If {_TOKEN} is set in the environment, clients must send it as
 `Authorization: Bearer TOKEN`. docs/service.md has an example for each client.
 """
 
@@ -45,7 +45,10 @@ def add_parser(commands: Subcommands) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument(
-        "--host", default="127.0.0.1", help="127.0.0.1 (this machine alone); 0.0.0.0 is the network"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on: 127.0.0.1 for this machine only (the default), 0.0.0.0 for the "
+        "network",
     )
     parser.add_argument("--port", type=int, default=_PORT, help=f"{_PORT}; 0 takes a free one")
     parser.add_argument(
@@ -53,37 +56,37 @@ def add_parser(commands: Subcommands) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="a name that the service goes by behind a proxy",
+        help="a name the service is reached by through a proxy; can be given again",
     )
     parser.add_argument(
         "--allow-anyone",
         action="store_true",
-        help=f"serve the network without {_TOKEN}",
+        help=f"serve the network although {_TOKEN} is not set",
     )
     parser.add_argument(
-        "--batch-size", type=positive, default=16, metavar="N", help="photos captioned at once (16)"
+        "--batch-size", type=positive, default=16, metavar="N", help="most photos per search (16)"
     )
     parser.add_argument(
         "--queue",
         type=positive,
         default=64,
         metavar="N",
-        help="requests in hand (64); further ones are sent away with 503",
+        help="requests in flight (64); more get 503 and Retry-After",
     )
     parser.add_argument(
-        "--max-megabytes", type=positive, default=32, metavar="N", help="of a request (32)"
+        "--max-megabytes", type=positive, default=32, metavar="N", help="largest request (32)"
     )
     parser.add_argument(
         "--idle-minutes",
         type=float,
         default=15.0,
         metavar="X",
-        help="let the model go when nobody has called for so long (15)",
+        help="unload the model after so long without a request (15)",
     )
     parser.add_argument(
         "--fetch-urls",
         action="store_true",
-        help="fetch photos that are given as addresses, of the public internet alone",
+        help="fetch photos given as http addresses, from the public internet only",
     )
     add_model_options(parser, precision="float32")
     add_search_options(parser)
@@ -106,15 +109,15 @@ def run(args: argparse.Namespace) -> int:
     token = os.environ.get(_TOKEN, "").strip()
     if not (token or args.allow_anyone or is_local(args.host)):
         raise CaptionerError(
-            f"--host is {args.host!r}, which others can reach: set {_TOKEN} to a secret that they "
-            "have to send, or give --allow-anyone."
+            f"--host is {args.host!r}, which other machines can reach: set {_TOKEN} to a secret that "
+            "clients must send, or give --allow-anyone."
         )
     checkpoints, header = find_models(args)
     batching = Batching(
         partial(load_captioner, args, checkpoints),
         search=choose_search(header, args),
         batch_size=args.batch_size,
-        places=args.queue,
+        slots=args.queue,
         idle_seconds=60 * args.idle_minutes,
     )
     service = Service(

@@ -51,14 +51,16 @@ def build(service: Service, *, host: str, proxies: Iterable[str] = ()) -> HostGu
             with ExitStack() as held:
                 try:
                     _check_token(request, service.token)
-                    held.enter_context(service.batching.place())
+                    held.enter_context(service.batching.slot())
                 except HTTPException:
                     await receive(request, most=0)
                     raise
                 body = await receive(request, most=service.most_bytes)
                 if body is None:
                     megabytes = service.most_bytes / 2**20
-                    raise HTTPException(413, f"the request is over {megabytes:.0f} MB.")
+                    raise HTTPException(
+                        413, f"the request is over {megabytes:.0f} MB; send a smaller photo."
+                    )
                 return await answer(Asked(service=service, request=request, body=body))
 
         return endpoint
@@ -96,11 +98,11 @@ def _check_token(request: Request, token: str) -> None:
     """Make sure that a client knows the token, if there is one.
 
     Raises:
-        HTTPException: 401, since it does not.
+        HTTPException: 401, it does not.
     """
     given = request.headers.get("authorization", "").encode("latin-1")
     if token and not compare_digest(given, f"Bearer {token}".encode()):
-        message = "this service asks for its token, as `Authorization: Bearer TOKEN`."
+        message = "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`."
         raise HTTPException(401, message, headers={"WWW-Authenticate": "Bearer"})
 
 

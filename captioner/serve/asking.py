@@ -44,7 +44,7 @@ class Asked:
         """Return the body, a JSON object.
 
         Raises:
-            HTTPException: 400, since it is none.
+            HTTPException: 400, it is not.
         """
         try:
             table = json.loads(self.body)
@@ -58,7 +58,7 @@ class Asked:
         """Make sure that the model is the one that is asked for, if any is.
 
         Raises:
-            HTTPException: 404, since it is another.
+            HTTPException: 404, it is another one.
         """
         own = self.service.model
         if asked and asked not in (own, f"{own}:latest"):
@@ -72,13 +72,13 @@ class Asked:
             where: what the API calls its place, for errors.
 
         Raises:
-            HTTPException: 400, since there are none or several, or it is nothing of these.
+            HTTPException: 400, there are none or several, or it is none of these.
         """
         if len(images) != 1:
-            raise HTTPException(400, f"{where} holds {len(images)} images; send one a request.")
+            raise HTTPException(400, f"{where} holds {len(images)} images; send one per request.")
         text = images[0]
         if not isinstance(text, str):
-            raise HTTPException(400, f"{where} is no text; send a data: URL, or base64.")
+            raise HTTPException(400, f"{where} is not text; send a data: URL or base64.")
         if text[:8].lower().startswith(("http://", "https://")):
             if not self.service.fetch_urls:
                 raise HTTPException(
@@ -90,7 +90,9 @@ class Asked:
         if text.startswith("data:"):
             head, comma, text = text.partition(",")
             if not comma or not head.endswith(";base64"):
-                raise HTTPException(400, f"{where} is a data: URL without base64; encode it so.")
+                raise HTTPException(
+                    400, f"{where} is a data: URL without base64; encode it in base64."
+                )
         try:
             return b64decode("".join(text.split()), validate=True)
         except ValueError as error:
@@ -127,12 +129,12 @@ class Asked:
 
 
 async def receive(request: Request, *, most: int) -> bytes | None:
-    """Return the body of a request; None if it is longer than that, and then it is not kept.
+    """Return the body of a request; None if it is longer than `most` bytes.
 
-    It is read to its end in any case: most clients read no answer before they have sent all.
+    It is read to its end in any case: most clients read no answer before they have sent it all.
 
     Raises:
-        HTTPException: 408, since it did not come in time.
+        HTTPException: 408, it did not arrive in time.
         ClientDisconnect: the client went away.
     """
     parts, size = [], 0
@@ -143,6 +145,6 @@ async def receive(request: Request, *, most: int) -> bytes | None:
                 if size <= most:
                     parts.append(part)
     except TimeoutError as error:
-        message = f"the request took longer than {_PATIENCE} seconds to come."
+        message = f"the request took longer than {_PATIENCE} seconds to arrive."
         raise HTTPException(408, message) from error
     return b"".join(parts) if size <= most else None

@@ -1,8 +1,7 @@
-"""Requests that come together, captioned together; and the model, for as long as it is used.
+"""Requests that arrive together share one search; the model is in memory while it is used.
 
-While one batch is captioned, photos that come are decoded by other threads and wait; the next batch
-takes all that wait, up to its size. So a photo that comes alone waits for nobody, and many that
-come at once share one search.
+While a batch is captioned, other threads decode the photos that arrive; the next batch takes all
+that are waiting, up to its size. A photo that arrives alone waits for nobody.
 """
 
 import asyncio
@@ -38,11 +37,11 @@ class Batching:
     """Captions the photos of many requests.
 
     Args:
-        load: loads the model, in a thread; asked when a photo comes and there is none.
+        load: loads the model; called in a thread, when a photo arrives and there is none.
         search: decoding settings.
         batch_size: photos captioned at once at most, fewer where memory does not suffice.
-        places: requests that may be in hand.
-        idle_seconds: how long the model is kept after the last request.
+        slots: requests that may be in flight.
+        idle_seconds: how long the model stays in memory after the last request.
     """
 
     def __init__(
@@ -51,13 +50,13 @@ class Batching:
         *,
         search: SearchConfig,
         batch_size: int,
-        places: int,
+        slots: int,
         idle_seconds: float,
     ) -> None:
         self._load, self._search, self._batch_size = load, search, batch_size
-        self._places, self._idle_seconds = places, idle_seconds
-        self.in_hand = 0
-        """Requests that have a place."""
+        self._slots, self._idle_seconds = slots, idle_seconds
+        self.in_flight = 0
+        """Requests that hold a slot."""
         self._engine: LocalEngine | None = None
         self._letting_go: asyncio.TimerHandle | None = None
         self._captioning = ThreadPoolExecutor(1, thread_name_prefix="caption")
@@ -74,7 +73,7 @@ class Batching:
     async def running(self) -> AsyncIterator[None]:
         """Caption while this is open; at its end, what is being captioned is finished."""
         self._loading = asyncio.Lock()
-        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by the places
+        self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by the slots
         worker = asyncio.create_task(self._work())
         try:
             yield
@@ -87,27 +86,27 @@ class Batching:
                 pool.shutdown(cancel_futures=True)
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take a place for one request.
+    def slot(self) -> Iterator[None]:
+        """Hold a slot for one request.
 
         Raises:
-            HTTPException: 503, since all are taken.
+            HTTPException: 503, none is free.
         """
-        if self.in_hand >= self._places:
-            message = f"all {self._places} places are taken; try again in a moment."
+        if self.in_flight >= self._slots:
+            message = f"busy with {self._slots} requests; try again in a moment."
             raise HTTPException(503, message, headers={"Retry-After": "1"})
-        self.in_hand += 1
+        self.in_flight += 1
         self._keep()
         try:
             yield
         finally:
-            self.in_hand -= 1
-            if not self.in_hand:
+            self.in_flight -= 1
+            if not self.in_flight:
                 loop = asyncio.get_running_loop()
                 self._letting_go = loop.call_later(self._idle_seconds, self._let_go)
 
     async def caption(self, content: bytes, *, name: str, words: bool) -> Caption:
-        """Caption the photo of a request that has a place; cancelled, it is not captioned.
+        """Caption a photo; if this is cancelled before its batch begins, it is not captioned.
 
         Args:
             content: a file.
@@ -148,7 +147,11 @@ class Batching:
         loop = asyncio.get_running_loop()
         try:
             done = await loop.run_in_executor(self._captioning, _caption_all, batch)
-        except Exception as error:
+        except asyncio.CancelledError:
+            raise
+        except (
+            BaseException
+        ) as error:  # a panic in Rust is no Exception, and must not end this task
             for waiting in batch:
                 if not waiting.outcome.done():
                     waiting.outcome.set_exception(error)

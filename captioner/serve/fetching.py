@@ -69,7 +69,7 @@ async def fetch(url: str, *, most: int, allowed: Callable[[str], bool] = is_publ
         allowed: whether an IP address may be connected to.
 
     Raises:
-        HTTPException: 400, since it cannot be fetched, is too large, or is at no allowed address.
+        HTTPException: 400, it cannot be fetched, is too large, or its address is not allowed.
     """
     try:
         async with (

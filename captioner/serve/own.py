@@ -67,4 +67,4 @@ async def _read_form(asked: Asked) -> AsyncIterator[FormData]:
 def health(service: Service) -> dict[str, Any]:
     """Say how the service is."""
     batching = service.batching
-    return {"status": "ok", "loaded": batching.loaded, "in_hand": batching.in_hand}
+    return {"status": "ok", "loaded": batching.loaded, "in_flight": batching.in_flight}
