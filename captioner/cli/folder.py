@@ -3,24 +3,27 @@
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from captioner.cli.folder_dry_run import tell, tell_estimate
 from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.folder_paths import Find, find_inputs, find_outputs
+from captioner.cli.folder_presets import apply_preset
 from captioner.cli.options import Subcommands, choose_search, find_models, load_captioner
 from captioner.config import to_table
 from captioner.errors import CaptionerError
 from captioner.folder.stopping import Stopped, stopping_gently
 
 if TYPE_CHECKING:
+    from captioner.checkpoint.header import Header
     from captioner.config import SearchConfig
     from captioner.folder.engines.local import LocalEngine
     from captioner.folder.job import Engine, Job
     from captioner.folder.outputs.results import Results
+    from captioner.folder.outputs.silence import Silence
     from captioner.folder.outputs.wording import Wording
     from captioner.folder.progress import Progress, Style
     from captioner.folder.sidecars.targets import Target
@@ -55,36 +58,27 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, progress: "Progress") -> int:
     from captioner.checkpoint.files import checkpoint_digest
-    from captioner.folder.job import Job
+    from captioner.folder.job import Job, describe
     from captioner.folder.journal.joining import join_shards
     from captioner.folder.journal.journal import Journal
+    from captioner.folder.limits import Limits
     from captioner.folder.outputs.failures import beginnings, read_problems
     from captioner.folder.outputs.results import Results
-    from captioner.folder.outputs.silence import Silence
     from captioner.folder.sources.remote import is_remote
     from captioner.folder.sources.shards import Shard
 
+    apply_preset(args)
     check_together(args)
+    limits = Limits.parse(args.max_failures, args.max_hours)
     shard = Shard.parse(args.shard)
     root, find, progress.passed_over = find_inputs(args, shard)
-    if is_remote(root) and (args.sidecar or args.in_place):
-        raise CaptionerError(
-            f"{root}: --sidecar and --in-place write to folders of this machine, and read stores "
-            "only; leave them out."
-        )
-    path, tables = find_outputs(args, root)
-    path, *tables = map(shard.place, (path, *tables))
+    path, *tables = map(shard.place, find_outputs(args, root))
     if args.revert:
         return _revert(path, root, progress)
     wording, targets = _texts(args, path)
     checkpoints, header = find_models(args)
     search = choose_search(header, args)
-    silence = Silence(min_confidence=args.min_confidence, photos_only=args.skip_non_photos)
-    if silence and header.confidence is None:
-        raise CaptionerError(
-            f"{header.name} cannot tell how far its captions can be believed; leave out "
-            "--min-confidence and --skip-non-photos, or choose a checkpoint that can."
-        )
+    silence = _silence(args, header)
     settings = {
         "checkpoint": header.name,
         "weights": ", ".join(map(checkpoint_digest, checkpoints)),
@@ -96,15 +90,16 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         "folder": os.fspath(root)
         if is_remote(root)
         else os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
+        **({"silence": to_table(silence)} if silence else {}),
+        **({"shard": str(shard)} if shard.count > 1 else {}),
     }
-    if silence:
-        settings["silence"] = to_table(silence)
-    if shard.count > 1:
-        settings["shard"] = str(shard)
     if args.dry_run:
-        status = _tell(args, path, tables, root=root, settings=settings, find=find, targets=targets)
+        sample = tell(args, path, tables, root=root, settings=settings, find=find, targets=targets)
         progress.name_passed_over()
-        return status
+        if sample.is_worth_it and args.engine == "local" and not args.quiet:
+            describing = partial(describe, wording=wording, silence=silence, words=args.words)
+            tell_estimate(sample, _load_engine(args, checkpoints, search), describing)
+        return 0
     load_engine = _choose_engine(args, checkpoints, search)
 
     gallery = shard.place(args.gallery) if args.gallery else None
@@ -125,6 +120,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
             retried=beginnings(before, root=root),
             progress=progress,
             root=root,
+            limits=limits,
         )
         _work(args, job, partial(_caption, args, job, find, results), results, before)
     if args.log == "text" and not args.quiet:
@@ -177,10 +173,10 @@ def _work(
         journal.tidy()
         problems = {**job.problems, **job.upkeep.unwritten}
         results.write(journal, problems, met=job.met, whole=True)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         job.progress.end("interrupted")
         if args.log == "text" and not args.quiet:
-            _tell_interrupted(args, job)
+            _tell_interrupted(args, job, getattr(stopped, "why", "interrupted"))
         if journal.begun and not over:  # watching has no other end
             _keep_edits(args, job, results)
             journal.tidy(compact=args.watch or bool(results.tables))  # which have a row a photo
@@ -214,11 +210,11 @@ def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results
         job.run(find())
 
 
-def _tell_interrupted(args: argparse.Namespace, job: "Job") -> None:
+def _tell_interrupted(args: argparse.Namespace, job: "Job", why: str) -> None:
     """Say how far the run came, and how to go on."""
     without = " without --overwrite" if args.overwrite and job.journal.begun else ""
     print(
-        f"captioner: {job.journal.path}: interrupted after {job.progress.tally}; the same command"
+        f"captioner: {job.journal.path}: {why} after {job.progress.tally}; the same command"
         f"{without} goes on from here.",
         file=sys.stderr,
         flush=True,
@@ -234,48 +230,23 @@ def _nothing(args: argparse.Namespace, root: "StrPath") -> str:
     return f"{root}: no photos in it; check the path (--hidden takes hidden ones, too)."
 
 
-def _tell(
-    args: argparse.Namespace,
-    path: Path,
-    tables: list[Path],
-    *,
-    root: "StrPath",
-    settings: dict[str, Any],
-    find: Find,
-    targets: "list[Target]",
-) -> int:
-    """Print what would be done about every photo, one a line, and how many there are of each."""
-    from captioner.folder.journal.index import JournalIndex, read_index, read_records
-    from captioner.folder.journal.joining import newer
-    from captioner.folder.journal.run_file import RunFile
-    from captioner.folder.outputs.edits import read_edits
-    from captioner.folder.outputs.failures import beginnings, read_problems
-    from captioner.folder.plan import plan, remember
-    from captioner.folder.progress import one_line
-    from captioner.folder.sources.shards import find_shards
+def _silence(args: argparse.Namespace, header: "Header") -> "Silence":
+    """Return which captions are not written.
 
-    index = JournalIndex(path) if args.overwrite else read_index(path)
-    if index.size:
-        RunFile(path).check(settings)
-        remember(targets, path, root)
-    edits = {} if args.overwrite else read_edits(tables, index)
-    for _, part in find_shards(path) if args.join else ():
-        for record, _ in read_records(part):
-            for found in newer([record], index):
-                index.add(found, start=0)
-        remember(targets, part, root)
-    for name in edits:
-        print(f"keep edit\t{one_line(name)}")
-    kinds = Counter({"keep edit": len(edits)} if edits else {})
-    retried = beginnings(read_problems(path, index), root=root)
-    steps = plan(find(), index, targets=targets, retry_failed=args.retry_failed, retried=retried)
-    for step in steps:
-        kinds[step.kind] += 1
-        print("\t".join(filter(None, (step.kind, one_line(step.found.name), step.reason))))
-    if not args.quiet:
-        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no photos"
-        print(f"captioner: {counts}; nothing is written.", file=sys.stderr)
-    return 0
+    Raises:
+        CaptionerError: the checkpoint cannot tell.
+    """
+    from captioner.folder.outputs.silence import Silence
+
+    if args.purpose and header.confidence is None:
+        args.skip_non_photos = False  # what most people want does not fail
+    silence = Silence(min_confidence=args.min_confidence, photos_only=bool(args.skip_non_photos))
+    if silence and header.confidence is None:
+        raise CaptionerError(
+            f"{header.name} cannot tell how far its captions can be believed; leave out "
+            "--min-confidence and --skip-non-photos, or choose a checkpoint that can."
+        )
+    return silence
 
 
 def _texts(args: argparse.Namespace, journal: Path) -> "tuple[Wording, list[Target]]":
@@ -285,7 +256,7 @@ def _texts(args: argparse.Namespace, journal: Path) -> "tuple[Wording, list[Targ
     from captioner.folder.sidecars import SIDECARS
     from captioner.folder.sidecars.targets import Target
 
-    kinds = sorted(set(args.sidecar)) + ["photo"] * args.in_place
+    kinds = sorted(set(args.sidecar)) + ["photo"] * bool(args.in_place)
     if args.alt_text:
         suffix = {"also": "+alt-text", "only": "-alt-text"}[args.alt_text]
         kinds = [kind + suffix if kind + suffix in SIDECARS else kind for kind in kinds]

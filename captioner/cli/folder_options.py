@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from captioner.cli.folder_presets import PRESETS
 from captioner.cli.options import (
     Subcommands,
     add_model_options,
@@ -27,7 +28,8 @@ captioned again. Beside the captions, FILE.run.json says how they were made, FIL
 tables were written, and FILE.failed.jsonl lists what failed.
 
 Exit status: 0 all photos are captioned or skipped, 1 some failed (standard error names them), 2 the
-command makes no sense or the output cannot be written, 130 interrupted, 143 told to end (SIGTERM).
+command makes no sense or the output cannot be written, 3 a limit ended the run, 130 interrupted,
+143 told to end (SIGTERM).
 """
 
 
@@ -40,6 +42,13 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--for",
+        dest="purpose",
+        choices=list(PRESETS),
+        help="the options that most people want for photo managers, for alt text on the web, to "
+        "train a LoRA, or for a data set; those given beside it win",
     )
     _add_inputs(parser)
     _add_outputs(parser)
@@ -89,7 +98,17 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         "and is named",
     )
     again.add_argument(
-        "--dry-run", action="store_true", help="tell what would be done, and write nothing"
+        "--dry-run",
+        action="store_true",
+        help="tell what would be done and, from a few photos, how long it takes; write nothing",
+    )
+    again.add_argument(
+        "--max-failures",
+        metavar="N|P%",
+        help="end the run when more than N photos fail, or more than P%% of at least a hundred",
+    )
+    again.add_argument(
+        "--max-hours", type=float, metavar="H", help="end the run then; the same command goes on"
     )
     shown = parser.add_argument_group("what is shown")
     shown.add_argument("--quiet", action="store_true", help="name failures only")
@@ -112,7 +131,7 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="threads that decode (one a core, at most 16)"
     )
-    add_search_options(parser)
+    add_search_options(parser, listed=False)
     return parser
 
 
@@ -183,17 +202,18 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     )
     outputs.add_argument(
         "--skip-non-photos",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
         help="write no caption of images that are no photos, such as documents and drawings; "
         "their lines have an empty one",
     )
-    outputs.add_argument("--prefix", default="", metavar="TEXT", help="put before every caption")
-    outputs.add_argument("--suffix", default="", metavar="TEXT", help="put after every caption")
+    for name in ("--prefix", "--suffix"):  # which a template can say, too
+        outputs.add_argument(name, default="", help=argparse.SUPPRESS)
     outputs.add_argument(
         "--template",
         default="{caption}",
         metavar="TEXT",
-        help="around it, with {caption}, {name}, {stem}, {folder} of the photo",
+        help="what is written, such as 'a photo of {caption}'; {name}, {stem} and {folder} are the "
+        "photo's",
     )
     outputs.add_argument(
         "--sidecar",
@@ -204,7 +224,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     )
     outputs.add_argument(
         "--in-place",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
         help="write captions into the photos, too, as XMP and IPTC, and into Exif that has one; "
         "their pixels and their time of change stay as they are",
     )

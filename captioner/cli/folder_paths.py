@@ -102,8 +102,8 @@ def _open_list(source: str) -> BinaryIO:
         raise CaptionerError(f"{source}: the list cannot be read: {error.strerror}.") from error
 
 
-def find_outputs(args: argparse.Namespace, root: "StrPath") -> tuple[Path, list[Path]]:
-    """Return the journal, and the tables that are made from it.
+def find_outputs(args: argparse.Namespace, root: "StrPath") -> list[Path]:
+    """Return the journal, then the tables that are made from it.
 
     Raises:
         CaptionerError: they cannot be what is meant.
@@ -112,6 +112,11 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> tuple[Path, list[
     from captioner.folder.outputs.tables import check_table, is_journal
     from captioner.folder.sources.remote import is_remote
 
+    if is_remote(root) and (args.sidecar or args.in_place):
+        raise CaptionerError(
+            f"{root}: --sidecar and --in-place write to folders of this machine, and read stores "
+            "only; leave them out."
+        )
     lines = [path for path in args.output if is_journal(path)]
     tables = [path for path in args.output if not is_journal(path)]
     for table in tables:
@@ -124,12 +129,12 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> tuple[Path, list[
     if len(lines) > 1:
         raise CaptionerError(f"{lines[1]}: it would hold what {lines[0]} holds; give only one.")
     if lines:
-        return lines[0], tables
+        return [lines[0], *tables]
     named = [path for path in tables if path.suffix.lower() in (".csv", ".parquet")]
     if named:
-        return named[0].with_suffix(".jsonl"), tables
+        return [named[0].with_suffix(".jsonl"), *tables]
     if tables:
-        return tables[0].with_name("captions.jsonl"), tables
+        return [tables[0].with_name("captions.jsonl"), *tables]
     if args.folder in (None, "-"):
         raise CaptionerError("a list has no folder to put captions in; give --output FILE.jsonl.")
     if is_remote(root):
@@ -138,5 +143,5 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> tuple[Path, list[
             "machine; give --output FILE.jsonl."
         )
     if os.path.isfile(root):
-        return Path(root).with_suffix(".captions.jsonl"), tables
-    return Path(root, "captions.jsonl"), tables
+        return [Path(root).with_suffix(".captions.jsonl")]
+    return [Path(root, "captions.jsonl")]

@@ -4,7 +4,7 @@ import argparse
 import sys
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from captioner.config import SearchConfig
 
@@ -83,61 +83,63 @@ def load_captioner(args: argparse.Namespace, checkpoints: "Sequence[Path]") -> "
     )
 
 
-def add_search_options(parser: argparse.ArgumentParser) -> None:
-    """Add how a caption is looked for."""
-    search = parser.add_argument_group("search", "What is left out, the checkpoint recommends.")
-    search.add_argument("--search", dest="method", choices=("beam", "greedy", "sample"))
-    search.add_argument("--max-words", type=int, metavar="N", help="longest caption, in tokens")
-    search.add_argument("--beam", type=int, metavar="N", help="beam search: width")
-    search.add_argument(
+def add_search_options(parser: argparse.ArgumentParser, *, listed: bool = True) -> None:
+    """Add decoding settings.
+
+    Args:
+        parser: of the command.
+        listed: whether `--help` explains each.
+    """
+    about = "What is left out, the checkpoint recommends."
+    if not listed:
+        about = "--search, --beam, --prompt and so on, as `captioner caption --help` lists them."
+    search = parser.add_argument_group("search", about)
+
+    def add(*names: str, help: str = "", **options: Any) -> None:  # as argparse's
+        search.add_argument(*names, help=help if listed else argparse.SUPPRESS, **options)
+
+    add("--search", dest="method", choices=("beam", "greedy", "sample"))
+    add("--max-words", type=int, metavar="N", help="longest caption, in tokens")
+    add("--beam", type=int, metavar="N", help="beam search: width")
+    add(
         "--length-penalty",
         type=float,
         metavar="X",
         help="beam search: above 0 prefers longer captions",
     )
-    search.add_argument(
+    add(
         "--groups",
         type=int,
         metavar="N",
         help="beam search: parts of the beam that look for captions unlike each other's",
     )
-    search.add_argument(
-        "--diversity", type=float, metavar="X", help="with --groups: how unlike (0.5)"
-    )
-    search.add_argument(
+    add("--diversity", type=float, metavar="X", help="with --groups: how unlike (0.5)")
+    add(
         "--agreement",
         type=float,
         metavar="X",
         help="beam search: prefer candidates whose rarer words others have, too, which invents "
         "less; such as 0.3 with --beam 10",
     )
-    search.add_argument(
-        "--temperature", type=float, metavar="X", help="sample: below 1 safer, above 1 bolder"
-    )
-    search.add_argument("--top-k", type=int, metavar="N", help="sample: keep the N likeliest words")
-    search.add_argument(
+    add("--temperature", type=float, metavar="X", help="sample: below 1 safer, above 1 bolder")
+    add("--top-k", type=int, metavar="N", help="sample: keep the N likeliest words")
+    add(
         "--top-p",
         type=float,
         metavar="X",
         help="sample: keep words that together have probability X",
     )
-    search.add_argument("--seed", type=int, metavar="N", help="sample: same seed, same caption")
-    search.add_argument(
+    add("--seed", type=int, metavar="N", help="sample: same seed, same caption")
+    add(
         "--require",
         action="append",
         metavar="WORD",
         help="beam search: a word, or several, that the caption must have; can be given again",
     )
-    search.add_argument(
-        "--forbid", action="append", metavar="WORD", help="one that it must not have; the same"
-    )
-    search.add_argument(
-        "--no-repeat", type=int, metavar="N", help="say no run of N words twice; 0 lets all repeat"
-    )
-    search.add_argument(
-        "--no-end", action="append", metavar="WORD", help="do not end with this word; the same"
-    )
-    search.add_argument(
+    add("--forbid", action="append", metavar="WORD", help="one that it must not have; the same")
+    add("--no-repeat", type=int, metavar="N", help="say no run of N words twice; 0 lets all repeat")
+    add("--no-end", action="append", metavar="WORD", help="do not end with this word; the same")
+    add(
         "--prompt",
         metavar="TEXT",
         help='words given to the model before its own, such as "a picture of"; "" for none',

@@ -9,6 +9,8 @@
     revert       captions of the journal out of files
     outputs/     the journal -> CSV, Parquet, a gallery, a list of failures
     watching     photos that arrive while a run goes on
+    estimate     a few photos -> hours and bytes
+    limits       when a run ends before its time
     progress     what the user sees meanwhile
     stopping     what a signal may interrupt
     job          all of it together

@@ -11,6 +11,7 @@ from captioner.errors import MetadataError
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import JournalRecord
+from captioner.folder.limits import Limits
 from captioner.folder.outputs.silence import Silence
 from captioner.folder.outputs.wording import Wording
 from captioner.folder.plan import plan, remember
@@ -74,6 +75,7 @@ class Job:
         retried: how names begin that are tried with them.
         progress: told of everything.
         root: the folder that names are relative to, or the archive.
+        limits: end the run.
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Job:
         retried: tuple[str, ...] = (),
         progress: Progress,
         root: StrPath,
+        limits: Limits | None = None,
     ) -> None:
         self.journal = journal
         self.load_engine = load_engine
@@ -100,6 +103,7 @@ class Job:
         self.retried = retried
         self.progress = progress
         self.root = root
+        self.limits = limits or Limits()
         self.problems: dict[str, str] = {}
         """Folders and archives that cannot be looked through, with the reason."""
         self.met: set[bytes] = set()
@@ -141,6 +145,7 @@ class Job:
             self.problems = {}
             self.run(self._watched.news(self._note(find())))
             self._forget_mended()
+            self.limits.check()
             self.progress.advance()
             rest = _PATIENCE * (time.thread_time() - began)
             time.sleep(max(seconds, min(rest, _LONGEST_PAUSE)))
@@ -217,6 +222,7 @@ class Job:
                     entries[key] = entry
         with uninterrupted():  # what is written is also counted
             for record, reason in self.journal.commit(list(entries.values())):
+                self.limits.count(failed=reason is not None)
                 if reason is None:
                     self.progress.tally.captioned += 1
                 else:
@@ -226,24 +232,15 @@ class Job:
                         self.upkeep.unwritten[record.image] = reason
         self._replaced -= entries.keys()
         self.progress.advance()
+        self.limits.check()
 
     def _entry(self, photo: Photo, caption: Sentence) -> PendingEntry | str:
         """Put a caption into the form in which it is written, or say why nothing is written."""
         key = digest(photo.name)
-        judged = caption.judgement
-        silent = self.silence.keeps(judged)
-        record = JournalRecord(
-            image=photo.name,
-            status="captioned",
-            caption="" if silent else self.wording(caption.text, photo=photo),
-            log_probability=caption.log_probability,
-            confidence=_rounded(judged.confidence),
-            level=judged.level,
-            photo_probability=_rounded(judged.photo_probability),
-            is_photo=judged.is_photo,
-            **({name: caption.to_dict()[name] for name in _LOOKS} if self.words else {}),
-            **stamped(photo.stamp),
+        record = describe(
+            photo, caption, wording=self.wording, silence=self.silence, words=self.words
         )
+        silent = self.silence.keeps(caption.judgement)
         before = self.journal.index.read(key) if key in self._replaced else None
         if silent:
             return PendingEntry(record=noted(record, before, ()), changes=(), before=before)
@@ -258,6 +255,25 @@ class Job:
         if any(change.inside for change in changes) and photo.look() != photo.stamp:
             record = replace(record, modified=None)  # another photo by now: the next run sees to it
         return PendingEntry(record=noted(record, before, changes), changes=changes, before=before)
+
+
+def describe(
+    photo: Photo, caption: Sentence, *, wording: Wording, silence: Silence, words: bool
+) -> JournalRecord:
+    """Put a caption into the form in which the journal holds it."""
+    judged = caption.judgement
+    return JournalRecord(
+        image=photo.name,
+        status="captioned",
+        caption="" if silence.keeps(judged) else wording(caption.text, photo=photo),
+        log_probability=caption.log_probability,
+        confidence=_rounded(judged.confidence),
+        level=judged.level,
+        photo_probability=_rounded(judged.photo_probability),
+        is_photo=judged.is_photo,
+        **({name: caption.to_dict()[name] for name in _LOOKS} if words else {}),
+        **stamped(photo.stamp),
+    )
 
 
 def _rounded(value: float | None) -> float | None:

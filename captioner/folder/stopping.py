@@ -23,6 +23,17 @@ class Stopped(KeyboardInterrupt):
         super().__init__(number)
         self.status = 128 + number
         """Exit status by which a shell reports it."""
+        self.why = "interrupted"
+        """In words."""
+
+
+class LimitReached(Stopped):
+    """A limit that the user gave ends the run in order."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(0)
+        self.status = 3
+        self.why = why
 
 
 @contextmanager

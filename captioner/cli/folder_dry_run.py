@@ -1,0 +1,87 @@
+"""`captioner folder --dry-run`: what would be done, and how long it would take."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from captioner.cli.folder_paths import Find
+
+if TYPE_CHECKING:
+    from captioner.folder.engines.local import LocalEngine
+    from captioner.folder.estimate import Sample
+    from captioner.folder.job import Sentence
+    from captioner.folder.journal.records import JournalRecord
+    from captioner.folder.sidecars.targets import Target
+    from captioner.folder.sources.inputs import Photo
+    from captioner.folder.sources.remote import StrPath
+
+
+def tell(
+    args: argparse.Namespace,
+    path: Path,
+    tables: list[Path],
+    *,
+    root: "StrPath",
+    settings: dict[str, Any],
+    find: Find,
+    targets: "list[Target]",
+) -> "Sample":
+    """Print what would be done about every photo, one a line, and how many there are of each.
+
+    Returns:
+        Some of the photos that would be captioned.
+    """
+    from captioner.folder.estimate import Sample
+    from captioner.folder.journal.index import JournalIndex, read_index, read_records
+    from captioner.folder.journal.joining import newer
+    from captioner.folder.journal.run_file import RunFile
+    from captioner.folder.outputs.edits import read_edits
+    from captioner.folder.outputs.failures import beginnings, read_problems
+    from captioner.folder.plan import plan, remember
+    from captioner.folder.progress import one_line
+    from captioner.folder.sources.inputs import Photo
+    from captioner.folder.sources.shards import find_shards
+
+    index = JournalIndex(path) if args.overwrite else read_index(path)
+    if index.size:
+        RunFile(path).check(settings)
+        remember(targets, path, root)
+    edits = {} if args.overwrite else read_edits(tables, index)
+    for _, part in find_shards(path) if args.join else ():
+        for record, _ in read_records(part):
+            for found in newer([record], index):
+                index.add(found, start=0)
+        remember(targets, part, root)
+    for name in edits:
+        print(f"keep edit\t{one_line(name)}")
+    kinds = Counter({"keep edit": len(edits)} if edits else {})
+    retried = beginnings(read_problems(path, index), root=root)
+    sample = Sample()
+    steps = plan(find(), index, targets=targets, retry_failed=args.retry_failed, retried=retried)
+    for step in steps:
+        kinds[step.kind] += 1
+        if step.kind.startswith("caption") and isinstance(step.found, Photo):
+            sample.add(step.found)
+        print("\t".join(filter(None, (step.kind, one_line(step.found.name), step.reason))))
+    if not args.quiet:
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no photos"
+        print(f"captioner: {counts}; nothing is written.", file=sys.stderr)
+    return sample
+
+
+def tell_estimate(
+    sample: "Sample",
+    engine: "LocalEngine",
+    describe: "Callable[[Photo, Sentence], JournalRecord]",
+) -> None:
+    """Caption some photos, and print what all take."""
+    from captioner.folder.estimate import estimate
+
+    def lines(photos: "Iterable[Photo]") -> Iterator[int]:
+        for photo, told in (outcome for batch in engine.run(photos) for outcome in batch):
+            yield 0 if isinstance(told, str) else len(describe(photo, told).to_line())
+
+    print(f"captioner: {sample.count} photos take {estimate(sample, lines)}.", file=sys.stderr)
