@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from captioner.folder.sidecars.changes import Change
 from captioner.metadata import (
     Mark,
     alt_text,
@@ -17,6 +18,11 @@ from captioner.metadata import (
     text_digest,
 )
 from tests.test_folder import captions, records
+
+
+class Killed(BaseException):
+    """The end of a process, as far as a test of one can tell."""
+
 
 ONLY = ("--include", "flag.png", "--include", "strip.jpg")
 AGAIN = ("--overwrite", "--existing", "own", "--prefix", "new: ")
@@ -159,6 +165,34 @@ def test_captions_of_people_in_tables_are_not_taken_out(command, folder):
     assert status == 1
     assert errors == ["captioner: flag.png: flag.txt stays: its caption is somebody's own."]
     assert not (folder / "strip.txt").exists()
+
+
+@pytest.mark.parametrize("place", range(1, 6, 2))
+def test_a_revert_that_was_killed_is_completed_by_the_next(command, folder, monkeypatch, place):
+    for name in ("flag.txt", "strip.txt"):
+        (folder / name).write_text("trigger\n")
+    before = {name: (folder / name).read_bytes() for name in ("flag.txt", "strip.txt")}
+    options = ("--in-place", "--sidecar", "txt", "--sidecar", "xmp", "--existing", "append")
+    command(folder, *ONLY, *options)
+    applied, apply = [], Change.apply
+
+    def dying(change):
+        applied.append(change)
+        if len(applied) == place:
+            raise Killed
+        apply(change)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Change, "apply", dying)
+        with pytest.raises(Killed):
+            command(folder, "--revert")
+    assert command(folder, "--revert")[0] == 0
+    assert {name: (folder / name).read_bytes() for name in before} == before
+    assert not list(folder.glob("*.xmp"))
+    for name in ("flag.png", "strip.jpg"):
+        assert read_captions((folder / name).read_bytes(), name="p") == []
+    assert all("files" not in record for record in records(folder / "captions.jsonl"))
+    assert not (folder / "captions.pending.json").exists()
 
 
 def test_revert_needs_captions_of_a_folder(command, folder):
