@@ -9,7 +9,7 @@ import gradio as gr
 
 from app.controls import MODEL_EVENT, as_message, open_upload, photo_input, read_upload
 from app.picking import PHOTO_PIXELS
-from app.search import search_inputs, search_settings
+from app.search import describe_settings, search_inputs, search_settings
 from app.whatif import tell_change
 from app.wording import describe
 from captioner import Caption, Captioner, CaptionerError
@@ -24,7 +24,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         names = list(captioners)
         checkpoint = gr.Dropdown(names, value=names[0], label="checkpoint")
         search = search_inputs(captioners).values()
-        unasked = [component.value for component in search]  # type: ignore[attr-defined]
+        unasked = [component.value for component in search]
         attention = gr.Checkbox(value=False, label="attention")
         sentence = gr.Textbox(label="sentence")
         goes_on = gr.Checkbox(value=False, label="complete")
@@ -65,7 +65,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         """
         return describe(answer(photo, checkpoint, lambda model, p: model.caption(p)))
 
-    def caption_photo_in_numbers(  # noqa: PLR0917  # Gradio passes arguments by position
+    def caption_photo_in_numbers(  # noqa: D417, PLR0917  # by position, and explained below
         photo: str | None,
         checkpoint: str,
         method: str,
@@ -88,19 +88,7 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         Args:
             photo: an image file: its http(s) address, or its content as a data: URI in base64.
             checkpoint: name of the model.
-            method: decoding method: beam, greedy or sample.
-            beam: width of beam search, from 1 to 10.
-            max_words: longest sentence in tokens.
-            length_penalty: of beam search; above 0, longer sentences may win.
-            temperature: of sampling; below 1 is safer, above 1 is bolder.
-            top_k: sampling draws from this many likeliest words; 0 is all.
-            top_p: sampling draws from the likeliest words that together have this probability.
-            seed: of sampling; the same seed and photo give the same caption.
-            no_repeat: no run of so many words is said twice; 0 lets all repeat.
-            forbid: words that the caption must not have, with commas between them.
-            require: words that beam search makes the caption have, with commas between them.
-            groups: parts of the beam, penalised for each other's words; they divide it, 1 is plain.
-            diversity: of groups; how strong that penalty is.
+            {settings}
             attention: whether to return each word's attention too, some two hundred numbers.
 
         Returns:
@@ -115,6 +103,9 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
 
         caption = answer(photo, checkpoint, ask)
         return _to_table(caption, attention=attention)
+
+    told = caption_photo_in_numbers.__doc__ or ""
+    caption_photo_in_numbers.__doc__ = told.replace("            {settings}", describe_settings())
 
     def read_sentence(
         photo: str | None, sentence: str, checkpoint: str, complete: bool, attention: bool

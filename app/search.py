@@ -3,21 +3,18 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_origin, get_type_hints
 
 import gradio as gr
 
 from captioner import Captioner, CaptionerError, SearchConfig
-from captioner.schema import why_idle
+from captioner.schema import explain, why_idle
 
 _METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
 _FIXED = ("no_end", "prompt", "agreement")
 """Settings that stay what the checkpoint recommends."""
 _NAMES = [setting.name for setting in fields(SearchConfig) if setting.name not in _FIXED]
-_WHOLE = ("beam", "max_words", "top_k", "seed", "no_repeat", "groups")
-"""Settings that are whole numbers, whatever a browser makes of them."""
-_LISTS = ("forbid", "require")
-"""Settings that are words, typed with commas between them."""
+_KINDS = get_type_hints(SearchConfig)
 _LABELS = {
     "method": "Method",
     "beam": "Beam",
@@ -34,6 +31,17 @@ _LABELS = {
     "diversity": "Diversity",
 }
 """What the page calls the settings."""
+_RANGES = {
+    "beam": (1, 10, 1),
+    "length_penalty": (0, 2, 0.1),
+    "groups": (1, 10, 1),
+    "diversity": (0, 3, 0.1),
+    "temperature": (0.1, 2, 0.05),
+    "top_k": (0, 100, 1),
+    "top_p": (0.05, 1, 0.05),
+    "no_repeat": (0, 4, 1),
+}
+"""Least, most and step of the sliders, widened if what a model likes best lies outside."""
 _LONGEST = 40
 _LONGEST_LIST = 200
 """Characters."""
@@ -55,60 +63,43 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> dict[str, gr.component
     best = next(iter(captioners.values())).header.search
     limits = (captioner.header.longest for captioner in captioners.values())
     longest = min([_LONGEST, *(limit for limit in limits if limit is not None)])
-    made: dict[str, Any] = {}
-    made["method"] = gr.Radio(_METHODS, value=best.method, label="Method")
+    ranges = {**_RANGES, "max_words": (1, longest, 1)}
+
+    def make(name: str) -> Any:
+        value, text = getattr(best, name), explain(SearchConfig)[name]
+        told: dict[str, Any] = {"label": _LABELS[name], "info": text}
+        if name == "method":
+            return gr.Radio(_METHODS, value=value, label=_LABELS[name])
+        if _is_list(name):
+            told["info"] += " With commas between them."
+            words = ", ".join(value)
+            return gr.Textbox(words, placeholder="none", max_length=_LONGEST_LIST, **told)
+        if name not in ranges:
+            return gr.Number(value, precision=0, **told)
+        low, high, step = ranges[name]
+        return gr.Slider(min(low, value), max(high, value), value, step=step, **told)
+
+    made = {"method": make("method")}
     with gr.Column(elem_classes="for-beam"):
-        made["beam"] = _slider(best.beam, 1, 10, 1, label="Beam", info="Width of beam search.")
-        made["length_penalty"] = _slider(
-            best.length_penalty,
-            *(0, 2, 0.1),
-            label="Length penalty",
-            info="Above 0, longer sentences may win.",
-        )
-        made["groups"] = _slider(
-            best.groups,
-            *(1, 10, 1),
-            label="Groups",
-            info="Parts of the beam, penalised for each other's words; they divide it.",
-        )
-        made["diversity"] = _slider(
-            best.diversity, *(0, 3, 0.1), label="Diversity", info="How strong that penalty is."
-        )
-        made["require"] = _words(best.require, label="Required words")
+        for name in ("beam", "length_penalty", "groups", "diversity", "require"):
+            made[name] = make(name)
     with gr.Column(elem_classes="for-sample"):
-        made["temperature"] = _slider(
-            best.temperature,
-            *(0.1, 2, 0.05),
-            label="Temperature",
-            info="Below 1 is safer, above 1 is bolder.",
-        )
-        made["top_k"] = _slider(
-            best.top_k,
-            *(0, 100, 1),
-            label="Top-k",
-            info="Draw from this many likeliest words; 0 is all.",
-        )
-        made["top_p"] = _slider(
-            best.top_p,
-            *(0.05, 1, 0.05),
-            label="Top-p",
-            info="Draw from the likeliest words that together have this probability.",
-        )
-        made["seed"] = gr.Number(
-            best.seed, precision=0, label="Seed", info="The same seed draws the same sentence."
-        )
-    made["max_words"] = _slider(
-        best.max_words, 1, longest, 1, label="Longest sentence", info="In tokens."
-    )
-    made["forbid"] = _words(best.forbid, label="Forbidden words")
-    made["no_repeat"] = _slider(
-        *(best.no_repeat, 0, 4, 1),
-        label="No repeats",
-        info="No run of so many words is said twice; 0 lets all repeat.",
-    )
+        for name in ("temperature", "top_k", "top_p", "seed"):
+            made[name] = make(name)
+    for name in ("max_words", "forbid", "no_repeat"):
+        made[name] = make(name)
     dividing = [made["beam"], made["groups"]]  # only what divides the beam can be chosen
     gr.on([made["beam"].change, made["groups"].change], None, dividing, made["groups"], js=_DIVIDE)
     return {name: made[name] for name in _NAMES}
+
+
+def describe_settings() -> str:
+    """Describe the settings as arguments of a function, a line each."""
+    return "\n".join(
+        f"            {name}: {explain(SearchConfig)[name]}"
+        + " With commas between them." * _is_list(name)
+        for name in _NAMES
+    )
 
 
 def name_labels(message: str) -> str:
@@ -150,26 +141,14 @@ def _named(values: Sequence[Any]) -> dict[str, Any]:
 
 def _read(name: str, value: Any) -> float | tuple[str, ...]:
     try:
-        if name in _LISTS:
+        if _is_list(name):
             return tuple(part.strip() for part in (value or "").split(",") if part.strip())
-        return int(value or 0) if name in _WHOLE else float(value)
+        return int(value or 0) if _KINDS[name] is int else float(value)
     except (AttributeError, OverflowError, TypeError, ValueError):
-        what = "a text" if name in _LISTS else "a number"
+        what = "a text" if _is_list(name) else "a number"
         raise CaptionerError(f"{name} is {value!r}; it must be {what}.") from None
 
 
-def _words(best: Sequence[str], *, label: str) -> gr.Textbox:
-    return gr.Textbox(
-        ", ".join(best),
-        label=label,
-        placeholder="none",
-        info="Words, with commas between them.",
-        max_length=_LONGEST_LIST,
-    )
-
-
-def _slider(
-    best: float, low: float, high: float, step: float, *, label: str, info: str
-) -> gr.Slider:
-    """Offer a range, widened if what a model likes best lies outside."""
-    return gr.Slider(min(low, best), max(high, best), best, step=step, label=label, info=info)
+def _is_list(name: str) -> bool:
+    """Whether a setting is words, typed with commas between them."""
+    return get_origin(_KINDS[name]) is tuple

@@ -78,7 +78,8 @@ def main() -> int:
     print(f"load average before: {os.getloadavg()[0]:.1f}")
     rates: dict[int, list[float]] = {1: [], args.clients: []}
     worked = dict.fromkeys(rates, 0.0)
-    right, expected = 0, []
+    right = 0
+    expected: list[str] = []
     with serving(*options) as (url, pid):
         ask(url, files)  # loads the model
         for _ in range(args.rounds):

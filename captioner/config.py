@@ -140,17 +140,18 @@ class SearchConfig:
     method: Literal["beam", "greedy", "sample"] = "beam"
     """Beam search, the likeliest word at each step, or a draw at each step."""
     beam: int = beside(3, method="beam")
-    """Width of beam search: hypotheses per photo."""
+    """Hypotheses per photo."""
     max_words: int = 24
     """Longest caption in tokens, the end mark not counted."""
     length_penalty: float = beside(0.0, method="beam")
-    """Beam search ranks by log-probability / length ** penalty; 0 ranks by probability."""
+    """Candidates are ranked by log-probability / length^penalty: above 0, longer captions may
+    win."""
     temperature: float = beside(1.0, method="sample")
-    """Sampling divides the logits by this: below 1 is safer, above 1 is bolder."""
+    """Divides the logits: below 1 is safer, above 1 is bolder."""
     top_k: int = beside(0, method="sample")
-    """Sampling keeps this many likeliest words; 0 keeps all."""
+    """Draw from this many likeliest words; 0 is all."""
     top_p: float = beside(1.0, method="sample")
-    """Sampling keeps the likeliest words that together hold this probability."""
+    """Draw from the likeliest words that together have this probability."""
     seed: int = beside(0, method="sample")
     """Seed of the draws; the same seed and photo give the same caption."""
     no_repeat: int = 0
@@ -159,11 +160,11 @@ class SearchConfig:
     forbid: tuple[str, ...] = ()
     """Words, or runs of words, that captions must not contain."""
     require: tuple[str, ...] = ()
-    """Words, or runs of words, that captions must contain, in any order; beam search only."""
+    """Words, or runs of words, that beam search must write, in any order."""
     no_end: tuple[str, ...] = ()
     """Words that a caption does not end with, such as "a" and "with"."""
     prompt: str = ""
-    """Words that the model is given before its own; they are no part of the caption."""
+    """Words given to the model before its own, such as "a picture of"; no part of the caption."""
     groups: int = beside(1, method="beam")
     """Groups of diverse beam search, each penalised for words chosen by earlier ones; they divide
     the beam. 1 is plain beam search."""
@@ -171,8 +172,8 @@ class SearchConfig:
     """Penalty on a word's log-probability for every hypothesis of an earlier group that has it at
     the same place."""
     agreement: float = beside(0.0, method="beam")
-    """Beam search ranks its candidates by their score, less this for each rarer token times the
-    probability that a candidate without it is right; 0 ranks by score alone. Invents less."""
+    """Candidates are ranked by their score, less this for each rarer token times the probability
+    that one without it is right, which invents less; such as 0.3 with a beam of 10."""
 
     def __post_init__(self) -> None:
         for name in ("beam", "max_words", "groups"):

@@ -1,13 +1,18 @@
-"""How settings are declared beside each other, so that what would do nothing is refused.
+"""How settings are declared and explained, so that what would do nothing is refused.
 
 Files stay flat. Each method of search, objective and kind of encoder has settings of its own, as if
 each were a class of its own; but some depend on single settings, too (`diversity` on `groups`),
 which classes could not say. So a field names what it needs, and one rule serves all.
 """
 
+import ast
+import inspect
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, field, fields
+from dataclasses import MISSING, field, fields, is_dataclass
+from functools import cache
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any
 
 from captioner.errors import ConfigError
@@ -64,3 +69,23 @@ def check_used(
     for name in changed if names is None else names:
         if why := why_idle(type(settings), values, name):
             raise ConfigError(f"{where}.{name}{of} is {json.dumps(values[name])}, which {why}.")
+
+
+@cache
+def explain(settings: type) -> Mapping[str, str]:
+    """Read what is said of each setting under its field; nothing where there is no source.
+
+    Help texts, inputs of the app, descriptions of its API and docs/settings.md are made from it.
+    """
+    texts = dict.fromkeys((f.name for f in fields(settings)), "")
+    for owner in filter(is_dataclass, reversed(settings.__mro__)):
+        try:
+            [tree] = ast.parse(dedent(inspect.getsource(owner))).body
+        except OSError:
+            continue
+        assert isinstance(tree, ast.ClassDef)
+        for statement, after in pairwise(tree.body):
+            if isinstance(statement, ast.AnnAssign) and isinstance(after, ast.Expr):
+                assert isinstance(statement.target, ast.Name)
+                texts[statement.target.id] = " ".join(ast.literal_eval(after.value).split())
+    return texts

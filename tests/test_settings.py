@@ -5,11 +5,20 @@ import pytest
 import timm
 import torch
 
-from captioner.config import to_table
+from captioner.config import SearchConfig, to_table
 from captioner.errors import ConfigError
 from captioner.model import build_model
+from captioner.schema import explain
 from tests import foreign
-from training.settings import RunConfig, StageConfig, load_settings, recipe
+from training import settings_page
+from training.settings import (
+    DataConfig,
+    RunConfig,
+    SourceConfig,
+    StageConfig,
+    load_settings,
+    recipe,
+)
 
 ROOT = Path(__file__).parent.parent
 SMOKE = ROOT / "tests" / "smoke.toml"
@@ -249,3 +258,11 @@ def test_boxes_are_needed_to_learn_where_to_look():
         "set it to 0."
     )
     assert refused("stages.0.samples=1") == "stages.samples is 1; it must be 2 or more."
+
+
+def test_every_setting_is_explained_and_the_page_of_settings_is_made_from_that():
+    lines = "\n".join(settings_page.page())
+    assert lines == (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
+    for settings in (RunConfig, DataConfig, SourceConfig, StageConfig, SearchConfig):
+        assert [name for name, text in explain(settings).items() if not text] == []
+    assert '| `coverage` | `0.0` | `objective = "words"` | Weight of the doubly' in lines

@@ -5,7 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from captioner.cli.options import add_settings
 from training.scoring.measures import RESAMPLES
+
+SEARCH = (
+    *("beam", "max_words", "length_penalty", "groups", "diversity", "agreement"),
+    "no_repeat",
+)
+"""Settings of the search that commands take."""
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -23,21 +30,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Add what every command that captions a split asks for."""
     parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
     parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
-    parser.add_argument("--beam", type=int, help="width of beam search")
-    parser.add_argument("--max-words", type=int, help="longest caption, in tokens")
-    parser.add_argument("--length-penalty", type=float, help="above 0 favours longer captions")
-    parser.add_argument("--groups", type=int, help="parts of the beam, for diverse beam search")
-    parser.add_argument("--diversity", type=float, help="how unlike the groups are to be")
-    parser.add_argument("--agreement", type=float, help="weight of what candidates agree on")
-    parser.add_argument("--no-repeat", type=int, help="say no run of so many words twice")
+    add_settings(parser, SEARCH)
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
 
 
 def given_search(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of the search that were given; the checkpoint recommends the rest."""
-    lengths = ("max_words", "length_penalty")
-    names = ("method", "beam", *lengths, "groups", "diversity", "agreement", "no_repeat")
-    given = {name: getattr(args, name, None) for name in names}
+    given = {name: getattr(args, name, None) for name in ("method", *SEARCH)}
     return {name: value for name, value in given.items() if value is not None}
 
 

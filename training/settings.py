@@ -176,10 +176,13 @@ class RunConfig:
     name: str
     """Name of the checkpoint and of the run's folder."""
     data: DataConfig
+    """Captions and photos."""
     stages: tuple[StageConfig, ...]
-    """Done in order; see `StageConfig.begins_with`."""
+    """Done in order; each says with which weights of the one before it begins."""
     model: ModelConfig = field(default_factory=ModelConfig)
+    """Encoder and decoder."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    """How photos become the encoder's input."""
     search: SearchConfig = field(default_factory=SearchConfig)
     """Decoding settings of validation captions, which the checkpoint recommends. Captions are
     learned behind the prompt, which itself is not."""
@@ -191,6 +194,7 @@ class RunConfig:
     model, preprocess and search whatever is not given here; `encoder_weights` says nothing then.
     What is given of the model, but for its dropout, and of preprocess must be the same."""
     seed: int = 0
+    """Of the first weights, the order of photos, dropout and draws."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Of the arithmetic; weights stay float32. `auto` takes bfloat16 on a GPU, else float32;
     float16 scales the loss, for GPUs without bfloat16."""

@@ -2,11 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from captioner.config import SearchConfig
+from captioner.schema import explain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,60 +92,34 @@ def add_search_options(parser: argparse.ArgumentParser, *, listed: bool = True) 
         parser: of the command.
         listed: whether `--help` explains each.
     """
-    about = "What is left out, the checkpoint recommends."
+    about = "Defaults come from the checkpoint."
     if not listed:
         about = "--search, --beam, --prompt and so on, as `captioner caption --help` lists them."
-    search = parser.add_argument_group("search", about)
+    search = parser.add_argument_group("decoding", about)
+    add_settings(search, (setting.name for setting in fields(SearchConfig)), listed=listed)
 
-    def add(*names: str, help: str = "", **options: Any) -> None:  # as argparse's
-        search.add_argument(*names, help=help if listed else argparse.SUPPRESS, **options)
 
-    add("--search", dest="method", choices=("beam", "greedy", "sample"))
-    add("--max-words", type=int, metavar="N", help="longest caption, in tokens")
-    add("--beam", type=int, metavar="N", help="beam search: width")
-    add(
-        "--length-penalty",
-        type=float,
-        metavar="X",
-        help="beam search: above 0 prefers longer captions",
-    )
-    add(
-        "--groups",
-        type=int,
-        metavar="N",
-        help="beam search: parts of the beam that look for captions unlike each other's",
-    )
-    add("--diversity", type=float, metavar="X", help="with --groups: how unlike (0.5)")
-    add(
-        "--agreement",
-        type=float,
-        metavar="X",
-        help="beam search: prefer candidates whose rarer words others have, too, which invents "
-        "less; such as 0.3 with --beam 10",
-    )
-    add("--temperature", type=float, metavar="X", help="sample: below 1 safer, above 1 bolder")
-    add("--top-k", type=int, metavar="N", help="sample: keep the N likeliest words")
-    add(
-        "--top-p",
-        type=float,
-        metavar="X",
-        help="sample: keep words that together have probability X",
-    )
-    add("--seed", type=int, metavar="N", help="sample: same seed, same caption")
-    add(
-        "--require",
-        action="append",
-        metavar="WORD",
-        help="beam search: a word, or several, that the caption must have; can be given again",
-    )
-    add("--forbid", action="append", metavar="WORD", help="one that it must not have; the same")
-    add("--no-repeat", type=int, metavar="N", help="say no run of N words twice; 0 lets all repeat")
-    add("--no-end", action="append", metavar="WORD", help="do not end with this word; the same")
-    add(
-        "--prompt",
-        metavar="TEXT",
-        help='words given to the model before its own, such as "a picture of"; "" for none',
-    )
+def add_settings(
+    parser: "argparse._ActionsContainer", names: Iterable[str], *, listed: bool = True
+) -> None:
+    """Add options for these decoding settings, with the explanations of their fields."""
+    known, kinds = {f.name: f for f in fields(SearchConfig)}, get_type_hints(SearchConfig)
+    for name in names:
+        method = known[name].metadata.get("needs", {}).get("method")
+        text = explain(SearchConfig)[name].replace("%", "%%")
+        how: dict[str, Any] = {"help": f"({method}) {text}" if method else text}
+        kind, choices = get_origin(kinds[name]) or kinds[name], get_args(kinds[name])
+        if kind is Literal:
+            how |= {"choices": choices}
+        elif kind is tuple:
+            how |= {"action": "append", "metavar": "WORD"}
+            how["help"] += " Can be given again."
+        else:
+            how |= {"type": kind, "metavar": {int: "N", float: "X", str: "TEXT"}[kind]}
+        if not listed:
+            how["help"] = argparse.SUPPRESS
+        flag = "search" if name == "method" else name.replace("_", "-")
+        parser.add_argument(f"--{flag}", dest=name, **how)
 
 
 def choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:
