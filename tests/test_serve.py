@@ -214,7 +214,7 @@ def test_ollamas_client_gets_a_response_whole_or_streamed(url, captioner):
         ({"images": ["no base64!"]}, 400, "images is not base64 (Only base64 data is allowed)."),
         ({"images": [7]}, 400, "images is not text; send a data: URL or base64."),
         ({"images": ["data:image/png,hello"]}, 400,
-         "images is a data: URL without base64; encode it in base64."),
+         "images is a data: URL, but not in base64; encode it."),
         ({"images": None}, 400, "images holds 0 images; send one per request."),
         ({"format": "json"}, 400, "format must be empty; captions are sentences."),
     ],
@@ -358,9 +358,7 @@ def test_a_token_is_asked_of_all_and_the_network_is_not_served_without_one():
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_the_service_once_what_it_has_in_flight_is_answered(
-    number, status, captioner
-):
+def test_a_signal_stops_the_service_once_requests_in_flight_are_answered(number, status, captioner):
     with serving() as (url, process):
         files = {"photo": ("large.jpg", CAT + bytes(2**21))}
         assert httpx.post(f"{url}/caption", files=files, timeout=PATIENCE).status_code == 200
@@ -402,8 +400,9 @@ def run(*options: str, **environment: str) -> tuple[int, str, str]:
 
 def test_what_makes_no_sense_ends_the_command_with_a_line():
     assert run("--host", "0.0.0.0", CAPTIONER_TOKEN=" ") == (
-        2, "", "captioner: --host is '0.0.0.0', which other machines can reach: set CAPTIONER_TOKEN in "
-        "the environment to a secret that clients must send, or give --allow-anyone.\n")  # fmt: skip
+        2, "", "captioner: --host is '0.0.0.0', which other machines can reach: set "
+        "CAPTIONER_TOKEN to a secret that clients must send, or give --allow-anyone.\n",
+    )  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert run("--port", str(port)) == (

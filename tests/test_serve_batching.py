@@ -37,6 +37,10 @@ def photo(width: int) -> bytes:
     return file.getvalue()
 
 
+class PanicException(BaseException):  # as libraries written in Rust call it
+    pass
+
+
 class Held:
     """Says of each photo how wide it is; a batch ends when a test allows it."""
 
@@ -59,6 +63,8 @@ class Held:
         self.words.append(words)
         self.batches.put(widths)
         assert self.go.acquire(timeout=PATIENCE)
+        if 15 in widths:
+            raise PanicException
         if 13 in widths:
             raise RuntimeError("thirteen")
         image = Image.new("RGB", (9, 9))
@@ -144,6 +150,8 @@ def test_the_service_goes_on_after_a_batch_that_failed_as_a_whole():
             captioner.go.release(100)
             found = await asyncio.gather(first, *rest, return_exceptions=True)
             assert [str(own) for own in found] == ["20", "thirteen", "thirteen"]
+            (panic,) = await asyncio.gather(caption(batching, 15), return_exceptions=True)
+            assert isinstance(panic, PanicException)
             assert await caption(batching, 21) == "21"
 
     asyncio.run(try_it())

@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
     token = os.environ.get(_TOKEN, "").strip()
     if not (token or args.allow_anyone or is_local(args.host)):
         raise CaptionerError(
-            f"--host is {args.host!r}, which other machines can reach: set {_TOKEN} to a secret that "
-            "clients must send, or give --allow-anyone."
+            f"--host is {args.host!r}, which other machines can reach: set {_TOKEN} to a secret "
+            "that clients must send, or give --allow-anyone."
         )
     checkpoints, header = find_models(args)
     batching = Batching(

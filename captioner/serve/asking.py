@@ -90,9 +90,7 @@ class Asked:
         if text.startswith("data:"):
             head, comma, text = text.partition(",")
             if not comma or not head.endswith(";base64"):
-                raise HTTPException(
-                    400, f"{where} is a data: URL without base64; encode it in base64."
-                )
+                raise HTTPException(400, f"{where} is a data: URL, but not in base64; encode it.")
         try:
             return b64decode("".join(text.split()), validate=True)
         except ValueError as error:

@@ -149,9 +149,7 @@ class Batching:
             done = await loop.run_in_executor(self._captioning, _caption_all, batch)
         except asyncio.CancelledError:
             raise
-        except (
-            BaseException
-        ) as error:  # a panic in Rust is no Exception, and must not end this task
+        except BaseException as error:  # a panic in Rust is no Exception
             for waiting in batch:
                 if not waiting.outcome.done():
                     waiting.outcome.set_exception(error)
