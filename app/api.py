@@ -94,9 +94,10 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         Returns:
             The caption; for every word its probability.
         """
-        drawing = (temperature, top_k, top_p, seed)
-        rules = (no_repeat, forbid, require)
-        values = (method, beam, max_words, length_penalty, *drawing, *rules, groups, diversity)
+        values = (
+            *(method, beam, max_words, length_penalty, temperature, top_k, top_p, seed),
+            *(no_repeat, forbid, require, groups, diversity),
+        )
 
         def ask(model: Captioner, prepared: Any) -> Caption:
             return model.caption(prepared, **search_settings(values, sent_unasked=unasked))
