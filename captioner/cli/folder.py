@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _WATCH_SECONDS = 2.0
 """Between two looks at a folder that is watched."""
+_MOST_THREADS = 16
+"""That read and decode photos."""
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -74,7 +76,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     root, find, progress.passed_over = find_inputs(args, shard)
     path, *tables = map(shard.place, find_outputs(args, root))
     if args.revert:
-        return _revert(path, root, progress)
+        return _revert(args, path, root, progress)
     wording, targets = _texts(args, path)
     checkpoints, header = find_models(args)
     search = choose_search(header, args)
@@ -132,7 +134,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     return 1 if progress.tally.failed else 0
 
 
-def _revert(path: Path, root: "StrPath", progress: "Progress") -> int:
+def _revert(args: argparse.Namespace, path: Path, root: "StrPath", progress: "Progress") -> int:
     """Take captions out of all files but the journal."""
     from captioner.folder.journal.journal import Journal
     from captioner.folder.journal.run_file import RunFile
@@ -144,7 +146,8 @@ def _revert(path: Path, root: "StrPath", progress: "Progress") -> int:
     with Journal(path, settings) as journal:
         outcome = revert(journal, root=root, progress=progress)
         journal.tidy()
-    print(f"{path}: {outcome.changed} files as before, {outcome.kept} left as they are")
+    if args.log == "text" and not args.quiet:
+        print(f"{path}: {outcome.changed} files as before, {outcome.kept} left as they are")
     return 1 if outcome.kept else 0
 
 
@@ -299,12 +302,15 @@ def _load_engine(
 ) -> "LocalEngine":
     """Load the model; `threads` is how many cores there are for it, if not all of them."""
     from captioner.folder.engines.local import LocalEngine
+    from captioner.folder.sources.remote import is_remote
 
+    waiting = is_remote(args.folder or "")  # for a store, and the cores are free meanwhile
+    threads = _MOST_THREADS if waiting else threads or os.cpu_count() or 1
     captioner = load_captioner(args, checkpoints)
     return LocalEngine(
         captioner.for_bulk(compiled=args.compile),
         search=search,
         batch_size=args.batch_size,
-        workers=args.workers or min(16, threads or os.cpu_count() or 1),
+        workers=args.workers or min(_MOST_THREADS, threads),
         words=args.words,
     )

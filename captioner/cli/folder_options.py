@@ -129,7 +129,10 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         "compiler",
     )
     parser.add_argument(
-        "--workers", type=positive, metavar="N", help="threads that decode (one a core, at most 16)"
+        "--workers",
+        type=positive,
+        metavar="N",
+        help="threads that decode (one a core, at most 16; 16 for stores)",
     )
     add_search_options(parser, listed=False)
     return parser

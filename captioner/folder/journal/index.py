@@ -11,7 +11,7 @@ from captioner.folder.sidecars import SIDECARS
 from captioner.folder.sources.stamps import Stamp
 
 _EDITED, _OUTDATED = 1, 2
-_FLAGS = 16
+_FLAGS = 32
 """Bits for these two, and one for each of `SIDECARS`."""
 
 
