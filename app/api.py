@@ -105,8 +105,8 @@ def build_api(captioners: Mapping[str, Captioner]) -> None:
         caption = answer(photo, checkpoint, ask)
         return _to_table(caption, attention=attention)
 
-    told = caption_photo_in_numbers.__doc__ or ""
-    caption_photo_in_numbers.__doc__ = told.replace("            {settings}", describe_settings())
+    doc = caption_photo_in_numbers.__doc__ or ""
+    caption_photo_in_numbers.__doc__ = doc.replace("            {settings}", describe_settings())
 
     def read_sentence(
         photo: str | None, sentence: str, checkpoint: str, complete: bool, attention: bool
