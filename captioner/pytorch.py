@@ -137,7 +137,7 @@ class TorchCaptioner(Captioner):
         cuda = self.device.type == "cuda"
         stream = torch.cuda.stream(torch.cuda.Stream(self.device)) if cuda else nullcontext()  # type: ignore[no-untyped-call]
         try:
-            with _memory_errors(), stream:
+            with memory_errors(), stream:
                 yield
         except MemoryError:
             if cuda:
@@ -153,7 +153,7 @@ class TorchCaptioner(Captioner):
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
         """Read a photo as `Captioner.prepare` does, and resize it faster than Pillow."""
-        with _memory_errors():
+        with memory_errors():
             return prepare(photo, self.header.preprocess, name=name, resize=resize)
 
     @torch.inference_mode()
@@ -204,7 +204,7 @@ class TorchCaptioner(Captioner):
 
 
 @contextmanager
-def _memory_errors() -> Iterator[None]:
+def memory_errors() -> Iterator[None]:
     """Turn out-of-memory errors into MemoryError; on the CPU, PyTorch has no type for them."""
     try:
         yield

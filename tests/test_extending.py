@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -21,7 +22,13 @@ from captioner.model import build_model
 from captioner.onnx import OnnxCaptioner
 from captioner.pytorch import TorchCaptioner
 from tests.test_folder import captions
+from tests.test_objectives import make_batch
+from training.metrics import SCORES, score
+from training.objectives import Learning, build_objective
 from training.objectives.scheduled_sampling import mix_words
+from training.scoring.layout import tabulate
+from training.scoring.measures import measure_captions
+from training.settings import OBJECTIVES, StageConfig
 
 DOCS = Path(__file__).parent.parent / "docs" / "extending.md"
 TABLE = {"encoder": {"backbone": "test_vit"}, "decoder": {"kind": "bag", "width": 16}}
@@ -30,7 +37,9 @@ TABLE = {"encoder": {"backbone": "test_vit"}, "decoder": {"kind": "bag", "width"
 @pytest.fixture
 def example(tmp_path, monkeypatch):
     """Import the code of a section as a module of this name."""
-    places = {"decoder": DECODERS, "sidecar": SIDECARS}
+    places: dict[str, dict[str, Any]] = {
+        "decoder": DECODERS, "sidecar": SIDECARS, "score": SCORES, "objective": OBJECTIVES,
+    }  # fmt: skip
     before = {section: dict(registered) for section, registered in places.items()}
     imported = []
 
@@ -144,3 +153,41 @@ def test_a_sidecar_is_written_read_and_respected_as_those_of_the_package(example
         if '"tower' in line and '"captioned"' in line
     ]
     assert json.loads(line)["also_in"] == ["takeout"]
+
+
+def test_a_score_is_computed_bounded_and_shown_as_those_of_the_package(example):
+    example("score", "length")
+    references = {1: ["a dog", "a big dog runs"], 2: ["a cat"]}
+    captions = {1: "a dog runs", 2: "a cat"}
+    scores = score(references, captions)
+    assert list(scores)[-2:] == ["CIDEr", "length"]
+    assert scores["length"] == pytest.approx((3 / 4 + 1) / 2)
+
+    words = [[text.split() for text in own] for own in references.values()]
+    found = measure_captions(words, [c.split() for c in captions.values()], resamples=50, seed=1)
+    assert found["intervals"]["length"] == pytest.approx({"low": 0.75, "high": 1.0})
+    table = tabulate({**found, "images": 2, "tokenizer": "words"})
+    assert re.search(r"length of the nearest +87\.5 +75\.0 to 100\.0", table)
+
+
+def test_an_objective_is_learned_from_as_those_of_the_package(example, bag, tokenizer):
+    with pytest.raises(ConfigError, match=r"objective is 'focal'; choose from words, cider\."):
+        StageConfig(name="test", epochs=1, objective="focal")
+    example("objective", "focal")
+    stage = StageConfig(name="test", epochs=1, objective="focal")
+    with pytest.raises(ConfigError, match=r'coverage .* while objective is "focal"; leave it out'):
+        StageConfig(name="test", epochs=1, objective="focal", coverage=0.1)
+
+    batch = make_batch(tokenizer)
+    decoder = bag.BagDecoder(words=len(tokenizer), feature_dim=batch.inputs.shape[-1], width=8)
+    plain = StageConfig(name="test", epochs=1, label_smoothing=0.0)
+    (loss, measure), (plain_loss, plain_measure) = (
+        build_objective(Learning(decoder=decoder, stage=own, tokenizer=tokenizer))(
+            batch.inputs, batch, progress=0.0
+        )
+        for own in (stage, plain)
+    )
+    assert_close(measure, plain_measure)
+    assert 0 < float(loss.detach()) < float(plain_loss.detach())
+    loss.backward()
+    assert all(weights.grad is not None for weights in decoder.parameters())

@@ -11,7 +11,7 @@ from captioner.model import CaptionModel, build_model
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from data.ranks import Ranks
-from training.objectives import build_objective
+from training.objectives import Learning, build_objective
 from training.running.learner import Learner
 from training.running.optim import choose_trained
 from training.settings import StageConfig
@@ -49,12 +49,12 @@ def make_learner(
     settings = {"encoder": "trained", "learning_rate": 1e-2, "warmup": 0.0} | settings
     stage = StageConfig(name="test", epochs=1, **settings)
     choose_trained(model, stage)
-    objective = build_objective(
-        model.decoder, stage, tokenizer=TOKENIZER, captions=CAPTIONS, max_words=8
+    learning = Learning(
+        decoder=model.decoder, stage=stage, tokenizer=TOKENIZER, captions=CAPTIONS, max_words=8
     )
     learner = Learner(
         model,
-        objective,
+        build_objective(learning),
         stage,
         steps=10,
         ranks=Ranks(),

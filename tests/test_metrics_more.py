@@ -8,8 +8,8 @@ import pytest
 
 from tests.test_metrics import generate_sets, split
 from training.metrics import score_images
-from training.metrics.bleu import bleu, count_matches
-from training.metrics.bootstrap import bleu_intervals, mean_intervals
+from training.metrics.bleu import BleuScore, bleu, count_matches
+from training.metrics.bootstrap import mean_intervals
 from training.metrics.calibration import calibrate
 from training.metrics.cider import Vector, document_frequencies
 from training.metrics.diversity import distinct_share, diversity, mutual_bleu, self_cider
@@ -167,7 +167,7 @@ def test_bleu_of_a_resample_is_bleu_of_the_drawn_images():
     random_numbers = np.random.default_rng(4)
     drawn = [random_numbers.integers(images, size=images) for _ in range(resamples)]
     scores = [bleu([REFERENCES[i] for i in d], [CANDIDATES[i] for i in d])[0] for d in drawn]
-    found = bleu_intervals(tallies, resamples=resamples, seed=4)
+    found = BleuScore().intervals(tallies, resamples=resamples, seed=4)
     for n in range(4):
         low, high = np.quantile([s[n] for s in scores], [0.025, 0.975])
         assert found[f"Bleu_{n + 1}"] == pytest.approx({"low": low, "high": high})

@@ -7,7 +7,7 @@ from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.model import build_decoder
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
-from training.objectives import build_objective
+from training.objectives import Learning, build_objective
 from training.objectives.distillation import distillation_loss
 from training.settings import StageConfig
 
@@ -40,14 +40,15 @@ def learn(
 ) -> tuple[float, float, dict[str, torch.Tensor]]:
     """Loss, measure and gradients of one step."""
     stage = StageConfig(name="test", epochs=1, **settings)
-    objective = build_objective(
-        decoder,
-        stage,
+    learning = Learning(
+        decoder=decoder,
+        stage=stage,
         tokenizer=tokenizer,
         captions=CAPTIONS,
         max_words=8,
         teacher=None if taught is None else lambda batch: taught,
     )
+    objective = build_objective(learning)
     batch = replace(make_batch(tokenizer), shares=shares)
     decoder.zero_grad()
     torch.manual_seed(2)
@@ -151,12 +152,9 @@ def test_drawn_captions_begin_behind_the_prompt_and_are_rewarded_without_it():
         seen.append((words, references))
         return torch.rand(words.shape[:2])
 
+    stage = StageConfig(name="test", epochs=1, objective="cider", samples=3)
     objective = build_objective(
-        decoder,
-        StageConfig(name="test", epochs=1, objective="cider", samples=3),
-        tokenizer=behind,
-        captions=CAPTIONS,
-        max_words=8,
+        Learning(decoder=decoder, stage=stage, tokenizer=behind, captions=CAPTIONS, max_words=8)
     )
     objective.reward = reward
     batch, read = make_batch(behind), []

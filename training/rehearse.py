@@ -28,16 +28,13 @@ import torch
 
 from captioner.errors import CaptionerError, ConfigError
 from captioner.model import CaptionModel
-from captioner.pytorch import find_device
+from captioner.pytorch import find_device, memory_errors
 from captioner.words.tokenizer import Tokenizer
 from data.ranks import Ranks
-from training.objectives import build_objective
-from training.objectives.distillation import load_teacher
-from training.running.learner import Learner
-from training.running.loaders import CaptionedPhotos, build_loaders, load_photos
+from training.running.loaders import CaptionedPhotos, load_photos
 from training.running.meter import duration
-from training.running.optim import choose_trained
-from training.running.start import behind_prompt, choose_words, compile_model, start_model
+from training.running.stage import build_stage
+from training.running.start import choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, load_settings
@@ -121,16 +118,17 @@ def rehearse(
         compile_model(model, backend=config.compile)
     for stage in config.stages:
         try:
-            yield _rehearse_stage(
-                config, stage, model, tokenizer, train=train, val=val, device=device, steps=steps
-            )
-        except RuntimeError as error:
-            if "memory" not in str(error):
-                raise
+            with memory_errors():
+                cost = _rehearse_stage(
+                    config, stage, model, tokenizer,
+                    train=train, val=val, device=device, steps=steps,
+                )  # fmt: skip
+        except MemoryError as error:
             raise ConfigError(
                 f"stage {stage.name!r} needs more memory than there is: lower its batch_size, and "
                 "raise accumulate as much, which learns the same; or set checkpointing = true."
             ) from error
+        yield cost
 
 
 def _rehearse_stage(
@@ -144,39 +142,28 @@ def _rehearse_stage(
     device: torch.device,
     steps: int,
 ) -> StageCost:
-    clock, behind = Clock(device), behind_prompt(config, tokenizer)
+    clock = Clock(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     count = (steps + WARM_UP) * stage.batch_size * stage.accumulate
     train = replace(train, records=list(islice(cycle(train.records), count)))
     val = replace(val, records=val.records[:VALIDATED])
-    choose_trained(model, stage)
     with tempfile.TemporaryDirectory(dir=_place(config)) as cache:
-        with clock.timing("features"):
-            loader, val_loader = build_loaders(
-                replace(config, data=replace(config.data, cache=cache)),
-                stage,
-                train=train,
-                val=val,
-                tokenizer=behind,
-                encoder=model.encoder,
-                device=device,
-                ranks=Ranks(),
-            )
-        objective: Any = build_objective(
-            model.decoder,
+        learner, loader, val_loader = build_stage(
+            replace(config, data=replace(config.data, cache=cache)),
             stage,
-            tokenizer=behind,
-            captions=[record.captions for record in train.records],
-            max_words=config.data.max_words,
-            teacher=load_teacher(config, stage, model=model, tokenizer=tokenizer),
+            model,
+            tokenizer,
+            train=train,
+            val=val,
+            device=device,
+            ranks=Ranks(),
+            encoding=clock.timing("features"),
         )
+        objective = learner.objective
         for part in ("draw", "reward"):
             if hasattr(objective, part):
                 setattr(objective, part, clock.timed(part, getattr(objective, part)))
-        learner = Learner(
-            model, objective, stage, steps=len(loader), ranks=Ranks(), precision=config.precision
-        )
         loader.set_epoch(0, done=0)
         learner.prepare()
         batches = iter(loader)

@@ -12,6 +12,12 @@ from captioner.config import ModelConfig, PreprocessConfig, SearchConfig, from_t
 from captioner.errors import ConfigError
 from captioner.schema import SET, beside, check_used
 
+OBJECTIVES = {
+    "words": "training.objectives:WordObjective",
+    "cider": "training.objectives:SelfCriticalObjective",
+}
+"""What a stage can learn from -> the class, which brings in torch; docs/extending.md adds one."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
@@ -76,9 +82,9 @@ class StageConfig:
     begins_with: Literal["best", "last"] = "best"
     """Weights that a stage but the first begins with: those of the best epoch of the one before, or
     of its last."""
-    objective: Literal["words", "cider"] = "words"
-    """Learn the words people wrote; or, self-critically, from the CIDEr-D of drawn captions. The
-    second wants a decoder that has learned the first, and uses no dropout."""
+    objective: str = "words"
+    """Learn the `words` people wrote; or `cider`, self-critically, from the CIDEr-D of drawn
+    captions, which wants a decoder that has learned the first, and uses no dropout."""
     samples: int = beside(5, objective="cider")
     """Captions drawn for each photo by the objective `cider`."""
     draws: Literal["samples", "beam"] = beside("samples", objective="cider")
@@ -143,6 +149,10 @@ class StageConfig:
     """Stop the stage after so many epochs without a better validation CIDEr-D; 0 never stops."""
 
     def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise ConfigError(
+                f"stages.objective is {self.objective!r}; choose from {', '.join(OBJECTIVES)}."
+            )
         _at_least(1, self, "stages", "epochs", "batch_size", "accumulate")
         _at_least(2, self, "stages", "samples")  # each is weighed against the others
         _at_least(0, self, "stages", "weight_decay", "coverage", "grounding", "clip", "patience")

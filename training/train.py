@@ -15,7 +15,6 @@ does the same on four GPUs: each takes its share of every batch.
 import argparse
 import hashlib
 import json
-import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -37,16 +36,14 @@ from data.dataset import derive_seed
 from data.ranks import Ranks
 from training.evaluate import describe_captions
 from training.metrics import score
-from training.objectives import build_objective
-from training.objectives.distillation import load_teacher
 from training.running.distributed import joined
 from training.running.learner import Learner
-from training.running.loaders import build_loaders, load_photos
+from training.running.loaders import load_photos
 from training.running.meter import Meter, duration
-from training.running.optim import choose_trained
 from training.running.resume import RunState, restore
 from training.running.run_folder import RunFolder
-from training.running.start import behind_prompt, choose_words, compile_model, start_model
+from training.running.stage import build_stage
+from training.running.start import choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches, join_likelihoods
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, recipe
@@ -82,7 +79,6 @@ class Run:
         self.log_every = log_every
         self.train_photos, self.val_photos = load_photos(config)
         self.tokenizer = choose_words(config, self.train_photos.records)
-        self.behind_prompt = behind_prompt(config, self.tokenizer)
         self.start = read_header(find_checkpoint(config.start_from)) if config.start_from else None
         identity = {
             **recipe(config),
@@ -142,37 +138,18 @@ class Run:
         progress = self.progress
         if resumed is None and progress.stage and stage.begins_with == "best":
             self.model.load_state_dict(self.folder.best_of_stage())
-        choose_trained(self.model, stage)
-        loader, val_loader = build_loaders(
+        learner, loader, val_loader = build_stage(
             self.config,
             stage,
+            self.model,
+            self.tokenizer,
             train=self.train_photos,
             val=self.val_photos,
-            tokenizer=self.behind_prompt,
-            encoder=self.model.encoder,
             device=self.device,
             ranks=self.ranks,
         )
-        objective = build_objective(
-            self.model.decoder,
-            stage,
-            tokenizer=self.behind_prompt,
-            captions=[record.captions for record in self.train_photos.records],
-            max_words=self.config.data.max_words,
-            teacher=load_teacher(self.config, stage, model=self.model, tokenizer=self.tokenizer),
-            average=self.ranks.average,
-        )
-        learner = Learner(
-            self.model,
-            objective,
-            stage,
-            steps=stage.epochs * math.ceil(len(loader) / stage.accumulate),
-            ranks=self.ranks,
-            precision=self.config.precision,
-            shard=self.config.shard,
-        )
-        if objective.signature:
-            progress.rewards[stage.name] = objective.signature
+        if learner.objective.signature:
+            progress.rewards[stage.name] = learner.objective.signature
         # Filling a cache of features may have drawn numbers; a stage must not depend on that.
         torch.manual_seed(derive_seed(self.config.seed, progress.stage, self.ranks.rank))
         if resumed is not None:

@@ -1,6 +1,7 @@
 """Scores of captions against human references, as coco-caption computes and names them.
 
     ptb           splits a sentence the way the metrics agree on (Penn Treebank rules)
+    contract      what every score says of itself; those in `SCORES` are computed
     bleu          Bleu_1 to Bleu_4, fractions, of the whole corpus
     rouge         ROUGE_L, a fraction, mean over images
     cider         CIDEr, 0 to 10, mean over images (the CIDEr-D of its paper)
@@ -15,15 +16,19 @@ Nothing here needs torch or Java. METEOR exists only as a Java program: `trainin
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from training.metrics.bleu import NgramMatches, add_up, bleu_of, count_matches
-from training.metrics.bootstrap import Interval, bleu_intervals, mean_intervals
-from training.metrics.cider import cider_d
+from training.metrics.bleu import BleuScore
+from training.metrics.bootstrap import Interval
+from training.metrics.cider import CiderScore
+from training.metrics.contract import Candidates, References, Score
 from training.metrics.ptb import split_words
-from training.metrics.rouge import rouge_l
+from training.metrics.rouge import RougeScore
 
 TOKENIZER = "captioner-ptb"
 """Name of `split_words` in reports: scores depend on how sentences are split."""
+SCORES: dict[str, Score] = {"BLEU": BleuScore(), "ROUGE-L": RougeScore(), "CIDEr": CiderScore()}
+"""Every score that training and reports compute; docs/extending.md adds another."""
 
 
 def score(references: Mapping[int, Sequence[str]], captions: Mapping[int, str]) -> dict[str, float]:
@@ -34,8 +39,8 @@ def score(references: Mapping[int, Sequence[str]], captions: Mapping[int, str]) 
         captions: a sentence by image id, for the same images.
 
     Returns:
-        Bleu_1 to Bleu_4 and ROUGE_L as fractions, CIDEr from 0 to 10. CIDEr weighs n-grams over
-        these references, so it can be compared only between captions of the same images.
+        By name: Bleu_1 to Bleu_4 and ROUGE_L as fractions, CIDEr from 0 to 10. CIDEr weighs n-grams
+        over these references, so it can be compared only between captions of the same images.
 
     Raises:
         ValueError: no image, an image without a reference, or images that differ.
@@ -57,41 +62,28 @@ def score_words(
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What the scores of a corpus are made of, image by image."""
+    """What the scores of a corpus are made of, image by image, by the names of `SCORES`."""
 
-    tallies: list[NgramMatches]
-    rouge: list[float]
-    cider: list[float]
+    images: Mapping[str, Sequence[Any]]
 
     def scores(self) -> dict[str, float]:
         """Return the scores of all images together, as `score` does."""
-        return {
-            **{f"Bleu_{n}": v for n, v in enumerate(bleu_of(add_up(self.tallies)), start=1)},
-            "ROUGE_L": sum(self.rouge) / len(self.rouge),
-            "CIDEr": sum(self.cider) / len(self.cider),
-        }
+        totals = (SCORES[name].total(own) for name, own in self.images.items())
+        return {name: value for total in totals for name, value in total.items()}
 
     def intervals(self, *, resamples: int, seed: int) -> dict[str, Interval]:
         """Return the interval of each score, by the bootstrap over images."""
-        means = {"ROUGE_L": self.rouge, "CIDEr": self.cider}
-        return {
-            **bleu_intervals(self.tallies, resamples=resamples, seed=seed),
-            **mean_intervals(means, resamples=resamples, seed=seed),
-        }
+        how = {"resamples": resamples, "seed": seed}
+        found = (SCORES[name].intervals(own, **how) for name, own in self.images.items())
+        return {name: ends for intervals in found for name, ends in intervals.items()}
 
 
-def score_images(
-    references: Sequence[Sequence[Sequence[str]]], candidates: Sequence[Sequence[str]]
-) -> ImageScores:
-    """Score every image, given as words.
+def score_images(references: References, candidates: Candidates) -> ImageScores:
+    """Score every image.
 
     Raises:
         ValueError: no image, or an image without a reference.
     """
     if not candidates or not all(references):
         raise ValueError("there must be at least one image, each with at least one reference")
-    return ImageScores(
-        tallies=[count_matches(r, c) for r, c in zip(references, candidates, strict=True)],
-        rouge=rouge_l(references, candidates)[1],
-        cider=cider_d(references, candidates)[1],
-    )
+    return ImageScores({n: score.measure(references, candidates) for n, score in SCORES.items()})

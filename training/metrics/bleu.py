@@ -10,6 +10,10 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
+from training.metrics.bootstrap import Interval, draw_times, interval
+from training.metrics.contract import Candidates, References, Score
 from training.metrics.ngrams import LONGEST, Ngram, count_ngrams
 
 # coco-caption adds these: an n-gram order without a match scores almost 0, one without any n-gram
@@ -29,6 +33,32 @@ class NgramMatches(NamedTuple):
     """Words of the caption."""
     reference_words: int
     """Words of the reference whose length is closest."""
+
+
+class BleuScore(Score):
+    """BLEU-1 to BLEU-4 of the corpus: not means, but of the counts of all images."""
+
+    titles = {f"Bleu_{n}": f"BLEU-{n}" for n in range(1, LONGEST + 1)}  # noqa: RUF012
+
+    def measure(self, references: References, candidates: Candidates) -> list[NgramMatches]:
+        """Counts of every image."""
+        return [count_matches(r, c) for r, c in zip(references, candidates, strict=True)]
+
+    def total(self, images: Sequence[NgramMatches]) -> dict[str, float]:
+        """BLEU of the sums."""
+        return dict(zip(self.titles, bleu_of(add_up(images)), strict=True))
+
+    def intervals(
+        self, images: Sequence[NgramMatches], *, resamples: int, seed: int
+    ) -> dict[str, Interval]:
+        """Of BLEU of the sums over the images drawn."""
+        table = np.array([[*t.matched, *t.total, t.words, t.reference_words] for t in images])
+        scores = []
+        for times in draw_times(len(table), resamples, seed):
+            counts = (times @ table).tolist()
+            matched, total = counts[:LONGEST], counts[LONGEST : 2 * LONGEST]
+            scores.append(bleu_of(NgramMatches(matched, total, *counts[2 * LONGEST :])))
+        return dict(zip(self.titles, map(interval, np.array(scores).T), strict=True))
 
 
 def bleu(

@@ -12,9 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics.bleu import NgramMatches, bleu_of
-from training.metrics.ngrams import LONGEST
-
 LEVEL = 0.95
 """Share of the resampled scores that an interval holds."""
 
@@ -74,26 +71,6 @@ def ratio_intervals(
         parts = [_divide(table @ times) for table in tables if len(table)]
         rows.append(parts[0] - (parts[1] if minus else 0))
     return {name: interval(column) for name, column in zip(ratios, np.array(rows).T, strict=True)}
-
-
-def bleu_intervals(
-    tallies: Sequence[NgramMatches], *, resamples: int, seed: int
-) -> dict[str, Interval]:
-    """Return the intervals of BLEU-1 to BLEU-4 of the corpus, as `Bleu_1` to `Bleu_4`.
-
-    Args:
-        tallies: counts of every image.
-        resamples: how often images are drawn, 1 or more.
-        seed: of the draws.
-    """
-    table = np.array([[*t.matched, *t.total, t.words, t.reference_words] for t in tallies])
-    scores = []
-    for times in draw_times(len(table), resamples, seed):
-        counts = (times @ table).tolist()
-        matched, total = counts[:LONGEST], counts[LONGEST : 2 * LONGEST]
-        scores.append(bleu_of(NgramMatches(matched, total, *counts[2 * LONGEST :])))
-    columns = np.array(scores).T
-    return {f"Bleu_{n}": interval(column) for n, column in enumerate(columns, start=1)}
 
 
 def draw_times(images: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:

@@ -11,10 +11,21 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from training.metrics.contract import Candidates, References, Score
 from training.metrics.ngrams import LONGEST, Ngram, count_ngrams
 
 _SIGMA = 6.0  # of the Gaussian on the difference in length, in words
 _SCALE = 10.0
+
+
+class CiderScore(Score):
+    """CIDEr-D, from 0 to 10."""
+
+    titles = {"CIDEr": "CIDEr"}  # noqa: RUF012
+
+    def measure(self, references: References, candidates: Candidates) -> list[float]:
+        """Of every image, n-grams weighed over all references."""
+        return cider_d(references, candidates)[1]
 
 
 @dataclass(frozen=True)

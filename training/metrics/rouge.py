@@ -7,7 +7,19 @@ and the best recall are taken separately, so they may come from different refere
 
 from collections.abc import Sequence
 
+from training.metrics.contract import Candidates, References, Score
+
 _BETA = 1.2
+
+
+class RougeScore(Score):
+    """ROUGE-L, a fraction."""
+
+    titles = {"ROUGE_L": "ROUGE-L"}  # noqa: RUF012
+
+    def measure(self, references: References, candidates: Candidates) -> list[float]:
+        """Of every image."""
+        return rouge_l(references, candidates)[1]
 
 
 def rouge_l(

@@ -7,8 +7,11 @@ self_critical         captions it draws, weighed by their reward
 reward, overlap       CIDEr-D and BLEU-4 of token ids, on tensors
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from pkgutil import resolve_name
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,20 +24,50 @@ from training.objectives.loss import ALONE, Average, coverage_loss, grounding_lo
 from training.objectives.reward import Reward
 from training.objectives.scheduled_sampling import mix_words
 from training.objectives.self_critical import draw_captions, self_critical_loss
-from training.settings import StageConfig
+from training.settings import OBJECTIVES, StageConfig
 
 
-class Objective(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Learning:
+    """What objectives are made of."""
+
+    decoder: Decoder
+    """What learns."""
+    stage: StageConfig
+    """Says what to learn from."""
+    tokenizer: Tokenizer
+    """Its words; of what is read, its prefix is given, and never learned."""
+    captions: Iterable[Sequence[str]] = ()
+    """Training captions, image by image; rewards weigh n-grams by them."""
+    max_words: int = 30
+    """Longest caption that is drawn."""
+    teacher: Teacher | None = None
+    """Whom a learner of words learns from as well."""
+    average: Average = ALONE
+    """How totals become means, over all processes that learn together."""
+
+
+class Objective(ABC):
     """Something to learn from."""
 
-    measure: str
+    measure: ClassVar[str]
     """Name of the number that tells how well it goes."""
-    signature: str
+    dropout: ClassVar[bool] = True
+    """Whether the model learns with dropout."""
+    signature: str = ""
     """What the measure depends on that no setting says."""
 
+    def __init__(self, learning: Learning) -> None:
+        self._decoder = learning.decoder
+        self._stage = learning.stage
+        self._tokenizer = learning.tokenizer
+        self._average = learning.average
+
+    @abstractmethod
     def size(self, batch: Batch) -> Tensor:
         """How many things the measure of a batch is the mean of."""
 
+    @abstractmethod
     def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
         """Return what to make small, and the measure.
 
@@ -45,28 +78,16 @@ class Objective(Protocol):
         """
 
 
-class WordObjective:
+class WordObjective(Objective):
     """Say the next word of the captions people wrote."""
 
     measure = "loss"
-    signature = ""
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        stage: StageConfig,
-        *,
-        tokenizer: Tokenizer,
-        teacher: Teacher | None = None,
-        average: Average = ALONE,
-    ) -> None:
-        self._decoder = decoder
-        self._average = average
-        self._stage = stage
-        self._teacher = teacher
-        self._tokenizer = tokenizer
-        self._pad_id = tokenizer.pad_id
-        self._first = len(tokenizer.prefix) - 1
+    def __init__(self, learning: Learning) -> None:
+        super().__init__(learning)
+        self._teacher = learning.teacher
+        self._pad_id = self._tokenizer.pad_id
+        self._first = len(self._tokenizer.prefix) - 1
 
     def size(self, batch: Batch) -> Tensor:
         """Words, neither prefix nor padding counted."""
@@ -116,28 +137,19 @@ class WordObjective:
         return total, cross_entropy.detach()
 
 
-class SelfCriticalObjective:
+class SelfCriticalObjective(Objective):
     """Draw captions, and make those likelier that are better than their siblings."""
 
     measure = "reward"
+    dropout = False  # drawn without, so that what is learned from them is read without
 
-    def __init__(
-        self,
-        decoder: Decoder,
-        stage: StageConfig,
-        *,
-        tokenizer: Tokenizer,
-        reward: Reward,
-        max_words: int,
-        average: Average = ALONE,
-    ) -> None:
-        self._decoder = decoder
-        self._average = average
-        self._stage = stage
-        self._tokenizer = tokenizer
-        self.reward = reward
-        self.signature = reward.signature
-        self._max_words = max_words
+    def __init__(self, learning: Learning) -> None:
+        super().__init__(learning)
+        encode = self._tokenizer.encode
+        ids = ([encode(caption) for caption in own] for own in learning.captions)
+        self.reward = Reward(ids, self._tokenizer, bleu=self._stage.bleu)
+        self.signature = self.reward.signature
+        self._max_words = learning.max_words
 
     def size(self, batch: Batch) -> Tensor:
         """Captions that are drawn."""
@@ -173,35 +185,7 @@ class SelfCriticalObjective:
         )
 
 
-def build_objective(
-    decoder: Decoder,
-    stage: StageConfig,
-    *,
-    tokenizer: Tokenizer,
-    captions: Iterable[Sequence[str]],
-    max_words: int,
-    teacher: Teacher | None = None,
-    average: Average = ALONE,
-) -> Objective:
-    """Make what this stage learns from.
-
-    Args:
-        decoder: what learns.
-        stage: says what to learn from.
-        tokenizer: its words; of what is read, its prefix is given, and never learned.
-        captions: training captions, image by image; rewards weigh n-grams by them.
-        max_words: longest caption that is drawn.
-        teacher: whom a learner of words learns from as well.
-        average: how totals become means, over all processes that learn together.
-    """
-    if stage.objective == "words":
-        return WordObjective(decoder, stage, tokenizer=tokenizer, teacher=teacher, average=average)
-    ids = ([tokenizer.encode(caption) for caption in own] for own in captions)
-    return SelfCriticalObjective(
-        decoder,
-        stage,
-        tokenizer=tokenizer,
-        reward=Reward(ids, tokenizer, bleu=stage.bleu),
-        max_words=max_words,
-        average=average,
-    )
+def build_objective(learning: Learning) -> Objective:
+    """Make what a stage learns from."""
+    objective: Objective = resolve_name(OBJECTIVES[learning.stage.objective])(learning)
+    return objective

@@ -1,6 +1,7 @@
 """How a training run runs.
 
 start              captions and photos, words, a model to start from
+stage              a stage, set up: for training and for a rehearsal
 loaders            batches for a stage to learn from and to validate on
 learner            a model in one stage: objective, optimizer, schedule, average of the weights
 optim              AdamW, its groups and schedule; what is trained at all

@@ -114,8 +114,7 @@ class Learner:
 
     def prepare(self) -> None:
         """Switch dropout on or off, as this stage wants it."""
-        # Captions are drawn without dropout, so what is learned from them is read without it.
-        self._trained.train(self.stage.objective == "words")
+        self._trained.train(self.objective.dropout)
         if self.stage.encoder == "frozen":
             self._trained.encoder.eval()
 

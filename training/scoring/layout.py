@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from training.metrics import SCORES
+
 NAMES = {
     **{f"Bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
     "METEOR": "METEOR",
@@ -97,9 +99,10 @@ def sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Row]]]:
 
 def rows_of(values: Mapping[str, Any], intervals: Mapping[str, Mapping[str, float]]) -> list[Row]:
     """Write those measures that have names, times 100, with their intervals."""
+    titles = NAMES | {n: title for own in SCORES.values() for n, title in own.titles.items()}
     return [
         (title, in_percent(values[name]), between(intervals.get(name)))
-        for name, title in NAMES.items()
+        for name, title in titles.items()
         if name in values
     ]
 

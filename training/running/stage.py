@@ -1,0 +1,90 @@
+"""A stage of a run, set up: what it reads, and what learns in it."""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import torch
+
+from captioner.model import CaptionModel
+from captioner.words.tokenizer import Tokenizer
+from data.batching import BatchLoader
+from data.ranks import Ranks
+from training.objectives import Learning, build_objective
+from training.objectives.distillation import load_teacher
+from training.running.learner import Learner
+from training.running.loaders import CaptionedPhotos, build_loaders
+from training.running.optim import choose_trained
+from training.running.start import behind_prompt
+from training.settings import RunConfig, StageConfig
+
+
+class ReadyStage(NamedTuple):
+    """A stage that can begin."""
+
+    learner: Learner
+    loader: BatchLoader
+    """Of the photos learned from."""
+    val_loader: BatchLoader
+
+
+def build_stage(
+    config: RunConfig,
+    stage: StageConfig,
+    model: CaptionModel,
+    tokenizer: Tokenizer,
+    *,
+    train: CaptionedPhotos,
+    val: CaptionedPhotos,
+    device: torch.device,
+    ranks: Ranks,
+    encoding: AbstractContextManager[None] = nullcontext(),  # noqa: B008  # does nothing
+) -> ReadyStage:
+    """Set a stage up: what learns, what is read, and what from.
+
+    Args:
+        config: of the run.
+        stage: of it.
+        model: learns.
+        tokenizer: its words.
+        train: photos to learn from.
+        val: photos to validate on.
+        device: what it calculates on.
+        ranks: who shares the run.
+        encoding: entered while features of a frozen encoder are computed.
+
+    Raises:
+        CaptionerError: photos, features or teachers cannot be read, or do not fit.
+    """
+    behind = behind_prompt(config, tokenizer)
+    choose_trained(model, stage)
+    with encoding:
+        loader, val_loader = build_loaders(
+            config,
+            stage,
+            train=train,
+            val=val,
+            tokenizer=behind,
+            encoder=model.encoder,
+            device=device,
+            ranks=ranks,
+        )
+    learning = Learning(
+        decoder=model.decoder,
+        stage=stage,
+        tokenizer=behind,
+        captions=[record.captions for record in train.records],
+        max_words=config.data.max_words,
+        teacher=load_teacher(config, stage, model=model, tokenizer=tokenizer),
+        average=ranks.average,
+    )
+    learner = Learner(
+        model,
+        build_objective(learning),
+        stage,
+        steps=stage.epochs * math.ceil(len(loader) / stage.accumulate),
+        ranks=ranks,
+        precision=config.precision,
+        shard=config.shard,
+    )
+    return ReadyStage(learner, loader, val_loader)
