@@ -37,8 +37,8 @@ _OVERLAY_PIXELS = (1920, 1920)
 _PATTERN = re.compile(r"[*?[]")
 
 _EPILOG = """\
-Standard output is the caption of a single photo; for several photos, one line each: PATH, a tab,
-the caption. With --json, one JSON object per line:
+Standard output is the caption of a single photo; for several photos, one line each:
+PATH, a tab, the caption. With --json, one JSON object per line:
   {"image", "caption", "log_probability", "confidence", "level", "photo_probability", "is_photo",
    "words": [{"word", "probability", "doubtful", "gate", "entropy",
    "attention": {"grid": [rows, columns], "weights": [[...], ...]}}],
