@@ -222,8 +222,12 @@ class SearchConfig:
         check_used(self, where="search")
 
 
-AttentionMethod = Literal["layer", "mean", "rollout", "contrast", "evidence"]
+AttentionMethod = Literal["layer", "mean", "rollout", "contrast", "evidence", "gradient"]
 """What attention can be shown by."""
+WITHOUT_HEADS: tuple[AttentionMethod, ...] = ("rollout", "evidence", "gradient")
+"""Methods that take neither a layer nor a head."""
+OF_CAPTIONS = tuple(name for name in get_args(AttentionMethod) if name != "gradient")
+"""Methods that every caption knows, so that a checkpoint may recommend them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +238,9 @@ class AttentionConfig:
     """One layer, the mean over all layers, or what passes through all layers of a Transformer; see
     `captioner.result.rollout`. `contrast` is one layer less what all words of a caption have in
     common: from each region its least weight for any of them is taken. `evidence` is what the heads
-    of the last layer agree on and what speaks for the word; see `captioner.result.evidence`."""
+    of the last layer agree on and what speaks for the word; see `captioner.result.evidence`.
+    `gradient` is weights times the gradient of the word's score, of captions that were made by
+    `Captioner.with_gradients`; see `captioner.model.gradients`."""
     layer: int | None = None
     """Which layer, counted from 1; None is the last one."""
     head: int | None = None
@@ -254,7 +260,7 @@ class AttentionConfig:
             f"leave out attention.layer = {self.layer}.",
         )
         require(
-            self.head is None or self.method not in ("rollout", "evidence"),
+            self.head is None or self.method not in WITHOUT_HEADS,
             f"attention.method is {self.method!r}, which takes all heads; "
             f"leave out attention.head = {self.head}.",
         )

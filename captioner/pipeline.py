@@ -100,6 +100,19 @@ class Captioner(Reader):
             ConfigError: it cannot be compiled.
         """
 
+    def with_gradients(self: Own) -> Own:
+        """Return a captioner of the same model whose words tell their `gradient`, too.
+
+        Each token takes a pass more, through the decoder and back.
+
+        Raises:
+            ConfigError: it does not run on PyTorch, or its decoder is that of GIT or of several.
+        """
+        raise ConfigError(
+            "attention.method is 'gradient', which takes PyTorch: choose --runtime torch and a "
+            "checkpoint that is no export, or another --attention, such as evidence."
+        )
+
     @abstractmethod
     def lanes(self) -> AbstractContextManager[int]:
         """Return how many batches to caption concurrently, dividing the cores between them."""
@@ -241,7 +254,8 @@ class Captioner(Reader):
         """Describe the best candidate."""
         prompt = len(constraints.prefix) - 1
         if attended is not None and found.tokens[0]:
-            attended = self.weigh(features, found.tokens[0], attended, prompt=prompt)
+            tokens = found.tokens[0]
+            attended = self.weigh(features, tokens, attended, prefix=constraints.prefix)
         return describe(
             photo,
             found,

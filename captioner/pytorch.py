@@ -12,10 +12,11 @@ from torch import Tensor
 
 from captioner.checkpoint.header import Header, join_headers
 from captioner.checkpoint.weights import load_checkpoint
-from captioner.decoders.reading import Doubles, Reading
+from captioner.decoders.reading import CaptionAttention, Doubles, Reading
 from captioner.decoders.words import WordTable
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel, evaluating, join_models
+from captioner.model.gradients import gradient_maps, record
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare
 from captioner.photo.preprocess import resize
@@ -35,6 +36,8 @@ class TorchCaptioner(Captioner):
     """
 
     reads_at_once = True
+    gradients = False
+    """Whether words tell their `gradient`."""
 
     def __init__(
         self, model: CaptionModel, header: Header, *, precision: torch.dtype = torch.float32
@@ -108,6 +111,13 @@ class TorchCaptioner(Captioner):
         model = CaptionModel(encoder, pack(self.model.decoder))
         return TorchCaptioner(model, self.header, precision=self.precision)
 
+    def with_gradients(self) -> "TorchCaptioner":
+        """Do what `Captioner.with_gradients` does."""
+        record(self.decoder)  # so that a decoder that cannot is refused before photos are read
+        made = TorchCaptioner(self.model, self.header, precision=self.precision)
+        made.gradients = True
+        return made
+
     def for_bulk(self, *, compiled: bool = False) -> "TorchCaptioner":
         """Return what `compiled` does, or `packed`."""
         return self.compiled() if compiled else self.packed()
@@ -178,6 +188,22 @@ class TorchCaptioner(Captioner):
     def summarise(self, features: Float[Tensor, "B P D"]) -> Float[Any, "B D"]:
         """Return the mean feature of each image's regions."""
         return features.mean(dim=1).double().cpu().numpy()
+
+    def weigh(
+        self,
+        features: Float[Tensor, "1 P D"],
+        tokens: Sequence[int],
+        attended: CaptionAttention,
+        *,
+        prefix: Sequence[int],
+    ) -> CaptionAttention:
+        """Do what `Reader.weigh` does, and add gradients where they are wanted."""
+        attended = super().weigh(features, tokens, attended, prefix=prefix)
+        if not self.gradients:
+            return attended
+        places = range(len(prefix) - 1, len(prefix) + len(tokens) - 1)
+        maps = gradient_maps(self.decoder, features, [*prefix, *tokens], places)
+        return attended._replace(gradient=maps.double().cpu().numpy())
 
     @torch.inference_mode()
     def find_evidence(

@@ -93,7 +93,7 @@ class Reader(ABC):
         tokens: Sequence[int],
         attended: CaptionAttention,
         *,
-        prompt: int,
+        prefix: Sequence[int],
     ) -> CaptionAttention:
         """Add what the regions added to the scores of the caption's tokens.
 
@@ -101,8 +101,9 @@ class Reader(ABC):
             features: of the image.
             tokens: of the caption.
             attended: where it looked, the prompt included.
-            prompt: tokens of the prompt.
+            prefix: as in `read`.
         """
+        prompt = len(prefix) - 1
         words = np.array([tokens], dtype=np.int64)
         deciding = attended.attention[-1:, :, prompt : prompt + len(tokens)]
         return attended._replace(evidence=self.find_evidence(features, words, deciding))
@@ -163,7 +164,7 @@ class Reader(ABC):
                     words=describe_words(
                         candidate.tokens,
                         logs,
-                        self.weigh(features, candidate.tokens, attended, prompt=prompt),
+                        self.weigh(features, candidate.tokens, attended, prefix=prefix),
                         header=self.header,
                         grid=self.grid,
                         prompt=prompt,
@@ -235,7 +236,7 @@ class Reader(ABC):
         words = describe_words(
             tokens,
             own,
-            self.weigh(features, tokens, select(reading, 0, 0), prompt=prompt_length),
+            self.weigh(features, tokens, select(reading, 0, 0), prefix=prefix),
             header=header,
             grid=self.grid,
             prompt=prompt_length,

@@ -14,11 +14,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from captioner.checkpoint.files import WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
-from captioner.config import AttentionConfig, AttentionMethod
+from captioner.config import OF_CAPTIONS, AttentionConfig, AttentionMethod
 from captioner.errors import CaptionerError, ConfigError, MissingExtraError
 from captioner.onnx.export import export_onnx
 from data.coco import load_records
@@ -92,9 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("checkpoint", type=Path, help="best.safetensors of a run")
     add_options(parser)
     parser.add_argument("--split", default="test", help="what to measure on (test)")
-    parser.add_argument(
-        "--attention", choices=get_args(AttentionMethod), help="what overlays show from then on"
-    )
+    parser.add_argument("--attention", choices=OF_CAPTIONS, help="what overlays show from then on")
     parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
     parser.add_argument("--name", help="what it is shipped as (the name of its run)")
     args = parser.parse_args(argv)

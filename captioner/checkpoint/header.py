@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from captioner.checkpoint.confidence import ConfidenceConfig
 from captioner.config import (
+    WITHOUT_HEADS,
     AttentionConfig,
     ModelConfig,
     PreprocessConfig,
@@ -99,7 +100,7 @@ class Header:
         Raises:
             ConfigError: a setting is out of range, or has no place beside the others.
         """
-        fixed = self.attention.method in ("rollout", "evidence")
+        fixed = self.attention.method in WITHOUT_HEADS
         anew = "method" in changes or (fixed and changes)
         return replace(AttentionConfig() if anew else self.attention, **changes)
 

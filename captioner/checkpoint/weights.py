@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from captioner.checkpoint.header import METADATA_KEY, Header, format_header, read_header
@@ -15,7 +15,7 @@ from captioner.errors import CheckpointError, ConfigError, is_panic
 from captioner.model import CaptionModel, build_model
 from captioner.pretrained.families import read_pretrained
 from captioner.pretrained.files import is_pretrained
-from captioner.pretrained.weights import load_weights
+from captioner.pretrained.weights import list_weights, load_weights
 
 __all__ = ["Header", "load_checkpoint", "read_header", "save_checkpoint"]
 
@@ -62,23 +62,19 @@ def load_checkpoint(
         load_weights(model, Path(path), rules=read_pretrained(Path(path)).rules)
         parameters = sum(p.numel() for p in model.parameters())
         return model.to(device).eval(), replace(header, parameters=parameters)
+    model = _build_empty(path, header)
     try:
-        tensors = load_file(path)
+        stored = list_weights(Path(path))
+        _check_fit(model.state_dict(), {name: shape for name, (shape, _) in stored.items()}, path)
+        state = {name: _widened(read()) for name, (_, read) in stored.items()}
+    except CheckpointError:
+        raise
     except BaseException as error:
         if not isinstance(error, SafetensorError | OSError) and not is_panic(error):
             raise
         raise CheckpointError(
             f"{path}: its weights cannot be read ({error}); download or save the checkpoint again."
         ) from error
-    model = _build_empty(path, header)
-    _check_fit(model.state_dict(), tensors, path=path)
-    # Taken as they are mapped from the file, weights are in memory once. Halves are widened, and
-    # what is beside them copied, so that nothing holds the file.
-    halves = any(x.dtype == torch.float16 for x in tensors.values())
-    state = {
-        name: x.to(torch.float32 if x.is_floating_point() else x.dtype, copy=halves)
-        for name, x in tensors.items()
-    }
     model.load_state_dict(state, assign=True)
     return model.to(device).eval(), header
 
@@ -112,8 +108,13 @@ def _stored(x: Tensor, *, half: bool) -> Tensor:
     return x.half() if half and x.is_floating_point() and x.dim() >= 2 else x
 
 
+def _widened(x: Tensor) -> Tensor:
+    """Take a weight as it is mapped from the file, or widen it: either is in memory once."""
+    return x.float() if x.is_floating_point() else x
+
+
 def _check_fit(
-    expected: Mapping[str, Tensor], found: Mapping[str, Tensor], *, path: Path | str
+    expected: Mapping[str, Tensor], found: Mapping[str, tuple[int, ...]], path: Path | str
 ) -> None:
     """Compare names and shapes, and report the first difference."""
     for name in [*expected, *found]:
@@ -121,11 +122,8 @@ def _check_fit(
             problem = f"{name} is missing"
         elif name not in expected:
             problem = f"{name} has no place in the model"
-        elif expected[name].shape != found[name].shape:
-            problem = (
-                f"{name} is {tuple(found[name].shape)}, "
-                f"the model needs {tuple(expected[name].shape)}"
-            )
+        elif tuple(expected[name].shape) != found[name]:
+            problem = f"{name} is {found[name]}, the model needs {tuple(expected[name].shape)}"
         else:
             continue
         raise CheckpointError(

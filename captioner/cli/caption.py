@@ -106,9 +106,9 @@ def _add_view_options(parser: argparse.ArgumentParser) -> None:
         "--attention",
         choices=get_args(AttentionMethod),
         help="of one layer, the mean over all layers, rolled out through all layers of a "
-        "Transformer, of one layer less what all words have in common, or evidence: regions that "
-        "the last layer's heads agree on and that speak for the word; what is left out, the "
-        "checkpoint recommends (layer)",
+        "Transformer, of one layer less what all words have in common, evidence: regions that "
+        "the last layer's heads agree on and that speak for the word, or gradient: regions that "
+        "its score depends on (with PyTorch); what is left out, the checkpoint recommends (layer)",
     )
     view.add_argument("--layer", type=int, metavar="N", help="which layer, from 1 (the last one)")
     view.add_argument("--head", type=int, metavar="N", help="which head, from 1 (their mean)")
@@ -133,6 +133,9 @@ def run(args: argparse.Namespace) -> int:
     AttentionConfig(**asked)  # what makes no sense is refused before a model is loaded
     args.photos = [path for photo in args.photos for path in _expand(photo)]
     captioner, search = _load(args)
+    view = captioner.header.view_with(**asked)
+    if view.method == "gradient":
+        captioner = captioner.with_gradients()
     overlays = overlay_paths(args.photos, args.overlay, kind=args.format) if args.overlay else {}
     batch: list[Prepared] = []
     status = 0
@@ -144,7 +147,7 @@ def run(args: argparse.Namespace) -> int:
             status = 1
         if batch and (len(batch) == args.batch_size or not left):
             for found in captioner.caption_batch(batch, search=search):
-                caption = found.with_view(captioner.header.view_with(**asked))
+                caption = found.with_view(view)
                 print(_format(caption, args), flush=True)
                 if args.overlay:
                     assert caption.image is not None  # photos are named by paths

@@ -40,6 +40,8 @@ class CaptionAttention(NamedTuple):
     """How far the attended feature was let in; only a recurrent decoder has one."""
     evidence: Float[Doubles, "T P"] | None = None
     """What the rows added to the score of each token of the caption; see `Decoder.evidence`."""
+    gradient: Float[Doubles, "T P"] | None = None
+    """What the score of each token of the caption depends on; see `captioner.model.gradients`."""
 
 
 def on_regions(weights: Float[Any, "*rows P"], grid: tuple[int, int]) -> Float[Any, "*rows R"]:

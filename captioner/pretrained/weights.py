@@ -33,7 +33,7 @@ def load_weights(model: nn.Module, folder: Path, *, rules: tuple[Rule, ...]) -> 
     stored: dict[str, tuple[tuple[int, ...], Read]] = {}
     for file in weight_files(folder):
         with _explained(file):
-            stored |= _unpickle(file) if file.suffix == ".bin" else _open(file)
+            stored |= _unpickle(file) if file.suffix == ".bin" else list_weights(file)
     expected = {name: tuple(x.shape) for name, x in model.state_dict().items()}
     shapes = {key: shape for key, (shape, _) in stored.items()}
     assemblies = assign(shapes, expected, rules, zeros=("decoder.words.bias",), where=str(folder))
@@ -63,12 +63,18 @@ def _cut(piece: Piece, weight: Tensor) -> Tensor:
     return weight[slice(*piece.rows)] if weight.dim() else weight
 
 
-def _open(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
-    """List the weights of a safetensors file."""
+def list_weights(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
+    """List the weights of a safetensors file: the shape of each, and what reads it.
+
+    Weights in float32 lie in the file, which is mapped once. One in 16 bits, which is widened and
+    then no longer needed, has a mapping of its own, so that its pages go when it goes.
+    """
     opened = safe_open(file, framework="pt")
 
     def reading(key: str) -> Read:
-        return lambda: opened.get_tensor(key)
+        if opened.get_slice(key).get_dtype() == "F32":
+            return lambda: opened.get_tensor(key)
+        return lambda: safe_open(file, framework="pt").get_tensor(key)
 
     return {
         key: (tuple(opened.get_slice(key).get_shape()), reading(key))

@@ -53,6 +53,9 @@ class Word:
     evidence: Float[Singles, "gh gw"] | None = None
     """Regions that the last layer's heads agree on and that speak for the word, summing to what its
     mean does; None where the decoder or an older export cannot tell."""
+    gradient: Float[Singles, "gh gw"] | None = None
+    """What the word's score depends on by the gradients of all layers, summing to what `evidence`
+    does; None unless the captioner came of `with_gradients`."""
     rivals: tuple[Rival, ...] = ()
     """The likeliest first tokens in its place, itself perhaps among them; only `read_sentence`
     finds them."""
@@ -105,8 +108,8 @@ class Caption:
         """Show other attention of the same sentence, such as that of another layer or head.
 
         Raises:
-            ConfigError: the model has no such layer or head, nothing to roll out or no evidence, or
-                the caption was read from JSON, which holds one view.
+            ConfigError: the model has no such layer or head, nothing to roll out, no evidence or
+                gradient, or the caption was read from JSON, which holds one view.
         """
         words = []
         for word in self.words:
@@ -115,7 +118,7 @@ class Caption:
                     "the caption was read from JSON, which holds one view of its attention; "
                     "caption the photo again to see another."
                 )
-            derived = word.rollout, word.evidence
+            derived = word.rollout, word.evidence, word.gradient
             attention, share = show_attention(word.heads, view, *derived)
             gate = word.gate
             if gate is not None:
@@ -215,9 +218,10 @@ def show_attention(
     view: AttentionConfig,
     rolled_out: Float[Any, "gh gw"] | None = None,
     evidence: Float[Any, "gh gw"] | None = None,
+    gradient: Float[Any, "gh gw"] | None = None,
 ) -> tuple[Float[Any, "gh gw"], float]:
     """Choose as `select_attention` does; return a map that sums to 1, and what it summed to."""
-    chosen = select_attention(heads, view, rolled_out, evidence)
+    chosen = select_attention(heads, view, rolled_out, evidence, gradient)
     share = float(chosen.sum(dtype=np.float64))
     return (chosen if math.isclose(share, 1, abs_tol=1e-6) else chosen / np.float32(share)), share
 
@@ -227,6 +231,7 @@ def select_attention(
     view: AttentionConfig,
     rolled_out: Float[Any, "*regions"] | None = None,
     evidence: Float[Any, "*regions"] | None = None,
+    gradient: Float[Any, "*regions"] | None = None,
 ) -> Float[Any, "*regions"]:
     """Choose from the attention of every layer and head.
 
@@ -235,9 +240,10 @@ def select_attention(
         view: what to choose.
         rolled_out: attention rollout, where there is one.
         evidence: as of `Word`, where there is some.
+        gradient: as of `Word`, where there is one.
 
     Raises:
-        ConfigError: there is no such layer or head, nothing was rolled out, or no evidence.
+        ConfigError: there is no such layer or head, nothing was rolled out, or no such map.
     """
     for name, there in zip(("layer", "head"), heads.shape, strict=False):
         asked = getattr(view, name)
@@ -257,6 +263,13 @@ def select_attention(
                 "of earlier versions do not tell: choose 'layer', or export the checkpoint again."
             )
         return evidence
+    if view.method == "gradient":
+        if gradient is None:
+            raise ConfigError(
+                "attention.method is 'gradient', which captions are not given as they are made: "
+                "caption the photo with what `Captioner.with_gradients` returns."
+            )
+        return gradient
     layers = heads.mean(axis=1) if view.head is None else heads[:, view.head - 1]
     if view.method == "mean":
         return layers.mean(axis=0)

@@ -109,6 +109,11 @@ def describe_words(
         if attended.evidence is not None:
             added = on_regions(attended.evidence[own].mean(axis=0), grid).reshape(grid)
             speaking = np.float32(share) * weigh_evidence(heads[-1], added)
+        depending = None
+        if attended.gradient is not None:
+            gains = on_regions(attended.gradient[own].mean(axis=0), grid).reshape(grid)
+            gains = gains if gains.any() else np.ones(grid)  # no gradient is positive
+            depending = (share * gains / gains.sum()).astype(np.float32)
         let_in = 1.0 if attended.gate is None else float(attended.gate[read].mean())
         probability = word_probability([log_probabilities[t] for t in own], header.confidence)
         words.append(
@@ -120,6 +125,7 @@ def describe_words(
                 gate=let_in * share if gated else None,
                 rollout=passed,
                 evidence=speaking,
+                gradient=depending,
                 doubtful=header.confidence is not None and probability < header.confidence.doubtful,
             )
         )

@@ -6,12 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
-from typing import get_args
 
 from captioner.checkpoint.files import checkpoint_digest
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.cli.options import positive
-from captioner.config import AttentionConfig, AttentionMethod
+from captioner.config import OF_CAPTIONS, AttentionConfig
 from captioner.errors import CaptionerError
 from captioner.pytorch import TorchCaptioner
 from data.boxes import BoxedImage, load_entities
@@ -45,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--annotations", type=Path, help="captions that COCO instances belong to")
     parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
     parser.add_argument("--split", help="val, test, ...; by default all photos")
-    parser.add_argument("--attention", choices=get_args(AttentionMethod))
+    parser.add_argument("--attention", choices=OF_CAPTIONS)
     parser.add_argument("--layer", type=int, help="which layer, from 1; by default the last one")
     parser.add_argument("--head", type=int, help="which head, from 1; by default their mean")
     parser.add_argument("--limit", type=positive, help="this many photos only, drawn by the seed")
