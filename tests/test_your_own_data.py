@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 TUTORIAL, TEACHING = (
     (ROOT / "docs" / "your_own_data.md")
     .read_text(encoding="utf-8")
-    .split("\n## A big captioner teaches a small one\n")
+    .split("\n## Distil a large captioner into a small one\n")
 )
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
