@@ -1,5 +1,6 @@
 """A rehearsal goes through every stage, and tells what the whole run takes."""
 
+import json
 import re
 from pathlib import Path
 
@@ -89,6 +90,15 @@ def test_the_command_prints_stages_and_the_whole(capsys):
     said = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in said[1:4]] == ["words", "whole", "own"]
     assert said[4].startswith("in all ")
+
+
+def test_the_profiler_sees_the_steps_of_every_stage(tmp_path, capsys):
+    folder = tmp_path / "profile"
+    arguments = [str(SMOKE), "--steps", "1", "--set", STAGES, "--device", "cpu"]
+    assert main([*arguments, "--profile", str(folder)]) == 0
+    assert {file.name for file in folder.iterdir()} == {"words.json", "whole.json", "own.json"}
+    assert json.loads((folder / "words.json").read_text())["traceEvents"]
+    assert "aten::addmm" in capsys.readouterr().out
 
 
 def test_what_the_run_would_fail_with_ends_the_rehearsal(capsys):

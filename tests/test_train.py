@@ -252,6 +252,26 @@ def test_a_stage_without_progress_is_stopped_early(captions):
     assert "whole 1/2  loss" in lines[at + 1]
 
 
+def test_a_stage_ends_after_so_many_steps_and_is_validated_on_the_way(captions):
+    stage = "{name='one', epochs=9, batch_size=4, max_steps=5, validate_steps=2}"
+    progress = train(f"stages=[{stage}]")["progress"]
+    assert progress["steps"] == 5
+    assert [entry["epoch"] for entry in progress["history"]] == [1, 2, 3]
+    lines = Path("runs/smoke/metrics.jsonl").read_text().splitlines()
+    points = [json.loads(line) for line in lines]
+    assert [point["step"] for point in points if "val/CIDEr" in point] == [2, 4, 5]
+    short = train("stages=[{name='one', epochs=1, batch_size=4, max_steps=5}]", folder="short")
+    assert short["progress"]["steps"] == 2
+
+
+def test_patience_counts_validations_between_epochs(captions):
+    still = "{name='one', epochs=9, batch_size=1, learning_rate=1e-12, weight_decay=0"
+    progress = train(f"stages=[{still}, validate_steps=2, patience=2}}]")["progress"]
+    assert (progress["steps"], len(progress["history"])) == (6, 3)
+    lines = Path("runs/smoke/log.txt").read_text().splitlines()
+    assert lines[-1].endswith("  one: no better for 2 validations, stopped early")
+
+
 def test_a_stage_begins_with_the_best_epoch_of_the_one_before_or_with_its_last(captions):
     falling = "{name='one', epochs=4, batch_size=4, learning_rate=0.1, warmup=0.5}"
     still = "{name='two', epochs=1, batch_size=8, learning_rate=1e-12, weight_decay=0}"
@@ -331,13 +351,17 @@ def test_the_checkpoints_tell_where_they_come_from(captions):
 def test_the_curves_can_be_looked_at(captions, monkeypatch):
     monkeypatch.setattr("training.train.REPORT_STEPS", 5)
     train(ONE_STAGE, "stages.0.epochs=5", "stages.0.warmup=0.5")
-    events = EventAccumulator("runs/smoke/tensorboard")
+    events = EventAccumulator("runs/smoke/tensorboard", size_guidance={"images": 0})
     events.Reload()
     curves = {tag: events.Scalars(tag) for tag in events.Tags()["scalars"]}
     assert [point.step for point in curves["train/loss"]] == [5, 10]
     assert [point.value for point in curves["train/rate"]] == pytest.approx([3e-3, 0.0], abs=1e-9)
     assert curves["train/loss"][0].value > curves["train/loss"][1].value > 0
     assert [point.step for point in curves["val/CIDEr"]] == [2, 4, 6, 8, 10]
+    shown = events.Tags()["images"]
+    assert len(shown) == 4
+    assert set(shown) < set(captions)
+    assert [picture.step for picture in events.Images(shown[0])] == [2, 4, 6, 8, 10]
 
 
 def test_a_run_that_diverges_is_stopped_before_it_is_kept(captions, capsys):

@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from captioner.checkpoint.files import checkpoint_digest
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import to_table
@@ -43,6 +41,7 @@ from training.scoring.measures import (
 from training.scoring.observing import observe
 from training.scoring.provenance import git_commit
 from training.scoring.result_files import save_report, write_results
+from training.watching import watched
 
 __all__ = ["Extent", "describe_captions", "evaluate"]
 
@@ -156,7 +155,7 @@ def evaluate(
     seen = observe(
         captioner.model,
         header.tokenizer,
-        tqdm(loader, desc="captioning", unit="batch", disable=None),
+        watched(loader, title="captioning"),
         config,
         drawing=drawing if extent.samples else None,
         seeds=[derive_seed(extent.seed, place) for place in range(extent.samples)],

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.profiler import profile
 
 from captioner.errors import CaptionerError, ConfigError
 from captioner.model import CaptionModel
@@ -32,12 +33,12 @@ from captioner.pytorch import find_device, memory_errors
 from captioner.words.tokenizer import Tokenizer
 from data.ranks import Ranks
 from training.running.loaders import CaptionedPhotos, load_photos
-from training.running.meter import duration
 from training.running.stage import build_stage
 from training.running.start import choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, load_settings
+from training.watching import duration
 
 WARM_UP = 2
 """Steps before those that are measured."""
@@ -98,6 +99,7 @@ def rehearse(
     val: CaptionedPhotos,
     device: torch.device,
     steps: int,
+    trace: Path | None = None,
 ) -> Iterator[StageCost]:
     """Do a few steps of each stage; yield what it takes.
 
@@ -107,6 +109,7 @@ def rehearse(
         val: photos to validate on.
         device: what it calculates on.
         steps: that are measured of each stage.
+        trace: folder for what PyTorch's profiler sees of them, which makes them slower.
 
     Raises:
         CaptionerError: whatever the run would fail with.
@@ -122,6 +125,7 @@ def rehearse(
                 cost = _rehearse_stage(
                     config, stage, model, tokenizer,
                     train=train, val=val, device=device, steps=steps,
+                    trace=trace and trace / f"{stage.name}.json",
                 )  # fmt: skip
         except MemoryError as error:
             raise ConfigError(
@@ -141,6 +145,7 @@ def _rehearse_stage(
     val: CaptionedPhotos,
     device: torch.device,
     steps: int,
+    trace: Path | None,
 ) -> StageCost:
     clock = Clock(device)
     if device.type == "cuda":
@@ -167,14 +172,16 @@ def _rehearse_stage(
         loader.set_epoch(0, done=0)
         learner.prepare()
         batches = iter(loader)
-        for step in range(steps + WARM_UP):
-            if step == WARM_UP:
-                for name in ("loading", "step", "draw", "reward"):
-                    clock.seconds[name] = 0.0
-            with clock.timing("loading"):
-                some = list(islice(batches, stage.accumulate))
-            with clock.timing("step"):
-                learner.step([batch.to(device) for batch in some])
+        some = []
+        for measured, number in ((False, WARM_UP), (True, steps)):
+            for name in ("loading", "step", "draw", "reward"):
+                clock.seconds[name] = 0.0
+            with _profiled(trace if measured else None):
+                for _ in range(number):
+                    with clock.timing("loading"):
+                        some = list(islice(batches, stage.accumulate))
+                    with clock.timing("step"):
+                        learner.step([batch.to(device) for batch in some])
         inputs = some[-1].inputs
         if inputs.ndim == 4:
             with torch.no_grad(), clock.timing("encoder"):
@@ -201,6 +208,19 @@ def _rehearse_stage(
             feature_bytes=2 * inputs[0].numel() if frozen else 0,
             views=views,
         )
+
+
+@contextmanager
+def _profiled(trace: Path | None) -> Iterator[None]:
+    """Write what PyTorch's profiler sees within to this file, for chrome://tracing or Perfetto."""
+    if trace is None:
+        yield
+        return
+    with profile() as profiler:
+        yield
+    trace.parent.mkdir(parents=True, exist_ok=True)
+    profiler.export_chrome_trace(str(trace))
+    print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=10))
 
 
 def _place(config: RunConfig) -> Path:
@@ -259,6 +279,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     parser.add_argument("--steps", type=int, default=20, help="measured of each stage (20)")
+    parser.add_argument(
+        "--profile", type=Path, metavar="FOLDER",
+        help="write what PyTorch's profiler sees of the steps here, a file a stage",
+    )  # fmt: skip
     parser.add_argument("--photos", type=int, help="training photos of the whole run")
     parser.add_argument("--val-photos", type=int, help="validation photos of the whole run")
     args = parser.parse_args(argv)
@@ -269,7 +293,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         device = find_device(args.device)
         print(f"{config.name} on {describe_machine(device)}")
         train, val = load_photos(config)
-        costs = list(rehearse(config, train=train, val=val, device=device, steps=args.steps))
+        where = {"device": device, "steps": args.steps, "trace": args.profile}
+        costs = list(rehearse(config, train=train, val=val, **where))
         lines, faults = project(
             config,
             costs,

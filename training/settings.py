@@ -79,6 +79,11 @@ class StageConfig:
     """Shown in the log."""
     epochs: int
     """Passes over the training photos."""
+    max_steps: int = 0
+    """End the stage after so many steps, should they be fewer; 0 does all epochs."""
+    validate_steps: int = 0
+    """Validate every so many steps, too, which then count for `patience` as epochs do; 0 validates
+    after epochs alone."""
     begins_with: Literal["best", "last"] = "best"
     """Weights that a stage but the first begins with: those of the best epoch of the one before, or
     of its last."""
@@ -156,6 +161,7 @@ class StageConfig:
         _at_least(1, self, "stages", "epochs", "batch_size", "accumulate")
         _at_least(2, self, "stages", "samples")  # each is weighed against the others
         _at_least(0, self, "stages", "weight_decay", "coverage", "grounding", "clip", "patience")
+        _at_least(0, self, "stages", "max_steps", "validate_steps")
         _at_least(0, self, "stages", "bleu", "randaugment", "randaugment_magnitude")
         for name in ("learning_rate", "encoder_learning_rate", "temperature", "layer_decay"):
             _above_0(self, "stages", name)
@@ -219,6 +225,8 @@ class RunConfig:
     shard: bool = False
     """On several GPUs, share weights, gradients and optimizer out among them while the encoder
     learns, for encoders that are too large else; one more copy of the weights is validated with."""
+    overlays: int = 4
+    """Validation photos that TensorBoard shows with caption and attention after each validation."""
     keep: int = 2
     """Files to go on from that are kept, the newest ones; should one be damaged, the one before
     it is there."""
@@ -228,7 +236,7 @@ class RunConfig:
             raise ConfigError(f"name is {self.name!r}; it names a folder, so choose plain letters.")
         if not self.stages:
             raise ConfigError("stages is empty; a run needs one at least.")
-        for name in ("seed", "threads", "save_minutes"):
+        for name in ("seed", "threads", "save_minutes", "overlays"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
         if self.keep < 1:
@@ -293,7 +301,7 @@ def _laid_over(theirs: Any, given: Any) -> Any:
 def recipe(config: RunConfig) -> dict[str, Any]:
     """All settings that change what is learned, as plain values; not where, or how fast."""
     table = to_table(config)
-    for name in ("threads", "save_minutes", "keep", "shard", "wandb", "compile"):
+    for name in ("threads", "save_minutes", "overlays", "keep", "shard", "wandb", "compile"):
         del table[name]
     for stage in table["stages"]:
         stage.pop("checkpointing", None)

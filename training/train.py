@@ -30,6 +30,7 @@ from captioner.checkpoint.header import Header, read_header
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import AttentionConfig, to_table
 from captioner.errors import CaptionerError
+from captioner.pytorch import TorchCaptioner
 from data.batching import BatchLoader
 from data.coco import digest_of
 from data.dataset import derive_seed
@@ -39,15 +40,17 @@ from training.metrics import score
 from training.running.distributed import joined
 from training.running.learner import Learner
 from training.running.loaders import load_photos
-from training.running.meter import Meter, duration
+from training.running.meter import Meter
+from training.running.pictures import draw_overlays
 from training.running.resume import RunState, restore
-from training.running.run_folder import RunFolder
+from training.running.run_folder import RESUME, RunFolder
 from training.running.stage import build_stage
 from training.running.start import choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches, join_likelihoods
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, recipe
 from training.sweeps import expand
+from training.watching import duration, watched
 
 REPORT_STEPS = 20
 """Steps between two points of the loss curve, which is their mean."""
@@ -77,7 +80,8 @@ class Run:
         self.device = device
         self.ranks = ranks
         self.log_every = log_every
-        self.train_photos, self.val_photos = load_photos(config)
+        begun = (path / RESUME).exists()  # and checked then
+        self.train_photos, self.val_photos = load_photos(config, check=ranks.first and not begun)
         self.tokenizer = choose_words(config, self.train_photos.records)
         self.start = read_header(find_checkpoint(config.start_from)) if config.start_from else None
         identity = {
@@ -112,7 +116,8 @@ class Run:
                 self._train_stage(stage, resumed)
             if progress.epoch < stage.epochs:
                 self.folder.log(
-                    f"{stage.name}: no better for {progress.waited} epochs, stopped early"
+                    f"{stage.name}: no better for {progress.waited} "
+                    f"{'validations' if stage.validate_steps else 'epochs'}, stopped early"
                 )
             resumed = None
             progress.begin_stage(progress.stage + 1)
@@ -130,8 +135,13 @@ class Run:
         self.folder.log(f"machine: {describe_machine(self.device)}")
 
     def _is_over(self, stage: StageConfig) -> bool:
-        patience_spent = 0 < stage.patience <= self.progress.waited
-        return self.progress.epoch >= stage.epochs or patience_spent
+        return self.progress.epoch >= stage.epochs or self._is_patience_spent(stage)
+
+    def _is_patience_spent(self, stage: StageConfig) -> bool:
+        return 0 < stage.patience <= self.progress.waited
+
+    def _are_steps_done(self, stage: StageConfig) -> bool:
+        return 0 < stage.max_steps <= self.progress.stage_steps
 
     def _train_stage(self, stage: StageConfig, resumed: Mapping[str, Any] | None) -> None:
         """Train until the stage is over, from its beginning or from where it stood."""
@@ -158,15 +168,17 @@ class Run:
                 f"going on after {progress.batches} batches of epoch {progress.epoch + 1}"
             )
         while not self._is_over(stage):
-            self._train_epoch(learner, loader)
-            self.folder.save_resume(progress, learner.parts)  # validation takes its time
-            self._validate(learner, val_loader)
-            progress.epoch, progress.batches = progress.epoch + 1, 0
+            self._train_epoch(learner, loader, val_loader)
+            if progress.validated < progress.steps:
+                self.folder.save_resume(progress, learner.parts)  # validation takes its time
+                self._validate(learner, val_loader)
+            done = self._are_steps_done(stage)
+            progress.epoch, progress.batches = stage.epochs if done else progress.epoch + 1, 0
             if self._is_over(stage):
                 learner.finish()
             self.folder.save_resume(progress, learner.parts)
 
-    def _train_epoch(self, learner: Learner, loader: BatchLoader) -> None:
+    def _train_epoch(self, learner: Learner, loader: BatchLoader, val_loader: BatchLoader) -> None:
         progress, stage, folder = self.progress, learner.stage, self.folder
         earlier = sum(done.epochs for done in self.config.stages[: progress.stage])
         loader.set_epoch(earlier + progress.epoch, done=progress.batches)
@@ -182,16 +194,24 @@ class Run:
         meter = Meter(learner.objective.measure, ranks=self.ranks)
         begun, saved, said = progress.batches, time.monotonic(), time.monotonic()
         batches = iter(bar)
-        while some := list(islice(batches, stage.accumulate)):
+        while not (self._are_steps_done(stage) or self._is_patience_spent(stage)):
+            some = list(islice(batches, stage.accumulate))
+            if not some:
+                break
             numbers = learner.step([batch.to(self.device) for batch in some])
             meter.add(numbers, photos=sum(len(batch.image_ids) for batch in some))
             progress.batches += len(some)
             progress.steps += 1
+            progress.stage_steps += 1
             if progress.steps % REPORT_STEPS == 0:
                 means = meter.mean(REPORT_STEPS, step=progress.steps)
                 bar.set_postfix({meter.measure: f"{means[meter.measure]:.3f}"})
                 curves = {**means, "rate": learner.rate}
                 folder.draw({f"train/{x}": y for x, y in curves.items()}, step=progress.steps)
+            if stage.validate_steps and progress.stage_steps % stage.validate_steps == 0:
+                learner.settle()
+                self._validate(learner, val_loader)
+                learner.prepare()
             now = time.monotonic()
             save, say = self.ranks.agree(
                 (
@@ -227,9 +247,7 @@ class Run:
     def _validate(self, learner: Learner, loader: BatchLoader) -> None:
         """Caption the validation photos, read their captions, and keep the checkpoint."""
         progress, stage, model = self.progress, learner.stage, learner.result
-        bar = tqdm(
-            loader, desc="validation", leave=False, disable=None if self.ranks.first else True
-        )
+        bar = watched(loader, title="validation", quiet=not self.ranks.first)
         shares = self.ranks.gather(
             caption_batches(model, self.tokenizer, bar, self.config.search, read=True)
         )
@@ -245,6 +263,7 @@ class Run:
             }
         scores = self.ranks.agree(scores)
         self.folder.draw({f"val/{x}": y for x, y in scores.items()}, step=progress.steps)
+        progress.validated = progress.steps
         progress.history.append({"stage": stage.name, "epoch": progress.epoch + 1, **scores})
         best, best_of_stage = progress.is_better(scores["CIDEr"])
         self.folder.log(
@@ -256,6 +275,10 @@ class Run:
         )
         header = self._header(scores)
         self.folder.save(model, header, best=best, best_of_stage=best_of_stage)
+        overlays = draw_overlays(
+            TorchCaptioner(model, header), self.val_photos, self.config.overlays
+        )
+        self.folder.show(overlays, step=progress.steps)
 
     def _header(self, scores: Mapping[str, float]) -> Header:
         trained_on = {

@@ -7,7 +7,6 @@ from itertools import islice
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from captioner.errors import ImageError
 from captioner.photo.framing import Prepared
@@ -20,6 +19,7 @@ from data.image_source import ImageSource
 from training.metrics.cider import cider_d, document_frequencies
 from training.metrics.ptb import split_words
 from training.scoring.observing import TeacherForced, read_references
+from training.watching import watched
 
 _BATCH = 16
 _LONGEST = 40
@@ -57,8 +57,7 @@ def collect(captioner: TorchCaptioner, records: Sequence[Record], source: ImageS
     behind, longest = tokenizer.behind(config.prompt), captioner.header.longest or _LONGEST
     reading = TeacherForced()
     traits, texts, summaries = [], [], []
-    bar = tqdm(total=len(records), desc="captioning", unit="photo", disable=None)
-    for batch in _batches(records):
+    for batch in watched(list(_batches(records)), title="captioning"):
         contents = source.read_each(record.image for record in batch)
         photos = [
             captioner.prepare(content, name=record.image)
@@ -72,8 +71,6 @@ def collect(captioner: TorchCaptioner, records: Sequence[Record], source: ImageS
         for place, record in enumerate(batch):  # references of one photo are of one batch
             words = _ids(behind, record, longest=longest).to(device)
             read_references(model, behind, features[place : place + 1], words, reading)
-        bar.update(len(batch))
-    bar.close()
     references = [[split_words(text) for text in record.captions] for record in records]
     return Said(
         sure=np.concatenate(reading.confidence).astype(np.float64),
@@ -94,7 +91,7 @@ def summarise(captioner: TorchCaptioner, images: Iterable[bytes]) -> Numbers:
 
 
 def _readable(captioner: TorchCaptioner, images: Iterable[bytes]) -> Iterator[Prepared]:
-    for content in tqdm(images, desc="reading", unit="image", disable=None):
+    for content in watched(images, title="reading", unit="image"):
         try:
             yield captioner.prepare(content)
         except ImageError:

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from captioner.config import AttentionConfig, to_table
 from captioner.errors import DataError
@@ -18,6 +17,7 @@ from training.grounding.generated import GeneratedScore
 from training.grounding.gradients import METHODS
 from training.grounding.phrases import PhraseAttention, read_phrases, views_of
 from training.grounding.pointing import estimate, resampled_means
+from training.watching import watched
 
 
 def measure_grounding(
@@ -58,7 +58,7 @@ def measure_grounding(
     random, generator = Random(seed), torch.Generator().manual_seed(seed)
     sights: list[tuple[int, PhraseAttention]] = []
     falls: list[tuple[int, Tensor]] = []
-    for number, image in enumerate(tqdm(images, desc="reading", unit="photo", disable=None)):
+    for number, image in enumerate(watched(images, title="reading", unit="photo")):
         photo = captioner.prepare(source.read(image.image), name=image.image)
         found = list(read_phrases(captioner, image, photo, views, gradients=gradients))
         if generated is not None:

@@ -3,8 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tqdm import tqdm
-
 from captioner.config import to_table
 from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import Caption
@@ -15,6 +13,7 @@ from training.hallucination.signals import measure_signals, signals_of
 from training.hallucination.truth import Naming, Truth
 from training.metrics import score_images
 from training.metrics.ptb import split_words
+from training.watching import watched
 
 PEOPLE = "people"
 """Whose captions stand beside the models': each measured by the others of its photo."""
@@ -34,7 +33,12 @@ def caption_photos(
         CaptionerError: a photo cannot be read, or the search cannot be followed.
     """
     return list(
-        tqdm(_captions(captioner, records, source, search), total=len(records), disable=None)
+        watched(
+            _captions(captioner, records, source, search),
+            title="captioning",
+            total=len(records),
+            unit="photo",
+        )
     )
 
 

@@ -3,7 +3,7 @@
 from captioner.overlay.figure import text
 from training.report.blocks import definitions
 from training.report.run_files import RunFiles
-from training.running.meter import duration
+from training.watching import duration
 
 
 def write_cost(record: RunFiles) -> str:

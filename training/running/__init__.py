@@ -8,5 +8,6 @@ optim              AdamW, its groups and schedule; what is trained at all
 mixed_precision    the arithmetic of a step
 distributed        several GPUs: shared gradients, weights in pieces
 resume             all that a killed run needs to continue
+pictures           validation photos with captions and attention
 logbook            curves for TensorBoard and Weights & Biases
 """

@@ -29,15 +29,21 @@ class CaptionedPhotos:
     source: ImageSource
 
 
-def load_photos(config: RunConfig) -> tuple[CaptionedPhotos, CaptionedPhotos]:
+def load_photos(
+    config: RunConfig, *, check: bool = True
+) -> tuple[CaptionedPhotos, CaptionedPhotos]:
     """Read the captions to learn from and those to validate on.
+
+    Args:
+        config: of the run.
+        check: whether photos are in both, which reads those of the same size.
 
     Raises:
         DataError: captions or photos are missing or do not fit together, or photos are in both.
     """
     train = CaptionedPhotos(*load_sources(config.data.train))
     val = CaptionedPhotos(*load_sources([config.data.val]))
-    if config.data.overlap == "refused":
+    if check and config.data.overlap == "refused":
         shared = find_shared(val.records, val.source, train.records, train.source)
         if shared:
             name, known = shared[0]

@@ -3,10 +3,12 @@
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from captioner.durable import replace_file
@@ -58,6 +60,12 @@ class Logbook:
             file.write(json.dumps(portable(line)) + "\n")
         if self._wandb is not None:
             self._wandb.log({**curves, "step": step})
+
+    def show(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], step: int) -> None:
+        """Add pictures, (H, W, 3), by name; TensorBoard alone has them."""
+        for name, picture in pictures:
+            self._writer.add_image(name, picture, step, dataformats="HWC")
+        self._writer.flush()
 
     def close(self) -> None:
         """Say that the run is over."""

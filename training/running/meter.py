@@ -62,11 +62,3 @@ class Meter:
     def rate(self) -> float:
         """Photos a second, of all processes."""
         return sum(self._ranks.gather(self.photos)) / self.seconds
-
-
-def duration(seconds: float) -> str:
-    """Say how long that is: `70 s`, `12 min`, `3 h 5 min`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -31,12 +31,16 @@ class RunState:
     """Batches done in this epoch."""
     steps: int = 0
     """Steps done in the whole run."""
+    stage_steps: int = 0
+    """Steps done in this stage."""
+    validated: int = 0
+    """Steps of the run that were done when it was validated last."""
     best: float = -1.0
     """Validation CIDEr-D of the best checkpoint; below any there is before the first."""
     best_of_stage: float = -1.0
     """The same of this stage."""
     waited: int = 0
-    """Epochs of this stage since its best one."""
+    """Validations of this stage since its best one."""
     history: list[dict[str, Any]] = field(default_factory=list)
     """Validation scores, epoch by epoch."""
     rewards: dict[str, str] = field(default_factory=dict)
@@ -44,7 +48,8 @@ class RunState:
 
     def begin_stage(self, number: int) -> None:
         """Go on to the beginning of another stage."""
-        self.stage, self.epoch, self.best_of_stage, self.waited = number, 0, -1.0, 0
+        self.stage, self.epoch, self.stage_steps = number, 0, 0
+        self.best_of_stage, self.waited = -1.0, 0
 
     def is_better(self, cider: float) -> tuple[bool, bool]:
         """Whether an epoch is the best one of the run, and of its stage; remember that."""

@@ -11,10 +11,12 @@ resume.pt          see `training.running.resume`
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from captioner.checkpoint.header import Header
@@ -77,6 +79,12 @@ class RunFolder:
         if self._logbook is not None:
             with explained(self.path, option="--folder"):
                 self._logbook.add(curves, step)
+
+    def show(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], *, step: int) -> None:
+        """Show pictures by name, (H, W, 3); of several processes, the first one makes them."""
+        if self._logbook is not None:
+            with explained(self.path, option="--folder"):
+                self._logbook.show(pictures, step)
 
     def close(self) -> None:
         """Say that the run is over."""

@@ -78,11 +78,12 @@ def build_stage(
         teacher=load_teacher(config, stage, model=model, tokenizer=tokenizer),
         average=ranks.average,
     )
+    steps = stage.epochs * math.ceil(len(loader) / stage.accumulate)
     learner = Learner(
         model,
         build_objective(learning),
         stage,
-        steps=stage.epochs * math.ceil(len(loader) / stage.accumulate),
+        steps=min(steps, stage.max_steps or steps),
         ranks=ranks,
         precision=config.precision,
         shard=config.shard,
