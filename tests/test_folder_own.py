@@ -195,6 +195,27 @@ def test_a_revert_that_was_killed_is_completed_by_the_next(command, folder, monk
     assert not (folder / "captions.pending.json").exists()
 
 
+@pytest.mark.parametrize(
+    "second", [("--alt-text", "only"), ("--alt-text",), ("--alt-text", "--existing", "overwrite")]
+)
+def test_what_several_runs_wrote_into_one_file_is_taken_out_together(command, folder, second):
+    flag = folder / "flag.png"
+    flag.write_bytes(embed(flag.read_bytes(), "my flag", name="p"))
+    options = (*ONLY, "--in-place", "--sidecar", "lightroom")
+    command(folder, *options, "--existing", "append")
+    assert command(folder, *options, *second)[0] == 0
+    told = captions(folder / "captions.jsonl")["flag.png"]
+    content = flag.read_bytes()
+    joined = told if "overwrite" in second else f"my flag, {told}"
+    assert read_captions(content, name="p") == [joined]
+    assert read_captions((folder / "strip.jpg").read_bytes(), fields="both", name="p") != []
+    status, _, errors = command(folder, "--revert")
+    assert (status, errors) == (0, [])
+    assert read_captions(flag.read_bytes(), fields="both", name="p") == ["my flag"]
+    assert read_captions((folder / "strip.jpg").read_bytes(), fields="both", name="p") == []
+    assert not list(folder.glob("*.xmp"))
+
+
 def test_revert_needs_captions_of_a_folder(command, folder):
     status, _, errors = command(folder, "--revert")
     assert (status, errors) == (2, [

@@ -93,9 +93,9 @@ def test_an_archive_is_opened_by_one_shard_only_unless_it_is_all_there_is(many, 
     opened = []
     whole = tarfile.open
 
-    def watched(path, mode):
-        opened.append(Path(path).name)
-        return whole(path, mode)
+    def watched(*, fileobj, mode):
+        opened.append(Path(fileobj.name).name)
+        return whole(fileobj=fileobj, mode=mode)
 
     monkeypatch.setattr(tarfile, "open", watched)
     found = [[f.name for f in find_photos(many, Filter(shard=shard))] for shard in THIRDS]

@@ -49,43 +49,49 @@ def revert(journal: Journal, *, root: StrPath, progress: Progress) -> Reverted:
     Raises:
         CaptionerError: the disk is full, or the journal cannot be written.
     """
-    changed = kept = 0
-    entries = _plan(journal, root, progress)
-    while some := list(islice(entries, _TOGETHER)):
-        with uninterrupted():
-            for entry, (_, reason) in zip(some, journal.commit(some), strict=True):
-                if reason is not None:
-                    progress.failed(entry.record.image, reason)
-                    kept += len(entry.changes)
-                else:
-                    changed += len(entry.changes)
-        kept += sum(len(entry.record.files or ()) for entry in some)
-    return Reverted(changed=changed, kept=kept)
+    changed = 0
+    kept: dict[tuple[str, str], str] = {}
+    while True:  # caption and alt text of one file take two rounds: the second sees what is left
+        before, entries = changed, _plan(journal, root, kept)
+        while some := list(islice(entries, _TOGETHER)):
+            with uninterrupted():
+                for entry, (_, reason) in zip(some, journal.commit(some), strict=True):
+                    if reason is None:
+                        changed += len(entry.changes)
+                    else:
+                        kept[entry.record.image, ""] = reason
+        if changed == before:
+            break
+    for (image, _), reason in kept.items():
+        progress.failed(image, reason)
+    return Reverted(changed=changed, kept=len(kept))
 
 
-def _plan(journal: Journal, root: StrPath, progress: Progress) -> Iterator[PendingEntry]:
+def _plan(
+    journal: Journal, root: StrPath, kept: dict[tuple[str, str], str]
+) -> Iterator[PendingEntry]:
+    """Yield what can be taken out now, and note why the rest stays."""
     for record, _ in read_records(journal.path):
         if not record.files or journal.index.read(digest(record.image)) != record:
             continue
-        changes: list[Change] = []
-        kept: list[dict[str, Any]] = []
+        changes: dict[str, Change] = {}
+        left: list[dict[str, Any]] = []
         for file in record.files:
             try:
                 change = _change(record, file, join(root, record.image))
             except (MetadataError, OSError) as error:
-                progress.failed(record.image, f"{file['file']} stays: {error}")
-                kept.append(file)
-                continue
+                change = f"{file['file']} stays: {error}"
             if isinstance(change, str):
-                progress.failed(record.image, change)
-                kept.append(file)
+                kept[record.image, f"{file['file']} {file['kind']}"] = change
+            if isinstance(change, str) or (change and change.path in changes):
+                left.append(file)
             elif change is not None:
-                changes.append(change)
-        kinds = {file["kind"] for file in kept}
-        left = [kind for kind in record.also_in or () if kind in kinds]
+                changes[change.path] = change
+        kinds = {file["kind"] for file in left}
+        also_in = [kind for kind in record.also_in or () if kind in kinds]
         yield PendingEntry(
-            record=replace(record, files=kept or None, also_in=left or None),
-            changes=tuple(changes),
+            record=replace(record, files=left or None, also_in=also_in or None),
+            changes=tuple(changes.values()),
             before=record,
         )
 

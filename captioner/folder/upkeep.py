@@ -13,6 +13,7 @@ from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import JournalRecord
 from captioner.folder.plan import lacking
 from captioner.folder.progress import Progress
+from captioner.folder.sidecars import SIDECARS
 from captioner.folder.sidecars.changes import Change
 from captioner.folder.sidecars.contract import Note
 from captioner.folder.sidecars.targets import Target
@@ -202,18 +203,29 @@ def noted(
 
 
 def _files(before: JournalRecord | None, changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """List what was written: what a file had first stays known however often it is written."""
-    files = {file["file"]: file for file in (before and before.files) or ()}
+    """List what was written: what a file had first stays known however often it is written.
+
+    A caption and an alt text written by different runs are listed each; both at once are one.
+    """
+    files = list((before and before.files) or ())
     for change in changes:
-        name = readable(os.path.basename(change.path))
-        had = change.had if change.had is not None else files.get(name, {}).get("had")
-        files[name] = {
-            "file": name,
-            "kind": change.kind,
-            "digest": text_digest(change.caption),
-            **({} if had is None else {"had": readable(had)}),
-        }
-    return [files[name] for name in sorted(files)]
+        name, fields = readable(os.path.basename(change.path)), SIDECARS[change.kind].fields
+        again = [
+            file
+            for file in files
+            if file["file"] == name and fields in ("both", _fields_of(file["kind"]))
+        ]
+        ours = change.had is None or text_digest(change.had) in {file["digest"] for file in again}
+        hads = (file["had"] for file in again if "had" in file)
+        had = next(hads, None) if ours else change.had
+        written = {"file": name, "kind": change.kind, "digest": text_digest(change.caption)}
+        files = [file for file in files if file not in again]
+        files.append(written | ({} if had is None else {"had": readable(had)}))
+    return sorted(files, key=lambda file: (file["file"], file["kind"]))
+
+
+def _fields_of(kind: str) -> str | None:
+    return SIDECARS[kind].fields if kind in SIDECARS else None
 
 
 def stamped(stamp: Stamp | None) -> dict[str, Any]:
