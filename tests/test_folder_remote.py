@@ -146,6 +146,17 @@ def test_a_list_names_objects_by_key_or_url(command, bucket, tmp_path):
     assert list(captions(output)) == ["flag.png", f"{URL}/more/large.jpg"]
 
 
+def test_a_url_that_makes_no_sense_on_a_list_fails_alone(command, bucket, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("odd://x/a.jpg\ngs://photos/b.jpg\nflag.png\n")
+    output = tmp_path / "captions.jsonl"
+    status, lines, errors = command(URL, "--list", names, "--output", output)
+    assert status == 1
+    assert lines[0].endswith("3 " + SUMMARY.format(1, 0, 0, 2))
+    assert errors[0].startswith("captioner: odd://x/a.jpg: no such kind of store (")
+    assert errors[1].startswith("captioner: gs://photos/b.jpg: gs:// needs another package (")
+
+
 def test_an_object_that_vanished_fails_and_the_others_are_captioned(
     command, bucket, tmp_path, monkeypatch
 ):

@@ -82,6 +82,8 @@ class Photo:
             mode = os.stat(self.path).st_mode
         except ValueError as error:
             raise ImageError(f"{self.name}: {error}.") from error
+        except CaptionerError as error:  # a package is missing, perhaps on this machine only
+            raise ImageError(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from error
         except OSError as error:
             if self.offset is None and not is_remote(self.path):
                 return self.path  # the loader says what is wrong with it

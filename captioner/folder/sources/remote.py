@@ -69,7 +69,7 @@ def look(url: StrPath) -> Stamp | None:
     """Return the stamp of an object as it is now; None if it cannot be seen."""
     try:
         return _stamp(_ask(url, lambda store, path: store.info(path)))
-    except OSError:
+    except (OSError, CaptionerError):  # who reads it says why
         return None
 
 
