@@ -1,1 +1,1 @@
-"""COCO and its like on their way to the trainer; the pictures themselves stay out of git."""
+"""Captions and images for training; the images themselves are not in git."""

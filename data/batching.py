@@ -1,4 +1,4 @@
-"""Examples to batches: padding, buckets of like images, loaders that repeat themselves."""
+"""Examples -> batches: padding, bucketing, reproducible loaders."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -49,7 +49,7 @@ class Batch:
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> Batch:
-    """Stack examples; a caption that is shorter, or that an image lacks, is padding."""
+    """Stack examples, padding shorter and missing captions."""
     captions = max(len(example.words) for example in examples)
     length = max(len(ids) for example in examples for ids in example.words)
     words = torch.full((len(examples), captions, length), pad_id, dtype=torch.int64)
@@ -83,12 +83,12 @@ def _collate_shares(
 class BucketSampler(Sampler[list[tuple[int, int]]]):
     """Batches of (epoch, index), every image once per epoch.
 
-    The images of a batch have equally many captions, so that no row of a batch is all padding; an
-    image with a rare number of captions may find itself in a small batch. When shuffled, they also
-    have longest captions of similar length; otherwise they keep their order within a bucket.
+    The images of a batch have equally many captions, so that no row of a batch is all padding;
+    images with a rare number of captions may form a small batch. When shuffled, images are also
+    grouped by the length of their longest caption; otherwise they keep their order within a bucket.
 
-    Where several processes share a run, each takes its share of every batch. A batch that has fewer
-    images than there are processes is filled up with images it has.
+    When several processes share a run, each takes its share of every batch. A batch smaller than
+    the number of processes is padded with images it already contains.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
 
 
 class Captioned(Protocol):
-    """What a loader needs to know of a dataset."""
+    """What a loader needs from a dataset."""
 
     @property
     def caption_counts(self) -> Sequence[int]:
@@ -178,7 +178,7 @@ class BatchLoader(DataLoader[Example]):
     def set_epoch(self, epoch: int, *, done: int = 0) -> None:
         """Choose the epoch, from 0, of the next iteration: its order and its augmentation.
 
-        The first `done` batches are left out without being read, so that a run goes on mid-epoch.
+        The first `done` batches are skipped without being read, so that a run resumes mid-epoch.
         """
         self.batch_sampler.set_epoch(epoch, done=done)
 
@@ -193,7 +193,7 @@ def build_loader(
     workers: int = 0,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> BatchLoader:
-    """Load batches, the same ones for any number of workers.
+    """Build a loader whose batches do not depend on the number of workers.
 
     Args:
         dataset: a CaptionDataset or FeatureDataset.

@@ -1,7 +1,7 @@
-"""Boxes of what captions speak of, and the regions of the encoder's grid that they cover.
+"""Boxes of what captions name, and the regions of the encoder's grid that they cover.
 
 Flickr30k Entities (Plummer et al. 2015, arXiv:1505.04870) are read from one JSON object, which may
-be compressed with gzip; boxes by the number of what is named, in pixels of `orig_size`:
+be compressed with gzip; boxes by entity number, in pixels of `orig_size`:
 
     {"1.jpg": {"split": "test", "orig_size": [width, height],
                "boxes_orig_xyxy": {"7": [[left, top, right, bottom], ...]},
@@ -9,7 +9,7 @@ be compressed with gzip; boxes by the number of what is named, in pixels of `ori
                               "phrases": [{"first_word_index": 3, "phrase": "a white dog",
                                            "phrase_id": "7", "phrase_type": ["animals"]}]}]}}
 
-Boxes are kept as fractions of the photo's sides, so they hold for it at any size, and squashed.
+Boxes are stored as fractions of the photo's sides, so they are valid at any size and aspect ratio.
 """
 
 import gzip
@@ -39,7 +39,7 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Phrase:
-    """Some words of a caption, and where the photo shows what they name."""
+    """Some words of a caption, and the boxes of what they name."""
 
     first: int
     """Place of its first word in `text.split()`."""
@@ -136,10 +136,10 @@ def word_tokens(text: str, tokenizer: Tokenizer) -> list[range]:
 def token_shares(
     caption: BoxedCaption, tokenizer: Tokenizer, geometry: Geometry, grid: tuple[int, int]
 ) -> Float[Tensor, "T P"]:
-    """Return for every token which share of each region lies inside its phrase's boxes.
+    """Return the share of each region inside the boxes of each token's phrase.
 
-    Row t belongs to token t of `encode`, which is decided where a decoder has read t tokens and
-    START. The row of END, the last, and those of words without boxes are 0.
+    Row t belongs to token t of `encode`, which a decoder predicts after START and t tokens. The row
+    of END, the last, and those of words without boxes are 0.
 
     Args:
         caption: its text is encoded whole.
@@ -157,7 +157,7 @@ def token_shares(
 
 
 class BoxShares:
-    """Boxes for the captions of a training set, found by file name and words."""
+    """Boxes for the captions of a training set, by file name and caption."""
 
     def __init__(
         self, images: Iterable[BoxedImage], *, tokenizer: Tokenizer, grid: tuple[int, int]
@@ -213,7 +213,7 @@ def _vary(box: Box, crop: Box, mirrored: bool) -> Box:
 def region_shares(
     boxes: Sequence[Box], geometry: Geometry, grid: tuple[int, int]
 ) -> Float[Tensor, "gh gw"]:
-    """Return which share of each region's area lies inside the boxes, from 0 to 1.
+    """Return the share of each region's area inside the boxes, from 0 to 1.
 
     Args:
         boxes: on the photo; where they overlap, the area counts once.

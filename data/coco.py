@@ -1,4 +1,4 @@
-"""Caption files to records: which image, which captions, which split.
+"""Caption files -> records: image, captions, split.
 
 Four formats, recognised by content:
 
@@ -7,8 +7,8 @@ Four formats, recognised by content:
     CSV              a header with image and caption (and split), one caption a row
     JSON lines       {"image", "caption" or "captions"} (and "split", "image_id"), one object a line
 
-Any of them may be compressed with gzip. A file that names no splits belongs to the one in its name
-(`captions_val2014.json` is val, as are all its images), or to train where the name has none.
+Any of them may be compressed with gzip. A file without splits is the split in its name
+(`captions_val2014.json` is val), or else train.
 """
 
 import csv
@@ -35,7 +35,7 @@ _KINDS = {str: "a text", int: "a whole number", list: "a list"}
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One image and what people said about it."""
+    """One image and its captions."""
 
     image: str
     """File name as the image source knows it: a relative path or an archive member."""
@@ -49,7 +49,7 @@ class Record:
 
 @dataclass
 class _Entry:
-    """What the file says about one image, before it is checked."""
+    """An unchecked entry for one image."""
 
     image: str
     where: str  # for errors: "line 3", "image 7"
@@ -90,7 +90,7 @@ def select_split(
 
 
 def digest_of(*sets: Sequence[Record]) -> str:
-    """Return a digest of captions, and of which images they are of, in their order."""
+    """Return a digest of captions and their images, in order."""
     digest = hashlib.sha256()
     for records in sets:
         for record in records:
@@ -119,7 +119,7 @@ def _read_text(path: Path) -> str:
 
 
 def _parse(text: str, *, path: Path) -> list[_Entry]:
-    """Tell the format by the content and read the entries."""
+    """Detect the format and read the entries."""
     if not text.lstrip().startswith(("{", "[")):
         return _merge(_parse_csv(text, path=path), path=path)
     try:
@@ -256,7 +256,7 @@ def _need(
 
 
 def _merge(entries: Iterable[_Entry], *, path: Path) -> list[_Entry]:
-    """Join the rows that speak of one image."""
+    """Join the rows of one image."""
     merged: dict[str, _Entry] = {}
     for entry in entries:
         first = merged.setdefault(entry.image, entry)
@@ -310,7 +310,7 @@ def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
 
 
 def list_faults(faults: Sequence[str], *, most: int = 20) -> str:
-    """Return a text that lists faults; of very many, the first."""
+    """Return a text that lists the faults, or the first of very many."""
     more = [f"... and {len(faults) - most} more"] if len(faults) > most else []
     return "\n".join([*faults[:most], *more])
 

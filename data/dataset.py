@@ -1,4 +1,4 @@
-"""A record to what the trainer sees: an image as input tensor, all its captions as word ids."""
+"""Record -> training example: the image as input tensor, all its captions as token ids."""
 
 import re
 from array import array
@@ -51,7 +51,7 @@ class Example:
 
 
 class Variation(NamedTuple):
-    """How an item differs from the photo."""
+    """The augmentation of an item."""
 
     crop: Box = WHOLE
     """What is left of the photo."""
@@ -61,8 +61,8 @@ class Variation(NamedTuple):
 class CaptionDataset(Dataset[Example]):
     """Images with their captions; one item is one image.
 
-    An item is a pure function of (seed, epoch, index): which worker makes it, and what was made
-    before, changes nothing. `dataset[index]` is the item of epoch 0; a sampler asks for a later
+    An item is a pure function of (seed, epoch, index), whichever worker makes it, and in any order.
+    `dataset[index]` is the item of epoch 0; a sampler asks for a later
     epoch by `dataset[epoch, index]`.
     """
 
@@ -79,19 +79,19 @@ class CaptionDataset(Dataset[Example]):
         seed: int = 0,
         boxes: BoxShares | None = None,
     ) -> None:
-        """Make sure that every image is there, and turn the captions into ids.
+        """Check that every image exists, and encode the captions.
 
         Args:
             records: images and captions; their order is that of the items.
             source: where the images are.
             preprocess: how a photo becomes the encoder's input.
             tokenizer: captions to ids.
-            augment: crop, mirror and recolour the photos a little, anew in each epoch.
-            randaugment: so many changes more, this strong (0 to 30); none moves left to right, but
+            augment: crop, mirror and recolour the photos slightly, differently in each epoch.
+            randaugment: number and magnitude (0 to 30) of further operations; none mirrors, but
                 boxes do not follow them.
-            max_words: longest caption in ids, prefix and END not counted; the rest is cut off.
+            max_words: longest caption in tokens, without prefix and END; longer ones are truncated.
             seed: of the augmentation, 0 or more.
-            boxes: what the captions speak of, to learn where to look.
+            boxes: of what the captions name, for supervised attention.
 
         Raises:
             DataError: images are missing.
@@ -126,7 +126,7 @@ class CaptionDataset(Dataset[Example]):
 
         Raises:
             ImageError: the photo cannot be decoded.
-            DataError: its file has gone or changed since.
+            DataError: its file was deleted or changed.
         """
         epoch, index = place if isinstance(place, tuple) else (0, place)
         return self._item(epoch, index, self.source.read(self.records[index].image))
@@ -164,7 +164,7 @@ class CaptionDataset(Dataset[Example]):
         variation: Variation = Variation(),  # noqa: B008  # frozen
         geometry: Geometry | None = None,
     ) -> Example:
-        """Put inputs and the captions of this image together.
+        """Combine inputs with the captions of this image.
 
         Args:
             index: of the image.
@@ -199,7 +199,7 @@ class CaptionDataset(Dataset[Example]):
         ]
 
     def may_be_mirrored(self, index: int) -> bool:
-        """Whether no caption of this image speaks of left or right."""
+        """Whether no caption of this image mentions left or right."""
         return not any(_SIDES.search(caption) for caption in self.records[index].captions)
 
     def _geometry(self, index: int) -> Geometry:
@@ -216,7 +216,7 @@ class CaptionDataset(Dataset[Example]):
 
 
 def derive_seed(*numbers: int) -> int:
-    """A well mixed number below 2**32 that depends on these alone."""
+    """Return a well-mixed seed below 2**32 that depends only on these."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 

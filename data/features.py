@@ -1,9 +1,9 @@
-"""Features of a frozen encoder, computed once and kept in a file.
+"""Features of a frozen encoder, computed once and cached in files.
 
-While the encoder does not learn, an epoch need not look at photos again. A cache is a folder with
-a file for each view of each dataset, `<view>-<digest>.npy`: float16 (N, P, D) in the order of the
-dataset, read as a memory map. The digest stands for all that the features depend on, so runs that
-differ in anything never share a file, and runs that agree share one.
+While the encoder is frozen, epochs need not read photos again. A cache is a folder with one file
+per view of each dataset, `<view>-<digest>.npy`: float16 (N, P, D) in the order of the dataset,
+memory-mapped. The digest covers everything that the features depend on, so runs share a file
+exactly if their features agree.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ _FORMAT = 1
 class FeatureDataset(Dataset[Example]):
     """The examples of a CaptionDataset with features of the image regions in place of pixels.
 
-    With several views, each item takes one at random by (seed, epoch, index), but the plain one
-    where a caption speaks of left or right.
+    With several views, each item draws one by (seed, epoch, index), or the plain one if a caption
+    mentions left or right.
     """
 
     def __init__(self, dataset: CaptionDataset, files: Sequence[Path]) -> None:
@@ -79,10 +79,10 @@ def cache_features(
     workers: int = 0,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> FeatureDataset:
-    """Compute the features of all images, or take them from the folder if they are there.
+    """Compute the features of all images, or reuse those in the folder.
 
-    They are there if the same encoder saw the same images (names and sizes in bytes, in the same
-    order) through the same preprocessing. A run that is interrupted leaves no file, never a part.
+    They are reused if encoder, images (names and sizes in bytes, in order) and preprocessing are
+    the same. An interrupted run leaves no partial file.
 
     Args:
         encoder: pixels (B, 3, H, W) -> features (B, P, D); left in eval mode on `device`.
@@ -184,7 +184,7 @@ def _write(
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Make a file for features, and make sure that there is room for it.
+    """Create a file for features, and reserve its space.
 
     Raises:
         OSError: there is not; found out by writing into the memory map, it would end the process.

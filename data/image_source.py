@@ -19,7 +19,7 @@ from captioner.folder.sources.archives import list_archive
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where the bytes of one image lie: a whole file, or a stretch of an archive."""
+    """Location of the bytes of one image: a file, or a range of an archive."""
 
     path: str
     offset: int = 0
@@ -37,15 +37,15 @@ long, and threads would cost more than they save."""
 
 
 class ImageSource:
-    """The images of some folders and archives, under one roof.
+    """The images of several folders and archives, by name.
 
     An image goes by its path inside its folder or archive. A shorter or longer path will do too, as
     long as one image only fits it: captions that say `dog.jpg` or `photos/val/dog.jpg` find
     `val/dog.jpg`, but never `train/dog.jpg`. Where no name fits exactly, accented letters may be
     composed (NFC) or decomposed (NFD, as macOS writes them): they look alike.
 
-    Archives are indexed once, here, and never unpacked. Every read opens its file anew, so that no
-    file position is shared: threads, and workers forked or spawned, may all read from one source.
+    Archives are indexed once, here, and never unpacked. Every read reopens its file, so threads and
+    workers, forked or spawned, can share one source.
     """
 
     def __init__(self, paths: str | Path | Iterable[str | Path]) -> None:
@@ -130,7 +130,7 @@ class ImageSource:
         return os.path.getsize(place.path) if place.size is None else place.size
 
     def require(self, names: Iterable[str]) -> None:
-        """Make sure that every one of these images can be read, before hours of work begin.
+        """Check that all these images exist, before hours of work.
 
         Raises:
             DataError: some are missing; the text says how many and names the first.

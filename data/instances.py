@@ -1,6 +1,6 @@
-"""COCO instances (Lin et al. 2014, arXiv:1405.0312) as boxes of what captions speak of.
+"""COCO instances (Lin et al. 2014, arXiv:1405.0312) as boxes of what captions name.
 
-Instances know categories and not phrases, so categories are matched with the words of a caption.
+Instances have categories instead of phrases, so categories are matched with words of captions.
 """
 
 import contextlib
@@ -64,8 +64,8 @@ def read_instances(path: Path) -> Instances:
 def load_instances(path: Path, records: Sequence[Record]) -> list[BoxedImage]:
     """Read COCO instances, and find their categories among the words of captions.
 
-    A category is found by its name, its plural, and what else people call it; its boxes are all of
-    that category in the photo, for a caption does not say which.
+    A category is found by its name, plural and synonyms. Its boxes are all of that category in the
+    photo, since a caption does not say which one it means.
 
     Args:
         path: the instances file.

@@ -52,7 +52,7 @@ def load_nouns(path: Path, *, split: str = "train") -> Nouns:
 
     Args:
         path: Flickr30k Entities, in the form that `data.boxes` shows.
-        split: what is measured later should be another one.
+        split: use another one for evaluation.
 
     Raises:
         DataError: the file is unreadable, of another form, or holds too little of this split.

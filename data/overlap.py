@@ -1,4 +1,4 @@
-"""Photos that stand in two sets: what is measured on must not have been learned from."""
+"""Photos that occur in two sets: training and evaluation data must not overlap."""
 
 import hashlib
 from collections import defaultdict
@@ -15,13 +15,13 @@ def find_shared(
     others: Sequence[Record],
     other_source: ImageSource,
 ) -> list[tuple[str, str]]:
-    """Find photos of one set that are in another one, too.
+    """Find photos of one set that are also in another.
 
-    The same id and file name tell a photo that was made smaller for one of the sets; the same
-    bytes, one that was given another name. Only files of one size are read.
+    Equal ids and file names identify a photo that was resized for one of the sets; equal bytes, a
+    renamed one. Only files of equal size are read.
 
     Returns:
-        What each such photo is called, in the one set and in the other.
+        The names of each such photo in both sets.
 
     Raises:
         DataError: a photo cannot be read.

@@ -19,13 +19,13 @@ Recolour = Callable[[Float[Tensor, "3 h w"]], Float[Tensor, "3 h w"]]
 def load_for(
     content: bytes, config: PreprocessConfig, *, name: str, spare: float = 1
 ) -> Image.Image:
-    """Decode a photo, no larger than its input asks for.
+    """Decode a photo at the scale its input needs.
 
     Args:
         content: of the file.
         config: says how large the input is.
         name: what to call the photo in an error.
-        spare: how many times as large a side must be, as some of it will be cropped away.
+        spare: factor by which a side must exceed the input, to allow for cropping.
 
     Raises:
         ImageError: the photo cannot be read.
@@ -41,7 +41,7 @@ def to_input(
     Args:
         photo: mode RGB, upright.
         config: size of the input, how the photo is fitted, and how brightness is normalised.
-        recolour: what to do to the resized photo before that.
+        recolour: applied to the resized photo before normalisation.
 
     Returns:
         Normalised float32 input, and its Geometry in pixels of this photo.

@@ -1,4 +1,4 @@
-"""The processes that share a run, one for each GPU: who is who, and what they tell each other."""
+"""The processes of a distributed run, one per GPU: ranks and collectives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """This process among those that share a run; by default it is alone.
+    """This process among those of a run; by default the only one.
 
-    What talks to the others must be called by all of them, in the same order.
+    Collectives must be called by all processes, in the same order.
     """
 
     rank: int = 0
@@ -24,7 +24,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this one writes the files and speaks to the user."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
@@ -32,7 +32,7 @@ class Ranks:
         return items[self.rank :: self.count]
 
     def wait(self) -> None:
-        """Wait until all are here."""
+        """Wait for all processes (barrier)."""
         if self.count > 1:
             torch.distributed.barrier()
 
@@ -57,7 +57,7 @@ class Ranks:
         return self.sum(x) / self.count
 
     def gather(self, value: T) -> list[T]:
-        """Collect what each one has, in the order of their ranks."""
+        """Collect the values of all processes, in rank order."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -65,7 +65,7 @@ class Ranks:
         return values
 
     def agree(self, value: T) -> T:
-        """Return what the first one has."""
+        """Return the value of the first process."""
         if self.count == 1:
             return value
         values = [value]

@@ -1,10 +1,10 @@
-"""A gallery to browse captioned photos: a page with a search box, and its pictures next to it.
+"""A gallery of captioned photos: an HTML page with a search box, and its images.
 
     gallery/index.html      cards with captions; opens from the disk, without a server
-    gallery/pictures/       a thumbnail of every photo, and where the model looked
+    gallery/pictures/       a thumbnail and the attention maps of every photo
 
-Browsers load a thumbnail when its card comes into view, so thousands of photos open at once. The
-page is written while entries come, and takes the place of an older one when it is complete.
+Thumbnails load lazily, so a page of thousands of photos opens at once. The page is written as
+entries arrive, and atomically replaces an older one when complete.
 """
 
 import errno
@@ -53,7 +53,7 @@ class GalleryPhoto:
 
     @classmethod
     def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "GalleryPhoto":
-        """Show a caption together with where the model looked."""
+        """Make an entry from a caption, with its attention maps."""
         return cls(
             name=name,
             source=source,
@@ -71,21 +71,21 @@ def write_gallery(
     title: str = "Captioned photos",
     style: Style | None = None,
 ) -> int:
-    """Write a gallery into a folder, or write it anew.
+    """Write a gallery into a folder, replacing an older one.
 
-    Thumbnails that are there already and newer than their photos are kept.
+    Thumbnails newer than their photos are kept.
 
     Args:
-        folder: made if it is not there; `index.html` in it is the page.
-        entries: in the order to show; taken one by one.
+        folder: created if missing; the page is its `index.html`.
+        entries: in display order; consumed one by one.
         title: heading of the page.
         style: how attention is drawn.
 
     Returns:
-        How many photos it shows.
+        The number of photos shown.
 
     Raises:
-        FileExistsError: there is a page that is no gallery.
+        FileExistsError: its `index.html` is not a gallery.
         OSError: the folder cannot be written to.
     """
     folder = Path(folder)
@@ -107,7 +107,7 @@ def write_gallery(
 
 
 def check_gallery(folder: Path) -> None:
-    """Make sure that a gallery here would replace no other page than a gallery.
+    """Refuse to replace a page that is not a gallery.
 
     Raises:
         FileExistsError: it would.

@@ -1,7 +1,7 @@
 """HTML of a gallery: a search box, and a card for every photo.
 
-The page loads nothing but pictures that lie next to it, and runs no script but its own: the policy
-names both by their digests, so that no caption or file name can smuggle one in.
+The page loads only images next to it, and runs only its own script. The content security policy
+allows script and style by digest, so no caption or file name can inject code.
 """
 
 from base64 import b64encode
@@ -121,7 +121,7 @@ MARK = '<meta name="generator" content="captioner">'
 
 
 def head(title: str) -> str:
-    """What precedes the first card."""
+    """Return the HTML before the first card."""
     return f"""\
 <!DOCTYPE html>
 <html>
@@ -157,12 +157,12 @@ def card(
 
     Args:
         name: of the photo.
-        caption: its sentence.
+        caption: its text.
         thumbnail: address, height and width of its picture; None if it cannot be read.
         link: address of the photo itself.
         words: those of the caption that have a layer of heat, and whether each is doubtful.
         heat: address of the picture of all layers, one below the other.
-        doubts: what to beware of, in words.
+        doubts: warnings about the caption, as text.
     """
     if thumbnail is None:
         picture = '<p class="name">This photo cannot be read any more.</p>'

@@ -1,4 +1,4 @@
-"""Pictures of a gallery: thumbnails, and the layers of heat over them."""
+"""Images of a gallery: thumbnails, and the heat maps drawn over them."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -17,7 +17,7 @@ _LAYER = 64  # longer side of a layer of heat, pixels; browsers blend between th
 
 
 def draw_thumbnail(source: Source, *, name: str) -> Image.Image:
-    """Read a photo no larger than its thumbnail needs.
+    """Read a photo at the size of its thumbnail.
 
     Raises:
         ImageError: the photo cannot be read.
@@ -29,7 +29,7 @@ def draw_thumbnail(source: Source, *, name: str) -> Image.Image:
 def draw_layers(
     attention: Sequence[Float[Singles, "gh gw"]], geometry: Geometry, *, style: Style
 ) -> Image.Image:
-    """Draw the heat of all words below each other.
+    """Draw the heat maps of all words, stacked vertically.
 
     Args:
         attention: of every word, at least one.

@@ -1,17 +1,16 @@
-"""Captions as metadata: in a sidecar file next to a photo, or inside it, no pixel touched.
+"""Captions as metadata: in a sidecar next to a photo, or inside it, never touching pixels.
 
 xmp                dc:description in an XMP packet
 exif               ImageDescription and the like in Exif data, a structure of directories (ifd)
 iptc               caption in IPTC records and Photoshop resources
-jpeg, png, webp    where these lie in a file, which is made of parts
-mpf, previews      where the other pictures of a JPEG lie
-readonly           captions of TIFF files and of other kinds, which are only read
-placeholders       what stands in a caption's place and is none
+jpeg, png, webp    where the file formats store these
+mpf, previews      further images inside a JPEG
+readonly           captions of TIFF and other formats that are never written
+placeholders       texts in caption fields that are not captions
 
-A photo gets its caption as XMP, a JPEG as IPTC, too: all photo managers read one of the two. What
-else it has in the place of a caption, in Exif or a PNG's texts, is replaced, so that no program
-shows the old one. Every byte outside the metadata stays as it was, and so does every other field.
-What cannot be changed safely is refused.
+Captions are written as XMP, in a JPEG also as IPTC: every photo manager reads one of the two. Old
+captions in Exif or PNG text are replaced, so that no program shows them. All other fields, and
+every byte outside the metadata, are preserved. Files that cannot be changed safely are refused.
 """
 
 import os
@@ -66,17 +65,17 @@ def embed(
 
     Args:
         data: a JPEG, PNG or WebP file.
-        caption: replaces all that the photo has; an empty one takes them out.
-        language: of the caption, such as `en`; readers take it for any language without.
+        caption: replaces all captions of the photo; an empty one removes them.
+        language: of the caption, such as `en`; by default it is for any language.
         fields: whether it is the caption, the alt text, or both. Alt text is XMP only.
-        mark: says that a model wrote it.
+        mark: records that a model wrote it.
         name: what to call the photo in an error.
 
     Returns:
-        The file with the caption; the same bytes when it had this caption already.
+        The file with the caption; the same bytes if it had this caption already.
 
     Raises:
-        UnsupportedFileError: the file is of another kind.
+        UnsupportedFileError: the file has another format.
         MetadataError: it is damaged, or cannot be changed safely.
     """
     with _named(name):
@@ -118,7 +117,7 @@ def _write_others(file: Jpeg | Png | WebP, caption: str) -> None:
 
 
 def read_photo(path: str | os.PathLike[str]) -> bytes:
-    """Read what the functions that read captions need of a file: of most JPEGs, little.
+    """Read as much of a file as the caption readers need; for most JPEGs, little.
 
     Raises:
         OSError: it cannot be read.
@@ -130,16 +129,16 @@ def read_photo(path: str | os.PathLike[str]) -> bytes:
 
 
 def read_captions(data: bytes, *, fields: Fields = "caption", name: str) -> list[str]:
-    """Read the captions of a photo, from all places where photo managers look for them.
+    """Read the captions of a photo from all fields that photo managers read.
 
     Args:
         data: the file.
-        fields: whether captions are meant, or alt texts, or both.
+        fields: captions, alt texts, or both.
         name: what to call the photo in an error.
 
     Returns:
-        Captions that differ, those that are read first in front; if there is none, what people
-        may have taken for one: the comments and titles of Windows' Explorer, comments of a PNG.
+        Distinct captions in order of precedence; if there are none, texts that people may have used
+        as captions: comments and titles of Windows Explorer, comments of a PNG.
 
     Raises:
         MetadataError: the file or its metadata are damaged.
@@ -153,7 +152,7 @@ def read_captions(data: bytes, *, fields: Fields = "caption", name: str) -> list
 
 
 def read_digests(data: bytes, *, name: str) -> frozenset[str]:
-    """Read the digests (`text_digest`) of what models wrote into a photo.
+    """Read the digests (`text_digest`) of captions that models wrote into a photo.
 
     Raises:
         MetadataError: the file or its metadata are damaged.
@@ -189,10 +188,10 @@ def sidecar(
     """Put a caption into a sidecar file.
 
     Args:
-        caption: replaces the one that the sidecar has; an empty one takes it out.
-        existing: content of the sidecar, whose other properties are kept; None or blanks start one.
+        caption: replaces the sidecar's caption; an empty one removes it.
+        existing: content of the sidecar, whose other properties are kept; None or blank starts one.
         language: as in `embed`.
-        over_exif: say it in tiff:ImageDescription, too. Immich reads the photo's own
+        over_exif: also write tiff:ImageDescription. Immich reads the photo's own
             ImageDescription before the dc:description of a sidecar, and this one before both.
         fields: as in `embed`.
         mark: as in `embed`.
@@ -209,7 +208,7 @@ def sidecar(
 
 
 def is_bare(existing: bytes) -> bool:
-    """Whether a sidecar is one of ours that holds nothing any more."""
+    """Whether a sidecar was created by this program and is empty now."""
     return xmp.is_bare(existing)
 
 
@@ -224,7 +223,7 @@ def read_sidecar_digests(existing: bytes, *, name: str) -> frozenset[str]:
 
 
 def read_sidecar_captions(existing: bytes, *, fields: Fields = "caption", name: str) -> list[str]:
-    """Read the captions of a sidecar file that differ, those that are read first in front.
+    """Read the distinct captions of a sidecar file, in order of precedence.
 
     Raises:
         MetadataError: the file is no XMP, or not in UTF-8.
@@ -236,10 +235,10 @@ def read_sidecar_captions(existing: bytes, *, fields: Fields = "caption", name: 
 
 
 def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:
-    """Where the sidecar of a photo lies.
+    """Return the path of a photo's sidecar.
 
     digiKam and darktable expect `full`, which also keeps photo.jpg and photo.png apart. Lightroom
-    and Bridge expect `stem`, and only next to raw photos; others they want captioned inside.
+    and Bridge expect `stem`, and only next to raw photos; other photos must be captioned inside.
     """
     return photo.with_name(photo.name + ".xmp") if naming == "full" else photo.with_suffix(".xmp")
 

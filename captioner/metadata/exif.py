@@ -1,8 +1,9 @@
-"""The caption in Exif data: ImageDescription, UserComment, and the fields of Windows' Explorer.
+"""Captions in Exif: ImageDescription, UserComment, and the fields of Windows Explorer.
 
 Photo managers read ImageDescription as the caption (the Metadata Working Group's guidelines put it
-before XMP and IPTC), and UserComment where there is no other. What the Explorer calls title,
-subject and comments may say something else; it is the caption where there is none, or repeats it.
+before XMP and IPTC), and UserComment where there is no other. The Explorer's title, subject and
+comments may mean something else; they count as captions only if there is no other, or if they
+repeat it.
 
 Sources: CIPA DC-008 (Exif), 4.6.4 and 4.6.5 (fields, character codes of UserComment); Metadata
 Working Group, Guidelines for Handling Image Metadata 2.0, section 5 (Description).
@@ -36,16 +37,16 @@ class _Text(NamedTuple):
 
 
 def get_description(data: bytes) -> str | None:
-    """Read ImageDescription, whatever it says, without blanks around it."""
+    """Read ImageDescription unfiltered, stripped of whitespace."""
     texts = (text.text for text in _readable(data) if text.field.tag == _DESCRIPTION)
     return next(texts, None)
 
 
 def read_captions(data: bytes) -> tuple[list[str], list[str]]:
-    """Read ImageDescription and UserComment, and apart from these the fields of the Explorer.
+    """Read ImageDescription and UserComment and, separately, the fields of the Explorer.
 
     Args:
-        data: a TIFF structure; of one that is damaged, what can be read.
+        data: a TIFF structure; if damaged, the readable part is used.
     """
     captions: tuple[list[str], list[str]] = ([], [])
     for text in _readable(data):
@@ -55,12 +56,12 @@ def read_captions(data: bytes) -> tuple[list[str], list[str]]:
 
 
 def set_caption(data: bytes, caption: str, *, outdated: Collection[str]) -> bytes:
-    """Put a caption wherever there is one, and where a camera put its own name.
+    """Replace every caption, and every camera name in a caption's place.
 
     Args:
-        data: a TIFF structure; what is none stays as it is.
+        data: a TIFF structure; anything else is returned unchanged.
         caption: the text.
-        outdated: what the fields of the Explorer must not go on saying, without blanks around it.
+        outdated: old captions, stripped, to replace in the fields of the Explorer.
 
     Raises:
         MetadataError: the Exif data is damaged.

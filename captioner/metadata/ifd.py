@@ -1,7 +1,7 @@
-"""TIFF structures: directories of fields, as Exif data is and TIFF files are.
+"""TIFF structures: directories of fields, as in Exif data and TIFF files.
 
-A value is changed without moving any other: in its own place where it fits, or else behind
-everything. So all offsets stay true, those inside maker notes included, which nobody can correct.
+Values are changed without moving others: in place if they fit, otherwise at the end. All offsets
+stay valid, including those inside maker notes, which cannot be corrected.
 
 Sources: TIFF 6.0, section 2; CIPA DC-008 (Exif), 4.6.2 and 4.6.3; BigTIFF.
 """
@@ -38,7 +38,7 @@ class Field:
 
 
 class TiffStructure:
-    """A TIFF structure, whose methods raise a ValueError where it is damaged.
+    """A TIFF structure; its methods raise a ValueError if it is damaged.
 
     Args:
         data: from its byte order mark on.

@@ -1,6 +1,6 @@
-"""The caption in IPTC-IIM: data set 2:120, in the Photoshop resources that a JPEG carries.
+"""The caption in IPTC-IIM: data set 2:120, in the Photoshop resources of a JPEG.
 
-All other data sets and resources are kept as they are, byte for byte.
+All other data sets and resources are preserved byte for byte.
 
 Sources: IPTC-NAA Information Interchange Model 4.2, sections 1.5 (data sets), 5 and 6 (records 1
 and 2); Adobe Photoshop File Formats Specification, Image Resources Section.
@@ -30,11 +30,11 @@ def set_caption(resources: bytes, caption: str) -> bytes:
 
     Args:
         resources: all resources of a photo.
-        caption: the text; written as UTF-8 and marked so. An empty one takes out what is there.
+        caption: the text; written as UTF-8 and marked so. An empty one removes the old one.
 
     Raises:
-        MetadataError: the resources are damaged, or hold texts in another alphabet than UTF-8 next
-            to which this caption cannot stand.
+        MetadataError: the resources are damaged, or their text encoding is not UTF-8 and cannot
+            hold this caption.
     """
     parts, rest = _split_resources(resources)
     if not caption and _find(parts, _IPTC) is None:
@@ -59,7 +59,7 @@ def get_caption(resources: bytes) -> str | None:
 
 
 def read_record(records: bytes) -> str | None:
-    """Read the caption from the data sets themselves, as TIFF files hold them.
+    """Read the caption from bare data sets, as in TIFF files.
 
     Raises:
         MetadataError: the data sets are damaged.

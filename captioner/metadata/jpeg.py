@@ -1,7 +1,6 @@
 """Metadata of a JPEG: Exif and XMP in APP1 segments, Photoshop resources in APP13.
 
-Everything from the first scan on, whatever follows the picture included, is never looked at and
-stays as it is.
+Everything from the first scan on, including data after the image, is copied unread.
 
 Sources: ITU-T T.81 annex B (markers); ISO 16684-3, 1.1.3 (XMP and extended XMP); Adobe Photoshop
 File Formats Specification (APP13).
@@ -95,7 +94,7 @@ class Jpeg(PhotoFile):
         return captions
 
     def to_bytes(self) -> bytes:
-        """The file as it is now, with pointers to further pictures in it moved as they have."""
+        """Return the file, with pointers to further images adjusted."""
         parts = list(self._parts)
         growth = _length(parts) - _length(self._old)
         for place in (_MPF, _EXIF):

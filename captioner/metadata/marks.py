@@ -1,4 +1,4 @@
-"""How captions of a model are marked, so that they are known again, and alt text.
+"""Marks that identify captions written by a model, and alt text.
 
 Source: IPTC Photo Metadata Standard 2021.1, Alt Text (Accessibility).
 """
@@ -25,14 +25,14 @@ class Mark:
 
 
 def text_digest(text: str) -> str:
-    """16 hexadecimal digits that stand for a text, whatever blanks are around it."""
+    """Digest of a text, stripped of whitespace: 16 hexadecimal digits."""
     return blake2b(text.strip().encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def alt_text(caption: str) -> str:
-    """Return a caption as alt text: cut at the end of a word where it is too long.
+    """Return a caption as alt text, cut at a word boundary if it is too long.
 
-    Where no blank divides it, as in Chinese, it is cut between characters.
+    Without spaces, as in Chinese, it is cut between characters.
     """
     text = " ".join(caption.split())
     if len(text) <= LONGEST_ALT_TEXT:

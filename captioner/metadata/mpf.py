@@ -1,7 +1,7 @@
-"""The index of a JPEG that holds several pictures, as phones write for a gain map or a preview.
+"""The index of a JPEG with several images, which phones write for gain maps and previews.
 
-Source: CIPA DC-007 (Multi-Picture Format), section 5: a TIFF directory whose offsets count from its
-own first byte, and whose entries tell the size and the place of every picture.
+Source: CIPA DC-007 (Multi-Picture Format), section 5: a TIFF directory whose offsets are relative
+to its first byte, and whose entries give size and offset of every image.
 """
 
 import struct
@@ -14,12 +14,12 @@ _ENTRY = 16  # bytes: attributes, size, offset, two dependent pictures
 
 
 def moved(index: bytes, *, growth: int, behind: int) -> bytes:
-    """Correct the index after the first picture has grown.
+    """Correct the index after the first image has grown.
 
     Args:
         index: from its byte order mark on.
-        growth: bytes that the first picture has grown.
-        behind: bytes of them that lie behind the index; so far the other pictures moved from it.
+        growth: bytes by which the first image has grown.
+        behind: how many of them lie behind the index, the shift of the other images relative to it.
 
     Raises:
         MetadataError: the index is damaged.

@@ -1,4 +1,4 @@
-"""What photo files of all kinds have in common: parts, and reasons to refuse them.
+"""What all photo formats share: parts, and reasons to refuse a file.
 
 A MetadataError does not name the file; whoever opened it does.
 """
@@ -38,12 +38,12 @@ class PhotoFile:
         """Put a caption there; `outdated` may not be said any more, without blanks around it."""
 
     def read_fixed(self) -> list[str]:
-        """The captions that cannot be changed."""
+        """Read the captions that cannot be changed."""
         return []
 
 
 def only(contents: list[bytes], called: str) -> bytes | None:
-    """The only one of them; None if there is none.
+    """Return the only item; None if there is none.
 
     Raises:
         MetadataError: there are several.

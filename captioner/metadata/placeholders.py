@@ -1,9 +1,8 @@
-"""Which texts in a caption's place are no caption: blanks, names of cameras, data of programs.
+"""Texts in caption fields that are not captions: blanks, camera names, data of programs.
 
-Cameras and phones fill Exif's ImageDescription with their own name or the mode of the shot; nobody
-wrote that about the photo, so it counts as no caption and gives way to one. Programs keep data of
-theirs in the same places (prompts, workflows, microscope settings): that is no caption either, but
-it stays.
+Cameras and phones fill Exif's ImageDescription with their own name or the shooting mode. That does
+not count as a caption, and is replaced by one. Programs store data there (prompts, workflows,
+microscope settings), which does not count either, and is kept.
 """
 
 import json
@@ -76,11 +75,11 @@ def captions_in(text: str | None) -> list[str]:
 
 
 def caption_in(text: str | None, *, names: tuple[str, ...] = ()) -> str | None:
-    """Return the text if it is a caption, None if it is none.
+    """Return the text if it is a caption, otherwise None.
 
     Args:
-        text: what stands in the caption's place.
-        names: of the camera, which are no caption.
+        text: content of a caption field.
+        names: of the camera, which do not count as captions.
     """
     bare = (text or "").strip(_BLANK)
     lowered = bare.lower()
@@ -92,9 +91,9 @@ def caption_in(text: str | None, *, names: tuple[str, ...] = ()) -> str | None:
 
 
 def distinct(captions: list[str]) -> list[str]:
-    """Leave out captions that say what another one says.
+    """Drop captions that repeat another one.
 
-    IPTC holds the beginning only, and programs that know no Unicode put question marks.
+    IPTC may be truncated, and programs without Unicode write question marks.
     """
     keys = [caption.strip(_BLANK).encode("ascii", "replace") for caption in captions]
     return [

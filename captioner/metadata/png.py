@@ -1,7 +1,7 @@
 """Metadata of a PNG: XMP and other texts in text chunks, Exif in eXIf.
 
-There is no agreed place for IPTC records; ImageMagick puts them, and Exif and XMP, into texts of
-its own, which are read, too.
+There is no standard place for IPTC records. ImageMagick stores them, Exif and XMP in text chunks of
+its own, which are read too.
 
 Sources: PNG (third edition), 5.3 (chunks), 11.3.3 (texts) and 11.3.4.5 (eXIf); ISO 16684-3, 1.1.5
 (XMP in PNG).
@@ -25,7 +25,7 @@ _LONGEST = 2**24  # bytes that a compressed text may unpack to
 
 
 class Png(PhotoFile):
-    """A PNG: its chunks, of which only texts and Exif are copied, and what follows the picture."""
+    """A PNG: its chunks, of which only text and Exif are copied, and any data after the image."""
 
     FIXED = "a profile of ImageMagick"
 
@@ -87,7 +87,7 @@ class Png(PhotoFile):
                 self._parts[n] = self._chunk(b"iTXt", keyword + bytes(4) + caption.encode())
 
     def read_fixed(self) -> list[str]:
-        """The captions in the profiles of ImageMagick; those that are damaged hold none."""
+        """Read the captions in ImageMagick's profiles, skipping damaged ones."""
         captions: list[str] = []
         for part in self._parts:
             if part.kind in (b"tEXt", b"zTXt") and part.content.startswith(_PROFILE):

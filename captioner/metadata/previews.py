@@ -1,10 +1,10 @@
-"""Pointers from Exif data to what cameras put behind the picture of a JPEG: previews, mostly.
+"""Pointers from Exif to data that cameras store after the image of a JPEG, mostly previews.
 
-They stand in maker notes, whose layout differs from camera to camera. So a pointer is known by what
-it points to: a field that holds one offset, or an offset and a length, from where a JPEG begins
-behind the picture. (Sony puts 32 bytes before it; Leica has the notes themselves there.)
+They are in maker notes, whose layout differs between cameras. A pointer is therefore recognised by
+its target: a field with an offset, or an offset and a length, at which a JPEG begins after the
+image. (Sony writes 32 bytes before it; Leica stores the notes themselves there.)
 
-Source: what the tables of exiftool say of PreviewImage and its start, for Canon, Casio, Minolta,
+Source: exiftool's tables of PreviewImage and its start, for Canon, Casio, Minolta,
 Olympus, Pentax and Sony, and of Leica's trailer.
 """
 

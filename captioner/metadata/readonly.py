@@ -1,7 +1,7 @@
-"""Captions of files that are only read; what is damaged in them holds none.
+"""Captions of formats that are only read; damaged metadata is ignored.
 
-In HEIC, AVIF, JPEG XL, PSD and most raw files XMP packets and Exif data lie as they are, so they
-are found by how they begin.
+HEIC, AVIF, JPEG XL, PSD and most raw files store XMP and Exif uncompressed, so both are found by
+their signatures.
 
 Sources: TIFF 6.0, section 8 (ImageDescription); Adobe, TIFF Technical Notes (XMP, IPTC-NAA and
 Photoshop resources in TIFF fields).

@@ -1,7 +1,7 @@
 """Metadata of a WebP: Exif and XMP in chunks of their own. There is no place for IPTC records.
 
-A simple file holds nothing but one picture; with a packet it becomes an extended file, whose first
-chunk, VP8X, tells what else is there and how large the picture is.
+A simple file holds a single image. With metadata it becomes an extended file, whose first chunk,
+VP8X, declares the other chunks and the size of the image.
 
 Sources: WebP container specification; RFC 6386, 9.1 (VP8 header); WebP lossless bitstream
 specification, section 3 (VP8L header).
@@ -18,7 +18,7 @@ _EXIF = b"Exif\0\0"  # as in a JPEG; some writers put it in front of the data he
 
 
 class WebP(PhotoFile):
-    """A WebP: its chunks, and what follows the file that it says it is."""
+    """A WebP: its chunks, and any data after its declared end."""
 
     def __init__(self, data: bytes) -> None:
         end = 8 + int.from_bytes(data[4:8], "little")
@@ -80,7 +80,7 @@ class WebP(PhotoFile):
 
 
 def _features(first: Part[bytes]) -> bytes:
-    """Content of the VP8X chunk, made from the picture's own header where there is none."""
+    """Return the content of the VP8X chunk, made from the image header if there is none."""
     header = first.content
     if first.kind == b"VP8X" and len(header) >= 10:
         return header

@@ -1,11 +1,11 @@
 """The caption in an XMP packet: the property dc:description, an alternative in several languages.
 
-Some programs (Immich, digiKam, ACDSee) keep it in another property, too; that one is read, and
-where it holds a caption it gets the new one. Alt text has a property of its own. Beside what a
-model wrote stands whose it is, in a namespace of this program.
+Some programs (Immich, digiKam, ACDSee) also use other properties, which are read and, if they hold
+a caption, replaced. Alt text has its own property. Captions by a model are marked in a namespace of
+this program.
 
-A packet that exists is not written anew. The parser tells where in its bytes the caption lies, and
-only there it is changed; every other property, comment and blank stays the byte it was.
+An existing packet is edited, not rewritten: the parser reports the byte range of the caption, and
+everything else is preserved byte for byte.
 
 Source: ISO 16684-1 (XMP specification part 1), sections 7 (RDF/XML) and 8.2.2.4 (alternatives).
 """
@@ -72,12 +72,12 @@ Span = tuple[int, int]
 
 
 def new_sidecar() -> bytes:
-    """A sidecar file without properties."""
+    """Return a sidecar without properties."""
     return b'<?xml version="1.0" encoding="UTF-8"?>\n' + _EMPTY
 
 
 def is_bare(packet: bytes) -> bool:
-    """Whether a sidecar is one that `new_sidecar` began and that holds nothing any more."""
+    """Whether a sidecar was made by `new_sidecar` and is empty now."""
     emptied = new_sidecar().replace(b'about=""/>', b'about=""></rdf:Description>')
     return packet in (new_sidecar(), emptied)
 
@@ -95,15 +95,15 @@ def set_caption(
 
     Args:
         packet: a packet, wrapped or not; None starts one.
-        caption: the text, for every reader; an empty one takes out the one that is there.
-        language: the caption's language too, such as `en`, so that readers may ask for it.
-        over_exif: put it into tiff:ImageDescription, too, even if there is none.
+        caption: the text, for any language; an empty one removes the old caption.
+        language: also store it under this language, such as `en`.
+        over_exif: also write tiff:ImageDescription, even if there is none.
         fields: whether it is the caption, the alt text, or both.
         mark: whose it is; None for a caption that no model wrote.
 
     Returns:
-        The packet, its old caption replaced. Captions in further languages stay, except copies of
-        the old one.
+        The packet with the new caption. Captions in other languages are kept, except copies of the
+        old one.
 
     Raises:
         MetadataError: the packet is no XMP, or the caption has characters that XML cannot hold.
@@ -166,7 +166,7 @@ def _marks(
 
 
 def get_captions(packet: bytes, *, fields: Fields = "caption") -> list[str]:
-    """Read the captions, dc:description first; of each, the one for readers of any language.
+    """Read the captions for any language, dc:description first.
 
     Raises:
         MetadataError: the packet is no XMP.
@@ -189,7 +189,7 @@ def get_digests(packet: bytes) -> frozenset[str]:
 
 
 def without_padding(packet: bytes) -> bytes:
-    """Take out the blanks that writers leave at the end for others to write into."""
+    """Remove the padding at the end of a packet."""
     return _PADDING.sub(b"\n", packet)
 
 
@@ -225,7 +225,7 @@ def _caption_of(found: _Property) -> str | None:
 
 
 class _Parser:
-    """Walks through a packet and notes where the caption lies."""
+    """Parses a packet and records the byte range of the caption."""
 
     def __init__(self, packet: bytes) -> None:
         self.packet, self.found = packet, _Found()

@@ -1,4 +1,4 @@
-"""Captioning without PyTorch: checkpoints as ONNX graphs, and what runs them.
+"""Captioning without PyTorch: checkpoints as ONNX graphs on onnxruntime.
 
 files      the folder of an export: graphs, and a description in JSON
 session    a graph in onnxruntime, with the checkpoint's weights

@@ -1,4 +1,4 @@
-"""Graphs without weights, which borrow the checkpoint's, as they are or in int8."""
+"""Graphs without weights, which share the checkpoint's, in float32 or int8."""
 
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ def find_stored(model: nn.Module, weights: Path) -> Stored:
 
 
 def quantise_matrices(path: Path, target: Path, stored: Stored) -> tuple[str, ...]:
-    """Write a copy of a graph that multiplies by the checkpoint's matrices in eight bits.
+    """Write a copy of a graph that multiplies by the checkpoint's matrices in int8.
 
-    Weights have a scale per output channel. Activations are quantised as they come, every region
-    after division by its largest value: a few regions are ten times as large as the others, and a
-    common scale alone moved the features by 32 %, not 6. Products of activations stay in float32.
+    Weights have one scale per output channel. Activations are quantised dynamically, after every
+    region is divided by its largest value: a few regions are ten times as large as the others, and
+    with a common scale alone the features changed by 32 %, not 6. Products of activations stay in
+    float32.
 
     Args:
         path: the graph, with its weights.
@@ -39,7 +40,7 @@ def quantise_matrices(path: Path, target: Path, stored: Stored) -> tuple[str, ..
         stored: weights of the model.
 
     Returns:
-        What the checkpoint calls the matrices.
+        Names of the matrices in the checkpoint.
     """
     import onnx  # noqa: PLC0415  # an extra
 
@@ -95,7 +96,7 @@ def _multiply_in_int8(x: str, matrix: str, y: str) -> list[Any]:
 
 
 def borrow_weights(path: Path, stored: Stored) -> tuple[str, ...]:
-    """Have a graph take its weights from the checkpoint; return what that calls them."""
+    """Make a graph share the checkpoint's weights; return their names there."""
     import onnx  # noqa: PLC0415  # an extra
 
     model = onnx.load(path, load_external_data=False)

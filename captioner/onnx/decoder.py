@@ -17,7 +17,7 @@ from captioner.onnx.session import Array, Session
 
 @dataclass(frozen=True)
 class State:
-    """What the decoder remembers between two words; a value, as `DecoderState` is."""
+    """Decoder state between two words; immutable, like `DecoderState`."""
 
     memory: tuple[Array, ...]
     """(B, ...): what the image says."""
@@ -35,11 +35,11 @@ class State:
 
 
 class OnnxDecoder:
-    """Starts captions and reads words.
+    """Decoder on ONNX graphs: starts captions and scores next words.
 
     Args:
         folder: of the export.
-        export: what it says about itself.
+        export: its description.
         threads: cores that one operation may use; None leaves it to onnxruntime.
 
     Raises:
@@ -71,7 +71,7 @@ class OnnxDecoder:
         words: Int[Array, "B T"],
         attention: Float[Array, "B M T P"],
     ) -> Float[Array, "B T P"] | None:
-        """Return what the features' rows added to the scores of words; None without the graph."""
+        """Return the contribution of each region to the scores of words; None without the graph."""
         if EVIDENCE not in self._export.borrowed:
             return None
         given = {"features": features, "words": words, "attention": attention}

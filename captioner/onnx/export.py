@@ -25,8 +25,8 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
     """Write a checkpoint as an ONNX export, and compare it with the checkpoint.
 
     Args:
-        checkpoint: file to read, or the folder of a captioner that others trained.
-        folder: where to; it is made, and files of an earlier export are replaced.
+        checkpoint: file to read, or the folder of a pretrained captioner.
+        folder: of the export; created if missing, and files of an earlier export are replaced.
 
     Returns:
         The largest difference of any logit or attention weight from PyTorch's, on noise.
@@ -70,7 +70,7 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
 def compare(model: CaptionModel, runner: OnnxCaptioner, *, words: int) -> float:
     """Return the largest difference of any logit or attention weight over some words.
 
-    Two images of noise go through both, with the likeliest two words each and what follows.
+    Two images of noise go through both, with two hypotheses each.
     """
     config = runner.header.preprocess
     noise = np.random.default_rng(0).integers(0, 256, (2, config.height, config.width, 3), np.uint8)

@@ -4,15 +4,15 @@
     encoder.onnx       pixels -> features of the regions
     encoder.int8.onnx  the same, in eight bits
     start.onnx         features -> memory and past: the state before the first word
-    step.onnx          words, memory, past -> logits, where each word looked, grown past
+    step.onnx          words, memory, past -> logits, attention of each word, grown past
     evidence.onnx      features, words, attention -> what regions added to the words' scores; only
                        of decoders that can tell
     captioner.json     {"format": 2, "grid": [14, 14], "memory": [names], "past": [names],
                         "seen": [names], "borrowed": {"encoder.onnx": [names], ...},
                         "quantised": [names]}
 
-The graphs hold no weights: they borrow those of the checkpoint by name, so that the two cannot
-drift apart. `encoder.int8.onnx` borrows matrices in eight bits, quantised when it is opened.
+The graphs contain no weights: they share the checkpoint's by name, so the two cannot diverge.
+`encoder.int8.onnx` shares matrices in int8, quantised when it is opened.
 
 Memory is kept once per image, (B, ...); past once per hypothesis, (B, K, ...). The grown past comes
 in the order of the past.
@@ -35,7 +35,7 @@ _NAMES = ("memory", "past", "seen")
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """What an export says about itself."""
+    """Description of an export."""
 
     header: Header
     """What the checkpoint says about itself."""
@@ -55,17 +55,17 @@ class Export:
 
 
 def borrow(name: str) -> str:
-    """What a graph calls a weight of the checkpoint; its own tensors may be called like that."""
+    """Name in a graph of a weight of the checkpoint, distinct from the graph's own tensors."""
     return f"checkpoint:{name}"
 
 
 def int8(name: str) -> str:
-    """What a graph calls a matrix of the checkpoint in eight bits."""
+    """Name in a graph of a matrix of the checkpoint in int8."""
     return f"{borrow(name)}:int8"
 
 
 def scale(name: str) -> str:
-    """What a graph calls the scales of such a matrix, one per row."""
+    """Name in a graph of the scales of such a matrix, one per row."""
     return f"{borrow(name)}:scale"
 
 
@@ -87,7 +87,7 @@ def write_export(folder: Path, export: Export) -> None:
 
 
 def read_export(folder: Path) -> Export:
-    """Read what an export says about itself.
+    """Read the description of an export.
 
     Raises:
         CheckpointError: it is not there, damaged, or of a newer format.

@@ -1,4 +1,4 @@
-"""The network as ONNX graphs: one encodes a photo, one starts a caption, one reads a word.
+"""The network as ONNX graphs: encode a photo, start a caption, read a word.
 
 Both come from `torch.export`, through the exporter that PyTorch calls dynamo, with any number of
 images, hypotheses and words. The operator set is 18: the one that exporter is written in, so
@@ -35,7 +35,7 @@ Tensors = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class Names:
-    """What the tensors of the graphs are called; see `Export`."""
+    """Names of the graphs' tensors; see `Export`."""
 
     memory: tuple[str, ...]
     past: tuple[str, ...]
@@ -72,7 +72,7 @@ class StartGraph(nn.Module):
 
 
 class StepGraph(nn.Module):
-    """Words and the tensors of a state -> logits, where they looked, grown past.
+    """Words and the tensors of a state -> logits, attention, grown past.
 
     Args:
         decoder: takes in the words.
@@ -95,7 +95,7 @@ class StepGraph(nn.Module):
 
 
 class EvidenceGraph(nn.Module):
-    """Features, words and attention -> what the regions added to the words' scores."""
+    """Features, words and attention -> contribution of each region to the words' scores."""
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
@@ -120,10 +120,10 @@ def write_graphs(
         model: in evaluation mode, on the CPU.
         folder: where to.
         size: height and width of the encoder's input in pixels.
-        weights: the checkpoint that the model was loaded from and the graphs borrow from.
+        weights: the checkpoint that the model was loaded from, whose weights the graphs share.
 
     Returns:
-        How the graphs call their tensors.
+        Names of the graphs' tensors.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
@@ -242,7 +242,7 @@ def _write(
 
 
 def _seen(reading: dict[str, Tensor | None]) -> dict[str, Tensor]:
-    """Where one word looked, without the axis of that one word."""
+    """Return the attention of one word, without its axis of length 1."""
     seen = {}
     for name in ("attention", "between_words"):
         if (weights := reading[name]) is not None:

@@ -94,7 +94,7 @@ class OnnxCaptioner(Captioner):
         return cls(checkpoint.parent, precision=precision, threads=threads)
 
     def for_bulk(self, *, compiled: bool = False) -> "OnnxCaptioner":
-        """Return a captioner whose operations use one core each, so that batches share the cores.
+        """Return a captioner that uses one core per operation, so that batches run in parallel.
 
         Raises:
             ConfigError: onnxruntime has nothing to compile.

@@ -21,8 +21,8 @@ class Session:
 
     Args:
         path: the graph.
-        borrowed: weights that it takes from the checkpoint as they are.
-        quantised: matrices that it takes in eight bits.
+        borrowed: weights that it takes from the checkpoint unchanged.
+        quantised: matrices that it takes in int8.
         threads: cores that one operation may use; None leaves it to onnxruntime.
 
     Raises:
@@ -68,7 +68,7 @@ class Session:
 
     @property
     def inputs(self) -> set[str]:
-        """Names of what the graph asks for."""
+        """Names of the graph's inputs."""
         return {node.name for node in self._session.get_inputs()}
 
     def run(self, names: Sequence[str] | None, inputs: dict[str, Array]) -> list[Array]:
@@ -88,7 +88,7 @@ class Session:
 
 
 def quantise(matrix: Float[Array, "N D"]) -> tuple[Int8[Array, "N D"], Float[Array, " N"]]:
-    """Round a matrix to eight bits, with a scale per row: matrix = scale * rounded, nearly."""
+    """Quantise a matrix to int8, with one scale per row: matrix is about scale * rounded."""
     matrix = matrix.astype(np.float32)
     scales = np.maximum(np.abs(matrix).max(axis=1), np.finfo(np.float32).tiny) / 127
     return np.rint(matrix / scales[:, None]).astype(np.int8), scales

@@ -1,8 +1,7 @@
-"""Captioners that others trained with transformers, as models of this program.
+"""Pretrained captioners in the format of transformers, as models of this program.
 
-A repository of the Hugging Face hub, or a folder that `save_pretrained` wrote, holds JSON files and
-weights. Here they become settings, words and tensors of our own; transformers is not needed, and no
-code of a repository is ever run.
+JSON files and weights, from the Hugging Face hub or `save_pretrained`, become our settings,
+vocabulary and tensors. transformers is not needed, and code in a repository is never run.
 
 files         the folder: what in it is read
 families      model_type -> the reader of its configuration

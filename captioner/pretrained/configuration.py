@@ -1,4 +1,4 @@
-"""Values out of a config.json: transformers' defaults where they lack, refused out of bounds."""
+"""Values of a config.json, with transformers' defaults, and checked for bounds."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ class Section:
     """One table of a configuration.
 
     Args:
-        table: its values by name; what is not a table is refused.
+        table: its values by name; anything but a table is refused.
         where: what to call it in an error.
     """
 
@@ -20,7 +20,7 @@ class Section:
         self._table = table
 
     def part(self, name: str) -> "Section":
-        """Return a table within this one; an empty one where it lacks."""
+        """Return a table within this one; an empty one if missing."""
         table = self._table.get(name)
         return Section({} if table is None else table, where=f"{self.where}: {name}")
 
@@ -55,7 +55,7 @@ class Section:
         return float(value)
 
     def require(self, **settings: Any) -> None:
-        """Refuse a model that is built in another way than the usual one.
+        """Refuse a model with an unsupported architecture option.
 
         Args:
             **settings: the only value of each that is supported; it is the default, too.
@@ -75,7 +75,7 @@ class Section:
         return value
 
     def get(self, name: str) -> Any:
-        """Return a value as it is; None where it lacks."""
+        """Return a value unchecked; None if missing."""
         return self._table.get(name)
 
     def _of(self, name: str, default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""config.json -> everything a checkpoint's header says, without reading a weight."""
+"""config.json -> everything in a checkpoint's header, without reading weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ FAMILIES: dict[str, Callable[[Section], Family]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """What a folder says of its model."""
+    """Description of the model in a folder."""
 
     name: str
     """OWNER/NAME of its repository, or the folder's name."""
@@ -45,10 +45,10 @@ class Pretrained:
 
 
 def read_pretrained(folder: Path) -> Pretrained:
-    """Read the settings and words of a pretrained captioner.
+    """Read the settings and vocabulary of a pretrained captioner.
 
     Raises:
-        CheckpointError: it is of a kind that is not supported, or a file is missing or damaged.
+        CheckpointError: the model type is not supported, or a file is missing or damaged.
     """
     repository, commit = _in_cache(folder.absolute())
     try:
@@ -70,10 +70,10 @@ def read_pretrained(folder: Path) -> Pretrained:
 
 
 def require_family(folder: Path) -> None:
-    """Refuse a folder whose config.json is of another kind of model.
+    """Refuse a folder whose model type is not supported.
 
     Raises:
-        CheckpointError: it is, or makes no sense.
+        CheckpointError: it is not supported, or config.json is invalid.
     """
     _read_family(folder)
 

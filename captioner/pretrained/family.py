@@ -1,4 +1,4 @@
-"""What the reader of a family makes of a configuration, and what several families share."""
+"""The common result of the families' readers, and parts that several share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """What a configuration says of the words."""
+    """The vocabulary, as the configuration describes it."""
 
     rows: int
     """Of the word table; more than there are words where some are no tokens of the files."""
@@ -66,10 +66,10 @@ def read_vit(
 
     Args:
         section: its table.
-        backbone: timm's name of one that is built alike, whatever its size.
+        backbone: timm's name for the same architecture at any size.
         size: default of the input, pixels.
         activation: the only one supported.
-        eps: default of what its norms add to variances.
+        eps: default epsilon of its layer norms.
 
     Returns:
         Settings of the encoder, height and width of the input in pixels, channels of a feature.
@@ -116,7 +116,7 @@ def read_bert(
         section: its table.
         heads: default.
         dropout: default.
-        bridge: what brings features to its width.
+        bridge: maps features to its width.
 
     Raises:
         CheckpointError: it is built in another way.

@@ -1,4 +1,4 @@
-"""The folder of a pretrained captioner: which of its files are read, and which never."""
+"""Files of a pretrained captioner: which are read, and which never are."""
 
 import json
 from pathlib import Path
@@ -34,15 +34,15 @@ _MOST_BYTES = 2**26
 
 
 def is_pretrained(folder: Path) -> bool:
-    """Whether a folder holds a captioner that transformers wrote, or another model of it."""
+    """Whether a folder was saved by transformers, whatever its model."""
     return (folder / CONFIG).is_file()
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any] | None:
-    """Read a table; None where there is no such file.
+    """Read a JSON object; None if the file does not exist.
 
     Raises:
-        CheckpointError: it is damaged, too large or no table.
+        CheckpointError: it is damaged, too large or not an object.
     """
     text = read_text(folder, name)
     if text is None:
@@ -59,10 +59,10 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def read_text(folder: Path, name: str) -> str | None:
-    """Read a file; None where there is none.
+    """Read a text file; None if it does not exist.
 
     Raises:
-        CheckpointError: it cannot be read, is too large or no text.
+        CheckpointError: it cannot be read, is too large or not text.
     """
     path = folder / name
     try:
@@ -81,7 +81,7 @@ def weight_files(folder: Path) -> list[Path]:
     """Return the files that hold the weights.
 
     Raises:
-        CheckpointError: there are none, or a list of them names one that is not there.
+        CheckpointError: there are none, or the index names a missing one.
     """
     for name in WEIGHTS:
         if not (folder / name).is_file():
@@ -93,7 +93,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether all files of weights are there."""
+    """Whether all weight files exist."""
     try:
         return bool(weight_files(folder))
     except CheckpointError:
@@ -104,7 +104,7 @@ def parts_of(table: dict[str, Any] | None, *, where: str) -> list[str]:
     """Return the files that an index names, each once.
 
     Raises:
-        CheckpointError: it names none, or something else than files beside it.
+        CheckpointError: it names none, or a path outside the folder.
     """
     named = (table or {}).get("weight_map")
     names = list(named.values()) if isinstance(named, dict) else []

@@ -1,4 +1,4 @@
-"""Florence-2 (Xiao et al. 2023, arXiv:2311.06242): DaViT, and BART, which is given a task."""
+"""Florence-2 (Xiao et al. 2023, arXiv:2311.06242): DaViT, and BART prompted with a task."""
 
 from dataclasses import replace
 
@@ -132,7 +132,7 @@ def read_florence(config: Section) -> Family:
 
 
 def with_task(family: Family, tokenizer: Tokenizer) -> Family:
-    """Give the encoder the vectors of the task's words, which are rows of the word table."""
+    """Give the encoder the embeddings of the task's tokens."""
     marks = tokenizer.marks
     ids = (*marks.then, *tokenizer.encode(TASKS["<CAPTION>"]), marks.end)
     encoder = family.model.encoder

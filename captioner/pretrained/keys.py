@@ -1,4 +1,4 @@
-"""Rules for names of weights: every name of a file is claimed by one, or refused."""
+"""Rules that rename weights; a name that fits no rule is refused."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +17,7 @@ _RENAMED = (
 
 @dataclass(frozen=True)
 class Rule:
-    """What becomes of the weights whose whole name fits a pattern."""
+    """The target of weights whose full name matches a pattern."""
 
     pattern: str
     """Regular expression of their name there."""
@@ -73,18 +73,17 @@ def assign(
     zeros: Iterable[str] = (),
     where: str,
 ) -> dict[str, Assembly]:
-    """Find out what each weight here is made of, without reading any.
+    """Map stored weights to parameters of the model, without reading them.
 
     Args:
         stored: shapes by name in the files.
         expected: shapes by name here.
         rules: the first that fits a name counts.
-        zeros: names here that may lack, and are 0 then.
+        zeros: names here that may be missing, and are 0 then.
         where: what to call the files in an error.
 
     Raises:
-        CheckpointError: a stored weight fits no rule, one that is expected lacks, or the shapes do
-            not agree.
+        CheckpointError: a stored weight fits no rule, an expected one is missing, or shapes differ.
     """
     found: dict[str, list[tuple[int, Piece]]] = {}
     spares: dict[str, list[tuple[int, Piece]]] = {}

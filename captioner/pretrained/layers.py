@@ -35,7 +35,7 @@ def bert_rules(before: str) -> tuple[Rule, ...]:
 
 
 def bert_head_rules(before: str) -> tuple[Rule, ...]:
-    """Return rules for what scores words in BERT, whose names begin with `before`."""
+    """Return rules for BERT's output head, whose names begin with `before`."""
     return (
         Rule(rf"{before}transform\.dense\.(.*)", r"decoder.head.0.\1"),
         Rule(rf"{before}transform\.LayerNorm\.(.*)", r"decoder.head.2.\1"),
@@ -66,7 +66,7 @@ def clip_rules(before: str, *, fused: bool, out: str) -> tuple[Rule, ...]:
     Args:
         before: regular expression.
         fused: whether queries, keys and values are one weight.
-        out: name of the layer behind attention.
+        out: name of the output projection of attention.
     """
     return (
         *_tower_rules(

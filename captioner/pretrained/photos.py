@@ -1,4 +1,4 @@
-"""preprocessor_config.json -> how a photo is fed to the encoder."""
+"""preprocessor_config.json -> preprocessing of photos."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,12 +22,12 @@ def read_photos(
     """Read how a processor of transformers prepares photos.
 
     Args:
-        folder: holds its file; older programs and newer ones call it otherwise.
-        usual: what the file leaves out.
+        folder: contains its file, whose name depends on the version of transformers.
+        usual: defaults for missing settings.
         any_size: whether the file may ask for another size.
 
     Raises:
-        CheckpointError: the file is damaged, or asks for what this program does not do.
+        CheckpointError: the file is damaged, or a setting is not supported.
     """
     table = read_json(folder, "preprocessor_config.json")
     where = str(folder / "preprocessor_config.json")

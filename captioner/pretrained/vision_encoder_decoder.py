@@ -1,6 +1,6 @@
-"""A ViT or DeiT, and GPT-2 or BERT with cross-attention, put together by VisionEncoderDecoderModel.
+"""VisionEncoderDecoderModel: a ViT or DeiT, and GPT-2 or BERT with cross-attention.
 
-The captioners of this kind that people know follow Luo et al. 2022 (ViT-GPT2).
+The best-known captioner of this kind is ViT-GPT2 (Luo et al. 2022).
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ _ACTIVATIONS: dict[str, Literal["gelu_tanh", "gelu", "relu"]] = {
 
 
 def read_vision_encoder_decoder(config: Section) -> Family:
-    """Read the configuration of an encoder and a decoder that were put together.
+    """Read the configuration of a combined encoder and decoder.
 
     Raises:
         CheckpointError: one of them is of another kind.

@@ -12,7 +12,7 @@ from captioner.words.tokenizer import Marks, Tokenizer
 
 
 def read_vocabulary(folder: Path, vocabulary: Vocabulary) -> Tokenizer:
-    """Read the words, with a token for every row of the word table.
+    """Read the vocabulary, with a token for every row of the embedding table.
 
     Args:
         folder: holds tokenizer.json, or BERT's vocab.txt, or GPT-2's vocab.json and merges.txt.
@@ -83,7 +83,7 @@ def _gpt2(numbers: dict[str, int], merges: str) -> tokenizers.Tokenizer:
 
 
 def _fill_up(engine: tokenizers.Tokenizer, vocabulary: Vocabulary, *, where: str) -> None:
-    """Give every row of the word table a token, so that ids are counted as it does."""
+    """Add placeholder tokens, so that ids match the rows of the embedding table."""
     known = engine.get_vocab_size(with_added_tokens=True)
     if known > vocabulary.rows:
         raise CheckpointError(

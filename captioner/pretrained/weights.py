@@ -1,7 +1,7 @@
-"""Files of weights -> tensors by our names.
+"""Weight files -> tensors by our names.
 
-Files are mapped into memory, so that a weight takes room once, when it is used. Pickled files are
-read by PyTorch's restricted unpickler, which makes tensors and runs nothing.
+Files are memory-mapped, so each weight takes memory only once, when used. Pickled files are read by
+PyTorch's restricted unpickler, which builds tensors and runs no code.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,12 +23,12 @@ def load_weights(model: nn.Module, folder: Path, *, rules: tuple[Rule, ...]) -> 
     """Fill a model that was built on the meta device.
 
     Args:
-        model: without weights yet; it gets those of the files, in float32.
-        folder: holds the files.
-        rules: how their names become those of the model.
+        model: without weights; filled in place, in float32.
+        folder: contains the files.
+        rules: map their names to the model's.
 
     Raises:
-        CheckpointError: the weights lack, are damaged, or do not fit the model.
+        CheckpointError: weights are missing, damaged, or do not fit the model.
     """
     stored: dict[str, tuple[tuple[int, ...], Read]] = {}
     for file in weight_files(folder):

@@ -2,8 +2,8 @@
 
     python -m data.prepare coco --root datasets/coco [--short-side 256]
 
-Nothing is downloaded: what is missing is named, with its address and the place to put it. The same
-command goes on after being killed.
+Nothing is downloaded: missing files are listed with their addresses and destinations. The same
+command resumes after a kill.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def say(line: str) -> None:
-    """Tell whoever watches."""
+    """Print a message for the user."""
     print(line, file=sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""Whether downloaded files are there and whole; where not, what to download and where to put it."""
+"""Checks that downloads are complete; if not, what to download and where to put it."""
 
 import gzip
 import hashlib
@@ -28,17 +28,17 @@ class Found:
 
 
 def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> Found:
-    """Look for the files of a data set, check them and read the captions.
+    """Find the files of a data set, check them and read the captions.
 
     Args:
         root: the folder they were downloaded to.
         data_set: which one.
-        checked: a file that remembers which checksums were right, so that they are computed once.
+        checked: a file that records correct checksums, so that they are computed once.
         md5: compare checksums; reading COCO once takes minutes.
 
     Raises:
-        DataError: files are missing, cut short or others; the text names all of them, with what to
-            do.
+        DataError: files are missing, truncated or wrong; the text lists all of them and the way
+            out.
     """
     wrong: list[str] = []
     images: list[str] = []

@@ -1,4 +1,4 @@
-"""Every photo opened before any work: all that is wrong with them, at once."""
+"""Opens every photo before any work, and lists all faults at once."""
 
 import os
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from data.overlap import find_shared
 def find_faults(
     records: Sequence[Record], source: ImageSource, *, workers: int = os.cpu_count() or 1
 ) -> list[str]:
-    """Open every photo, and look for photos that stand in two splits.
+    """Open every photo, and find photos that occur in two splits.
 
     Args:
         records: photos, captions and splits.
@@ -25,8 +25,7 @@ def find_faults(
         workers: photos opened side by side.
 
     Returns:
-        A line about each fault: a photo that is not there, or cannot be read, or stands in two
-        splits.
+        A line for each fault: a photo that is missing, cannot be read, or occurs in two splits.
     """
 
     def fault_of(record: Record) -> str | None:

@@ -65,7 +65,7 @@ def plan_shards(records: Sequence[Record], settings: ShardSettings) -> list[Plan
 
 
 def describe_record(record: Record) -> dict[str, Any]:
-    """What stands in the JSON file of a photo."""
+    """Return the content of a photo's JSON file."""
     return {
         "image": record.image,
         "image_id": record.image_id,
@@ -91,7 +91,7 @@ def _choose_keys(records: Sequence[Record]) -> list[str]:
 
 
 def fingerprint(records: Sequence[Record]) -> str:
-    """A short text that changes with any name, caption or split."""
+    """Return a digest of all names, captions and splits."""
     digest = sha256()
     for record in records:
         digest.update(json.dumps(describe_record(record)).encode())

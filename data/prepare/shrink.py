@@ -1,4 +1,4 @@
-"""A photo as it goes into a shard: as it came, or smaller."""
+"""A photo as stored in a shard: the original file, or resized."""
 
 from contextlib import suppress
 from io import BytesIO
@@ -13,17 +13,17 @@ _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "
 
 
 def pack_photo(content: bytes, *, name: str, short_side: int, quality: int) -> tuple[bytes, str]:
-    """Make sure that a photo can be read, and make it smaller where asked for.
+    """Check that a photo can be read, and resize it if asked.
 
     Args:
-        content: the file as it is.
+        content: the original file.
         name: what to call the photo in an error.
-        short_side: pixels that the shorter side shall have; a photo that is no larger stays as it
-            is, byte for byte, and so do all for 0.
-        quality: of the JPEG file that a photo made smaller becomes, from 1 to 95.
+        short_side: length of the shorter side in pixels; a photo that is not larger is kept byte
+            for byte, as are all for 0.
+        quality: JPEG quality of resized photos, from 1 to 95.
 
     Returns:
-        The file to keep, and what its name is to end with.
+        The file to store, and its extension.
 
     Raises:
         ImageError: the photo cannot be read.

@@ -1,11 +1,11 @@
-"""Writing shards, going on after a kill.
+"""Writes shards, and resumes after a kill.
 
 A shard is a tar archive; each photo in it is followed by a JSON file of the same name with its
 captions, as WebDataset has it. Beside the shards lie `captions.jsonl`, all captions in the form
 that training reads, and `manifest.json`: how the shards were made, and how many bytes each has.
 
-A shard takes its name when it is whole and on disk. A run that was killed goes on with the first
-shard that is missing; the same photos and settings always give the same bytes.
+A shard is renamed into place once it is complete and fsynced. A killed run resumes with the first
+missing shard; the same photos and settings always give the same bytes.
 """
 
 import io
@@ -46,7 +46,7 @@ def write_shards(
     workers: int,
     say: Callable[[str], None],
 ) -> None:
-    """Write the shards that are not there yet, then the captions and the manifest.
+    """Write the missing shards, then the captions and the manifest.
 
     Args:
         records: photos, captions and splits.

@@ -19,13 +19,13 @@ def name_of(backbone: str) -> str | None:
 
 
 def find_weights(backbone: str) -> Path | bool:
-    """Return what `build_model` is to take the weights of a backbone from.
+    """Return the source of a backbone's weights, for `build_model`.
 
     Returns:
-        True, for timm to fetch them; or the file in the cache, where the hub cannot be reached.
+        True to let timm download them, or the file in the cache if the hub cannot be reached.
 
     Raises:
-        CheckpointError: the hub cannot be reached, and the cache has no such weights.
+        CheckpointError: the hub cannot be reached, and the cache lacks the weights.
         MissingExtraError: huggingface_hub is not installed.
     """
     name = name_of(backbone)

@@ -1,4 +1,4 @@
-"""A checkpoint's header and README -> a model card with the metadata that the hub shows."""
+"""Header and README of a checkpoint -> model card with the hub's metadata."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -45,7 +45,7 @@ print(caption.text, [word.probability for word in caption.words])
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the header cannot know."""
+    """Metadata that the header does not contain."""
 
     licence: str | None = None
     """Identifier such as `apache-2.0`."""
@@ -58,14 +58,14 @@ class Facts:
 
 
 def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> str:
-    """Write a card: metadata, then the text, then how to use it.
+    """Write a model card: metadata, text, usage.
 
     Args:
         header: of the checkpoint; its scores become results in the model index, times 100.
-        text: the checkpoint's own README. Metadata at its head wins over what is derived; relative
-            links become plain text. Without it, a few lines are written.
+        text: the checkpoint's README. Its metadata takes precedence over derived metadata; relative
+            links become plain text. If empty, a short text is generated.
         repo: OWNER/NAME.
-        facts: what else is known.
+        facts: further metadata.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.

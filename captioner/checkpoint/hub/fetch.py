@@ -32,7 +32,7 @@ _ADDRESS = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(?:@(?P<revision>[\w./-]+))
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a checkpoint lies on the hub."""
+    """The address of a checkpoint on the hub."""
 
     repo: str
     """OWNER/NAME."""
@@ -41,23 +41,23 @@ class Address:
 
 
 def fetch(text: str) -> Path:
-    """Download a checkpoint, or find it in the hub's cache, where it stays.
+    """Download a checkpoint into the hub's cache, or find it there.
 
-    The hub is asked first whether it has something newer; without a network, or with
-    `HF_HUB_OFFLINE=1`, what the cache holds is taken. Graphs for onnxruntime come with the
-    file. Of a captioner that others trained, settings, words and one kind of weights are fetched;
-    no code, and nothing twice.
+    The hub is checked for a newer version first; without a network, or with `HF_HUB_OFFLINE=1`, the
+    cached one is used. ONNX graphs are downloaded with the file. Of a pretrained captioner,
+    configuration, tokenizer and one format of weights are downloaded; never code, and nothing
+    twice.
 
     Args:
         text: `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`.
 
     Returns:
-        The file, or the folder of a captioner that others trained.
+        The file, or the folder of a pretrained captioner.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.
-        CheckpointError: no such repository, revision or file; the hub cannot be reached and the
-            cache lacks it; or the file is no checkpoint of this program.
+        CheckpointError: the repository, revision or file does not exist; the hub cannot be reached
+            and the cache lacks it; or the file is not a checkpoint of this program.
     """
     address = parse_address(text)
     with _explained(text, address):
@@ -74,7 +74,7 @@ def parse_address(text: str) -> Address:
     """Read `hf:OWNER/NAME` or `hf:OWNER/NAME@REVISION`.
 
     Raises:
-        CheckpointError: it is neither.
+        CheckpointError: it has another form.
     """
     found = _ADDRESS.fullmatch(text)
     if not found:
@@ -90,7 +90,7 @@ def import_hub() -> Any:
 
     Raises:
         MissingExtraError: it is not installed.
-        CheckpointError: it takes offence at the environment.
+        CheckpointError: its import fails, because of environment variables.
     """
     try:
         import huggingface_hub  # noqa: PLC0415  # an extra
@@ -173,9 +173,9 @@ def _named(text: str, path: Path, error: CheckpointError) -> CheckpointError:
 
 
 def is_reachable(address: Address) -> bool:
-    """Whether the hub answers, be it with a refusal.
+    """Whether the hub answers, even with an error.
 
-    Asked once beforehand: for every file, its client would try for half a minute.
+    Checked once in advance, since the client would retry every file for half a minute.
     """
     hub = import_hub()
     try:
@@ -236,12 +236,12 @@ def _explained(text: str, address: Address) -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, without its explanations."""
+    """Return the first line of an error."""
     return str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
 
 
 def likely_causes() -> str:
-    """What may stand between this machine and the hub: the network, and variables that are set."""
+    """List what may block access to the hub: the network, and variables that are set."""
     names = [
         name
         for name, value in sorted(os.environ.items())

@@ -19,21 +19,21 @@ from captioner.errors import CaptionerError, CheckpointError
 def push(checkpoint: Path, repo: str, *, facts: Facts, private: bool = False) -> str:
     """Upload a checkpoint, its graphs and its card in one commit.
 
-    The repository is made where it is not there.
+    The repository is created if missing.
 
     Args:
         checkpoint: file of the checkpoint; a README.md beside it becomes the card's text.
         repo: OWNER/NAME.
-        facts: what the card tells beside what the header holds.
-        private: make a repository that only its owner sees.
+        facts: metadata for the card that the header lacks.
+        private: create a private repository.
 
     Returns:
-        Where to look at it.
+        The address of its page.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.
         CheckpointError: no checkpoint of this program.
-        CaptionerError: the hub refuses, cannot be reached, or shows to all what should be private.
+        CaptionerError: the hub refuses, cannot be reached, or the repository is already public.
     """
     card = _card(checkpoint, repo, facts)
     hub = import_hub()
