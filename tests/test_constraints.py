@@ -53,9 +53,11 @@ def test_a_forbidden_word_that_is_not_known_needs_no_constraint():
 
 
 def test_a_required_word_that_is_not_known_is_refused_with_words_like_it():
-    with pytest.raises(ConfigError, match=r"'stones' is no word .* did you mean stone\?"):
+    with pytest.raises(
+        ConfigError, match=r"'stones' is not in the vocabulary .* did you mean stone\?"
+    ):
         limits(require=("stones",))
-    with pytest.raises(ConfigError, match=r"'' is no word .* choose another word\."):
+    with pytest.raises(ConfigError, match=r"'' is not in the vocabulary .* choose another word\."):
         limits(require=("",))
 
 

@@ -226,9 +226,9 @@ def test_many_archives_are_looked_through_at_once(tmp_path, monkeypatch):
         tar(tmp_path / f"{n}.tar", **{f"p{n}": b"%d" % n})
     company, opened = threading.Barrier(3), tarfile.open
 
-    def wait(*arguments):
+    def wait(*arguments, **named):
         company.wait(timeout=300)
-        return opened(*arguments)
+        return opened(*arguments, **named)
 
     monkeypatch.setattr(tarfile, "open", wait)
     assert ImageSource(tmp_path).names() == ("p0.jpg", "p1.jpg", "p2.jpg")

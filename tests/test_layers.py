@@ -30,6 +30,7 @@ def test_every_import_keeps_to_the_layers(
 SHARED = (
     "captioner.interchange.",
     "captioner.overlay.",
+    "captioner.schema.",
     "captioner.serve.guard.",
     "captioner.serve.listening.",
 )

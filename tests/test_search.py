@@ -115,6 +115,13 @@ both_decoders = pytest.mark.parametrize("kind", ["lstm", "transformer"])
 all_methods = pytest.mark.parametrize("method", ["greedy", "beam", "sample"])
 
 
+def own(method, **settings):
+    """Of these settings those that the method has, and the method."""
+    sampling = {"temperature", "top_k", "top_p", "seed"}
+    theirs = {"beam": sampling, "sample": {"beam"}, "greedy": {"beam", *sampling}}[method]
+    return {"method": method, **{k: v for k, v in settings.items() if k not in theirs}}
+
+
 def test_a_wider_beam_finds_the_caption_greedy_search_walks_past():
     [greedy] = find(TableDecoder(GARDEN), method="greedy")
     [wide] = find(TableDecoder(GARDEN), beam=2)
@@ -200,7 +207,7 @@ def test_a_length_penalty_keeps_a_beam_going_while_a_longer_caption_can_win():
 def test_finished_images_leave_the_batch(method):
     short, long = {(): {END: 1.0}}, {(A,) * n: {A: 1.0} for n in range(3)}
     decoder = TableDecoder(long, short, long, short)
-    found = find(decoder, method=method, beam=1)
+    found = find(decoder, **own(method, beam=1))
     assert [candidates.tokens for candidates in found] == [[[A] * 3], [[]], [[A] * 3], [[]]]
     assert decoder.rows_read == [4, 2, 2, 2]
 
@@ -232,7 +239,7 @@ def test_captions_found_together_are_those_found_one_by_one(method, penalty, kin
 @all_methods
 def test_reported_probabilities_are_those_the_decoder_reads_back(method, kind):
     decoder, seen = tiny(kind, end_bias=1.0), features(10)
-    found = find(decoder, seen, method=method, max_words=8, temperature=2.0, top_k=9, seed=5)
+    found = find(decoder, seen, **own(method, max_words=8, temperature=2.0, top_k=9, seed=5))
     assert any(all(candidates.finished) for candidates in found)
     assert not all(all(candidates.finished) for candidates in found)
     allowed = [word for word in range(20) if word not in SPECIALS]
@@ -265,7 +272,7 @@ def test_a_beam_wider_than_the_vocabulary_fills_up_over_the_steps():
 @all_methods
 def test_forbidden_words_never_appear_and_take_no_probability(method):
     table = {(): {PAD: 0.3, START: 0.2, UNKNOWN: 0.1, A: 0.4}, (A,): {UNKNOWN: 0.9, END: 0.1}}
-    [found] = find(TableDecoder(table), method=method, beam=4)
+    [found] = find(TableDecoder(table), **own(method, beam=4))
     assert found.tokens == [[A]]
     assert found.log_probabilities[0] == pytest.approx([0.0, 0.0], abs=1e-6)
 

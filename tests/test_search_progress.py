@@ -8,7 +8,7 @@ import torch
 from captioner.config import SearchConfig
 from captioner.search import search_steps
 from tests.searching import constraints, find, watch
-from tests.test_search import LONG, all_methods, features, tiny
+from tests.test_search import LONG, all_methods, features, own, tiny
 from tests.toys import GARDEN, A, B, TableDecoder
 
 pytestmark = pytest.mark.usefixtures("namespace")
@@ -32,8 +32,8 @@ def test_beam_search_shows_what_is_in_play_the_likeliest_first():
 @all_methods
 def test_watching_changes_nothing_that_is_found(method):
     decoder, image = tiny("transformer"), features(1)
-    *growing, found = watch(decoder, image, method=method, max_words=6, seed=1)
-    assert found == find(decoder, image, method=method, max_words=6, seed=1)[0]
+    *growing, found = watch(decoder, image, **own(method, max_words=6, seed=1))
+    assert found == find(decoder, image, **own(method, max_words=6, seed=1))[0]
     assert [len(step.tokens[0]) for step in growing] == list(range(1, len(growing) + 1))
     assert not torch.is_inference_mode_enabled()
 

@@ -248,7 +248,7 @@ def test_the_recipe_is_all_but_where_and_how_fast():
     ):
         assert recipe(load_settings(SMOKE, [change])) != recipe(plain)
     kept = set(RunConfig.__dataclass_fields__)
-    kept -= {"threads", "save_minutes", "keep", "shard", "wandb", "compile"}
+    kept -= {"threads", "save_minutes", "keep", "overlays", "shard", "wandb", "compile"}
     assert recipe(plain).keys() == kept
 
 

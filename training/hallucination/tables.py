@@ -54,9 +54,8 @@ def _title(own: Mapping[str, Any]) -> str:
     search = own.get("search")
     if search is None:
         return str(own["name"])
-    return f"{own['name']}, {search['method']}" + f" {search['beam']}" * (
-        search["method"] == "beam"
-    )
+    width = f" {search['beam']}" if search["method"] == "beam" else ""
+    return f"{own['name']}, {search['method']}{width}"
 
 
 def _value(value: float, ends: Mapping[str, float] | None) -> str:
