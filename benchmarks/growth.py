@@ -1,0 +1,159 @@
+"""How time and memory of both decoders grow with regions and words.
+
+    python -m benchmarks.growth [--device cpu] [--batch 4] [--rounds 3] [--plot FILE.svg]
+
+A training step (forward and backward, on random features) and a beam search of width 3 that writes
+all its words, while regions grow from 49 to 2,304 at 16 words, and words from 8 to 128 at 196
+regions. `lstm` attends additively (Xu et al. 2015), `lstm, fused` by scaled products, `transformer`
+by the fused kernel of PyTorch. Seconds are of the processor on a CPU, where other programs may run,
+the best of the rounds; megabytes are those that the forward pass keeps for the way back, which no
+device changes. The last column of each row is the exponent of its growth between its last two
+points: 1 is linear, 2 quadratic. The plot needs matplotlib.
+"""
+
+import argparse
+import math
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from captioner.config import SearchConfig
+from captioner.decoders import DecoderConfig, RecurrentConfig, TransformerConfig
+from captioner.errors import CaptionerError
+from captioner.model import Decoder, build_decoder
+from captioner.pytorch import find_device
+from captioner.search import search
+from captioner.words.constraints import Constraints
+
+REGIONS = (49, 196, 576, 1024, 2304)
+WORDS = (8, 16, 32, 64, 128)
+FIXED_REGIONS, FIXED_WORDS = 196, 16
+FEATURE_DIM, VOCABULARY = 768, 8000
+KINDS: dict[str, DecoderConfig] = {
+    "lstm": RecurrentConfig(),
+    "lstm, fused": RecurrentConfig(attention="scaled_dot"),
+    "transformer": TransformerConfig(
+        width=512, heads=8, feedforward_width=2048, max_positions=2 * WORDS[-1]
+    ),
+}
+Row = list[float]
+
+
+def step_of(decoder: Decoder, features: Tensor, words: int) -> Callable[[], object]:
+    """A training step: everything but the optimizer."""
+    captions = torch.randint(4, VOCABULARY, (len(features), 1, words), device=features.device)
+
+    def step() -> None:
+        decoder.train()(features, captions).logits.float().logsumexp(-1).mean().backward()
+
+    return step
+
+
+def search_of(decoder: Decoder, features: Tensor, words: int) -> Callable[[], object]:
+    """A beam search whose captions cannot end early."""
+    limits = Constraints(prefix=(1,), end_id=2, never_written=(0, 1, 2))
+    config = SearchConfig(beam=3, max_words=words)
+    return lambda: search(decoder.eval(), features, config=config, constraints=limits)
+
+
+def seconds_of(program: Callable[[], object], device: torch.device, *, rounds: int) -> float:
+    """Seconds of the fastest round."""
+    best = math.inf
+    for _ in range(rounds + 1):  # the first one warms up
+        clock = time.perf_counter if device.type == "cuda" else time.process_time
+        started = clock()
+        program()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        best = min(best, clock() - started)
+    return best
+
+
+def kept_by(program: Callable[[], object]) -> float:
+    """Megabytes of the tensors that a step keeps for its way back, each counted once."""
+    kept: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        program()
+    return sum(kept.values()) / 1e6
+
+
+def exponent(sizes: Sequence[int], values: Row) -> float:
+    """How the last two values grew: 1 is linear."""
+    return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
+
+
+def measure(axis: str, *, device: torch.device, batch: int, rounds: int) -> dict[str, Row]:
+    """Grow regions or words; return a row for each decoder and quantity."""
+    rows: dict[str, Row] = {}
+    for kind, config in KINDS.items():
+        torch.manual_seed(0)
+        decoder = build_decoder(config, words=VOCABULARY, feature_dim=FEATURE_DIM).to(device)
+        for size in REGIONS if axis == "regions" else WORDS:
+            regions, words = (size, FIXED_WORDS) if axis == "regions" else (FIXED_REGIONS, size)
+            features = torch.randn(batch, regions, FEATURE_DIM, device=device)
+            step, caption = (make(decoder, features, words) for make in (step_of, search_of))
+            for what, value in (
+                ("step, s", seconds_of(step, device, rounds=rounds)),
+                ("step, MB", kept_by(step)),
+                ("search, s", seconds_of(caption, device, rounds=rounds)),
+            ):
+                rows.setdefault(f"{kind}: {what}", []).append(value)
+    return rows
+
+
+def draw(found: dict[str, dict[str, Row]], path: Path) -> None:
+    """Draw all rows, both axes logarithmic: straight lines are powers."""
+    import matplotlib.pyplot as plt  # noqa: PLC0415  # only for the plot
+
+    quantities = ("step, s", "step, MB", "search, s")
+    figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
+    for line, (axis, rows) in zip(axes, found.items(), strict=True):
+        for place, quantity in zip(line, quantities, strict=True):
+            for kind in KINDS:
+                sizes = REGIONS if axis == "regions" else WORDS
+                place.loglog(sizes, rows[f"{kind}: {quantity}"], marker="o", label=kind)
+            place.set(xlabel=axis, ylabel=quantity)
+    axes[0][0].legend()
+    figure.savefig(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark, print its tables, draw its plot."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--plot", type=Path, metavar="FILE")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    try:
+        device = find_device(args.device)
+    except CaptionerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    found = {}
+    for axis, sizes in (("regions", REGIONS), ("words", WORDS)):
+        found[axis] = measure(axis, device=device, batch=args.batch, rounds=args.rounds)
+        print(f"| {axis} | {' | '.join(map(str, sizes))} | growth |")
+        print(f"| --- |{' --- |' * (len(sizes) + 1)}")
+        for name, row in found[axis].items():
+            values = " | ".join(f"{value:.3g}" for value in row)
+            print(f"| {name} | {values} | {exponent(sizes, row):.2f} |", flush=True)
+        print()
+    if args.plot:
+        draw(found, args.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
