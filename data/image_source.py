@@ -249,7 +249,7 @@ def _index_zip(path: str) -> Iterator[tuple[str, _Place]]:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            f"{path} is not a whole zip archive ({error}). Its download may have stopped; fetch "
+            f"{path} is not a complete zip archive ({error}). Its download may have stopped; fetch "
             "the rest, or all of it again."
         ) from error
     for member in members:

@@ -173,7 +173,7 @@ def test_without_a_geometry_and_settings_there_is_no_heat(tmp_path):
 
 def test_a_photo_that_is_gone_keeps_its_caption(tmp_path):
     write_gallery(tmp_path, [entry(source=tmp_path / "gone.jpg", caption="a dog", words=WORDS)])
-    assert Page(tmp_path).text.split("\n")[0] == "This photo cannot be read any more.a dog"
+    assert Page(tmp_path).text.split("\n")[0] == "This photo can no longer be read.a dog"
     assert list((tmp_path / "pictures").iterdir()) == []
 
 

@@ -208,7 +208,7 @@ def test_what_the_hub_does_not_have_is_told(published):
         "the repository has no revision 'v9'; check it, or leave it out for the newest."
     )
     published.repos["me/toy"].gated = True
-    assert "its owner asks to accept terms first" in problem("hf:me/toy")
+    assert "access requires accepting its terms" in problem("hf:me/toy")
 
 
 def test_a_private_repository_is_for_those_who_log_in(published, monkeypatch):
@@ -304,12 +304,12 @@ def test_private_means_private(hub, capsys, checkpoints):
     hub.repos["me/open"].commit({})
     status, lines, errors = call(capsys, "push", checkpoints["lstm"], "me/open", "--private")
     assert (status, lines) == (2, [])
-    assert errors[-1].startswith("captioner: me/open: is there already, and public; nothing was ")
+    assert errors[-1].startswith("captioner: me/open: already exists and is public; nothing was ")
     assert len(hub.repos["me/open"].commits) == 1
 
 
 def test_a_hub_that_refuses_is_explained(hub, checkpoints, monkeypatch):
-    with pytest.raises(CaptionerError, match="theirs/toy: your token may not write there; check"):
+    with pytest.raises(CaptionerError, match="theirs/toy: your token has no write access; check"):
         push(checkpoints["lstm"], "theirs/toy", facts=Facts())
     monkeypatch.setenv("HF_TOKEN", "another")
     with pytest.raises(CaptionerError, match="me/toy: the hub does not know this account; `hf"):

@@ -105,7 +105,7 @@ def test_a_revision_is_taken_as_it_was(published, folder):
 def test_another_kind_of_model_is_refused_before_its_weights_are_fetched(published):
     published.repos["them/blip"].commit({"config.json": b'{"model_type": "llava"}'})
     assert problem("hf:them/blip").startswith(
-        "config.json: is of a model of type 'llava', which this captioner cannot read; it reads "
+        "config.json: is a model of type 'llava', which is not supported; supported are "
     )
     assert fetched(published) == ["config.json"]
 
@@ -132,7 +132,7 @@ def test_a_repository_without_weights_is_told(published, folder):
     published.repos["them/bare"] = Repo()
     published.repos["them/bare"].commit({"config.json": (folder / "config.json").read_bytes()})
     assert problem("hf:them/bare") == (
-        "the repository holds no weights; expected is one of model.safetensors, "
+        "the repository holds no weights; expected one of model.safetensors, "
         "model.safetensors.index.json, pytorch_model.bin, pytorch_model.bin.index.json."
     )
 
@@ -212,7 +212,7 @@ def test_a_folder_cannot_be_pushed_and_what_is_converted_names_its_source(
     card = tmp_path / "card"
     status, _, errors = call(capsys, "push", "hf:them/blip", "me/copy", "--dry-run", card)
     assert status == 2
-    assert "is a captioner that others trained, and published" in errors[-1]
+    assert "is a pretrained captioner, already published" in errors[-1]
     output = tmp_path / "mine.safetensors"
     assert call(capsys, "convert", "hf:them/blip", "--output", output)[0] == 0
     assert call(capsys, "push", output, "me/copy", "--dry-run", card)[0] == 0

@@ -210,7 +210,7 @@ def test_a_file_cut_short_in_its_metadata_is_refused(kind):
     ids=["jpeg", "png", "webp"],
 )
 def test_a_file_without_a_picture_is_refused(file):
-    assert error(file) == "p: it holds no picture; copy or download it again."
+    assert error(file) == "p: it contains no image; copy or download it again."
 
 
 def test_a_character_that_xml_cannot_hold_is_refused():
@@ -278,7 +278,7 @@ def test_metadata_behind_the_index_of_pictures_moves_what_it_points_to():
 def test_a_damaged_index_of_pictures_is_refused():
     for index in (b"MPF\0", b"MPF\0II*\0\xff\xff\xff\xff", b"MPF\0no index"):
         file = b"\xff\xd8" + segment(0xE2, index) + FILES["jpeg"][2:]
-        assert error(file) == "p: its index of pictures is damaged; write a sidecar."
+        assert error(file) == "p: its index of images (MPF) is damaged; write a sidecar."
 
 
 def test_a_packet_too_long_for_a_jpeg_loses_its_padding_or_is_refused():

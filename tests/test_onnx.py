@@ -348,8 +348,7 @@ def test_what_onnxruntime_cannot_do_is_refused_with_the_way_out(capsys, exports)
         ),
         (
             ("--checkpoint", exports["lstm"]),
-            "Several checkpoints caption together on PyTorch alone: "
-            'pip install "captioner[torch]", and leave --runtime to auto.',
+            'Ensembles need PyTorch: pip install "captioner[torch]", and leave --runtime to auto.',
         ),
     ):
         found = call(capsys, "caption", "x.jpg", *arguments, *option)

@@ -71,7 +71,7 @@ def test_an_empty_file_and_something_else_than_a_photo_say_so(tmp_path):
     )
     assert error(json) == (
         "the photo: a module is not a photo; "
-        "give a path, the bytes of a file, a Pillow picture or a NumPy array."
+        "give a path, the bytes of a file, a Pillow image or a NumPy array."
     )
 
 

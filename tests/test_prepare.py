@@ -184,8 +184,8 @@ def test_shards_do_not_lie_among_the_photos(mine, capsys):
 def test_captions_that_are_no_file_are_told_apart_from_data_sets(mine, capsys):
     assert main(["coca", "--root", str(mine)]) == 1
     assert capsys.readouterr().err == (
-        "error: 'coca' is neither a data set that is known (coco, flickr8k, flickr30k) nor a file "
-        "of captions.\n"
+        "error: 'coca' is neither a known data set (coco, flickr8k, flickr30k) nor a "
+        "caption file.\n"
     )
 
 

@@ -115,7 +115,7 @@ def test_what_is_missing_is_told_all_at_once_with_where_to_get_it(tmp_path, caps
         f"into {place}",
     ]
     assert main(["coco", "--root", str(tmp_path / "nowhere")]) == 1
-    assert "is no folder; make it, and put the downloads there" in capsys.readouterr().err
+    assert "is not a folder; create it, and put the downloads there" in capsys.readouterr().err
 
 
 def wrong(root: Path, data_set: DataSet) -> str:
@@ -131,13 +131,13 @@ def test_a_download_that_stopped_is_told_from_a_damaged_and_another_one(tmp_path
     path.write_bytes(whole[: len(whole) // 2])
     assert wrong(root, data_set) == (
         f"train2014.zip is {len(whole) // 2 / 1000:.3g} kB of {len(whole) / 1000:.3g} kB: its "
-        f"download stopped. Go on with it: curl -C - -o {path} "
+        f"download stopped. Resume it: curl -C - -o {path} "
         "http://images.cocodataset.org/zips/train2014.zip"
     )
     path.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
     assert "train2014.zip is damaged: its md5 is" in wrong(root, data_set)
     path.write_bytes(whole + b"0")
-    assert "which is more than the" in wrong(root, data_set)
+    assert "bytes, more than the" in wrong(root, data_set)
 
 
 def test_a_checksum_is_computed_once(tmp_path, monkeypatch):

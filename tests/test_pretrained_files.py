@@ -170,7 +170,7 @@ def test_files_that_do_not_lie_beside_the_index_are_refused(folder):
 
 def test_a_folder_without_weights_says_which_it_looks_for(folder):
     (folder / "model.safetensors").unlink()
-    assert problem(folder).startswith(": holds no weights; expected is one of model.safetensors, ")
+    assert problem(folder).startswith(": holds no weights; expected one of model.safetensors, ")
 
 
 def test_a_weight_that_has_no_place_is_named(folder):
@@ -186,15 +186,15 @@ def test_a_weight_that_lacks_is_named(folder):
     del state["vision_model.encoder.layers.1.self_attn.qkv.bias"]
     rewrite(folder, state)
     assert problem(folder) == (
-        ": lacks a weight, encoder.backbone.blocks.1.attn.qkv.bias; fetch or save it again."
+        ": misses the weight encoder.backbone.blocks.1.attn.qkv.bias; fetch or save it again."
     )
 
 
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"text_config__num_hidden_layers": 2}, "leaves no place"),
-        ({"text_config__num_hidden_layers": 4}, "lacks a weight, decoder.blocks.3"),
+        ({"text_config__num_hidden_layers": 2}, "has no place"),
+        ({"text_config__num_hidden_layers": 4}, "misses the weight decoder.blocks.3"),
         ({"text_config__hidden_size": 36}, "the two may not belong together"),
         ({"vision_config__intermediate_size": 100}, "the two may not belong together"),
         ({"text_config__max_position_embeddings": 41}, "decoder.positions is (41, 32)"),
@@ -234,8 +234,8 @@ def test_settings_that_make_no_model_are_named(folder, changes, message):
 def test_another_kind_of_model_is_refused_by_name(folder):
     edit(folder, model_type="blip-2")
     assert problem(folder) == (
-        "config.json: is of a model of type 'blip-2', which this captioner cannot read; it reads "
-        "blip, florence2, git, vision-encoder-decoder, and what `captioner push` made."
+        "config.json: is a model of type 'blip-2', which is not supported; supported are "
+        "blip, florence2, git, vision-encoder-decoder, and checkpoints by `captioner push`."
     )
 
 
@@ -337,9 +337,9 @@ def test_tokens_that_no_file_names_are_marks(folder):
     ("text", "message"),
     [
         (None, ": has no tokenizer.json, nor vocab.txt, nor vocab.json with merges.txt."),
-        ("{}", ": its words cannot be read ("),
+        ("{}", ": its vocabulary cannot be read ("),
         (foreign.bert_words([*foreign.WORDPIECES, "x1", "x2", "x3"]).to_str(),
-         f": {len(foreign.WORDPIECES) + 3} tokens, and its config.json speaks of "),
+         f": {len(foreign.WORDPIECES) + 3} tokens, but its config.json allows "),
     ],
 )  # fmt: skip
 def test_words_that_cannot_be_read_are_refused(folder, text, message):

@@ -165,7 +165,7 @@ def card(
         doubts: warnings about the caption, as text.
     """
     if thumbnail is None:
-        picture = '<p class="name">This photo cannot be read any more.</p>'
+        picture = '<p class="name">This photo can no longer be read.</p>'
     else:
         address, height, width = thumbnail
         tag, target = ("a", f' href="{escape(link)}"') if link else ("span", "")

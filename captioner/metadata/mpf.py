@@ -34,5 +34,5 @@ def moved(index: bytes, *, growth: int, behind: int) -> bytes:
                 length, offset = (length + growth, 0) if is_first else (length, offset + behind)
                 struct.pack_into(f"{block.order}II", changed, entry + 4, length, offset)
     except (struct.error, ValueError) as error:
-        raise MetadataError("its index of pictures is damaged; write a sidecar.") from error
+        raise MetadataError("its index of images (MPF) is damaged; write a sidecar.") from error
     return bytes(changed)

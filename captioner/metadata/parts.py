@@ -11,7 +11,7 @@ from captioner.errors import MetadataError
 Kind = TypeVar("Kind")
 
 DAMAGED = "damaged or cut short; copy or download it again."
-NO_PICTURE = "it holds no picture; copy or download it again."
+NO_PICTURE = "it contains no image; copy or download it again."
 SIGNED = "it carries Content Credentials, a signature that any change would break; write a sidecar."
 
 

@@ -80,7 +80,7 @@ class OnnxCaptioner(Captioner):
         """
         if len(checkpoints) > 1:
             raise MissingExtraError(
-                "Several checkpoints caption together on PyTorch alone: "
+                "Ensembles need PyTorch: "
                 'pip install "captioner[torch]", and leave --runtime to auto.'
             )
         if device not in ("auto", "cpu"):
@@ -118,8 +118,8 @@ class OnnxCaptioner(Captioner):
         """
         if task:
             raise ConfigError(
-                "search.prompt is a task, and an export knows its own alone; leave it out, or take "
-                "the checkpoint that was exported."
+                "search.prompt is a task, and an export supports only its own; leave it out, or "
+                "use the checkpoint that was exported."
             )
         parts = [
             np.stack([photo.pixels for photo in photos[first : first + _AT_ONCE]])

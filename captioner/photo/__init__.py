@@ -90,7 +90,7 @@ def load_reduced(
             return _displayed((from_array(source), 1), None)
         raise ImageError(
             f"a {type(source).__name__} is not a photo; "
-            "give a path, the bytes of a file, a Pillow picture or a NumPy array."
+            "give a path, the bytes of a file, a Pillow image or a NumPy array."
         )
 
 

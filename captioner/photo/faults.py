@@ -55,7 +55,7 @@ def decoder_errors(*, decoder_alone: bool = False) -> Iterator[None]:
     except raised as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, UnidentifiedImageError):
-            reason = "no picture follows its first bytes"
+            reason = "no image follows its signature"
         if "out of memory" in reason:  # as Pillow words what its decoders report
             raise MemoryError(reason) from error
         if _UNREAD.search(reason) and not isinstance(error, TypeError):  # Python's own words

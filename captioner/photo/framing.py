@@ -139,7 +139,7 @@ def prepare(
     """Read a photo and frame it.
 
     Args:
-        photo: a path, the bytes of a file, a Pillow picture or an array; see `load_photo`.
+        photo: a path, the bytes of a file, a Pillow image or an array; see `load_photo`.
         config: as in `frame`.
         name: what to call the photo in an error; without it, its path.
         resize: as in `frame`.

@@ -44,7 +44,7 @@ def open_jxl(stream: BinaryIO) -> tuple[Image.Image, int | None]:
     try:
         image = plugin.JXLImageFile(stream)
     except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # in developers' words
-        raise ValueError("no whole JPEG XL picture") from error
+        raise ValueError("no complete JPEG XL image") from error
     # A JPEG inside comes out as it went in.
     return image, None if getattr(image, "jpeg", False) else 1
 

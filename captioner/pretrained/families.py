@@ -86,8 +86,8 @@ def _read_family(folder: Path) -> Family:
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise CheckpointError(
-            f"{where}: is of a model of type {kind!r}, which this captioner cannot read; it reads "
-            f"{', '.join(FAMILIES)}, and what `captioner push` made."
+            f"{where}: is a model of type {kind!r}, which is not supported; supported are "
+            f"{', '.join(FAMILIES)}, and checkpoints by `captioner push`."
         )
     return FAMILIES[kind](Section(config, where=where))
 

@@ -89,7 +89,7 @@ def weight_files(folder: Path) -> list[Path]:
         if not name.endswith(".json"):
             return [folder / name]
         return [folder / part for part in _parts(folder, name)]
-    raise CheckpointError(f"{folder}: holds no weights; expected is one of {', '.join(WEIGHTS)}.")
+    raise CheckpointError(f"{folder}: holds no weights; expected one of {', '.join(WEIGHTS)}.")
 
 
 def has_weights(folder: Path) -> bool:

@@ -110,7 +110,7 @@ def assign(
     for target, shape in expected.items():
         pieces = found.get(target) or spares.get(target, [])[:1]
         if not pieces and target not in zeros:
-            raise CheckpointError(f"{where}: lacks a weight, {target}; fetch or save it again.")
+            raise CheckpointError(f"{where}: misses the weight {target}; fetch or save it again.")
         ordered = tuple(piece for _, piece in sorted(pieces, key=lambda placed: placed[0]))
         _check(target, shape, ordered, stored, where=where)
         more = added.get(target)
@@ -121,7 +121,7 @@ def assign(
         if target not in expected:
             raise CheckpointError(
                 f"{where}: holds a weight {found[target][0][1].key!r}, for which its config.json "
-                "leaves no place; the two may not belong together."
+                "has no place; the two may not belong together."
             )
     return assemblies
 
@@ -167,8 +167,8 @@ def _check(
         fits = whole == shape and len({tuple(rest) for _, *rest in shapes}) == 1
     if not fits:
         raise CheckpointError(
-            f"{where}: {', '.join(piece.key for piece in pieces)} makes {whole}, and by its "
-            f"config.json {target} is {shape}; the two may not belong together."
+            f"{where}: {', '.join(piece.key for piece in pieces)} has the shape {whole}, but by "
+            f"its config.json {target} is {shape}; the two may not belong together."
         )
 
 

@@ -40,7 +40,7 @@ def read_vocabulary(folder: Path, vocabulary: Vocabulary) -> Tokenizer:
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise CheckpointError(
-            f"{folder}: its words cannot be read ({error}); fetch or save it again."
+            f"{folder}: its vocabulary cannot be read ({error}); fetch or save it again."
         ) from error
 
 
@@ -87,8 +87,8 @@ def _fill_up(engine: tokenizers.Tokenizer, vocabulary: Vocabulary, *, where: str
     known = engine.get_vocab_size(with_added_tokens=True)
     if known > vocabulary.rows:
         raise CheckpointError(
-            f"{where}: {known} tokens, and its config.json speaks of {vocabulary.rows}; the two "
-            "do not belong together."
+            f"{where}: {known} tokens, but its config.json allows {vocabulary.rows}; the two do "
+            "not belong together."
         )
     missing = range(known, vocabulary.rows)
     engine.add_special_tokens([vocabulary.added.get(i, f"⟨{i}⟩") for i in missing])

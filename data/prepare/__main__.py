@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m data.prepare",
         description="Check downloaded captions and photos, and pack them into tar shards.",
-        epilog="The same command goes on after being killed.",
+        epilog="The same command resumes after a kill.",
     )
     default = ShardSettings()
     parser.add_argument(
-        "data", help=f"{', '.join(KNOWN)}, or a captions file of your own in any format we read"
+        "data", help=f"{', '.join(KNOWN)}, or your own caption file, in any supported format"
     )
     parser.add_argument(
         "--root", required=True, type=Path, help="folder of the downloads or photos"
@@ -43,23 +43,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=int,
         default=default.short_side,
         metavar="N",
-        help="make photos smaller, to N pixels on the short side; 0 (the default) keeps the files",
+        help="resize photos to N pixels on the short side; 0 (the default) keeps them",
     )
     parser.add_argument(
         "--quality",
         type=int,
         default=default.quality,
-        help="JPEG quality of photos made smaller (90)",
+        help="JPEG quality of resized photos (90)",
     )
     parser.add_argument(
-        "--photos", type=int, default=default.photos, metavar="N", help="photos in a shard (2000)"
+        "--photos", type=int, default=default.photos, metavar="N", help="photos per shard (2000)"
     )
-    parser.add_argument("--seed", type=int, default=default.seed, help="of the order of the photos")
+    parser.add_argument("--seed", type=int, default=default.seed, help="seed of the photo order")
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)"
     )
     parser.add_argument(
-        "--no-md5", dest="md5", action="store_false", help="check sizes, but no checksums"
+        "--no-md5", dest="md5", action="store_false", help="check sizes, but not checksums"
     )
     parser.add_argument(
         "--check",
@@ -94,9 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "interrupted; the same command goes on from the shards that are whole.", file=sys.stderr
-        )
+        print("interrupted; the same command resumes after the complete shards.", file=sys.stderr)
         return 130
     print(f'annotations = "{output / "captions.jsonl"}"\nimages = ["{output}"]')
     return 0
@@ -111,12 +109,11 @@ def _find(data: str, root: Path, *, checked: Path, md5: bool) -> Found:
     """The files of a known data set, or captions and photos of the user's own."""
     if data in KNOWN:
         if not root.is_dir():
-            raise DataError(f"{root} is no folder; make it, and put the downloads there.")
+            raise DataError(f"{root} is not a folder; create it, and put the downloads there.")
         return find(root, KNOWN[data], checked=checked, md5=md5)
     if not Path(data).exists():
         raise DataError(
-            f"{data!r} is neither a data set that is known ({', '.join(KNOWN)}) nor a file of "
-            "captions."
+            f"{data!r} is neither a known data set ({', '.join(KNOWN)}) nor a caption file."
         )
     return Found(load_records(Path(data)), [str(root)])
 

@@ -52,8 +52,8 @@ def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> F
     if wrong and strangers:
         wrong.append(
             f"{', '.join(strangers)}: photos of another year, which have other names. Karpathy's "
-            "split goes with those of 2014. To learn from these, take captions_train2017.json in "
-            "place of the name of the data set."
+            "split belongs to those of 2014. To train on these, give captions_train2017.json "
+            "instead of the name of the data set."
         )
     annotations = _find_annotations(root, data_set, wrong)
     if wrong or annotations is None:
@@ -92,7 +92,7 @@ def _find_annotations(root: Path, data_set: DataSet, wrong: list[str]) -> Path |
                 return path
             wrong.append(
                 f"{path.name} holds {size:,} bytes, not {data_set.annotations_size:,}; it is cut "
-                f"short or another file. Take it anew from {ANNOTATIONS.address}"
+                f"short or another file. Get it again from {ANNOTATIONS.address}"
             )
             return None
     path = root / ANNOTATIONS.name
@@ -120,15 +120,15 @@ def _fault(path: Path, download: Download, *, checked: Path | None) -> str | Non
     if download.size is not None and size < download.size:
         return (
             f"{path.name} is {_in_words(size)} of {_in_words(download.size)}: its download "
-            f"stopped. Go on with it: curl -C - -o {path} {download.address}"
+            f"stopped. Resume it: curl -C - -o {path} {download.address}"
         )
     if download.size is not None and size > download.size:
         return (
-            f"{path.name} is {size:,} bytes, which is more than the {download.size:,} of the file "
-            f"that is published. Get it again from {download.address}"
+            f"{path.name} is {size:,} bytes, more than the {download.size:,} of the published "
+            f"file. Get it again from {download.address}"
         )
     if path.suffix == ".zip" and not zipfile.is_zipfile(path):
-        return f"{path.name} is not a whole zip archive. Get it again from {download.address}"
+        return f"{path.name} is not a complete zip archive. Get it again from {download.address}"
     if checked is None or download.md5 is None or _is_remembered(path, checked):
         return None
     found = _md5(path)
@@ -206,7 +206,7 @@ def _check_splits(records: Sequence[Record], data_set: DataSet, path: Path) -> N
         )
         raise DataError(
             f"{path} has {found}; {data_set.title} has {known} in Karpathy's split. Take the file "
-            f"from {ANNOTATIONS.address}, or give the path of yours in place of the name."
+            f"from {ANNOTATIONS.address}, or give the path of yours instead of the name."
         )
 
 

@@ -242,5 +242,5 @@ def _explained(output: Path) -> Iterator[None]:
     except OSError as error:
         raise DataError(
             f"{output} cannot be written: {error.strerror or error}. Make room or choose another "
-            "folder; the same command goes on from the shards that are whole."
+            "folder; the same command resumes after the complete shards."
         ) from error

@@ -94,8 +94,8 @@ def _few_words(header: Header) -> str:
     model = header.model
     millions = f"{header.parameters / 1e6:.1f} M"
     return (
-        f"# {header.name}\n\nWrites a sentence about a photo, and says for every word where it "
-        f"looked: a {model.decoder.label} on {model.encoder.backbone}, {millions} parameters.\n"
+        f"# {header.name}\n\nCaptions photos, with an attention map for every word: "
+        f"a {model.decoder.label} on {model.encoder.backbone}, {millions} parameters.\n"
     )
 
 

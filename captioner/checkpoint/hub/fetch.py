@@ -134,7 +134,7 @@ def _fetch_pretrained(text: str, address: Address, *, known: bool) -> Path | Non
     weights = next((name for name in PRETRAINED_WEIGHTS if name in sizes), None)
     if weights is None:
         raise CheckpointError(
-            f"{text}: the repository holds no weights; expected is one of "
+            f"{text}: the repository holds no weights; expected one of "
             f"{', '.join(PRETRAINED_WEIGHTS)}."
         )
     names = [weights]
@@ -210,7 +210,7 @@ def _explained(text: str, address: Address) -> Iterator[None]:
     except CheckpointError:
         raise
     except errors.GatedRepoError as error:
-        problem = "its owner asks to accept terms first; do so on its page, then `hf auth login`."
+        problem = "access requires accepting its terms; do so on its page, then `hf auth login`."
         raise CheckpointError(f"{text}: {problem}") from error
     except errors.RepositoryNotFoundError as error:
         problem = "no such repository, or a private one; check the name, or `hf auth login`."

@@ -42,7 +42,7 @@ def push(checkpoint: Path, repo: str, *, facts: Facts, private: bool = False) ->
         where = api.create_repo(repo, private=private or None, exist_ok=True)
         if private and not api.model_info(repo).private:
             raise CaptionerError(
-                f"{repo}: is there already, and public; nothing was uploaded. "
+                f"{repo}: already exists and is public; nothing was uploaded. "
                 "Make it private on its page, or push to another name."
             )
         api.create_commit(
@@ -93,8 +93,8 @@ def _card(checkpoint: Path, repo: str, facts: Facts) -> str:
         raise CaptionerError(f"{repo}: a revision cannot be pushed to; leave out what follows @.")
     if checkpoint.is_dir():
         raise CheckpointError(
-            f"{checkpoint}: is a captioner that others trained, and published; to publish one that "
-            "was made of it, write it as one file with `captioner convert`."
+            f"{checkpoint}: is a pretrained captioner, already published; to publish a model "
+            "derived from it, convert it to one file with `captioner convert`."
         )
     header: Header = read_header(checkpoint)
     beside = checkpoint.with_name(CARD)
@@ -112,5 +112,5 @@ def _explain(error: Exception) -> str:
     if status == 401 or type(error).__name__ == "LocalTokenNotFoundError":
         return "the hub does not know this account; `hf auth login`, or set HF_TOKEN."
     if status == 403:
-        return "your token may not write there; check the owner, or make a token that may."
-    return f"the hub did not take it ({first_line(error)}); check {likely_causes()}, and try again."
+        return "your token has no write access; check the owner, or use a token that has."
+    return f"the hub refused the upload ({first_line(error)}); check {likely_causes()}."
