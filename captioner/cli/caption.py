@@ -93,7 +93,7 @@ def add_parser(commands: Subcommands) -> None:
         "--format",
         choices=("png", "gif", "webp", "html"),
         default="png",
-        help="of the overlay: a sheet (png, the default), an animation, or a page to click through",
+        help="of the overlay: contact sheet (png, the default), animation, or clickable page",
     )
     _add_view_options(parser)
     add_search_options(parser)
@@ -101,28 +101,30 @@ def add_parser(commands: Subcommands) -> None:
 
 def _add_view_options(parser: argparse.ArgumentParser) -> None:
     """Add which of the model's attention is shown."""
-    view = parser.add_argument_group("attention", "Which of it overlays and JSON show.")
+    view = parser.add_argument_group("attention", "The maps that overlays and JSON contain.")
     view.add_argument(
         "--attention",
         choices=get_args(AttentionMethod),
-        help="of one layer, the mean over all layers, rolled out through all layers of a "
-        "Transformer, of one layer less what all words have in common, evidence: regions that "
-        "the last layer's heads agree on and that speak for the word, or gradient: regions that "
-        "its score depends on (with PyTorch); what is left out, the checkpoint recommends (layer)",
+        help="layer: attention of one layer; mean: over all layers; rollout: through all layers "
+        "of a Transformer; contrast: one layer minus what all words share; evidence: regions on "
+        "which the last layer's heads agree and which raise the word's score; gradient: regions "
+        "on which its score depends (PyTorch only). The default comes from the checkpoint.",
     )
-    view.add_argument("--layer", type=int, metavar="N", help="which layer, from 1 (the last one)")
-    view.add_argument("--head", type=int, metavar="N", help="which head, from 1 (their mean)")
+    view.add_argument("--layer", type=int, metavar="N", help="layer, counted from 1 (the last one)")
+    view.add_argument(
+        "--head", type=int, metavar="N", help="head, counted from 1 (mean over heads)"
+    )
     view.add_argument(
         "--style",
         choices=("heat", "spotlight"),
         default="heat",
-        help="draw heat on the photo (the default), or dim all but what was attended to",
+        help="heat map (the default), or spotlight: dim what was not attended to",
     )
     view.add_argument(
         "--scale",
         choices=("word", "caption"),
         default="word",
-        help="draw each word to its own heaviest weight (the default), or to the caption's",
+        help="scale each word to its own maximum (the default), or to the caption's",
     )
 
 

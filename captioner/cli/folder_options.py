@@ -15,21 +15,19 @@ from captioner.errors import CaptionerError
 from captioner.folder.sidecars import SIDECARS
 
 _EPILOG = """\
-Every photo ends as captioned, skipped or failed. What is done is on disk, so a run that was stopped
-or killed goes on with the same command. Ctrl-C ends it at once, and a second one leaves tables as
-they are. The captions are JSON lines:
+Every photo ends as captioned, skipped or failed. Results are on disk at once, so the same command
+resumes a run that was stopped or killed. Ctrl-C stops it after writing the tables; a second Ctrl-C
+skips them. Captions are JSON lines:
   {"image", "status": "captioned", "caption", "log_probability", "confidence", "level",
    "photo_probability", "is_photo", "size", "modified", "crc32"} (the four from "confidence" on
-   only where the checkpoint can tell) or
+   only if the checkpoint provides them) or
   {"image", "status": "failed", "reason", "crc32"}, with "image_bytes" if the name is not text.
-What is on disk counts: captions edited in any table are kept, sidecars that are missing are written
-from the captions that are there, outputs can be added later, and a photo replaced under its name is
-captioned again. Beside the captions, FILE.run.json says how they were made, FILE.tables.json what
-tables were written, and FILE.failed.jsonl lists what failed.
+Captions edited in any table are kept, missing sidecars are rewritten, outputs can be added later,
+and a photo replaced under its name is captioned again. Beside the captions, FILE.run.json contains
+the settings, FILE.tables.json the tables written, and FILE.failed.jsonl the failures.
 
-Exit status: 0 all photos are captioned or skipped, 1 some failed (standard error names them), 2 the
-command makes no sense or the output cannot be written, 3 a limit ended the run, 130 interrupted,
-143 told to end (SIGTERM).
+Exit status: 0 all photos captioned or skipped, 1 some failed (named on standard error), 2 invalid
+command or unwritable output, 3 stopped by a limit, 130 interrupted, 143 terminated (SIGTERM).
 """
 
 
@@ -38,7 +36,7 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
     parser = commands.add_parser(
         "folder",
         help="caption all photos of a folder, a list or tar archives",
-        description="Caption all photos of a folder. A run that was stopped goes on where it was.",
+        description="Caption all photos of a folder, resuming an interrupted run.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -47,8 +45,8 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         "--for",
         dest="purpose",
         choices=list(PRESETS),
-        help="the options that most people want for photo managers, for alt text on the web, to "
-        "train a LoRA, or for a data set; those given beside it win",
+        help="preset of options for photo managers, alt text on the web, LoRA training, or a data "
+        "set; other options take precedence",
     )
     _add_inputs(parser)
     _add_outputs(parser)
@@ -57,33 +55,31 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         "--shard",
         default="1/1",
         metavar="I/N",
-        help="caption only the part I of N, such as 3/16; the names decide which photos that are, "
-        "and captions go to captions-003-of-016.jsonl",
+        help="caption only part I of N, such as 3/16, chosen by file name; captions go to "
+        "captions-003-of-016.jsonl",
     )
     parts.add_argument(
         "--join",
         action="store_true",
-        help="first gather what all shards wrote into captions.jsonl; they stay as they are",
+        help="first join the captions of all shards in captions.jsonl; their files are kept",
     )
     parts.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="ray: caption on the cluster whose address is in RAY_ADDRESS, or on all cores or GPUs "
-        "of this machine, a model on each",
+        help="ray: use the cluster at RAY_ADDRESS, or all cores or GPUs of this machine, with a "
+        "model on each",
     )
-    again = parser.add_argument_group("what was done before")
+    again = parser.add_argument_group("earlier runs and limits")
     again.add_argument(
         "--retry-failed",
         action="store_true",
-        help="caption only what failed, and what lies in archives and folders that could not be "
-        "looked through",
+        help="retry failures only, and archives and folders that could not be read",
     )
     again.add_argument(
         "--overwrite",
         action="store_true",
-        help="begin again; captions in the output are lost with the first new ones. To go on with "
-        "a run that was stopped, leave it out",
+        help="start again, replacing the captions in the output; not needed to resume",
     )
     again.add_argument(
         "--repair",
@@ -94,45 +90,48 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
     again.add_argument(
         "--revert",
         action="store_true",
-        help="take out what the run wrote beside photos and into them; what was edited since stays "
+        help="remove what the run wrote into photos and sidecars; what people edited since stays, "
         "and is named",
     )
     again.add_argument(
         "--dry-run",
         action="store_true",
-        help="tell what would be done and, from a few photos, how long it takes; write nothing",
+        help="print what would be done and an estimate of time and bytes; write nothing",
     )
     again.add_argument(
         "--max-failures",
         metavar="N|P%",
-        help="end the run when more than N photos fail, or more than P%% of at least a hundred",
+        help="stop when more than N photos fail, or P%% of at least a hundred",
     )
     again.add_argument(
-        "--max-hours", type=float, metavar="H", help="end the run then; the same command goes on"
+        "--max-hours",
+        type=float,
+        metavar="H",
+        help="stop after this time; the same command resumes",
     )
-    shown = parser.add_argument_group("what is shown")
-    shown.add_argument("--quiet", action="store_true", help="name failures only")
+    shown = parser.add_argument_group("logging")
+    shown.add_argument("--quiet", action="store_true", help="print failures only")
     shown.add_argument(
-        "--log", choices=("text", "json"), default="text", help="json: events, one a line"
+        "--log", choices=("text", "json"), default="text", help="json: one event per line"
     )
     add_model_options(parser, precision="auto")
     parser.add_argument(
         "--batch-size",
         type=positive,
         metavar="N",
-        help="photos captioned at once (found by trying); halved where memory does not suffice",
+        help="photos per batch (found by trying), halved when memory runs out",
     )
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="have torch.compile turn the encoder into code first, which takes a minute and a C++ "
+        help="compile the encoder with torch.compile, which takes a minute and needs a C++ "
         "compiler",
     )
     parser.add_argument(
         "--workers",
         type=positive,
         metavar="N",
-        help="threads that decode (one a core, at most 16; 16 for stores)",
+        help="threads that read photos (one per core, at most 16; 16 for object stores)",
     )
     add_search_options(parser, listed=False)
     return parser
@@ -144,29 +143,35 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
         "folder",
         nargs="?",
         metavar="DIR",
-        help="a folder, with the folders and tar archives in it; a tar archive; either of them in "
-        "an object store, as s3://BUCKET/PREFIX; or - for a list of paths on standard input",
+        help="a folder, including subfolders and tar archives; a tar archive; either of them in an "
+        "object store, as s3://BUCKET/PREFIX; or - for a list of paths on standard input",
     )
     inputs.add_argument("more", nargs="*", help=argparse.SUPPRESS)  # to say that it is too much
-    inputs.add_argument("--list", metavar="FILE", help="a path a line, relative to DIR; - as above")
-    inputs.add_argument("--null", action="store_true", help="paths in the list end with a zero")
+    inputs.add_argument(
+        "--list", metavar="FILE", help="file with one path per line, relative to DIR"
+    )
+    inputs.add_argument(
+        "--null", action="store_true", help="paths in the list are separated by null bytes"
+    )
     inputs.add_argument(
         "--include",
         action="append",
         default=[],
         metavar="GLOB",
-        help="only these, as '*.jpg' or '**/2024'",
+        help="only photos that match, such as '*.jpg' or '**/2024'",
     )
-    inputs.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="not these")
+    inputs.add_argument(
+        "--exclude", action="append", default=[], metavar="GLOB", help="skip photos that match"
+    )
     inputs.add_argument(
         "--hidden",
         action="store_true",
-        help="names that begin with a dot, and folders such as @eaDir or #recycle, too",
+        help="include hidden files, and system folders such as @eaDir or #recycle",
     )
     inputs.add_argument(
         "--watch",
         action="store_true",
-        help="go on with the photos that come, until Ctrl-C; tables and gallery are written then",
+        help="wait for new photos until Ctrl-C; tables and gallery are written then",
     )
 
 
@@ -183,31 +188,29 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=Path,
         metavar="FILE",
-        help="where captions go (DIR/captions.jsonl); .csv, .parquet, DIR/metadata.jsonl "
-        "(imagefolder) and photos-%%06d.tar (WebDataset) are made from it at the end; can be given "
-        "several times",
+        help="output file (DIR/captions.jsonl); .csv, .parquet, DIR/metadata.jsonl (imagefolder) "
+        "and photos-%%06d.tar (WebDataset) are written from it at the end; repeatable",
     )
     outputs.add_argument(
-        "--words", action="store_true", help="write probability and attention of every word, too"
+        "--words", action="store_true", help="write probability and attention of every word"
     )
     outputs.add_argument(
         "--gallery",
         type=Path,
         metavar="DIR",
-        help="at the end, write a page to browse them, with where the model looked if --words",
+        help="write a page to browse photos and captions, with attention if --words",
     )
     outputs.add_argument(
         "--min-confidence",
         type=fraction,
         default=0.0,
         metavar="P",
-        help="write no caption of less confidence, from 0 to 1; its line has an empty one",
+        help="leave captions with a lower confidence (0 to 1) empty",
     )
     outputs.add_argument(
         "--skip-non-photos",
         action=argparse.BooleanOptionalAction,
-        help="write no caption of images that are no photos, such as documents and drawings; "
-        "their lines have an empty one",
+        help="leave the captions of documents, drawings and other non-photos empty",
     )
     for name in ("--prefix", "--suffix"):  # which a template can say, too
         outputs.add_argument(name, default="", help=argparse.SUPPRESS)
@@ -215,40 +218,37 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         "--template",
         default="{caption}",
         metavar="TEXT",
-        help="what is written, such as 'a photo of {caption}'; {name}, {stem} and {folder} are the "
-        "photo's",
+        help="text to write, such as 'a photo of {caption}'; also {name}, {stem} and {folder}",
     )
     outputs.add_argument(
         "--sidecar",
         action="append",
         choices=list(beside),
         default=[],
-        help=f"write {' or '.join(beside.values())} beside photo.jpg; can be given again",
+        help=f"write {' or '.join(beside.values())} beside photo.jpg; repeatable",
     )
     outputs.add_argument(
         "--in-place",
         action=argparse.BooleanOptionalAction,
-        help="write captions into the photos, too, as XMP and IPTC, and into Exif that has one; "
-        "their pixels and their time of change stay as they are",
+        help="write captions into the photos as XMP and IPTC, and into Exif that has one; pixels "
+        "and modification time do not change",
     )
     outputs.add_argument(
         "--existing",
         choices=("skip", "own", "overwrite", "append", "prepend"),
-        help="what to do where --sidecar or --in-place meets a caption, wherever photo managers "
-        "look for it: in the photo or in an XMP file beside it (skip); own replaces what captioner "
-        "wrote and nobody has edited since",
+        help="what --sidecar and --in-place do with a caption that is already in the photo or in "
+        "an XMP file beside it (skip); own: replace it if captioner wrote it and nobody has "
+        "edited it since",
     )
     outputs.add_argument(
         "--alt-text",
         nargs="?",
         choices=("also", "only"),
         const="also",
-        help="with --in-place or XMP files: write alt text, of 125 characters at most, beside the "
-        "caption, or only that",
+        help="with --in-place or XMP files: also write alt text of at most 125 characters, or "
+        "write only that",
     )
-    outputs.add_argument(
-        "--separator", metavar="TEXT", help="between captions that are joined (', ')"
-    )
+    outputs.add_argument("--separator", metavar="TEXT", help="separator of joined captions (', ')")
 
 
 def check_together(args: argparse.Namespace) -> None:
