@@ -82,10 +82,10 @@ def test_models_methods_and_candidates_are_chosen_with_the_arrow_keys(page):
     expect(page.locator(".viewer:visible h2")).to_have_text("toy-lstm")
     assert page.locator(".viewer:visible").get_attribute("data-key") != before
     page.get_by_text("Decoding").click()
-    page.get_by_label("Beam search").focus()
-    expect(page.get_by_label("Beam search")).to_be_focused()
+    page.get_by_role("radio", name="Beam search").focus()
+    expect(page.get_by_role("radio", name="Beam search")).to_be_focused()
     page.keyboard.press("ArrowRight")
-    expect(page.get_by_label("Greedy")).to_be_checked()
+    expect(page.get_by_role("radio", name="Greedy")).to_be_checked()
 
 
 def test_no_key_of_gradios_texts_is_read_out(page):
