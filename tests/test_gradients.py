@@ -13,6 +13,7 @@ from captioner.cli import main
 from captioner.errors import ConfigError
 from captioner.model.gradients import gradient_maps
 from captioner.pytorch import TorchCaptioner
+from tests import foreign
 from tests.conftest import TOYS
 from tests.photos import noise
 
@@ -128,3 +129,20 @@ def test_the_command_shows_what_words_depend_on(tokenizer, tmp_path, photos, cap
     assert capsys.readouterr().err.endswith(
         "attention.method is 'gradient', which takes all heads; leave out attention.head = 1.\n"
     )
+
+
+def test_blip_shows_what_its_words_depend_on(tmp_path):
+    folder = foreign.write(foreign.blip(), tmp_path / "blip")
+    captioner = Captioner.load(folder, runtime="torch").with_gradients()
+    caption = captioner.caption(noise(64, 48), max_words=5)
+    shown = caption.with_view(GRADIENT)
+    decoder, ids = captioner.decoder, list(captioner.header.tokenizer.prefix)
+    features = captioner.encode([captioner.prepare(noise(64, 48))])
+    with torch.no_grad():
+        first = int(decoder(features, torch.tensor([[ids]])).logits[0, 0, -1].argmax())
+    (plain,) = gradient_maps(decoder, features, [*ids, first], [len(ids) - 1])
+    assert plain.sum() > 0
+    assert shown.words
+    for word in shown.words:
+        assert word.attention.shape == captioner.grid
+        assert word.attention.sum() == pytest.approx(1)

@@ -7,6 +7,7 @@ PyTorch's restricted unpickler, which builds tensors and runs no code.
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -83,15 +84,21 @@ def list_weights(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
 
 
 def _unpickle(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
-    """List the weights of a file that `torch.save` wrote."""
-    found = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    """List the weights of a file that `torch.save` wrote; those in 16 bits as above."""
+
+    def load() -> Any:
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+
+    found = load()
     if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
         raise CheckpointError(f"{file}: holds something else than weights by name.")
 
-    def reading(weight: Tensor) -> Read:
-        return lambda: weight
+    def reading(key: str, weight: Tensor) -> Read:
+        if weight.dtype == torch.float32:
+            return lambda: weight
+        return lambda: load()[key]
 
-    return {str(key): (tuple(weight.shape), reading(weight)) for key, weight in found.items()}
+    return {str(key): (tuple(weight.shape), reading(key, weight)) for key, weight in found.items()}
 
 
 @contextmanager
