@@ -99,11 +99,10 @@ def compare(checkpoint: str, photos: Sequence[Path], *, beam: int, words: int) -
     _compare_pixels(transformers, folder, photos, prepared)
     pixels = torch.stack(prepared)
     changed = 0
-    plain = replace(header.search, max_words=words, no_repeat=0)
-    greedy = replace(plain, method="greedy", length_penalty=0.0)
+    plain = header.search_with(max_words=words, no_repeat=0)
     for name, config in (
-        ("greedy", greedy),
-        (f"beam {beam}", replace(plain, method="beam", beam=beam)),
+        ("greedy", header.search_with(plain, method="greedy")),
+        (f"beam {beam}", header.search_with(plain, method="beam", beam=beam)),
     ):
         (
             caption_here(captioner, pixels[:1], config),

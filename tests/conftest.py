@@ -44,8 +44,9 @@ SLOW = {
     "folder_limits", "folder_own", "folder_ray", "folder_remote", "folder_shards",
     "folder_silence", "gradients", "grounded_captions", "hub",
     "hub_pretrained", "kills", "languages", "makers", "nonphotos", "odd_file_systems", "onnx",
-    "onnx_errors", "onnx_search", "prepare", "pretrained", "pretrained_florence", "pretrained_weights",
-    "private_names", "readme", "recipe", "release", "report", "score", "serve", "start", "stopping",
+    "onnx_errors", "onnx_search", "prepare", "pretrained", "pretrained_florence",
+    "pretrained_weights", "private_names", "readme", "recipe", "release", "report", "score",
+    "serve", "start", "stopping",
     "agreement", "benchmark_pretrained", "compilation", "ensemble", "logbook", "photo_plugins",
     "train", "your_own_data",
 }  # fmt: skip

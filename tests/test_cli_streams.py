@@ -50,7 +50,7 @@ def test_a_full_disk_under_a_log_ends_no_run_and_under_results_is_told(checkpoin
     done = shell("captioner --quiet --dry-run >/dev/full", checkpoints, folder)
     assert done.returncode == 2
     assert done.stderr == (
-        "captioner: what it prints cannot be written: No space left on device; make room.\n"
+        "captioner: standard output cannot be written: No space left on device; make room.\n"
     )
 
 
