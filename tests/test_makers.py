@@ -40,8 +40,9 @@ FOLLOWING = {
     "File:CurrentIPTCDigest", "File:FileType", "RIFF:ImageWidth", "RIFF:ImageHeight",
     "RIFF:WebP_Flags", "MPImage1:MPImageLength", "MPImage2:MPImageStart",
     "Canon:PreviewImageStart", "Casio:PreviewImageStart",
+    "XMP-captioner:Model", "XMP-captioner:Digest", "XMP-captioner:Confidence",
 }  # fmt: skip
-"""What must follow: heads of new packets and records, a digest, where pictures lie."""
+"""What must follow: heads of new packets and records, digests, the mark, where pictures lie."""
 KEYS = {
     "Exif.Image.ImageDescription", "Exif.Image.XPTitle", "Exif.Photo.UserComment",
     "Iptc.Application2.Caption", "Xmp.dc.description", "Xmp.tiff.ImageDescription",
@@ -92,7 +93,12 @@ def seen_by_exiv2(path: Path) -> list[str]:
 def others(name: str, lines: list[str]) -> list[str]:
     """Lines of exiv2 that must stay; maker's notes that hold a pointer are compared by field."""
     passed = {*KEYS, "Exif.Photo.MakerNote"} if name in PREVIEWED else KEYS
-    return [line for line in lines if line.split()[0] not in passed and "XMPToolkit" not in line]
+    heads = ("XMPToolkit", "Xmp.captioner.")
+    return [
+        line
+        for line in lines
+        if line.split()[0] not in passed and not any(head in line for head in heads)
+    ]
 
 
 def pixels(path: Path) -> np.ndarray:
