@@ -6,7 +6,8 @@ search                   tokens of the winner, probability of each
 reading                  attention (L, M, T, P) of the winner
 description.describe     tokens gathered into words a reader sees
 
-A runtime is one class in one file that says how the network is run, and one line in `RUNTIMES`.
+A runtime is one class in one file that says how the network is run, and one line in
+`captioner.runtimes.RUNTIMES`.
 """
 
 from abc import abstractmethod
@@ -29,18 +30,13 @@ from captioner.photo.framing import Prepared, prepare_each
 from captioner.reader import Reader
 from captioner.result.caption import Caption
 from captioner.result.description import describe
+from captioner.runtimes import RUNTIMES
 from captioner.search import Candidates, make_noise, search_steps
 from captioner.search import search as search_captions
 from captioner.speed.resources import has_gpu, has_room
 from captioner.words.constraints import Constraints
 
-__all__ = ["RUNTIMES", "Captioner", "Prepared"]
-
-RUNTIMES = {
-    "torch": ("captioner.pytorch", "TorchCaptioner"),
-    "onnx": ("captioner.onnx.runner", "OnnxCaptioner"),
-}
-"""Module and class of each runtime; it is imported when it is needed."""
+__all__ = ["Captioner", "Prepared"]
 
 MOST_LANES = 16
 """Batches captioned side by side on a CPU; more would wait for Python's lock."""
@@ -66,7 +62,7 @@ class Captioner(Reader):
 
         Args:
             *checkpoints: names or paths; see `find_checkpoint`.
-            runtime: `torch` or `onnx`; see `choose_runtime` for `auto`.
+            runtime: a name in `RUNTIMES`; see `choose_runtime` for `auto`.
             device: `auto` takes a GPU if there is one, for torch; or `cpu`, `cuda` and so on.
             precision: number format of the encoder: `float32`; for torch `bfloat16` or `float16`,
                 for onnx `int8`, which are faster and now and then choose another word; or `auto`,

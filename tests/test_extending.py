@@ -10,17 +10,22 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.testing import assert_close
 
 from captioner.checkpoint.header import Header
 from captioner.checkpoint.weights import save_checkpoint
+from captioner.cli import main
 from captioner.config import ModelConfig, PreprocessConfig, from_table
 from captioner.decoders import DECODERS
 from captioner.errors import ConfigError
+from captioner.folder.outputs.tables import TABLES
 from captioner.folder.sidecars import SIDECARS
-from captioner.model import build_model
+from captioner.model import Encoder, build_model
 from captioner.onnx import OnnxCaptioner
+from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
+from captioner.runtimes import RUNTIMES
 from tests.test_folder import captions
 from tests.test_objectives import make_batch
 from training.metrics import SCORES, score
@@ -38,7 +43,8 @@ TABLE = {"encoder": {"backbone": "test_vit"}, "decoder": {"kind": "bag", "width"
 def example(tmp_path, monkeypatch):
     """Import the code of a section as a module of this name."""
     places: dict[str, dict[str, Any]] = {
-        "decoder": DECODERS, "sidecar": SIDECARS, "score": SCORES, "objective": OBJECTIVES,
+        "decoder": DECODERS, "output format": TABLES, "sidecar": SIDECARS, "score": SCORES,
+        "objective": OBJECTIVES, "runtime": RUNTIMES,
     }  # fmt: skip
     before = {section: dict(registered) for section, registered in places.items()}
     imported = []
@@ -76,6 +82,52 @@ def saved(bag, tmp_path, tokenizer):
     model = build_model(header.model, preprocess=header.preprocess, words=len(tokenizer))
     save_checkpoint(tmp_path / "bag.safetensors", model, header, half=False)
     return tmp_path / "bag.safetensors"
+
+
+def test_an_encoder_is_built_loaded_and_looked_at_as_those_of_timm(
+    example, tmp_path, photos, tokenizer
+):
+    options = {"width": 16, "depth": 2}
+    with pytest.raises(ConfigError, match=r"encoder\.backbone 'patch_mixer' is not a timm model"):
+        Encoder("patch_mixer", options=options)
+    example("encoder", "mixer")  # timm's registry keeps it for the rest of the process
+    with pytest.raises(ConfigError, match="sees regions of 16x16 pixels, and 60x96 photos"):
+        Encoder("patch_mixer", options=options, size=(60, 96))
+    with pytest.raises(ConfigError, match=r"encoder\.levels is 3, but 'patch_mixer' has 2"):
+        Encoder("patch_mixer", options=options, levels=3)
+
+    torch.manual_seed(0)
+    encoder = Encoder("patch_mixer", options=options, size=(64, 96), levels=2)
+    assert (encoder.grid, encoder.feature_dim) == ((4, 6), 32)
+    encoder.train()(torch.randn(2, 3, 64, 96)).square().sum().backward()
+    assert all(weights.grad is not None for weights in encoder.parameters())
+    save_file(encoder.backbone.state_dict(), tmp_path / "mixer.safetensors")
+
+    table = {
+        "encoder": {"backbone": "patch_mixer", "options": options, "levels": 2},
+        "decoder": {"kind": "lstm", "width": 16},
+    }
+    header = Header(
+        name="mixer",
+        model=from_table(ModelConfig, table, where="model"),
+        preprocess=PreprocessConfig(height=64, width=96),
+        tokenizer=tokenizer,
+    )
+    model = build_model(
+        header.model,
+        preprocess=header.preprocess,
+        words=len(tokenizer),
+        encoder_weights=tmp_path / "mixer.safetensors",
+    )
+    pixels = torch.randn(2, 3, 64, 96)
+    assert_close(model.encoder(pixels), encoder(pixels), rtol=0, atol=0)
+    save_checkpoint(tmp_path / "captioner.safetensors", model, header, half=False)
+    captioner = TorchCaptioner.load(tmp_path / "captioner.safetensors", device="cpu")
+    caption = captioner.caption(photos[0], max_words=5)
+    assert caption.words
+    for word in caption.words:
+        assert word.attention.shape == (4, 6)
+        assert float(word.attention.sum()) == pytest.approx(1, abs=1e-5)
 
 
 def test_without_its_line_a_decoder_is_unknown():
@@ -123,6 +175,33 @@ def test_its_export_captions_alike(saved, photos, tmp_path):
     again = OnnxCaptioner.load(tmp_path / "export").caption(photos[0], max_words=5)
     assert again.text == caption.text
     assert_close(again.log_probability, caption.log_probability, atol=1e-2, rtol=0)
+
+
+def test_an_output_is_written_and_its_edits_are_kept_as_those_of_the_package(
+    example, command, folder, tmp_path
+):
+    table = tmp_path / "out" / "c.tsv"
+    status, _, errors = command(folder, "--output", table)
+    assert status == 2
+    assert errors[-1].endswith(
+        f"{table}: captions are not written as '.tsv'; choose a name in .jsonl, .csv, .parquet or "
+        ".tar."
+    )
+
+    example("output format", "tsv")
+    assert command(folder, "--output", table)[0] == 0
+    told = captions(table.with_suffix(".jsonl"))
+    written = "".join(f"{caption}\t{image}\n" for image, caption in told.items())
+    assert len(told) == 4
+    assert table.read_text() == written
+
+    table.write_text(f"A flag.\t{'flag.png'}\n" + "".join(written.splitlines(True)[1:]))
+    assert command(folder, "--output", table)[0] == 0
+    assert captions(table.with_suffix(".jsonl")) == {**told, "flag.png": "A flag."}
+    table.write_text("A flag.\n")
+    status, _, errors = command(folder, "--output", table)
+    assert status == 2
+    assert f"{table}: was changed since it was written: it cannot be read (" in errors[-1]
 
 
 def test_a_sidecar_is_written_read_and_respected_as_those_of_the_package(example, command, folder):
@@ -191,3 +270,38 @@ def test_an_objective_is_learned_from_as_those_of_the_package(example, bag, toke
     assert 0 < float(loss.detach()) < float(plain_loss.detach())
     loss.backward()
     assert all(weights.grad is not None for weights in decoder.parameters())
+
+
+def test_a_runtime_captions_alike_and_is_offered_by_the_command(
+    example, checkpoint, photos, folder, capsys
+):
+    with pytest.raises(ConfigError, match=r"runtime is 'double'; choose from auto, torch, onnx\."):
+        Captioner.load(checkpoint, runtime="double")
+    command = ["caption", str(photos[0]), "--checkpoint", str(checkpoint), "--runtime", "double"]
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "--runtime: invalid choice: 'double'" in capsys.readouterr().err
+
+    double = example("runtime", "double")
+    captioner = Captioner.load(checkpoint, runtime="double")
+    assert type(captioner) is double.DoubleCaptioner
+    expected = TorchCaptioner.load(checkpoint, device="cpu")
+    prepared = [captioner.prepare(photo) for photo in photos]  # TorchCaptioner resizes with tensors
+    for settings in ({"method": "beam"}, {"method": "greedy"}, {"method": "sample", "seed": 3}):
+        found = captioner.caption_batch(prepared, **settings)
+        for ours, theirs in zip(found, expected.caption_batch(prepared, **settings), strict=True):
+            assert ours.text == theirs.text
+            assert ours.log_probability == pytest.approx(theirs.log_probability, abs=1e-4)
+            for word, other in zip(ours.words, theirs.words, strict=True):
+                assert_close(word.attention, other.attention, atol=1e-5, rtol=0)
+    ours, theirs = (own.read_sentence(prepared[0], "a dog") for own in (captioner, expected))
+    assert ours.log_probability == pytest.approx(theirs.log_probability, abs=1e-4)
+
+    assert main(command) == 0
+    assert captioner.caption(photos[0]).text in capsys.readouterr().out
+    assert main(["folder", str(folder), *command[2:], "--search", "greedy"]) == 0
+    told = captions(folder / "captions.jsonl")
+    for photo in photos[:3]:
+        assert told[photo.name] == captioner.caption(photo, method="greedy").text
+    with pytest.raises(ConfigError, match="runtime double has no bfloat16"):
+        Captioner.load(checkpoint, runtime="double", precision="bfloat16")

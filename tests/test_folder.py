@@ -13,7 +13,7 @@ import pytest
 
 from captioner.cli import main
 from captioner.folder.journal.journal import Journal
-from captioner.folder.outputs.tables import COLUMNS
+from captioner.folder.outputs.contract import COLUMNS
 from captioner.pytorch import TorchCaptioner
 from tests.photos import encode, noise, quarters
 

@@ -8,7 +8,8 @@ from captioner.cli import main
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import JournalRecord
-from captioner.folder.outputs.tables import COLUMNS, write_table
+from captioner.folder.outputs.contract import COLUMNS
+from captioner.folder.outputs.tables import write_table
 from captioner.interchange import unguard
 from captioner.pytorch import TorchCaptioner
 

@@ -109,7 +109,7 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> list[Path]:
         CaptionerError: they cannot be what is meant.
         MissingExtraError: what writes a table is not installed.
     """
-    from captioner.folder.outputs.tables import check_table, is_journal
+    from captioner.folder.outputs.tables import TABLES, check_table, is_journal
     from captioner.folder.sources.remote import is_remote
 
     if is_remote(root) and (args.sidecar or args.in_place):
@@ -130,7 +130,7 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> list[Path]:
         raise CaptionerError(f"{lines[1]}: it would hold what {lines[0]} holds; give only one.")
     if lines:
         return [lines[0], *tables]
-    named = [path for path in tables if path.suffix.lower() in (".csv", ".parquet")]
+    named = [path for path in tables if path.suffix.lower() in TABLES]
     if named:
         return [named[0].with_suffix(".jsonl"), *tables]
     if tables:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from captioner.config import SearchConfig
+from captioner.runtimes import RUNTIMES
 from captioner.schema import explain
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> Non
     )
     parser.add_argument(
         "--runtime",
-        choices=("auto", "onnx", "torch"),
+        choices=("auto", *sorted(RUNTIMES)),
         default="auto",
         help="auto (the default): PyTorch where it is installed and there is a GPU or it alone can "
         "do what is asked, otherwise onnxruntime",

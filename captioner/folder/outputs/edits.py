@@ -5,7 +5,6 @@ row of it, so that an edited row is known whatever became of the journal since. 
 into the journal, before the run and before the table is written again.
 """
 
-import csv
 import json
 import os
 import re
@@ -16,20 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from captioner.durable import digest, explained, file_digest, replace_file
-from captioner.errors import CaptionerError
 from captioner.folder.journal.index import JournalIndex
+from captioner.folder.outputs.contract import refused
 from captioner.folder.outputs.datasets import METADATA, nth_archive, read_metadata
-from captioner.folder.outputs.tables import COLUMNS, import_arrow
-from captioner.interchange import unguard
+from captioner.folder.outputs.tables import TABLES
 
 _ESCAPED = re.compile(r"\\udc([89a-f][0-9a-f])")
 _LINE_END = re.compile(r"\r\n?")
-_OLDEST = {"image", "status", "caption", "log_probability", "reason"}
-"""Columns of every table, those of older versions too."""
 _MARK = 8
 """Bytes that stand for a row."""
-_LARGEST_CELL = 2**31 - 1
-"""Characters; as a default, Python refuses a caption of 131073."""
 
 
 def remember_tables(tables: Sequence[Path], journal: Path) -> None:
@@ -86,87 +80,39 @@ def read_edits(tables: Sequence[Path], index: JournalIndex) -> dict[str, str]:
         for image, caption in _read(table):
             key = digest(image)
             if key in seen:
-                raise _refused(table, f"it has two rows for {image!r}")
+                raise refused(table, f"it has two rows for {image!r}")
             seen.add(key)
             if _mark(image, caption) in written:
                 continue
             if key not in index:
-                raise _refused(table, f"it has a row for {image!r}, which the captions do not have")
+                raise refused(table, f"it has a row for {image!r}, which the captions do not have")
             before = (index.read(key).caption or "") if key in index.captioned else ""
             if _plain(caption) == _plain(before):
                 continue
             if edits.setdefault(image, caption) != caption:
-                raise _refused(table, f"another table has another caption for {image!r}")
+                raise refused(table, f"another table has another caption for {image!r}")
         if len(seen) < len(written):
-            raise _refused(table, f"{len(written) - len(seen)} rows are missing")
+            raise refused(table, f"{len(written) - len(seen)} rows are missing")
     return edits
 
 
 def _read(table: Path) -> Iterator[tuple[str, str]]:
     """Yield photos and captions; of tar archives, in which nobody edits, none."""
     if table.name == METADATA:
-        return _read_metadata(table)
-    readers = {".parquet": _read_parquet, ".csv": _read_csv}
-    reader = readers.get(table.suffix.lower())
-    return reader(table) if reader else iter(())
+        rows = _read_metadata(table)
+    elif kind := TABLES.get(table.suffix.lower()):
+        rows = kind.read(table)
+    else:
+        return
+    for image, caption in rows:
+        yield _file_name(image), caption
 
 
 def _read_metadata(path: Path) -> Iterator[tuple[str, str]]:
     try:
-        for image, caption in read_metadata(path):
-            yield _file_name(image), caption
+        yield from read_metadata(path)
     except (OSError, ValueError) as error:
-        raise _refused(path, f"it cannot be read ({error})") from error
-
-
-def _read_csv(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield photos and captions, however a spreadsheet saved them."""
-    csv.field_size_limit(_LARGEST_CELL)
-    try:
-        with path.open("rb") as file:
-            utf16 = file.read(2) in (b"\xff\xfe", b"\xfe\xff")
-        with path.open(encoding="utf-16" if utf16 else "utf-8-sig", newline="") as text:
-            heading = text.readline()
-            text.seek(0)
-            rows = csv.reader(text, delimiter=max(",;\t", key=heading.count))
-            columns = _columns(path, next(rows, []))
-            image, caption = columns.index("image"), columns.index("caption")
-            for row in rows:
-                if not any(row):  # spreadsheets add such
-                    continue
-                if len(row) <= max(image, caption) or any(row[len(columns) :]):
-                    raise _refused(path, f"line {rows.line_num} has another number of cells")
-                yield _file_name(unguard(row[image])), unguard(row[caption])
-    except UnicodeError:
-        raise _refused(path, "it is saved in another encoding than UTF-8") from None
-    except (csv.Error, OSError) as error:
-        raise _refused(path, f"it cannot be read ({error})") from error
-
-
-def _read_parquet(path: Path) -> Iterator[tuple[str, str]]:
-    arrow, parquet = import_arrow(path)
-    try:
-        file = parquet.ParquetFile(path)
-        _columns(path, [name for name in file.schema_arrow.names if name != "words"])
-        for batch in file.iter_batches(columns=["image", "caption"]):
-            for row in batch.to_pylist():
-                image, caption = row["image"], row["caption"] or ""
-                if not isinstance(image, str) or not isinstance(caption, str):
-                    raise _refused(path, f"it has a row for {image!r} with {caption!r}")
-                yield _file_name(image), caption
-    except (arrow.ArrowException, OSError) as error:
-        raise _refused(path, f"it cannot be read ({error})") from error
-
-
-def _columns(path: Path, names: Sequence[str]) -> list[str]:
-    """Return the names of the columns, without empty ones at the end and differences of case."""
-    columns = [name.strip().lower() for name in names]
-    while columns and not columns[-1]:
-        columns.pop()
-    known = len(set(columns)) == len(columns) and _OLDEST <= set(columns) <= set(COLUMNS)
-    if not known:
-        raise _refused(path, f"its columns are {', '.join(names)}")
-    return columns
+        raise refused(path, f"it cannot be read ({error})") from error
 
 
 def _mark(image: str, caption: str) -> bytes:
@@ -188,13 +134,6 @@ def _file_name(text: str) -> str:
         _ESCAPED.sub(lambda found: chr(0xDC00 + int(found[1], 16)), text).encode(
             "utf-8", "surrogateescape"
         )
-    )
-
-
-def _refused(table: Path, why: str) -> CaptionerError:
-    return CaptionerError(
-        f"{table}: was changed since it was written: {why}. Edited captions are kept; this would "
-        "be lost: move the file away to keep it, or delete it to have it written again."
     )
 
 
