@@ -34,7 +34,7 @@ def test_metadata_lines_hold_name_and_text_of_what_has_a_caption(command, folder
 @pytest.mark.filterwarnings("ignore")
 def test_the_datasets_library_reads_the_folder(command, folder, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets")
+    datasets = pytest.importorskip("datasets.load")
     command(folder, "--output", folder / "metadata.jsonl")
     read = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path / "c"))
     rows = {row["text"]: row["image"].size for row in read["train"]}
