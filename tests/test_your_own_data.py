@@ -155,9 +155,9 @@ def test_the_settings_for_other_words_are_understood(tmp_path):
     assert start
     head, data = own_words.split("\n[data]\n")
     changed = settings.replace(start[0], head).replace(
-        "[[data.train]]", f"[data]\n{data}{pieces}\n[[data.train]]"
+        "[[data.train]]", f"[data]\n{data.replace('min_count = 1', '')}{pieces}\n[[data.train]]"
     )
     (tmp_path / "settings.toml").write_text(changed, encoding="utf-8")
     config = load_settings(tmp_path / "settings.toml")
-    assert (config.start_from, config.data.words, config.data.min_count) == ("", "bpe", 1)
+    assert (config.start_from, config.data.words, config.data.vocabulary) == ("", "bpe", 4000)
     assert config.data.max_words == 60
