@@ -46,7 +46,7 @@ SLOW = {
     "hub_pretrained", "kills", "languages", "makers", "nonphotos", "odd_file_systems", "onnx",
     "onnx_errors", "onnx_search", "prepare", "pretrained", "pretrained_florence",
     "pretrained_weights", "private_names", "readme", "recipe", "release", "report", "score",
-    "serve", "start", "stopping",
+    "serve", "serve_command", "start", "stopping",
     "agreement", "benchmark_pretrained", "compilation", "ensemble", "logbook", "photo_plugins",
     "train", "your_own_data",
 }  # fmt: skip

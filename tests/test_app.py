@@ -5,7 +5,6 @@ import json
 import math
 import re
 import time
-from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,9 +18,7 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import ui
-from app.batch import BatchWork, refuse, to_csv, to_json
 from app.controls import read_upload
-from app.html import BatchRow
 from app.requests import explain_requests
 from app.viewer import list_views
 from app.whatif import paint_out
@@ -73,11 +70,6 @@ def send(url: str, data: list) -> str:
         return begun.text
     event = begun.json()["event_id"]
     return httpx.get(f"{url}gradio_api/call/caption/{event}", timeout=PATIENCE).text
-
-
-def unpack(packed: str) -> tuple[str, str]:
-    name, uri = json.loads(packed)
-    return name, b64decode(uri.partition(",")[2]).decode()
 
 
 def test_a_program_gets_caption_words_probabilities_and_attention(client, captioners, photos):
@@ -274,13 +266,6 @@ def test_a_callers_mistake_is_no_traceback_on_the_console(raised):
     assert "path" not in told.value.message
 
 
-def test_a_batch_has_a_limit():
-    assert refuse(0) == "Choose some photos first."
-    assert refuse(201).startswith(
-        "201 photos are too many at once; choose 200 at most, or run `cap"
-    )
-
-
 def test_a_file_that_is_no_photo_is_named_with_the_reason(client, tmp_path):
     file = tmp_path / "notes.jpg"
     file.write_text("no photo")
@@ -377,36 +362,6 @@ def test_the_page_asks_nothing_of_other_machines(url):
     assert "fonts.googleapis" not in page
 
 
-def test_the_app_is_served_to_this_machine_alone(monkeypatch):
-    monkeypatch.delenv("CAPTIONER_AUTH", raising=False)
-    options = ui.launch_options(host="127.0.0.1", port=None, mcp=False)
-    expected = {"server_name": "127.0.0.1", "share": False, "auth": None, "allowed_paths": []}
-    assert {name: options[name] for name in expected} == expected
-
-
-def test_a_password_comes_from_the_environment(monkeypatch):
-    monkeypatch.setenv("CAPTIONER_AUTH", "ann:b:c")
-    options = ui.launch_options(host="127.0.0.1", port=None, mcp=False)
-    assert options["auth"] == ("ann", "b:c")
-
-
-def test_a_password_without_a_name_is_refused(monkeypatch):
-    monkeypatch.setenv("CAPTIONER_AUTH", "secret")
-    with pytest.raises(CaptionerError, match=r"CAPTIONER_AUTH .* NAME:PASSWORD"):
-        ui.launch_options(host="127.0.0.1", port=None, mcp=False)
-
-
-def test_a_password_and_an_endpoint_that_asks_for_none_do_not_go_together(monkeypatch):
-    monkeypatch.setenv("CAPTIONER_AUTH", "ann:secret")
-    with pytest.raises(CaptionerError, match=r"--mcp and CAPTIONER_AUTH do not go together: "):
-        ui.launch_options(host="127.0.0.1", port=None, mcp=True)
-
-
-def test_an_unknown_checkpoint_ends_the_program_with_a_line(capsys):
-    assert ui.main(["--checkpoint", "vit-tiny-lstn"]) == 2
-    assert "vit-tiny-lstn" in capsys.readouterr().err
-
-
 def test_layers_and_heads_are_offered_where_there_are_some(captioners):
     assert [name for name, _ in list_views(captioners)] == [
         "last layer",
@@ -425,28 +380,4 @@ def test_layers_and_heads_are_offered_where_there_are_some(captioners):
     assert list_views(only) == [
         ("last layer", AttentionConfig()),
         ("evidence for the word", AttentionConfig(method="evidence")),
-    ]
-
-
-def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():
-    rows = (
-        BatchRow(name="a.jpg", caption='A "dog", running', log_probability=-0.5),
-        BatchRow(name="=1+1.jpg", error="=1+1.jpg: not an image"),
-    )
-    assert unpack(to_csv(BatchWork(rows=rows))) == (
-        "captions.csv",
-        "\ufefffile,caption,log_probability,error\r\n"
-        'a.jpg,"A ""dog"", running",-0.5,\r\n'
-        "'=1+1.jpg,,,'=1+1.jpg: not an image\r\n",
-    )
-    name, text = unpack(to_json(BatchWork(rows=rows)))
-    assert name == "captions.json"
-    assert json.loads(text) == [
-        {"file": "a.jpg", "caption": 'A "dog", running', "log_probability": -0.5, "error": ""},
-        {
-            "file": "=1+1.jpg",
-            "caption": "",
-            "log_probability": None,
-            "error": "=1+1.jpg: not an image",
-        },
     ]

@@ -1,0 +1,36 @@
+"""The program that starts the app: options, passwords, mistakes."""
+
+import pytest
+
+import ui
+from captioner import CaptionerError
+
+
+def test_the_app_is_served_to_this_machine_alone(monkeypatch):
+    monkeypatch.delenv("CAPTIONER_AUTH", raising=False)
+    options = ui.launch_options(host="127.0.0.1", port=None, mcp=False)
+    expected = {"server_name": "127.0.0.1", "share": False, "auth": None, "allowed_paths": []}
+    assert {name: options[name] for name in expected} == expected
+
+
+def test_a_password_comes_from_the_environment(monkeypatch):
+    monkeypatch.setenv("CAPTIONER_AUTH", "ann:b:c")
+    options = ui.launch_options(host="127.0.0.1", port=None, mcp=False)
+    assert options["auth"] == ("ann", "b:c")
+
+
+def test_a_password_without_a_name_is_refused(monkeypatch):
+    monkeypatch.setenv("CAPTIONER_AUTH", "secret")
+    with pytest.raises(CaptionerError, match=r"CAPTIONER_AUTH .* NAME:PASSWORD"):
+        ui.launch_options(host="127.0.0.1", port=None, mcp=False)
+
+
+def test_a_password_and_an_endpoint_that_asks_for_none_do_not_go_together(monkeypatch):
+    monkeypatch.setenv("CAPTIONER_AUTH", "ann:secret")
+    with pytest.raises(CaptionerError, match=r"--mcp and CAPTIONER_AUTH do not go together: "):
+        ui.launch_options(host="127.0.0.1", port=None, mcp=True)
+
+
+def test_an_unknown_checkpoint_ends_the_program_with_a_line(capsys):
+    assert ui.main(["--checkpoint", "vit-tiny-lstn"]) == 2
+    assert "vit-tiny-lstn" in capsys.readouterr().err
