@@ -38,7 +38,8 @@ CAPTIONS = (
 
 SLOW = {
     "alignment", "app", "app_browser", "app_browser_access", "app_browser_attention",
-    "app_browser_batch", "app_browser_pretrained", "app_browser_session", "app_guard",
+    "app_browser_batch", "app_browser_pretrained", "app_browser_session", "app_browser_views",
+    "app_guard",
     "app_mcp", "app_start", "app_whatif", "checkpoint", "cli", "cli_streams", "confidence",
     "distributed", "evaluate", "evidence", "extending", "folder", "folder_engine", "folder_job",
     "folder_limits", "folder_own", "folder_ray", "folder_remote", "folder_shards",
@@ -48,7 +49,7 @@ SLOW = {
     "pretrained_weights", "private_names", "readme", "recipe", "release", "report", "score",
     "serve", "serve_command", "start", "stopping",
     "agreement", "benchmark_pretrained", "compilation", "ensemble", "logbook", "photo_plugins",
-    "train", "your_own_data",
+    "train", "train_records", "your_own_data",
 }  # fmt: skip
 """Modules whose tests train, start browsers and servers, kill processes or trace networks."""
 

@@ -1,0 +1,115 @@
+"""Models side by side, the timeline, and samples against people, in a real browser."""
+
+import json
+
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+from captioner.overlay import format_probability
+from captioner.pytorch import TorchCaptioner
+from tests.browsing import caption, choose_model, grey, needs_chromium, opened
+from tests.conftest import TOYS
+from tests.serving import PLANTED
+from tests.test_app_browser_attention import SAMPLES, look
+
+pytestmark = needs_chromium
+
+
+@pytest.fixture
+def planted(browser, served):
+    for page in opened(browser, served[0]["planted"]):
+        caption(page, grey())
+        yield page
+
+
+def test_models_side_by_side_go_to_the_same_word_where_both_wrote_it(page):
+    choose_model(page, "compare all")
+    first, second = (page.locator(".viewer:visible").nth(n) for n in (0, 1))
+    for viewer, text in ((first, "A dog on the beach"), (second, "The beach")):
+        viewer.get_by_text("Your own sentence, and rivals of the chosen word").click()
+        viewer.get_by_label("Your own sentence").fill(text)
+        page.keyboard.press("Enter")
+        expect(viewer.locator(".sentence")).to_contain_text("beach")
+    first.locator("label.word", has_text="the").click()
+    expect(second.locator(".word.on")).to_have_text("The")
+    first.locator("label.word", has_text="dog").click()
+    expect(second.locator(".word.on")).to_have_text("The")  # it has no dog
+    second.locator("label.word", has_text="beach").click()
+    expect(first.locator(".word.on")).to_have_text("beach")
+
+
+def test_the_timeline_shows_words_by_regions_and_points_at_them(planted):
+    planted.get_by_text("Timeline: words by regions").click()
+    rows = planted.locator(".timeline button")
+    expect(rows.locator("span")).to_have_text(list(PLANTED))
+    heaviest = rows.locator("canvas").evaluate_all(
+        """all => all.map((c) => {
+          const pixels = c.getContext("2d").getImageData(0, 0, c.width, 1).data;
+          const light = [...Array(c.width).keys()].map((n) => pixels[4 * n] + pixels[4 * n + 1]);
+          return light.indexOf(Math.max(...light));
+        })"""
+    )
+    assert heaviest == [4 * row + col for row, col in PLANTED.values()]
+    box = rows.nth(0).locator("canvas").bounding_box()
+    planted.mouse.move(box["x"] + box["width"] * 3.5 / 16, box["y"] + 5)  # where green is
+    expect(planted.locator(".note")).to_contain_text("Here: green 16x uniform")
+    planted.mouse.move(0, 0)
+    expect(planted.locator(".frame")).to_be_hidden()
+    rows.nth(2).focus()
+    planted.keyboard.press("Enter")
+    expect(planted.locator(".word.on")).to_have_text("blue")
+    expect(rows.nth(2)).to_be_focused()
+
+
+def test_a_sample_stands_beside_what_people_said_of_it(page, tokenizer):
+    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    page.get_by_label("Your own sentence").fill("Two girls run on the beach")
+    page.keyboard.press("Enter")
+    expect(page.locator(".sentence .word")).to_have_count(6)
+    page.get_by_text("Against people").click()
+    people = json.loads((SAMPLES / "people.json").read_text())["photos"]["horses"]
+    expect(page.locator(".people ul").last.locator("li")).to_have_text(people["captions"])
+    expect(page.locator(".people .same").first).to_have_text("beach")
+    expect(page.locator(".people")).to_contain_text("boxes around these too: horse.")
+    read = TorchCaptioner(*TOYS["transformer"](tokenizer)).read_sentence(
+        SAMPLES / "horses.jpg", "Two girls run on the beach"
+    )
+    weights, grid = read.words[1].attention, read.words[1].attention.shape
+    inside = np.zeros(grid, bool)
+    for top, left, bottom, right in people["boxes"]["person"]:
+        y, x = ((np.arange(n) + 0.5) / n for n in grid)
+        inside |= np.outer((top <= y) & (y <= bottom), (left <= x) & (x <= right))
+    row = page.locator(".people li").first
+    hit = inside.ravel()[weights.argmax()]
+    expect(row.locator("b")).to_have_text("hit" if hit else "miss")
+    share, area = (format_probability(float(x)) for x in (weights[inside].sum(), inside.mean()))
+    expect(row).to_contain_text(f"{share} of its attention in boxes (person) on {area} of")
+    row.get_by_role("button", name="girls").click()
+    expect(page.locator(".word.on")).to_have_text("girls")
+    expect(page.locator(".stage .mark")).to_have_count(2)
+    page.get_by_text("Against people").click()
+    expect(page.locator(".stage .mark")).to_have_count(0)
+    caption(page, SAMPLES / "cat.jpg")
+    expect(page.get_by_text("Against people")).to_have_count(0)
+
+
+def test_compared_models_are_drawn_by_one_scale_if_asked(page, tokenizer):
+    choose_model(page, "compare all")
+    caption(page, SAMPLES / "cat.jpg")
+    legends = page.locator(".viewer:visible .meaning")
+    look(page, "scale", "caption")
+    maps = [
+        [word.attention for word in TorchCaptioner(*make(tokenizer)).caption(file).words]
+        for make in TOYS.values()
+        for file in [SAMPLES / "cat.jpg"]
+    ]
+    peaks = [max(4.0, *(float(own.max() * own.size) for own in words)) for words in maps]
+    say = lambda peak: f"0 to {peak:.0f}x uniform"  # noqa: E731
+    expect(legends).to_have_text([say(peak) for peak in peaks])
+    assert say(peaks[0]) != say(peaks[1])
+    look(page, "scale", "models")
+    expect(legends).to_have_text([say(max(peaks))] * 2)
+    caption(page, SAMPLES / "coffee.jpg")
+    first, second = legends.all_inner_texts()
+    assert first == second
