@@ -1,8 +1,6 @@
 import errno
 import json
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from captioner.decoders import TransformerConfig
 from captioner.errors import CheckpointError
 from captioner.model import build_model
 from tests.conftest import TOYS
+from tests.loading import measure_peak, tells_peaks
 
 GOLDEN = Path(__file__).parent / "golden" / "format-1.safetensors"
 
@@ -251,27 +250,7 @@ def test_the_header_alone_is_what_loading_gives_too(checkpoint):
     assert replace(again, tokenizer=header.tokenizer) == header
 
 
-MEASURE = """
-import sys
-import timm  # before memory is measured
-from captioner.checkpoint.weights import load_checkpoint
-
-def kilobytes(name):
-    with open("/proc/self/status") as file:
-        return int(next(line for line in file if line.startswith(name)).split()[1])
-
-load_checkpoint(sys.argv[2])
-with open("/proc/self/clear_refs", "w") as file:
-    file.write("5")  # the peak begins anew
-before = kilobytes("VmRSS")
-model, _ = load_checkpoint(sys.argv[1])
-read = sum(float(x.sum()) for x in model.parameters())
-weights = sum(x.numel() for x in model.parameters()) * 4 / 1024
-print((kilobytes("VmHWM") - before) / weights)
-"""
-
-
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells of its peaks")
+@tells_peaks
 @pytest.mark.parametrize(("half", "most"), [(False, 1.15), (True, 1.15)])
 def test_while_loading_weights_are_in_memory_once(tokenizer, tmp_path, half, most):
     """Halves that are widened included: the pages of each go before the next are read."""
@@ -282,12 +261,4 @@ def test_while_loading_weights_are_in_memory_once(tokenizer, tmp_path, half, mos
     header = replace(header, model=replace(header.model, decoder=wide))
     model = build_model(header.model, preprocess=header.preprocess, words=len(header.tokenizer))
     save_checkpoint(large, model, header, half=half)
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(large), str(small)],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < most
+    assert measure_peak(large, small) < most

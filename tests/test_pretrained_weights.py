@@ -1,7 +1,5 @@
 """Weights of captioners that others trained are read from either kind of file."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +9,7 @@ from torch.testing import assert_close
 
 from captioner.checkpoint.weights import load_checkpoint
 from tests import foreign
-from tests.test_checkpoint import MEASURE
+from tests.loading import measure_peak, tells_peaks
 
 
 def stored(folder: Path, model: torch.nn.Module, kind: str, dtype: torch.dtype) -> Path:
@@ -36,7 +34,7 @@ def test_halves_are_widened_whatever_the_file(tmp_path, kind):
         assert_close(found.state_dict()[name], weight.half().float(), rtol=0, atol=0)
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux tells of its peaks")
+@tells_peaks
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("kind", ["bin", "safetensors"])
 def test_while_loading_weights_are_in_memory_once(tmp_path, kind, dtype):
@@ -44,12 +42,4 @@ def test_while_loading_weights_are_in_memory_once(tmp_path, kind, dtype):
     small = stored(tmp_path / "small", foreign.blip(), kind, dtype)
     model = foreign.blip(vision=wide, text={"encoder_hidden_size": 512})
     large = stored(tmp_path / "large", model, kind, dtype)
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(large), str(small)],
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 1.15
+    assert measure_peak(large, small) < 1.15
