@@ -18,6 +18,8 @@ from captioner.pretrained.files import weight_files
 from captioner.pretrained.keys import Assembly, Piece, Rule, assign
 
 Read = Callable[[], Tensor]
+_MAPPED = 8 << 20
+"""Bytes of halves that are read from one mapping of a pickled file."""
 
 
 def load_weights(model: nn.Module, folder: Path, *, rules: tuple[Rule, ...]) -> None:
@@ -84,7 +86,11 @@ def list_weights(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
 
 
 def _unpickle(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
-    """List the weights of a file that `torch.save` wrote; those in 16 bits as above."""
+    """List the weights of a file that `torch.save` wrote; those in 16 bits share a mapping.
+
+    It is made anew after `_MAPPED` bytes, so that pages go, and not for every weight: that takes
+    20 ms for a file of some hundred.
+    """
 
     def load() -> Any:
         return torch.load(file, map_location="cpu", weights_only=True, mmap=True)
@@ -92,11 +98,20 @@ def _unpickle(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
     found = load()
     if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
         raise CheckpointError(f"{file}: holds something else than weights by name.")
+    mapped, used = found, 0
+
+    def read_again(key: str) -> Tensor:
+        nonlocal mapped, used
+        if used > _MAPPED:
+            mapped, used = load(), 0
+        weight: Tensor = mapped[key]
+        used += weight.nbytes
+        return weight
 
     def reading(key: str, weight: Tensor) -> Read:
         if weight.dtype == torch.float32:
             return lambda: weight
-        return lambda: load()[key]
+        return lambda: read_again(key)
 
     return {str(key): (tuple(weight.shape), reading(key, weight)) for key, weight in found.items()}
 
