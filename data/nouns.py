@@ -42,6 +42,11 @@ class Nouns:
         names = (self.singular(plain(word)) for word in text.split())
         return [Mention(place, 1, name) for place, name in enumerate(names) if name in self.same]
 
+    def known_from(self, text: str) -> set[str]:
+        """Return the words of a reference, nouns as singulars, and other nouns for the same."""
+        words = {self.singular(plain(word)) for word in text.split()}
+        return words.union(*(self.same.get(word, ()) for word in words))
+
     def singular(self, word: str) -> str:
         """Return the singular of a noun; any other word as it is."""
         return self._plurals.get(word, word)

@@ -6,7 +6,7 @@ else, such as "plant", "glass", "board" or the colour "orange", are left out or 
 """
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 OTHER_WORDS = {
     "person": "man, woman, boy, girl, child, kid, baby, toddler, infant, people, lady, gentleman, "
@@ -186,6 +186,16 @@ class Mention(NamedTuple):
     """The object, as COCO calls it."""
 
 
+class Names(Protocol):
+    """Finds what captions name."""
+
+    def find(self, text: str) -> list[Mention]:
+        """Return what a caption names, in order."""
+
+    def known_from(self, text: str) -> set[str]:
+        """Return every name that may be used of a photo with this reference."""
+
+
 class ObjectWords:
     """Finds in captions what names one of these objects.
 
@@ -220,6 +230,10 @@ class ObjectWords:
                     break
             first += 1
         return [own for own in found if not _is_offspring(own, words, found)]
+
+    def known_from(self, text: str) -> set[str]:
+        """Return the objects that a reference names."""
+        return {mention.name for mention in self.find(text)}
 
 
 def plain(word: str) -> str:

@@ -14,7 +14,7 @@ from tests.photos import noise
 from training.hallucination.__main__ import main
 from training.hallucination.rates import measure_rates
 from training.hallucination.signals import auc, measure_signals, signals_of
-from training.hallucination.truth import Naming, NounTruth, ObjectTruth
+from training.hallucination.truth import Naming, Truth
 
 WORDS = ObjectWords(["dog", "person", "car"])
 
@@ -33,18 +33,18 @@ def invented(truth, photo, text, **options):
 def test_an_object_is_invented_that_neither_instances_nor_references_know():
     records = [record(1, "a man", "a street"), record(2, "a dog")]
     boxes = {"1.jpg": {"car": [(0.0, 0.0, 1.0, 1.0)]}, "2.jpg": {}}
-    truth = ObjectTruth(records, WORDS, Instances(boxes, {"car": "vehicle"}))
+    truth = Truth(records, WORDS, Instances(boxes, {"car": "vehicle"}))
     assert truth.judge(0, "a dog, a woman and cars") == [
         Naming(1, "dog", invented=True),
         Naming(3, "person", invented=False),
         Naming(5, "car", invented=False),
     ]
     assert invented(truth, 1, "a dog in a car") == ["car"]
-    assert invented(ObjectTruth(records, WORDS), 0, "a dog in a car") == ["dog", "car"]
+    assert invented(Truth(records, WORDS), 0, "a dog in a car") == ["dog", "car"]
 
 
 def test_what_people_say_is_measured_by_the_others():
-    truth = ObjectTruth([record(1, "a man and a dog", "a man")], WORDS)
+    truth = Truth([record(1, "a man and a dog", "a man")], WORDS)
     assert invented(truth, 0, "a man and a dog") == []
     assert invented(truth, 0, "a man and a dog", without=0) == ["dog"]
 
@@ -52,7 +52,7 @@ def test_what_people_say_is_measured_by_the_others():
 def test_a_noun_is_invented_unless_it_or_another_for_the_same_thing_is_said():
     same = {"dog": frozenset({"puppy"}), "puppy": frozenset({"dog"}), "sea": frozenset()}
     nouns = Nouns(same, {"dogs": "dog"})
-    truth = NounTruth([record(1, "Dogs by a lake", "a street"), record(2, "the sea")], nouns)
+    truth = Truth([record(1, "Dogs by a lake", "a street"), record(2, "the sea")], nouns)
     assert truth.judge(0, "a puppy by the sea") == [
         Naming(1, "puppy", invented=False),
         Naming(4, "sea", invented=True),

@@ -25,7 +25,7 @@ from training.hallucination.report import (
     measure_texts,
 )
 from training.hallucination.tables import write_tables
-from training.hallucination.truth import NounTruth, ObjectTruth, Truth
+from training.hallucination.truth import Truth
 from training.options import add_options, at_least, given_search
 from training.scoring.measures import RESAMPLES
 from training.scoring.provenance import git_commit
@@ -41,14 +41,14 @@ def load_truth(
         CaptionerError: a file is not as it should be, or is of none of the photos.
     """
     if entities is not None:
-        return list(records), NounTruth(records, load_nouns(entities))
+        return list(records), Truth(records, load_nouns(entities))
     if instances is None:
-        return list(records), ObjectTruth(records, ObjectWords(OTHER_WORDS))
+        return list(records), Truth(records, ObjectWords(OTHER_WORDS))
     found = read_instances(instances)
     covered = [record for record in records if found.of(record.image) is not None]
     if not covered:
         raise ConfigError(f"{instances} is of none of the {len(records)} photos with captions.")
-    return covered, ObjectTruth(covered, ObjectWords(found.kinds), found)
+    return covered, Truth(covered, ObjectWords(found.kinds), found)
 
 
 def load_captioner(names: str, *, device: str) -> tuple[TorchCaptioner, list[str]]:
