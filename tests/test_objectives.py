@@ -7,6 +7,7 @@ from captioner.decoders import RecurrentConfig, TransformerConfig
 from captioner.model import build_decoder
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
+from data.objects import OTHER_WORDS, ObjectWords
 from training.objectives import Learning, build_objective
 from training.objectives.distillation import distillation_loss
 from training.settings import StageConfig
@@ -165,3 +166,27 @@ def test_drawn_captions_begin_behind_the_prompt_and_are_rewarded_without_it():
     assert torch.equal(references, batch.words[:, :, len(behind.prefix) :])
     assert (words[..., : len(behind.prefix)] == torch.tensor(behind.prefix)).all()
     assert torch.equal(words[..., len(behind.prefix) :], drawn[..., :-1])
+
+
+@pytest.mark.parametrize("penalty", ["hallucination_penalty", "distinctiveness"])
+def test_penalties_are_taken_from_the_reward_and_named_in_its_signature(penalty):
+    def gradient(weight):
+        torch.manual_seed(0)
+        decoder = make_decoder()
+        stage = StageConfig(name="test", epochs=1, objective="cider", **{penalty: weight})
+        objective = build_objective(
+            Learning(
+                decoder=decoder, stage=stage, tokenizer=TOKENIZER, captions=CAPTIONS, max_words=8,
+                names=[ObjectWords(OTHER_WORDS)],
+            )
+        )  # fmt: skip
+        assert ("|-" in objective.signature) == bool(weight)
+        batch = make_batch(TOKENIZER)
+        loss, measure = objective(batch.inputs, batch, progress=0.0)
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in decoder.parameters()]), measure
+
+    (plain, measure), (small, same), (double, _) = gradient(0.0), gradient(0.5), gradient(1.0)
+    assert measure == same  # what is logged is the reward before penalties
+    torch.testing.assert_close(double - small, small - plain, atol=1e-6, rtol=1e-4)
+    assert not torch.equal(small, plain)

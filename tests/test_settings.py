@@ -146,6 +146,8 @@ OTHERS = {
     "randaugment=2": 'encoder = "trained"',
     "randaugment_magnitude=5": "randaugment",
     "bleu=1": 'objective = "cider"',
+    "hallucination_penalty=0.3": 'objective = "cider"',
+    "distinctiveness=1": 'objective = "cider"',
     "samples=3": 'objective = "cider"',
     "draws=beam": 'objective = "cider"',
     "teacher_weight=0.5": "teachers",

@@ -100,6 +100,13 @@ class StageConfig:
     not drawn from."""
     bleu: float = beside(0.0, objective="cider")
     """Weight of their BLEU-4, from 0 to 1, beside their CIDEr-D, from 0 to 10."""
+    hallucination_penalty: float = beside(0.0, objective="cider")
+    """Subtracted from the reward for each thing a caption names that no reference names: COCO's
+    objects and, where a source has boxes, all nouns (CHAIR: Rohrbach et al. 2018,
+    arXiv:1809.02156)."""
+    distinctiveness: float = beside(0.0, objective="cider")
+    """Weight of the CIDEr-D against references of other photos in the batch, which is subtracted
+    from the reward (CIDErBtw: Wang et al. 2020, arXiv:2007.06877)."""
     encoder: Literal["frozen", "trained"] = "frozen"
     """Frozen features are computed once and cached; a trained encoder reads pixels every time."""
     frozen_layers: float = beside(0.0, encoder="trained")
@@ -162,7 +169,8 @@ class StageConfig:
         _at_least(2, self, "stages", "samples")  # each is weighed against the others
         _at_least(0, self, "stages", "weight_decay", "coverage", "grounding", "clip", "patience")
         _at_least(0, self, "stages", "max_steps", "validate_steps")
-        _at_least(0, self, "stages", "bleu", "randaugment", "randaugment_magnitude")
+        _at_least(0, self, "stages", "bleu", "hallucination_penalty", "distinctiveness")
+        _at_least(0, self, "stages", "randaugment", "randaugment_magnitude")
         for name in ("learning_rate", "encoder_learning_rate", "temperature", "layer_decay"):
             _above_0(self, "stages", name)
         _above_0(self, "stages", "teacher_temperature")

@@ -5,6 +5,7 @@ distillation          the probabilities of a teacher
 scheduled_sampling    the model's own words among those it reads
 self_critical         captions it draws, weighed by their reward
 reward, overlap       CIDEr-D and BLEU-4 of token ids, on tensors
+penalties             hallucinations, and likeness to captions of other photos
 """
 
 from abc import ABC, abstractmethod
@@ -19,8 +20,10 @@ from torch import Tensor
 from captioner.model import Decoder
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
+from data.objects import Names
 from training.objectives.distillation import Teacher, distillation_loss
 from training.objectives.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss
+from training.objectives.penalties import count_hallucinations, score_on_other_photos
 from training.objectives.reward import Reward
 from training.objectives.scheduled_sampling import mix_words
 from training.objectives.self_critical import draw_captions, self_critical_loss
@@ -41,6 +44,8 @@ class Learning:
     """Training captions, image by image; rewards weigh n-grams by them."""
     max_words: int = 30
     """Longest caption that is drawn."""
+    names: Sequence[Names] = ()
+    """What rewards count as hallucinated where no reference names it."""
     teacher: Teacher | None = None
     """Whom a learner of words learns from as well."""
     average: Average = ALONE
@@ -149,6 +154,11 @@ class SelfCriticalObjective(Objective):
         ids = ([encode(caption) for caption in own] for own in learning.captions)
         self.reward = Reward(ids, self._tokenizer, bleu=self._stage.bleu)
         self.signature = self.reward.signature
+        if self._stage.hallucination_penalty:
+            self.signature += f"|-{self._stage.hallucination_penalty:g}*hallucinations"
+        if self._stage.distinctiveness:
+            self.signature += f"|-{self._stage.distinctiveness:g}*other photos"
+        self._names = learning.names
         self._max_words = learning.max_words
 
     def size(self, batch: Batch) -> Tensor:
@@ -156,21 +166,30 @@ class SelfCriticalObjective(Objective):
         return torch.tensor(len(batch.words) * self._stage.samples, device=batch.words.device)
 
     def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
-        """See `Objective`; the measure is the mean reward, from 0 to 10 if CIDEr-D alone counts."""
+        """See `Objective`; the measure is the mean reward before penalties."""
         stage = self._stage
         words, first = self.draw(features), len(self._tokenizer.prefix)
-        rewards = self.reward(words[:, :, first:], batch.words[:, :, first:])
+        drawn, references = words[:, :, first:], batch.words[:, :, first:]
+        rewards = self.reward(drawn, references)
+        penalties = torch.zeros_like(rewards)
+        if stage.hallucination_penalty:
+            penalties += stage.hallucination_penalty * count_hallucinations(
+                drawn, batch.captions, tokenizer=self._tokenizer, names=self._names
+            )
+        if stage.distinctiveness:
+            elsewhere = score_on_other_photos(self.reward, drawn, references)
+            penalties += stage.distinctiveness * elsewhere
         reading = self._decoder(features, words[:, :, :-1], with_attention=False)
         loss = self_critical_loss(
             reading.logits[:, :, first - 1 :],
             words[:, :, first - 1 :],
-            rewards,
+            rewards - penalties,
             temperature=stage.temperature,
             tokenizer=self._tokenizer,
             average=self._average,
         )
-        drawn = torch.tensor(rewards.numel(), device=rewards.device)
-        return loss, self._average(rewards.sum(), drawn)
+        count = torch.tensor(rewards.numel(), device=rewards.device)
+        return loss, self._average(rewards.sum(), count)
 
     def draw(self, features: Tensor) -> Tensor:
         """Captions (B, K, T) to compare, the prefix first."""

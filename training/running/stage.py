@@ -2,6 +2,7 @@
 
 import math
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -9,6 +10,8 @@ import torch
 from captioner.model import CaptionModel
 from captioner.words.tokenizer import Tokenizer
 from data.batching import BatchLoader
+from data.nouns import load_nouns
+from data.objects import OTHER_WORDS, Names, ObjectWords
 from data.ranks import Ranks
 from training.objectives import Learning, build_objective
 from training.objectives.distillation import load_teacher
@@ -75,6 +78,7 @@ def build_stage(
         tokenizer=behind,
         captions=[record.captions for record in train.records],
         max_words=config.data.max_words,
+        names=_find_names(config) if stage.hallucination_penalty else (),
         teacher=load_teacher(config, stage, model=model, tokenizer=tokenizer),
         average=ranks.average,
     )
@@ -89,3 +93,10 @@ def build_stage(
         shard=config.shard,
     )
     return ReadyStage(learner, loader, val_loader)
+
+
+def _find_names(config: RunConfig) -> list[Names]:
+    """COCO's objects, and the nouns of the sources with boxes."""
+    boxed = [source for source in config.data.train if source.boxes]
+    nouns = [load_nouns(Path(own.boxes), split=own.split or "train") for own in boxed]
+    return [ObjectWords(OTHER_WORDS), *nouns]
