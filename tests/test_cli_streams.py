@@ -46,7 +46,7 @@ def test_a_full_disk_under_a_log_ends_no_run_and_under_results_is_told(checkpoin
     (folder / "bad.png").write_bytes(b"")
     done = shell("captioner 2>/dev/full", checkpoints, folder)
     assert done.returncode == 1
-    assert "5 photos: 4 captioned, 0 captioned before, 0 skipped, 1 failed" in done.stdout
+    assert "5 photos: 4 captioned, 0 already captioned, 0 skipped, 1 failed" in done.stdout
     done = shell("captioner --quiet --dry-run >/dev/full", checkpoints, folder)
     assert done.returncode == 2
     assert done.stderr == (

@@ -184,8 +184,7 @@ def test_an_output_is_written_and_its_edits_are_kept_as_those_of_the_package(
     status, _, errors = command(folder, "--output", table)
     assert status == 2
     assert errors[-1].endswith(
-        f"{table}: captions are not written as '.tsv'; choose a name in .jsonl, .csv, .parquet or "
-        ".tar."
+        f"{table}: unknown format '.tsv'; choose from .jsonl, .csv, .parquet and .tar."
     )
 
     example("output format", "tsv")
@@ -201,7 +200,10 @@ def test_an_output_is_written_and_its_edits_are_kept_as_those_of_the_package(
     table.write_text("A flag.\n")
     status, _, errors = command(folder, "--output", table)
     assert status == 2
-    assert f"{table}: was changed since it was written: it cannot be read (" in errors[-1]
+    assert (
+        f"{table}: edited since it was written, and the edits cannot be kept:  it cannot be read ("
+        in errors[-1]
+    )
 
 
 def test_a_sidecar_is_written_read_and_respected_as_those_of_the_package(example, command, folder):
@@ -214,7 +216,7 @@ def test_a_sidecar_is_written_read_and_respected_as_those_of_the_package(example
     (folder / "tower.png.json").write_text("{")
     status, lines, errors = command(folder, "--sidecar", "takeout", "--existing", "append")
     assert status == 1
-    assert lines[0].endswith("4 photos: 3 captioned, 0 captioned before, 0 skipped, 1 failed")
+    assert lines[0].endswith("4 photos: 3 captioned, 0 already captioned, 0 skipped, 1 failed")
     assert "tower.png: its .json file is damaged; delete it." in errors[0]
     told = captions(folder / "captions.jsonl")
     written = json.loads((folder / "flag.png.json").read_text())

@@ -39,7 +39,7 @@ def captions(path):
 def test_a_folder_is_captioned_as_its_photos_are_one_by_one(command, folder, model):
     status, lines, errors = command(folder, "--batch-size", 3)
     output = folder / "captions.jsonl"
-    summary = "4 photos: 4 captioned, 0 captioned before, 0 skipped, 0 failed"
+    summary = "4 photos: 4 captioned, 0 already captioned, 0 skipped, 0 failed"
     assert (status, lines, errors) == (0, [f"{output}: {summary}"], [])
     assert [record["image"] for record in records(output)] == NAMES
     for record in records(output):
@@ -66,10 +66,10 @@ def test_a_second_run_captions_what_is_new_without_loading_a_model_for_nothing(
         patched.delattr(TorchCaptioner, "open")
         status, lines, _ = command(folder)
     assert status == 0
-    assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("4 photos: 0 captioned, 4 already captioned, 0 skipped, 0 failed")
     quarters().save(folder / "new.png")
     _, lines, _ = command(folder)
-    assert lines[0].endswith("5 photos: 1 captioned, 4 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("5 photos: 1 captioned, 4 already captioned, 0 skipped, 0 failed")
     after = (folder / "captions.jsonl").read_bytes()
     assert after.startswith(before)
     assert list(captions(folder / "captions.jsonl")) == [*NAMES, "new.png"]
@@ -93,7 +93,7 @@ def test_broken_files_fail_with_their_reason_and_the_others_are_captioned(comman
     (folder / "wrong.jpg").write_bytes(encode(quarters(), "PNG"))
     status, lines, errors = command(folder)
     assert status == 1
-    assert lines[0].endswith("8 photos: 5 captioned, 0 captioned before, 0 skipped, 3 failed")
+    assert lines[0].endswith("8 photos: 5 captioned, 0 already captioned, 0 skipped, 3 failed")
     failed = records(folder / "captions.failed.jsonl")
     assert [record["image"] for record in failed] == ["empty.jpg", "half.jpg", "text.png"]
     assert failed[0]["reason"] == "the file is empty (0 bytes); copy or download it again."
@@ -110,11 +110,11 @@ def test_what_failed_is_tried_again_only_when_asked(command, folder):
     quarters().save(folder / "new.png")
     status, lines, errors = command(folder, "--exclude", "new.png")
     assert (status, errors) == (1, [])
-    assert lines[0].endswith("5 photos: 0 captioned, 4 captioned before, 0 skipped, 1 failed")
+    assert lines[0].endswith("5 photos: 0 captioned, 4 already captioned, 0 skipped, 1 failed")
     assert (folder / "captions.failed.jsonl").exists()
     status, lines, _ = command(folder, "--retry-failed")
     assert status == 0
-    assert lines[0].endswith("6 photos: 1 captioned, 4 captioned before, 1 skipped, 0 failed")
+    assert lines[0].endswith("6 photos: 1 captioned, 4 already captioned, 1 skipped, 0 failed")
     assert not (folder / "captions.failed.jsonl").exists()
     assert list(captions(folder / "captions.jsonl")) == sorted([*NAMES, "broken.png"])
     assert None not in captions(folder / "captions.jsonl").values()
@@ -158,7 +158,7 @@ def test_photos_in_archives_are_captioned_but_get_no_sidecar(command, folder, mo
     assert page.count("<img") >= 4
     assert expected in html.unescape(re.sub("<[^>]*>", "", page))
     _, lines, _ = command(folder, "--sidecar", "txt", "--output", folder / "other.jsonl")
-    assert "3 captioned, 0 captioned before, 1 skipped" in lines[0]
+    assert "3 captioned, 0 already captioned, 1 skipped" in lines[0]
 
 
 def test_a_dry_run_tells_everything_and_writes_nothing(command, folder, monkeypatch):
@@ -167,9 +167,9 @@ def test_a_dry_run_tells_everything_and_writes_nothing(command, folder, monkeypa
     before = sorted(folder.rglob("*"))
     status, lines, errors = command(folder, "--dry-run", "--sidecar", "txt")
     assert status == 0
-    assert errors == ["captioner: 1 skip, 3 caption; nothing is written."]
+    assert errors == ["captioner: dry run, nothing written: 1 skip, 3 caption."]
     assert lines == [
-        "skip\tflag.png\tflag.txt is there already",
+        "skip\tflag.png\tflag.txt exists",
         "caption\tmore/large.jpg",
         "caption\tstrip.jpg",
         "caption\ttower.png",
@@ -181,7 +181,7 @@ def test_a_list_gives_names_and_order(command, folder, tmp_path, monkeypatch):
     (tmp_path / "list.txt").write_text("tower.png\nflag.png\ntower.png\nnone.png\nmore\n")
     status, lines, errors = command(folder, "--list", tmp_path / "list.txt")
     assert status == 1
-    assert lines[0].endswith("5 photos: 2 captioned, 1 captioned before, 0 skipped, 2 failed")
+    assert lines[0].endswith("5 photos: 2 captioned, 1 already captioned, 0 skipped, 2 failed")
     assert errors == [
         "captioner: none.png: no such file; check the path.",
         "captioner: more: this is a folder, not a photo; `captioner folder` captions all photos in "
@@ -223,9 +223,9 @@ def test_other_settings_are_noticed_and_explained(command, folder):
     status, lines, errors = command(folder, "--beam", 3, "--prefix", "A ")
     assert (status, lines) == (2, [])
     assert errors == [
-        f"captioner: {output}: was begun with other settings: search.beam was 2 and is now 3; "
-        'text.prefix was "" and is now "A ". Give the old ones to go on, choose another --output, '
-        "or begin it again with --overwrite."
+        f"captioner: {output}: was created with other settings: search.beam was 2 and is now 3; "
+        'text.prefix was "" and is now "A ". Use the old settings to resume, choose another '
+        "--output, or start over with --overwrite."
     ]
     assert output.read_bytes() == before
     assert command(folder, "--beam", 3, "--prefix", "A ", "--overwrite")[0] == 0
@@ -250,7 +250,7 @@ def test_a_folder_moves_together_with_its_captions(command, folder, tmp_path):
     command(folder)
     folder.rename(tmp_path / "elsewhere")
     _, lines, _ = command(tmp_path / "elsewhere")
-    assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("4 photos: 0 captioned, 4 already captioned, 0 skipped, 0 failed")
 
 
 def test_two_runs_on_one_output_are_refused(command, folder):
@@ -259,7 +259,7 @@ def test_two_runs_on_one_output_are_refused(command, folder):
         status, lines, errors = command(folder)
     assert (status, lines) == (2, [])
     assert errors == [
-        f"captioner: {output}: another run is writing to it; wait for it, or choose another "
+        f"captioner: {output}: in use by another run; wait for it to finish, or choose another "
         "--output."
     ]
 
@@ -270,14 +270,14 @@ def test_a_file_of_somebody_else_is_not_written_to(command, folder):
     status, _, errors = command(folder)
     assert (status, output.read_text()) == (2, '{"my": "data"}\n')
     assert errors == [
-        f"captioner: {output}: exists, and no captions.run.json says that it is the captions of a "
-        "folder; choose another --output, or replace it with --overwrite."
+        f"captioner: {output}: exists, but without captions.run.json it is not known to be "
+        "captioner's; choose another --output, or replace it with --overwrite."
     ]
     assert command(folder, "--overwrite")[0] == 0
     output.write_text('{"my": "data"}\n')
     status, _, errors = command(folder)
     assert (status, output.read_text()) == (2, '{"my": "data"}\n')
-    assert errors[0].startswith(f"captioner: {output}: line 1 is damaged; put the file back")
+    assert errors[0].startswith(f"captioner: {output}: line 1 is damaged; restore the file")
 
 
 def test_a_half_line_at_the_end_is_cut_off_and_its_photo_captioned_again(command, folder):
@@ -298,7 +298,7 @@ def test_damage_in_the_middle_is_no_trace_of_a_crash(command, folder):
     output.write_bytes(b"".join([first, second[:-9] + b"\n", *rest]))
     status, _, errors = command(folder)
     assert status == 2
-    assert errors[0].startswith(f"captioner: {output}: line 2 is damaged; put the file back")
+    assert errors[0].startswith(f"captioner: {output}: line 2 is damaged; restore the file")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is always full")
@@ -342,8 +342,8 @@ def test_an_interruption_keeps_what_is_done(command, folder, monkeypatch):
     output = folder / "captions.jsonl"
     assert (status, lines) == (130, [])
     assert errors == [
-        f"captioner: {output}: interrupted after 2 photos: 2 captioned, 0 captioned before, 0 "
-        "skipped, 0 failed; the same command goes on from here."
+        f"captioner: {output}: interrupted after 2 photos: 2 captioned, 0 already captioned, 0 "
+        "skipped, 0 failed; run the same command to resume."
     ]
     assert list(captions(output)) == NAMES[:2]
     assert command(folder)[0] == 0

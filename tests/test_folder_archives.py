@@ -83,8 +83,8 @@ def test_a_flipped_bit_fails_the_archive_and_what_precedes_it_is_captioned(comma
     shard.write_bytes(whole[: second + 3] + b"q" + whole[second + 4 :])
     status, lines, errors = command(folder, "--include", "s.tar/*")
     assert status == 1
-    assert lines[0].endswith("2 photos: 1 captioned, 0 captioned before, 0 skipped, 1 failed")
-    reason = f"a damaged tar archive (there is no header at byte {second}); fetch it again."
+    assert lines[0].endswith("2 photos: 1 captioned, 0 already captioned, 0 skipped, 1 failed")
+    reason = f"damaged tar archive (there is no header at byte {second}); download it again."
     assert errors == [f"captioner: s.tar/: {reason}"]
     assert records(folder / "captions.failed.jsonl") == [{"image": "s.tar/", "reason": reason}]
     shard.write_bytes(whole)
@@ -96,7 +96,7 @@ def test_a_flipped_bit_fails_the_archive_and_what_precedes_it_is_captioned(comma
 @pytest.mark.parametrize(
     ("cut", "damage"),
     [
-        (0, "it lacks the mark of its end, 1024 bytes of zeros"),
+        (0, "the end-of-archive marker is missing"),
         (-1, "it ends inside b.png"),
         (200, None),
     ],
@@ -107,7 +107,7 @@ def test_an_archive_cut_behind_its_last_photo_is_damaged(tmp_path, cut, damage):
     path.write_bytes(whole[: 512 + 512 + 512 + 1024 + cut])
     found = list_archive(path)
     assert list(found.files) == ["a.png", "b.png"]
-    assert found.damage == (damage and f"a damaged tar archive ({damage}); fetch it again")
+    assert found.damage == (damage and f"damaged tar archive ({damage}); download it again")
 
 
 def test_a_size_beyond_the_end_or_below_zero_is_damage(tmp_path):
@@ -131,7 +131,7 @@ def test_zeros_in_place_of_a_header_are_damage(tmp_path):
 def test_a_download_whose_rest_is_not_written_yet_is_damaged(tmp_path):
     whole = pack(member("a.png", b"a" * 512))
     (tmp_path / "s.tar").write_bytes(whole[:1024] + bytes(3 << 20))
-    assert "there are only zeros from byte 1024 on" in list_archive(tmp_path / "s.tar").damage
+    assert "only zeros from byte 1024 on" in list_archive(tmp_path / "s.tar").damage
     (tmp_path / "s.tar").write_bytes(whole[:1024] + bytes(1 << 20))  # tar --blocking-factor=2048
     assert list_archive(tmp_path / "s.tar").damage is None
 
@@ -164,9 +164,9 @@ def test_of_files_with_one_name_the_last_counts_as_for_tar(command, folder, chec
     options = ("--include", "s.tar/*", "--gallery", folder / "gallery")
     status, lines, errors = command(folder, *options)
     assert status == 0
-    assert lines[0].endswith("2 photos: 1 captioned, 0 captioned before, 1 skipped, 0 failed")
+    assert lines[0].endswith("2 photos: 1 captioned, 0 already captioned, 1 skipped, 0 failed")
     assert errors == [
-        "captioner: s.tar/x.png (1 of 2) is skipped: the last one of this name counts."
+        "captioner: skipped s.tar/x.png (1 of 2): only the last file of a name counts."
     ]
     text = TorchCaptioner.load(checkpoints["lstm"], device="cpu").caption(strip).text
     assert captions(folder / "captions.jsonl") == {"s.tar/x.png": text}
@@ -197,12 +197,12 @@ def test_links_have_the_bytes_of_their_targets(tmp_path):
     found = list(find_photos(path, Filter()))
     assert sorted(f.name for f in found if isinstance(f, Photo)) == photos
     assert {f.read() for f in found if isinstance(f, Photo)} == {b"1"}
-    lost = "a link to {}, which is not in the archive; unpack it beside it."
+    lost = "link to {}, which is not in the archive; unpack the archive there."
     assert {f.name: f.reason for f in found if not isinstance(f, Photo)} == {
         "gone.png": lost.format("b/2.png"),
         "out.png": lost.format("/etc/1.png"),
         "self.png": lost.format("self.png"),
-        "pipe.png": "a pipe, a device or of an unknown kind; unpack the archive.",
+        "pipe.png": "not a regular file; unpack the archive.",
     }
 
 
@@ -216,8 +216,8 @@ def test_a_sparse_photo_is_named(command, folder, form):
     status, lines, errors = command(folder, "--include", "s.tar/*")
     assert (status, "2 photos: 1 captioned" in lines[0], "1 failed" in lines[0]) == (1, True, True)
     assert errors == [
-        "captioner: s.tar/hole.png: stored as a sparse file; unpack the archive, or pack it "
-        "without holes."
+        "captioner: s.tar/hole.png: sparse file; unpack the archive, or recreate it without "
+        "--sparse."
     ]
     (failed,) = records(folder / "captions.failed.jsonl")
     assert failed["image"] == "s.tar/hole.png"
@@ -242,7 +242,7 @@ def test_photos_without_an_ending_are_known_by_content_and_inner_archives_are_na
         (Problem, "s.tar/more.tgz"),
     ]
     assert found[0].read() == photo
-    reason = "an archive in an archive; unpack the outer one, or use --exclude."
+    reason = "nested archive; unpack the outer one, or use --exclude."
     assert {f.reason for f in found[1:]} == {reason}
 
 
@@ -268,13 +268,13 @@ def test_archives_that_must_be_unpacked_fail_with_the_way_out(command, folder):
         archive.writestr("notes.txt", b"x")
     status, lines, errors = command(folder)
     assert status == 1
-    assert lines[0].endswith("11 photos: 4 captioned, 0 captioned before, 0 skipped, 7 failed")
+    assert lines[0].endswith("11 photos: 4 captioned, 0 already captioned, 0 skipped, 7 failed")
     reasons = {r["image"]: r["reason"] for r in records(folder / "captions.failed.jsonl")}
-    way = "decompress it to a .tar, or leave it out with --exclude."
-    assert reasons == dict.fromkeys(COMPRESSED, f"a compressed archive; {way}") | {
-        "s.zip": "a zip archive with 2 photos; unpack it, or leave it out with --exclude.",
-        "bad.zip": "not a whole zip archive (File is not a zip file); fetch it again, then unpack "
-        "it, or leave it out with --exclude.",
+    way = "decompress it to a .tar, or skip it with --exclude."
+    assert reasons == dict.fromkeys(COMPRESSED, f"compressed archive; {way}") | {
+        "s.zip": "zip archive with 2 photos; unpack it, or skip it with --exclude.",
+        "bad.zip": "damaged zip archive (File is not a zip file); download it again, then unpack "
+        "it, or skip it with --exclude.",
     }
     assert sorted(errors) == sorted(f"captioner: {name}: {why}" for name, why in reasons.items())
     out = ("--exclude", "*.zip", "--exclude", "s.t*")
@@ -288,8 +288,8 @@ def test_they_are_named_on_lists_too_and_in_place_of_a_folder(command, tmp_path)
     assert isinstance(found, Problem)
     assert found.reason.startswith("a compressed archive; decompress it to a .tar")
     for name, reason in (
-        ("s.tgz", "compressed by gzip; decompress it to a .tar"),
-        ("s.zip", "a zip archive; unpack it"),
+        ("s.tgz", "compressed with gzip; decompress it to a .tar"),
+        ("s.zip", "zip archive; unpack it"),
     ):
         status, _, errors = command(tmp_path / name)
         assert status == 2

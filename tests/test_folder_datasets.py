@@ -57,9 +57,9 @@ def test_texts_edited_in_the_metadata_are_kept(command, folder):
     metadata.write_text("[]\n")
     status, _, errors = command(folder, "--output", metadata)
     assert (status, errors) == (2, [
-        f"captioner: {metadata}: was changed since it was written: it cannot be read (line 1 lacks "
-        "file_name or text). Edited captions are kept; this would be lost: move the file away to "
-        "keep it, or delete it to have it written again.",
+        f"captioner: {metadata}: edited since it was written, and the edits cannot be kept: it "
+        "cannot be read (line 1 lacks file_name or text). Move the file away to keep it, or delete "
+        "it to have it written again.",
     ])  # fmt: skip
 
 
@@ -118,20 +118,19 @@ def test_data_sets_lie_where_they_can_be_read_back(command, folder, tmp_path):
     elsewhere = tmp_path / "metadata.jsonl"
     status, _, errors = command(folder, "--output", elsewhere)
     assert (status, errors) == (2, [
-        f"captioner: {elsewhere}: a data set's names are relative to the folder it lies in; give "
-        f"--output {folder / 'metadata.jsonl'}, or another name.",
+        f"captioner: {elsewhere}: an imagefolder data set must lie in the folder of its photos; "
+        f"use --output {folder / 'metadata.jsonl'}, or another name.",
     ])  # fmt: skip
     inside = folder / "more" / "all.tar"
     status, _, errors = command(folder, "--output", inside)
     assert (status, errors) == (2, [
-        f"captioner: {inside}: lies among the photos, and the next run would caption those in it; "
-        "choose a place outside.",
+        f"captioner: {inside}: lies inside the photo folder, so the next run would caption its "
+        "photos; choose a path outside.",
     ])  # fmt: skip
     odd = tmp_path / "a-%z.tar"
     status, _, errors = command(folder, "--output", odd)
     assert (status, errors) == (2, [
-        f"captioner: {odd}: write %06d where the number of each archive goes, and %% for a percent "
-        "sign.",
+        f"captioner: {odd}: use %06d for the number of each archive, and %% for a percent sign.",
     ])  # fmt: skip
     status, _, errors = command(folder, "--shard", "1/2", "--output", folder / "metadata.jsonl")
     assert (status, errors) == (2, [

@@ -43,7 +43,7 @@ def test_a_caption_edited_in_a_table_is_kept_everywhere(command, folder, table, 
     edit(table, "flag.png", "Großmutter's flag, 1974", **saved)
     status, lines, errors = command(folder, *outputs)
     assert (status, errors) == (0, [])
-    assert lines[0].endswith("0 captioned, 4 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("0 captioned, 4 already captioned, 0 skipped, 0 failed")
     assert {row["image"]: row["caption"] for row in rows(table)}["flag.png"] == (
         "Großmutter's flag, 1974"
     )
@@ -76,7 +76,7 @@ def test_an_edited_caption_of_a_photo_that_failed_becomes_its_caption(command, f
     edit(table, "broken.jpg", "a letter of mine")
     status, lines, _ = command(folder, "--output", table)
     assert status == 0
-    assert "5 photos: 0 captioned, 5 captioned before" in lines[0]
+    assert "5 photos: 0 captioned, 5 already captioned" in lines[0]
     assert captions(table.with_suffix(".jsonl"))["broken.jpg"] == "a letter of mine"
 
 
@@ -96,7 +96,7 @@ def test_what_somebody_wrote_into_a_sidecar_stays_when_the_table_is_edited(comma
         (lambda text: text.replace("reason", "reason,mine", 1), "its columns are image, status,"),
         (lambda text: text.rsplit("tower.png", 1)[0], "1 rows are missing"),
         (lambda text: text + "new.png,captioned,a dog,,\r\n", "it has a row for 'new.png', which"),
-        (lambda text: text + "new.png\r\n", "line 6 has another number of cells"),
+        (lambda text: text + "new.png\r\n", "line 6 has the wrong number of cells"),
         (lambda text: "A list of mine\n", "its columns are A list of mine"),
     ],
 )
@@ -108,7 +108,9 @@ def test_what_the_captions_cannot_hold_is_asked_about_before_it_is_lost(
     before = table.read_bytes()
     status, _, (error,) = command(folder, "--output", table)
     assert status == 2
-    assert error.startswith(f"captioner: {table}: was changed since it was written: {why}")
+    assert error.startswith(
+        f"captioner: {table}: edited since it was written, and the edits cannot be kept:  {why}"
+    )
     assert error.endswith("move the file away to keep it, or delete it to have it written again.")
     assert table.read_bytes() == before
     table.unlink()
@@ -121,7 +123,7 @@ def test_a_table_in_another_encoding_is_asked_about(command, folder, table):
     edit(table, "flag.png", "Größe", encoding="cp1252")
     status, _, (error,) = command(folder, "--output", table)
     assert status == 2
-    assert "it is saved in another encoding than UTF-8" in error
+    assert "it is not UTF-8" in error
 
 
 def test_a_table_that_a_killed_run_left_behind_the_journal_is_no_edit(command, folder, table):
@@ -144,7 +146,7 @@ def test_a_line_edited_in_the_journal_is_kept_when_its_photo_changes(command, fo
     quarters(20, 20).save(folder / "flag.png")
     status, printed, _ = command(folder)
     assert status == 0
-    assert "0 captioned, 4 captioned before" in printed[0]
+    assert "0 captioned, 4 already captioned" in printed[0]
     assert captions(output)["flag.png"] == "a flag of mine"
 
 
@@ -165,7 +167,7 @@ def test_sidecars_that_are_gone_or_empty_are_written_from_the_captions(
     monkeypatch.delattr(TorchCaptioner, "open")  # no model is needed
     status, lines, errors = command(folder, *options)
     assert (status, errors) == (0, [])
-    assert lines[0].endswith("4 photos: 0 captioned, 4 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("4 photos: 0 captioned, 4 already captioned, 0 skipped, 0 failed")
     assert {path: path.read_bytes() for path in files} == files
     assert (folder / "tower.txt").read_text() == "written by hand"
     assert len(records(folder / "captions.jsonl")) == 4
@@ -181,7 +183,7 @@ def test_outputs_can_be_added_later_without_a_model(command, folder, monkeypatch
     more = ("--output", folder / "captions.jsonl", "--output", tmp_path / "c.csv")
     status, lines, errors = command(folder, *options, *more)
     assert (status, errors) == (0, [])
-    assert "0 captioned, 4 captioned before, 0 skipped, 0 failed" in lines[0]
+    assert "0 captioned, 4 already captioned, 0 skipped, 0 failed" in lines[0]
     for name, caption in told.items():
         photo = folder / name
         assert photo.with_suffix(".txt").read_text() == caption + "\n"
@@ -201,8 +203,8 @@ def test_a_caption_that_cannot_be_written_now_stays_in_the_journal(command, fold
     (folder / "flag.png").chmod(0o444)
     status, lines, (error,) = command(folder, "--in-place")
     assert status == 1
-    assert "0 captioned, 3 captioned before, 0 skipped, 1 failed" in lines[0]
-    assert error.startswith("captioner: flag.png: flag.png is read-only, and stays as it is")
+    assert "0 captioned, 3 already captioned, 0 skipped, 1 failed" in lines[0]
+    assert error.startswith("captioner: flag.png: flag.png is read-only and was left alone")
     assert captions(folder / "captions.jsonl") == told
 
 
@@ -215,7 +217,7 @@ def test_a_photo_replaced_under_its_name_is_captioned_again(command, folder):
     noise(64, 48, seed=6).save(folder / "strip.jpg")
     status, lines, errors = command(folder, *options)
     assert (status, errors) == (0, [])
-    assert lines[0].endswith("4 photos: 2 captioned, 2 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("4 photos: 2 captioned, 2 already captioned, 0 skipped, 0 failed")
     new = captions(folder / "captions.jsonl")
     assert {name for name in new if new[name] != old[name]} <= {"flag.png", "strip.jpg"}
     assert new["flag.png"] == old["tower.png"] != old["flag.png"]
@@ -224,16 +226,16 @@ def test_a_photo_replaced_under_its_name_is_captioned_again(command, folder):
     assert read_sidecar(xmp, name="x") == new["flag.png"]
     assert (folder / "strip.txt").read_text() == "written by hand"
     assert len(records(folder / "captions.jsonl")) == 4
-    assert "0 captioned, 4 captioned before" in command(folder, *options)[1][0]
+    assert "0 captioned, 4 already captioned" in command(folder, *options)[1][0]
 
 
 def test_a_photo_whose_metadata_changed_keeps_its_caption(command, folder):
     command(folder)
     told = captions(folder / "captions.jsonl")
     os.utime(folder / "flag.png", (0, 0))
-    assert "1 captioned, 3 captioned before" in command(folder)[1][0]
+    assert "1 captioned, 3 already captioned" in command(folder)[1][0]
     assert captions(folder / "captions.jsonl") == told
-    assert "0 captioned, 4 captioned before" in command(folder)[1][0]
+    assert "0 captioned, 4 already captioned" in command(folder)[1][0]
 
 
 def test_a_dry_run_names_what_would_be_written_and_what_was_replaced(command, folder):
@@ -244,4 +246,4 @@ def test_a_dry_run_names_what_would_be_written_and_what_was_replaced(command, fo
     assert lines == [
         "caption again\tflag.png", "done\tmore/large.jpg", "done\tstrip.jpg", "write\ttower.png",
     ]  # fmt: skip
-    assert summary == ("captioner: 1 caption again, 2 done, 1 write; nothing is written.")
+    assert summary == ("captioner: dry run, nothing written: 1 caption again, 2 done, 1 write.")

@@ -78,7 +78,7 @@ def test_two_captions_for_one_photo_are_asked_about(tmp_path):
     edit(table, "a.jpg", "my dog")
     assert read_edits([table, other], read_index(journal)) == {"a.jpg": "my dog"}
     edit(other, "a.jpg", "his dog")
-    with pytest.raises(Exception, match=r"d\.csv: .* another table has another caption for 'a"):
+    with pytest.raises(Exception, match=r"d\.csv: .* another table has a different caption for 'a"):
         read_edits([table, other], read_index(journal))
     table.write_text(table.read_text() + "a.jpg,captioned,her dog,,\n")
     with pytest.raises(Exception, match=r"c\.csv: .* it has two rows for 'a\.jpg'"):
@@ -159,8 +159,8 @@ def test_a_file_that_an_edit_did_not_reach_fails_until_it_does(command, folder, 
     for _ in range(2):
         status, lines, (error,) = command(folder, *options)
         assert status == 1
-        assert "0 captioned, 3 captioned before, 0 skipped, 1 failed" in lines[0]
-        assert error.startswith("captioner: flag.png: flag.txt is read-only, and stays as it is")
+        assert "0 captioned, 3 already captioned, 0 skipped, 1 failed" in lines[0]
+        assert error.startswith("captioner: flag.png: flag.txt is read-only and was left alone")
         (report,) = (tmp_path / "c.failed.jsonl").read_text().splitlines()
         assert json.loads(report)["image"] == "flag.png"
         assert captions(tmp_path / "c.jsonl")["flag.png"] == "a flag of mine"
@@ -186,7 +186,7 @@ def test_a_caption_that_was_deleted_is_no_longer_written(command, folder, tmp_pa
     (folder / "flag.txt").unlink()
     for _ in range(2):
         status, lines, _ = command(folder, *options)
-        assert (status, "4 captioned before" in lines[0]) == (0, True)
+        assert (status, "4 already captioned" in lines[0]) == (0, True)
         assert not (folder / "flag.txt").exists()
 
 
@@ -196,7 +196,7 @@ def test_a_dry_run_names_captions_that_are_kept(command, folder, tmp_path):
     edit(tmp_path / "c.csv", "flag.png", "a flag of mine")
     _, lines, (summary,) = command(folder, *options, "--dry-run")
     assert lines[0] == "keep edit\tflag.png"
-    assert summary == "captioner: 1 keep edit, 4 done; nothing is written."
+    assert summary == "captioner: dry run, nothing written: 1 keep edit, 4 done."
 
 
 def test_events_of_edits_follow_the_first_one(command, folder, tmp_path):
@@ -229,7 +229,7 @@ def test_a_last_line_without_its_end_is_kept(command, folder):
     output.write_text("\n".join(map(json.dumps, lines)))  # as scripts do
     noise(40, 40).save(folder / "new.png")
     _, told, _ = command(folder)
-    assert "1 captioned, 4 captioned before" in told[0]
+    assert "1 captioned, 4 already captioned" in told[0]
     assert captions(output)[lines[-1]["image"]] == "a tower of mine"
     assert len(records(output)) == 5
 
@@ -238,11 +238,11 @@ def test_a_last_line_spoiled_by_an_edit_is_set_aside(command, folder):
     output = folder / "captions.jsonl"
     command(folder)
     output.write_bytes(output.read_bytes().replace(b'"tower.png",', b'"tower.png'))
-    assert "1 captioned, 3 captioned before" in command(folder)[1][0]
+    assert "1 captioned, 3 already captioned" in command(folder)[1][0]
     (line,) = (folder / "captions.damaged.jsonl").read_bytes().splitlines()
     assert line.startswith(b'{"image": "tower.png "status"')
     output.write_bytes(b"nothing but this\n")
-    assert "4 captioned, 0 captioned before" in command(folder)[1][0]
+    assert "4 captioned, 0 already captioned" in command(folder)[1][0]
     assert (folder / "captions.damaged.jsonl").read_bytes().endswith(b"\nnothing but this\n")
 
 
@@ -268,7 +268,7 @@ def test_a_name_that_no_file_can_have_ends_no_run(command, folder):
     with (folder / "captions.jsonl").open("ab") as file:
         file.write(record.to_line())
     status, lines, _ = command(folder, "--sidecar", "txt", "--output", folder / "captions.jsonl")
-    assert (status, "4 captioned before" in lines[0]) == (0, True)
+    assert (status, "4 already captioned" in lines[0]) == (0, True)
 
 
 @pytest.mark.parametrize(("shift", "again"), [(1, 0), (-1, 0), (3600, 0), (-3599, 0), (60, 1)])
@@ -276,7 +276,7 @@ def test_times_that_file_systems_shift_make_no_other_photo(command, folder, shif
     os.utime(folder / "flag.png", (1_700_000_000, 1_700_000_000))
     command(folder)
     os.utime(folder / "flag.png", (1_700_000_000 + shift, 1_700_000_000 + shift))
-    assert f"{again} captioned, {4 - again} captioned before" in command(folder)[1][0]
+    assert f"{again} captioned, {4 - again} already captioned" in command(folder)[1][0]
 
 
 def test_lines_without_stamps_are_captions_as_any_other(command, folder, tmp_path):
@@ -290,7 +290,7 @@ def test_lines_without_stamps_are_captions_as_any_other(command, folder, tmp_pat
     noise(40, 40).save(folder / "flag.png")
     edit(table, "tower.png", "a tower of mine")
     _, lines, _ = command(folder, "--output", table, "--sidecar", "txt")
-    assert "0 captioned, 4 captioned before" in lines[0]
+    assert "0 captioned, 4 already captioned" in lines[0]
     assert (folder / "tower.txt").read_text() == "a tower of mine\n"
 
 
@@ -358,12 +358,12 @@ def test_a_photo_replaced_while_it_is_captioned_in_place_is_captioned_again(
     with monkeypatch.context() as patched:
         patched.setattr(LocalEngine, "run", replaced_meanwhile)
         command(folder, "--in-place")
-    assert "1 captioned, 3 captioned before" in command(folder, "--in-place")[1][0]
+    assert "1 captioned, 3 already captioned" in command(folder, "--in-place")[1][0]
     told = captions(folder / "captions.jsonl")
     assert told["flag.png"] == told["tower.png"]
     flag = (folder / "flag.png").read_bytes()
     assert read_caption(flag, name="flag.png") == told["tower.png"]
-    assert "4 captioned before" in command(folder, "--in-place")[1][0]
+    assert "4 already captioned" in command(folder, "--in-place")[1][0]
 
 
 @pytest.mark.parametrize(

@@ -101,8 +101,8 @@ def test_a_folder_named_like_a_photo_is_a_folder_and_a_pipe_is_no_photo(tmp_path
     os.mkfifo(tmp_path / "pipe.tar")
     found = list(find_photos(tmp_path, Filter()))
     assert [item.name for item in found] == ["pipe.jpg", "pipe.tar/", "x.jpg/1.jpg"]
-    assert found[1].reason == "a pipe or a device, not a file; save it as a file."
-    with pytest.raises(ImageError, match=r"^pipe.jpg: a pipe or a device, not a file"):
+    assert found[1].reason == "not a regular file; save it as a file."
+    with pytest.raises(ImageError, match=r"^pipe.jpg: not a regular file"):
         found[0].read()
 
 
@@ -127,7 +127,7 @@ def test_a_folder_that_cannot_be_listed_is_a_problem_and_the_others_go_on(tmp_pa
 
     monkeypatch.setattr(os, "scandir", guarded)
     first, second = find_photos(tmp_path, Filter())
-    reason = "this folder cannot be listed: Permission denied."
+    reason = "folder cannot be listed: Permission denied."
     assert first == Problem(name="a/", reason=reason, path=str(tmp_path / "a"))
     assert second.name == "b/2.jpg"
 
@@ -182,11 +182,10 @@ def test_a_broken_archive_is_a_problem_after_what_could_be_read(tmp_path):
     assert found[0].name == "s.tar/a.png"
     assert found[-1].name == "u.jpg"
     assert problems["t.tar/"] == (
-        "not a whole, uncompressed tar archive (truncated header); decompress it, or fetch it "
-        "again."
+        "not an uncompressed tar archive (truncated header); decompress it, or download it again."
     )
     cut = Photo(name="x", path=str(tmp_path / "s.tar"), offset=3000, size=2000)
-    with pytest.raises(ImageError, match=r"^x: its archive was cut short; fetch it again\.$"):
+    with pytest.raises(ImageError, match=r"^x: the archive is truncated; download it again\.$"):
         cut.read()
 
 
@@ -260,7 +259,7 @@ def test_a_list_may_begin_with_a_mark_and_name_archives(tmp_path):
 
 @pytest.mark.parametrize("text", [b"a.jpg\0b.jpg\0", "a.jpg\nb.jpg\n".encode("utf-16")])
 def test_a_list_that_ends_its_paths_otherwise_is_explained(tmp_path, text):
-    with pytest.raises(CaptionerError, match=r"zero bytes, .* give --null, or else save .* UTF-8"):
+    with pytest.raises(CaptionerError, match=r"NUL bytes; .* use --null; otherwise save .* UTF-8"):
         listed(text, tmp_path)
 
 
@@ -359,7 +358,7 @@ def test_a_comment_in_a_list_is_named_unless_there_is_such_a_file(tmp_path):
     comment, first, second = listed(b"# my holiday\n#1.jpg\na.jpg\n", tmp_path)
     assert comment == Problem(
         name="# my holiday",
-        reason="no file of this name; take comments out of the list, which holds only paths.",
+        reason="no such file; if it is a comment, remove it: lists contain only paths.",
         path="# my holiday",
     )
     assert [first.name, second.name] == ["#1.jpg", "a.jpg"]

@@ -31,9 +31,9 @@ def test_a_journal_taken_away_during_the_run_is_noticed_at_once(tmp_path, harm):
         path.unlink()
         if harm == "replaced":  # as some editors save
             path.write_bytes(content)
-        with pytest.raises(CaptionerError, match=r"was moved, deleted or replaced while"):
+        with pytest.raises(CaptionerError, match=r"moved, deleted or replaced during"):
             journal.commit([entry("b.jpg")])
-        with pytest.raises(CaptionerError, match=r"was moved, deleted or replaced while"):
+        with pytest.raises(CaptionerError, match=r"moved, deleted or replaced during"):
             journal.tidy()
 
 
@@ -68,7 +68,7 @@ def test_a_damaged_pending_batch_is_named_with_the_way_out(command, folder, cont
     pending.write_bytes(content)
     status, _, (error,) = command(folder)
     assert status == 2
-    assert error.startswith(f"captioner: {pending}: is damaged, ")
+    assert error.startswith(f"captioner: {pending}: damaged, ")
     pending.unlink()
     assert command(folder)[0] == 0
     assert list(captions(folder / "captions.jsonl")) == NAMES
@@ -81,7 +81,7 @@ def test_beginning_again_loses_nothing_before_there_is_a_new_caption(command, fo
     status, _, errors = command(folder, "--overwrite", "--device", "none")
     assert (status, output.read_bytes()) == (2, before)
     assert "device 'none' cannot be used" in errors[0]
-    assert command(folder)[1][0].endswith("0 captioned, 4 captioned before, 0 skipped, 0 failed")
+    assert command(folder)[1][0].endswith("0 captioned, 4 already captioned, 0 skipped, 0 failed")
     command(folder, "--overwrite", "--prefix", "A ")
     assert all(text.startswith("A ") for text in captions(output).values())
 
@@ -100,7 +100,7 @@ def test_a_run_that_began_again_and_was_stopped_says_how_to_go_on(command, folde
             _, _, (told,) = command(folder, "--overwrite")
         return told
 
-    assert "the same command without --overwrite goes on" in stop(KeyboardInterrupt())
+    assert "run the same command without --overwrite to resume" in stop(KeyboardInterrupt())
     assert stop(CaptionerError("Full.")) == "captioner: Full. Leave out --overwrite then, to go on."
 
 
@@ -117,7 +117,7 @@ def test_a_pipe_is_no_place_for_captions(command, folder, tmp_path):
     os.mkfifo(tmp_path / "c.jsonl")
     status, _, (error,) = command(folder, "--output", tmp_path / "c.jsonl")
     assert status == 2
-    assert error.endswith("is a folder, a pipe or a device; choose another --output.")
+    assert error.endswith("not a regular file; choose another --output.")
 
 
 def test_a_journal_saved_by_an_editor_is_still_one(command, folder):
@@ -131,7 +131,7 @@ def test_a_journal_saved_by_an_editor_is_still_one(command, folder):
     ):
         output.write_bytes(content)
         _, lines, _ = command(folder)
-        assert lines[0].endswith("0 captioned, 4 captioned before, 0 skipped, 0 failed")
+        assert lines[0].endswith("0 captioned, 4 already captioned, 0 skipped, 0 failed")
         assert captions(output) == told
 
 

@@ -25,14 +25,14 @@ def test_a_run_in_which_too_many_photos_fail_ends_and_can_go_on(command, folder)
     assert (status, lines) == (3, [])
     assert errors[-1] == (
         f"captioner: {output}: 3 of 3 photos failed, more than --max-failures 2 after 3 photos: 0 "
-        "captioned, 0 captioned before, 0 skipped, 3 failed; the same command goes on from here."
+        "captioned, 0 already captioned, 0 skipped, 3 failed; run the same command to resume."
     )
     assert list(captions(output)) == ["a0.png", "a1.png", "a2.png"]
     failed = (folder / "captions.failed.jsonl").read_text().splitlines()
     assert [json.loads(line)["image"] for line in failed] == ["a0.png", "a1.png", "a2.png"]
     status, lines, _ = command(folder, *FIRST, "--max-failures", "2")
     assert status == 1  # two more failed, and what failed before counts no more
-    assert lines[0].endswith("9 photos: 4 captioned, 0 captioned before, 0 skipped, 5 failed")
+    assert lines[0].endswith("9 photos: 4 captioned, 0 already captioned, 0 skipped, 5 failed")
 
 
 def test_a_run_ends_in_time_with_what_is_made_of_it(command, folder):
@@ -45,7 +45,7 @@ def test_a_run_ends_in_time_with_what_is_made_of_it(command, folder):
     assert len(table.read_text().splitlines()) == 2
     status, lines, _ = command(folder, *options, "--max-hours", "1")
     assert status == 0
-    assert lines[0].endswith("4 photos: 3 captioned, 1 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("4 photos: 3 captioned, 1 already captioned, 0 skipped, 0 failed")
 
 
 def test_a_share_says_something_once_a_hundred_photos_were_tried():
@@ -86,7 +86,7 @@ def test_a_dry_run_says_what_the_whole_takes(command, tmp_path):
     status, lines, errors = command(photos, "--dry-run")
     assert status == 0
     assert len(lines) == 2 * SAMPLE
-    assert errors[0] == "captioner: 64 caption; nothing is written."
+    assert errors[0] == "captioner: dry run, nothing written: 64 caption."
     found = re.fullmatch(
         r"captioner: 64 photos take about ([\d.]+) minutes, ([\d.]+) kB to read, ([\d.]+) kB of "
         r"captions\.",
@@ -99,7 +99,7 @@ def test_a_dry_run_says_what_the_whole_takes(command, tmp_path):
     assert command(photos)[0] == 0
     lines = (photos / "captions.jsonl").stat().st_size
     assert float(found[3]) == pytest.approx(lines / 1000, rel=0.1)
-    assert command(photos, "--dry-run")[2] == ["captioner: 64 done; nothing is written."]
+    assert command(photos, "--dry-run")[2] == ["captioner: dry run, nothing written: 64 done."]
 
 
 def test_an_estimate_grows_with_the_photos_that_passed(tmp_path):

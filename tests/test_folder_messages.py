@@ -18,7 +18,7 @@ def test_a_damaged_archive_is_in_the_report_until_it_is_mended(command, folder):
     shard.write_bytes(b"no archive")
     status, lines, errors = command(folder)
     assert (status, len(errors)) == (1, 1)
-    assert lines[0].endswith("5 photos: 4 captioned, 0 captioned before, 0 skipped, 1 failed")
+    assert lines[0].endswith("5 photos: 4 captioned, 0 already captioned, 0 skipped, 1 failed")
     (failed,) = records(folder / "captions.failed.jsonl")
     assert failed["image"] == "shard.tar/"
     assert errors == [f"captioner: shard.tar/: {failed['reason']}"]
@@ -32,12 +32,11 @@ def test_why_photos_are_skipped_is_said_once(command, folder):
     for name in ("flag", "strip"):
         (folder / f"{name}.txt").write_text("sks dog")
     _, _, errors = command(folder, "--sidecar", "txt", "--include", "flag.png")
-    assert errors == ["captioner: flag.png is skipped: flag.txt is there already."]
+    assert errors == ["captioner: skipped flag.png: flag.txt exists."]
     _, lines, errors = command(folder, "--sidecar", "txt")
-    assert "4 photos: 2 captioned, 0 captioned before, 2 skipped" in lines[0]
+    assert "4 photos: 2 captioned, 0 already captioned, 2 skipped" in lines[0]
     assert errors == [
-        "captioner: flag.png is skipped: flag.txt is there already; and 1 more, which --dry-run "
-        "names."
+        "captioner: skipped flag.png: flag.txt exists; and 1 more (--dry-run lists them)."
     ]
     assert command(folder, "--sidecar", "txt", "--quiet") == (0, [], [])
 
@@ -56,7 +55,7 @@ def test_all_that_is_written_is_named(command, folder, tmp_path):
     table, gallery = tmp_path / "c.csv", tmp_path / "gallery"
     _, lines, _ = command(folder, "--output", table, "--gallery", gallery)
     assert lines == [
-        f"{table.with_suffix('.jsonl')}, {table}: 4 photos: 4 captioned, 0 captioned before, 0 "
+        f"{table.with_suffix('.jsonl')}, {table}: 4 photos: 4 captioned, 0 already captioned, 0 "
         "skipped, 0 failed",
         f"{gallery / 'index.html'}: open it in a browser",
     ]
@@ -86,10 +85,10 @@ def test_where_nothing_is_found_the_way_to_find_it_is_told(command, folder, tmp_
     status, lines, errors = command(folder, "--include", "*.tif")
     assert (status, len(lines)) == (0, 1)
     assert errors == [
-        f"captioner: {folder}: no photos that --include and --exclude leave; check the patterns."
+        f"captioner: {folder}: no photos match --include and --exclude; check the patterns."
     ]
     (tmp_path / "none").mkdir()
-    assert "no photos in it; check the path" in command(tmp_path / "none")[2][0]
+    assert "no photos found; check the path" in command(tmp_path / "none")[2][0]
 
 
 def test_errors_are_json_events_too(command, folder):
@@ -103,29 +102,32 @@ def test_errors_are_json_events_too(command, folder):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ([], "captioner: no photos are named: give a folder, or --list FILE."),
-        (["-"], "captioner: a list has no folder to put captions in; give --output FILE.jsonl."),
+        ([], "captioner: no input: give a folder, or use --list FILE."),
+        (["-"], "captioner: a list needs --output FILE.jsonl to say where captions go."),
         (["none"], "captioner: none: no such folder; check the path."),
-        ([""], "captioner: the folder's name is empty; give . for the folder you are in."),
+        ([""], "captioner: the folder name is empty; use . for the current folder."),
         (["n" * 300], ": cannot be read: File name too long."),
         (
             [".", "--watch", "--retry-failed"],
-            "captioner: --watch captions what comes, and --retry-",
+            "captioner: --watch captions new photos, while --retry-",
         ),
         (["--list", "none", "--output", "x.jsonl"], "captioner: none: the list cannot be read: "),
-        ([".", "--output", "x.txt"], "captioner: x.txt: captions are not written as '.txt'; "),
-        ([".", "--output", "x"], "captioner: x: captions are not written into files without an "),
-        ([".", "--output", "."], "captioner: .: is a folder; give --output the name of a file."),
-        (["a", "b", "c"], "captioner: b: there is one folder to a run, and a is it; caption the "),
-        ([".", "--overwrite", "--retry-failed"], "captioner: --overwrite begins again, and --retr"),
-        ([".", "--overwrite", "--sidecar", "txt"], "captioner: --overwrite begins the output agai"),
+        ([".", "--output", "x.txt"], "captioner: x.txt: unknown format '.txt'; choose "),
+        ([".", "--output", "x"], "captioner: x: no file name extension; choose from .jsonl"),
+        ([".", "--output", "."], "captioner: .: is a folder; --output needs the name of a file."),
+        (["a", "b", "c"], "captioner: b: a run takes one folder, here a; run the command "),
+        ([".", "--overwrite", "--retry-failed"], "captioner: --overwrite starts over, while --ret"),
+        (
+            [".", "--overwrite", "--sidecar", "txt"],
+            "captioner: --overwrite needs --existing, which",
+        ),
         (
             [".", "--output", "x.jsonl", "--output", "y.jsonl"],
-            "captioner: y.jsonl: it would hold what x.jsonl holds; give only one.",
+            "captioner: y.jsonl: would duplicate x.jsonl; use one .jsonl output.",
         ),
-        ([".", "--template", "{captoin}"], "captioner: template '{captoin}': {captoin} has no "),
+        ([".", "--template", "{captoin}"], "captioner: template '{captoin}': unknown field "),
         ([".", "--template", "{"], "captioner: template '{': "),
-        ([".", "--list", "x", "--watch"], "captioner: --watch waits for files in a folder, not in"),
+        ([".", "--list", "x", "--watch"], "captioner: --watch needs a folder, not a list."),
         ([".", "--workers", "0"], "argument --workers: 0 is not 1 or more"),
     ],
 )
@@ -141,7 +143,7 @@ def test_what_makes_no_sense_is_a_usage_error(command, tmp_path, monkeypatch, ar
     ("content", "problem"),
     [
         (encode(quarters(), "PNG"), "a photo, not a folder; `captioner caption` captions single"),
-        (b"hello", "neither a folder nor a tar archive: not a whole, uncompressed tar archive"),
+        (b"hello", "neither a folder nor a tar archive: not an uncompressed tar archive"),
     ],
 )
 def test_a_file_in_place_of_a_folder_is_named(command, tmp_path, content, problem):
@@ -156,16 +158,16 @@ def test_a_file_in_place_of_a_folder_is_named(command, tmp_path, content, proble
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--existing", "append"), "--existing is for captions written with --sidecar or --in-pl"),
-        (("--separator", " "), "--separator is for --existing append or prepend"),
-        (("--null",), "--null is for lists"),
+        (("--existing", "append"), "--existing has no effect without --sidecar or --in-"),
+        (("--separator", " "), "--separator has no effect without --existing append or prep"),
+        (("--null",), "--null has no effect without a list"),
     ],
 )
 def test_options_that_do_nothing_are_refused(command, folder, options, why):
     status, lines, (error,) = command(folder, *options)
     assert (status, lines) == (2, [])
     assert error.startswith(f"captioner: {why}")
-    assert error.endswith(", and does nothing here; leave it out.")
+    assert error.endswith("; omit it.")
 
 
 def test_folders_that_machines_keep_are_named_at_the_end(command, folder):
@@ -174,10 +176,10 @@ def test_folders_that_machines_keep_are_named_at_the_end(command, folder):
         (folder / name / "thumbnail.jpg").write_bytes(encode(quarters(), "JPEG"))
     status, lines, errors = command(folder)
     assert status == 0
-    assert lines[0].endswith("4 photos: 4 captioned, 0 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("4 photos: 4 captioned, 0 already captioned, 0 skipped, 0 failed")
     assert errors == [
-        "captioner: 3 folders passed over: @eaDir (2 times), #recycle; --hidden takes the photos "
-        "in them, too."
+        "captioner: skipped 3 system folders: @eaDir (2 times), #recycle; use --hidden to include "
+        "their photos."
     ]
     assert errors[0] in command(folder, "--dry-run")[2]
     assert command(folder, "--quiet")[2] == []
@@ -195,7 +197,7 @@ def test_photos_that_nothing_installed_reads_fail_and_say_what_would(command, fo
     (folder / "web.jxl").write_bytes(b"\xff\x0a\0\x10\xb0\x13")
     status, lines, errors = command(folder)
     assert status == 1
-    assert lines[0].endswith("8 photos: 4 captioned, 0 captioned before, 0 skipped, 4 failed")
+    assert lines[0].endswith("8 photos: 4 captioned, 0 already captioned, 0 skipped, 4 failed")
     assert errors == [
         "captioner: canon.CR3: raw photos of cameras are read by rawpy; install it (pip install "
         "'captioner[raw]'), or save it as JPEG.",
@@ -224,9 +226,9 @@ def test_comments_and_addresses_in_a_list_are_named(command, folder, tmp_path):
     output = tmp_path / "c.jsonl"
     status, lines, errors = command("--list", tmp_path / "list", "--output", output)
     assert status == 1
-    assert "3 photos: 1 captioned, 0 captioned before, 0 skipped, 2 failed" in lines[0]
+    assert "3 photos: 1 captioned, 0 already captioned, 0 skipped, 2 failed" in lines[0]
     assert errors == [
-        "captioner: # of our holiday: no file of this name; take comments out of the list, which "
-        "holds only paths.",
+        "captioner: # of our holiday: no such file; if it is a comment, remove it: lists contain "
+        "only paths.",
         "captioner: https://example.org/photo.jpg: an address, not a file; download it first.",
     ]

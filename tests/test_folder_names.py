@@ -60,7 +60,7 @@ def test_two_photos_that_would_share_a_text_file_do_not(command, mounted, size, 
     for before in (0, 1):
         status, lines, _ = command(folder, *options)
         assert status == 0
-        assert f"{1 - before} captioned, {before} captioned before, 1 skipped" in lines[0]
+        assert f"{1 - before} captioned, {before} already captioned, 1 skipped" in lines[0]
         told = captions(folder / "captions.jsonl")
         assert list(told) == ["IMG.JPG"]
         assert (folder / "IMG.txt").read_text() == told["IMG.JPG"] + "\n"

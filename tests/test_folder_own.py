@@ -72,7 +72,7 @@ def test_marks_are_enough_to_know_own_captions_without_a_journal(command, folder
         folder, *ONLY, "--in-place", "--existing", "own", "--prefix", "new: ", "--output", other
     )
     assert status == 0
-    assert lines[0].endswith("2 photos: 1 captioned, 0 captioned before, 1 skipped, 0 failed")
+    assert lines[0].endswith("2 photos: 1 captioned, 0 already captioned, 1 skipped, 0 failed")
     flag = captions(other)["flag.png"]
     assert flag.startswith("new: ")
     assert read_captions((folder / "flag.png").read_bytes(), name="p") == [flag]
@@ -144,10 +144,10 @@ def test_what_was_edited_since_stays_and_is_named(command, folder):
     )
     status, lines, errors = command(folder, "--revert")
     assert (status, errors) == (1, [
-        "captioner: flag.png: flag.txt stays: it was edited since.",
-        "captioner: strip.jpg: strip.jpg.xmp stays: it was edited since.",
+        "captioner: flag.png: flag.txt kept: edited since it was written.",
+        "captioner: strip.jpg: strip.jpg.xmp kept: edited since it was written.",
     ])  # fmt: skip
-    assert lines == [f"{folder / 'captions.jsonl'}: 2 files as before, 2 left as they are"]
+    assert lines == [f"{folder / 'captions.jsonl'}: files restored: 2, left unchanged: 2"]
     assert (folder / "flag.txt").read_text() == "my flag\n"
     assert not (folder / "flag.png.xmp").exists()
     assert not (folder / "strip.txt").exists()
@@ -163,7 +163,7 @@ def test_captions_of_people_in_tables_are_not_taken_out(command, folder):
     assert (folder / "flag.txt").read_text() == "my flag\n"
     status, _, errors = command(folder, "--revert")
     assert status == 1
-    assert errors == ["captioner: flag.png: flag.txt stays: its caption is somebody's own."]
+    assert errors == ["captioner: flag.png: flag.txt kept: its caption was written by a person."]
     assert not (folder / "strip.txt").exists()
 
 
@@ -248,7 +248,7 @@ def test_alt_text_is_written_beside_the_caption_or_alone(command, folder, mode):
             )  # fmt: skip
             assert out.stdout == f"{alt_text(told)}\n"
     assert command(folder, *ONLY, *options, "--alt-text", mode)[1][0].endswith(
-        "2 photos: 0 captioned, 2 captioned before, 0 skipped, 0 failed"
+        "2 photos: 0 captioned, 2 already captioned, 0 skipped, 0 failed"
     )
     assert command(folder, "--revert")[0] == 0
     assert not list(folder.glob("*.xmp"))
@@ -263,7 +263,7 @@ def test_a_caption_of_somebodys_is_no_reason_to_leave_out_alt_text(command, fold
     strip.write_bytes(embed(strip.read_bytes(), "my alt", fields="alt-text", mark=None, name="p"))
     status, lines, _ = command(folder, *ONLY, "--in-place", "--alt-text", "only")
     assert status == 0
-    assert lines[0].endswith("2 photos: 1 captioned, 0 captioned before, 1 skipped, 0 failed")
+    assert lines[0].endswith("2 photos: 1 captioned, 0 already captioned, 1 skipped, 0 failed")
     told = captions(folder / "captions.jsonl")["flag.png"]
     content = flag.read_bytes()
     assert read_captions(content, name="p") == ["my flag"]
@@ -285,7 +285,7 @@ def test_files_of_lightroom_and_kohya_are_beside_the_photo(command, folder):
     only = ("--include", "flag.*", "--sidecar", "lightroom", "--sidecar", "caption")
     status, _, errors = command(folder, *only)
     reason = "flag.caption belongs to another photo of the same name"
-    assert (status, errors) == (0, [f"captioner: flag.png is skipped: {reason}."])
+    assert (status, errors) == (0, [f"captioner: skipped flag.png: {reason}."])
     told = captions(folder / "captions.jsonl")
     assert list(told) == ["flag.jpg"]
     assert (folder / "flag.caption").read_text() == f"{told['flag.jpg']}\n"

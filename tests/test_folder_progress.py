@@ -59,7 +59,7 @@ def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
     with Progress("json") as progress:
         progress.begin(7)
         progress.failed("x\udcff.jpg", "it is broken.")
-        progress.skipped("y.jpg", "y.txt is there already")
+        progress.skipped("y.jpg", "y.txt exists")
         progress.tally.captioned = 1
         progress.advance()
         progress.end("interrupted")
@@ -74,7 +74,7 @@ def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
             "image_bytes": "78ff2e6a7067",
             "reason": "it is broken.",
         },
-        {"event": "skipped", "image": "y.jpg", "reason": "y.txt is there already"},
+        {"event": "skipped", "image": "y.jpg", "reason": "y.txt exists"},
         {"event": "progress", **numbers, "seconds": 4, "rate": 0.5, "remaining": 8},
         {
             "event": "interrupted", **numbers, "seconds": 6, "rate": 0.33, "remaining": 12,
@@ -100,7 +100,7 @@ def test_the_time_that_is_left_is_unknown_without_a_total_or_a_first_caption(cap
 
 def test_the_tally_adds_up():
     tally = Tally(captioned=1, before=2, skipped=3, failed=4)
-    assert str(tally) == "10 photos: 1 captioned, 2 captioned before, 3 skipped, 4 failed"
+    assert str(tally) == "10 photos: 1 captioned, 2 already captioned, 3 skipped, 4 failed"
     assert str(Tally(captioned=1)).startswith("1 photo: ")
 
 
@@ -109,6 +109,6 @@ def test_many_folders_passed_over_take_one_line(capsys):
     progress.passed_over = {f"{n}/@eaDir" for n in range(1200)} | {f"{n}.lrdata" for n in range(8)}
     progress.end("end")
     assert capsys.readouterr().err == (
-        "captioner: 1208 folders passed over: @eaDir (1200 times), 0.lrdata, 1.lrdata, 2.lrdata, "
-        "3.lrdata and 4 other names; --hidden takes the photos in them, too.\n"
+        "captioner: skipped 1208 system folders: @eaDir (1200 times), 0.lrdata, 1.lrdata, "
+        "2.lrdata, 3.lrdata and 4 other names; use --hidden to include their photos.\n"
     )

@@ -201,9 +201,9 @@ def test_being_told_to_end_while_ray_begins_ends_the_run_as_it_does_later():
         (None, "[Errno 111] Connection refused"),
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
-            "something else than Ray answers, such as its dashboard",
+            "the port does not speak gRPC; it may be Ray's dashboard",
         ),
-        (b"", "something else than Ray answers, such as its dashboard"),
+        (b"", "the port does not speak gRPC; it may be Ray's dashboard"),
     ],
 )
 def test_an_address_where_no_cluster_answers_is_named(command, many, monkeypatch, answer, problem):
@@ -258,7 +258,7 @@ def test_workers_that_end_while_they_load_the_model_end_the_run(cluster, tmp_pat
     checkpoint = tmp_path / "model.safetensors"
     checkpoint.write_bytes(b"which no engine lives to read")
     engine = RayEngine([checkpoint], die_loading, words=False, gpus=False)
-    with pytest.raises(CaptionerError, match="6 times in a row, a worker ended while it loaded"):
+    with pytest.raises(CaptionerError, match="workers crashed 6 times in a row while loading"):
         list(engine.run([Photo(name=str(number), path="/") for number in range(40)]))
 
 

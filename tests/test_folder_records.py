@@ -51,7 +51,7 @@ def test_another_caption_is_an_edit():
         (b'"captioned"', b'"done"', "its status is 'done'"),
         (b'"caption": "a dog in K\xc3\xb6ln", ', b"", "it has no caption"),
         (b"-1.5", b'-1.5, "words": [{"word": 5}]', "its word is 5"),
-        (b"-1.5", b'-1.5, "words": [5]', "5 in place of a table"),
+        (b"-1.5", b'-1.5, "words": [5]', "5 instead of an object"),
         (b"-1.5", b'-1.5, "size": "large"', "its size is 'large'"),
         (b"image", b"picture", "unexpected keyword argument 'picture'"),
     ],
@@ -74,12 +74,12 @@ def test_damaged_lines_are_set_aside_on_request_and_nothing_else_is_lost(command
     status, _, (error,) = command(folder, "--prefix", "A ")
     assert status == 2
     assert error == (
-        f"captioner: {output}: line 2 is damaged; put the file back as it was, or give --repair: "
-        "it sets damaged lines aside, and their photos are captioned again."
+        f"captioner: {output}: line 2 is damaged; restore the file, or use --repair to move "
+        "damaged lines to another file and caption their photos again."
     )
     status, lines, errors = command(folder, "--prefix", "A ", "--repair")
     assert (status, errors) == (0, [])
-    assert "1 captioned, 3 captioned before" in lines[0]
+    assert "1 captioned, 3 already captioned" in lines[0]
     assert captions(output) == told
     assert sorted(captions(output)) == NAMES
     assert (folder / "captions.damaged.jsonl").read_bytes() == damage + b"\n"

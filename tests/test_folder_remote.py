@@ -24,7 +24,7 @@ pytest.importorskip("moto")
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of botocore and moto
 ROOT = Path(__file__).parent.parent
 URL = f"s3://{stores.BUCKET}"
-SUMMARY = "photos: {} captioned, {} captioned before, {} skipped, {} failed"
+SUMMARY = "photos: {} captioned, {} already captioned, {} skipped, {} failed"
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_a_url_that_makes_no_sense_on_a_list_fails_alone(command, bucket, tmp_pa
     status, lines, errors = command(URL, "--list", names, "--output", output)
     assert status == 1
     assert lines[0].endswith("3 " + SUMMARY.format(1, 0, 0, 2))
-    assert errors[0].startswith("captioner: odd://x/a.jpg: no such kind of store (")
+    assert errors[0].startswith("captioner: odd://x/a.jpg: unknown kind of store (")
     assert errors[1].startswith("captioner: gs://photos/b.jpg: gs:// needs another package (")
 
 
@@ -172,7 +172,7 @@ def test_an_object_that_vanished_fails_and_the_others_are_captioned(
     output = tmp_path / "captions.jsonl"
     status, lines, errors = command(URL, "--output", output, "--quiet")
     assert (status, lines) == (1, [])
-    reason = "s3://photos/strip.jpg: no such object or bucket; check the name."
+    reason = "s3://photos/strip.jpg: no such bucket or object; check the name."
     assert errors == [f"captioner: strip.jpg: {reason}"]
     assert [name for name, text in captions(output).items() if text] == [
         "flag.png", "more/large.jpg", "tower.png",
@@ -197,30 +197,30 @@ def test_network_faults_are_retried(command, bucket, server, tmp_path, monkeypat
     status, _, errors = command(URL, "--output", tmp_path / "b.jsonl")
     network.failing = 0
     assert status == 2
-    assert errors[0].startswith(f"captioner: {URL}: cannot be read: the store gives no answer (")
+    assert errors[0].startswith(f"captioner: {URL}: cannot be read: the store does not answer (")
 
 
 def test_what_is_wrong_with_a_store_is_said(command, bucket, tmp_path, monkeypatch):
     import s3fs
 
     output = ("--output", tmp_path / "captions.jsonl")
-    missing = "s3://nowhere-at-all: no such object or bucket; check the name."
+    missing = "s3://nowhere-at-all: no such bucket or object; check the name."
     assert command("s3://nowhere-at-all", *output) == (2, [], [f"captioner: {missing}"])
     status, _, errors = command(URL)
     assert (status, errors) == (2, [
-        f"captioner: {URL}: a store can neither append nor lock, so captions go to a file of this "
-        "machine; give --output FILE.jsonl.",
+        f"captioner: {URL}: captions of an object store go to a local file; use --output "
+        "FILE.jsonl.",
     ])  # fmt: skip
     for option in ("--in-place", "--sidecar=txt"):
         status, _, errors = command(URL, *output, option)
         assert (status, errors) == (2, [
-            f"captioner: {URL}: --sidecar and --in-place write to folders of this machine, and "
-            "read stores only; leave them out.",
+            f"captioner: {URL}: --sidecar and --in-place need a local folder; object stores are "
+            "read-only.",
         ])  # fmt: skip
     assert command(URL, *output, "--watch")[0] == 2
     status, _, errors = command("odd://x", *output)
     assert status == 2
-    assert errors[0].startswith("captioner: odd://x: no such kind of store (")
+    assert errors[0].startswith("captioner: odd://x: unknown kind of store (")
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     s3fs.S3FileSystem.clear_instance_cache()
@@ -228,7 +228,7 @@ def test_what_is_wrong_with_a_store_is_said(command, bucket, tmp_path, monkeypat
     assert status == 2
     assert errors == [
         f"captioner: {URL}: cannot be read: no credentials (Unable to locate credentials); set "
-        "them in the environment, or for a public bucket FSSPEC_S3_ANON=true."
+        "them in the environment, or set FSSPEC_S3_ANON=true for a public bucket."
     ]
     assert not output[1].exists()
 
@@ -301,4 +301,4 @@ def test_single_photos_are_captioned_from_a_store(bucket, checkpoints, folder, t
     out, err = capfd.readouterr()
     assert json.loads(out)["image"] == photo
     gone = f"{URL}/gone.png"
-    assert err.startswith(f"captioner: {gone}: {gone}: no such object or bucket; check the name.")
+    assert err.startswith(f"captioner: {gone}: {gone}: no such bucket or object; check the name.")

@@ -24,7 +24,7 @@ def test_trying_again_takes_the_photos_of_an_archive_that_was_broken_and_no_othe
     ]  # fmt: skip
     status, lines, _ = command(folder, "--retry-failed")
     assert status == 0
-    assert lines[0].endswith("7 photos: 2 captioned, 4 captioned before, 1 skipped, 0 failed")
+    assert lines[0].endswith("7 photos: 2 captioned, 4 already captioned, 1 skipped, 0 failed")
     told = captions(folder / "captions.jsonl")
     assert list(told) == [*NAMES, "shard.tar/flag.png", "shard.tar/strip.jpg"]
     assert not (folder / "captions.failed.jsonl").exists()
@@ -66,7 +66,7 @@ def test_a_photo_listed_twice_ends_twice_as_what_it_is(command, folder, tmp_path
         folder, "--list", tmp_path / "list.txt", "--output", tmp_path / "c.jsonl",
         "--batch-size", 8,
     )  # fmt: skip
-    assert lines[0].endswith("4 photos: 1 captioned, 1 captioned before, 0 skipped, 2 failed")
+    assert lines[0].endswith("4 photos: 1 captioned, 1 already captioned, 0 skipped, 2 failed")
     assert len(errors) == 1
     assert len(records(tmp_path / "c.jsonl")) == 2
 

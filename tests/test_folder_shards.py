@@ -147,7 +147,7 @@ def test_shards_caption_what_the_whole_run_does_and_join_to_the_same(command, ma
     expected = [{k: v for k, v in record.items() if k in names} for record in records(whole)]
     assert rounded(strip) == rounded(expected)
     status, lines, _ = command(many, "--join", "--words")
-    summary = "36 photos: 0 captioned, 34 captioned before, 0 skipped, 2 failed"
+    summary = "36 photos: 0 captioned, 34 already captioned, 0 skipped, 2 failed"
     assert (status, lines) == (1, [f"{many / 'captions.jsonl'}: {summary}"])
     assert by_name(records(many / "captions.jsonl")) == by_name(parts)
     assert len(records(many / "captions.failed.jsonl")) == 2
@@ -162,7 +162,7 @@ def test_joined_shards_need_no_model_and_give_tables_and_a_gallery(command, many
     for _ in range(2):  # joining what is joined changes nothing
         status, lines, _ = command(many, "--join", "--exclude", "[49].png", *outputs)
         assert status == 0
-        assert "34 captioned before" in lines[0]
+        assert "34 already captioned" in lines[0]
         assert parquet.read_table(many / "captions.parquet").num_rows == 34
         assert len(records(many / "captions.jsonl")) == 34
     page = (many / "gallery/index.html").read_text(encoding="utf-8")
@@ -218,15 +218,15 @@ def test_a_shard_killed_half_way_is_completed_and_joined(command, many, checkpoi
     assert (status, errors) == (
         2,
         [
-            f"captioner: {other}: is missing, and the other shards are "
-            "there; run --shard 2/2, or put its files beside the others."
+            f"captioner: {other}: missing, while other shards are there; run --shard 2/2, or copy "
+            "its files next to the others."
         ],
     )
     command(many, "--shard", "1/2")
     command(many, "--shard", "2/2")
     assert 10 <= done < len(records(part))
     _, lines, _ = command(many, "--join")
-    assert lines[0].endswith("136 photos: 0 captioned, 134 captioned before, 0 skipped, 2 failed")
+    assert lines[0].endswith("136 photos: 0 captioned, 134 already captioned, 0 skipped, 2 failed")
     names = [record["image"] for record in records(many / "captions.jsonl")]
     assert len(names) == len(set(names)) == 136
 
@@ -236,14 +236,14 @@ def test_two_shards_on_one_output_are_refused(command, many):
     with Journal(first, {}):
         status, _, errors = command(many, "--shard", "1/2")
     assert status == 2
-    assert errors[0].startswith(f"captioner: {first}: another run is writing to it")
+    assert errors[0].startswith(f"captioner: {first}: in use by another run")
     command(many, "--shard", "1/2")
     for suffix in (".jsonl", ".run.json"):
         shutil.copy(first.with_suffix(suffix), second.with_suffix(suffix))
     status, _, errors = command(many, "--shard", "2/2")
     assert status == 2
     assert errors[0].startswith(
-        f'captioner: {second}: was begun with other settings: shard was "1/2" and is now "2/2"'
+        f'captioner: {second}: was created with other settings: shard was "1/2" and is now "2/2"'
     )
 
 
@@ -257,7 +257,7 @@ def test_joining_refuses_shards_at_work_and_of_other_settings(command, many):
     with Journal(second, json.loads(second.with_suffix(".run.json").read_text())["settings"]):
         status, _, errors = command(many, "--join")
     assert status == 2
-    assert errors[0].startswith(f"captioner: {second}: another run is writing to it")
+    assert errors[0].startswith(f"captioner: {second}: in use by another run")
 
 
 def test_a_dry_run_of_joining_tells_what_no_shard_has_done(command, many):
@@ -278,11 +278,11 @@ def test_a_dry_run_of_joining_tells_what_no_shard_has_done(command, many):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("0/4", "shard 0/4: there is no such part; count from 1/4 to 4/4."),
-        ("5/4", "shard 5/4: there is no such part; count from 1/4 to 4/4."),
-        ("4", "shard '4': give which part of how many, such as 3/16."),
-        ("1/0", "shard '1/0': give which part of how many, such as 3/16."),
-        ("-1/4", "shard '-1/4': give which part of how many, such as 3/16."),
+        ("0/4", "shard 0/4: no such shard; they are numbered from 1/4 to 4/4."),
+        ("5/4", "shard 5/4: no such shard; they are numbered from 1/4 to 4/4."),
+        ("4", "shard '4': use NUMBER/COUNT, such as 3/16."),
+        ("1/0", "shard '1/0': use NUMBER/COUNT, such as 3/16."),
+        ("-1/4", "shard '-1/4': use NUMBER/COUNT, such as 3/16."),
     ],
 )
 def test_a_shard_that_makes_no_sense_is_refused(text, problem):
@@ -294,8 +294,8 @@ def test_a_shard_that_makes_no_sense_is_refused(text, problem):
 def test_joining_without_shards_or_as_a_shard_is_explained(command, many):
     status, _, errors = command(many, "--join")
     assert (status, len(errors)) == (2, 1)
-    assert "there is no such file, nor another shard's" in errors[0]
+    assert "no such file, nor that of another shard" in errors[0]
     status, _, errors = command(many, "--join", "--shard", "1/2")
     assert (status, errors) == (
-        2, ["captioner: --join gathers what all shards wrote; leave out --shard."],
+        2, ["captioner: --join merges all shards; omit --shard."],
     )  # fmt: skip

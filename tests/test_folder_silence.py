@@ -107,8 +107,8 @@ def test_a_checkpoint_that_cannot_tell_is_refused(command, folder):
     status, _, err = command(folder, "--skip-non-photos")
     assert status == 2
     assert err == [
-        "captioner: toy-lstm cannot tell how far its captions can be believed; leave out "
-        "--min-confidence and --skip-non-photos, or choose a checkpoint that can."
+        "captioner: toy-lstm has no calibrated confidence; omit --min-confidence and "
+        "--skip-non-photos, or choose a checkpoint that has."
     ]
     status, _, err = command(folder, "--min-confidence", "1.5")
     assert status == 2

@@ -105,7 +105,7 @@ def test_a_photo_whose_name_is_not_text_is_captioned_once_and_read_by_arrow(
     command = ["folder", str(tmp_path), "--checkpoint", str(checkpoints["lstm"])]
     command += ["--output", str(tmp_path / "c.jsonl"), "--output", str(tmp_path / "c.parquet")]
     assert [main(command), main(command)] == [0, 0]
-    assert "0 captioned, 1 captioned before" in capfd.readouterr().out
+    assert "0 captioned, 1 already captioned" in capfd.readouterr().out
     (row,) = json.read_json(tmp_path / "c.jsonl").to_pylist()
     assert (row["image"], row["image_bytes"]) == (r"odd-\udcff.png", b"odd-\xff.png".hex())
     assert parquet.read_table(tmp_path / "c.parquet").to_pylist()[0]["image"] == row["image"]

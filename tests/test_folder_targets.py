@@ -33,7 +33,7 @@ def test_sidecars_lie_beside_their_photos_and_respect_those_there(
     told = captions(folder / "captions.jsonl")
     skipped = int(existing == "skip")
     assert status == 0
-    assert f"{4 - skipped} captioned, 0 captioned before, {skipped} skipped" in lines[0]
+    assert f"{4 - skipped} captioned, 0 already captioned, {skipped} skipped" in lines[0]
     assert ("flag.png" in told) != skipped
     text = (folder / "flag.txt").read_text()
     assert text == expected.format(caption=told.get("flag.png"))
@@ -49,7 +49,7 @@ def test_captions_go_into_xmp_files_and_photos_without_touching_a_pixel(command,
     arguments = (folder, "--sidecar", "xmp", "--sidecar", "txt", "--in-place")
     status, lines, errors = command(*arguments)
     assert (status, errors) == (0, [])
-    assert lines[0].endswith("4 photos: 4 captioned, 0 captioned before, 0 skipped, 0 failed")
+    assert lines[0].endswith("4 photos: 4 captioned, 0 already captioned, 0 skipped, 0 failed")
     told = captions(folder / "captions.jsonl")
     for name in NAMES:
         photo = folder / name
@@ -67,10 +67,10 @@ def test_what_cannot_hold_its_caption_has_it_in_a_sidecar_or_fails(command, fold
     only = (folder, "--in-place", "--include", "old.gif", "--include", "flag.png")
     status, lines, errors = command(*only)
     assert status == 1
-    assert "0 captioned, 0 captioned before, 0 skipped, 2 failed" in lines[0]
+    assert "0 captioned, 0 already captioned, 0 skipped, 2 failed" in lines[0]
     assert errors == [
-        "captioner: flag.png: flag.png is read-only, and stays as it is; allow writing it (chmod "
-        "u+w), or choose another place for captions.",
+        "captioner: flag.png: flag.png is read-only and was left alone; make it writable (chmod "
+        "u+w), or choose another kind of output.",
         "captioner: old.gif: captions can be written into JPEG, PNG and WebP files only; write a "
         "sidecar.",
     ]
@@ -89,9 +89,9 @@ def test_a_caption_in_the_photo_counts_for_the_file_beside_it_too(command, folde
     only = (folder, "--include", "flag.png", "--include", "strip.jpg")
     for places in (["--in-place"], ["--sidecar", "xmp"], ["--in-place", "--sidecar", "xmp"]):
         _, lines, _ = command(*only, *places, "--dry-run")
-        assert lines == ["skip\tflag.png\tit has a caption already", "caption\tstrip.jpg"]
+        assert lines == ["skip\tflag.png\tit already has a caption", "caption\tstrip.jpg"]
     _, lines, _ = command(*only, "--in-place", "--sidecar", "xmp", "--sidecar", "txt")
-    assert "2 captioned, 0 captioned before, 0 skipped" in lines[0]
+    assert "2 captioned, 0 already captioned, 0 skipped" in lines[0]
     told = captions(folder / "captions.jsonl")["flag.png"]
     assert flag.read_bytes() == before
     assert not (folder / "flag.png.xmp").exists()
@@ -132,7 +132,7 @@ def test_an_xmp_file_beside_the_photo_is_seen_and_never_left_stale(command, fold
     only = (folder, "--include", "flag.png", place)
     before = stale.read_bytes()
     _, lines, _ = command(*only, "--dry-run")
-    assert lines == [f"skip\tflag.png\t{beside} is there already"]
+    assert lines == [f"skip\tflag.png\t{beside} exists"]
     command(*only)
     assert stale.read_bytes() == before
     command(*only, "--existing", "overwrite", "--overwrite")
@@ -172,7 +172,7 @@ def test_the_same_caption_elsewhere_is_no_reason_to_leave_a_photo_alone(folder):
     photo = Photo(name="flag.png", path=str(folder / "flag.png"))
     (folder / "flag.png.xmp").write_bytes(sidecar("a flag", name="flag"))
     target = Target(kind="photo")
-    assert target.plan(photo, "a ship") == "flag.png.xmp is there already"
+    assert target.plan(photo, "a ship") == "flag.png.xmp exists"
     (change,) = target.plan(photo, "a flag")
     change.apply()
     assert read_caption((folder / "flag.png").read_bytes(), name="flag") == "a flag"
@@ -230,12 +230,12 @@ def test_a_text_file_in_an_unknown_encoding_is_refused_and_stays(
     text = folder / "flag.txt"
     text.write_bytes(content)
     only = (folder, "--include", "flag.png", "--sidecar", "txt")
-    assert command(*only, "--dry-run")[1] == ["skip\tflag.png\tflag.txt is there already"]
+    assert command(*only, "--dry-run")[1] == ["skip\tflag.png\tflag.txt exists"]
     status, _, errors = command(*only, "--existing", existing)
     assert (status, text.read_bytes()) == (1, content)
     assert errors == [
-        "captioner: flag.png: flag.txt is not in UTF-8 and has no mark that names another "
-        "encoding, so it stays as it is; save it as UTF-8."
+        "captioner: flag.png: flag.txt is not UTF-8 and has no byte order mark, so it was left "
+        "alone; save it as UTF-8."
     ]
 
 

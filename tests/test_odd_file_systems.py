@@ -66,7 +66,7 @@ def run(library, checkpoints, share, refused, *arguments):
 def test_what_a_file_system_cannot_do_fails_no_photo(library, checkpoints, share, refused):
     done = run(library, checkpoints, share, refused)
     assert (done.returncode, done.stderr) == (0, "")
-    assert "2 photos: 2 captioned, 0 captioned before, 0 skipped, 0 failed" in done.stdout
+    assert "2 photos: 2 captioned, 0 already captioned, 0 skipped, 0 failed" in done.stdout
     for name, caption in captions(share / "captions.jsonl").items():
         photo = share / name
         assert read_caption(photo.read_bytes(), name=name) == caption

@@ -92,8 +92,8 @@ def wait_until(come, process):
 
 
 INTERRUPTED = (
-    "captioner: {}: interrupted after 2 photos: 2 captioned, 0 captioned before, 0 skipped, "
-    "0 failed; the same command goes on from here.\n"
+    "captioner: {}: interrupted after 2 photos: 2 captioned, 0 already captioned, 0 skipped, "
+    "0 failed; run the same command to resume.\n"
 )
 
 
@@ -111,7 +111,7 @@ def test_a_run_ends_at_once_when_told_to_and_the_same_command_goes_on(
     assert len(table.read_text().splitlines()) == 3
     again, lines, _ = command(folder, "--output", output, "--output", table)
     assert again == 0
-    assert "4 photos: 2 captioned, 2 captioned before" in lines[0]
+    assert "4 photos: 2 captioned, 2 already captioned" in lines[0]
     assert list(captions(output)) == NAMES
 
 

@@ -1,4 +1,4 @@
-"""`captioner folder DIR`: a sentence for every photo of a folder."""
+"""`captioner folder DIR`: captions every photo of a folder."""
 
 import argparse
 import os
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from captioner.folder.sources.remote import StrPath
 
 _WATCH_SECONDS = 2.0
-"""Between two looks at a folder that is watched."""
+"""Seconds between two scans of a watched folder."""
 _MOST_THREADS = 16
-"""That read and decode photos."""
+"""Threads that read photos, at most."""
 
 
 def add_parser(commands: Subcommands) -> None:
@@ -41,7 +41,7 @@ def add_parser(commands: Subcommands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Caption what is found, or tell what would be done."""
+    """Caption the photos found, or print what would be done."""
     from captioner.folder.progress import Progress
 
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
@@ -135,19 +135,19 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
 
 
 def _revert(args: argparse.Namespace, path: Path, root: "StrPath", progress: "Progress") -> int:
-    """Take captions out of all files but the journal."""
+    """Remove captions from all files but the journal."""
     from captioner.folder.journal.journal import Journal
     from captioner.folder.journal.run_file import RunFile
     from captioner.folder.revert import revert
 
     settings = RunFile(path).read()
     if settings is None:
-        raise CaptionerError(f"{path}: no captions of a folder; give the --output of the run.")
+        raise CaptionerError(f"{path}: no journal of an earlier run; use the --output of that run.")
     with Journal(path, settings) as journal:
         outcome = revert(journal, root=root, progress=progress)
         journal.tidy()
     if args.log == "text" and not args.quiet:
-        print(f"{path}: {outcome.changed} files as before, {outcome.kept} left as they are")
+        print(f"{path}: files restored: {outcome.changed}, left unchanged: {outcome.kept}")
     return 1 if outcome.kept else 0
 
 
@@ -158,21 +158,21 @@ def _work(
     results: "Results",
     before: dict[str, str],
 ) -> None:
-    """Caption, and write what is made from the journal, even if told to end meanwhile.
+    """Caption, and write the outputs made from the journal, even if interrupted.
 
     Args:
-        args: of the command.
-        job: to do.
-        caption: does it.
-        results: to write.
-        before: problems of the last run, which may not have come by yet when this one is stopped.
+        args: arguments of the command.
+        job: the run.
+        caption: runs the job.
+        results: outputs to write.
+        before: problems of the last run, which an interrupted run may not have reached again.
     """
     journal, over = job.journal, False
     try:
         caption()
         over = True
         journal.begin()
-        _keep_edits(args, job, results)  # made while the run went on
+        _keep_edits(args, job, results)  # made during the run
         journal.tidy()
         problems = {**job.problems, **job.upkeep.unwritten}
         results.write(journal, problems, met=job.met, whole=True)
@@ -180,21 +180,21 @@ def _work(
         job.progress.end("interrupted")
         if args.log == "text" and not args.quiet:
             _tell_interrupted(args, job, getattr(stopped, "why", "interrupted"))
-        if journal.begun and not over:  # watching has no other end
+        if journal.begun and not over:  # the normal end of --watch
             _keep_edits(args, job, results)
-            journal.tidy(compact=args.watch or bool(results.tables))  # which have a row a photo
+            journal.tidy(compact=args.watch or bool(results.tables))  # tables need one row a photo
             problems = {**({} if args.watch else before), **job.problems, **job.upkeep.unwritten}
             results.write(journal, problems, met=job.met, whole=args.watch)
         raise
     except CaptionerError as error:
         if args.overwrite and journal.begun:
-            raise CaptionerError(f"{error} Leave out --overwrite then, to go on.") from error
+            raise CaptionerError(f"{error} To resume, omit --overwrite.") from error
         raise
     job.progress.end("end")
 
 
 def _keep_edits(args: argparse.Namespace, job: "Job", results: "Results") -> None:
-    """Keep what somebody wrote into the tables that are going to be written again."""
+    """Store captions edited in tables before the tables are written again."""
     from captioner.folder.outputs.edits import read_edits
 
     if not args.overwrite:
@@ -204,7 +204,7 @@ def _keep_edits(args: argparse.Namespace, job: "Job", results: "Results") -> Non
 def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results") -> None:
     from captioner.folder.sources.inputs import count
 
-    again = not args.watch and "-" not in (args.list, args.folder)  # the photos can be found twice
+    again = not args.watch and "-" not in (args.list, args.folder)  # the input can be read twice
     job.progress.begin(count(find()) if again and job.progress.wants_total else None)
     _keep_edits(args, job, results)
     if args.watch:
@@ -214,46 +214,46 @@ def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results
 
 
 def _tell_interrupted(args: argparse.Namespace, job: "Job", why: str) -> None:
-    """Say how far the run came, and how to go on."""
+    """Print how far the run got, and how to resume."""
     without = " without --overwrite" if args.overwrite and job.journal.begun else ""
     print(
-        f"captioner: {job.journal.path}: {why} after {job.progress.tally}; the same command"
-        f"{without} goes on from here.",
+        f"captioner: {job.journal.path}: {why} after {job.progress.tally}; run the same command"
+        f"{without} to resume.",
         file=sys.stderr,
         flush=True,
     )
 
 
 def _nothing(args: argparse.Namespace, root: "StrPath") -> str:
-    """Say that no photos were found, and why that may be."""
+    """Return a message that no photos were found, with the likely cause."""
     if "-" in (args.list, args.folder) or args.list:
-        return "the list names no photos."
+        return "no photos on the list."
     if args.include or args.exclude:
-        return f"{root}: no photos that --include and --exclude leave; check the patterns."
-    return f"{root}: no photos in it; check the path (--hidden takes hidden ones, too)."
+        return f"{root}: no photos match --include and --exclude; check the patterns."
+    return f"{root}: no photos found; check the path (--hidden includes hidden files)."
 
 
 def _silence(args: argparse.Namespace, header: "Header") -> "Silence":
-    """Return which captions are not written.
+    """Return the rule that withholds captions.
 
     Raises:
-        CaptionerError: the checkpoint cannot tell.
+        CaptionerError: the checkpoint has no calibrated confidence.
     """
     from captioner.folder.outputs.silence import Silence
 
     if args.purpose and header.confidence is None:
-        args.skip_non_photos = False  # what most people want does not fail
+        args.skip_non_photos = False  # a preset must work with every checkpoint
     silence = Silence(min_confidence=args.min_confidence, photos_only=bool(args.skip_non_photos))
     if silence and header.confidence is None:
         raise CaptionerError(
-            f"{header.name} cannot tell how far its captions can be believed; leave out "
-            "--min-confidence and --skip-non-photos, or choose a checkpoint that can."
+            f"{header.name} has no calibrated confidence; omit --min-confidence and "
+            "--skip-non-photos, or choose a checkpoint that has."
         )
     return silence
 
 
 def _texts(args: argparse.Namespace, journal: Path) -> "tuple[Wording, list[Target]]":
-    """Return how captions are worded, and where they go beside the journal."""
+    """Return the caption template, and the sidecars to write."""
     from captioner.folder.outputs.wording import Wording
     from captioner.folder.plan import written_before
     from captioner.folder.sidecars import SIDECARS
@@ -282,7 +282,7 @@ def _texts(args: argparse.Namespace, journal: Path) -> "tuple[Wording, list[Targ
 def _choose_engine(
     args: argparse.Namespace, checkpoints: list[Path], search: "SearchConfig"
 ) -> "Callable[[], Engine]":
-    """Return what makes the engine: of this process, or of a Ray cluster."""
+    """Return a function that creates the engine: in this process, or on a Ray cluster."""
     load = partial(_load_engine, args, search=search)
     if args.engine == "local":
         return partial(load, checkpoints)
@@ -300,11 +300,11 @@ def _load_engine(
     *,
     threads: int | None = None,
 ) -> "LocalEngine":
-    """Load the model; `threads` is how many cores there are for it, if not all of them."""
+    """Load the model; `threads` limits the cores it may use."""
     from captioner.folder.engines.local import LocalEngine
     from captioner.folder.sources.remote import is_remote
 
-    waiting = is_remote(args.folder or "")  # for a store, and the cores are free meanwhile
+    waiting = is_remote(args.folder or "")  # threads wait for the store, so cores are idle
     threads = _MOST_THREADS if waiting else threads or os.cpu_count() or 1
     captioner = load_captioner(args, checkpoints)
     return LocalEngine(

@@ -1,4 +1,4 @@
-"""`captioner folder --dry-run`: what would be done, and how long it would take."""
+"""`captioner folder --dry-run`: prints the plan and an estimate of the time."""
 
 import argparse
 import sys
@@ -29,10 +29,10 @@ def tell(
     find: Find,
     targets: "list[Target]",
 ) -> "Sample":
-    """Print what would be done about every photo, one a line, and how many there are of each.
+    """Print what would be done with each photo, one per line, and the counts.
 
     Returns:
-        Some of the photos that would be captioned.
+        A sample of the photos that would be captioned.
     """
     from captioner.folder.estimate import Sample
     from captioner.folder.journal.index import JournalIndex, read_index, read_records
@@ -68,7 +68,7 @@ def tell(
         print("\t".join(filter(None, (step.kind, one_line(step.found.name), step.reason))))
     if not args.quiet:
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no photos"
-        print(f"captioner: {counts}; nothing is written.", file=sys.stderr)
+        print(f"captioner: dry run, nothing written: {counts}.", file=sys.stderr)
     return sample
 
 
@@ -77,11 +77,12 @@ def tell_estimate(
     engine: "LocalEngine",
     describe: "Callable[[Photo, Sentence], JournalRecord]",
 ) -> None:
-    """Caption some photos, and print what all take."""
+    """Caption a sample, and print the estimate for all photos."""
     from captioner.folder.estimate import estimate
 
     def lines(photos: "Iterable[Photo]") -> Iterator[int]:
         for photo, told in (outcome for batch in engine.run(photos) for outcome in batch):
             yield 0 if isinstance(told, str) else len(describe(photo, told).to_line())
 
-    print(f"captioner: {sample.count} photos take {estimate(sample, lines)}.", file=sys.stderr)
+    cost = estimate(sample, lines)
+    print(f"captioner: estimate for {sample.count} photos: {cost}.", file=sys.stderr)

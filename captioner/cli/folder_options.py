@@ -1,4 +1,4 @@
-"""What can be said to `captioner folder`."""
+"""Options of `captioner folder`."""
 
 import argparse
 from pathlib import Path
@@ -32,7 +32,7 @@ command or unwritable output, 3 stopped by a limit, 130 interrupted, 143 termina
 
 
 def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
-    """Add the command to the others, without what it runs."""
+    """Add the command's options, without importing what it runs."""
     parser = commands.add_parser(
         "folder",
         help="caption all photos of a folder, a list or tar archives",
@@ -252,44 +252,44 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
 
 
 def check_together(args: argparse.Namespace) -> None:
-    """Refuse what cannot be meant, and what does nothing.
+    """Reject contradictory options, and options without effect.
 
     Raises:
-        CaptionerError: two options contradict each other, or one does nothing.
+        CaptionerError: two options contradict each other, or one has no effect.
     """
     elsewhere = bool(args.sidecar or args.in_place)
     if args.more:
         raise CaptionerError(
-            f"{args.more[0]}: there is one folder to a run, and {args.folder} is it; caption the "
-            "others with commands of their own, single photos with `captioner caption`, and many "
-            "by a list: `ls photos/*.jpg | captioner folder - --output captions.jsonl`."
+            f"{args.more[0]}: a run takes one folder, here {args.folder}; run the command once "
+            "per folder, use `captioner caption` for single photos, or pass a list: "
+            "`ls photos/*.jpg | captioner folder - --output captions.jsonl`."
         )
     if args.join and args.shard != "1/1":
-        raise CaptionerError("--join gathers what all shards wrote; leave out --shard.")
+        raise CaptionerError("--join merges all shards; omit --shard.")
     if args.overwrite and args.retry_failed:
         raise CaptionerError(
-            "--overwrite begins again, and --retry-failed captions only what failed before; give "
-            "one of them."
+            "--overwrite starts over, while --retry-failed retries failures only; use one of them."
         )
     if args.watch and args.retry_failed:
         raise CaptionerError(
-            "--watch captions what comes, and --retry-failed only what failed before; give one of "
+            "--watch captions new photos, while --retry-failed retries failures only; use one of "
             "them."
         )
     if args.overwrite and elsewhere and args.existing is None:
         raise CaptionerError(
-            "--overwrite begins the output again; say with --existing what is to become of "
-            "captions that are in sidecars or photos: own replaces those that captioner wrote and "
-            "nobody edited, overwrite all, skip passes their photos by."
+            "--overwrite needs --existing, which says what to do with captions in sidecars or "
+            "photos: own replaces those that captioner wrote and nobody edited, overwrite replaces "
+            "all, skip skips their photos."
         )
     idle = {
-        "--existing is for captions written with --sidecar or --in-place": args.existing
-        and not elsewhere,
-        "--alt-text is for --in-place and XMP files": args.alt_text
+        "--existing has no effect without --sidecar or --in-place": args.existing and not elsewhere,
+        "--alt-text has no effect without --in-place or XMP files": args.alt_text
         and not (args.in_place or {"xmp", "lightroom"} & set(args.sidecar)),
-        "--separator is for --existing append or prepend": args.separator is not None
+        "--separator has no effect without --existing append or prepend": args.separator is not None
         and args.existing not in ("append", "prepend"),
-        "--null is for lists": args.null and "-" not in (args.list, args.folder) and not args.list,
+        "--null has no effect without a list": args.null
+        and "-" not in (args.list, args.folder)
+        and not args.list,
     }
     for why in (why for why, useless in idle.items() if useless):
-        raise CaptionerError(f"{why}, and does nothing here; leave it out.")
+        raise CaptionerError(f"{why}; omit it.")

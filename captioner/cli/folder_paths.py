@@ -1,4 +1,4 @@
-"""Which photos `captioner folder` is about, and which files it writes."""
+"""Input and output paths of `captioner folder`."""
 
 import argparse
 import os
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from captioner.folder.sources.shards import Shard
 
 Find: TypeAlias = Callable[[], "Iterator[Found]"]
-"""Finds the photos, from the beginning each time."""
+"""Finds the photos; each call starts anew."""
 
 
 def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple["StrPath", Find, set[str]]:
-    """Return the root that names are relative to, what finds the photos, and what it passes over.
+    """Return the root of all names, a function that finds the photos, and skipped system folders.
 
     Raises:
-        CaptionerError: there is no such folder, archive or list.
+        CaptionerError: the folder, archive or list does not exist.
     """
     from captioner.folder.sources.filters import Filter
     from captioner.folder.sources.inputs import find_photos, listed_photos
@@ -40,24 +40,24 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple["StrPath", Fi
     if folder == "-":
         folder, source = None, "-"
     if folder is None and source is None:
-        raise CaptionerError("no photos are named: give a folder, or --list FILE.")
-    if folder == "":  # as of "$PHOTOS" where there is no such variable
-        raise CaptionerError("the folder's name is empty; give . for the folder you are in.")
+        raise CaptionerError("no input: give a folder, or use --list FILE.")
+    if folder == "":  # as from an unset "$PHOTOS"
+        raise CaptionerError("the folder name is empty; use . for the current folder.")
     root: StrPath = folder if folder and is_remote(folder) else Path(folder or ".")
     _check_root(root)
     if args.watch and is_remote(root):
         raise CaptionerError(
-            "--watch waits for files in a folder of this machine; run the command again for what "
-            "came into a store."
+            "--watch needs a local folder; for an object store, run the command again to pick up "
+            "new photos."
         )
     if source is None:
         return root, lambda: find_photos(root, chosen), chosen.passed_over
     if args.watch:
-        raise CaptionerError("--watch waits for files in a folder, not in a list; give the folder.")
+        raise CaptionerError("--watch needs a folder, not a list.")
     if source != "-":
-        _open_list(source).close()  # a mistake in its name is told before anything is written
+        _open_list(source).close()  # report a wrong path before anything is written
     elif sys.stdin is None:
-        raise CaptionerError("standard input is closed; give the list with --list FILE.")
+        raise CaptionerError("standard input is closed; use --list FILE.")
 
     def find() -> "Iterator[Found]":
         with closing(_open_list(source)) as file:
@@ -67,7 +67,7 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple["StrPath", Fi
 
 
 def _check_root(root: "StrPath") -> None:
-    """Make sure that there is such a folder, or a tar archive in its place."""
+    """Check that the root is a folder or a tar archive."""
     from captioner.folder.sources import remote
     from captioner.folder.sources.archives import check_archive
     from captioner.photo.kinds import begins_like_a_photo
@@ -106,16 +106,15 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> list[Path]:
     """Return the journal, then the tables that are made from it.
 
     Raises:
-        CaptionerError: they cannot be what is meant.
-        MissingExtraError: what writes a table is not installed.
+        CaptionerError: an output is unsuitable.
+        MissingExtraError: a package for a table's format is not installed.
     """
     from captioner.folder.outputs.tables import TABLES, check_table, is_journal
     from captioner.folder.sources.remote import is_remote
 
     if is_remote(root) and (args.sidecar or args.in_place):
         raise CaptionerError(
-            f"{root}: --sidecar and --in-place write to folders of this machine, and read stores "
-            "only; leave them out."
+            f"{root}: --sidecar and --in-place need a local folder; object stores are read-only."
         )
     lines = [path for path in args.output if is_journal(path)]
     tables = [path for path in args.output if not is_journal(path)]
@@ -123,11 +122,10 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> list[Path]:
         check_table(table, root)
         if args.shard != "1/1" and table.suffix.lower() == ".jsonl":
             raise CaptionerError(
-                f"{table}: is one file for the whole folder; give it with --join, when all shards "
-                "are done."
+                f"{table}: covers the whole folder; write it with --join when all shards are done."
             )
     if len(lines) > 1:
-        raise CaptionerError(f"{lines[1]}: it would hold what {lines[0]} holds; give only one.")
+        raise CaptionerError(f"{lines[1]}: would duplicate {lines[0]}; use one .jsonl output.")
     if lines:
         return [lines[0], *tables]
     named = [path for path in tables if path.suffix.lower() in TABLES]
@@ -136,11 +134,10 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> list[Path]:
     if tables:
         return [tables[0].with_name("captions.jsonl"), *tables]
     if args.folder in (None, "-"):
-        raise CaptionerError("a list has no folder to put captions in; give --output FILE.jsonl.")
+        raise CaptionerError("a list needs --output FILE.jsonl to say where captions go.")
     if is_remote(root):
         raise CaptionerError(
-            f"{root}: a store can neither append nor lock, so captions go to a file of this "
-            "machine; give --output FILE.jsonl."
+            f"{root}: captions of an object store go to a local file; use --output FILE.jsonl."
         )
     if os.path.isfile(root):
         return [Path(root).with_suffix(".captions.jsonl")]

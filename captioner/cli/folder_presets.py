@@ -1,4 +1,4 @@
-"""`--for PURPOSE`: options that most people want together."""
+"""`--for PURPOSE`: presets of options for common uses."""
 
 import argparse
 import sys
@@ -23,24 +23,24 @@ PRESETS: dict[str, dict[str, Any]] = {
     "lora": {"sidecar": ["txt"], "existing": "own"},
     "dataset": {"output": ["metadata.jsonl"]},
 }
-"""What each stands for, as the parser names the options; docs/folders.md says why."""
+"""Option values of each preset; docs/folders.md explains them."""
 
 
 def apply_preset(args: argparse.Namespace) -> None:
-    """Take the options of `--for` where none are given, and print them.
+    """Set the options of `--for` that were not given, and print them.
 
     Raises:
-        CaptionerError: one of them needs something else.
+        CaptionerError: a preset needs a folder.
     """
     if args.purpose is None:
         return
     said = []
     for name, value in PRESETS[args.purpose].items():
         if getattr(args, name) not in (None, []):
-            continue  # the single option wins
+            continue  # explicit options take precedence
         if name == "output":
             if args.folder in (None, "-"):
-                raise CaptionerError("--for dataset makes a folder a data set; give the folder.")
+                raise CaptionerError("--for dataset needs a folder.")
             value = [Path(args.folder, *value)]  # noqa: PLW2901
         setattr(args, name, value)
         option = f"--{name.replace('_', '-')}"

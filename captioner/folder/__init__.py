@@ -1,22 +1,22 @@
-"""`captioner folder`: every photo of a folder into captions, so that no work is ever lost.
+"""Bulk captioning: `captioner folder` captions every photo of a folder and loses no work.
 
-    sources/     folders, lists and tar archives -> Photo, in a stable order; one machine's share
-    plan         which of them are captioned now
-    engines/     Photo -> Caption: threads decode while the model runs, or actors on a Ray cluster
-    sidecars/    Caption -> text files beside the photo and metadata inside it
-    journal/     one line per photo; what is in it is done, whatever happens
-    upkeep       captions in the journal -> files that lack them or hold older ones
-    revert       captions of the journal out of files
-    outputs/     the journal -> CSV, Parquet, a gallery, a list of failures
-    watching     photos that arrive while a run goes on
-    estimate     a few photos -> hours and bytes
-    limits       when a run ends before its time
-    progress     what the user sees meanwhile
-    stopping     what a signal may interrupt
-    job          all of it together
+    sources/     folders, lists and tar archives -> Photo, in a stable order; sharding
+    plan         which photos to caption now
+    engines/     Photo -> Caption: decoder threads feed the model, or actors on a Ray cluster
+    sidecars/    Caption -> text files beside the photo, metadata inside it
+    journal/     the write-ahead log and one line per finished photo
+    upkeep       brings sidecars up to date with the journal
+    revert       removes the captions that a run wrote into files
+    outputs/     journal -> CSV, Parquet, data sets, a gallery, a list of failures
+    watching     picks up photos that arrive during a run
+    estimate     extrapolates time and size from a few photos
+    limits       stops a run early: too many failures, too many hours
+    progress     progress bar, JSON events, summary
+    stopping     graceful shutdown on signals
+    job          ties everything together
 
-The journal is the JSON lines file that the user asked for. A batch of photos is written in three
-steps, each on disk before the next begins: what is going to be written (`pending`, only where
-captions go to other files, too), these files, the lines of the journal. A run killed between any
-two of them is completed by the next one from `pending`, without captioning these photos again.
+The journal is the JSON lines file that the user asked for. Each batch is written in three steps,
+and each is on disk before the next begins: the write-ahead log (`pending`, only where captions
+also go into other files), those files, then the journal's lines. If a run is killed between two
+steps, the next run replays `pending` and does not caption those photos again.
 """

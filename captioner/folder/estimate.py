@@ -1,4 +1,4 @@
-"""How long a run will take and how much it will read and write, from a few of its photos."""
+"""Estimates a run's time and input and output size from a sample of its photos."""
 
 import random
 import time
@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from captioner.folder.sources.inputs import Photo
 
 SAMPLE = 32
-"""Photos that are captioned to find out; fewer than twice as many are not worth it."""
+"""Photos to caption for the estimate; runs of fewer than twice as many get none."""
 
 
 class Sample:
-    """Photos chosen evenly from all that pass, however many, and always the same ones.
+    """A uniform sample of a stream of photos of unknown length; the seed is fixed.
 
     Source: reservoir sampling, algorithm R of Vitter 1985.
     """
@@ -24,11 +24,11 @@ class Sample:
 
     @property
     def is_worth_it(self) -> bool:
-        """Whether there are so many photos that captioning these first is worth it."""
+        """Whether there are enough photos to justify captioning a sample first."""
         return self.count >= 2 * SAMPLE
 
     def add(self, photo: Photo) -> None:
-        """Let a photo pass."""
+        """Offer a photo to the sample."""
         self.count += 1
         if len(self.photos) < SAMPLE:
             self.photos.append(photo)
@@ -38,13 +38,13 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What all photos of a run take."""
+    """Estimated cost of a whole run."""
 
     seconds: float
     read: float
-    """Bytes."""
+    """Bytes of photos to read."""
     written: float
-    """Bytes of the journal; each sidecar takes some hundred more."""
+    """Bytes of journal to write; each sidecar adds a few hundred."""
 
     def __str__(self) -> str:
         hours = self.seconds / 3600
@@ -53,11 +53,12 @@ class Estimate:
 
 
 def estimate(sample: Sample, run: Callable[[Iterable[Photo]], Iterator[int]]) -> Estimate:
-    """Caption a sample, and reckon from it what all photos take.
+    """Caption a sample and extrapolate to all photos.
 
     Args:
         sample: not empty.
-        run: captions photos and yields the bytes of each one's line; the model is loaded.
+        run: captions photos and yields the size of each journal line, in bytes; the model is
+            already loaded.
     """
     photos = [replace(photo, stamp=photo.look()) for photo in sample.photos]
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""A run of `captioner folder`: from the photos found to the journal."""
+"""One run of `captioner folder`, from the photos found to the journal."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,56 +26,56 @@ from captioner.result.confidence import Judgement
 
 
 class Sentence(Protocol):
-    """What a caption is asked for; see `Caption`."""
+    """The part of `Caption` that a run needs."""
 
     @property
     def text(self) -> str:
-        """The sentence."""
+        """Caption text."""
 
     @property
     def log_probability(self) -> float:
-        """Of the sentence."""
+        """Log-probability of the caption, natural logarithm."""
 
     @property
     def judgement(self) -> Judgement:
-        """How far it can be believed."""
+        """Confidence in the caption."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Its words, among others."""
+        """Plain values, including `words` and `geometry`."""
 
 
 class Engine(Protocol):
-    """What captions photos. It brings in torch, so it is made only once there is a photo."""
+    """Captions photos. Loading one is slow, so it happens only when there is a photo to caption."""
 
     def run(self, photos: Iterable[Photo]) -> Iterator[Sequence[tuple[Photo, Sentence | str]]]:
-        """Yield the outcomes batch by batch."""
+        """Yield each photo with its caption, or with the reason it failed, batch by batch."""
 
 
 _PATIENCE = 30
-"""Pauses between two looks at a folder, as multiples of the processor time that one takes."""
+"""Pause between two scans of a watched folder, in multiples of a scan's CPU time."""
 _LONGEST_PAUSE = 60.0
-"""Seconds."""
+"""Longest pause between two scans, in seconds."""
 _DIGITS = 4
-"""Of confidence and probability in the journal."""
-_LOOKS = ("words", "geometry")
-"""What `Caption.to_dict` says of words and attention."""
+"""Decimal places of confidence and probability in the journal."""
+_WORD_KEYS = ("words", "geometry")
+"""Keys of `Caption.to_dict` that hold words and attention."""
 
 
 class Job:
-    """Captions what is found and not yet done.
+    """Captions the photos found that are not done yet.
 
     Args:
         journal: open.
-        load_engine: makes the engine; called only once there is a photo to caption.
-        wording: what is made of the model's sentences.
-        silence: which captions are not written.
-        targets: where captions go beside the journal.
-        words: whether records hold probability and attention of every word.
-        retry_failed: caption only what failed before.
-        retried: how names begin that are tried with them.
-        progress: told of everything.
-        root: the folder that names are relative to, or the archive.
-        limits: end the run.
+        load_engine: creates the engine; called when the first photo needs a caption.
+        wording: template for the caption text.
+        silence: decides which captions are withheld.
+        targets: files that receive captions in addition to the journal.
+        words: whether records include probability and attention of every word.
+        retry_failed: caption only photos that failed before.
+        retried: name prefixes of folders and archives that are retried with them.
+        progress: reports progress and failures.
+        root: folder that names are relative to, or the archive.
+        limits: conditions that stop the run early.
     """
 
     def __init__(
@@ -105,23 +105,23 @@ class Job:
         self.root = root
         self.limits = limits or Limits()
         self.problems: dict[str, str] = {}
-        """Folders and archives that cannot be looked through, with the reason."""
+        """Folders and archives that cannot be listed, with the reason."""
         self.met: set[bytes] = set()
-        """Digests of the photos that failed and came by, now or in an earlier run."""
-        self._unreadable: set[str] = set()  # problems that the tally counts
-        self._replaced: set[bytes] = set()  # digests of photos that are captioned again
+        """Digests of the failed photos seen in this run, whichever run they failed in."""
+        self._unreadable: set[str] = set()  # problems counted in the tally
+        self._replaced: set[bytes] = set()  # digests of photos to caption again
         self.upkeep = Upkeep(journal, targets, progress=progress, root=root)
         self._engine: Engine | None = None
         self._watched: Watched | None = None
-        if journal.index.size:  # what is to be overwritten is not of this run
+        if journal.index.size:  # empty with --overwrite: old captions claim no files
             remember(targets, journal.path, root)
 
     def run(self, found: Iterator[Found]) -> None:
-        """Caption all of them, and write batch after batch.
+        """Caption all of them, committing each batch.
 
         Raises:
-            CaptionerError: the disk is full or the output cannot be written; what was written
-                before stays, and the same run again goes on from there.
+            CaptionerError: the disk is full or the output cannot be written. Committed batches
+                are kept, and the same run resumes after them.
         """
         photos = self._select(found if self._watched else self._note(found))
         first = next(photos, None)
@@ -133,11 +133,11 @@ class Job:
         self.upkeep.write()
 
     def watch(self, find: Callable[[], Iterator[Found]], *, seconds: float) -> None:
-        """Caption what is there and what comes, looking again after this many seconds, for ever.
+        """Caption existing and arriving photos, rescanning every `seconds`; does not return.
 
-        Later where there are so many photos that looking would keep a core busy. A file changed
-        less than this long ago may still be on its way: it waits for its turn. What was met half
-        copied all the same, and failed, is tried again when it has changed.
+        The pause grows where a scan itself takes long, so that it never keeps a core busy. Files
+        modified within the last `seconds` may still be incomplete and wait. A file that failed
+        because it was incomplete is retried once it has changed.
         """
         self._watched = Watched(self.journal.index, seconds=seconds)
         while True:
@@ -151,7 +151,7 @@ class Job:
             time.sleep(max(seconds, min(rest, _LONGEST_PAUSE)))
 
     def _forget_mended(self) -> None:
-        """Let folders and archives that can be looked through now count no longer as failed."""
+        """Stop counting folders and archives as failed once they can be listed again."""
         assert self._watched is not None
         mended = self._unreadable - self.problems.keys()
         self.progress.tally.failed -= len(mended)
@@ -159,14 +159,14 @@ class Job:
         self._watched.forget(mended)
 
     def _note(self, found: Iterator[Found]) -> Iterator[Found]:
-        """Remember the problems that come by."""
+        """Record problems as they pass through."""
         for item in found:
             if isinstance(item, Problem):
                 self.problems[item.name] = item.reason
             yield item
 
     def _select(self, found: Iterator[Found]) -> Iterator[Photo]:
-        """Yield what is to be captioned, and count the others."""
+        """Yield the photos to caption, and count all others."""
         steps = plan(
             found,
             self.journal.index,
@@ -186,13 +186,13 @@ class Job:
                 assert isinstance(step.found, Photo)
                 self.upkeep.add(step.found)
             elif step.kind == "done":
-                # One whose edited caption could not be written into a file counts as failed.
+                # A photo whose edited caption could not be written counts as failed instead.
                 self.progress.tally.before += step.found.name not in self.upkeep.unwritten
             elif step.kind == "failed before":
                 assert isinstance(step.found, Photo)
                 self.met.add(digest(step.found.name))
                 if self._watched is not None and self._watched.tries_again(step.found):
-                    self.progress.tally.failed -= 1  # counted when it was met
+                    self.progress.tally.failed -= 1  # already counted
                     yield step.found
                 else:
                     self.progress.tally.failed += 1
@@ -206,7 +206,7 @@ class Job:
         entries: dict[bytes, PendingEntry] = {}
         for photo, outcome in outcomes:
             key = digest(photo.name)
-            twice = entries.get(key)  # a list may name it so
+            twice = entries.get(key)  # a list may name a photo twice
             done = key in self.journal.index.captioned and key not in self._replaced
             if done or (twice and twice.record.caption):
                 self.progress.tally.before += 1
@@ -220,7 +220,7 @@ class Job:
                     self.progress.skipped(photo.name, entry)
                 else:
                     entries[key] = entry
-        with uninterrupted():  # what is written is also counted
+        with uninterrupted():  # so that the tally matches the disk
             for record, reason in self.journal.commit(list(entries.values())):
                 self.limits.count(failed=reason is not None)
                 if reason is None:
@@ -228,14 +228,14 @@ class Job:
                 else:
                     self.met.add(digest(record.image))
                     self.progress.failed(record.image, reason)
-                    if record.caption is not None:  # the one before stays for now
+                    if record.caption is not None:  # the previous caption stays
                         self.upkeep.unwritten[record.image] = reason
         self._replaced -= entries.keys()
         self.progress.advance()
         self.limits.check()
 
     def _entry(self, photo: Photo, caption: Sentence) -> PendingEntry | str:
-        """Put a caption into the form in which it is written, or say why nothing is written."""
+        """Return the journal entry for a caption, or the reason for skipping the photo."""
         key = digest(photo.name)
         record = describe(
             photo, caption, wording=self.wording, silence=self.silence, words=self.words
@@ -251,16 +251,16 @@ class Job:
         if isinstance(changes, str):
             if before is None:
                 return changes
-            changes = ()  # somebody's own captions stay in files
+            changes = ()  # human captions in files are kept
         if any(change.inside for change in changes) and photo.look() != photo.stamp:
-            record = replace(record, modified=None)  # another photo by now: the next run sees to it
+            record = replace(record, modified=None)  # photo changed meanwhile: next run redoes it
         return PendingEntry(record=noted(record, before, changes), changes=changes, before=before)
 
 
 def describe(
     photo: Photo, caption: Sentence, *, wording: Wording, silence: Silence, words: bool
 ) -> JournalRecord:
-    """Put a caption into the form in which the journal holds it."""
+    """Convert a caption to its journal record."""
     judged = caption.judgement
     return JournalRecord(
         image=photo.name,
@@ -271,7 +271,7 @@ def describe(
         level=judged.level,
         photo_probability=_rounded(judged.photo_probability),
         is_photo=judged.is_photo,
-        **({name: caption.to_dict()[name] for name in _LOOKS} if words else {}),
+        **({name: caption.to_dict()[name] for name in _WORD_KEYS} if words else {}),
         **stamped(photo.stamp),
     )
 

@@ -1,4 +1,4 @@
-"""When a run ends before its time: too many photos fail, or its hours are over."""
+"""Limits that stop a run early: too many failures, or too much time."""
 
 import re
 import time
@@ -8,29 +8,29 @@ from captioner.errors import ConfigError
 from captioner.folder.stopping import LimitReached
 
 _ENOUGH = 100
-"""Photos that are tried before a share of them says anything."""
+"""Photos to try before a failure rate is meaningful."""
 
 
 @dataclass
 class Limits:
-    """Counts what fails; the time runs from when it is made."""
+    """Counts failures; the clock starts when it is created."""
 
     max_failures: int | None = None
-    """How many photos may fail in this run."""
+    """Failures allowed in this run."""
     max_share: float | None = None
-    """Which share of them, once there are a hundred."""
+    """Failure rate allowed, from 0 to 1; checked after 100 photos."""
     max_hours: float | None = None
-    """How long it may take."""
+    """Hours the run may take."""
     _tried: int = 0
     _failed: int = 0
     _began: float = field(default_factory=time.monotonic)
 
     @classmethod
     def parse(cls, failures: str | None, hours: float | None) -> "Limits":
-        """Read `12` or `10%`, and hours.
+        """Parse `12` or `10%`, and hours.
 
         Raises:
-            ConfigError: it is nothing of the kind.
+            ConfigError: a value is malformed.
         """
         if hours is not None and hours <= 0:
             raise ConfigError(f"--max-hours {hours:g}: give more than 0.")
@@ -44,15 +44,15 @@ class Limits:
         return cls(max_failures=int(found[2]), max_hours=hours)
 
     def count(self, *, failed: bool) -> None:
-        """Take a photo that was tried into account."""
+        """Count a photo that was tried."""
         self._tried += 1
         self._failed += failed
 
     def check(self) -> None:
-        """End the run if it is over a limit; what is written stays.
+        """Stop the run if a limit is exceeded; committed work is kept.
 
         Raises:
-            LimitReached: it is.
+            LimitReached: a limit is exceeded.
         """
         of = f"{self._failed} of {self._tried} photos failed, more than --max-failures"
         if self.max_failures is not None and self._failed > self.max_failures:
@@ -61,4 +61,4 @@ class Limits:
         if share is not None and self._tried >= _ENOUGH and self._failed > share * self._tried:
             raise LimitReached(f"{of} {100 * share:g}%")
         if self.max_hours and time.monotonic() - self._began > 3600 * self.max_hours:
-            raise LimitReached(f"--max-hours {self.max_hours:g} are over")
+            raise LimitReached(f"--max-hours {self.max_hours:g} reached")

@@ -1,4 +1,4 @@
-"""Which of the photos found are to be captioned now, and what is to become of the others."""
+"""Decides what to do with each photo found: caption it, write its sidecars, or skip it."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,14 +18,14 @@ from captioner.metadata import text_digest
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """What is to be done about one photo."""
+    """What to do with one photo."""
 
     kind: Literal["caption", "caption again", "write", "done", "failed before", "skip", "problem"]
-    """`caption again`: another photo has taken its name. `write`: its caption is in the journal,
-    and missing in a file. `problem`: a folder or an archive that cannot be looked through."""
+    """`caption again`: the file was replaced by another photo. `write`: the journal has a caption
+    that a sidecar lacks. `problem`: a folder or archive that cannot be listed."""
     found: Found
     reason: str = ""
-    """Why it is skipped, or what the problem is."""
+    """Why it is skipped, or the problem."""
 
 
 def plan(
@@ -36,15 +36,15 @@ def plan(
     retry_failed: bool,
     retried: tuple[str, ...] = (),
 ) -> Iterator[Step]:
-    """Decide about every photo when its turn comes.
+    """Yield one step for each item found, in order.
 
     Args:
-        found: the photos.
-        index: what the journal holds; it may grow meanwhile.
-        targets: where captions go with their photos. What all of them refuse is skipped.
-        retry_failed: caption those that failed before, and no others.
-        retried: how names begin that are tried with them, in folders and archives that could not be
-            looked through.
+        found: photos and problems.
+        index: index of the journal; it may grow during iteration.
+        targets: sidecars to write. A photo that every target refuses is skipped.
+        retry_failed: caption photos that failed before, and no others.
+        retried: name prefixes of folders and archives that could not be listed and are retried,
+            too.
     """
     for item in found:
         if isinstance(item, Problem):
@@ -59,7 +59,7 @@ def plan(
         elif key in index.failed and not retry_failed:
             yield Step(kind="failed before", found=item)
         elif retry_failed and key not in index.failed and not item.name.startswith(retried):
-            yield Step(kind="skip", found=item, reason="it is new, and --retry-failed passes it by")
+            yield Step(kind="skip", found=item, reason="new photo; --retry-failed skips it")
         else:
             refusals = [target.refuse(item) for target in targets]
             if refusals and None not in refusals:
@@ -71,7 +71,7 @@ def plan(
 def _again(
     photo: Photo, key: bytes, index: JournalIndex, targets: Sequence[Target], retry_failed: bool
 ) -> Literal["caption again", "write", "done"]:
-    """Decide about a photo that has a caption."""
+    """Decide what to do with a photo that has a caption."""
     if retry_failed:
         return "done"
     if index.is_replaced(key, photo.look()):
@@ -80,7 +80,7 @@ def _again(
 
 
 def lacking(photo: Photo, index: JournalIndex, targets: Iterable[Target]) -> Iterator[Target]:
-    """Yield the targets whose file lacks the caption of the journal, or has an older one."""
+    """Yield the targets whose file lacks the journal's caption or has an older one."""
     key = digest(photo.name)
     for target in targets:
         written = index.is_in(key, target.kind)
@@ -89,7 +89,7 @@ def lacking(photo: Photo, index: JournalIndex, targets: Iterable[Target]) -> Ite
 
 
 def remember(targets: Sequence[Target], journal: Path, root: StrPath) -> None:
-    """Let no other photo take a file whose caption is in the journal."""
+    """Claim shared sidecars for the photos in the journal, so that no other photo takes them."""
     shared = [target for target in targets if target.sidecar.shared]
     if shared:
         for record, _ in read_records(journal):
@@ -99,10 +99,10 @@ def remember(targets: Sequence[Target], journal: Path, root: StrPath) -> None:
 
 
 def written_before(journal: Path) -> dict[bytes, str]:
-    """Return which texts a journal says were written beside photos, by the photos' names.
+    """Map digests of photo names to digests of the texts the journal says were written.
 
-    Texts that were joined to somebody's are left out. Of a damaged journal, which is about to be
-    begun again, what precedes the damage counts.
+    Texts that were joined to a human caption are omitted. A damaged journal, which is about to be
+    overwritten, counts up to the damage.
     """
     written: dict[bytes, str] = {}
     with suppress(CaptionerError):

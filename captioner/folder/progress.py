@@ -1,4 +1,4 @@
-"""What the user is told while a run goes on: in words with a bar, or as JSON events."""
+"""Progress of a run on standard error: a bar and messages, or JSON events."""
 
 import json
 import re
@@ -14,11 +14,11 @@ from captioner.interchange import portable
 Style = Literal["text", "json", "quiet"]
 
 _EVERY = 10.0
-"""Seconds between two JSON events of progress."""
+"""Seconds between two `progress` events."""
 _NAMED = 5
-"""Names of folders on one line."""
+"""Folder names listed in the summary."""
 VERSION = 1
-"""Of the JSON events: counts the changes that a program which reads them would misunderstand."""
+"""Version of the JSON events; incremented when a change would break programs that read them."""
 
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -26,42 +26,42 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass
 class Tally:
-    """How the photos of a run ended; each counts once."""
+    """Outcomes of a run's photos; each photo counts once."""
 
     captioned: int = 0
     """Captioned in this run."""
     before: int = 0
     """Captioned by an earlier run."""
     skipped: int = 0
-    """Left as they are, for a reason that was told."""
+    """Skipped, with a reason that was reported."""
     failed: int = 0
-    """Could not be captioned, in this run or an earlier one."""
+    """Failed, in this run or an earlier one."""
 
     @property
     def total(self) -> int:
-        """All photos met."""
+        """All photos found."""
         return self.captioned + self.before + self.skipped + self.failed
 
     def __str__(self) -> str:
         plural = "" if self.total == 1 else "s"
         return (
-            f"{self.total} photo{plural}: {self.captioned} captioned, {self.before} captioned "
-            f"before, {self.skipped} skipped, {self.failed} failed"
+            f"{self.total} photo{plural}: {self.captioned} captioned, {self.before} already "
+            f"captioned, {self.skipped} skipped, {self.failed} failed"
         )
 
 
 class Progress:
-    """Tells how a run goes, on standard error. `with` ends the bar.
+    """Reports the progress of a run on standard error. As a context manager, closes the bar.
 
     Args:
-        style: `text` names failures and shows a bar on a terminal, if tqdm is installed; `json`
-            writes events, one object a line; `quiet` names failures only.
+        style: `text` reports failures and shows a bar on a terminal, if tqdm is installed;
+            `json` writes events, one object per line; `quiet` reports failures only.
     """
 
     def __init__(self, style: Style) -> None:
         self.tally = Tally()
         self.passed_over: Collection[str] = ()
-        """Folders that are not looked into, as far as they came by."""
+        """Folders that were not searched."""
         self._style = style
         self._bar: Any = None
         self._first_skipped: tuple[str, str] | None = None
@@ -70,11 +70,11 @@ class Progress:
 
     @property
     def wants_total(self) -> bool:
-        """Whether it is worth counting the photos beforehand, for the time that is left."""
+        """Whether to count the photos beforehand, to show the remaining time."""
         return self._style == "json" or (self._style == "text" and sys.stderr.isatty())
 
     def begin(self, total: int | None) -> None:
-        """Start counting towards this many photos, if that is known."""
+        """Start the bar; `total` is the number of photos, if known."""
         self._total = total
         if self._style == "json":
             self._event("begin", version=VERSION, total=total)
@@ -86,7 +86,7 @@ class Progress:
             self._bar = tqdm(total=total, unit=" photos", smoothing=0.05)
 
     def failed(self, name: str, reason: str) -> None:
-        """Name a photo that failed, and why."""
+        """Report a failed photo and the reason."""
         self.tally.failed += 1
         if self._style == "json":
             self._event("failed", image=name, reason=reason)
@@ -96,14 +96,14 @@ class Progress:
             _say(f"captioner: {one_line(name)}: {reason}")
 
     def skipped(self, name: str, reason: str) -> None:
-        """Count a photo that is left as it is; JSON events name each, the text ends with one."""
+        """Count a skipped photo; JSON reports each one, the text summary only the first."""
         self.tally.skipped += 1
         self._first_skipped = self._first_skipped or (name, reason)
         if self._style == "json":
             self._event("skipped", image=name, reason=reason)
 
     def advance(self) -> None:
-        """Show the tally as it is now."""
+        """Update the bar, or emit a `progress` event if one is due."""
         now = time.monotonic()
         if self._bar is not None:
             self._bar.set_postfix(failed=self.tally.failed, refresh=False)
@@ -113,7 +113,7 @@ class Progress:
             self._event("progress", **self._numbers())
 
     def end(self, event: Literal["end", "interrupted"]) -> None:
-        """Close the bar, and say why photos were skipped; JSON events end with the tally."""
+        """Close the bar and summarise what was skipped; JSON ends with the tally."""
         self.__exit__()
         self.name_passed_over()
         if self._style == "json":
@@ -122,11 +122,11 @@ class Progress:
         elif self._style == "text" and self._first_skipped is not None:
             name, reason = self._first_skipped
             others = self.tally.skipped - 1
-            more = f"; and {others} more, which --dry-run names" if others else ""
-            _say(f"captioner: {one_line(name)} is skipped: {reason}{more}.")
+            more = f"; and {others} more (--dry-run lists them)" if others else ""
+            _say(f"captioner: skipped {one_line(name)}: {reason}{more}.")
 
     def name_passed_over(self) -> None:
-        """Name the folders that were not looked into, those of one name together."""
+        """List the folders that were not searched, grouped by name."""
         if not self.passed_over or self._style != "text":
             return
         names = Counter(map(_own_name, sorted(self.passed_over)))
@@ -138,12 +138,12 @@ class Progress:
         more = f" and {rest} other names" if rest else ""
         plural = "" if len(self.passed_over) == 1 else "s"
         _say(
-            f"captioner: {len(self.passed_over)} folder{plural} passed over: {', '.join(named)}"
-            f"{more}; --hidden takes the photos in them, too."
+            f"captioner: skipped {len(self.passed_over)} system folder{plural}: {', '.join(named)}"
+            f"{more}; use --hidden to include their photos."
         )
 
     def error(self, message: str) -> None:
-        """Say why the run ends before its time, as a JSON event."""
+        """Emit a JSON event that says why the run failed."""
         self._event("error", message=message, **self._numbers())
 
     def __enter__(self) -> "Progress":
@@ -155,7 +155,7 @@ class Progress:
             self._bar = None
 
     def _numbers(self) -> dict[str, Any]:
-        """The tally, seconds, photos a second and, where it is known, the seconds that are left."""
+        """Return the tally, seconds, photos per second and, if known, the remaining seconds."""
         seconds = time.monotonic() - self._started
         rate = (self.tally.captioned + self.tally.failed) / seconds if seconds else 0.0
         left = 0 if self._total is None else max(0, self._total - self.tally.total)
@@ -177,7 +177,7 @@ def _own_name(folder: str) -> str:
 
 
 def _say(line: str) -> None:
-    """Write a line to standard error; if that is a log on a full disk, the run goes on without."""
+    """Print a line to standard error; a log on a full disk does not stop the run."""
     try:
         print(line, file=sys.stderr, flush=True)
     except BrokenPipeError:
@@ -187,5 +187,5 @@ def _say(line: str) -> None:
 
 
 def one_line(name: str) -> str:
-    """Name a file on one line: what would break it, or steer a terminal, is escaped."""
+    """Escape control characters in a file name: they would break the line or steer a terminal."""
     return _CONTROL.sub(lambda found: repr(found[0])[1:-1], name)

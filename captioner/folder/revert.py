@@ -1,4 +1,4 @@
-"""Taking out what a run wrote beside photos and into them, unless somebody has edited it since."""
+"""Removes what runs wrote beside and into photos, except captions that were edited since."""
 
 import os
 from collections.abc import Iterator
@@ -22,36 +22,36 @@ from captioner.interchange import readable
 from captioner.metadata import text_digest
 
 _TOGETHER = 64
-"""Photos whose files are changed between two writes of the journal."""
+"""Photos per commit of the journal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reverted:
-    """What became of the files."""
+    """Outcome of a revert."""
 
     changed: int
-    """Files that say again what they said, or are gone."""
+    """Files restored to their earlier caption, or deleted."""
     kept: int
-    """Files that somebody has edited, or that could not be changed; they were named."""
+    """Files left alone because they were edited or could not be changed; each was reported."""
 
 
 def revert(journal: Journal, *, root: StrPath, progress: Progress) -> Reverted:
-    """Take captions of a journal out of all files but the journal.
+    """Remove a journal's captions from every file except the journal itself.
 
-    Files that a run began are removed, and where it replaced a caption or joined its own to one,
-    that caption is written back. Killed meanwhile, the next run completes it, as with captions.
+    Files that a run created are deleted; captions that it replaced or joined its own to are
+    restored. If it is killed, the next run completes it.
 
     Args:
         journal: open.
-        root: the folder that names are relative to.
-        progress: told of what stays.
+        root: folder that names are relative to.
+        progress: reports the files that are left alone.
 
     Raises:
         CaptionerError: the disk is full, or the journal cannot be written.
     """
     changed = 0
     kept: dict[tuple[str, str], str] = {}
-    while True:  # caption and alt text of one file take two rounds: the second sees what is left
+    while True:  # caption and alt text of one file take two rounds
         before, entries = changed, _plan(journal, root, kept)
         while some := list(islice(entries, _TOGETHER)):
             with uninterrupted():
@@ -70,7 +70,7 @@ def revert(journal: Journal, *, root: StrPath, progress: Progress) -> Reverted:
 def _plan(
     journal: Journal, root: StrPath, kept: dict[tuple[str, str], str]
 ) -> Iterator[PendingEntry]:
-    """Yield what can be taken out now, and note why the rest stays."""
+    """Yield the changes that can be made now, and note why the rest is kept."""
     for record, _ in read_records(journal.path):
         if not record.files or journal.index.read(digest(record.image)) != record:
             continue
@@ -80,7 +80,7 @@ def _plan(
             try:
                 change = _change(record, file, join(root, record.image))
             except (MetadataError, OSError) as error:
-                change = f"{file['file']} stays: {error}"
+                change = f"{file['file']} kept: {error}"
             if isinstance(change, str):
                 kept[record.image, f"{file['file']} {file['kind']}"] = change
             if isinstance(change, str) or (change and change.path in changes):
@@ -97,15 +97,15 @@ def _plan(
 
 
 def _change(record: JournalRecord, file: dict[str, Any], photo: str) -> Change | str | None:
-    """Plan how a file says again what it said; a reason if it stays, None if it says so already.
+    """Plan how to restore a file; a reason if it is kept, None if there is nothing to do.
 
     Raises:
-        OSError: it cannot be read.
-        MetadataError: it is damaged.
+        OSError: the file cannot be read.
+        MetadataError: the file is damaged.
     """
     name, sidecar = file["file"], SIDECARS.get(file["kind"])
     if sidecar is None or (path := _find(sidecar, photo, name)) is None:
-        return f"{name} stays: it is of a kind that is not known here."
+        return f"{name} kept: unknown kind {file['kind']!r}; a newer version wrote it."
     content, had = read_file(path), file.get("had", "")
     if content is None:
         return None
@@ -113,23 +113,23 @@ def _change(record: JournalRecord, file: dict[str, Any], photo: str) -> Change |
     if all(text == had for text in found):
         return None
     if record.edited:
-        return f"{name} stays: its caption is somebody's own."
+        return f"{name} kept: its caption was written by a person."
     if not all(_is_ours(text, file["digest"], sidecar, content, record) for text in found):
-        return f"{name} stays: it was edited since."
+        return f"{name} kept: edited since it was written."
     change = Change(kind=file["kind"], path=path, before=identify(content), caption=had)
-    change.render(content, name=record.image)  # what cannot be done fails now
+    change.render(content, name=record.image)  # fail before anything is written
     return change
 
 
 def _is_ours(
     text: str, wrote: str, sidecar: Sidecar, content: bytes, record: JournalRecord
 ) -> bool:
-    """Whether a text is the one written, or an alt text made of it."""
+    """Whether a text is the one that was written, or the alt text derived from it."""
     found = text_digest(text)
     return found == wrote or found in sidecar.digests(content, name=record.image)
 
 
 def _find(sidecar: Sidecar, photo: str, name: str) -> str | None:
-    """Return the file of a photo that is called so."""
+    """Return the path of a photo's sidecar with this file name."""
     paths = (sidecar.place(photo), *sidecar.find(photo))
     return next((path for path in paths if readable(os.path.basename(path)) == name), None)

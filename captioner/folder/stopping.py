@@ -1,7 +1,7 @@
-"""Stopping a run: Ctrl-C, a scheduler's SIGTERM, a terminal that closes.
+"""Graceful shutdown on Ctrl-C, a scheduler's SIGTERM, or a terminal that closes.
 
-The first signal drops the work in hand and puts what is done in order; the second kills the
-process, which loses no work either.
+The first signal abandons the current batch and finishes cleanly; the second kills the process,
+which loses no committed work either.
 """
 
 import signal
@@ -17,18 +17,18 @@ _SIGNALS = [
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked the program to end."""
+    """A signal asked the program to stop."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.status = 128 + number
-        """Exit status by which a shell reports it."""
+        """Exit status, 128 plus the signal's number as shells report it."""
         self.why = "interrupted"
-        """In words."""
+        """The reason, for messages."""
 
 
 class LimitReached(Stopped):
-    """A limit that the user gave ends the run in order."""
+    """A limit set by the user stops the run gracefully."""
 
     def __init__(self, why: str) -> None:
         super().__init__(0)
@@ -38,7 +38,7 @@ class LimitReached(Stopped):
 
 @contextmanager
 def stopping_gently() -> Iterator[None]:
-    """Raise Stopped at the first signal that is not ignored, as under nohup; the second kills."""
+    """Raise Stopped on the first signal; the second kills. Ignored signals (nohup) stay ignored."""
     usual = (signal.SIG_DFL, signal.default_int_handler)
     taken = {number: old for number, old in _handlers().items() if old in usual}
 
@@ -55,10 +55,10 @@ def stopping_gently() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Hold the first signal back until this is done; the second kills.
+    """Defer the first signal until the block ends; the second kills.
 
-    What is on disk and what is counted would differ if a signal came between the two. Signals that
-    kill at once anyway are left alone, and so are threads that receive none.
+    Keeps the counts in step with the disk. Signals whose default action is to kill are left alone,
+    and outside the main thread, which receives all signals, this does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Captions that the journal holds, in the files beside and in photos: edited, missing, followed."""
+"""Brings sidecars and photo metadata up to date with the journal: missing or edited captions."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -25,17 +25,17 @@ from captioner.interchange import readable
 from captioner.metadata import text_digest
 
 _TOGETHER = 64
-"""Captions of the journal that are written into files at once."""
+"""Captions per commit."""
 
 
 class Upkeep:
-    """Writes captions of the journal into files that lack them or hold older ones.
+    """Writes the journal's captions into files that lack them or hold older ones.
 
     Args:
         journal: open.
-        targets: where captions go beside the journal.
-        progress: told of what cannot be written.
-        root: the folder that names are relative to, or the archive.
+        targets: files that receive captions in addition to the journal.
+        progress: reports files that cannot be written.
+        root: folder that names are relative to, or the archive.
     """
 
     def __init__(
@@ -46,7 +46,8 @@ class Upkeep:
         self.progress = progress
         self.root = root
         self.unwritten: dict[str, str] = {}
-        """Photos whose caption is kept and could not be written into a file, with the reason."""
+        """Photos whose caption is in the journal but could not be written to a file, with the
+        reason."""
         self._missing: list[PendingEntry] = []
 
     def plan(
@@ -57,13 +58,13 @@ class Upkeep:
         *,
         before: JournalRecord | None,
     ) -> tuple[Change, ...] | str:
-        """Plan which files a caption goes into, or say why into none.
+        """Plan which files to write a caption into, or return the reason for writing none.
 
         Args:
-            photo: it belongs to.
-            record: with the caption.
-            targets: what may be written.
-            before: what the journal says of the photo; files may hold that.
+            photo: the photo.
+            record: its new record.
+            targets: files that may be written.
+            before: its earlier record, whose captions the files may hold.
 
         Raises:
             MetadataError: a file cannot be written.
@@ -80,13 +81,13 @@ class Upkeep:
                 caption = record.caption or ""
                 plans.append(target.plan(photo, caption, ours=ours, written=written, note=note))
             except UnsupportedFileError as error:
-                unsupported = error  # a sidecar will do, if there is one
+                unsupported = error  # harmless if another target takes the caption
             except OSError as error:
                 raise MetadataError(
                     f"{photo.name}: {error.filename} cannot be read: {error.strerror}."
                 ) from error
         planned = (change for plan in plans if not isinstance(plan, str) for change in plan)
-        changes = tuple(dict.fromkeys(planned))  # two targets may want the same
+        changes = tuple(dict.fromkeys(planned))  # two targets may plan the same change
         if unsupported is not None and not changes:
             raise unsupported
         if plans and not changes:
@@ -96,13 +97,13 @@ class Upkeep:
         return changes
 
     def add(self, photo: Photo) -> None:
-        """Have a caption written into the files that lack it, at the latest by `write`."""
-        if photo.name in self.unwritten:  # it has just been tried
+        """Queue a caption for the files that lack it; `write` flushes the queue."""
+        if photo.name in self.unwritten:  # just failed
             return
         index = self.journal.index
         record = index.read(digest(photo.name))
         changes: tuple[Change, ...] | str = ()
-        if (record.caption or "").strip():  # somebody may have deleted it
+        if (record.caption or "").strip():  # empty if a user deleted it
             try:
                 wanting = list(lacking(photo, index, self.targets))
                 changes = self.plan(photo, record, wanting, before=record)
@@ -111,7 +112,7 @@ class Upkeep:
             except MetadataError as error:
                 self._fail(photo.name, str(error).removeprefix(f"{photo.name}: "))
                 return
-        if isinstance(changes, str) or not changes:  # somebody's own caption is elsewhere
+        if isinstance(changes, str) or not changes:  # a human caption is there already
             self.progress.tally.before += 1
             return
         self._missing.append(
@@ -121,7 +122,7 @@ class Upkeep:
             self.write()
 
     def write(self) -> None:
-        """Write what was added; the journal keeps a caption that cannot be."""
+        """Write the queued captions; one that cannot be written stays in the journal."""
         entries, self._missing = self._missing, []
         if not entries:
             return
@@ -134,10 +135,10 @@ class Upkeep:
         self.progress.advance()
 
     def keep(self, edits: Iterable[tuple[str, str]]) -> None:
-        """Take captions that somebody wrote into the journal, and into files that hold the old one.
+        """Store edited captions in the journal and in the files that hold the old ones.
 
         Args:
-            edits: name of the photo, and caption.
+            edits: pairs of photo name and caption.
         """
         edits = iter(edits)
         while some := list(islice(edits, _TOGETHER)):
@@ -152,7 +153,7 @@ class Upkeep:
         index, key = self.journal.index, digest(name)
         before = index.read(key) if key in index.captioned else None
         stamp = photo.look()
-        now = stamp or (Stamp.of(before) if before else None)  # of archives
+        now = stamp or (Stamp.of(before) if before else None)  # in archives
         record = JournalRecord(
             image=name, status="captioned", caption=caption, edited=True, **stamped(now)
         )
@@ -171,7 +172,7 @@ class Upkeep:
         )
 
     def _fail(self, name: str, reason: str) -> None:
-        """Report a caption that is kept, and could not be written into a file."""
+        """Report a caption that could not be written to a file; the journal keeps it."""
         if name not in self.unwritten:
             self.unwritten[name] = reason
             self.progress.failed(name, reason)
@@ -180,12 +181,12 @@ class Upkeep:
 def noted(
     record: JournalRecord, before: JournalRecord | None, changes: Sequence[Change]
 ) -> JournalRecord:
-    """Note which kinds of files hold a caption, and what the others may hold.
+    """Return a record that lists the files holding its caption, and older captions still in files.
 
     Args:
-        record: with the caption.
-        before: what the journal said of the photo.
-        changes: that are made with it.
+        record: the new record.
+        before: the photo's earlier record.
+        changes: file changes committed with it.
     """
     kinds: set[str] = {change.kind for change in changes}
     record = replace(record, files=_files(before, changes) or None)
@@ -203,9 +204,9 @@ def noted(
 
 
 def _files(before: JournalRecord | None, changes: Sequence[Change]) -> list[dict[str, Any]]:
-    """List what was written: what a file had first stays known however often it is written.
+    """List the files written, each with the caption it had before the first write.
 
-    A caption and an alt text written by different runs are listed each; both at once are one.
+    A caption and an alt text from different runs are listed separately; written together, once.
     """
     files = list((before and before.files) or ())
     for change in changes:
@@ -229,12 +230,12 @@ def _fields_of(kind: str) -> str | None:
 
 
 def stamped(stamp: Stamp | None) -> dict[str, Any]:
-    """Return what a record says of its photo."""
+    """Return a stamp as record fields."""
     return asdict(stamp) if stamp else {}
 
 
 def _captions(record: JournalRecord | None) -> tuple[str, ...]:
-    """Return the captions that files may hold, the newest first."""
+    """Return the captions that files may hold, newest first."""
     if record is None:
         return ()
     return tuple(dict.fromkeys(filter(None, (record.caption, *(record.replaces or ())))))

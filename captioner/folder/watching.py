@@ -1,4 +1,4 @@
-"""Photos that come while a folder is watched: when they are whole, and which of them are news."""
+"""Watches a folder: which files are new, and which are completely written."""
 
 import math
 import os
@@ -13,29 +13,29 @@ from captioner.folder.journal.index import JournalIndex
 from captioner.folder.sources.inputs import Found, Photo
 
 _State = tuple[int, int]
-"""When a file was last changed, in nanoseconds, and its bytes."""
+"""Modification time of a file in nanoseconds, and its size in bytes."""
 
 
 class Watched:
-    """Tells the news from what was met before, look after look.
+    """Keeps track of files from one scan to the next.
 
     Args:
-        index: what the journal holds; it grows meanwhile.
-        seconds: a file changed less than this long ago may still be on its way.
+        index: index of the journal; it grows during the run.
+        seconds: files modified more recently than this may be incomplete.
     """
 
     def __init__(self, index: JournalIndex, *, seconds: float) -> None:
         self._index = index
         self._seconds = seconds
         self._met: set[bytes] = set()
-        self._tried: dict[bytes, _State | None] = {}  # of photos that are not captioned
+        self._tried: dict[bytes, _State | None] = {}  # photos without a caption
         self._again: set[bytes] = set()
 
     def news(self, found: Iterable[Found]) -> Iterator[Found]:
-        """Leave out what is still being written, and what was met and is as it was then.
+        """Yield new and changed items; omit those still being written and those already seen.
 
-        A photo that failed may have been met half copied: it comes once more when it has changed,
-        as does one that has taken the place of another.
+        A failed photo may have been incomplete, so it is yielded again once it has changed. So is
+        a captioned photo that was replaced.
         """
         for item in found:
             key = digest(item.name)
@@ -59,11 +59,11 @@ class Watched:
             yield item
 
     def forget(self, names: Iterable[str]) -> None:
-        """Take these for news when they come again."""
+        """Treat these as new in the next scan."""
         self._met.difference_update(map(digest, names))
 
     def tries_again(self, photo: Photo) -> bool:
-        """Whether a photo that failed is to be tried once more; true once for each time."""
+        """Whether to retry a failed photo; true once per change."""
         key = digest(photo.name)
         asked = key in self._again
         self._again.discard(key)
@@ -74,23 +74,23 @@ class Watched:
             age = time.time() - os.stat(item.path).st_mtime
         except OSError:
             age = math.inf
-        # A clock may be wrong: what is of the future is no draft.
+        # Clocks differ: a modification time in the future does not mean an incomplete file.
         return abs(age) >= self._seconds and not _is_being_written(item.path)
 
 
 def _is_being_written(path: str) -> bool:
-    """Whether a program has a file open for writing, as while it is copied, however slowly.
+    """Whether a program has the file open for writing, for example a slow copy.
 
-    Linux tells of files on its own disks; elsewhere it is not known, and taken for no.
+    Known only on Linux and local file systems; False elsewhere.
     """
     if sys.platform != "linux":
         return False
     import fcntl  # noqa: PLC0415  # not on Windows
 
     with suppress(OSError), open(path, "rb", buffering=0) as file:
-        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)  # whoever opens it now ends no run of ours
+        fcntl.fcntl(file, fcntl.F_SETSIG, signal.SIGURG)  # a broken lease must not kill the run
         try:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # given back when it is closed
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)  # released on close
         except BlockingIOError:
             return True
     return False

@@ -1,1 +1,1 @@
-"""What turns photos into captions: this process, or a Ray cluster."""
+"""Engines that caption photos: in this process, or on a Ray cluster."""

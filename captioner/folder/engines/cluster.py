@@ -1,4 +1,4 @@
-"""The Ray cluster that a run connects to, or begins on this machine and ends with itself."""
+"""Connects to a Ray cluster, or starts one on this machine for the duration of the run."""
 
 import os
 import re
@@ -14,34 +14,34 @@ from captioner.errors import CaptionerError, MissingExtraError
 from captioner.speed.resources import count_cores
 
 _QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent anywhere
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_DATA_LOG_LEVEL": "CRITICAL",
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
-"""What is set for Ray unless the user has set it: the command shows progress by itself."""
+"""Defaults for Ray's environment; the command shows its own progress."""
 _ONLY_HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Lets a cluster begun on this machine listen on 127.0.0.1 alone; Ray has no other name for it."""
+"""Makes a local cluster listen on 127.0.0.1 only; Ray has no setting named for that."""
 _OBJECTS = 512 * 2**20
-"""Bytes of shared memory for a cluster begun on this machine; what does not fit goes to disk."""
+"""Bytes of shared memory for a local cluster; what does not fit is spilled to disk."""
 
 _PATIENCE = 20
-"""Seconds that a cluster has to answer."""
-_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
-"""How gRPC, which Ray speaks, begins: with a preface and settings (RFC 9113, section 3.4)."""
+"""Timeout for the cluster's answer, in seconds."""
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+"""Connection preface and an empty SETTINGS frame, as gRPC sends them (RFC 9113, section 3.4)."""
 _SETTINGS = 4
-"""The kind of the first frame that the other side sends, in its fourth byte."""
+"""Type of the server's first frame, found in its fourth byte."""
 
 
 @contextmanager
 def cluster(ray: Any) -> Iterator[None]:
-    """Be connected to a cluster; one that was begun here ends here."""
+    """Connect to a cluster for the duration of the block; a local one is shut down afterwards."""
     if ray.is_initialized():
         yield
         return
     if (address := os.environ.get("RAY_ADDRESS", "")).startswith("ray://"):
         raise CaptionerError(
-            f"RAY_ADDRESS is {address}, and Ray's client cannot do this; run the command on a "
+            f"RAY_ADDRESS is {address}, but Ray Client is not supported; run the command on a "
             "machine of the cluster, with RAY_ADDRESS=auto or the address that `ray start` printed."
         )
     options: dict[str, Any] = {}
@@ -52,22 +52,22 @@ def cluster(ray: Any) -> Iterator[None]:
             "num_cpus": count_cores(),
         }
     try:
-        _knock()
+        _probe()
         with _muted(), _keeping_sigterm():
             ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
         with suppress(AttributeError):
-            # What it tells of workers that end goes to standard output all the same, but for this.
+            # Without this, Ray prints messages about workers that exit to standard output.
             ray._private.worker._worker_logs_enabled = False
-    except Exception as error:  # it lets anything through that goes wrong on the way
+    except Exception as error:  # Ray raises anything
         if not options:
             raise CaptionerError(
-                f"RAY_ADDRESS is {os.environ['RAY_ADDRESS']}, and no Ray cluster can be reached "
-                f"there: {reason(error)}; give the address that `ray start` printed, or leave "
-                "RAY_ADDRESS empty to begin one here."
+                f"RAY_ADDRESS is {os.environ['RAY_ADDRESS']}, but no Ray cluster can be reached "
+                f"there: {reason(error)}; set it to the address that `ray start` printed, or unset "
+                "it to start a cluster on this machine."
             ) from error
         raise CaptionerError(
-            f"no Ray cluster can be begun here: {reason(error)}; mend that, or start one with `ray "
-            "start` and give its address in RAY_ADDRESS."
+            f"cannot start a Ray cluster here: {reason(error)}; fix that, or start one with `ray "
+            "start` and set RAY_ADDRESS to its address."
         ) from error
     try:
         yield
@@ -76,15 +76,15 @@ def cluster(ray: Any) -> Iterator[None]:
 
 
 def _is_local() -> bool:
-    """Whether the cluster is one that is begun here."""
+    """Whether the cluster is started by this run."""
     return os.environ.get("RAY_ADDRESS", "") in ("", "local")
 
 
-def _knock() -> None:
-    """Make sure that Ray answers at the cluster's address: it would ask for ever.
+def _probe() -> None:
+    """Check that Ray answers at the cluster's address; Ray itself would retry for ever.
 
     Raises:
-        OSError: nobody answers, or somebody else does.
+        OSError: nothing answers, or something other than Ray.
     """
     host, _, port = os.environ.get("RAY_ADDRESS", "").rpartition(":")
     if not (host and port.isdecimal()):
@@ -92,15 +92,15 @@ def _knock() -> None:
     with socket.create_connection((host.strip("[]"), int(port)), timeout=_PATIENCE) as there:
         if os.environ.get("RAY_USE_TLS", "0") != "0":
             return
-        there.sendall(_GREETING)
+        there.sendall(_PREFACE)
         answer = there.recv(9)
     if len(answer) < 4 or answer[3] != _SETTINGS:
-        raise ConnectionError("something else than Ray answers, such as its dashboard")
+        raise ConnectionError("the port does not speak gRPC; it may be Ray's dashboard")
 
 
 @contextmanager
 def _muted() -> Iterator[None]:
-    """Keep what Ray prints past Python out of standard error, which may be read as JSON."""
+    """Silence what Ray's native code prints to standard error, which may be read as JSON."""
     sys.stderr.flush()
     kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nothing, 2)
@@ -114,7 +114,7 @@ def _muted() -> Iterator[None]:
 
 @contextmanager
 def _keeping_sigterm() -> Iterator[None]:
-    """Let being told to end mean the same as before, now and later: Ray exits without a word."""
+    """Preserve the SIGTERM handler, which Ray replaces with a silent exit."""
     before = signal.getsignal(signal.SIGTERM)
 
     def put_back() -> None:
@@ -123,7 +123,7 @@ def _keeping_sigterm() -> Iterator[None]:
 
     try:
         yield
-    except SystemExit:  # Ray was told meanwhile
+    except SystemExit:  # Ray's handler received SIGTERM
         put_back()
         signal.raise_signal(signal.SIGTERM)
         raise
@@ -132,7 +132,7 @@ def _keeping_sigterm() -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """Return what the last line of an error says; Ray puts whole tracebacks into them."""
+    """Return the last line of an error message; Ray's messages contain whole tracebacks."""
     cause = error.__cause__
     error = cause if isinstance(cause, Exception) and str(cause) else error
     lines = str(error).strip().splitlines() or [type(error).__name__]
@@ -140,10 +140,10 @@ def reason(error: Exception) -> str:
 
 
 def import_ray() -> tuple[Any, Any, Any]:
-    """Import Ray, Ray Data and Arrow, quietly.
+    """Import Ray, Ray Data and Arrow without their output.
 
     Raises:
-        MissingExtraError: they are not installed.
+        MissingExtraError: Ray is not installed.
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)

@@ -1,9 +1,9 @@
-"""Which photo ended the process that read it.
+"""Finds the photo that crashed its worker.
 
-A decoder that crashes, or a photo that takes all memory, leaves no error behind: the process is
-gone. So a worker says what it takes in hand before it begins. What was in hand when a worker ended
-is suspect: the next takes it in parts, and a photo that ended two workers alone is given up. If a
-worker is killed from outside, that costs its photos nothing but time.
+A crash in an image decoder, or the out-of-memory killer, leaves no exception: the process is gone.
+So each worker reports what it is about to process. If it dies, the next worker processes that
+piece in smaller parts, and a photo that crashes two workers on its own fails. A worker killed
+from outside costs its photos nothing but time.
 """
 
 from dataclasses import dataclass, replace
@@ -11,31 +11,31 @@ from dataclasses import dataclass, replace
 from captioner.errors import CaptionerError
 
 _PARTS = 16
-"""Parts that a suspect piece is divided into; 512 photos take three divisions down to one."""
+"""Parts that a suspect piece is split into; 512 photos take three splits down to one."""
 _DEATHS = 2
-"""Workers that a photo ends alone before it is given up: one may have been killed from outside."""
+"""Workers that a single photo may crash before it fails; one may have been killed from outside."""
 _STARTS = 3
-"""Times that each worker, on average, may begin to load the model before any takes up a photo."""
+"""Starts allowed per worker, on average, before any worker reaches a photo."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Piece:
-    """Photos of a chunk that are captioned together."""
+    """A range of a chunk's photos that are captioned together."""
 
     first: int
-    """Place of the first in its chunk."""
+    """Index of the first photo in the chunk."""
     count: int
-    """How many."""
+    """Number of photos."""
     deaths: int = 0
-    """Workers that it ended, if it is a single photo."""
+    """Workers crashed, if it is a single photo."""
 
     @property
     def hopeless(self) -> bool:
-        """Whether it is not to be tried again."""
+        """Whether to give up on it."""
         return self.deaths >= _DEATHS
 
     def after_a_death(self) -> "list[Piece]":
-        """What is tried next."""
+        """Return the smaller pieces to try next."""
         if self.count == 1:
             return [replace(self, deaths=self.deaths + 1)]
         size = -(-self.count // _PARTS)
@@ -47,10 +47,10 @@ class Piece:
 
 
 class CrashTracker:
-    """Knows what every worker has in hand. It outlives the workers.
+    """Tracks what each worker is processing; it outlives the workers.
 
     Args:
-        workers: how many there are.
+        workers: number of workers.
     """
 
     def __init__(self, workers: int) -> None:
@@ -60,23 +60,23 @@ class CrashTracker:
         self._in_hand: dict[int, Piece] = {}
 
     def start(self) -> None:
-        """Count a worker that is about to load the model.
+        """Count the start of a worker, before it loads the model.
 
         Raises:
-            CaptionerError: they begin over and over, and none comes as far as a photo.
+            CaptionerError: workers keep starting, and none reaches a photo.
         """
         self._starts += 1
         if self._starts > self._most_starts:
             raise CaptionerError(
-                f"{self._most_starts} times in a row, a worker ended while it loaded the model; if "
-                "there is not enough memory for a model on every core, let there be fewer: "
-                "`taskset -c 0-3 captioner folder ...` begins four"
+                f"workers crashed {self._most_starts} times in a row while loading the model; if "
+                "memory does not suffice for one model per core, use fewer cores: "
+                "`taskset -c 0-3 captioner folder ...` starts four"
             )
 
     def open(self, chunk: int, count: int) -> list[Piece]:
-        """Return the pieces in which a chunk of so many photos is to be captioned.
+        """Return the pieces of a chunk to caption.
 
-        What of it is in hand already has ended a worker.
+        A piece that is already being processed has crashed a worker, and is split.
         """
         pieces = self._pieces.setdefault(chunk, [Piece(first=0, count=count)])
         suspect = self._in_hand.pop(chunk, None)
@@ -86,11 +86,11 @@ class CrashTracker:
         return pieces
 
     def take(self, chunk: int, piece: Piece) -> None:
-        """Note what is in hand from now on, in place of what was before."""
+        """Record the piece that a worker is about to process."""
         self._in_hand[chunk] = piece
         self._starts = 0
 
     def close(self, chunk: int) -> None:
-        """Forget a chunk that is done."""
+        """Forget a finished chunk."""
         self._pieces.pop(chunk, None)
         self._in_hand.pop(chunk, None)

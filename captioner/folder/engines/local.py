@@ -1,8 +1,8 @@
-"""Photos into captions: threads decode while the model works on batches decoded before.
+"""Captions photos in this process: threads read images while the model works on earlier batches.
 
-The many small steps of one batch are split between cores poorly. So on a CPU several batches run
-side by side, in lanes, each on its own cores; on a GPU two, so that one is encoded while the other
-is decoded.
+Decoding takes many small steps, which scale poorly over cores. So on a CPU several batches run
+side by side in lanes, each on its own cores; on a GPU two, so that one is encoded while the other
+generates words.
 """
 
 import gc
@@ -21,21 +21,21 @@ from captioner.pipeline import Captioner
 from captioner.result.caption import Caption
 
 Outcome = tuple[Photo, Caption | str]
-"""A photo and its caption, or the reason why it has none."""
+"""A photo and its caption, or the reason it failed."""
 
 _Batch = Sequence[tuple[Photo, "Future[Prepared | str]"]]
 
 
 class LocalEngine:
-    """Captions photos batch by batch, holding a few batches in memory however many there are.
+    """Captions photos batch by batch; memory does not depend on the number of photos.
 
     Args:
         captioner: the model, as `Captioner.for_bulk` returns it.
         search: decoding settings.
-        batch_size: photos captioned at once, halved for good where memory does not suffice; None
-            finds the fastest size by trying.
-        workers: threads that read and decode. Pillow decodes outside Python's lock.
-        words: whether captions tell of each word how sure it was and where the model looked.
+        batch_size: photos per batch, halved for good if memory runs out; None finds the fastest
+            size during the run.
+        workers: threads that read images; Pillow releases the GIL while it decodes.
+        words: whether captions include probability and attention of every word.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class LocalEngine:
 
     @property
     def batch_size(self) -> int:
-        """Photos captioned at once, as far as is known now."""
+        """Current number of photos per batch."""
         return self._size.now
 
     def run(self, photos: Iterable[Photo]) -> Iterator[list[Outcome]]:
-        """Yield the outcomes in the order of the photos, a batch at a time."""
+        """Yield the outcomes in the order of the photos, batch by batch."""
         feed = iter(photos)
         waiting: deque[Future[list[Outcome]]] = deque()
         decoding = ThreadPoolExecutor(self.workers, thread_name_prefix="decode")
@@ -78,24 +78,24 @@ class LocalEngine:
                     if not waiting:
                         return
                     yield waiting.popleft().result()
-            finally:  # who stops half-way does not wait for the batches in hand
+            finally:  # an early stop does not wait for batches in progress
                 for pool in (captioning, decoding):
                     pool.shutdown(wait=False, cancel_futures=True)
 
     def _prepare(self, photo: Photo) -> Prepared | str:
-        """Read and decode a photo, or say why it cannot be."""
+        """Read a photo, or return the reason why it cannot be read."""
         try:
             return self.captioner.prepare(photo.read(), name=photo.name)
         except ImageError as error:
             return str(error).removeprefix(f"{photo.name}: ")
         except MemoryError:
-            return "there is not enough memory to read it; give fewer --workers."
+            return "not enough memory to read it; use fewer --workers."
         except Exception as error:  # one photo must not end a run of thousands
             mistake = f"{type(error).__name__}: {error}"
-            return f"captioner made a mistake with it ({mistake}); please report that."
+            return f"internal error ({mistake}); please report this bug."
 
     def _caption(self, batch: _Batch) -> list[Outcome]:
-        """Caption those of a batch that could be read."""
+        """Caption the photos of a batch that could be read."""
         prepared = [(photo, future.result()) for photo, future in batch]
         good = [found for _, found in prepared if isinstance(found, Prepared)]
         captions = iter(self.caption_all(good))
@@ -105,7 +105,7 @@ class LocalEngine:
         ]
 
     def caption_all(self, photos: list[Prepared]) -> list[Caption | str]:
-        """Caption photos at once, or in smaller batches where memory does not suffice."""
+        """Caption photos together, or in smaller batches if memory runs out."""
         done: list[Caption | str] = []
         while len(done) < len(photos):
             part = photos[len(done) : len(done) + self.batch_size]
@@ -119,25 +119,25 @@ class LocalEngine:
                 continue
             except MemoryError:
                 pass
-            gc.collect()  # out of the `except`, whose error keeps the tensors of the batch alive
+            gc.collect()  # outside `except`, whose traceback keeps the batch's tensors alive
             if len(part) == 1:
-                done.append("there is not enough memory to caption it.")
+                done.append("not enough memory to caption it.")
             else:
                 self._size.did_not_fit(len(part))
         return done
 
     def _caption_each(self, photos: list[Prepared], error: Exception) -> list[Caption | str]:
-        """Caption photos one by one after an error, to find the photo that it comes from.
+        """Caption photos one by one after an error, to find the photo that causes it.
 
         Raises:
-            RuntimeError: it comes from every one of several: it is not the photos' fault.
+            RuntimeError: every one of several photos fails, so the photos are not the cause.
         """
         done: list[Caption | str] = []
         for photo in photos:
             try:
                 done += self._caption_part([photo])
             except RuntimeError as own:
-                done.append(f"the model fails on it ({own}); save it anew with another program.")
+                done.append(f"the model fails on it ({own}); resave it with another program.")
         if len(photos) > 1 and all(isinstance(outcome, str) for outcome in done):
             raise error
         return done

@@ -1,10 +1,10 @@
-"""Photos into captions on a Ray cluster, or on all cores of this machine.
+"""Captions photos on a Ray cluster, or on all cores of this machine.
 
     RayEngine.run     photos -> chunks -> Ray Data -> outcomes, in the order of the photos
-    _Worker           an actor that holds the model: one a GPU, or one a core
+    _Worker           an actor that holds the model: one per GPU, or one per core
 
-Ray Data starts a worker that dies anew and gives it its chunk again, in pieces: `tracker`. A chunk
-reaches the journal as a whole or not at all, so nothing is lost and nothing is written twice.
+Ray Data restarts a worker that dies and gives it its chunk again; `tracker` splits the chunk. A
+chunk reaches the journal as a whole or not at all, so nothing is lost or written twice.
 """
 
 import os
@@ -29,43 +29,43 @@ if TYPE_CHECKING:
     from captioner.folder.engines.local import LocalEngine
 
 LoadEngine = Callable[..., "LocalEngine"]
-"""Makes a worker's engine from the checkpoints' files and a number of `threads` that decode."""
+"""Creates a worker's engine from checkpoint files and the number of `threads` that read images."""
 
 _DEADLY = (
-    "it ended the process that reads it, twice, with no other photo in hand: it makes a decoder "
-    "crash or takes more memory than there is. Save it anew with another program, smaller if it is "
-    "huge, and give --retry-failed."
+    "crashed the process that reads it, twice: it makes an image decoder crash or needs more "
+    "memory than there is. Resave it with another program, smaller if it is huge, and use "
+    "--retry-failed."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteCaption:
-    """What a worker tells of a caption: what is written of it, without the tensors."""
+    """A caption as a worker sends it: what is written, without the tensors."""
 
     text: str
-    """The sentence."""
+    """Caption text."""
     log_probability: float
-    """Of the sentence: natural logarithm."""
+    """Log-probability of the caption, natural logarithm."""
     judgement: Judgement
-    """How far it can be believed."""
-    looks: dict[str, Any]
-    """What `Caption.to_dict` says; empty if nothing but the text is written."""
+    """Confidence in the caption."""
+    values: dict[str, Any]
+    """Result of `Caption.to_dict`; empty if only the text is written."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as of a Caption."""
-        return self.looks
+        """Return plain values, as `Caption.to_dict` does."""
+        return self.values
 
 
 class RayEngine:
-    """Captions photos on the cluster that RAY_ADDRESS names, or on one begun for this run.
+    """Captions photos on the cluster at RAY_ADDRESS, or on one started for this run.
 
-    The other machines see the photos under the same paths. The checkpoints are sent to them.
+    All machines must see the photos under the same paths. Checkpoints are sent to them.
 
     Args:
-        checkpoints: files of the model, or of the members of an ensemble.
-        load_engine: what a worker makes its engine with.
-        words: whether captions come with probability and attention of every word.
-        gpus: whether models run on GPUs where there are some.
+        checkpoints: files of the model, or of an ensemble's members.
+        load_engine: creates the engine of a worker.
+        words: whether captions include probability and attention of every word.
+        gpus: whether to use GPUs if the cluster has any.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -77,8 +77,8 @@ class RayEngine:
         for checkpoint in checkpoints:
             if checkpoint.is_dir():
                 raise CheckpointError(
-                    f"{checkpoint}: is a folder, and one file is sent to the other machines; make "
-                    "it one with `captioner convert`."
+                    f"{checkpoint}: is a folder, but the Ray engine needs a single file; convert "
+                    "it with `captioner convert`."
                 )
         self.checkpoints = checkpoints
         self.load_engine = load_engine
@@ -87,10 +87,10 @@ class RayEngine:
         import_ray()
 
     def run(self, photos: Iterable[Photo]) -> Iterator[list[tuple[Photo, RemoteCaption | str]]]:
-        """Yield the outcomes in the order of the photos, a chunk at a time.
+        """Yield the outcomes in the order of the photos, chunk by chunk.
 
         Raises:
-            CaptionerError: there is no such cluster, or it fails.
+            CaptionerError: the cluster cannot be reached, or fails.
         """
         ray, data, arrow = import_ray()
         with cluster(ray):
@@ -110,23 +110,23 @@ class RayEngine:
                     yield outcomes
             except ray.exceptions.RayError as error:
                 raise CaptionerError(
-                    f"the Ray cluster failed: {reason(error)}; what was written so far is kept, "
-                    "and the same command goes on from there."
+                    f"the Ray cluster failed: {reason(error)}; captions written so far are kept, "
+                    "and the same command resumes."
                 ) from error
             if returned != sent:
                 raise CaptionerError(
                     f"the Ray cluster returned {returned} of {sent} photos; run the same command "
-                    "again to caption the others."
+                    "again for the rest."
                 )
 
     def _dataset(self, ray: Any, data: Any, chunks: list[Any]) -> Any:
-        """Describe the work to Ray Data, which begins when the first row is asked for."""
+        """Return the lazy Ray data set; work begins when its first row is requested."""
         there = ray.cluster_resources()
         cores = max(1, int(there.get("CPU", 1)))
         gpus = int(there.get("GPU", 0)) if self.gpus else 0
         workers = gpus or cores
         context = data.DataContext.get_current()
-        context.execution_options.preserve_order = True  # whose text file it is, the order decides
+        context.execution_options.preserve_order = True  # order decides who gets a shared sidecar
         tracker = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(CrashTracker)
         return data.from_arrow(chunks).map(
             _Worker,
@@ -146,7 +146,7 @@ class RayEngine:
 
 
 class _Worker:
-    """Holds the model in a process of its own."""
+    """Holds the model in its own process."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class _Worker:
             self.engine = load_engine(files, threads=threads)
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Caption a chunk, as a whole unless a worker ended with it in hand."""
+        """Caption a chunk: whole, or in pieces if it has crashed a worker."""
         chunk, photos = row["chunk"], _unpack(row["photos"])
         pieces: list[Piece] = self._ask("open", chunk, len(photos))
         outcomes: list[tuple[Photo, RemoteCaption | str]] = []
@@ -182,28 +182,28 @@ class _Worker:
             self._ask("take", chunk, piece)
             for batch in self.engine.run(part):
                 outcomes += [
-                    (photo, found if isinstance(found, str) else self._tell(found))
+                    (photo, found if isinstance(found, str) else self._without_tensors(found))
                     for photo, found in batch
                 ]
         self._ask("close", chunk)
         return {"outcomes": _pack(outcomes)}
 
     def _ask(self, what: str, *arguments: Any) -> Any:
-        """Call the one who knows what every worker has in hand."""
+        """Call the crash tracker."""
         ray, _, _ = import_ray()
         return ray.get(getattr(self.tracker, what).remote(*arguments))
 
-    def _tell(self, caption: Any) -> RemoteCaption:
+    def _without_tensors(self, caption: Any) -> RemoteCaption:
         return RemoteCaption(
             text=caption.text,
             log_probability=caption.log_probability,
             judgement=caption.judgement,
-            looks=caption.to_dict() if self.words else {},
+            values=caption.to_dict() if self.words else {},
         )
 
 
 def _chunks(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
-    """Divide the photos: small chunks first, so that few photos reach all workers, then larger."""
+    """Split the photos into chunks: small ones first, so that all workers start early."""
     feed = iter(photos)
     for number in count():
         size = min(512, 16 << number // 16)
@@ -217,7 +217,7 @@ def _chunks(photos: Iterable[Photo]) -> Iterator[list[Photo]]:
 
 
 def _pack(content: Any) -> bytes:
-    """Make it small: paths resemble each other."""
+    """Serialise and compress; paths compress well."""
     return zlib.compress(pickle.dumps(content), 1)
 
 

@@ -1,25 +1,25 @@
-"""How many photos are captioned at once: found by trying, within the memory there is."""
+"""Finds the fastest batch size during the run, within the available memory."""
 
 from collections.abc import Callable
 from threading import Lock
 
 _FIRST = 4
-"""Photos of the first batches, so that a few photos reach all threads, too."""
+"""Initial batch size; small, so that a few photos keep all threads busy."""
 _TRIALS = 2
-"""Batches of a size whose better one counts: the first of a size is slow, and others disturb."""
+"""Batches timed per size; the fastest counts, since the first of a size is slow."""
 _GAIN = 0.95
-"""A size is worth doubling while this share of the seconds a photo, or less, suffices."""
+"""Keep doubling while a photo takes at most this fraction of its time at half the size."""
 _LARGEST = 512
 _WORTH = 100
-"""Batches after which a size is tried anew: what it was found by may have been a busy moment."""
+"""Batches after which to search again, in case the machine was busy before."""
 
 
 class BatchSize:
-    """The size of the batches: as asked, or doubled for as long as photos take less time.
+    """Batch size: fixed, or doubled as long as that makes photos faster.
 
     Args:
-        asked: the size, if somebody knows better.
-        has_room: whether there is memory for batches of twice the size.
+        asked: fixed size; None searches for one.
+        has_room: whether memory suffices for batches of twice the size.
     """
 
     def __init__(self, asked: int | None, has_room: Callable[[], bool]) -> None:
@@ -31,7 +31,7 @@ class BatchSize:
         self._lock = Lock()
 
     def took(self, photos: int, seconds: float) -> None:
-        """Learn from a batch; those of another size, as at the end of a folder, teach nothing."""
+        """Record the time of a batch; partial batches are ignored."""
         with self._lock:
             if photos != self.now or self._asked:
                 return
@@ -57,7 +57,7 @@ class BatchSize:
                 self.now = 2 * photos
 
     def did_not_fit(self, photos: int) -> None:
-        """Halve it for good."""
+        """Halve the size for good."""
         with self._lock:
             self.now = min(self.now, max(1, photos // 2))
             self._settled = self._asked = True

@@ -1,1 +1,1 @@
-"""The journal: one line for every photo that is done."""
+"""The journal: one JSON line per finished photo, its index, its write-ahead log."""

@@ -1,4 +1,4 @@
-"""Reading a journal: its records, and which photos it is about."""
+"""Reads a journal, and indexes it by photo."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,34 +12,34 @@ from captioner.folder.sources.stamps import Stamp
 
 _EDITED, _OUTDATED = 1, 2
 _FLAGS = 32
-"""Bits for these two, and one for each of `SIDECARS`."""
+"""Bits for these two flags and one per entry of `SIDECARS`."""
 
 
 @dataclass
 class JournalIndex:
-    """What a journal holds already: some 150 bytes a photo, a fraction of what its line takes."""
+    """In-memory index of a journal; about 150 bytes per photo."""
 
     path: Path
-    """The journal."""
+    """Path of the journal."""
     captioned: dict[bytes, int] = field(default_factory=dict)
-    """Digests of the names that have a caption -> where its line begins, and what is asked of it
-    often: the photo's stamp, the files it is in, and whether it was edited, in one number."""
+    """Digests of names with a caption -> offset of the line in bytes, flags and the photo's stamp,
+    packed into one integer."""
     failed: set[bytes] = field(default_factory=set)
     """Digests of the names that failed."""
     size: int = 0
-    """Bytes of whole lines."""
+    """Bytes of complete lines."""
     superseded: int = 0
-    """Lines that a later one about the same photo has replaced."""
+    """Lines superseded by a later line for the same photo."""
 
     def __contains__(self, key: bytes) -> bool:
         return key in self.captioned or key in self.failed
 
     def add(self, record: JournalRecord, *, start: int) -> None:
-        """Take a record in; the latest one about a photo counts.
+        """Add a record, replacing an earlier one for the same photo.
 
         Args:
-            record: from the journal.
-            start: where its line begins, in bytes.
+            record: record from the journal.
+            start: offset of its line, in bytes.
         """
         key = digest(record.image)
         self.superseded += key in self
@@ -55,28 +55,28 @@ class JournalIndex:
         self.captioned[key] = start << 32 + _FLAGS | flags << 32 | (stamp.number if stamp else 0)
 
     def is_replaced(self, key: bytes, stamp: Stamp | None) -> bool:
-        """Whether a photo is another one than was captioned; a caption of somebody's own stays."""
+        """Whether the photo changed since it was captioned; edited captions always stay."""
         packed = self.captioned[key]
         known = packed & 0xFFFFFFFF
         return bool(stamp and known and not stamp.may_be(known) and not self.is_edited(key))
 
     def is_in(self, key: bytes, kind: str) -> bool:
-        """Whether the caption was written into a file of this kind, too."""
+        """Whether the caption was written into a sidecar of this kind."""
         return bool(self.captioned[key] >> 32 & _flag(kind))
 
     def is_edited(self, key: bytes) -> bool:
-        """Whether the caption is somebody's own."""
+        """Whether the caption was edited by a person."""
         return bool(self.captioned[key] >> 32 & _EDITED)
 
     def may_be_outdated(self, key: bytes, kind: str) -> bool:
-        """Whether a file of this kind may hold an older caption."""
+        """Whether a sidecar of this kind may hold an older caption."""
         return bool(self.captioned[key] >> 32 & _OUTDATED) and not self.is_in(key, kind)
 
     def read(self, key: bytes) -> JournalRecord:
-        """Read the record of a photo that has a caption.
+        """Read a captioned photo's record from the journal.
 
         Raises:
-            CaptionerError: the journal was changed meanwhile.
+            CaptionerError: the journal changed since it was indexed.
         """
         try:
             with self.path.open("rb") as file:
@@ -86,7 +86,8 @@ class JournalIndex:
             record = None
         if record is None or digest(record.image) != key:
             raise CaptionerError(
-                f"{self.path}: was changed while it was in use; run the same command again."
+                f"{self.path}: changed by another program during the run; run the same command "
+                "again."
             )
         return record
 
@@ -96,9 +97,9 @@ def _flag(kind: str) -> int:
 
 
 def read_records(path: Path) -> Iterator[tuple[JournalRecord, range]]:
-    """Yield every whole record with the bytes of its line; a cut off end is passed over.
+    """Yield every record with the byte range of its line.
 
-    So are blank lines, which editors leave.
+    A cut-off last line and blank lines are ignored.
 
     Raises:
         CaptionerError: a line in the middle is damaged, or the file cannot be read.
@@ -113,10 +114,10 @@ def read_records(path: Path) -> Iterator[tuple[JournalRecord, range]]:
         except ValueError:
             broken = broken or number
             record = None
-        if broken or record is None:  # not the trace of a crash: those are at the end
+        if broken or record is None:  # a crash damages only the end
             raise CaptionerError(
-                f"{path}: line {broken} is damaged; put the file back as it was, or give --repair: "
-                "it sets damaged lines aside, and their photos are captioned again."
+                f"{path}: line {broken} is damaged; restore the file, or use --repair to move "
+                "damaged lines to another file and caption their photos again."
             )
         yield record, place
 
@@ -136,7 +137,7 @@ def _lines(path: Path) -> Iterator[tuple[bytes, range]]:
 
 
 def damaged_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
-    """Yield every line, and whether it is damaged.
+    """Yield every line with whether it is damaged.
 
     Raises:
         CaptionerError: the file cannot be read.
@@ -151,7 +152,7 @@ def damaged_lines(path: Path) -> Iterator[tuple[bytes, bool]]:
 
 
 def read_index(path: Path) -> JournalIndex:
-    """Read what a journal holds.
+    """Index a journal.
 
     Raises:
         CaptionerError: as `read_records`.

@@ -1,4 +1,4 @@
-"""The journals of all shards, gathered into one."""
+"""Merges the journals of all shards into one."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -12,18 +12,18 @@ from captioner.folder.journal.records import JournalRecord
 from captioner.folder.sources.shards import find_shards
 
 _TOGETHER = 1000
-"""Records that are on disk before the next ones are read."""
+"""Records per commit."""
 
 
 def join_shards(journal: Journal, settings: dict[str, Any]) -> None:
-    """Take what all shards have done into the journal of the whole; doing it again adds nothing.
+    """Merge the journals of all shards into one; repeating it adds nothing.
 
     Args:
-        journal: open; the shards' lie beside it.
-        settings: that it was opened with, and the shards', too, apart from which part they are.
+        journal: open; the shards' journals lie beside it.
+        settings: the settings it was opened with, and the shards, too, except their shard number.
 
     Raises:
-        CaptionerError: a shard is missing or at work, or was begun with other settings.
+        CaptionerError: a shard is missing, in use, or was created with other settings.
     """
     for shard, path in list(find_shards(journal.path)):
         with Journal(path, {**settings, "shard": str(shard)}) as part:
@@ -35,9 +35,9 @@ def join_shards(journal: Journal, settings: dict[str, Any]) -> None:
 
 
 def newer(records: Iterable[JournalRecord], index: JournalIndex) -> list[JournalRecord]:
-    """Choose the records that say more than what the index knows.
+    """Select the records that add to the index.
 
-    Those are of photos new to it, or captioned or edited since; what was edited in both stays.
+    These are new photos, and photos captioned or edited since. An edit already in the index wins.
     """
     latest = {digest(record.image): record for record in records}
     return [

@@ -1,8 +1,7 @@
-"""The journal: a line for every photo that is done, and nothing that a crash could take back.
+"""The journal: an append-only, crash-safe file with one line per finished photo.
 
-Beside `captions.jsonl` lie `captions.run.json`, the settings it was begun with and the lock that
-keeps a second run away, and, while captions go to other files, too, `captions.pending.json`, the
-batch that is being written.
+Beside `captions.jsonl` lie `captions.run.json`, its settings and lock, and, while captions are
+written to other files, `captions.pending.json`, the write-ahead log of the current batch.
 """
 
 import os
@@ -30,13 +29,13 @@ from captioner.folder.sources.stamps import Stamp
 
 
 class Journal:
-    """A journal that is being written. `with` locks it, completes what a crash left, and closes it.
+    """A journal open for writing. Entering it takes the lock and recovers from a crash.
 
     Args:
-        path: the JSON lines file; missing folders are made.
-        settings: plain values that every record in it was, or will be, made with.
-        overwrite: begin it again, whatever it holds.
-        repair: set damaged lines aside, in `captions.damaged.jsonl`.
+        path: the JSON lines file; missing folders are created.
+        settings: plain values shared by all its records.
+        overwrite: start over, discarding what it holds.
+        repair: move damaged lines to `captions.damaged.jsonl`.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Let other runs write to it."""
+        """Close the file and release the lock."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -79,19 +78,19 @@ class Journal:
 
     @property
     def model(self) -> str:
-        """Name of the checkpoint that its captions come from."""
+        """Name of the checkpoint that wrote its captions."""
         return str(self._settings.get("checkpoint", "captioner"))
 
     @property
     def begun(self) -> bool:
-        """Whether it is this run's: one to be overwritten is so only when there is a caption."""
+        """Whether this run has opened the file; with `overwrite` only from the first commit on."""
         return self._file >= 0
 
     def begin(self) -> None:
-        """Begin it again if that is asked for and has not been done; what it held is lost.
+        """With `overwrite`, truncate the journal, unless that has been done.
 
         Raises:
-            CaptionerError: it cannot be written.
+            CaptionerError: the journal cannot be written.
         """
         if self.begun:
             return
@@ -101,10 +100,10 @@ class Journal:
             self._run.write(self._settings)
 
     def commit(self, entries: Sequence[PendingEntry]) -> list[tuple[JournalRecord, str | None]]:
-        """Write a batch: the files beside the photos, then the journal. All of it, or none.
+        """Write a batch atomically: first the sidecars, then the journal.
 
         Returns:
-            The records written, and why a photo or one of its files has failed.
+            Each record with the reason why it, or one of its files, failed; None if it did not.
 
         Raises:
             CaptionerError: the disk is full, or the journal cannot be written.
@@ -116,10 +115,10 @@ class Journal:
         return self._complete(entries)
 
     def tidy(self, *, compact: bool = True) -> None:
-        """Leave one line a photo.
+        """Verify the journal, and remove superseded lines.
 
         Args:
-            compact: drop lines that later ones have replaced, which takes long in a long journal.
+            compact: rewrite the file without superseded lines; slow for a long journal.
 
         Raises:
             CaptionerError: the disk is full, or the journal cannot be written.
@@ -131,18 +130,16 @@ class Journal:
 
     def _open(self) -> None:
         if self.path.exists() and not self.path.is_file():
-            raise CaptionerError(
-                f"{self.path}: is a folder, a pipe or a device; choose another --output."
-            )
+            raise CaptionerError(f"{self.path}: not a regular file; choose another --output.")
         with explained(self.path, option="--output"):
             for path in (self.path, self._pending.path):
                 remove_unfinished(path)
-        if self._overwrite:  # nothing is lost before there is something to take its place
+        if self._overwrite:  # keep the old captions until there is a new one
             return
         if not self._run.known() and self.path.exists() and self.path.stat().st_size:
             raise CaptionerError(
-                f"{self.path}: exists, and no {self._run.path.name} says that it is the captions "
-                "of a folder; choose another --output, or replace it with --overwrite."
+                f"{self.path}: exists, but without {self._run.path.name} it is not known to be "
+                "captioner's; choose another --output, or replace it with --overwrite."
             )
         if self._repair:
             self._set_damaged_lines_aside()
@@ -159,14 +156,14 @@ class Journal:
             self._recover()
 
     def _open_file(self, *, size: int) -> None:
-        """Open for appending, and cut off what a crash left behind the last whole line."""
+        """Open for appending, and truncate what a crash left after the last complete line."""
         self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         os.ftruncate(self._file, size)
         sync(self._file)
         sync_folder(self.path.parent)
 
     def _recover(self) -> None:
-        """Complete the batch that a killed run was writing."""
+        """Replay the batch of a run that was killed."""
         entries = self._pending.read()
         for entry in entries:
             for change in entry.changes:
@@ -174,10 +171,10 @@ class Journal:
         self._complete([entry for entry in entries if not self._is_done(entry)])
 
     def _check_in_place(self) -> None:
-        """Make sure that what is written is what the user finds there.
+        """Check that the open file is still the one at `path`.
 
         Raises:
-            CaptionerError: the journal was moved, deleted or replaced meanwhile.
+            CaptionerError: the journal was moved, deleted or replaced.
         """
         ours = os.fstat(self._file)
         try:
@@ -186,22 +183,22 @@ class Journal:
             there = None
         if there is None or not os.path.samestat(ours, there):
             raise CaptionerError(
-                f"{self.path}: was moved, deleted or replaced while captions were written to it; "
-                "put it back if you can, and run the same command again."
+                f"{self.path}: moved, deleted or replaced during the run; restore it if you can, "
+                "and run the same command again."
             )
 
     def _is_done(self, entry: PendingEntry) -> bool:
-        """Whether the journal says of a photo what was going to be written, or what is newer."""
+        """Whether the journal already holds an entry, or a newer record for its photo."""
         key = digest(entry.record.image)
         if key not in self.index.captioned:
             return key in self.index.failed and entry.record.status == "failed"
         if entry.before is None:
             return entry.record.status == "captioned"
-        now = self.index.read(key)  # somebody may have edited it since
+        now = self.index.read(key)  # may have been edited since
         return bool(now.edited) and now.caption not in (entry.before.caption, entry.record.caption)
 
     def _complete(self, entries: Sequence[PendingEntry]) -> list[tuple[JournalRecord, str | None]]:
-        """Make the changes, then write the lines."""
+        """Write the sidecars, then append the lines."""
         outcomes = [_apply(entry) for entry in entries]
         with explained(self.path, option="--output"):
             self._append([record for record, _ in outcomes if not self._stands(record)])
@@ -209,7 +206,7 @@ class Journal:
         return outcomes
 
     def _stands(self, record: JournalRecord) -> bool:
-        """Whether the journal holds this line already."""
+        """Whether the journal already holds this record."""
         key = digest(record.image)
         return key in self.index.captioned and self.index.read(key) == record
 
@@ -220,7 +217,7 @@ class Journal:
             while content:
                 content = content[os.write(self._file, content) :]
             sync(self._file)
-        except BaseException:  # interrupted, too
+        except BaseException:  # including signals
             os.ftruncate(self._file, self.index.size)
             raise
         for record, line in zip(records, lines, strict=True):
@@ -228,7 +225,7 @@ class Journal:
             self.index.size += len(line)
 
     def _set_damaged_lines_aside(self) -> None:
-        """Move the lines that are not records to a file of their own."""
+        """Move lines that are not records to `captions.damaged.jsonl`."""
         if not any(damaged for _, damaged in damaged_lines(self.path)):
             return
         with explained(self.path, option="--output"):
@@ -238,10 +235,10 @@ class Journal:
             sync_folder(self.path.parent)
 
     def _set_end_aside(self) -> bool:
-        """Keep lines behind the last record that no crash has left, but somebody who edited.
+        """Save lines after the last record that come from an editor, not from a crash.
 
         Returns:
-            Whether the last record has a line end, which some programs leave out.
+            Whether the last record ends with a newline, which some editors omit.
         """
         if not self.path.exists():
             return True
@@ -261,7 +258,7 @@ class Journal:
         sync_folder(self.path.parent)
 
     def _compact(self) -> None:
-        """Write the journal anew without the lines that later ones have replaced."""
+        """Rewrite the journal without superseded lines."""
         newest: dict[bytes, int | None] = {}
         seen: set[bytes] = set()
         for record, place in read_records(self.path):
@@ -278,7 +275,7 @@ class Journal:
                 key = digest(record.image)
                 if key not in newest:
                     file.write(record.to_line())
-                elif (start := newest[key]) is not None:  # the newest takes the place of the first
+                elif (start := newest[key]) is not None:  # at the position of the first
                     lines.seek(start)
                     file.write(JournalRecord.from_line(lines.readline()).to_line())
                     newest[key] = None
@@ -290,12 +287,12 @@ class Journal:
 
 
 def _apply(entry: PendingEntry) -> tuple[JournalRecord, str | None]:
-    """Make an entry's changes; where one cannot be made, its photo has failed."""
+    """Make an entry's changes; if one fails, the photo fails."""
     record = entry.record
     for change in entry.changes:
         try:
             change.apply()
-            if change.inside and record.modified is not None:  # it has another size now
+            if change.inside and record.modified is not None:  # metadata changed the file's size
                 stamp = Stamp.look(change.path)
                 record = replace(record, **asdict(stamp)) if stamp else record
             continue

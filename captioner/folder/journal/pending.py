@@ -1,4 +1,4 @@
-"""The batch that is being written, so that a run killed meanwhile is completed by the next."""
+"""The write-ahead log of a batch: if a run is killed, the next run replays it."""
 
 import json
 import os
@@ -17,41 +17,41 @@ from captioner.folder.sidecars.contract import Note
 
 @dataclass(frozen=True, kw_only=True)
 class PendingEntry:
-    """What is to be written about one photo."""
+    """Everything to write for one photo."""
 
     record: JournalRecord
     changes: tuple[Change, ...] = ()
     before: JournalRecord | None = None
-    """What is known of it already, which stays if a change cannot be made."""
+    """The photo's earlier record, which stays if a change fails."""
 
 
 class Pending:
     """`captions.pending.json` beside `captions.jsonl`.
 
     Args:
-        journal: the file it lies beside.
+        journal: path of the journal.
     """
 
     def __init__(self, journal: Path) -> None:
         self.path = journal.with_suffix(".pending.json")
 
     def exists(self) -> bool:
-        """Whether a batch is being written, or was when a run was killed."""
+        """Whether there is a batch in progress, possibly of a run that was killed."""
         return self.path.exists()
 
     def remove(self) -> None:
-        """Say that there is none.
+        """Delete the log: the batch is complete.
 
         Raises:
-            OSError: it cannot be deleted.
+            OSError: the file cannot be deleted.
         """
         self.path.unlink(missing_ok=True)
 
     def write(self, entries: Sequence[PendingEntry]) -> None:
-        """Say what is going to be written; it is on disk when this returns.
+        """Write the log and fsync it.
 
         Raises:
-            CaptionerError: it cannot be written.
+            CaptionerError: the file cannot be written.
         """
         content = json.dumps([self._pack(entry) for entry in entries]).encode()
         with explained(self.path, option="--output"):
@@ -59,10 +59,10 @@ class Pending:
             sync_folder(self.path.parent)
 
     def read(self) -> list[PendingEntry]:
-        """Return what was going to be written: nothing if there is no such file.
+        """Return the logged entries; empty if there is no log.
 
         Raises:
-            CaptionerError: it is damaged.
+            CaptionerError: the log is damaged.
         """
         try:
             return [self._unpack(table) for table in json.loads(self.path.read_bytes())]
@@ -70,12 +70,12 @@ class Pending:
             return []
         except (ValueError, TypeError, KeyError, RecursionError):
             raise CaptionerError(
-                f"{self.path}: is damaged, so it is not known which photos a run that was killed "
-                "was writing about; delete it to go on: they are captioned anew."
+                f"{self.path}: damaged, so the last batch of an interrupted run is unknown; delete "
+                "the file to continue: those photos are captioned again."
             ) from None
 
     def _pack(self, entry: PendingEntry) -> dict[str, Any]:
-        """Turn an entry into plain values that stay true when journal and photos move together."""
+        """Convert an entry to plain values, with paths relative to the journal."""
         return {
             "record": entry.record.to_dict(),
             "before": entry.before and entry.before.to_dict(),
@@ -86,10 +86,10 @@ class Pending:
         }
 
     def _unpack(self, table: Any) -> PendingEntry:
-        """Read an entry back.
+        """Convert plain values to an entry.
 
         Raises:
-            ValueError, TypeError, KeyError: it is none.
+            ValueError, TypeError, KeyError: the values are not an entry.
         """
         here = os.path.realpath(self.path.parent)
         changes = [
@@ -106,7 +106,7 @@ class Pending:
         )
 
     def _seen_from_here(self, path: str) -> str:
-        """The way from the journal's folder to a file."""
+        """Return a path relative to the journal's folder."""
         folder, name = os.path.split(path)
         whole = os.path.join(os.path.realpath(folder), name)
         try:

@@ -1,6 +1,6 @@
-"""What is known about a photo when it is done: one line of the journal.
+"""Journal records: one line of JSON per finished photo.
 
-Each line ends with a checksum of what precedes it, by which a line that was edited since is known.
+Each line ends with a CRC-32 of what precedes it, which reveals lines edited by hand.
 """
 
 import json
@@ -48,66 +48,67 @@ _WORD_TYPES: dict[str, type | tuple[type, ...]] = {
 
 
 class CutOffError(ValueError):
-    """A line is not JSON: what a crash may leave at the end of a journal."""
+    """A line is not JSON, as a crash may leave it at the end of a journal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class JournalRecord:
-    """How one photo ended."""
+    """Outcome for one photo."""
 
     image: str
-    """Name of the photo: its path inside the folder, or as it was listed."""
+    """Name of the photo: its path relative to the folder, or as listed."""
     status: Literal["captioned", "failed"]
-    """Whether there is a caption."""
+    """Whether the photo has a caption."""
     caption: str | None = None
-    """The text, as it is written everywhere; None if it failed."""
+    """Caption text, as written everywhere; None if the photo failed."""
     log_probability: float | None = None
-    """Natural logarithm, of the model's sentence; None if somebody edited it."""
+    """Log-probability of the model's caption, natural logarithm; None if edited."""
     confidence: float | None = None
-    """Quality to expect of the model's sentence, from 0 to 1; None if the model cannot tell."""
+    """Expected quality of the model's caption, from 0 to 1; None if the model is not calibrated."""
     level: Literal["low", "medium", "high"] | None = None
-    """That quality in a word: low, medium or high."""
+    """Confidence as a level."""
     photo_probability: float | None = None
-    """How likely the image is a photo; None if the model cannot tell."""
+    """Probability that the image is a photo; None if the model cannot tell."""
     is_photo: bool | None = None
-    """Whether it is likely enough."""
+    """Whether that probability passes the model's threshold."""
     words: list[dict[str, Any]] | None = None
-    """Probability and attention of every word, as in `Caption.to_dict`; None if not asked for."""
+    """Probability and attention of every word, as in `Caption.to_dict`; None if not requested."""
     geometry: dict[str, Any] | None = None
-    """Where the attention of words lies on the photo, as in `Caption.to_dict`."""
+    """How attention maps align with the photo, as in `Caption.to_dict`."""
     reason: str | None = None
-    """Why there is no caption."""
+    """Why the photo failed."""
     size: int | None = None
-    """Bytes of the photo that was captioned."""
+    """Size of the photo in bytes."""
     modified: int | None = None
-    """When it was last changed, in whole seconds since 1970; None in an archive and in a store."""
+    """Modification time of the photo, whole seconds since 1970; None in archives and object
+    stores."""
     etag: str | None = None
-    """What an object store says of its content; None elsewhere."""
+    """ETag or digest from an object store; None elsewhere."""
     also_in: list[str] | None = None
-    """The kinds of files that were given the caption, too."""
+    """Kinds of sidecars that hold the caption."""
     edited: bool | None = None
-    """True if the caption is somebody's, in place of the model's."""
+    """True if a person replaced the model's caption."""
     replaces: list[str] | None = None
-    """Older captions, which files may hold that were not written since."""
+    """Older captions that files not rewritten since may still hold."""
     files: list[dict[str, Any]] | None = None
-    """What was written beside the photo or into it: `file`, its name; `kind`; `digest` of the text;
-    `had`, the text of somebody's that it replaced or was joined to, if any."""
+    """Files written beside the photo or into it: `file`, its name; `kind`; `digest` of the text;
+    `had`, the human caption that it replaced or was joined to, if any."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, without those that are None."""
+        """Return plain values, omitting None."""
         return {name: value for name, value in vars(self).items() if value is not None}
 
     def to_line(self) -> bytes:
-        """One line of JSON in UTF-8. A name that is not text is read back as it was."""
+        """Return one line of JSON in UTF-8. File names that are not valid UTF-8 round-trip."""
         line = json.dumps(portable(self.to_dict()), ensure_ascii=False).encode()[:-1]
         return line + b', "%s": "%08x"}\n' % (_CHECKSUM.encode(), crc32(line))
 
     @classmethod
     def from_dict(cls, table: Any) -> "JournalRecord":
-        """Read plain values back.
+        """Convert plain values to a record.
 
         Raises:
-            ValueError: they are not a record.
+            ValueError: the values are not a record.
         """
         try:
             record = cls(**restored(table))
@@ -118,7 +119,7 @@ class JournalRecord:
         _check(record.to_dict(), _TYPES)
         texts = (*(record.also_in or ()), *(record.replaces or ()))
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError("not a record: also_in or replaces holds more than texts")
+            raise ValueError("not a record: also_in or replaces holds something other than text")
         for file in record.files or ():
             _check(file, _FILE_TYPES)
         if record.status == "captioned" and record.caption is None:
@@ -127,18 +128,18 @@ class JournalRecord:
 
     @classmethod
     def from_line(cls, line: bytes) -> "JournalRecord":
-        """Read a line back; one that somebody edited is `edited`.
+        """Parse a line. If its checksum does not match, the record is marked `edited`.
 
         Raises:
-            CutOffError: it is not whole.
-            ValueError: it is whole, and not a record.
+            CutOffError: the line is incomplete.
+            ValueError: the line is JSON, but not a record.
         """
         try:
             table = json.loads(line)
         except (ValueError, RecursionError) as error:  # not JSON, or not text
             raise CutOffError(str(error)) from None
         if not (line.endswith(b"\n") or isinstance(table, dict)):
-            raise CutOffError("its end is missing")
+            raise CutOffError("the line is cut off")
         end = _END.search(line, max(0, len(line) - 24))
         expected = table.pop(_CHECKSUM, None) if isinstance(table, dict) else None
         record = cls.from_dict(table)
@@ -150,20 +151,20 @@ class JournalRecord:
             ours = record.to_line()
         except RecursionError as error:
             raise ValueError(f"not a record: {error}") from None
-        # A program that only writes JSON in another style edits nothing.
+        # Reformatted JSON with the same values does not count as an edit.
         if expected is None or f'"{expected}"}}\n'.encode() == ours[-12:]:
             return record
         return replace(record, edited=True) if record.status == "captioned" else record
 
 
 def _check(table: Any, types: dict[str, type | tuple[type, ...]]) -> None:
-    """Make sure that every value is of its type.
+    """Check the type of every value.
 
     Raises:
-        ValueError: one is not.
+        ValueError: a value has the wrong type.
     """
     if not isinstance(table, dict):
-        raise ValueError(f"not a record: {table!r:.40} in place of a table")
+        raise ValueError(f"not a record: {table!r:.40} instead of an object")
     for name, type_ in types.items():
         if name in table and not isinstance(table[name], type_):
             raise ValueError(f"not a record: its {name} is {table[name]!r:.40}")

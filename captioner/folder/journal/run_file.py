@@ -1,6 +1,6 @@
-"""What a journal was begun with, and the lock on it: `captions.run.json` beside `captions.jsonl`.
+"""Settings and lock of a journal: `captions.run.json` beside `captions.jsonl`.
 
-One file is both, since a lock belongs to a file that is never replaced by another.
+One file serves as both: a lock needs a file that is never replaced, and this one is not.
 """
 
 import json
@@ -19,14 +19,14 @@ else:
     import fcntl
 
 _FORMAT = 1
-"""Counts the changes of journals that older programs would misread."""
+"""Version of the journal format; incremented when older versions would misread it."""
 
 
 class RunFile:
-    """Settings of a run, and its lock.
+    """Settings of a run, and the lock that it holds.
 
     Args:
-        journal: the file they belong to.
+        journal: path of the journal.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -35,10 +35,10 @@ class RunFile:
         self._file = -1
 
     def lock(self) -> None:
-        """Keep every other run away until `unlock`, or until this process ends however it ends.
+        """Lock out other runs until `unlock`, or until this process exits or crashes.
 
         Raises:
-            CaptionerError: another run holds it, or the file system knows no locks.
+            CaptionerError: another run holds the lock, or the file system has no locks.
         """
         with explained(self.path, option="--output"):
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -47,31 +47,31 @@ class RunFile:
         except BlockingIOError:
             self.unlock()
             raise CaptionerError(
-                f"{self.journal}: another run is writing to it; wait for it, or choose another "
+                f"{self.journal}: in use by another run; wait for it to finish, or choose another "
                 "--output."
             ) from None
         except OSError as error:
             self.unlock()
             raise CaptionerError(
-                f"{self.path}: cannot be locked ({error.strerror}), so two runs could spoil each "
-                "other's work; choose an --output on a local disk."
+                f"{self.path}: cannot be locked ({error.strerror}), so two runs could overwrite "
+                "each other's work; choose an --output on a local disk."
             ) from error
 
     def unlock(self) -> None:
-        """Let other runs in."""
+        """Release the lock."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def known(self) -> bool:
-        """Whether there are settings, so that the journal is one of ours."""
+        """Whether there are settings, which shows that captioner wrote the journal."""
         return self.read() is not None
 
     def write(self, settings: dict[str, Any]) -> None:
-        """Write the settings, on disk when this returns; only while the journal holds nothing.
+        """Write the settings and fsync them; only while the journal is empty.
 
         Raises:
-            OSError: they cannot be written.
+            OSError: the file cannot be written.
         """
         content = json.dumps({"format": _FORMAT, "settings": settings}, indent=2).encode() + b"\n"
         os.ftruncate(self._file, 0)
@@ -79,37 +79,37 @@ class RunFile:
         sync(self._file)
 
     def check(self, settings: dict[str, Any]) -> None:
-        """Compare the settings with those that the journal was begun with.
+        """Compare the settings with those that the journal was created with.
 
         Raises:
-            CaptionerError: they differ, and the text says in what.
+            CaptionerError: they differ; the message lists the differences.
         """
         begun = self.read()
         if begun is None:
             raise CaptionerError(
-                f"{self.path}: does not say how the captions were made; put it back as it was, "
-                "choose another --output, or begin again with --overwrite."
+                f"{self.path}: missing or damaged, so the settings of {self.journal.name} are "
+                "unknown; restore it, choose another --output, or start over with --overwrite."
             )
         old, new = dict(_flat(begun)), dict(_flat(settings))
         changes = [
             f"{name} was {_show(old.get(name))} and is now {_show(new.get(name))}"
             for name in {**old, **new}
-            # Of searches, older programs wrote down what does nothing, too.
+            # Older versions also recorded decoding settings without effect.
             if name in new or not name.startswith("search.")
-            # A setting that an older program did not have was off.
+            # Settings that an older version did not have were off.
             if old.get(name, new.get(name) or None) != new.get(name)
         ]
         if changes:
             raise CaptionerError(
-                f"{self.journal}: was begun with other settings: {'; '.join(changes)}. Give the "
-                "old ones to go on, choose another --output, or begin it again with --overwrite."
+                f"{self.journal}: was created with other settings: {'; '.join(changes)}. Use the "
+                "old settings to resume, choose another --output, or start over with --overwrite."
             )
 
     def read(self) -> dict[str, Any] | None:
-        """Return the settings; None if there are none, or they are damaged.
+        """Return the settings; None if they are missing or damaged.
 
         Raises:
-            CaptionerError: another version of this program wrote them.
+            CaptionerError: an incompatible version of captioner wrote them.
         """
         try:
             table = json.loads(self.path.read_bytes())
@@ -118,14 +118,14 @@ class RunFile:
             return None
         if table.get("format") != _FORMAT:
             raise CaptionerError(
-                f"{self.path}: written by another version of captioner; upgrade it, choose another "
-                "--output, or begin it again with --overwrite."
+                f"{self.path}: written by another version of captioner; upgrade captioner, choose "
+                "another --output, or start over with --overwrite."
             )
         return settings if isinstance(settings, dict) else None
 
 
 def _lock(file: int) -> None:
-    """Take the lock or raise BlockingIOError."""
+    """Take the lock, or raise BlockingIOError."""
     if sys.platform == "win32":
         os.lseek(file, 1 << 30, os.SEEK_SET)  # Windows locks bytes, and forbids reading them
         try:
@@ -145,4 +145,4 @@ def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _show(value: Any) -> str:
-    return "not there" if value is None else json.dumps(value, ensure_ascii=False)
+    return "not set" if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,1 +1,1 @@
-"""What a finished journal becomes: tables, reports, a gallery."""
+"""Files made from the journal: tables, data sets, a list of failures, a gallery."""

@@ -1,4 +1,4 @@
-"""The captions of a journal as a gallery to browse."""
+"""Writes the captions of a journal as a gallery."""
 
 import errno
 import os
@@ -18,21 +18,21 @@ from captioner.result.confidence import Judgement
 
 
 def prepare_album(folder: Path) -> None:
-    """Make the folder of a gallery, before hours of work begin.
+    """Create the gallery's folder before the run, so that errors show early.
 
     Raises:
-        CaptionerError: it cannot be written to, or holds other files.
+        CaptionerError: the folder cannot be written to, or holds other files.
     """
     with explained(folder, option="--gallery"):
         check_gallery(folder)
-        if _holds_others(folder):  # they would be passed by from now on
+        if _holds_others(folder):  # `.nomedia` would exclude them from later runs
             raise FileExistsError(errno.EEXIST, "it holds other files", str(folder))
         make_folder(folder)
-        (folder / NO_PHOTOS).touch()  # thumbnails among the photos are not to be captioned
+        (folder / NO_PHOTOS).touch()  # keep later runs from captioning the thumbnails
 
 
 def _holds_others(folder: Path) -> bool:
-    """Whether there is more in a folder than a gallery."""
+    """Whether a folder holds files that are not part of a gallery."""
     with suppress(FileNotFoundError):
         names = {name for name in os.listdir(folder) if not name.startswith(".")}
         return any(name not in ("index.html", "pictures") for name in names)
@@ -40,18 +40,18 @@ def _holds_others(folder: Path) -> bool:
 
 
 def write_album(folder: Path, journal: Path, *, root: StrPath) -> int:
-    """Write a gallery of all that a journal has captions for.
+    """Write a gallery of all captioned photos of a journal.
 
     Args:
-        folder: of the gallery; `prepare_album` has made it.
-        journal: with words, the gallery shows where the model looked.
-        root: the folder that the names in the journal are relative to, or the archive.
+        folder: the gallery's folder, created by `prepare_album`.
+        journal: path of the journal; if it has words, the gallery shows their attention maps.
+        root: folder that names in the journal are relative to, or the archive.
 
     Returns:
-        How many photos it shows.
+        Number of photos in the gallery.
 
     Raises:
-        CaptionerError: it cannot be written.
+        CaptionerError: the gallery cannot be written.
     """
     with explained(folder, option="--gallery"):
         return write_gallery(folder, _entries(journal, root))
@@ -72,6 +72,6 @@ def _entries(journal: Path, root: StrPath) -> Iterator[GalleryPhoto]:
 
 
 def _judge(record: JournalRecord) -> Judgement:
-    """Judge the caption that is shown: what is known is known of the model's own."""
+    """Return the confidence in a caption; that of an edited caption is unknown."""
     level = None if record.edited else record.level
     return Judgement(level=level, is_photo=record.is_photo)

@@ -1,4 +1,4 @@
-"""What the tables that are made from a journal have in common."""
+"""Interface of the tables that are made from a journal."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -11,19 +11,19 @@ COLUMNS = (
     *("image", "status", "caption", "log_probability"),
     *("confidence", "photo_probability", "is_photo", "reason"),
 )
-"""Columns of every table; Parquet adds `words` where they are asked for."""
+"""Columns of every table; Parquet can add `words`."""
 _OLDEST = {"image", "status", "caption", "log_probability", "reason"}
-"""Columns of every table, those of older versions too."""
+"""Columns that tables of every version have."""
 
 
 class Table(ABC):
-    """One kind of file that holds the records of a journal."""
+    """A file format for the records of a journal."""
 
     def check(self, path: Path) -> None:  # noqa: B027  # most need nothing
-        """Make sure that a table can be written, before hours of work begin.
+        """Check, before the run, that a table can be written.
 
         Raises:
-            MissingExtraError: its package is not installed.
+            MissingExtraError: a package for this format is not installed.
         """
 
     @abstractmethod
@@ -31,38 +31,38 @@ class Table(ABC):
         """Write all records.
 
         Args:
-            path: an unfinished file, which takes the table's place when this returns.
-            records: of the journal, in its order.
-            words: whether the journal was begun to hold words.
+            path: temporary file, renamed to the table's name afterwards.
+            records: records of the journal, in its order.
+            words: whether the journal includes words.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
 
     def read(self, path: Path) -> Iterator[tuple[str, str]]:
-        """Yield photos and captions, as `write` wrote them or as somebody edited them since.
+        """Yield photo names and captions, as written by `write` or edited since.
 
-        By default none: edits are not looked up, and the next run replaces the file.
+        The default yields none: edits are ignored, and the next run replaces the file.
 
         Raises:
-            CaptionerError: it cannot be read; see `refused`.
+            CaptionerError: the file cannot be read; see `refused`.
         """
         return iter(())
 
 
 def refused(table: Path, why: str) -> CaptionerError:
-    """Return the error for a table whose edits cannot be kept."""
+    """Return the error for an edited table whose edits cannot be read back."""
     return CaptionerError(
-        f"{table}: was changed since it was written: {why}. Edited captions are kept; this would "
-        "be lost: move the file away to keep it, or delete it to have it written again."
+        f"{table}: edited since it was written, and the edits cannot be kept: {why}. Move the file "
+        "away to keep it, or delete it to have it written again."
     )
 
 
 def read_columns(path: Path, names: Sequence[str]) -> list[str]:
-    """Return the names of the columns, without empty ones at the end and differences of case.
+    """Return column names in lower case, without trailing empty ones.
 
     Raises:
-        CaptionerError: they are not those of a table.
+        CaptionerError: they are not the columns of a table.
     """
     columns = [name.strip().lower() for name in names]
     while columns and not columns[-1]:

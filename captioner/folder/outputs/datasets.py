@@ -1,7 +1,7 @@
-"""Photos and captions as training programs read them.
+"""Data sets for training programs.
 
-`metadata.jsonl` makes the folder of the photos a data set that `datasets.load_dataset` reads as
-"imagefolder". Tar archives hold photos and captions as WebDataset reads them.
+`metadata.jsonl` makes the photo folder an "imagefolder" data set for `datasets.load_dataset`. Tar
+archives hold photos and captions in WebDataset format.
 """
 
 import json
@@ -21,37 +21,37 @@ from captioner.folder.sources.remote import StrPath, is_remote
 from captioner.interchange import portable, readable
 
 METADATA = "metadata.jsonl"
-"""The name that imagefolder looks for, in the folder that its names are relative to."""
+"""File name that imagefolder expects, in the folder that its names are relative to."""
 _LARGEST = 2**30
-"""Bytes of photos in one of several archives."""
+"""Bytes per archive, where there are several."""
 
 
 def check_place(path: Path, root: StrPath) -> None:
-    """Make sure that a data set's file can be read back where it is going to be.
+    """Check that a data set can be read back from its location.
 
     Raises:
-        CaptionerError: it cannot, and the text says what to do.
+        CaptionerError: it cannot.
     """
     if is_remote(root):
         return
     here, top = os.path.realpath(path.parent), os.path.realpath(root)
     if path.name == METADATA and here != top:
         raise CaptionerError(
-            f"{path}: a data set's names are relative to the folder it lies in; give --output "
+            f"{path}: an imagefolder data set must lie in the folder of its photos; use --output "
             f"{Path(top, METADATA)}, or another name."
         )
     if path.suffix.lower() == ".tar" and os.path.commonpath([here, top]) == top:
         raise CaptionerError(
-            f"{path}: lies among the photos, and the next run would caption those in it; choose "
-            "a place outside."
+            f"{path}: lies inside the photo folder, so the next run would caption its photos; "
+            "choose a path outside."
         )
 
 
 def write_metadata(path: Path, journal: Path) -> None:
-    """Write a line for every photo that has a caption and is a file by itself.
+    """Write a line for every captioned photo outside archives.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the file cannot be written.
     """
     with path.open("w", encoding="utf-8") as file:
         for record in _captioned(journal):
@@ -61,11 +61,11 @@ def write_metadata(path: Path, journal: Path) -> None:
 
 
 def read_metadata(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield photos and captions.
+    """Yield photo names and captions.
 
     Raises:
-        ValueError: it is no such file.
-        OSError: it cannot be read.
+        ValueError: the file is not such a data set.
+        OSError: the file cannot be read.
     """
     with path.open(encoding="utf-8-sig") as file:
         for number, line in enumerate(file, start=1):
@@ -80,10 +80,10 @@ def read_metadata(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def nth_archive(path: Path, number: int) -> Path:
-    """Return the name of an archive, one of many if it has a place for a number, as `a-%06d.tar`.
+    """Return the path of the n-th archive; names such as `a-%06d.tar` contain its number.
 
     Raises:
-        CaptionerError: that place makes no sense.
+        CaptionerError: the number's format is malformed.
     """
     if "%" not in path.name:
         return path
@@ -91,23 +91,23 @@ def nth_archive(path: Path, number: int) -> Path:
         return path.with_name(path.name % number)
     except (TypeError, ValueError):
         raise CaptionerError(
-            f"{path}: write %06d where the number of each archive goes, and %% for a percent sign."
+            f"{path}: use %06d for the number of each archive, and %% for a percent sign."
         ) from None
 
 
 def write_archives(path: Path, journal: Path, root: StrPath) -> None:
-    """Write photos and captions into tar archives, which take the place of older ones.
+    """Write photos and captions into tar archives, replacing older ones.
 
-    Each photo that has a caption and is still there becomes three files of one name: the photo as
-    it is, its caption as `.txt`, its record as `.json`.
+    Each captioned photo that still exists becomes three files with one stem: the photo, unchanged,
+    its caption as `.txt` and its record as `.json`.
 
     Args:
-        path: where a number has its place in the name, a new archive begins after a gigabyte.
-        journal: with the records.
-        root: the folder that names are relative to, or the archive.
+        path: the archive; with a number in its name, a new archive begins after 1 GiB.
+        journal: path of the journal.
+        root: folder that names are relative to, or the archive.
 
     Raises:
-        OSError: one cannot be written.
+        OSError: an archive cannot be written.
     """
     originals = Originals(root)
     archives = 0
@@ -131,12 +131,12 @@ def write_archives(path: Path, journal: Path, root: StrPath) -> None:
                 member.size = len(content)
                 archive.addfile(member, BytesIO(content))
     while "%" in path.name and archives and (old := nth_archive(path, archives)).exists():
-        old.unlink()  # of a data set that was larger
+        old.unlink()  # left over from a larger data set
         archives += 1
 
 
 def _captioned(journal: Path) -> Iterator[JournalRecord]:
-    """Yield the records with captions; empty ones are meant to say nothing."""
+    """Yield the records with a non-empty caption."""
     for record, _ in read_records(journal):
         if (record.caption or "").strip():
             yield record

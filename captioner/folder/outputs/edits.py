@@ -1,8 +1,8 @@
-"""Captions that somebody edited in a table: they are kept, not written over.
+"""Keeps captions that were edited in a table, such as a CSV file.
 
-`captions.tables.json` beside the journal says what each table was when it was written, and every
-row of it, so that an edited row is known whatever became of the journal since. What it says goes
-into the journal, before the run and before the table is written again.
+`captions.tables.json` beside the journal stores digests of each table and its rows as written, so
+that edited rows can be recognised. Their captions go into the journal before the run, and before
+the table is written again.
 """
 
 import json
@@ -23,14 +23,14 @@ from captioner.folder.outputs.tables import TABLES
 _ESCAPED = re.compile(r"\\udc([89a-f][0-9a-f])")
 _LINE_END = re.compile(r"\r\n?")
 _MARK = 8
-"""Bytes that stand for a row."""
+"""Bytes of a row's digest."""
 
 
 def remember_tables(tables: Sequence[Path], journal: Path) -> None:
-    """Note what tables are just after they were written.
+    """Store the digests of tables just after they were written.
 
     Raises:
-        CaptionerError: it cannot be written.
+        CaptionerError: `captions.tables.json` cannot be written.
     """
     if not tables:
         return
@@ -49,7 +49,7 @@ def remember_tables(tables: Sequence[Path], journal: Path) -> None:
 
 
 def are_written(tables: Sequence[Path], journal: Path) -> bool:
-    """Whether all tables are as they were written, and from what the journal is now."""
+    """Whether all tables are unchanged and were made from the journal's current content."""
     notes = _read_notes(journal) if tables else {}
     made_from = _identify(journal) if notes else ""
     return all(
@@ -60,14 +60,14 @@ def are_written(tables: Sequence[Path], journal: Path) -> bool:
 
 
 def read_edits(tables: Sequence[Path], index: JournalIndex) -> dict[str, str]:
-    """Return photos and captions that somebody wrote into tables.
+    """Return edited captions by photo name.
 
     Args:
-        tables: that are going to be written again.
-        index: what the journal holds.
+        tables: tables that are going to be written again.
+        index: index of the journal.
 
     Raises:
-        CaptionerError: a table was edited in a way that the journal cannot hold.
+        CaptionerError: a table was edited in a way that cannot be read back.
     """
     notes = _read_notes(index.path)
     edits: dict[str, str] = {}
@@ -85,19 +85,19 @@ def read_edits(tables: Sequence[Path], index: JournalIndex) -> dict[str, str]:
             if _mark(image, caption) in written:
                 continue
             if key not in index:
-                raise refused(table, f"it has a row for {image!r}, which the captions do not have")
+                raise refused(table, f"it has a row for {image!r}, which was never captioned")
             before = (index.read(key).caption or "") if key in index.captioned else ""
             if _plain(caption) == _plain(before):
                 continue
             if edits.setdefault(image, caption) != caption:
-                raise refused(table, f"another table has another caption for {image!r}")
+                raise refused(table, f"another table has a different caption for {image!r}")
         if len(seen) < len(written):
             raise refused(table, f"{len(written) - len(seen)} rows are missing")
     return edits
 
 
 def _read(table: Path) -> Iterator[tuple[str, str]]:
-    """Yield photos and captions; of tar archives, in which nobody edits, none."""
+    """Yield photo names and captions; tar archives yield none, since nobody edits them."""
     if table.name == METADATA:
         rows = _read_metadata(table)
     elif kind := TABLES.get(table.suffix.lower()):
@@ -116,18 +116,18 @@ def _read_metadata(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _mark(image: str, caption: str) -> bytes:
-    """Return what stands for a row."""
+    """Return a row's digest."""
     content = f"{image}\0{_plain(caption)}".encode("utf-8", "surrogatepass")
     return blake2b(content, digest_size=_MARK).digest()
 
 
 def _plain(caption: str) -> str:
-    """Return a caption without what spreadsheets do to line ends."""
+    """Normalise line ends, which spreadsheets change."""
     return _LINE_END.sub("\n", caption)
 
 
 def _file_name(text: str) -> str:
-    """Return a file name that `interchange.readable` escaped as it was."""
+    """Undo the escaping of `interchange.readable`."""
     if not _ESCAPED.search(text):
         return text
     return os.fsdecode(
@@ -151,7 +151,7 @@ def _note(notes: dict[str, Any], table: Path, journal: Path) -> dict[str, Any]:
 
 
 def _rows(note: dict[str, Any]) -> frozenset[bytes]:
-    """Return what stands for the rows of a table when it was written."""
+    """Return the digests of a table's rows as written."""
     try:
         marks = b64decode(note["rows"])
     except (KeyError, TypeError, ValueError):
@@ -160,7 +160,7 @@ def _rows(note: dict[str, Any]) -> frozenset[bytes]:
 
 
 def _identify(file: Path) -> str:
-    """Digest of a file, or of the first of several; none of one that cannot be read."""
+    """Return the digest of a file, or of the first archive; empty if it cannot be read."""
     try:
         return file_digest(nth_archive(file, 0))
     except OSError:
@@ -168,7 +168,7 @@ def _identify(file: Path) -> str:
 
 
 def _name(table: Path, journal: Path) -> str:
-    """The way from the journal to a table: they may move together."""
+    """Return a table's path relative to the journal: they may move together."""
     return os.path.relpath(os.path.realpath(table), os.path.realpath(journal.parent))
 
 

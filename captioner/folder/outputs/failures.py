@@ -1,4 +1,4 @@
-"""`captions.failed.jsonl` beside `captions.jsonl`: what failed and why, one a line."""
+"""The list of failures: `captions.failed.jsonl`, one photo and reason per line."""
 
 import json
 import os
@@ -16,17 +16,17 @@ from captioner.interchange import portable, restored
 def write_report(
     journal: Journal, problems: Mapping[str, str], *, met: Container[bytes], root: StrPath
 ) -> None:
-    """Write the report; where nothing failed, there is none.
+    """Write the list, or delete it if nothing failed.
 
     Args:
-        journal: open; the photos that failed are in it.
-        problems: folders and archives that could not be looked through, with the reason.
-        met: digests of the photos that failed and came by in this run. Those that did not, and are
-            not there any more, are left out.
-        root: the folder that names are relative to, or the archive.
+        journal: open.
+        problems: folders and archives that could not be listed, with the reason.
+        met: digests of the failed photos seen in this run. Others are listed only if they still
+            exist.
+        root: folder that names are relative to, or the archive.
 
     Raises:
-        CaptionerError: it cannot be written.
+        CaptionerError: the list cannot be written.
     """
     path = _place(journal.path)
     with explained(path, option="--output"):
@@ -44,30 +44,30 @@ def write_report(
 
 
 def read_problems(journal: Path, index: JournalIndex) -> dict[str, str]:
-    """Return the folders and archives that the last run could not look through, with the reason.
+    """Return the folders and archives that the last run could not list, with the reason.
 
     Args:
-        journal: the report lies beside it.
-        index: what it holds; photos that failed are there.
+        journal: path of the journal; the list lies beside it.
+        index: index of the journal, which tells photos from folders and archives.
     """
     try:
         lines = _place(journal).read_bytes().splitlines()
         tables = [restored(json.loads(line)) for line in lines]
         reasons = {table["image"]: table["reason"] for table in tables}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # no report, or none of ours
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # missing or damaged
         return {}
     return {name: reason for name, reason in reasons.items() if digest(name) not in index}
 
 
 def beginnings(problems: Mapping[str, str], *, root: StrPath) -> tuple[str, ...]:
-    """How the names begin of photos that lie in such folders and archives."""
+    """Return the name prefixes of photos in these folders and archives."""
     if {os.fspath(root), f"{root}/"} & problems.keys():
         return ("",)
     return tuple(name for name in problems if name.endswith("/"))
 
 
 def _failures(journal: Journal, met: Container[bytes], root: StrPath) -> Iterator[tuple[str, str]]:
-    """Yield the photos that failed; the last record of a photo counts."""
+    """Yield the failed photos with the reason; a photo's last record counts."""
     reasons: dict[str, str] = {}
     for record, _ in read_records(journal.path):
         if digest(record.image) in journal.index.failed:
@@ -78,7 +78,7 @@ def _failures(journal: Journal, met: Container[bytes], root: StrPath) -> Iterato
 
 
 def _is_there(root: StrPath, name: str) -> bool:
-    """Whether there is such a photo, or the archive that it lies in; of a store, nobody asks."""
+    """Whether a photo, or its archive, exists; assumed in object stores."""
     if is_remote(root) or is_remote(name):
         return True
     path = Path(os.path.join(root, name))

@@ -1,4 +1,4 @@
-"""The photos that a journal is about, wherever they lie, for outputs that hold them."""
+"""Reads the original photos of a journal, for outputs that include them."""
 
 import os
 import re
@@ -9,14 +9,14 @@ from captioner.folder.sources.archives import list_archive, read_member
 from captioner.folder.sources.remote import StrPath, is_remote, join, read
 
 _IN_ARCHIVE = re.compile(r"(?<=\.tar)/", re.IGNORECASE)
-"""Where the name of an archive may end, and that of a photo in it begin."""
+"""Boundary between the name of an archive and that of a photo in it."""
 
 
 class Originals:
-    """Finds photos by their names; archives are listed once: their photos follow each other.
+    """Finds photos by name; keeps the listings of the last few archives.
 
     Args:
-        root: the folder that names are relative to, or the archive.
+        root: folder that names are relative to, or the archive.
     """
 
     def __init__(self, root: StrPath) -> None:
@@ -24,9 +24,9 @@ class Originals:
         self._list = lru_cache(maxsize=4)(list_archive)
 
     def find(self, name: str) -> str | bytes:
-        """Return a photo's path, or its bytes where it lies in an archive or a store.
+        """Return a photo's path, or its bytes if it lies in an archive or an object store.
 
-        There are none if it is gone.
+        The bytes are empty if the photo is gone.
         """
         root = os.fspath(self.root)
         if (is_remote(root) and root.lower().endswith(".tar")) or os.path.isfile(root):
@@ -43,7 +43,7 @@ class Originals:
         return b""
 
     def read(self, name: str) -> bytes:
-        """Return a photo's bytes; none if it is gone."""
+        """Return a photo's bytes; empty if it is gone."""
         found = self.find(name)
         if isinstance(found, str):
             with suppress(OSError), open(found, "rb") as file:
@@ -59,5 +59,5 @@ class Originals:
 
 
 def is_in_archive(name: str) -> bool:
-    """Whether a photo's name says that it lies in an archive."""
+    """Whether a photo lies in an archive, judging by its name."""
     return bool(_IN_ARCHIVE.search(name))

@@ -1,4 +1,4 @@
-"""Parquet, for everything large."""
+"""Parquet tables."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -11,21 +11,20 @@ from captioner.folder.outputs.contract import COLUMNS, Table, read_columns, refu
 from captioner.interchange import portable
 
 _GROUP = 1000
-"""Rows of a Parquet file that are held in memory together."""
+"""Rows per row group, held in memory together."""
 
 
 class ParquetTable(Table):
-    """A row for each photo, with typed columns, words included."""
+    """One row per photo with typed columns, optionally including words."""
 
     def check(self, path: Path) -> None:
-        """Make sure that pyarrow is installed."""
+        """Check that pyarrow is installed."""
         _import_arrow(path)
 
     def write(self, path: Path, records: Iterator[JournalRecord], *, words: bool) -> None:
-        """Write rows group by group, with a column `words` if they are asked for.
+        """Write row groups; with `words`, a column of that name.
 
-        It is there whatever became of the photos, so that the tables of all shards have the same
-        columns.
+        The column exists even if no photo has words, so that all shards share one schema.
         """
         arrow, parquet = _import_arrow(path)
         schema = _schema(arrow, words=words)
@@ -34,7 +33,7 @@ class ParquetTable(Table):
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
     def read(self, path: Path) -> Iterator[tuple[str, str]]:
-        """Yield photos and captions."""
+        """Yield photo names and captions."""
         arrow, parquet = _import_arrow(path)
         try:
             file = parquet.ParquetFile(path)
@@ -50,7 +49,7 @@ class ParquetTable(Table):
 
 
 def _schema(arrow: Any, *, words: bool) -> Any:
-    """Say what each column holds, the same for every journal of a kind."""
+    """Return the Arrow schema."""
     text, number = arrow.string(), arrow.float64()
     kinds = dict.fromkeys(("log_probability", "confidence", "photo_probability"), number)
     kinds["is_photo"] = arrow.bool_()
@@ -65,7 +64,7 @@ def _schema(arrow: Any, *, words: bool) -> Any:
 
 
 def _groups(records: Iterator[JournalRecord]) -> Iterator[list[dict[str, Any]]]:
-    """Gather rows."""
+    """Split records into row groups."""
     while part := list(islice(records, _GROUP)):
         yield [portable(record.to_dict()) for record in part]
 
@@ -74,7 +73,7 @@ def _import_arrow(path: Path) -> tuple[Any, Any]:
     """Return `pyarrow` and `pyarrow.parquet`.
 
     Raises:
-        MissingExtraError: they are not installed.
+        MissingExtraError: pyarrow is not installed.
     """
     try:
         import pyarrow  # noqa: PLC0415  # an extra

@@ -1,4 +1,4 @@
-"""What is made of a journal at the end of a run: tables, a report of failures, a gallery."""
+"""Everything written at the end of a run: tables, the list of failures, the gallery."""
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from captioner.folder.sources.remote import StrPath
 
 @dataclass(frozen=True, kw_only=True)
 class Results:
-    """Where they go."""
+    """Output paths, and how to write them."""
 
     tables: Sequence[Path]
-    """CSV and Parquet files, and data sets."""
+    """CSV files, Parquet files and data sets."""
     words: bool
-    """Whether the journal holds words."""
+    """Whether the journal includes words."""
     gallery: Path | None
-    """Its folder."""
+    """Folder of the gallery; None for no gallery."""
     root: StrPath
-    """The folder that names in the journal are relative to, or the archive."""
+    """Folder that names in the journal are relative to, or the archive."""
 
     def prepare(self) -> None:
-        """Make sure that they can be written, before hours of work begin.
+        """Check, before the run, that all outputs can be written.
 
         Raises:
-            CaptionerError: they cannot.
+            CaptionerError: an output cannot be written.
         """
         for table in self.tables:
             prepare_table(table)
         if self.gallery:
-            from captioner.folder.outputs.album import prepare_album  # noqa: PLC0415  # only if there is one
+            from captioner.folder.outputs.album import prepare_album  # noqa: PLC0415  # loads Pillow
 
             prepare_album(self.gallery)
 
@@ -45,16 +45,16 @@ class Results:
         met: Container[bytes],
         whole: bool,
     ) -> None:
-        """Write them as the journal is now.
+        """Write all outputs from the journal's current content.
 
         Args:
-            journal: open, and tidy.
-            problems: folders and archives that could not be looked through, with the reason.
-            met: digests of the photos that failed and came by in this run.
-            whole: with the gallery, which takes longest.
+            journal: open, and tidied.
+            problems: folders and archives that could not be listed, with the reason.
+            met: digests of the failed photos seen in this run.
+            whole: whether to write the gallery, too, which takes longest.
 
         Raises:
-            CaptionerError: one of them cannot be written.
+            CaptionerError: an output cannot be written.
         """
         write_report(journal, problems, met=met, root=self.root)
         if not are_written(self.tables, journal.path):

@@ -1,4 +1,4 @@
-"""When no caption is better than the one there is."""
+"""Withholds captions that are likely to be wrong."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ from captioner.result.confidence import Judgement
 
 @dataclass(frozen=True, kw_only=True)
 class Silence:
-    """Which captions are not written; their photos are recorded with an empty one."""
+    """Decides which captions are withheld; their photos get an empty caption."""
 
     min_confidence: float = 0.0
-    """Captions of less confidence are not written."""
+    """Withhold captions with lower confidence, from 0 to 1."""
     photos_only: bool = False
-    """Whether images that are no photos are left without a caption."""
+    """Withhold captions of images that are not photos."""
 
     def __bool__(self) -> bool:
         return self.photos_only or self.min_confidence > 0
 
     def keeps(self, judgement: Judgement) -> bool:
-        """Whether no caption is written; where nothing is known, one is."""
+        """Whether to withhold a caption; unknown confidence never does."""
         if self.photos_only and judgement.is_photo is False:
             return True
         return judgement.confidence is not None and judgement.confidence < self.min_confidence

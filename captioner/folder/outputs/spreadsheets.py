@@ -1,4 +1,4 @@
-"""CSV, for spreadsheets."""
+"""CSV tables."""
 
 import csv
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from captioner.folder.outputs.contract import COLUMNS, Table, read_columns, refu
 from captioner.interchange import guard, readable, unguard
 
 _LARGEST_CELL = 2**31 - 1
-"""Characters; as a default, Python refuses a caption of 131073."""
+"""Characters per cell; Python's default limit is 131072."""
 
 
 class CsvTable(Table):
-    """A row for each photo, safe to open in a spreadsheet."""
+    """One row per photo, safe to open in a spreadsheet."""
 
     def write(self, path: Path, records: Iterator[JournalRecord], *, words: bool) -> None:
-        """Write UTF-8 with a mark, without which spreadsheets take it for another encoding."""
+        """Write UTF-8 with a byte order mark, which spreadsheets need to detect the encoding."""
         with path.open("w", encoding="utf-8-sig", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
             writer.writeheader()
@@ -29,7 +29,7 @@ class CsvTable(Table):
                 )
 
     def read(self, path: Path) -> Iterator[tuple[str, str]]:
-        """Yield photos and captions, however a spreadsheet saved them."""
+        """Yield photo names and captions; accepts the dialects that spreadsheets write."""
         csv.field_size_limit(_LARGEST_CELL)
         try:
             with path.open("rb") as file:
@@ -41,12 +41,12 @@ class CsvTable(Table):
                 columns = read_columns(path, next(rows, []))
                 image, caption = columns.index("image"), columns.index("caption")
                 for row in rows:
-                    if not any(row):  # spreadsheets add such
+                    if not any(row):  # blank rows, which spreadsheets add
                         continue
                     if len(row) <= max(image, caption) or any(row[len(columns) :]):
-                        raise refused(path, f"line {rows.line_num} has another number of cells")
+                        raise refused(path, f"line {rows.line_num} has the wrong number of cells")
                     yield unguard(row[image]), unguard(row[caption])
         except UnicodeError:
-            raise refused(path, "it is saved in another encoding than UTF-8") from None
+            raise refused(path, "it is not UTF-8") from None
         except (csv.Error, OSError) as error:
             raise refused(path, f"it cannot be read ({error})") from error

@@ -1,4 +1,4 @@
-"""The journal as a table: CSV for spreadsheets, Parquet for everything large, data sets."""
+"""Writes the journal as a table: CSV, Parquet, or a data set."""
 
 import os
 from pathlib import Path
@@ -19,62 +19,61 @@ from captioner.folder.outputs.spreadsheets import CsvTable
 from captioner.folder.sources.remote import StrPath
 
 TABLES: dict[str, Table] = {".csv": CsvTable(), ".parquet": ParquetTable()}
-"""Every kind of table, by the ending of its name; docs/extending.md adds another."""
+"""Table formats by file name extension; docs/extending.md adds another."""
 
 
 def is_journal(path: Path) -> bool:
-    """Whether an output is the journal itself, not made from it."""
+    """Whether an output is the journal itself."""
     return path.suffix.lower() == ".jsonl" and path.name != METADATA
 
 
 def check_table(path: Path, root: StrPath) -> None:
-    """Make sure that a table of this kind can be written, before hours of work begin.
+    """Check, before the run, that a table of this format can be written.
 
     Args:
-        path: the table.
-        root: the folder that names in the journal are relative to, or the archive.
+        path: path of the table.
+        root: folder that names in the journal are relative to, or the archive.
 
     Raises:
-        CaptionerError: there is no such kind, a folder of this name, or it cannot lie there.
-        MissingExtraError: its package is not installed.
+        CaptionerError: the format is unknown, the path is a folder, or the location is unsuitable.
+        MissingExtraError: a package for this format is not installed.
     """
     if os.path.isdir(path):
-        raise CaptionerError(f"{path}: is a folder; give --output the name of a file.")
+        raise CaptionerError(f"{path}: is a folder; --output needs the name of a file.")
     if path.name == METADATA or path.suffix.lower() == ".tar":
         nth_archive(path, 0)
         check_place(path, root)
     elif path.suffix.lower() in TABLES:
         TABLES[path.suffix.lower()].check(path)
     else:
-        kind = f"as {path.suffix!r}" if path.suffix else "into files without an ending"
+        kind = f"unknown format {path.suffix!r}" if path.suffix else "no file name extension"
         raise CaptionerError(
-            f"{path}: captions are not written {kind}; choose a name in "
-            f"{', '.join(['.jsonl', *TABLES])} or .tar."
+            f"{path}: {kind}; choose from {', '.join(['.jsonl', *TABLES])} and .tar."
         )
 
 
 def prepare_table(path: Path) -> None:
-    """Make the folder of a table, and make sure that it can be written to.
+    """Create the folder of a table, and check that it is writable.
 
     Raises:
-        CaptionerError: it cannot.
+        CaptionerError: it is not.
     """
     with explained(path, option="--output"):
         make_folder(path.parent)
 
 
 def write_table(path: Path, journal: Path, *, words: bool, root: StrPath = ".") -> None:
-    """Write all records of a journal as a table, which takes the place of an older one.
+    """Write all records of a journal as a table, replacing an older one.
 
     Args:
-        path: the table; its ending chooses the kind.
-        journal: with the records.
-        words: whether it was begun to hold words.
-        root: the folder that names in the journal are relative to, or the archive.
+        path: path of the table; its extension selects the format.
+        journal: path of the journal.
+        words: whether the journal includes words.
+        root: folder that names in the journal are relative to, or the archive.
 
     Raises:
-        CaptionerError: it cannot be written.
-        MissingExtraError: its package is not installed.
+        CaptionerError: the table cannot be written.
+        MissingExtraError: a package for this format is not installed.
     """
     with explained(path, option="--output"):
         path.parent.mkdir(parents=True, exist_ok=True)

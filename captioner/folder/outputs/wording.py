@@ -1,4 +1,4 @@
-"""How a caption is worded where it is written: what stands before it, after it and around it."""
+"""Prefix, suffix and template applied to every caption."""
 
 import os
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from captioner.folder.sources.inputs import Photo
 
 @dataclass(frozen=True, kw_only=True)
 class Wording:
-    """What is made of the model's sentence."""
+    """Turns the model's caption into the text to write."""
 
     prefix: str = ""
-    """Put before the sentence."""
+    """Text before the caption."""
     suffix: str = ""
-    """Put after it."""
+    """Text after the caption."""
     template: str = "{caption}"
-    """What is written: {caption} is all of the above, {name} the photo's file name, {stem} that
-    without its ending, {folder} the name of the folder it lies in. A doubled brace is a brace."""
+    """Text to write: {caption} is the caption with prefix and suffix, {name} the photo's file name,
+    {stem} the name without extension, {folder} the name of its folder. Braces are doubled."""
 
     def __post_init__(self) -> None:
         known = ("caption", "name", "stem", "folder")
@@ -28,18 +28,18 @@ class Wording:
             parts = list(Formatter().parse(self.template))
         except ValueError as error:
             raise ConfigError(
-                f"template {self.template!r}: {error}; write {{{{ for a brace."
+                f"template {self.template!r}: {error}; double literal braces: {{{{."
             ) from None
         for _, name, form, conversion in parts:
             if name is not None and (name not in known or form or conversion):
                 raise ConfigError(
-                    f"template {self.template!r}: {{{name}}} has no meaning; choose from {choices}."
+                    f"template {self.template!r}: unknown field {{{name}}}; choose from {choices}."
                 )
 
     def __call__(self, sentence: str, *, photo: Photo) -> str:
-        """Word the caption of a photo."""
+        """Return the text to write for a photo."""
         path = PurePosixPath(photo.name)
-        place = os.path.dirname(os.path.abspath(photo.path))  # of those with no folder in the name
+        place = os.path.dirname(os.path.abspath(photo.path))  # for names without a folder
         return self.template.format(
             caption=f"{self.prefix}{sentence}{self.suffix}",
             name=path.name,

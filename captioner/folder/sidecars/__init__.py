@@ -1,7 +1,7 @@
-"""Captions beside photos and inside them: each kind of file is one class, registered in `SIDECARS`.
+"""Files that hold a caption beside a photo or inside it.
 
-What all say of themselves is `contract.Sidecar`; whoever has one asks it, never which one it is.
-docs/extending.md adds another.
+Each kind implements `contract.Sidecar` and is registered in `SIDECARS`; docs/extending.md adds
+another.
 """
 
 from captioner.folder.sidecars.contract import Sidecar
@@ -27,4 +27,4 @@ SIDECARS: dict[str, Sidecar] = {
         Embedded("photo-alt-text", "alt-text"),
     )
 }
-"""Every kind of file that holds captions, by what `--sidecar` and the journal call it."""
+"""All kinds of sidecars, by the name used in `--sidecar` and the journal."""

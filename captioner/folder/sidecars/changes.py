@@ -1,4 +1,4 @@
-"""A file that is to change with a caption, and how to tell whether it has changed already."""
+"""Planned changes to sidecars, which can be applied again after a crash."""
 
 import os
 from dataclasses import dataclass
@@ -13,36 +13,37 @@ from captioner.folder.sidecars.contract import Note, read_file
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One file that a caption is written into.
+    """A planned change to one file.
 
-    It is known what the file was before, so that after a crash it is plain whether the change was
-    made: doing it again is harmless, and what somebody wrote in between is left alone.
+    It includes a digest of the file's earlier content, so that after a crash it is known whether
+    the change was made. Applying it twice is harmless, and later edits are left alone.
     """
 
     kind: str
-    """Which of `SIDECARS` the file is."""
+    """Kind of sidecar, a key of `SIDECARS`."""
     path: str
-    """The file."""
+    """Path of the file."""
     before: str | None
-    """Digest of what it held; None if there was none."""
+    """Digest of its earlier content; None if it did not exist."""
     caption: str
-    """What it shall say, as a whole; nothing takes out what it says."""
+    """New caption; empty removes the caption."""
     note: Note = Note()  # noqa: RUF009  # frozen
-    """What is written with it."""
+    """What to write with the caption."""
     had: str | None = None
-    """What it said that was not of this program; None if nothing, or if the journal knows it."""
+    """Human caption that it replaces or is joined to; None if there is none, or if the journal
+    already has it."""
 
     @property
     def inside(self) -> bool:
-        """Whether the photo itself is changed."""
+        """Whether the photo itself changes."""
         return SIDECARS[self.kind].inside
 
     def apply(self) -> None:
-        """Make the change, unless it is made.
+        """Apply the change, unless it has been applied.
 
         Raises:
-            OSError: it cannot be written.
-            MetadataError: the file is no longer what it was, and stays as it is.
+            OSError: the file cannot be written.
+            MetadataError: the file changed meanwhile, and is left alone.
         """
         old = read_file(self.path)
         if old is None and not self.caption:
@@ -55,15 +56,15 @@ class Change:
                 edit_file(self.path, new, keep_times=self.inside)
         elif old is None or self.render(old, name=self.path) != old:
             raise MetadataError(
-                f"{self.path} was changed while its photo was captioned, and stays as it is; "
+                f"{self.path} was changed while its photo was captioned, so it was left alone; "
                 "run the same command again, with --retry-failed if the photo failed."
             )
 
     def render(self, old: bytes | None, *, name: str) -> bytes | None:
-        """Return what the file holds with its caption, or without; None if it is to be deleted.
+        """Return the file's new content; None to delete the file.
 
         Raises:
-            MetadataError: it cannot hold one.
+            MetadataError: the file cannot hold a caption.
         """
         if old is not None and not self.caption:
             return SIDECARS[self.kind].erase(old, name=name)
@@ -71,11 +72,11 @@ class Change:
 
 
 def identify(content: bytes | None) -> str | None:
-    """Digest of a file's content."""
+    """Return the digest of a file's content; None for a missing file."""
     return None if content is None else blake2b(content, digest_size=16).hexdigest()
 
 
 def remove_traces(path: str) -> None:
-    """Delete what a killed run was writing in the folder of this file."""
+    """Delete temporary files that a killed run left in the folder of this file."""
     for left in Path(os.path.realpath(path)).parent.glob(TEMPORARY):
         left.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What the files that hold a photo's caption have in common."""
+"""Interface of the files that hold a photo's caption."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -11,40 +11,40 @@ if TYPE_CHECKING:  # `--help` reads no metadata
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """What is written with a caption, where a file has a place for it."""
+    """What is written with a caption, in formats that support it."""
 
     over_exif: bool = False
-    """Whether it must be read before the photo's Exif data, which says something else."""
+    """Whether the sidecar must take precedence over a different caption in the photo's Exif."""
     model: str | None = None
-    """Whose caption it is; None if no model wrote it, or not all of it."""
+    """Name of the model; None unless it wrote the whole caption."""
     confidence: float | None = None
-    """Of the model."""
+    """Confidence of the model, from 0 to 1."""
 
     @property
     def mark(self) -> "Mark | None":
-        """As metadata hold it."""
+        """Return the note as stored in metadata; None without a model."""
         from captioner.metadata import Mark  # as above
 
         return Mark(model=self.model, confidence=self.confidence) if self.model else None
 
 
 class Sidecar(ABC):
-    """One kind of file that holds a photo's caption."""
+    """A kind of file that holds a photo's caption."""
 
     kind: str
-    """What `--sidecar` and the journal call it."""
+    """Name used in `--sidecar` and the journal."""
     shown: ClassVar[bool] = False
-    """Whether photo managers show what stands there, so that a caption in one counts for all."""
+    """Whether photo managers read it; a caption in one such file counts for all of them."""
     fields: "Fields" = "caption"
-    """What of metadata it is; a caption is no reason to leave out an alt text."""
+    """Metadata fields to write. A caption does not count as an alt text, nor the reverse."""
     shared: bool = False
-    """Whether photo.jpg and photo.png would have the same one, which goes to the first."""
+    """Whether photo.jpg and photo.png share one file, which then goes to the first of them."""
     inside: ClassVar[bool] = False
-    """Whether it is the photo itself, which keeps its time of change."""
+    """Whether it is the photo itself, which keeps its modification time."""
 
     @abstractmethod
     def place(self, photo: str) -> str:
-        """Path of the file that belongs to a photo."""
+        """Return the path of a photo's file."""
 
     @abstractmethod
     def read(self, content: bytes, *, name: str) -> list[str]:
@@ -52,56 +52,56 @@ class Sidecar(ABC):
 
         Args:
             content: what `load` returned.
-            name: what to call the photo in an error.
+            name: name of the photo, for error messages.
 
         Raises:
-            MetadataError: it is damaged.
+            MetadataError: the file is damaged.
         """
 
     @abstractmethod
     def write(self, caption: str, old: bytes | None, *, note: Note, name: str) -> bytes:
-        """Return what a file holds with its caption, everything else in it as it was.
+        """Return a file's content with a caption, and everything else unchanged.
 
         Args:
-            caption: replaces those there.
-            old: what the file holds; None if there is none.
-            note: what else is written, where there is a place for it.
-            name: what to call the photo in an error.
+            caption: replaces the captions in the file.
+            old: current content of the file; None if it does not exist.
+            note: what to write with the caption, in formats that support it.
+            name: name of the photo, for error messages.
 
         Raises:
-            MetadataError: it cannot hold one.
+            MetadataError: the file cannot hold a caption.
         """
 
     def erase(self, old: bytes, *, name: str) -> bytes | None:
-        """Return what a file holds without its caption; None if nothing is left of it.
+        """Return a file's content without its caption; None if nothing is left.
 
         Raises:
-            MetadataError: it is damaged.
+            MetadataError: the file is damaged.
         """
         return self.write("", old, note=Note(), name=name)
 
     def digests(self, content: bytes, *, name: str) -> frozenset[str]:
-        """Return the digests of captions that the file says a model wrote (`text_digest`).
+        """Return `text_digest` of the captions that the file marks as written by a model.
 
         Raises:
-            MetadataError: it is damaged.
+            MetadataError: the file is damaged.
         """
         return frozenset()
 
     def load(self, path: str) -> bytes | None:
-        """Read as much of a file as `read` needs; None if there is no such file.
+        """Read as much of a file as `read` needs; None if it does not exist.
 
         Raises:
-            OSError: it is there and cannot be read.
+            OSError: the file exists but cannot be read.
         """
         return read_file(path)
 
     def find(self, photo: str) -> list[str]:
-        """Paths of all files of this kind that may belong to a photo."""
+        """Return the paths of all files of this kind that may belong to a photo."""
         return [self.place(photo)]
 
     def is_outranked(self, photo: str, caption: str) -> bool:
-        """Whether the photo itself says something else, which programs would read first.
+        """Whether the photo itself holds a different caption that programs would prefer.
 
         Raises:
             OSError: the photo cannot be read.
@@ -110,10 +110,10 @@ class Sidecar(ABC):
 
 
 def read_file(path: str) -> bytes | None:
-    """Content of a file; None if there is no such file.
+    """Return the content of a file; None if it does not exist.
 
     Raises:
-        OSError: it is there and cannot be read.
+        OSError: the file exists but cannot be read.
     """
     try:
         return Path(path).read_bytes()

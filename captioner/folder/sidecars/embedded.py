@@ -1,4 +1,4 @@
-"""Captions inside photos."""
+"""Captions in the metadata of photos."""
 
 from typing import TYPE_CHECKING
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
 
 
 class Embedded(Sidecar):
-    """The photo itself, whose metadata hold its caption.
+    """The photo itself, with its caption in Exif, IPTC and XMP.
 
     Args:
-        kind: what the journal calls it.
-        fields: whether it is the caption that is written, the alt text, or both.
+        kind: name used in the journal.
+        fields: whether to write the caption, the alt text, or both.
     """
 
     shown = True
@@ -24,29 +24,29 @@ class Embedded(Sidecar):
         self.fields = fields
 
     def place(self, photo: str) -> str:
-        """The photo."""
+        """Return the photo's own path."""
         return photo
 
     def load(self, path: str) -> bytes | None:
-        """Read what its captions are read from."""
+        """Read the part of a photo that holds its metadata."""
         from captioner import metadata
 
         return metadata.read_photo(path)
 
     def read(self, content: bytes, *, name: str) -> list[str]:
-        """Captions from all places where photo managers look for them."""
+        """Return the captions in all fields that photo managers read."""
         from captioner import metadata
 
         return metadata.read_captions(content, fields=self.fields, name=name)
 
     def digests(self, content: bytes, *, name: str) -> frozenset[str]:
-        """What the packet inside says."""
+        """Return the digests in the photo's XMP packet."""
         from captioner import metadata
 
         return metadata.read_digests(content, name=name)
 
     def write(self, caption: str, old: bytes | None, *, note: Note, name: str) -> bytes:
-        """The photo with its caption, no pixel touched."""
+        """Return the photo with its caption; pixels are unchanged."""
         from captioner import metadata
 
         assert old is not None

@@ -1,7 +1,7 @@
-"""Names of files as their file system compares them: exFAT, NTFS and APFS take IMG.txt for img.txt.
+"""Compares file names as their file system does: exFAT, NTFS and APFS ignore case.
 
-Whether two paths are one file is seen from the names in a folder; numbers of files do not tell on
-every file system (FUSE).
+The file system's behaviour is inferred from the names in a folder, since inode numbers are not
+reliable everywhere (FUSE).
 """
 
 import os
@@ -10,12 +10,12 @@ from functools import lru_cache
 
 
 def folded(path: str) -> str:
-    """Return what all names of one file have in common.
+    """Normalise a path, so that all names of one file compare equal.
 
-    Case is ignored, and whether é is one character or two, where the file system ignores it.
+    Case and Unicode normalisation are ignored if the file system ignores them.
 
     Args:
-        path: of a file that is there, or was.
+        path: path of a file that exists or existed.
     """
     folder, name = os.path.split(path)
     if not name.isascii() and _ignores_form(folder, name):
@@ -48,5 +48,5 @@ def _ignores_form(folder: str, name: str) -> bool:
 def _names(folder: str) -> frozenset[str]:
     try:
         return frozenset(os.listdir(folder or "."))
-    except (OSError, ValueError):  # no such folder, or a name that none can have
+    except (OSError, ValueError):  # missing folder or invalid name
         return frozenset()

@@ -1,9 +1,8 @@
-"""Where captions go with their photos: beside them, or into them.
+"""Decides what to write into sidecars and photos, depending on the captions that are there.
 
-A photo's caption lives in the photo and in the XMP files beside it, and photo managers read all of
-these (`Sidecar.shown`). So a caption in any of them counts for both, XMP files and photos: what is
-skipped, and what captions are joined with. A text file belongs to training programs, which read
-nothing else: it is looked at by itself.
+Photo managers read the photo and the XMP files beside it (`Sidecar.shown`). So a caption in any of
+these counts for all of them when photos are skipped or captions joined. Text files are for training
+programs, which read nothing else, so each counts only for itself.
 """
 
 import errno
@@ -27,36 +26,36 @@ Existing = Literal["skip", "own", "overwrite", "append", "prepend"]
 
 @dataclass(kw_only=True)
 class Target:
-    """One kind of file that holds a photo's caption."""
+    """A kind of sidecar to write, and how to treat existing captions."""
 
     kind: str
-    """Which of `SIDECARS` it is."""
+    """Kind of sidecar, a key of `SIDECARS`."""
     existing: Existing = "skip"
-    """What to do about a photo that has a caption already."""
+    """What to do with a photo that already has a caption."""
     separator: str = ", "
-    """Between captions that are joined."""
+    """Separator between joined captions."""
     written_before: Mapping[bytes, str] = field(default_factory=dict)
-    """For `own`, what an older journal says of files that hold no marks: digests of the photos'
-    names -> of the texts."""
+    """For `own` and files without marks: digests of photo names -> digests of the texts that an
+    older journal says were written."""
     _owners: dict[bytes, bytes] = field(default_factory=dict)
-    """Digests of files that several photos share and one has got -> of its name."""
+    """Digests of shared files -> digest of the photo that claimed it."""
     _shared: set[str] = field(default_factory=set)
-    """XMP files that have got a caption and may belong to several photos, as photo.xmp does."""
+    """XMP files written in this run that several photos may share, such as photo.xmp."""
 
     @property
     def sidecar(self) -> Sidecar:
-        """What is known of such files."""
+        """Implementation of this kind."""
         return SIDECARS[self.kind]
 
     def refuse(self, photo: Photo, *, ours: Container[str | None] = ()) -> str | None:
-        """Say why a photo gets no caption here, or None if it gets one.
+        """Return the reason to skip a photo; None to caption it.
 
         Args:
             photo: the photo.
-            ours: captions of the journal, old and new: where one stands already is no reason.
+            ours: captions of the journal, old and new; these are no reason to skip.
         """
         if photo.offset is not None:
-            return "it is in an archive, which holds captions neither in it nor beside it"
+            return "in an archive, where no caption can be written into it or beside it"
         path = self._place(photo)
         if self.sidecar.shared:
             key = digest(photo.name)
@@ -66,18 +65,18 @@ class Target:
             try:
                 return self._captioned(photo, ours)
             except MetadataError:
-                if not self.sidecar.shown:  # whatever it says, it is somebody's
-                    return f"{Path(path).name} is there already"
+                if not self.sidecar.shown:  # never overwrite what cannot be read
+                    return f"{Path(path).name} exists"
             except OSError:
-                pass  # not to be passed over: it fails, with the reason
+                pass  # reported when the change is planned
         return None
 
     def lacks(self, photo: Photo, *, written: bool) -> bool:
-        """Whether a photo that has a caption in the journal has none here.
+        """Whether a captioned photo's file lacks a caption.
 
         Args:
-            photo: that was captioned.
-            written: whether its caption was written here. Photos are not read again to see that.
+            photo: a captioned photo.
+            written: whether the journal says it was written; photos are not read again to check.
         """
         if photo.offset is not None:
             return False
@@ -89,11 +88,11 @@ class Target:
             return False
 
     def own(self, name: str, path: str) -> None:
-        """Remember that a photo has its caption, so that no other one takes its file.
+        """Claim a shared file for a photo, so that no other photo takes it.
 
         Args:
-            name: as it is recorded.
-            path: of the photo.
+            name: name of the photo in the journal.
+            path: path of the photo.
         """
         if self.sidecar.shared:
             self._owners.setdefault(self._shared_by(path), digest(name))
@@ -107,28 +106,28 @@ class Target:
         written: bool = False,
         note: Note = Note(),  # noqa: B008  # frozen
     ) -> tuple[Change, ...] | str:
-        """Plan what files shall hold, or say why they are left alone.
+        """Plan the changes to a photo's files, or return the reason for leaving them alone.
 
-        The first is the target's own; the others are XMP files with a caption that photo managers
-        would go on showing.
+        The first change is to the target's own file. The others are to XMP files whose caption
+        photo managers would keep showing.
 
         Args:
-            photo: to be captioned.
-            caption: its caption.
-            ours: captions of the journal that may stand there, and are replaced.
-            written: whether one of them was written there: if none stands there now, somebody has
-                edited it, and it stays.
-            note: whose the caption is.
+            photo: the photo.
+            caption: its new caption.
+            ours: captions of the journal that the file may hold; they are replaced.
+            written: whether one of them was written to the file; if none is there now, the file
+                was edited and is left alone.
+            note: what to write with the caption.
 
         Raises:
-            OSError: there is one that cannot be read.
-            MetadataError: the photo, or a file beside it, cannot hold a caption, or is read-only.
+            OSError: a file exists but cannot be read.
+            MetadataError: a file cannot hold a caption, or is read-only.
         """
         place = self._place(photo)
         known, older = self._as_read(caption, *ours), self._as_read(*ours)
         refusal = self.refuse(photo, ours=known)
         if refusal is None and written and self._is_edited(photo, known):
-            refusal = f"{Path(place).name} was edited since"
+            refusal = f"{Path(place).name} was edited since it was written"
         if refusal is not None:
             return refusal
         changes = [self._change(place, self.sidecar, photo, caption, ours=older, note=note)]
@@ -145,10 +144,10 @@ class Target:
         return tuple(changes)
 
     def _captioned(self, photo: Photo, ours: Container[str | None]) -> str | None:
-        """Say where a photo has a caption, other than ours.
+        """Return which file holds a caption that is not ours, as a reason to skip.
 
         Raises:
-            OSError: a file is there and cannot be read.
+            OSError: a file exists but cannot be read.
             MetadataError: the target's own file is damaged.
         """
         for path, sidecar in self._homes(photo).items():
@@ -158,18 +157,14 @@ class Target:
             if self.existing == "own" and self._wrote(path, sidecar, photo, foreign):
                 continue
             if foreign:
-                return (
-                    "it has a caption already"
-                    if sidecar.inside
-                    else (f"{Path(path).name} is there already")
-                )
+                return "it already has a caption" if sidecar.inside else f"{Path(path).name} exists"
         return None
 
     def _wrote(self, path: str, sidecar: Sidecar, photo: Photo, texts: Collection[str]) -> bool:
-        """Whether all texts of a file are a model's, and nobody has edited them since.
+        """Whether a model wrote all texts of a file and none was edited since.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the file cannot be read.
         """
         known = {self.written_before.get(digest(photo.name))}
         if (content := sidecar.load(path)) is not None and texts:
@@ -177,7 +172,7 @@ class Target:
         return {text_digest(text) for text in texts} <= known
 
     def _as_read(self, *captions: str) -> list[str]:
-        """Return captions as they are read from the file, where they may be alt text, too."""
+        """Return captions in every form in which they may be read back, including alt text."""
         texts = [caption.strip() for caption in captions]
         if self.sidecar.fields == "caption":
             return texts
@@ -193,19 +188,19 @@ class Target:
         ours: Collection[str],
         note: Note,
     ) -> Change:
-        """Plan what one file shall hold.
+        """Plan the change to one file.
 
         Raises:
-            OSError: it is there and cannot be read.
-            MetadataError: it cannot hold the caption, or is read-only.
+            OSError: the file exists but cannot be read.
+            MetadataError: the file cannot hold the caption, or is read-only.
         """
         content = read_file(path)
         if content is None and sidecar.inside:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         if content is not None and not _may_write(path):
             raise MetadataError(
-                f"{photo.name}: {Path(path).name} is read-only, and stays as it is; allow writing "
-                "it (chmod u+w), or choose another place for captions."
+                f"{photo.name}: {Path(path).name} is read-only and was left alone; make it "
+                "writable (chmod u+w), or choose another kind of output."
             )
         had = ""
         if self.existing in ("append", "prepend"):
@@ -214,7 +209,7 @@ class Target:
             for other, kind in self._homes(photo).items():
                 found = found or _read_if_sound(other, kind, photo)
             joined = self._join(self._join_all(found, ours), caption)
-            note = note if joined == caption else Note()  # not all of it is the model's
+            note = note if joined == caption else Note()  # the model did not write all of it
             caption = joined
         elif self.existing == "overwrite" and content is not None:
             found = _read_if_sound(path, sidecar, photo)
@@ -227,17 +222,17 @@ class Target:
             note=replace(note, over_exif=self.sidecar.is_outranked(photo.path, caption)),
             had=had or None,
         )
-        change.render(content, name=photo.name)  # what cannot be done fails before all is written
+        change.render(content, name=photo.name)  # fail before anything is written
         return change
 
     def _join_all(self, found: Iterable[str], ours: Collection[str]) -> str:
-        """Join what a file says, without captions of the journal."""
+        """Join a file's captions, without those of the journal."""
         return self._without(self.separator.join(text.strip() for text in found), ours)
 
     def _join(self, old: str, caption: str) -> str:
-        """Put a caption after or before the one there, unless it stands there already.
+        """Append or prepend a caption, unless it is there already.
 
-        A photo may be met under two names: by a link, or as `a.jpg` and `./a.jpg` on a list.
+        A photo may be found under two names: a link, or `a.jpg` and `./a.jpg` on a list.
         """
         if not old:
             return caption
@@ -248,7 +243,7 @@ class Target:
         return old if there else caption + self.separator + old
 
     def _without(self, old: str, ours: Collection[str]) -> str:
-        """Take captions of the journal out of one that they were joined to."""
+        """Remove captions of the journal from a joined caption."""
         for text in filter(None, ours):
             if old == text:
                 return ""
@@ -259,28 +254,28 @@ class Target:
         return old
 
     def _is_edited(self, photo: Photo, ours: Collection[str]) -> bool:
-        """Whether the file holds captions, and none of the journal.
+        """Whether the file holds captions, but none of the journal's.
 
         Raises:
-            OSError: it is there and cannot be read.
-            MetadataError: it is damaged.
+            OSError: the file exists but cannot be read.
+            MetadataError: the file is damaged.
         """
         found = self._captions(photo)
         return bool(found) and not any(self._is_ours(text, ours) for text in found)
 
     def _is_ours(self, text: str, ours: Collection[str]) -> bool:
-        """Whether a caption is one of the journal, or joined to one."""
+        """Whether a caption is one of the journal's, or was joined to one."""
         return self._without(text, ours) != text
 
     def _place(self, photo: Photo) -> str:
         return self.sidecar.place(photo.path)
 
     def _shared_by(self, path: str) -> bytes:
-        """Digest of the file of a photo, the same for all that share it."""
+        """Return the digest of a photo's file, equal for all photos that share it."""
         return digest(self.sidecar.place(folded(path)))
 
     def _homes(self, photo: Photo) -> dict[str, Sidecar]:
-        """All files where the caption is looked for, the target's own in front."""
+        """Return all files that may hold the caption, the target's own first."""
         homes = {self._place(photo): self.sidecar}
         for sidecar in SIDECARS.values() if self.sidecar.shown else ():
             if sidecar.shown and sidecar.fields == self.sidecar.fields:
@@ -289,26 +284,26 @@ class Target:
         return homes
 
     def _captions(self, photo: Photo) -> list[str]:
-        """Return the captions that the target's own file holds; raises as `_read`."""
+        """Return the captions in the target's own file; raises as `_read` does."""
         return _read(self._place(photo), self.sidecar, photo)
 
 
 def _read(path: str, sidecar: Sidecar, photo: Photo) -> list[str]:
-    """Return the captions that a file holds.
+    """Return the captions in a file.
 
     Raises:
-        OSError: it is there and cannot be read.
-        MetadataError: it is damaged.
+        OSError: the file exists but cannot be read.
+        MetadataError: the file is damaged.
     """
     content = sidecar.load(path)
     return [] if content is None else sidecar.read(content, name=photo.name)
 
 
 def _read_if_sound(path: str, sidecar: Sidecar, photo: Photo) -> list[str]:
-    """Return the captions that a file holds that need not be sound: photo managers pass it by.
+    """Return the captions in a file; none if it is damaged, since photo managers ignore it, too.
 
     Raises:
-        OSError: it is there and cannot be read.
+        OSError: the file exists but cannot be read.
     """
     try:
         return _read(path, sidecar, photo)
@@ -317,5 +312,5 @@ def _read_if_sound(path: str, sidecar: Sidecar, photo: Photo) -> list[str]:
 
 
 def _may_write(path: str) -> bool:
-    """Whether somebody may write a file; who may change its folder could replace any in it."""
+    """Whether a file is writable; checked because replacing it needs only a writable folder."""
     return os.access(path, os.W_OK) and bool(os.stat(path).st_mode & 0o222)

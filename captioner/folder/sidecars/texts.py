@@ -1,4 +1,4 @@
-"""Text files that people wrote: read by the mark at their beginning, written as they were."""
+"""Text sidecars; encoding and line ends of existing files are preserved."""
 
 import codecs
 import os
@@ -9,7 +9,7 @@ from captioner.folder.sidecars.contract import Note, Sidecar
 
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),  # begins as UTF-16 does
+    (codecs.BOM_UTF32_LE, "utf-32-le"),  # before UTF-16, whose mark is a prefix of it
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
@@ -18,10 +18,10 @@ _BLANK = " \t\r\n\v\f\0\u00a0\ufeff"
 
 
 class TextSidecar(Sidecar):
-    """photo.txt, for training programs.
+    """A text file such as photo.txt, for training programs.
 
     Args:
-        kind: ending of the files' names.
+        kind: file name extension.
     """
 
     shared = True
@@ -30,54 +30,54 @@ class TextSidecar(Sidecar):
         self.kind = kind
 
     def place(self, photo: str) -> str:
-        """photo.txt."""
+        """Return the photo's path with the extension replaced."""
         return f"{os.path.splitext(photo)[0]}.{self.kind}"
 
     def read(self, content: bytes, *, name: str) -> list[str]:
-        """Its whole text."""
+        """Return the whole text as one caption."""
         text = read_text(content, name=f"{name}: {Path(self.place(name)).name}")
         return [text] if text else []
 
     def erase(self, old: bytes, *, name: str) -> bytes | None:
-        """Nothing: it held nothing but the caption."""
+        """Return None: the file holds only the caption."""
         return None
 
     def write(self, caption: str, old: bytes | None, *, note: Note, name: str) -> bytes:
-        """The text, in the encoding of the old one."""
+        """Return the text in the encoding of the old file."""
         return write_text(caption, old)
 
 
 def read_text(content: bytes, *, name: str) -> str:
-    """Return the text of a file, without blanks around it.
+    """Decode a text file and strip white space.
 
     Args:
-        content: of the file; UTF-8 if no mark says otherwise.
-        name: what to call the file in an error.
+        content: content of the file; UTF-8 unless a byte order mark says otherwise.
+        name: name of the file, for error messages.
 
     Raises:
-        MetadataError: it is in another encoding.
+        MetadataError: the file has another encoding.
     """
     mark, encoding = _encoding(content)
     try:
         text = content[len(mark) :].decode(encoding).strip(_BLANK)
     except UnicodeDecodeError:
         text = "\0"
-    if "\0" in text:  # UTF-16 without a mark
+    if "\0" in text:  # UTF-16 without a byte order mark
         raise MetadataError(
-            f"{name} is not in UTF-8 and has no mark that names another encoding, so it stays as "
-            "it is; save it as UTF-8."
+            f"{name} is not UTF-8 and has no byte order mark, so it was left alone; save it as "
+            "UTF-8."
         )
     return text
 
 
 def write_text(text: str, old: bytes | None) -> bytes:
-    """Return the file that holds a text, in the encoding and with the line ends of the old one."""
+    """Encode a text with the encoding and line ends of the old file."""
     mark, encoding = _encoding(old or b"")
     end = "\r\n" if "\r\n".encode(encoding) in (old or b"") else "\n"
-    errors = "surrogateescape" if encoding == "utf-8" else "replace"  # names may be no text
+    errors = "surrogateescape" if encoding == "utf-8" else "replace"  # {name} may not be UTF-8
     return mark + (text + end).encode(encoding, errors)
 
 
 def _encoding(content: bytes) -> tuple[bytes, str]:
-    """The mark that a file begins with, if any, and the encoding it names."""
+    """Return the byte order mark, if any, and the encoding."""
     return next(((m, e) for m, e in _MARKS if content.startswith(m)), (b"", "utf-8"))

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class XmpSidecar(Sidecar):
-    """photo.jpg.xmp or photo.xmp, for photo managers.
+    """An XMP file, photo.jpg.xmp or photo.xmp, for photo managers.
 
     Args:
-        kind: what `--sidecar` and the journal call it.
-        fields: whether it is the caption that is written, the alt text, or both.
-        naming: `full` as digiKam, `stem` as Lightroom.
+        kind: name used in `--sidecar` and the journal.
+        fields: whether to write the caption, the alt text, or both.
+        naming: `full` as in digiKam, `stem` as in Lightroom.
     """
 
     shown = True
@@ -28,30 +28,30 @@ class XmpSidecar(Sidecar):
         self.shared = naming == "stem"
 
     def place(self, photo: str) -> str:
-        """photo.jpg.xmp, or photo.xmp."""
+        """Return photo.jpg.xmp or photo.xmp."""
         return (os.path.splitext(photo)[0] if self.shared else photo) + ".xmp"
 
     def read(self, content: bytes, *, name: str) -> list[str]:
-        """Captions of its packet."""
+        """Return the captions in the XMP packet."""
         from captioner import metadata
 
         return metadata.read_sidecar_captions(content, fields=self.fields, name=name)
 
     def digests(self, content: bytes, *, name: str) -> frozenset[str]:
-        """What the packet says."""
+        """Return the digests in the XMP packet."""
         from captioner import metadata
 
         return metadata.read_sidecar_digests(content, name=name)
 
     def erase(self, old: bytes, *, name: str) -> bytes | None:
-        """The packet without caption; nothing if it held nothing else."""
+        """Return the packet without caption; None if nothing else is left."""
         from captioner import metadata
 
         left = super().erase(old, name=name)
         return None if left is None or metadata.is_bare(left) else left
 
     def write(self, caption: str, old: bytes | None, *, note: Note, name: str) -> bytes:
-        """The packet with the caption, above Exif where asked for."""
+        """Return the packet with the caption, taking precedence over Exif if `note` says so."""
         from captioner import metadata
 
         return metadata.sidecar(
@@ -64,29 +64,29 @@ class XmpSidecar(Sidecar):
         )
 
     def find(self, photo: str) -> list[str]:
-        """As digiKam and as Lightroom name them."""
+        """Return the file names of digiKam and of Lightroom."""
         from captioner import metadata
 
         full, stem = (
             _as_it_is_written(str(metadata.sidecar_path(Path(photo), naming=naming)))
             for naming in ("full", "stem")
         )
-        other = os.path.exists(os.path.splitext(photo)[0])  # photo.jpg.xmp is photo.jpg's
+        other = os.path.exists(os.path.splitext(photo)[0])  # photo.jpg.xmp belongs to photo.jpg
         return [full] if other else [full, stem]
 
     def is_outranked(self, photo: str, caption: str) -> bool:
-        """Whether Exif's ImageDescription says something else."""
+        """Whether Exif's ImageDescription differs from the caption."""
         from captioner import metadata
 
         try:
             content = metadata.read_photo(photo)
             description = metadata.read_exif_description(content, name=photo)
-        except MetadataError:  # photo managers cannot read it, either
+        except MetadataError:  # unreadable for photo managers, too
             return False
         return description not in (None, caption)
 
 
 def _as_it_is_written(sidecar: str) -> str:
-    """An XMP file's name, in capitals if that is the one that is there."""
+    """Return the path of an XMP file, ending in .XMP if that is the existing file."""
     capitals = sidecar.removesuffix(".xmp") + ".XMP"
     return capitals if os.path.exists(capitals) and not os.path.exists(sidecar) else sidecar

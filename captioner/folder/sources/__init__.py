@@ -1,1 +1,1 @@
-"""Where photos come from: folders, lists and archives."""
+"""Sources of photos: folders, lists, tar archives, object stores."""

@@ -1,4 +1,4 @@
-"""Photos in tar archives, read in place, and archives that must be unpacked first."""
+"""Reads photos from tar archives in place, and recognises archives that must be unpacked."""
 
 import os
 import re
@@ -15,43 +15,43 @@ from captioner.folder.sources.remote import StrPath, is_remote, open_input, read
 
 _BLOCK = tarfile.BLOCKSIZE
 _PADDING = 1 << 20
-"""Zeros that may follow the last file, in bytes; more are the unwritten part of a download."""
+"""Zero bytes allowed after the last file; more mean an incomplete download."""
 _CRAFTED = (
     tarfile.TarError, ArithmeticError, LookupError, MemoryError, RecursionError, ValueError,
 )  # fmt: skip
-"""What tarfile raises about headers that make no sense."""
+"""Exceptions that tarfile raises for malformed headers."""
 _PACKED = re.compile(
     r"\.(t(gz|bz2?|xz|zst|lz|lzma)|tar\.(gz|bz2|xz|zst|lz[4o]?|lzma|z|br)|zip|7z|rar)$",
     re.IGNORECASE,
 )
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 _EXTENDED = re.compile(rb"(\d{1,18}) [^=\n]+=")
-"""How an entry of an extended header begins: its length in bytes, and what it sets."""
+"""Start of a record in a pax extended header: length in bytes, and keyword."""
 
 _Place = tuple[int, int]
-"""Where the bytes of a file begin in an archive, and how many there are."""
+"""Offset and size of a file in an archive, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """The files in a tar archive, by name and in order; links have the bytes of their targets.
+    """The files in a tar archive in order; links are resolved to their targets.
 
-    Of files with the same name the last one counts, as when tar unpacks them.
+    Among files of the same name the last one counts, as when tar unpacks them.
     """
 
     files: dict[str, _Place]
-    """Where their bytes are."""
+    """Offset and size of each file, in bytes."""
     unreadable: dict[str, str]
-    """Files that have no bytes of their own here, with the reason."""
+    """Entries without content, with the reason."""
     replaced: list[str]
-    """Names of files that a later one of the same name replaces, once for each."""
+    """Names of entries replaced by a later one; a name may occur several times."""
     damage: str | None
-    """Why files may be missing at the end; None if the archive is whole."""
+    """Why files at the end may be missing; None if the archive is complete."""
 
 
 @dataclass(frozen=True)
 class _Link:
-    """A symbolic link: its target may come later."""
+    """A symbolic link, whose target may come later."""
 
     target: str
 
@@ -62,22 +62,22 @@ class _Unreadable:
 
 
 def check_archive(path: StrPath) -> None:
-    """Make sure that a file begins like a tar archive.
+    """Check that a file starts like a tar archive.
 
     Raises:
-        ValueError: it is compressed, or no tar archive.
-        OSError: it cannot be read.
+        ValueError: the file is compressed, or not a tar archive.
+        OSError: the file cannot be read.
     """
     with _open(path):
         pass
 
 
 def list_archive(path: StrPath) -> Contents:
-    """Read the headers of an archive, as far as they can be read.
+    """Read the headers of an archive, up to the first damaged one.
 
     Raises:
-        ValueError: it is compressed, or no tar archive.
-        OSError: it cannot be read.
+        ValueError: the file is compressed, or not a tar archive.
+        OSError: the file cannot be read.
     """
     found: dict[str, _Place | _Link | _Unreadable] = {}
     replaced: list[str] = []
@@ -94,7 +94,7 @@ def list_archive(path: StrPath) -> Contents:
                     replaced.append(name)
                 found[name] = entry
         except _CRAFTED as error:
-            damage = f"a damaged tar archive ({error}); fetch it again"
+            damage = f"damaged tar archive ({error}); download it again"
     files: dict[str, _Place] = {}
     unreadable: dict[str, str] = {}
     for name, entry in found.items():
@@ -107,7 +107,7 @@ def list_archive(path: StrPath) -> Contents:
 
 
 def read_member(path: StrPath, *, offset: int, size: int) -> bytes:
-    """Return the bytes of one file in an archive.
+    """Return the content of one file in an archive.
 
     Raises:
         ValueError: the archive ends inside it.
@@ -120,40 +120,40 @@ def read_member(path: StrPath, *, offset: int, size: int) -> bytes:
             file.seek(offset)
             content = file.read(size)
     if len(content) < size:
-        raise ValueError("its archive was cut short; fetch it again")
+        raise ValueError("the archive is truncated; download it again")
     return content
 
 
 def is_packed(name: str) -> bool:
-    """Whether a file is named like an archive that photos are not read from in place."""
+    """Whether a file is named like an archive that must be unpacked first."""
     return bool(_PACKED.search(name))
 
 
 def refuse_packed(path: StrPath, *, holds: Callable[[str], bool]) -> str | None:
-    """Say how to come by the photos in such an archive; None if there are none.
+    """Return an error that says how to use such an archive; None if it has no photos.
 
     Args:
-        path: the archive. Only zip archives are looked into.
-        holds: whether a file in it is a photo that is wanted.
+        path: the archive. Only zip archives are opened to check for photos.
+        holds: whether a member is a selected photo.
     """
-    advice = "unpack it, or leave it out with --exclude."
+    advice = "unpack it, or skip it with --exclude."
     name = os.path.basename(path).lower()
     if not name.endswith(".zip"):
         kind = "decompress it to a .tar" if ".t" in name else "unpack it"
-        return f"a compressed archive; {kind}, or leave it out with --exclude."
+        return f"compressed archive; {kind}, or skip it with --exclude."
     try:
         with open_input(path) as file, zipfile.ZipFile(file) as archive:
             count = sum(map(holds, archive.namelist()))
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
-        return f"not a whole zip archive ({error}); fetch it again, then {advice}"
+        return f"damaged zip archive ({error}); download it again, then {advice}"
     plural = "" if count == 1 else "s"
-    return f"a zip archive with {count} photo{plural}; {advice}" if count else None
+    return f"zip archive with {count} photo{plural}; {advice}" if count else None
 
 
 @contextmanager
 def _open(path: StrPath) -> Iterator[tarfile.TarFile]:
-    if not is_remote(path) and not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait
-        raise ValueError("a pipe or a device, not a file; save it as a file")
+    if not is_remote(path) and not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block
+        raise ValueError("not a regular file; save it as a file")
     with open_input(path) as file, _read_headers(file) as archive:
         yield archive
 
@@ -162,38 +162,38 @@ def _read_headers(file: BinaryIO) -> tarfile.TarFile:
     head = file.read(6)
     file.seek(0)
     if head.startswith(b"PK"):
-        raise ValueError("a zip archive; unpack it")
+        raise ValueError("zip archive; unpack it")
     for mark, kind in _COMPRESSED.items():
         if head.startswith(mark):
-            raise ValueError(f"compressed by {kind}; decompress it to a .tar")
+            raise ValueError(f"compressed with {kind}; decompress it to a .tar")
     try:
         return tarfile.open(fileobj=file, mode="r:")
     except _CRAFTED as error:
         raise ValueError(
-            f"not a whole, uncompressed tar archive ({error}); decompress it, or fetch it again"
+            f"not an uncompressed tar archive ({error}); decompress it, or download it again"
         ) from error
 
 
 def _members(archive: tarfile.TarFile, file: BinaryIO, *, size: int) -> Iterator[tarfile.TarInfo]:
-    """Yield what is in an archive, and in others that were appended to it as a whole (`cat`).
+    """Yield the members of an archive, and of archives concatenated to it with `cat`.
 
-    tarfile takes a damaged header, and the end of the file, for the end of the archive.
+    tarfile alone would take a damaged header, or a premature end of file, for the archive's end.
 
     Args:
-        archive: open, at its beginning.
+        archive: open, at its start.
         file: the same file.
-        size: bytes of the file.
+        size: size of the file in bytes.
 
     Raises:
-        tarfile.TarError, or another of `_CRAFTED`: it is damaged.
+        tarfile.TarError, or another of `_CRAFTED`: the archive is damaged.
     """
-    start = 0  # the first member is read already
+    start = 0  # tarfile has already read the first member
     while True:
         member = archive.next()
-        archive.members = []  # type: ignore[attr-defined]  # it remembers all, and an archive may hold many
+        archive.members = []  # type: ignore[attr-defined]  # keeps memory constant
         if member is not None:
             if archive.offset <= start:
-                raise tarfile.ReadError(f"the size of {member.name} makes no sense")
+                raise tarfile.ReadError(f"{member.name} has an invalid size")
             if member.offset_data - start > _BLOCK:
                 _check_extended(file, start, member.offset_data)
             yield member
@@ -204,14 +204,14 @@ def _members(archive: tarfile.TarFile, file: BinaryIO, *, size: int) -> Iterator
         after = _skip_zeros(file, archive.offset)
         if after == archive.offset:
             raise tarfile.ReadError(
-                "it lacks the mark of its end, 1024 bytes of zeros"
+                "the end-of-archive marker is missing"
                 if after >= size
                 else "it ends in the middle of a header"
                 if size - after < _BLOCK
                 else f"there is no header at byte {after}"
             )
         if after - archive.offset > _PADDING:
-            raise tarfile.ReadError(f"there are only zeros from byte {archive.offset} on")
+            raise tarfile.ReadError(f"only zeros from byte {archive.offset} on")
         if after >= size:
             return
         start = archive.offset = after
@@ -219,7 +219,7 @@ def _members(archive: tarfile.TarFile, file: BinaryIO, *, size: int) -> Iterator
 
 
 def _skip_zeros(file: BinaryIO, offset: int) -> int:
-    """Where the first block begins that is not all zeros; the end of the file if there is none."""
+    """Return the offset of the first non-zero block; the file's size if there is none."""
     file.seek(offset)
     while block := file.read(1 << 16):
         zeros = len(block) - len(block.lstrip(b"\0"))
@@ -230,10 +230,10 @@ def _skip_zeros(file: BinaryIO, offset: int) -> int:
 
 
 def _check_extended(file: BinaryIO, start: int, end: int) -> None:
-    """Check the extended headers before a file: no checksum covers the names and sizes in them.
+    """Check the pax extended headers of a file, which no checksum covers.
 
     Raises:
-        tarfile.ReadError: one is damaged.
+        tarfile.ReadError: a header is damaged.
     """
     while start < end:
         file.seek(start)
@@ -255,20 +255,20 @@ def _entry(
     member: tarfile.TarInfo, found: "dict[str, _Place | _Link | _Unreadable]"
 ) -> "_Place | _Link | _Unreadable":
     if member.issparse():
-        return _Unreadable("stored as a sparse file; unpack the archive, or pack it without holes.")
+        return _Unreadable("sparse file; unpack the archive, or recreate it without --sparse.")
     if member.isreg():
         return member.offset_data, member.size
     if member.issym():
         return _Link(join(dirname(_tidy(member.name)), member.linkname))
     if member.islnk():
         return found.get(_tidy(member.linkname)) or _astray(member.linkname)
-    return _Unreadable("a pipe, a device or of an unknown kind; unpack the archive.")
+    return _Unreadable("not a regular file; unpack the archive.")
 
 
 def _resolve(
     entry: "_Place | _Link | _Unreadable", found: "dict[str, _Place | _Link | _Unreadable]"
 ) -> "_Place | _Unreadable":
-    """Follow symbolic links, but not in circles."""
+    """Follow symbolic links, stopping at cycles."""
     seen = set()
     while isinstance(entry, _Link):
         name = normpath(entry.target)
@@ -280,7 +280,7 @@ def _resolve(
 
 
 def _astray(target: str) -> _Unreadable:
-    return _Unreadable(f"a link to {target}, which is not in the archive; unpack it beside it.")
+    return _Unreadable(f"link to {target}, which is not in the archive; unpack the archive there.")
 
 
 def _tidy(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Which names take part in a run, and which folders are passed over."""
+"""Selects files by name, and skips system folders."""
 
 import re
 from collections.abc import Iterable
@@ -9,39 +9,38 @@ from functools import lru_cache
 from captioner.folder.sources.shards import WHOLE, Shard
 
 NO_PHOTOS = ".nomedia"
-"""A folder that holds a file of this name holds no photos of its owner's: a custom of Android."""
+"""A folder with a file of this name is skipped, as on Android."""
 
 _MACHINES = re.compile(
     r"@eadir|#recycle|#snapshot|@recycle|@recently-snapshot|\$recycle\.bin|recycler"
     r"|system volume information|lost\+found|.*\.lrdata",
     re.IGNORECASE,
 )
-"""Folders that machines keep: thumbnails and bins of Synology and QNAP, bins of Windows, what file
-systems have found, and previews of Lightroom. Others of their kind begin with a dot."""
+"""System folders: thumbnails and recycle bins of Synology and QNAP, recycle bins of Windows,
+lost+found, Lightroom previews. Those that begin with a dot are skipped anyway."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Which names take part, whatever the case of their letters, and which of them here."""
+    """Include and exclude patterns, case-insensitive, and the shard to process."""
 
     include: tuple[str, ...] = ()
-    """Patterns such as `*.jpg` or `2024`; nothing given includes everything."""
+    """Patterns such as `*.jpg` or `2024`; empty includes everything."""
     exclude: tuple[str, ...] = ()
-    """Patterns that win over those included."""
+    """Patterns to exclude; they take precedence over `include`."""
     hidden: bool = False
-    """Whether names beginning with a dot take part, folders that machines keep, and folders with a
-    file called `.nomedia`."""
+    """Whether to include dot files, system folders, and folders with a `.nomedia` file."""
     shard: Shard = WHOLE
-    """The part of all photos that is taken. The photos of one archive in a folder stay together, so
-    that the other parts need not open it."""
+    """The shard to process. The photos of an archive share a shard, so that only one machine opens
+    it."""
     passed_over: set[str] = field(default_factory=set, compare=False)
-    """Names of the folders that were passed over since machines keep them."""
+    """System folders that were skipped."""
 
     def accepts(self, name: str) -> bool:
-        """Whether a file takes part.
+        """Whether a file is selected.
 
-        A pattern fits its whole name, or what follows a slash, or a folder that it lies in. `**/`
-        stands for any folders, or none; brackets are taken both as sets and as they stand.
+        A pattern matches the whole name, the part after any slash, or a parent folder. `**/`
+        matches any number of folders; brackets match both as a set and literally.
         """
         folder, _, _ = name.rpartition("/")
         if not self.hidden and any(part.startswith(".") for part in name.split("/")):
@@ -51,11 +50,11 @@ class Filter:
         return not (self.excludes(name) or (folder and self.passes_over(folder)))
 
     def excludes(self, name: str) -> bool:
-        """Whether a file, or all that is in a folder or an archive, is left out by a pattern."""
+        """Whether a pattern excludes a file, or a whole folder or archive."""
         return bool(self.exclude) and _fit(name, self.exclude)
 
     def passes_over(self, folder: str) -> bool:
-        """Whether a folder, or one above it, is kept by a machine; note it."""
+        """Whether a folder, or a parent of it, is a system folder; if so, record it."""
         if self.hidden:
             return False
         above = ""
@@ -68,7 +67,7 @@ class Filter:
 
 
 def _fit(name: str, patterns: Iterable[str]) -> bool:
-    """Whether a pattern fits a name, the end of it from a slash on, or that of a folder above."""
+    """Whether a pattern matches a name, its part after any slash, or a parent folder."""
     name = name.casefold()
     above = [name[:end] for end, letter in enumerate(name) if letter == "/"]
     return any(
@@ -84,6 +83,6 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _translated(pattern: str) -> str:
-    """Turn a pattern into a regular expression in which `**/` fits nothing, too."""
+    """Translate a pattern to a regular expression in which `**/` may match nothing."""
     parts = map(translate, re.split(r"(?:(?<=/)|\A)\*\*/", pattern))
-    return "(?s:.*/)?".join(part[:-2] for part in parts)  # without the mark of the end
+    return "(?s:.*/)?".join(part[:-2] for part in parts)  # without the end-of-string anchor

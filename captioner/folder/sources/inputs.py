@@ -1,9 +1,7 @@
-"""The photos to be captioned: of a folder, a list or a tar archive, always in the same order.
+"""Finds photos in a folder, a list or a tar archive, in a stable order.
 
-Each may lie on a disk or in an object store.
-
-In a folder, a photo is a file that is named like one or that begins like one. Whether it can be
-read is seen later, from its content alone: a PNG called `photo.jpg` is captioned as any other.
+Each may lie on disk or in an object store. In a folder, a file is a photo if its extension or its
+first bytes say so. The decoder later goes by content alone, so a PNG named `photo.jpg` works.
 """
 
 import os
@@ -34,45 +32,44 @@ _SUFFIXES = re.compile(
     r"|3fr|arw|cr[23w]|dng|erf|iiq|kdc|mef|mos|mrw|nef|nrw|orf|pef|raf|rw[2l]|sr[2fw]|x3f)",
     re.IGNORECASE,
 )
-"""A file named so is meant to be a photo: it is captioned, or fails with a reason."""
+"""Extensions of photos: such a file is captioned, or fails with a reason."""
 _OTHERS = re.compile(
     r"\.(csv|db|html?|ini|jsonl?|log|md|parquet|pdf|py|toml|[ct]sv|txt|unfinished|xm[lp]|ya?ml|zip"
     r"|aria2|crdownload|download|filepart|opdownload|part|partial|tmp)",
     re.IGNORECASE,
 )
-"""A file named so often lies beside photos, or will have another name once it is downloaded; it is
-not opened to see what it is."""
+"""Extensions of other files common beside photos, and of incomplete downloads; these are not
+opened."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Photo:
-    """A file to be captioned, not opened yet."""
+    """A photo to caption, not opened yet."""
 
     name: str
-    """What its record calls it."""
+    """Name in the journal."""
     path: str
-    """The file or the URL of an object, or the archive it lies in."""
+    """Path or URL of the photo, or of the archive it lies in."""
     offset: int | None = None
-    """Where it begins in the archive, in bytes; None outside an archive."""
+    """Offset in the archive, in bytes; None outside archives."""
     size: int = 0
-    """Its bytes in the archive."""
+    """Size in the archive, in bytes."""
     stamp: Stamp | None = None
-    """What it was before it was read."""
+    """Stamp before it was read."""
 
     def look(self) -> Stamp | None:
-        """Return what tells it from another photo of its name; None if it cannot be seen."""
+        """Return its current stamp; None if it cannot be accessed."""
         if self.offset is not None:
             return Stamp(size=self.size, modified=None)
-        if is_remote(self.path):  # asked once, when it is listed
+        if is_remote(self.path):  # from the listing, without another request
             return self.stamp or remote.look(self.path)
         return Stamp.look(self.path)
 
     def read(self) -> str | bytes:
-        """Return what `Captioner.prepare` takes: the path, or the bytes of what lies elsewhere.
+        """Return the argument for `Captioner.prepare`: a path, or bytes from an archive or store.
 
         Raises:
-            ImageError: it is a pipe or a device, which could block for ever, or it or its archive
-                cannot be read.
+            ImageError: it cannot be read, or is a pipe or a device, which could block for ever.
         """
         try:
             if self.offset is not None:
@@ -82,20 +79,20 @@ class Photo:
             mode = os.stat(self.path).st_mode
         except ValueError as error:
             raise ImageError(f"{self.name}: {error}.") from error
-        except CaptionerError as error:  # a package is missing, perhaps on this machine only
+        except CaptionerError as error:  # a missing package, perhaps on this machine only
             raise ImageError(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from error
         except OSError as error:
             if self.offset is None and not is_remote(self.path):
-                return self.path  # the loader says what is wrong with it
+                return self.path  # the loader reports the error
             raise ImageError(f"{self.name}: {self.path}: {error.strerror}.") from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise ImageError(f"{self.name}: a pipe or a device, not a file; save it as a file.")
+            raise ImageError(f"{self.name}: not a regular file; save it as a file.")
         return self.path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Problem:
-    """A folder or an archive that cannot be looked through, or a photo in one that is not there."""
+    """A folder or archive that cannot be listed, or an archive member that cannot be read."""
 
     name: str
     reason: str
@@ -104,10 +101,10 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Replaced:
-    """A photo in an archive that a later one of the same name replaces: it is skipped."""
+    """A photo in an archive that is skipped because a later one has the same name."""
 
     name: str
-    """Its name, and which of how many it is."""
+    """Its name, with its number among those of the same name."""
     reason: str
     path: str
 
@@ -116,16 +113,14 @@ Found = Photo | Problem | Replaced
 
 
 def find_photos(root: StrPath, chosen: Filter) -> Iterator[Found]:
-    """Find the photos of a folder and its folders, or of a tar archive, sorted by name.
+    """Find photos in a folder, recursively and sorted by name, or in a tar archive.
 
-    The root, or either of them, may be in an object store.
-
-    Links are followed, but not into a folder that leads there. A tar archive counts as a folder of
-    its members, in their own order.
+    The root may be in an object store. Symbolic links are followed, except to a parent folder. Tar
+    archives in a folder are treated as folders, with their members in archive order.
 
     Raises:
-        CaptionerError: there is no such folder.
-        OSError: the store cannot be asked.
+        CaptionerError: the folder does not exist.
+        OSError: the object store cannot be reached.
     """
     if remote.is_folder(root) if is_remote(root) else os.path.isdir(root):
         yield from _walk(root, chosen)
@@ -138,25 +133,23 @@ def find_photos(root: StrPath, chosen: Filter) -> Iterator[Found]:
 
 
 def listed_photos(file: BinaryIO, root: StrPath, chosen: Filter, *, end: bytes) -> Iterator[Found]:
-    """Take the photos from a list of paths, each ended by `end`; empty ones are passed over.
-
-    A tar archive on the list stands for its members.
+    """Yield the photos on a list of paths; a tar archive on the list stands for its members.
 
     Args:
-        file: the list; a name that is no text comes through unchanged.
-        root: the folder that relative paths are relative to.
-        chosen: applied to the paths as listed; hidden ones are taken, since they are asked for.
-        end: the byte after each path: a line feed, or zero where names may hold line feeds.
+        file: the list; empty lines are ignored, and names need not be valid UTF-8.
+        root: folder that relative paths are relative to.
+        chosen: applied to the paths as listed; dot files are included, since they are named.
+        end: terminator of each path: a newline or a NUL byte.
 
     Raises:
-        CaptionerError: paths end with another byte than `end`.
+        CaptionerError: paths end with the other terminator.
     """
     chosen = replace(chosen, hidden=True)
     for name in read_list(file, root, end=end):
         if not chosen.shard.holds(name):
             continue
         if is_comment(name, root):
-            reason = "no file of this name; take comments out of the list, which holds only paths."
+            reason = "no such file; if it is a comment, remove it: lists contain only paths."
             yield Problem(name=name, reason=reason, path=name)
             continue
         path, plain = remote.join(root, name), name.removeprefix("./")
@@ -170,12 +163,12 @@ def listed_photos(file: BinaryIO, root: StrPath, chosen: Filter, *, end: bytes) 
 
 
 def _is_file(path: str) -> bool:
-    """Whether there is such a file; an object is there until it is read."""
+    """Whether a file exists; assumed for objects in stores."""
     return is_remote(path) or os.path.isfile(path)
 
 
 def _walk(root: StrPath, chosen: Filter) -> Iterator[Found]:
-    """Go through folders in depth, without recursion: they may be nested deeper than Python can."""
+    """Walk folders depth-first, iteratively, since nesting may exceed Python's recursion limit."""
     top = os.fspath(root)
     stack = [(top, "", _identify(top), _list_folder(top))]
     while stack:
@@ -185,7 +178,7 @@ def _walk(root: StrPath, chosen: Filter) -> Iterator[Found]:
             stack.pop()
             continue
         if isinstance(entry, OSError):
-            reason = f"this folder cannot be listed: {entry.strerror}."
+            reason = f"folder cannot be listed: {entry.strerror}."
             yield Problem(name=prefix or f"{root}/", reason=reason, path=folder)
             continue
         own_name, is_folder, stamp = entry
@@ -205,9 +198,9 @@ def _walk(root: StrPath, chosen: Filter) -> Iterator[Found]:
 
 
 def _list_folder(folder: str) -> Iterator[tuple[str, bool, Stamp | None] | OSError]:
-    """Yield what is in a folder by name, and whether it is one; an error if it cannot be listed.
+    """Yield name, whether it is a folder, and stamp (object stores only), sorted by name.
 
-    Of objects, their stamps come with the list.
+    If the folder cannot be listed, yield the error.
     """
     try:
         if is_remote(folder):
@@ -229,7 +222,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _identify(path: str) -> tuple[int, int] | None:
-    """Device and number of a folder; None if it is gone."""
+    """Return device and inode number of a folder; None if it is gone."""
     try:
         found = os.stat(path)
     except OSError:
@@ -257,7 +250,7 @@ def _content_is_a_photo(path: str) -> bool:
     try:
         if is_remote(path):
             return begins_like_a_photo(remote.read(path, start=0, end=16))
-        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would wait for somebody to write
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block
             return False
         with open(path, "rb", buffering=0) as file:
             return begins_like_a_photo(file.read(16))
@@ -266,7 +259,7 @@ def _content_is_a_photo(path: str) -> bool:
 
 
 def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
-    """Yield the photos of an archive, known by their suffix or content as in a folder."""
+    """Yield the photos of an archive, recognised as in a folder."""
     try:
         contents = list_archive(path)
         unnamed = _unnamed_photos(path, contents)
@@ -280,7 +273,7 @@ def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
         if (_is_photo(name) or name in unnamed) and chosen.accepts(prefix + name):
             yield Photo(name=prefix + name, path=path, offset=offset, size=size)
         elif _is_archive(name) and not chosen.excludes(prefix + name):
-            reason = "an archive in an archive; unpack the outer one, or use --exclude."
+            reason = "nested archive; unpack the outer one, or use --exclude."
             yield Problem(name=prefix + name, reason=reason, path=path)
     for name, reason in contents.unreadable.items():
         if _is_photo(name) and chosen.accepts(prefix + name):
@@ -289,13 +282,13 @@ def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
         if _is_photo(name) and chosen.accepts(prefix + name):
             for number in range(1, times + 1):
                 which = f"{prefix}{name} ({number} of {times + 1})"
-                yield Replaced(name=which, reason="the last one of this name counts", path=path)
+                yield Replaced(name=which, reason="only the last file of a name counts", path=path)
     if contents.damage:
         yield Problem(name=prefix or path, reason=f"{contents.damage}.", path=path)
 
 
 def _packed(path: str, name: str, chosen: Filter) -> Iterator[Found]:
-    """Name an archive whose photos are not read in place."""
+    """Yield a problem for an archive that must be unpacked first."""
     if chosen.excludes(name):
         return
     reason = refuse_packed(
@@ -306,7 +299,7 @@ def _packed(path: str, name: str, chosen: Filter) -> Iterator[Found]:
 
 
 def _unnamed_photos(path: str, contents: Contents) -> set[str]:
-    """Find the files of an archive that begin like photos and are not named like anything known."""
+    """Find members that start like photos and whose extension is unknown."""
     found = set()
     with remote.open_input(path) as file:
         for name, (offset, _) in contents.files.items():
@@ -327,5 +320,5 @@ def _is_archive(name: str) -> bool:
 
 
 def count(found: Iterable[Found]) -> int:
-    """Count what is found, without keeping it."""
+    """Count items without keeping them."""
     return sum(1 for _ in found)

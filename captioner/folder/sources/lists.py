@@ -1,4 +1,4 @@
-"""Lists of photos, as people and programs write them."""
+"""Reads lists of paths, as people and programs write them."""
 
 import os
 import re
@@ -14,26 +14,26 @@ _QUOTED = re.compile(r"""(["'])(.+)\1""", re.DOTALL)
 
 
 def read_list(file: BinaryIO, root: str | os.PathLike[str], *, end: bytes) -> Iterator[str]:
-    """Yield the paths of a list, each ended by `end`; empty ones are passed over.
+    """Yield the paths on a list, without empty ones.
 
-    Quotes around a path and `file://` before it are taken away, unless there is a file of that very
-    name.
+    Quotes around a path and a leading `file://` are removed, unless a file of that exact name
+    exists.
 
     Args:
-        file: the list; a name that is no text comes through unchanged.
-        root: the folder that relative paths are relative to.
-        end: the byte after each path: a line feed, or zero where names may hold line feeds.
+        file: the list; names need not be valid UTF-8.
+        root: folder that relative paths are relative to.
+        end: terminator of each path: a newline or a NUL byte.
 
     Raises:
-        CaptionerError: paths end with another byte than `end`.
+        CaptionerError: paths end with the other terminator.
     """
     for number, line in enumerate(_split(file, end)):
         if b"\0" in line:
             raise CaptionerError(
-                "the list holds zero bytes, so it is no text; where each path ends with one, as "
-                "after `find -print0`, give --null, or else save the list as UTF-8."
+                "the list contains NUL bytes; if each path ends with one, as from `find -print0`, "
+                "use --null; otherwise save the list as UTF-8."
             )
-        if number == 0:  # some editors begin a text with a mark
+        if number == 0:  # some editors write a byte order mark
             line = line.removeprefix(BOM_UTF8)  # noqa: PLW2901
         name = os.fsdecode(line.rstrip(b"\r") if end == b"\n" else line)
         if name:
@@ -41,12 +41,12 @@ def read_list(file: BinaryIO, root: str | os.PathLike[str], *, end: bytes) -> It
 
 
 def is_comment(name: str, root: str | os.PathLike[str]) -> bool:
-    """Whether a line of a list begins as a comment, and no file is called so."""
+    """Whether a line starts like a comment, and no file has that name."""
     return name.startswith("#") and not os.path.lexists(os.path.join(root, name))
 
 
 def _plain(name: str, root: str | os.PathLike[str]) -> str:
-    """Take away what was written around a path."""
+    """Remove quotes or `file://` from a path."""
     if os.path.lexists(os.path.join(root, name)):
         return name
     if quoted := _QUOTED.fullmatch(name):
@@ -57,7 +57,7 @@ def _plain(name: str, root: str | os.PathLike[str]) -> str:
 
 
 def _split(file: BinaryIO, end: bytes) -> Iterator[bytes]:
-    """Yield the parts between `end`s, without holding the whole list."""
+    """Split a stream at `end` without reading all of it."""
     rest = b""
     while block := file.readline() if end == b"\n" else file.read(1 << 16):
         *whole, rest = (rest + block).split(end)

@@ -1,6 +1,6 @@
-"""Photos in object stores, such as `s3://bucket/photos`, listed and read through fsspec.
+"""Lists and reads photos in object stores, such as `s3://bucket/photos`, through fsspec.
 
-Credentials and endpoints come from the environment, as the stores' own tools take them.
+Credentials and endpoints come from the environment, as for the stores' own tools.
 """
 
 import errno
@@ -17,13 +17,13 @@ StrPath: TypeAlias = str | os.PathLike[str]
 
 _URL = re.compile(r"(?!(?:file|https?|ftp|data):)[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _PAUSES = (0.5, 2.0, 5.0)
-"""Seconds before a request that failed is made again."""
+"""Seconds before each retry of a failed request."""
 _BLOCK = 2**22
-"""Bytes that are read ahead in an archive, whose headers lie a photo apart."""
+"""Read-ahead in bytes for archives, whose headers lie a photo apart."""
 _CREDENTIALS = re.compile("Credential|Token|Auth|Profile")
-"""In the names of errors about them; each store's library has its own classes."""
+"""Matches class names of credential errors, which differ between the stores' libraries."""
 _DIGESTS = ("ETag", "md5Hash", "blob_id", "etag", "LastModified", "mtime", "created")
-"""What stores call the digest of an object's content, or else what changes with it."""
+"""Keys under which stores report a digest of an object's content, or a time of change."""
 
 _Answer = TypeVar("_Answer")
 
@@ -34,31 +34,31 @@ def is_remote(path: StrPath) -> bool:
 
 
 def join(root: StrPath, name: str) -> str:
-    """Return where a photo lies; a list may name some by their URLs."""
+    """Return the path of a photo; names on lists may be URLs, which are absolute."""
     return name if is_remote(name) else os.path.join(root, name)
 
 
 def is_folder(url: StrPath) -> bool:
-    """Whether a URL is a prefix of objects, or a bucket, not an object.
+    """Whether a URL is a bucket or a prefix of objects, not an object.
 
     Raises:
         MissingExtraError: the package for this kind of store is not installed.
-        OSError: there is neither, or the store cannot be asked.
+        OSError: it does not exist, or the store cannot be reached.
     """
     return bool(_ask(url, lambda store, path: store.info(path))["type"] == "directory")
 
 
 def list_folder(url: StrPath) -> list[tuple[str, bool, Stamp | None]]:
-    """List what is under a prefix by name, whether it is a prefix itself, and an object's stamp.
+    """List a prefix: name, whether it is a prefix, and an object's stamp, sorted by name.
 
     Raises:
-        OSError: it cannot be listed.
+        OSError: the prefix cannot be listed.
     """
     entries = _ask(url, lambda store, path: (store.ls(path, detail=True), path))
     found = {
         entry["name"].rstrip("/").rpartition("/")[2]: entry
         for entry in entries[0]
-        if entry["name"].strip("/") != entries[1].strip("/")  # some programs write such marks
+        if entry["name"].strip("/") != entries[1].strip("/")  # placeholder object for the prefix
     }
     return [
         (name, entry["type"] == "directory", _stamp(entry)) for name, entry in sorted(found.items())
@@ -66,24 +66,24 @@ def list_folder(url: StrPath) -> list[tuple[str, bool, Stamp | None]]:
 
 
 def look(url: StrPath) -> Stamp | None:
-    """Return the stamp of an object as it is now; None if it cannot be seen."""
+    """Return the current stamp of an object; None if it cannot be accessed."""
     try:
         return _stamp(_ask(url, lambda store, path: store.info(path)))
-    except (OSError, CaptionerError):  # who reads it says why
+    except (OSError, CaptionerError):  # reported when it is read
         return None
 
 
 def read(url: StrPath, *, start: int | None = None, end: int | None = None) -> bytes:
-    """Return the bytes of an object, or of a part of it.
+    """Return the content of an object, or a range of bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the object cannot be read.
     """
     return cast(bytes, _ask(url, lambda store, path: store.cat_file(path, start=start, end=end)))
 
 
 def open_input(path: StrPath) -> BinaryIO:
-    """Open a file, or an object, for reading.
+    """Open a file or an object for reading.
 
     Raises:
         OSError: it cannot be opened.
@@ -102,12 +102,12 @@ def _stamp(info: dict[str, Any]) -> Stamp | None:
 
 
 def _ask(url: StrPath, call: Callable[[Any, str], _Answer]) -> _Answer:
-    """Make a request, and again after a pause where the network or the store fails.
+    """Make a request, and retry it if the network or the store fails.
 
     Raises:
         MissingExtraError: the package for this kind of store is not installed.
-        CaptionerError: there is no such kind of store.
-        OSError: whose `strerror` says why the store gives no answer.
+        CaptionerError: the kind of store is unknown.
+        OSError: the request failed; `strerror` says why.
     """
     for pause in (*_PAUSES, None):
         try:
@@ -115,21 +115,21 @@ def _ask(url: StrPath, call: Callable[[Any, str], _Answer]) -> _Answer:
         except CaptionerError:
             raise
         except FileNotFoundError as error:
-            raise _failure(errno.ENOENT, "no such object or bucket; check the name") from error
+            raise _failure(errno.ENOENT, "no such bucket or object; check the name") from error
         except PermissionError as error:
             raise _failure(
-                errno.EACCES, "access is denied; check the credentials and their rights"
+                errno.EACCES, "access denied; check the credentials and their permissions"
             ) from error
-        except Exception as error:  # each store's library has its own
+        except Exception as error:  # classes differ between the stores' libraries
             if _CREDENTIALS.search(type(error).__name__):
                 raise _failure(
                     errno.EACCES,
-                    f"no credentials ({error}); set them in the environment, or for a public "
-                    "bucket FSSPEC_S3_ANON=true",
+                    f"no credentials ({error}); set them in the environment, or set "
+                    "FSSPEC_S3_ANON=true for a public bucket",
                 ) from error
             if pause is None:
                 why = str(error) or type(error).__name__
-                raise _failure(errno.EIO, f"the store gives no answer ({why})") from error
+                raise _failure(errno.EIO, f"the store does not answer ({why})") from error
             time.sleep(pause)
     raise AssertionError  # the last pause is None
 
@@ -139,7 +139,7 @@ def _failure(number: int, why: str) -> OSError:
 
 
 def _store(url: str) -> tuple[Any, str]:
-    """The file system of a URL, which fsspec keeps, and the path in it."""
+    """Return the file system of a URL, which fsspec caches, and the path in it."""
     scheme = url.partition("://")[0]
     try:
         import fsspec.core  # noqa: PLC0415  # an extra
@@ -154,4 +154,4 @@ def _store(url: str) -> tuple[Any, str]:
             f"{scheme}:// needs another package ({error}); for S3: pip install 'captioner[remote]'"
         ) from None
     except ValueError as error:
-        raise CaptionerError(f"{url}: no such kind of store ({error}); check the URL.") from None
+        raise CaptionerError(f"{url}: unknown kind of store ({error}); check the URL.") from None

@@ -1,4 +1,4 @@
-"""A run shared out to many machines: which photos are whose, and what their files are called."""
+"""Divides a run into shards for several machines."""
 
 import os
 import re
@@ -13,21 +13,21 @@ from captioner.errors import CaptionerError, ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One of the parts that a run is divided into; together they are the whole, without overlap.
+    """One of the disjoint parts of a run.
 
-    A photo belongs to the same part for ever, whatever else comes or goes: its name decides. Photos
-    whose names differ only in ending or case go together: they may share a text file.
+    A hash of its name assigns a photo to a shard, so its shard never changes. Photos whose names
+    differ only in extension or case share a shard, since they may share a sidecar.
     """
 
     number: int = 1
-    """Which one it is, counted from 1."""
+    """Number of this shard, from 1."""
     count: int = 1
-    """How many there are."""
+    """Number of shards."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
             raise ConfigError(
-                f"shard {self}: there is no such part; count from 1/{self.count} to "
+                f"shard {self}: no such shard; they are numbered from 1/{self.count} to "
                 f"{self.count}/{self.count}."
             )
 
@@ -36,18 +36,18 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """Read `3/16`, the third of sixteen.
+        """Parse `3/16`, the third of sixteen.
 
         Raises:
-            ConfigError: it is nothing of the kind.
+            ConfigError: the text is malformed.
         """
         found = re.fullmatch(r"(\d+)/(\d+)", text, re.ASCII)
         if not found or not int(found[2]):
-            raise ConfigError(f"shard {text!r}: give which part of how many, such as 3/16.")
+            raise ConfigError(f"shard {text!r}: use NUMBER/COUNT, such as 3/16.")
         return cls(number=int(found[1]), count=int(found[2]))
 
     def holds(self, name: str) -> bool:
-        """Whether the photo, or the archive of photos, of this name belongs to this part."""
+        """Whether a photo or an archive belongs to this shard."""
         if self.count == 1:
             return True
         stem = unicodedata.normalize("NFC", os.path.splitext(name)[0]).casefold()
@@ -55,38 +55,38 @@ class Shard:
         return int.from_bytes(key, "big") % self.count == self.number - 1
 
     def place(self, path: Path) -> Path:
-        """Return what this part writes in place of a file: `captions-003-of-016.jsonl`."""
+        """Return this shard's version of a path, such as `captions-003-of-016.jsonl`."""
         if self.count == 1:
             return path
-        digits = max(3, len(str(self.count)))  # so that they sort as they count
+        digits = max(3, len(str(self.count)))  # so that names sort in order
         part = f"{self.number:0{digits}}-of-{self.count:0{digits}}"
         return path.with_name(f"{path.stem}-{part}{path.suffix}")
 
 
 WHOLE = Shard()
-"""A run that is not divided."""
+"""A run without shards."""
 
 
 def find_shards(path: Path) -> Iterator[tuple[Shard, Path]]:
-    """Find what all parts of a run wrote in place of this file, in order.
+    """Find the files that all shards of a run wrote, in order.
 
     Raises:
-        CaptionerError: there is nothing, or a part is missing.
+        CaptionerError: there are no shards, or one is missing.
     """
     named = re.compile(rf"{re.escape(path.stem)}-(\d+)-of-(\d+){re.escape(path.suffix)}", re.ASCII)
     names = (named.fullmatch(other.name) for other in path.parent.glob("*-of-*"))
     counts = sorted({int(found[2]) for found in names if found})
     if not counts:
         raise CaptionerError(
-            f"{Shard(number=1, count=2).place(path)}: there is no such file, nor another shard's; "
-            "caption with --shard 1/2 and so on first, or give their --output."
+            f"{Shard(number=1, count=2).place(path)}: no such file, nor that of another shard; "
+            "run all shards first (--shard 1/2, --shard 2/2), or set --output to theirs."
         )
     for count in counts:
         for number in range(1, count + 1):
             shard = Shard(number=number, count=count)
             if not shard.place(path).exists():
                 raise CaptionerError(
-                    f"{shard.place(path)}: is missing, and the other shards are there; run "
-                    f"--shard {shard}, or put its files beside the others."
+                    f"{shard.place(path)}: missing, while other shards are there; run --shard "
+                    f"{shard}, or copy its files next to the others."
                 )
             yield shard, shard.place(path)

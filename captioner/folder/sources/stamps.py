@@ -1,4 +1,4 @@
-"""Whether a photo is still the one it was: by its size and its last change."""
+"""Detects changed photos by size and modification time, or by ETag."""
 
 import os
 from dataclasses import dataclass
@@ -19,25 +19,26 @@ class _Stamped(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stamp:
-    """What a file looks like from outside."""
+    """Size and modification time of a file."""
 
     size: int
-    """Bytes."""
+    """Size in bytes."""
     modified: int | None
-    """Whole seconds since 1970, as all file systems can keep them; None in an archive and in a
-    store."""
+    """Modification time in whole seconds since 1970, the resolution of all file systems; None in
+    archives and object stores."""
     etag: str | None = None
-    """What an object store gives in place of the time: it changes with the content."""
+    """ETag or digest from an object store, which changes with the content."""
 
     @property
     def number(self) -> int:
-        """32 bits that stand for it, never 0."""
+        """32-bit digest of the stamp, never 0."""
         return crc32(f"{self.size} {self.etag or self.modified}".encode()) or 1
 
     def may_be(self, number: int) -> bool:
-        """Whether a file like this may be the one whose number that was.
+        """Whether `number` belongs to this stamp, allowing for inexact times.
 
-        Copying and packing rounds times to two seconds, and FAT moves them by an hour twice a year.
+        Copying may round times to two seconds, and FAT shifts them by an hour at daylight saving
+        changes.
         """
         if self.modified is None:
             return number == self.number
@@ -47,14 +48,14 @@ class Stamp:
 
     @classmethod
     def of(cls, record: _Stamped) -> "Stamp | None":
-        """Return the stamp that a record holds; None in one without."""
+        """Return the stamp in a record; None if it has none."""
         if record.size is None:
             return None
         return cls(size=record.size, modified=record.modified, etag=record.etag)
 
     @classmethod
     def look(cls, path: str) -> "Stamp | None":
-        """Return the stamp of a file as it is now; None if it cannot be seen."""
+        """Return the current stamp of a file; None if it cannot be accessed."""
         try:
             status = os.stat(path)
         except (OSError, ValueError):
