@@ -216,7 +216,7 @@ def test_a_file_without_a_picture_is_refused(file):
 def test_a_character_that_xml_cannot_hold_is_refused():
     for character in ("\0", "\x1b", "\ud800", "\ufffe"):
         assert error(FILES["png"], f"a {character} dog") == (
-            f"p: the caption holds {character!r}, which XMP cannot store; remove it."
+            f"p: the caption contains {character!r}, which XMP cannot store; remove it."
         )
 
 

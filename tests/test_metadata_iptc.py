@@ -87,8 +87,8 @@ def test_texts_of_an_unknown_alphabet_are_left_alone():
         changed = set_caption(records(head, VERSION, latin), "new")
         assert changed == records(head, VERSION, latin, data_set(2, 120, b"new"))
         assert error(records(head, VERSION, latin), "Hündin") == (
-            "its IPTC texts are not in UTF-8, and 'Hündin' has letters beyond ASCII; "
-            "convert them first, or write a sidecar."
+            "its IPTC texts are not UTF-8, but 'Hündin' is not ASCII; convert them first, or write "
+            "a sidecar."
         )
     assert get_caption(records(data_set(2, 120, "Hündin".encode("cp1252")))) == "Hündin"
 

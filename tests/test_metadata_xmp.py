@@ -193,19 +193,19 @@ def test_blanks_are_no_caption_and_a_blank_file_is_begun_anew(blank):
             "<a><b></a>",
             "p.xmp: its XMP is damaged (mismatched tag: line 1, column 8); remove it first.",
         ),
-        ("<a/>", "p.xmp: its XMP holds no rdf:RDF; remove it first."),
+        ("<a/>", "p.xmp: its XMP has no rdf:RDF element; remove it first."),
         (
             '<?xml version="1.0" encoding="ISO-8859-1"?><a/>',
-            "p.xmp: its XMP is written in ISO-8859-1; convert it to UTF-8 first.",
+            "p.xmp: its XMP is encoded in ISO-8859-1; convert it to UTF-8 first.",
         ),
         (
             '<!DOCTYPE a [<!ENTITY b "bb"><!ENTITY c "&b;&b;">]><a>&c;</a>',
-            "p.xmp: its XMP declares a document type, which XMP never needs and attacks use; "
+            "p.xmp: its XMP has a document type declaration, which is unsafe and never needed; "
             "remove the XMP first.",
         ),
         (
             described("/>").encode("utf-16"),
-            "p.xmp: its XMP is not in UTF-8; convert it first.",
+            "p.xmp: its XMP is not UTF-8; convert it first.",
         ),
     ],
 )

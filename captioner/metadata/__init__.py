@@ -46,10 +46,10 @@ __all__ = [
 ]
 
 _HEAD = 2**18
-"""Bytes that hold the metadata of most JPEGs, which stand before the picture."""
+"""Bytes to read first; they hold the metadata of most JPEGs."""
 
 Naming = Literal["full", "stem"]
-"""photo.jpg.xmp, or photo.xmp."""
+"""Sidecar naming: photo.jpg.xmp, or photo.xmp."""
 
 
 def embed(
@@ -61,22 +61,22 @@ def embed(
     mark: Mark | None = None,
     name: str,
 ) -> bytes:
-    """Put a caption into a photo.
+    """Write a caption into a photo's metadata.
 
     Args:
-        data: a JPEG, PNG or WebP file.
-        caption: replaces all captions of the photo; an empty one removes them.
-        language: of the caption, such as `en`; by default it is for any language.
-        fields: whether it is the caption, the alt text, or both. Alt text is XMP only.
-        mark: records that a model wrote it.
-        name: what to call the photo in an error.
+        data: content of a JPEG, PNG or WebP file.
+        caption: replaces all captions of the photo; empty removes them.
+        language: language tag of the caption, such as `en`; None means any language.
+        fields: whether to write the caption, the alt text, or both. Alt text is XMP only.
+        mark: marks the caption as written by a model.
+        name: name of the photo, for error messages.
 
     Returns:
-        The file with the caption; the same bytes if it had this caption already.
+        The file with the caption; identical bytes if it already had this caption.
 
     Raises:
         UnsupportedFileError: the file has another format.
-        MetadataError: it is damaged, or cannot be changed safely.
+        MetadataError: the file is damaged, or cannot be changed safely.
     """
     with _named(name):
         file = _open(data)
@@ -98,7 +98,7 @@ def embed(
 
 
 def _write_others(file: Jpeg | Png | WebP, caption: str) -> None:
-    """Put a caption into a photo's Exif, IPTC and texts.
+    """Write a caption into a photo's Exif, IPTC and text chunks.
 
     Raises:
         MetadataError: one of them cannot be changed.
@@ -117,10 +117,10 @@ def _write_others(file: Jpeg | Png | WebP, caption: str) -> None:
 
 
 def read_photo(path: str | os.PathLike[str]) -> bytes:
-    """Read as much of a file as the caption readers need; for most JPEGs, little.
+    """Read as much of a file as the caption readers need: for most JPEGs, only its start.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: the file cannot be read.
     """
     with open(path, "rb") as file:
         head = file.read(_HEAD)
@@ -132,13 +132,13 @@ def read_captions(data: bytes, *, fields: Fields = "caption", name: str) -> list
     """Read the captions of a photo from all fields that photo managers read.
 
     Args:
-        data: the file.
-        fields: captions, alt texts, or both.
-        name: what to call the photo in an error.
+        data: content of the file.
+        fields: whether to read captions, alt texts, or both.
+        name: name of the photo, for error messages.
 
     Returns:
-        Distinct captions in order of precedence; if there are none, texts that people may have used
-        as captions: comments and titles of Windows Explorer, comments of a PNG.
+        Distinct captions in order of precedence. If there are none, texts that may serve as
+        captions: Windows Explorer's comment, title and subject, and PNG comments.
 
     Raises:
         MetadataError: the file or its metadata are damaged.
@@ -185,20 +185,21 @@ def sidecar(
     mark: Mark | None = None,
     name: str,
 ) -> bytes:
-    """Put a caption into a sidecar file.
+    """Write a caption into an XMP sidecar.
 
     Args:
-        caption: replaces the sidecar's caption; an empty one removes it.
-        existing: content of the sidecar, whose other properties are kept; None or blank starts one.
+        caption: replaces the sidecar's caption; empty removes it.
+        existing: content of the sidecar, whose other properties are kept; None or blank starts a
+            new one.
         language: as in `embed`.
-        over_exif: also write tiff:ImageDescription. Immich reads the photo's own
-            ImageDescription before the dc:description of a sidecar, and this one before both.
+        over_exif: also write tiff:ImageDescription. Immich prefers the photo's own
+            ImageDescription to a sidecar's dc:description, and this property to both.
         fields: as in `embed`.
         mark: as in `embed`.
-        name: what to call the sidecar in an error.
+        name: name of the sidecar, for error messages.
 
     Raises:
-        MetadataError: the existing sidecar is no XMP, or not in UTF-8.
+        MetadataError: the existing sidecar is not XMP, or not UTF-8.
     """
     packet = xmp.new_sidecar() if existing is None or _is_blank(existing) else existing
     with _named(name):
@@ -213,20 +214,20 @@ def is_bare(existing: bytes) -> bool:
 
 
 def read_sidecar_digests(existing: bytes, *, name: str) -> frozenset[str]:
-    """Read the digests of what models wrote into a sidecar file.
+    """Read the digests (`text_digest`) of captions that models wrote into a sidecar.
 
     Raises:
-        MetadataError: the file is no XMP, or not in UTF-8.
+        MetadataError: the file is not XMP, or not UTF-8.
     """
     with _named(name):
         return frozenset() if _is_blank(existing) else xmp.get_digests(existing)
 
 
 def read_sidecar_captions(existing: bytes, *, fields: Fields = "caption", name: str) -> list[str]:
-    """Read the distinct captions of a sidecar file, in order of precedence.
+    """Read the distinct captions of a sidecar, in order of precedence.
 
     Raises:
-        MetadataError: the file is no XMP, or not in UTF-8.
+        MetadataError: the file is not XMP, or not UTF-8.
     """
     with _named(name):
         if _is_blank(existing):
@@ -238,14 +239,14 @@ def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:
     """Return the path of a photo's sidecar.
 
     digiKam and darktable expect `full`, which also keeps photo.jpg and photo.png apart. Lightroom
-    and Bridge expect `stem`, and only next to raw photos; other photos must be captioned inside.
+    and Bridge expect `stem`, and only for raw photos; other photos need embedded captions.
     """
     return photo.with_name(photo.name + ".xmp") if naming == "full" else photo.with_suffix(".xmp")
 
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Have errors name the file."""
+    """Prefix errors with the file's name."""
     try:
         yield
     except MetadataError as error:
@@ -253,7 +254,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 def _open(data: bytes) -> Jpeg | Png | WebP | None:
-    """The parts of a file that begins like this; None of kinds that are only read."""
+    """Parse a file by its signature; None for formats that are only read."""
     if data.startswith(jpeg.SIGNATURE):
         return Jpeg(data)
     if data.startswith(png.SIGNATURE):
@@ -262,7 +263,7 @@ def _open(data: bytes) -> Jpeg | Png | WebP | None:
 
 
 def _read(file: Jpeg | Png | WebP) -> tuple[list[str], list[str]]:
-    """The captions of a photo, and what may be captions."""
+    """Return the captions of a photo, and the texts that may be captions."""
     packet = file.read_xmp()
     captions = [] if packet is None else xmp.get_captions(packet)
     block = file.read_exif()

@@ -1,9 +1,8 @@
 """Captions in Exif: ImageDescription, UserComment, and the fields of Windows Explorer.
 
-Photo managers read ImageDescription as the caption (the Metadata Working Group's guidelines put it
-before XMP and IPTC), and UserComment where there is no other. The Explorer's title, subject and
-comments may mean something else; they count as captions only if there is no other, or if they
-repeat it.
+Photo managers read ImageDescription as the caption (in the Metadata Working Group's guidelines it
+precedes XMP and IPTC), and fall back to UserComment. The Explorer's title, subject and comments may
+mean something else; they count as captions only if there is no other, or if they repeat it.
 
 Sources: CIPA DC-008 (Exif), 4.6.4 and 4.6.5 (fields, character codes of UserComment); Metadata
 Working Group, Guidelines for Handling Image Metadata 2.0, section 5 (Description).
@@ -28,11 +27,11 @@ class _Text(NamedTuple):
     field: Field
     text: str
     caption: str | None
-    """The caption that the text is."""
+    """The text as a caption; None if it is a placeholder."""
 
     @property
     def is_remark(self) -> bool:
-        """Whether it is one of the Explorer's."""
+        """Whether the field is one of the Explorer's."""
         return self.field.tag in _REMARKS
 
 
@@ -56,19 +55,19 @@ def read_captions(data: bytes) -> tuple[list[str], list[str]]:
 
 
 def set_caption(data: bytes, caption: str, *, outdated: Collection[str]) -> bytes:
-    """Replace every caption, and every camera name in a caption's place.
+    """Replace every caption, and camera names in caption fields.
 
     Args:
         data: a TIFF structure; anything else is returned unchanged.
-        caption: the text.
-        outdated: old captions, stripped, to replace in the fields of the Explorer.
+        caption: the new caption.
+        outdated: old captions, stripped, to replace in the Explorer's fields.
 
     Raises:
         MetadataError: the Exif data is damaged.
     """
     try:
         block = TiffStructure(data)
-    except ValueError:  # nobody can read it
+    except ValueError:  # unreadable for other programs, too
         return data
     try:
         names = _names(block)
@@ -86,13 +85,13 @@ def set_caption(data: bytes, caption: str, *, outdated: Collection[str]) -> byte
 
 
 def _is_to_change(text: _Text, outdated: Collection[str]) -> bool:
-    if text.field.tag == _DESCRIPTION:  # is read before all others, even if it is blank
+    if text.field.tag == _DESCRIPTION:  # takes precedence, even if blank
         return not is_data(text.text)
     return text.caption is not None and (not text.is_remark or text.caption in outdated)
 
 
 def _readable(data: bytes) -> list[_Text]:
-    """The texts of a structure, but for those that are damaged."""
+    """Return the texts of a structure, skipping damaged ones."""
     texts = []
     with suppress(ValueError):
         block = TiffStructure(data)
@@ -104,24 +103,24 @@ def _readable(data: bytes) -> list[_Text]:
 
 
 def _fields(block: TiffStructure) -> list[Field]:
-    """The fields that may hold captions, those read first in front.
+    """Return the fields that may hold captions, in order of precedence.
 
     Raises:
         ValueError: the structure is damaged.
     """
     fields = {field.tag: field for field in reversed(block.fields(block.first))}
     if EXIF in fields:
-        with suppress(ValueError):  # nobody can read it
+        with suppress(ValueError):  # unreadable for other programs, too
             comment = block.find(_USER_COMMENT, block.number(fields[EXIF]))
             fields |= {} if comment is None else {_USER_COMMENT: comment}
     return [fields[tag] for tag in (_DESCRIPTION, _USER_COMMENT, *_REMARKS) if tag in fields]
 
 
 def _text(block: TiffStructure, field: Field, names: tuple[str, ...]) -> _Text:
-    """What a field says.
+    """Decode a field.
 
     Raises:
-        ValueError: its value does not lie in the structure.
+        ValueError: its value lies outside the structure.
     """
     value = block.value(field)
     if field.tag == _DESCRIPTION:
@@ -130,12 +129,12 @@ def _text(block: TiffStructure, field: Field, names: tuple[str, ...]) -> _Text:
         text = _comment(value, block.order)
     else:
         text = value.decode("utf-16-le", "replace").partition("\0")[0]
-    text = text.strip()  # cameras fill the field up with blanks
+    text = text.strip()  # cameras pad the field with blanks
     return _Text(field, text, caption_in(text, names=names))
 
 
 def _names(block: TiffStructure) -> tuple[str, ...]:
-    """What a camera calls itself: maker, model, both."""
+    """Return the camera's make, model, and both."""
     names = []
     for tag in (_MAKE, _MODEL):
         with suppress(ValueError):
@@ -145,17 +144,17 @@ def _names(block: TiffStructure) -> tuple[str, ...]:
 
 
 def _decoded(value: bytes) -> str:
-    """A text that should be ASCII, and mostly is UTF-8 where it is not."""
+    """Decode a text that should be ASCII but often is UTF-8."""
     return decoded(value.partition(b"\0")[0])
 
 
 def _comment(value: bytes, order: str) -> str:
-    """A text behind eight bytes that tell how it is encoded."""
+    """Decode UserComment, whose first eight bytes name the encoding."""
     code, body = value[:8], value[8:]
     if code == b"UNICODE\0":
         if body[:2] in (b"\xff\xfe", b"\xfe\xff"):
             return body.decode("utf-16", "replace").partition("\0")[0]
-        own, other = ("le", "be") if order == "<" else ("be", "le")  # some programs mix them up
+        own, other = ("le", "be") if order == "<" else ("be", "le")  # some programs swap them
         texts = [body.decode(f"utf-16-{e}", "replace").strip("\0") for e in (own, other)]
         return max(texts, key=lambda text: sum(character < "\u0250" for character in text))
     if code == b"JIS\0\0\0\0\0":
@@ -164,7 +163,7 @@ def _comment(value: bytes, order: str) -> str:
 
 
 def _encoded(field: Field, caption: str, order: str) -> tuple[int, bytes]:
-    """The type of a field that holds a caption, and its value."""
+    """Return the type and value of a field that holds a caption."""
     if field.tag == _DESCRIPTION:
         return _UTF8 if field.kind == _UTF8 else _ASCII, caption.encode() + b"\0"
     if field.tag == _USER_COMMENT:

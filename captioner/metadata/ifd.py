@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4,
           16: 8, 17: 8, 18: 8, 129: 1}  # fmt: skip
-"""Bytes of a value's items, by the field's type."""
+"""Bytes per item, by field type."""
 
 HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"IIRO", b"IIRS", b"MMOR")
-"""How structures begin: TIFF, BigTIFF, raw files of Olympus."""
+"""Signatures of TIFF, BigTIFF and Olympus raw files."""
 
 EXIF, _GPS, _INTEROPERABILITY = 0x8769, 0x8825, 0xA005
 _THUMBNAIL, _THUMBNAIL_SIZE = 0x0201, 0x0202
@@ -28,23 +28,23 @@ class Field:
 
     tag: int
     kind: int
-    """Type of its items: 2 is ASCII."""
+    """Type of its items; 2 is ASCII."""
     place: int
-    """Where the field itself lies."""
+    """Offset of the field itself, in bytes."""
     start: int
-    """Where its value lies: in the field, if it is short."""
+    """Offset of its value; short values lie inside the field."""
     end: int
-    """The byte behind the value."""
+    """Offset of the end of the value, exclusive."""
 
 
 class TiffStructure:
-    """A TIFF structure; its methods raise a ValueError if it is damaged.
+    """A TIFF structure; its methods raise ValueError if it is damaged.
 
     Args:
-        data: from its byte order mark on.
+        data: bytes of the structure, starting with the byte order mark.
 
     Raises:
-        ValueError: it does not begin as one.
+        ValueError: the data has no TIFF header.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -58,7 +58,7 @@ class TiffStructure:
         self.first = self._unpack(self._number, 8 if self._big else 4)
 
     def fields(self, directory: int) -> list[Field]:
-        """Fields of the directory that lies there."""
+        """Return the fields of the directory at this offset."""
         count = self._unpack("Q" if self._big else "H", directory)
         head, step = (8, 20) if self._big else (2, 12)
         if directory < 8 or directory + head + step * count > len(self.data):
@@ -66,33 +66,33 @@ class TiffStructure:
         return [self._field(directory + head + step * n) for n in range(count)]
 
     def find(self, tag: int, directory: int | None = None) -> Field | None:
-        """The field of this tag, in the first directory if no other is given."""
+        """Return the field with this tag; searches the first directory by default."""
         directory = self.first if directory is None else directory
         return next((field for field in self.fields(directory) if field.tag == tag), None)
 
     def get(self, tag: int) -> bytes | None:
-        """The value of this tag in the first directory; None if there is none."""
+        """Return the value of a tag in the first directory; None if it is missing."""
         field = self.find(tag)
         return None if field is None else self.value(field)
 
     def value(self, field: Field) -> bytes:
-        """Its bytes."""
+        """Return a field's value as bytes."""
         if field.end > len(self.data):
             raise ValueError("a value outside the data")
         return self.data[field.start : field.end]
 
     def number(self, field: Field) -> int:
-        """The value of a field that holds one number or offset."""
+        """Return the value of a field that holds a single number or offset."""
         return int.from_bytes(self.value(field), "little" if self.order == "<" else "big")
 
     def with_value(self, field: Field, kind: int, value: bytes) -> "TiffStructure":
-        """Give a field another value, whose items are single bytes, and move nothing."""
+        """Return a copy with a new value of single-byte items; nothing else moves."""
         if self._big:
             raise ValueError("BigTIFF")
         data = bytearray(self.data)
         inside = field.place + 8
         own = field.start != inside and self._is_alone(field)
-        if own:  # nobody shall find the old caption there
+        if own:  # erase the old caption
             data[field.start : field.end] = bytes(field.end - field.start)
         struct.pack_into(f"{self.order}HI4x", data, field.place + 2, kind, len(value))
         start = inside
@@ -100,7 +100,7 @@ class TiffStructure:
             if own and len(value) <= field.end - field.start:
                 start = field.start
             else:
-                if own and field.end >= len(data) - 1:  # what was put there before
+                if own and field.end >= len(data) - 1:  # appended by an earlier change
                     del data[field.start :]
                 data += bytes(len(data) % 2)  # offsets are even
                 start = len(data)
@@ -109,7 +109,7 @@ class TiffStructure:
         return TiffStructure(bytes(data))
 
     def _is_alone(self, field: Field) -> bool:
-        """Whether nothing else that is known lies where a field's value lies."""
+        """Whether no other known data overlaps a field's value."""
         return field.end <= len(self.data) and all(
             end <= field.start or start >= field.end
             for place, start, end in self._taken()
@@ -117,7 +117,7 @@ class TiffStructure:
         )
 
     def _taken(self) -> Iterator[tuple[int, int, int]]:
-        """What lies where: the field that says so (-1: a directory), first byte, byte behind."""
+        """Yield the known byte ranges: offset of the owning field (-1: none), start, end."""
         yield -1, 0, 8
         waiting, seen = [self.first], set()
         while waiting:
@@ -127,7 +127,7 @@ class TiffStructure:
             seen.add(directory)
             try:
                 fields = self.fields(directory)
-            except ValueError:  # a pointer to nowhere
+            except ValueError:  # invalid pointer
                 continue
             following = directory + 2 + 12 * len(fields)
             yield -1, directory, following + 4
@@ -141,7 +141,7 @@ class TiffStructure:
             yield -1, thumbnail, thumbnail + numbers.get(_THUMBNAIL_SIZE, 0)
             waiting += [numbers.get(tag, 0) for tag in (EXIF, _GPS, _INTEROPERABILITY)]
             if directory == self.first and following + 4 <= len(self.data):
-                waiting.append(self._unpack(self._number, following))  # of the thumbnail
+                waiting.append(self._unpack(self._number, following))  # thumbnail's directory
 
     def _field(self, place: int) -> Field:
         tag, kind = self._unpack("H", place), self._unpack("H", place + 2)
@@ -154,7 +154,7 @@ class TiffStructure:
     def _unpack(self, form: str, place: int) -> int:
         try:
             (number,) = struct.unpack_from(self.order + form, self.data, place)
-        except (struct.error, OverflowError) as error:  # of a field that holds many bytes
+        except (struct.error, OverflowError) as error:  # offset out of range
             raise ValueError(str(error)) from error
         assert isinstance(number, int)
         return number

@@ -13,7 +13,7 @@ from captioner.errors import MetadataError
 from captioner.metadata.parts import Kind, Part, decoded
 
 LONGEST = 2000
-"""Bytes that data set 2:120 holds; longer captions are cut at a character."""
+"""Maximum size of data set 2:120 in bytes; longer captions are cut at a character boundary."""
 
 _IPTC, _DIGEST = 0x0404, 0x0425  # resources: the records, and their MD5
 _CHARSET, _VERSION, _CAPTION = (1, 90), (2, 0), (2, 120)  # record and number of a data set
@@ -26,11 +26,11 @@ _DataSet = Part[tuple[int, int]]
 
 
 def set_caption(resources: bytes, caption: str) -> bytes:
-    """Put a caption into Photoshop resources, empty ones included.
+    """Write a caption into Photoshop resources, which may be empty.
 
     Args:
         resources: all resources of a photo.
-        caption: the text; written as UTF-8 and marked so. An empty one removes the old one.
+        caption: written as UTF-8 and declared so; empty removes the old caption.
 
     Raises:
         MetadataError: the resources are damaged, or their text encoding is not UTF-8 and cannot
@@ -41,7 +41,7 @@ def set_caption(resources: bytes, caption: str) -> bytes:
         return resources
     records = _set_record(_find(parts, _IPTC) or b"", caption)
     new = {_IPTC: _resource(_IPTC, records)}
-    if _find(parts, _DIGEST) is not None:  # or readers would take the records for altered
+    if _find(parts, _DIGEST) is not None:  # keep the digest valid, or readers distrust the records
         new[_DIGEST] = _resource(_DIGEST, md5(records, usedforsecurity=False).digest())
     replaced = set(new)
     raw = [new.pop(p.kind, b"") if p.kind in replaced else p.raw for p in parts]
@@ -70,12 +70,12 @@ def read_record(records: bytes) -> str | None:
 
 
 def _find(parts: list[Part[Kind]], kind: Kind) -> bytes | None:
-    """Content of the first part of a kind."""
+    """Return the content of the first part of a kind."""
     return next((part.content for part in parts if part.kind == kind), None)
 
 
 def _split_resources(resources: bytes) -> tuple[list[_Resource], bytes]:
-    """Split into resources, and the zeros some writers leave behind them."""
+    """Split into resources and the zero padding that some writers append."""
     parts, start = [], 0
     while (signature := resources[start : start + 4]) in _KINDS:
         try:
@@ -102,7 +102,7 @@ def _resource(number: int, content: bytes) -> bytes:
 
 
 def _set_record(records: bytes, caption: str) -> bytes:
-    """Put the caption into the data sets."""
+    """Write the caption into the data sets."""
     sets, rest = _split_records(records)
     text = caption.encode()[:LONGEST].decode(errors="ignore").encode()
     charset = _find(sets, _CHARSET)
@@ -111,8 +111,8 @@ def _set_record(records: bytes, caption: str) -> bytes:
         foreign = charset is not None or not _is_utf8(others)
         if foreign and not caption.isascii():
             raise MetadataError(
-                f"its IPTC texts are not in UTF-8, and {caption!r} has letters beyond ASCII; "
-                "convert them first, or write a sidecar."
+                f"its IPTC texts are not UTF-8, but {caption!r} is not ASCII; convert them first, "
+                "or write a sidecar."
             )
         if not foreign:
             sets.insert(0, _data_set(_CHARSET, _UTF8))
@@ -122,19 +122,19 @@ def _set_record(records: bytes, caption: str) -> bytes:
     sets = [part for part in sets if part.kind != _CAPTION]
     if text:
         sets.insert(place, _data_set(_CAPTION, text))
-    sets.sort(key=lambda part: (part.kind[0], part.kind[1] != 0))  # its version begins a record
+    sets.sort(key=lambda part: (part.kind[0], part.kind[1] != 0))  # version first in each record
     return b"".join([*(part.raw for part in sets), rest])
 
 
 def _split_records(records: bytes) -> tuple[list[_DataSet], bytes]:
-    """Split into data sets, and the zeros some writers leave behind them."""
+    """Split into data sets and the zero padding that some writers append."""
     sets, start = [], 0
     while records[start : start + 1] == b"\x1c":
         begin = start + 5
         if begin > len(records):
             raise MetadataError(_DAMAGED)
         record, number, length = struct.unpack_from(">BBH", records, start + 1)
-        if length & 0x8000:  # an extended data set: so many bytes tell its length
+        if length & 0x8000:  # extended data set: the length field itself has this length
             begin += length & 0x7FFF
             length = int.from_bytes(records[start + 5 : begin])
         end = begin + length

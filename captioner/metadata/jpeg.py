@@ -1,6 +1,6 @@
 """Metadata of a JPEG: Exif and XMP in APP1 segments, Photoshop resources in APP13.
 
-Everything from the first scan on, including data after the image, is copied unread.
+Everything from the first scan on, including data after the image, is copied without parsing.
 
 Sources: ITU-T T.81 annex B (markers); ISO 16684-3, 1.1.3 (XMP and extended XMP); Adobe Photoshop
 File Formats Specification (APP13).
@@ -17,22 +17,22 @@ from captioner.metadata.placeholders import captions_in
 SIGNATURE = b"\xff\xd8\xff"
 _SCAN, _END = 0xDA, 0xD9
 _ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
-_LONGEST = 65533  # bytes of a segment's content
-_DIGEST = 32  # bytes of extended XMP; behind it 4 of length and 4 of offset
+_LONGEST = 65533  # maximum size of a segment's content, in bytes
+_DIGEST = 32  # bytes of extended XMP's digest, followed by 4 of length and 4 of offset
 
 _Place = tuple[int, bytes]
-"""Marker of a segment, and how its content begins."""
+"""Marker of a segment, and the signature of its content."""
 _EXIF = 0xE1, b"Exif\0\0"
 _XMP = 0xE1, b"http://ns.adobe.com/xap/1.0/\0"
 _EXTENDED = 0xE1, b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP = 0xED, b"Photoshop 3.0\0"
 _MPF = 0xE2, b"MPF\0"
 _FIRST = ((0xE0, b""), (0xE1, b"Exif\0"), _XMP)
-"""Segments that others stand behind."""
+"""Segments that must come first."""
 
 
 def is_enough(data: bytes) -> bool:
-    """Whether the beginning of a file holds all its metadata."""
+    """Whether the start of a file includes all its metadata."""
     try:
         _split(data)
     except MetadataError:
@@ -41,7 +41,7 @@ def is_enough(data: bytes) -> bool:
 
 
 class Jpeg(PhotoFile):
-    """A JPEG: the segments before its first scan, and the rest."""
+    """A JPEG file: the segments before its first scan, and the rest."""
 
     FIXED = "extended XMP or Exif"
 
@@ -51,11 +51,11 @@ class Jpeg(PhotoFile):
         self._parts = list(self._old)
 
     def read_xmp(self) -> bytes | None:
-        """The XMP packet; None if there is none."""
+        """Return the XMP packet; None if there is none."""
         return only(self._contents(_XMP), "XMP packets")
 
     def write_xmp(self, packet: bytes) -> None:
-        """Put an XMP packet in the place of the old one, or else behind the Exif data."""
+        """Replace the XMP packet, or insert it after the Exif data."""
         room = _LONGEST - len(_XMP[1])
         if len(packet) > room:
             packet = xmp.without_padding(packet)
@@ -63,20 +63,20 @@ class Jpeg(PhotoFile):
         self._replace(_XMP, [packet])
 
     def read_exif(self) -> bytes | None:
-        """The Exif data, a TIFF structure; None if there is none."""
+        """Return the Exif data, a TIFF structure; None if there is none."""
         return next(iter(self._contents(_EXIF)), None)
 
     def write_exif(self, block: bytes) -> None:
-        """Put Exif data in the place of the old; further data stays behind it."""
+        """Replace the first Exif segment; further ones are kept."""
         self._require_room(block, _LONGEST - len(_EXIF[1]), "Exif data")
         self._replace(_EXIF, [block, *self._contents(_EXIF)[1:]])
 
     def read_texts(self) -> tuple[list[str], list[str]]:
-        """The caption in IPTC records."""
+        """Return the caption in IPTC records."""
         return captions_in(iptc.get_caption(self._resources())), []
 
     def write_texts(self, caption: str, outdated: Collection[str]) -> None:
-        """Put a caption into IPTC records."""
+        """Write the caption into IPTC records."""
         old = self._resources()
         new = iptc.set_caption(old, caption)
         if new != old:
@@ -84,9 +84,9 @@ class Jpeg(PhotoFile):
             self._replace(_PHOTOSHOP, [new[n : n + room] for n in range(0, len(new), room)])
 
     def read_fixed(self) -> list[str]:
-        """The captions in extended XMP, a packet in several segments, and in further Exif data."""
+        """Return the captions in extended XMP, which spans segments, and in further Exif data."""
         parts = self._contents(_EXTENDED)
-        parts.sort(key=lambda part: part[_DIGEST : _DIGEST + 8])  # by length of all, then offset
+        parts.sort(key=lambda part: part[_DIGEST : _DIGEST + 8])  # by total length, then offset
         extended = b"".join(part[_DIGEST + 8 :] for part in parts)
         captions = xmp.get_captions(extended) if extended else []
         for block in self._contents(_EXIF)[1:]:
@@ -118,7 +118,7 @@ class Jpeg(PhotoFile):
         return [self._parts[n].content[len(place[1]) :] for n in _find(self._parts, place)]
 
     def _resources(self) -> bytes:
-        """All Photoshop resources, which may fill several segments."""
+        """Return all Photoshop resources, which may span several segments."""
         return b"".join(self._contents(_PHOTOSHOP))
 
     def _require_room(self, content: bytes, room: int, called: str) -> None:
@@ -129,7 +129,7 @@ class Jpeg(PhotoFile):
             )
 
     def _replace(self, place: _Place, contents: list[bytes]) -> None:
-        """Put segments of one kind in the place of the old ones, or else behind the first ones."""
+        """Replace the segments of a kind, or insert them after those that must come first."""
         if any(part.kind == 0xEB and b"c2pa" in part.content for part in self._parts):
             raise MetadataError(SIGNED)
         old = _find(self._parts, place)
@@ -141,7 +141,7 @@ class Jpeg(PhotoFile):
 
 
 def _split(data: bytes) -> tuple[list[Part[int]], int]:
-    """The segments before the first scan, and where it begins."""
+    """Return the segments before the first scan, and the scan's offset."""
     parts: list[Part[int]] = []
     start = 2
     while True:
@@ -164,7 +164,7 @@ def _split(data: bytes) -> tuple[list[Part[int]], int]:
 
 
 def _find(parts: list[Part[int]], place: _Place) -> list[int]:
-    """Numbers of the segments of one kind."""
+    """Return the indices of the segments of a kind."""
     marker, signature = place
     return [
         n

@@ -1,4 +1,4 @@
-"""The index of a JPEG with several images, which phones write for gain maps and previews.
+"""The index of a multi-picture JPEG, which phones write for gain maps and previews.
 
 Source: CIPA DC-007 (Multi-Picture Format), section 5: a TIFF directory whose offsets are relative
 to its first byte, and whose entries give size and offset of every image.
@@ -17,9 +17,10 @@ def moved(index: bytes, *, growth: int, behind: int) -> bytes:
     """Correct the index after the first image has grown.
 
     Args:
-        index: from its byte order mark on.
+        index: the MPF segment's content, starting with the byte order mark.
         growth: bytes by which the first image has grown.
-        behind: how many of them lie behind the index, the shift of the other images relative to it.
+        behind: how many of these bytes come after the index; other images shift by that much
+            relative to it.
 
     Raises:
         MetadataError: the index is damaged.

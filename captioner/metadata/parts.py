@@ -1,6 +1,6 @@
 """What all photo formats share: parts, and reasons to refuse a file.
 
-A MetadataError does not name the file; whoever opened it does.
+The MetadataErrors raised here do not name the file; the caller adds its name.
 """
 
 from collections.abc import Collection
@@ -21,24 +21,24 @@ class Part(NamedTuple, Generic[Kind]):
     kind: Kind
     content: bytes
     raw: bytes | memoryview
-    """All its bytes: head, content, fill bytes and padding."""
+    """All its bytes, including header, fill bytes and padding."""
 
 
 class PhotoFile:
-    """A photo without captions in places that only files of its kind have."""
+    """Base class of photo files; the defaults suit formats without captions of their own."""
 
     FIXED = ""
-    """What the captions that cannot be changed are in."""
+    """Where captions may be that cannot be changed, for error messages."""
 
     def read_texts(self) -> tuple[list[str], list[str]]:
-        """The captions in such places, and what may be captions."""
+        """Return the captions in format-specific fields, and texts that may be captions."""
         return [], []
 
     def write_texts(self, caption: str, outdated: Collection[str]) -> None:
-        """Put a caption there; `outdated` may not be said any more, without blanks around it."""
+        """Write a caption into these fields, and replace `outdated` captions, given stripped."""
 
     def read_fixed(self) -> list[str]:
-        """Read the captions that cannot be changed."""
+        """Return the captions that cannot be changed."""
         return []
 
 
@@ -46,7 +46,7 @@ def only(contents: list[bytes], called: str) -> bytes | None:
     """Return the only item; None if there is none.
 
     Raises:
-        MetadataError: there are several.
+        MetadataError: there are several items.
     """
     if len(contents) > 1:
         raise MetadataError(f"it holds {len(contents)} {called}; leave only one.")
@@ -54,7 +54,7 @@ def only(contents: list[bytes], called: str) -> bytes | None:
 
 
 def decoded(text: bytes) -> str:
-    """A text of unknown encoding: UTF-8, or else what Windows wrote before that."""
+    """Decode a text of unknown encoding: UTF-8, or else Windows-1252."""
     try:
         return text.decode()
     except UnicodeDecodeError:

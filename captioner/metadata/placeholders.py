@@ -1,8 +1,8 @@
 """Texts in caption fields that are not captions: blanks, camera names, data of programs.
 
-Cameras and phones fill Exif's ImageDescription with their own name or the shooting mode. That does
-not count as a caption, and is replaced by one. Programs store data there (prompts, workflows,
-microscope settings), which does not count either, and is kept.
+Cameras and phones write their own name or the shooting mode into Exif's ImageDescription. That is
+not a caption and may be overwritten. Programs store data there (prompts, workflows, microscope
+settings), which is not a caption either, but is kept.
 """
 
 import json
@@ -28,7 +28,7 @@ _PLACEHOLDERS = frozenset(
         "Exif JPEG",
         "binary comment",
         "default",
-        # phones of Huawei and Honor: modes of the shot
+        # Huawei and Honor phones: shooting modes
         *("btf", "btfhdr", "btfmdn", "burst", "cof", "dav", "edf", "fbt", "fbthdr", "frem"),
         *("frontbhdp", "fshbty", "hdrpl", "maf", "mde", "mde_soft", "mon", "nor", "oznor"),
         *("oznorWO", "ptr", "ptfbty", "qrf", "rbt", "rhdr", "rpt", "sdr_HDRB"),
@@ -41,7 +41,7 @@ _PLACEHOLDERS = frozenset(
     )
 )
 _PATTERNS = (
-    re.compile(r"DCIM([\\/]\S*)?", re.IGNORECASE),  # DJI, GoPro: where the file lay in the camera
+    re.compile(r"DCIM([\\/]\S*)?", re.IGNORECASE),  # DJI, GoPro: path on the camera
     re.compile(r"<(Digimax|KENOX|Samsung) [^<>]*>"),
 )
 
@@ -54,7 +54,7 @@ _JSON = re.compile(r"(?s)(?:\w+:\s*)?([{\[].*[}\]])")
 
 
 def is_data(text: str) -> bool:
-    """Whether a text is a program's data."""
+    """Whether a text is data of a program."""
     text = text.strip(_BLANK)
     if any(pattern.match(text) for pattern in _DATA):
         return True
@@ -69,17 +69,17 @@ def is_data(text: str) -> bool:
 
 
 def captions_in(text: str | None) -> list[str]:
-    """Return the text if it is a caption."""
+    """Return the text as a list, empty if it is not a caption."""
     caption = caption_in(text)
     return [] if caption is None else [caption]
 
 
 def caption_in(text: str | None, *, names: tuple[str, ...] = ()) -> str | None:
-    """Return the text if it is a caption, otherwise None.
+    """Return the text if it is a caption; otherwise None.
 
     Args:
         text: content of a caption field.
-        names: of the camera, which do not count as captions.
+        names: names of the camera, which are not captions.
     """
     bare = (text or "").strip(_BLANK)
     lowered = bare.lower()
@@ -93,7 +93,7 @@ def caption_in(text: str | None, *, names: tuple[str, ...] = ()) -> str | None:
 def distinct(captions: list[str]) -> list[str]:
     """Drop captions that repeat another one.
 
-    IPTC may be truncated, and programs without Unicode write question marks.
+    Copies may be truncated, as in IPTC, or have question marks for non-ASCII characters.
     """
     keys = [caption.strip(_BLANK).encode("ascii", "replace") for caption in captions]
     return [

@@ -1,7 +1,7 @@
 """Metadata of a PNG: XMP and other texts in text chunks, Exif in eXIf.
 
-There is no standard place for IPTC records. ImageMagick stores them, Exif and XMP in text chunks of
-its own, which are read too.
+PNG has no standard chunk for IPTC records. ImageMagick stores IPTC, Exif and XMP in text chunks of
+its own, which are read, too.
 
 Sources: PNG (third edition), 5.3 (chunks), 11.3.3 (texts) and 11.3.4.5 (eXIf); ISO 16684-3, 1.1.5
 (XMP in PNG).
@@ -18,14 +18,14 @@ from captioner.metadata.placeholders import captions_in
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _XMP = b"XML:com.adobe.xmp\0"
-_DESCRIPTION, _COMMENT = b"description", b"comment"  # programs differ in capitals
+_DESCRIPTION, _COMMENT = b"description", b"comment"  # compared in lower case
 _PROFILE = b"Raw profile type "
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_LONGEST = 2**24  # bytes that a compressed text may unpack to
+_LONGEST = 2**24  # maximum size of a decompressed text, in bytes
 
 
 class Png(PhotoFile):
-    """A PNG: its chunks, of which only text and Exif are copied, and any data after the image."""
+    """A PNG file: its chunks, and any data after the image."""
 
     FIXED = "a profile of ImageMagick"
 
@@ -45,28 +45,28 @@ class Png(PhotoFile):
         self._rest = memoryview(data)[start:]
 
     def read_xmp(self) -> bytes | None:
-        """The XMP packet; None if there is none."""
+        """Return the XMP packet; None if there is none."""
         packet = only([part.content for part in self._parts if _is_xmp(part)], "XMP packets")
         return None if packet is None else _text(b"iTXt", packet, "XMP")
 
     def write_xmp(self, packet: bytes) -> None:
-        """Put an XMP packet in the place of the old one, or else right behind the header."""
+        """Replace the XMP packet, or insert it right after the header."""
         places = [slice(n, n + 1) for n, part in enumerate(self._parts) if _is_xmp(part)]
         header = next(n for n, part in enumerate(self._parts) if part.kind == b"IHDR")
         place = [*places, slice(header + 1, header + 1)][0]
         self._parts[place] = [self._chunk(b"iTXt", _XMP + bytes(4) + packet)]
 
     def read_exif(self) -> bytes | None:
-        """The Exif data, a TIFF structure; None if there is none."""
+        """Return the Exif data, a TIFF structure; None if there is none."""
         return next((part.content for part in self._parts if part.kind == b"eXIf"), None)
 
     def write_exif(self, block: bytes) -> None:
-        """Put Exif data in the place of the old."""
+        """Replace the Exif data."""
         n = next(n for n, part in enumerate(self._parts) if part.kind == b"eXIf")
         self._parts[n] = self._chunk(b"eXIf", block)
 
     def read_texts(self) -> tuple[list[str], list[str]]:
-        """The captions in texts called Description, and those in texts called Comment."""
+        """Return the captions under the keyword Description, and those under Comment."""
         captions, remarks = (
             [caption for part in self._parts for caption in _captions(part, keyword)]
             for keyword in (_DESCRIPTION, _COMMENT)
@@ -74,7 +74,7 @@ class Png(PhotoFile):
         return captions, remarks
 
     def write_texts(self, caption: str, outdated: Collection[str]) -> None:
-        """Put a caption into the texts that hold one, and into comments that repeat an old one."""
+        """Replace the captions in text chunks, and comments that repeat an old caption."""
         for n, part in enumerate(self._parts):
             old = _captions(part, _DESCRIPTION)
             old += [text for text in _captions(part, _COMMENT) if text.strip() in outdated]
@@ -87,7 +87,7 @@ class Png(PhotoFile):
                 self._parts[n] = self._chunk(b"iTXt", keyword + bytes(4) + caption.encode())
 
     def read_fixed(self) -> list[str]:
-        """Read the captions in ImageMagick's profiles, skipping damaged ones."""
+        """Return the captions in ImageMagick's profiles, skipping damaged ones."""
         captions: list[str] = []
         for part in self._parts:
             if part.kind in (b"tEXt", b"zTXt") and part.content.startswith(_PROFILE):
@@ -99,7 +99,7 @@ class Png(PhotoFile):
         return captions
 
     def to_bytes(self) -> bytes:
-        """The file as it is now."""
+        """Return the file with all changes."""
         return b"".join([SIGNATURE, *(part.raw for part in self._parts), self._rest])
 
     def _chunk(self, kind: bytes, content: bytes) -> Part[bytes]:
@@ -114,10 +114,10 @@ def _is_xmp(part: Part[bytes]) -> bool:
 
 
 def _captions_of(kind: bytes, text: bytes) -> list[str]:
-    """The captions in a profile: its name, number of bytes, and these in hexadecimal digits.
+    """Return the captions in a profile of ImageMagick: name, size, and hexadecimal data.
 
     Raises:
-        MetadataError, ValueError: it is damaged.
+        MetadataError, ValueError: the profile is damaged.
     """
     profile = bytes.fromhex("".join(text.decode("ascii").split()[2:]))
     if kind in (b"exif", b"APP1") and profile.startswith(b"Exif\0\0"):
@@ -128,13 +128,13 @@ def _captions_of(kind: bytes, text: bytes) -> list[str]:
 
 
 def _captions(part: Part[bytes], keyword: bytes) -> list[str]:
-    """The caption in a text with this keyword; none if the chunk is or holds none."""
+    """Return the caption in a text chunk with this keyword; empty for other chunks."""
     called = part.content.partition(b"\0")[0]
     if part.kind not in _TEXTS or called.lower() != keyword:
         return []
     try:
         text = _text(part.kind, part.content, called.decode("latin-1"))
-    except MetadataError:  # nobody can read it
+    except MetadataError:  # unreadable for other programs, too
         return []
     try:
         return captions_in(text.decode())
@@ -143,17 +143,17 @@ def _captions(part: Part[bytes], keyword: bytes) -> list[str]:
 
 
 def _text(kind: bytes, content: bytes, called: str) -> bytes:
-    """The text of a text chunk, as it is encoded.
+    """Return the text of a text chunk, still encoded.
 
     Raises:
-        MetadataError: it is damaged.
+        MetadataError: the chunk is damaged.
     """
     rest = content.partition(b"\0")[2]
     if kind == b"tEXt":
         return rest
     if kind == b"zTXt":
         return _unpacked(rest[1:], called)
-    # Behind the keyword: whether it is compressed, how, a language, a translated keyword.
+    # After the keyword: compression flag and method, language, translated keyword.
     fields = rest[2:].split(b"\0", 2)
     if len(fields) < 3:
         raise MetadataError(f"its {called} is damaged (no text in it); remove it first.")

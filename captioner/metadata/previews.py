@@ -1,11 +1,11 @@
 """Pointers from Exif to data that cameras store after the image of a JPEG, mostly previews.
 
-They are in maker notes, whose layout differs between cameras. A pointer is therefore recognised by
-its target: a field with an offset, or an offset and a length, at which a JPEG begins after the
-image. (Sony writes 32 bytes before it; Leica stores the notes themselves there.)
+They are in maker notes, whose layout differs between cameras. So a pointer is recognised by its
+target: an offset, or an offset and a length, at which a JPEG starts after the main image. (Sony
+writes 32 bytes before it; Leica stores the maker notes themselves there.)
 
-Source: exiftool's tables of PreviewImage and its start, for Canon, Casio, Minolta,
-Olympus, Pentax and Sony, and of Leica's trailer.
+Source: exiftool's tables of PreviewImage and PreviewImageStart for Canon, Casio, Minolta, Olympus,
+Pentax and Sony, and of Leica's trailer.
 """
 
 import re
@@ -18,23 +18,23 @@ from captioner.metadata.ifd import EXIF, TiffStructure
 _MAKER_NOTE = 0x927C
 _SONY = 32  # bytes before its preview
 _FIELDS = {
-    # Type, number of items, value; of a long there is one, of bytes there are many.
+    # Type, number of items, value: a single long, or many bytes.
     "<": re.compile(rb"(?s)(?=(?:\x04\0\x01\0\0\0|\x07\0(....))(....))"),
     ">": re.compile(rb"(?s)(?=(?:\0\x04\0\0\0\x01|\0\x07(....))(....))"),
 }
 _CANON = re.compile(rb"(?s)\xb6\0\x04\0\x0c\0\0\0(....)")
-_CANON_START = 5 * 4  # bytes before the offset in its description of the preview
+_CANON_START = 5 * 4  # position of the offset in Canon's PreviewImageInfo, in bytes
 
 
 def moved(block: bytes, old: bytes, *, at: int, scans: int, growth: int) -> bytes:
-    """Correct the pointers after bytes have come between Exif data and what they point to.
+    """Correct the pointers after bytes were inserted between the Exif data and their targets.
 
     Args:
         block: the Exif data.
-        old: the file before.
-        at: where in it the Exif data began.
-        scans: where in it the picture began, behind all metadata.
-        growth: bytes that have come in between.
+        old: the file before the change.
+        at: offset of the Exif data in the old file.
+        scans: offset of the first scan in the old file.
+        growth: number of bytes inserted.
     """
     if not growth:
         return block
@@ -48,7 +48,7 @@ def moved(block: bytes, old: bytes, *, at: int, scans: int, growth: int) -> byte
 
 
 def _pointers(block: bytes) -> Iterator[tuple[int, str, int, int]]:
-    """What may be pointers: where they lie, byte order, what they count from, and how far."""
+    """Yield candidate pointers: position, byte order, base of the offset, and target size."""
     bases = [0]
     with suppress(ValueError):
         exif = TiffStructure(block)
@@ -67,9 +67,9 @@ def _pointers(block: bytes) -> Iterator[tuple[int, str, int, int]]:
 
 
 def _is_preview(data: bytes, target: int, size: int) -> bool:
-    """Whether something begins there that cameras put behind the picture."""
+    """Whether a preview, or Leica's maker notes, start at this offset."""
     if data.startswith(b"LEICA", target):
         return True
-    # Some cameras spoil the first byte of the preview.
+    # Some cameras corrupt the first byte of the preview.
     starts = (target, target + _SONY) if size else (target,)
     return any(data.startswith(b"\xd8\xff", start + 1) for start in starts)

@@ -1,4 +1,4 @@
-"""Captions of formats that are only read; damaged metadata is ignored.
+"""Reads captions from formats that are never written; damaged metadata is ignored.
 
 HEIC, AVIF, JPEG XL, PSD and most raw files store XMP and Exif uncompressed, so both are found by
 their signatures.
@@ -19,17 +19,17 @@ from captioner.metadata.placeholders import captions_in
 _XMP, _RECORDS, _RESOURCES = 0x02BC, 0x83BB, 0x8649
 _START, _END = b"<x:xmpmeta", b"</x:xmpmeta>"
 _EXIF = re.compile(rb"Exif\0\0(?=II\*\0|MM\0\*)")
-_LONGEST = 2**24  # bytes of Exif data
-_MOST = 8  # of each that are looked at
+_LONGEST = 2**24  # maximum size of Exif data, in bytes
+_MOST = 8  # blocks of each kind that are parsed
 
 
 def read_captions(data: bytes) -> tuple[list[str], list[str]]:
-    """The captions in XMP, Exif and IPTC, and what may be captions."""
+    """Return the captions in XMP, Exif and IPTC, and texts that may be captions."""
     return _in_tiff(data) if data.startswith(HEADS) else _anywhere(data)
 
 
 def _in_tiff(data: bytes) -> tuple[list[str], list[str]]:
-    """The captions of a TIFF file, or of a camera's raw file that is one."""
+    """Return the captions of a TIFF file, or of a raw file based on TIFF."""
     own, remarks = exif.read_captions(data)
     captions: list[str] = []
     with suppress(ValueError, MetadataError):

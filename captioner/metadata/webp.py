@@ -1,4 +1,4 @@
-"""Metadata of a WebP: Exif and XMP in chunks of their own. There is no place for IPTC records.
+"""Metadata of a WebP: Exif and XMP in chunks of their own; WebP cannot hold IPTC records.
 
 A simple file holds a single image. With metadata it becomes an extended file, whose first chunk,
 VP8X, declares the other chunks and the size of the image.
@@ -13,12 +13,12 @@ from captioner.errors import MetadataError
 from captioner.metadata.parts import DAMAGED, NO_PICTURE, SIGNED, Part, PhotoFile, only
 
 _HAS_XMP, _HAS_EXIF, _HAS_ALPHA = 0x04, 0x08, 0x10  # flags in VP8X
-_LONGEST = 2**32 - 10  # bytes behind the RIFF header
-_EXIF = b"Exif\0\0"  # as in a JPEG; some writers put it in front of the data here, too
+_LONGEST = 2**32 - 10  # maximum size after the RIFF header, in bytes
+_EXIF = b"Exif\0\0"  # prefix as in a JPEG, which some writers add here, too
 
 
 class WebP(PhotoFile):
-    """A WebP: its chunks, and any data after its declared end."""
+    """A WebP file: its chunks, and any data after its declared end."""
 
     def __init__(self, data: bytes) -> None:
         end = 8 + int.from_bytes(data[4:8], "little")
@@ -38,25 +38,25 @@ class WebP(PhotoFile):
         self._rest = data[end:]
 
     def read_xmp(self) -> bytes | None:
-        """The XMP packet; None if there is none."""
+        """Return the XMP packet; None if there is none."""
         return self._read(b"XMP ", "XMP packets")
 
     def write_xmp(self, packet: bytes) -> None:
-        """Put an XMP packet in the place of the old one, or else behind everything."""
+        """Replace the XMP packet, or append it."""
         self._write(b"XMP ", packet, _HAS_XMP)
 
     def read_exif(self) -> bytes | None:
-        """The Exif data, a TIFF structure; None if there is none."""
+        """Return the Exif data, a TIFF structure; None if there is none."""
         block = self._read(b"EXIF", "Exif blocks")
         return None if block is None else block.removeprefix(_EXIF)
 
     def write_exif(self, block: bytes) -> None:
-        """Put Exif data in the place of the old."""
+        """Replace the Exif data."""
         old = self._read(b"EXIF", "Exif blocks") or b""
         self._write(b"EXIF", (_EXIF if old.startswith(_EXIF) else b"") + block, _HAS_EXIF)
 
     def to_bytes(self) -> bytes:
-        """The file as it is now."""
+        """Return the file with all changes."""
         body = b"WEBP" + b"".join(part.raw for part in self._parts)
         return b"RIFF" + struct.pack("<I", len(body)) + body + self._rest
 
@@ -64,7 +64,7 @@ class WebP(PhotoFile):
         return only([part.content for part in self._parts if part.kind == kind], called)
 
     def _write(self, kind: bytes, content: bytes, flag: int) -> None:
-        """Put a chunk in the place of the old one, or else behind everything."""
+        """Replace a chunk, or append it."""
         if any(part.kind == b"C2PA" for part in self._parts):
             raise MetadataError(SIGNED)
         first = self._parts[0]
@@ -76,7 +76,7 @@ class WebP(PhotoFile):
         header = _chunk(b"VP8X", bytes([features[0] | flag]) + features[1:])
         self._parts = [header, *kept[:place], _chunk(kind, content), *kept[place:]]
         if 4 + sum(len(part.raw) for part in self._parts) > _LONGEST:
-            raise MetadataError("with a caption it would be over 4 GB; write a sidecar.")
+            raise MetadataError("the caption would make it larger than 4 GB; write a sidecar.")
 
 
 def _features(first: Part[bytes]) -> bytes:
@@ -86,7 +86,7 @@ def _features(first: Part[bytes]) -> bytes:
         return header
     width = height = flags = 0
     if first.kind == b"VP8 " and header[3:6] == b"\x9d\x01\x2a" and len(header) >= 10:
-        bits = int.from_bytes(header[6:10], "little")  # two bits of each side ask to be enlarged
+        bits = int.from_bytes(header[6:10], "little")  # top two bits of each side: upscaling
         width, height = bits & 0x3FFF, bits >> 16 & 0x3FFF
     elif first.kind == b"VP8L" and header[:1] == b"\x2f" and len(header) >= 5:
         bits = int.from_bytes(header[1:5], "little")

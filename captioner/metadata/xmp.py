@@ -1,8 +1,8 @@
-"""The caption in an XMP packet: the property dc:description, an alternative in several languages.
+"""Captions in XMP packets: the property dc:description, which may have several languages.
 
 Some programs (Immich, digiKam, ACDSee) also use other properties, which are read and, if they hold
-a caption, replaced. Alt text has its own property. Captions by a model are marked in a namespace of
-this program.
+a caption, replaced. Alt text has its own property. Captions by a model are marked in captioner's
+own namespace.
 
 An existing packet is edited, not rewritten: the parser reports the byte range of the caption, and
 everything else is preserved byte for byte.
@@ -36,11 +36,11 @@ _PREFIXES = {
     f"{_EXIF} UserComment": "exif",
     f"{_ACDSEE} notes": "acdsee",
 }
-"""Properties that hold captions, those read first in front, each with its usual prefix."""
+"""Properties that hold captions, in order of precedence, with their usual prefixes."""
 _ALT_TEXT = f"{_IPTC} AltTextAccessibility"
 _MODEL, _CONFIDENCE = f"{_OURS} model", f"{_OURS} confidence"
 _DIGESTS = {_DESCRIPTION: f"{_OURS} digest", _ALT_TEXT: f"{_OURS} altTextDigest"}
-"""Where the digest of what a model wrote into a property stands."""
+"""Properties that hold the digest of the text a model wrote into another property."""
 _ALL_PREFIXES = _PREFIXES | {
     _ALT_TEXT: "Iptc4xmpCore",
     **dict.fromkeys((_MODEL, _CONFIDENCE, *_DIGESTS.values()), "captioner"),
@@ -58,7 +58,7 @@ _WRAPPED = (
     + _EMPTY
     + b'<?xpacket end="w"?>'
 )
-"""An empty packet as photos hold it; the mark and the id are the ones of ISO 16684-1, 7.3.2."""
+"""An empty packet for embedding; byte order mark and id as in ISO 16684-1, 7.3.2."""
 
 _TAG = re.compile(rb"""<(?:[^"'>]|"[^"]*"|'[^']*')*>""")
 _TAG_NAME = re.compile(rb"<[^\s/>]+")
@@ -68,7 +68,7 @@ _FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 """Characters that XML 1.0 cannot hold, not even escaped."""
 
 Span = tuple[int, int]
-"""Bytes of a packet, from the first to before the last."""
+"""Byte range of a packet, end exclusive."""
 
 
 def new_sidecar() -> bytes:
@@ -77,7 +77,7 @@ def new_sidecar() -> bytes:
 
 
 def is_bare(packet: bytes) -> bool:
-    """Whether a sidecar was made by `new_sidecar` and is empty now."""
+    """Whether a sidecar was created by `new_sidecar` and is empty now."""
     emptied = new_sidecar().replace(b'about=""/>', b'about=""></rdf:Description>')
     return packet in (new_sidecar(), emptied)
 
@@ -91,26 +91,26 @@ def set_caption(
     fields: Fields = "caption",
     mark: Mark | None = None,
 ) -> bytes:
-    """Put a caption into a packet.
+    """Write a caption into a packet.
 
     Args:
-        packet: a packet, wrapped or not; None starts one.
-        caption: the text, for any language; an empty one removes the old caption.
-        language: also store it under this language, such as `en`.
-        over_exif: also write tiff:ImageDescription, even if there is none.
-        fields: whether it is the caption, the alt text, or both.
-        mark: whose it is; None for a caption that no model wrote.
+        packet: a packet, wrapped or not; None starts a new one.
+        caption: text for any language (x-default); empty removes the old caption.
+        language: also store it under this language tag, such as `en`.
+        over_exif: also write tiff:ImageDescription, even if it did not exist.
+        fields: whether to write the caption, the alt text, or both.
+        mark: marks the caption as written by a model; None for any other caption.
 
     Returns:
-        The packet with the new caption. Captions in other languages are kept, except copies of the
-        old one.
+        The packet with the new caption. Captions in other languages are kept, unless they repeat
+        the old caption.
 
     Raises:
-        MetadataError: the packet is no XMP, or the caption has characters that XML cannot hold.
+        MetadataError: the packet is not XMP, or the caption has characters that XML forbids.
     """
     if forbidden := _FORBIDDEN.search(caption):
         raise MetadataError(
-            f"the caption holds {forbidden.group()!r}, which XMP cannot store; remove it."
+            f"the caption contains {forbidden.group()!r}, which XMP cannot store; remove it."
         )
     if packet is None:
         packet = _WRAPPED
@@ -134,7 +134,7 @@ def set_caption(
 
 
 def _merged(old: "_Property", caption: str, language: str | None) -> dict[str, str]:
-    """A caption by language, with those in further languages that are no copies of the old one."""
+    """Merge a caption with those in other languages that do not repeat the old caption."""
     own = {_DEFAULT: caption} | ({language: caption} if language else {})
     taken, outdated = {written.lower() for written in own}, old.texts.get(_DEFAULT)
     own |= {
@@ -148,7 +148,7 @@ def _merged(old: "_Property", caption: str, language: str | None) -> dict[str, s
 def _marks(
     found: "_Found", wanted: dict[str, dict[str, str]], mark: Mark | None
 ) -> dict[str, dict[str, str]]:
-    """What is said of the properties that change; of the others it stays."""
+    """Return the marks of the properties that change; other marks are kept."""
     digests = {
         place: text_digest(wanted[key].get(_DEFAULT, "")) if mark else None
         for key, place in _DIGESTS.items()
@@ -166,10 +166,10 @@ def _marks(
 
 
 def get_captions(packet: bytes, *, fields: Fields = "caption") -> list[str]:
-    """Read the captions for any language, dc:description first.
+    """Return the default-language captions, dc:description first.
 
     Raises:
-        MetadataError: the packet is no XMP.
+        MetadataError: the packet is not XMP.
     """
     keys = [] if fields == "alt-text" else [*_PREFIXES]
     keys += [] if fields == "caption" else [_ALT_TEXT]
@@ -179,10 +179,10 @@ def get_captions(packet: bytes, *, fields: Fields = "caption") -> list[str]:
 
 
 def get_digests(packet: bytes) -> frozenset[str]:
-    """Read the digests of what models wrote.
+    """Return the digests of texts that models wrote.
 
     Raises:
-        MetadataError: the packet is no XMP.
+        MetadataError: the packet is not XMP.
     """
     properties = _read(packet).properties
     return frozenset(text for key in _DIGESTS.values() for text in properties[key].texts.values())
@@ -195,31 +195,31 @@ def without_padding(packet: bytes) -> bytes:
 
 @dataclass
 class _Property:
-    """What a packet says in one of the properties."""
+    """Occurrences of one property in a packet."""
 
     elements: list[Span] = field(default_factory=list)
-    """As it should be: an element, from its start tag to its end tag."""
+    """Occurrences as an element, from start tag to end tag."""
     attributes: list[Span] = field(default_factory=list)
-    """As an attribute of rdf:Description, as some writers put it."""
+    """Occurrences as an attribute of rdf:Description, as some writers use it."""
     texts: dict[str, str] = field(default_factory=dict)
-    """The caption by language."""
+    """Text by language."""
 
 
 @dataclass
 class _Found:
-    """What a packet says about its caption."""
+    """Captions and marks of a packet, with their positions."""
 
     holders: list[Span] = field(default_factory=list)
     """Start tags of rdf:RDF."""
     descriptions: list[Span] = field(default_factory=list)
-    """Start tags of rdf:Description, which hold the properties."""
+    """Start tags of rdf:Description, the parent of all properties."""
     properties: dict[str, _Property] = field(
         default_factory=lambda: {key: _Property() for key in _ALL_PREFIXES}
     )
 
 
 def _caption_of(found: _Property) -> str | None:
-    """The caption for every reader, or else the first."""
+    """Return the default-language caption, or else the first."""
     texts = [found.texts.get(_DEFAULT), *found.texts.values()]
     return next((caption for caption in map(caption_in, texts) if caption is not None), None)
 
@@ -230,7 +230,7 @@ class _Parser:
     def __init__(self, packet: bytes) -> None:
         self.packet, self.found = packet, _Found()
         self.path: list[str] = []  # names of the open elements, `namespace local`
-        self.begun: int | None = None  # where the open property begins
+        self.begun: int | None = None  # offset of the open property
         self.open = _Property()  # that property
         self.language: str | None = None  # of the open rdf:li
         self.text = ""
@@ -244,16 +244,16 @@ class _Parser:
 
     def _declaration(self, _version: str, encoding: str | None, _standalone: int) -> None:
         if encoding is not None and encoding.lower() != "utf-8":
-            raise MetadataError(f"its XMP is written in {encoding}; convert it to UTF-8 first.")
+            raise MetadataError(f"its XMP is encoded in {encoding}; convert it to UTF-8 first.")
 
     def _doctype(self, *_: object) -> None:
         raise MetadataError(
-            "its XMP declares a document type, which XMP never needs and attacks use; remove the "
+            "its XMP has a document type declaration, which is unsafe and never needed; remove the "
             "XMP first."
         )
 
     def _tag(self, start: int | None = None) -> Span:
-        """Where the tag that begins there, or else the current one, stands."""
+        """Return the byte range of the tag at `start`, or of the current tag."""
         start = self.expat.CurrentByteIndex if start is None else start
         return _span(_TAG, self.packet, start)
 
@@ -283,7 +283,7 @@ class _Parser:
         if element == f"{_RDF} li" and self.begun is not None and self.language is not None:
             self.open.texts.setdefault(self.language, self.text)
         elif self.begun is not None and self._in_description():
-            if self.language is None and self.text.strip():  # plain text, as some writers put it
+            if self.language is None and self.text.strip():  # plain text instead of rdf:Alt
                 self.open.texts.setdefault(_DEFAULT, self.text.strip())
             _, end = self._tag(self.begun)
             closed = self.packet.endswith(b"/>", 0, end)
@@ -300,7 +300,7 @@ class _Parser:
         return self.path[-3:-1] == [f"{_RDF} RDF", f"{_RDF} Description"]
 
     def _attribute(self, full: str) -> Span:
-        """Where an attribute stands in the current start tag."""
+        """Return the byte range of an attribute of the current start tag."""
         _, local, prefix = full.split(" ")
         start, end = self._tag()
         _, name_end = _span(_TAG_NAME, self.packet, start)
@@ -310,33 +310,33 @@ class _Parser:
 
 
 def _span(pattern: re.Pattern[bytes], packet: bytes, start: int) -> Span:
-    """Where a part of a tag stands that the parser has read."""
+    """Return the byte range of a match, which the parser guarantees."""
     found = pattern.match(packet, start)
     assert found is not None
     return found.span()
 
 
 def _unprefixed(full: str) -> str:
-    """Expat's `namespace local prefix` without the prefix."""
+    """Drop the prefix from expat's `namespace local prefix`."""
     return " ".join(full.split(" ")[:2])
 
 
 def _read(packet: bytes) -> _Found:
     parser = _Parser(packet)
     try:
-        packet.decode()  # the parser takes UTF-16 too, and there the caption could not be put in
-        parser.expat.Parse(packet.rstrip(b"\0"), True)  # some writers end it like a C string
+        packet.decode()  # expat also accepts UTF-16, which cannot be edited here
+        parser.expat.Parse(packet.rstrip(b"\0"), True)  # some writers append a NUL
     except UnicodeDecodeError as error:
-        raise MetadataError("its XMP is not in UTF-8; convert it first.") from error
+        raise MetadataError("its XMP is not UTF-8; convert it first.") from error
     except expat.ExpatError as error:
         raise MetadataError(f"its XMP is damaged ({error}); remove it first.") from error
     if not parser.found.holders:
-        raise MetadataError("its XMP holds no rdf:RDF; remove it first.")
+        raise MetadataError("its XMP has no rdf:RDF element; remove it first.")
     return parser.found
 
 
 def _property(key: str, texts: dict[str, str]) -> bytes:
-    """A property by itself: it declares its own prefixes and can stand anywhere."""
+    """Serialise a property that declares its own prefixes, so that it can go anywhere."""
     namespace, local = key.split(" ")
     prefix = _ALL_PREFIXES[key]
     tag = f"{prefix}:{local}"
@@ -356,7 +356,7 @@ def _escaped(text: str) -> str:
 
 
 def _splice(packet: bytes, found: _Found, captions: dict[str, bytes]) -> bytes:
-    """Put new properties where the old ones were, or else first among the properties."""
+    """Replace properties in place, or insert them before all others."""
     changes, added = [], b""
     for key, caption in captions.items():
         old = found.properties[key]
@@ -377,7 +377,7 @@ def _splice(packet: bytes, found: _Found, captions: dict[str, bytes]) -> bytes:
 
 
 def _first_child(packet: bytes, parent: Span, child: bytes) -> tuple[int, int, bytes]:
-    """The bytes to replace, and by what, to put an element right behind a start tag."""
+    """Return the edit (start, end, replacement) that inserts a first child element."""
     start, end = parent
     if not packet.endswith(b"/>", 0, end):
         return end, end, child
