@@ -105,7 +105,7 @@ def test_a_revision_is_taken_as_it_was(published, folder):
 def test_another_kind_of_model_is_refused_before_its_weights_are_fetched(published):
     published.repos["them/blip"].commit({"config.json": b'{"model_type": "llava"}'})
     assert problem("hf:them/blip").startswith(
-        "config.json: is a model of type 'llava', which is not supported; supported are "
+        "config.json: model_type 'llava' is not supported; choose from "
     )
     assert fetched(published) == ["config.json"]
 

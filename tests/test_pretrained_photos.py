@@ -78,14 +78,14 @@ def test_old_and_new_files_of_processors_are_read(folder, settings, expected):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"size": 96}, "photos of 96x96 pixels, and its model reads 64x64."),
-        ({"do_resize": False}, "do_resize is off, which this captioner does not support."),
-        ({"resample": 0}, "is damaged, or of another kind (KeyError: 0)."),
-        ({"size": "large"}, "is damaged, or of another kind (ValueError: "),
-        ({"size": {"shortest_edge": 64}}, "photos are resized to {'shortest_edge': 64} and not"),
+        ({"size": 96}, "input size is 96x96 pixels, but the model expects 64x64."),
+        ({"do_resize": False}, "do_resize is off, which is not supported."),
+        ({"resample": 0}, "damaged or unsupported (KeyError: 0)."),
+        ({"size": "large"}, "damaged or unsupported (ValueError: "),
+        ({"size": {"shortest_edge": 64}}, "photos are resized to {'shortest_edge': 64} without"),
         (
             {"size": {"shortest_edge": 72}, "do_center_crop": True, "crop_size": 64},
-            "photos are resized to {'shortest_edge': 72} and cropped to (64, 64); this captioner",
+            "photos are resized to {'shortest_edge': 72} and cropped to (64, 64); only a",
         ),
         ({"image_std": [0, 1, 1]}, "preprocess.std is"),
     ],

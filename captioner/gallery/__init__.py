@@ -1,6 +1,6 @@
-"""A gallery of captioned photos: an HTML page with a search box, and its images.
+"""Gallery of captioned photos: an HTML page with a search box, and its images.
 
-    gallery/index.html      cards with captions; opens from the disk, without a server
+    gallery/index.html      cards with captions; opens from disk, without a server
     gallery/pictures/       a thumbnail and the attention maps of every photo
 
 Thumbnails load lazily, so a page of thousands of photos opens at once. The page is written as
@@ -39,21 +39,21 @@ class GalleryPhoto:
     """A captioned photo."""
 
     name: str
-    """What to call it; unlike all others of the gallery."""
+    """Name on the page, unique in the gallery."""
     source: Source
     """The photo."""
     caption: str
-    """Its sentence."""
+    """Caption text."""
     words: Sequence[Mapping[str, Any]] = ()
     """Words with their attention, as in `Caption.to_dict()["words"]`."""
     geometry: Geometry | None = None
-    """Where the attention lies on the photo; without it, no heat is shown."""
+    """How attention maps align with the photo; None shows no maps."""
     doubts: Sequence[str] = ()
-    """What to beware of, as `Judgement.doubts` says."""
+    """Warnings about the caption, from `Judgement.doubts`."""
 
     @classmethod
     def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "GalleryPhoto":
-        """Make an entry from a caption, with its attention maps."""
+        """Create an entry from a caption, with its attention maps."""
         return cls(
             name=name,
             source=source,
@@ -107,19 +107,19 @@ def write_gallery(
 
 
 def check_gallery(folder: Path) -> None:
-    """Refuse to replace a page that is not a gallery.
+    """Check that a folder does not hold another page.
 
     Raises:
-        FileExistsError: it would.
-        OSError: the page that is there cannot be read.
+        FileExistsError: its `index.html` is not a gallery.
+        OSError: its `index.html` cannot be read.
     """
     with suppress(FileNotFoundError), (folder / "index.html").open("rb") as file:
         if page.MARK.encode() not in file.read(1000):
-            raise FileExistsError(errno.EEXIST, "it holds another page", str(folder))
+            raise FileExistsError(errno.EEXIST, "its index.html is another page", str(folder))
 
 
 def _card(folder: Path, entry: GalleryPhoto, style: Style) -> str:
-    """Draw the pictures of an entry, and write its card."""
+    """Write the images of an entry, and return its card."""
     path = Path(entry.source) if isinstance(entry.source, str | os.PathLike) else None
     link = None if path is None else _address(path, folder)
     key = blake2b(entry.name.encode("utf-8", "surrogatepass"), digest_size=10).hexdigest()
@@ -144,7 +144,7 @@ def _card(folder: Path, entry: GalleryPhoto, style: Style) -> str:
 
 
 def _thumbnail(place: Path, entry: GalleryPhoto, path: Path | None) -> Image.Image:
-    """Draw the thumbnail, unless there is one that is newer than the photo.
+    """Return the thumbnail, creating it unless one newer than the photo exists.
 
     Raises:
         ImageError: the photo cannot be read.
@@ -158,7 +158,7 @@ def _thumbnail(place: Path, entry: GalleryPhoto, path: Path | None) -> Image.Ima
 
 
 def _address(path: Path, folder: Path) -> str | None:
-    """Where the photo lies as seen from the page."""
+    """Return the photo's address relative to the page; None on another drive."""
     try:
         relative = Path(os.path.relpath(path, folder))
     except ValueError:  # on another drive
@@ -167,7 +167,7 @@ def _address(path: Path, folder: Path) -> str | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a picture so that one that is there is whole; after a power cut it is drawn again."""
+    """Write an image atomically, without fsync: after a power cut it is drawn again."""
     new = path.with_suffix(f".{secrets.token_hex(4)}.part")
     try:
         new.write_bytes(content)

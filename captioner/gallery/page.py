@@ -1,4 +1,4 @@
-"""HTML of a gallery: a search box, and a card for every photo.
+"""HTML of a gallery: a search box, and one card per photo.
 
 The page loads only images next to it, and runs only its own script. The content security policy
 allows script and style by digest, so no caption or file name can inject code.
@@ -43,7 +43,7 @@ b.on { color: #161616; background: #fca50a; }
 :focus-visible { outline: 3px solid #3b82f6; outline-offset: 2px; }
 """
 
-# One picture holds the layers of all words, one below the other; the frame shows one of them.
+# One image holds the maps of all words, stacked vertically; the frame shows one of them.
 _SCRIPT = """\
 "use strict";
 const cards = [...document.querySelectorAll("figure")];
@@ -113,11 +113,11 @@ _POLICY = (
 )
 
 TAIL = f"</main>\n<script>{_SCRIPT}</script>\n</body>\n</html>\n"
-"""What follows the last card."""
+"""HTML after the last card."""
 
 
 MARK = '<meta name="generator" content="captioner">'
-"""Stands near the beginning of every page that is a gallery."""
+"""Identifies a gallery; near the start of every page."""
 
 
 def head(title: str) -> str:
@@ -153,16 +153,16 @@ def card(
     heat: str | None = None,
     doubts: Sequence[str] = (),
 ) -> str:
-    """One photo.
+    """Return the HTML of one photo's card.
 
     Args:
-        name: of the photo.
-        caption: its text.
-        thumbnail: address, height and width of its picture; None if it cannot be read.
+        name: name of the photo.
+        caption: caption text.
+        thumbnail: address, height and width in pixels; None if the photo cannot be read.
         link: address of the photo itself.
-        words: those of the caption that have a layer of heat, and whether each is doubtful.
-        heat: address of the picture of all layers, one below the other.
-        doubts: warnings about the caption, as text.
+        words: words with an attention map, and whether each is doubtful.
+        heat: address of the image with all maps, stacked vertically.
+        doubts: warnings about the caption.
     """
     if thumbnail is None:
         picture = '<p class="name">This photo can no longer be read.</p>'
@@ -189,11 +189,11 @@ def text(raw: str) -> str:
 
 
 def _sentence(caption: str, words: Sequence[tuple[str, bool]]) -> str:
-    """The caption as it is, each word that has a layer marked with its number."""
+    """Return the caption as HTML, with each word that has a map marked by its index."""
     parts, end = [], 0
     for n, (word, doubtful) in enumerate(words):
         start = caption.find(word, end)
-        if start < 0:  # the caption was changed after it was written
+        if start < 0:  # the caption was edited
             continue
         gap = caption[end:start]
         mark = ' class="doubtful" title="doubtful"' if doubtful else ""
@@ -203,7 +203,7 @@ def _sentence(caption: str, words: Sequence[tuple[str, bool]]) -> str:
 
 
 def _between(gap: str) -> str:
-    """Text between words, with its blanks at both ends."""
+    """Escape text between words, preserving blanks at both ends."""
     before = " " if gap[:1].isspace() else ""
     after = " " if gap.strip() and gap[-1:].isspace() else ""
     return before + text(gap) + after

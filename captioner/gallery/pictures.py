@@ -1,4 +1,4 @@
-"""Images of a gallery: thumbnails, and the heat maps drawn over them."""
+"""Images of a gallery: thumbnails and heat maps."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -12,8 +12,8 @@ from captioner.photo import Source, load_reduced
 from captioner.photo.framing import Geometry, Singles
 
 THUMBNAIL = 320
-"""Longer side of a thumbnail, pixels; smaller photos stay as they are."""
-_LAYER = 64  # longer side of a layer of heat, pixels; browsers blend between them
+"""Longer side of a thumbnail in pixels; smaller photos are not enlarged."""
+_LAYER = 64  # longer side of a heat map in pixels; browsers interpolate
 
 
 def draw_thumbnail(source: Source, *, name: str) -> Image.Image:
@@ -32,12 +32,12 @@ def draw_layers(
     """Draw the heat maps of all words, stacked vertically.
 
     Args:
-        attention: of every word, at least one.
-        geometry: the part of the photo that the attention lies on.
+        attention: map of every word, at least one.
+        geometry: how the maps align with the photo.
         style: how attention is drawn.
 
     Returns:
-        A picture of mode P whose colours carry their opacity; every layer has the photo's shape.
+        An image of mode P with opacity in its palette; every layer has the photo's aspect ratio.
     """
     ratio = _LAYER / max(geometry.height, geometry.width)
     height = max(1, round(geometry.height * ratio))
@@ -57,7 +57,7 @@ def draw_layers(
 
 
 def encode_picture(picture: Image.Image) -> bytes:
-    """Write a thumbnail as JPEG, layers as PNG."""
+    """Encode a thumbnail as JPEG, heat maps as PNG."""
     stream = BytesIO()
     if picture.mode == "P":
         picture.save(stream, "PNG", optimize=True)

@@ -1,16 +1,16 @@
-"""Pretrained captioners in the format of transformers, as models of this program.
+"""Loads pretrained captioners in the format of transformers.
 
-JSON files and weights, from the Hugging Face hub or `save_pretrained`, become our settings,
-vocabulary and tensors. transformers is not needed, and code in a repository is never run.
+JSON files and weights, from the Hugging Face hub or `save_pretrained`, are converted to our
+settings, vocabulary and tensors. transformers is not needed, and code in a repository is never run.
 
-files         the folder: what in it is read
-families      model_type -> the reader of its configuration
+files         which files of the folder are read
+families      model_type -> function that reads its config.json
 blip, florence, git, vision_encoder_decoder
-              one family each: configuration -> settings, and rules for the names of weights
-family        what they make of it; layers: names of weights that several share
-configuration numbers out of JSON, with transformers' defaults and within bounds
-keys          rules: name of a weight there -> name here
+              one family each: config.json -> settings, and rules that rename its weights
+family        what these return; layers: renaming rules that several share
+configuration values of config.json, with transformers' defaults and checked bounds
+keys          renaming rules: their name of a weight -> ours
 vocabulary    tokenizer files -> `Tokenizer`
 photos        preprocessor_config.json -> `PreprocessConfig`
-weights       files of weights -> tensors by our names (needs torch)
+weights       weight files -> tensors under our names (needs torch)
 """

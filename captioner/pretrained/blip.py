@@ -34,18 +34,18 @@ def read_blip(config: Section) -> Family:
         vocabulary=Vocabulary(
             rows=words,
             start=start,
-            end=text.count("sep_token_id", 102, least=0),  # `generate` ends there, not at eos
+            end=text.count("sep_token_id", 102, least=0),  # where `generate` stops, not at eos
             pad=text.count("pad_token_id", 0, least=0),
-            # Salesforce's code adds both to BERT's vocabulary, and no file of the hub does.
+            # Salesforce's code adds both to BERT's vocabulary; no file on the hub has them.
             added={start: "[DEC]", start + 1: "[ENC]"},
         ),
         photos=PreprocessConfig(
             height=size, width=size, interpolation="bicubic", mean=CLIP_MEAN, std=CLIP_STD
         ),
-        # Layer 8 of 12: where others localise words best, by gradients in the matching encoder
-        # (LAVIS), whose layers the captioner shares but for self-attention.
+        # Layer 8 of 12: LAVIS localises words best there, with gradients in the matching encoder,
+        # which shares all layers but self-attention with the captioner.
         attention=AttentionConfig(layer=max(1, decoder.layers * 8 // 12)),
-        # As in section 4.2 and the code of the paper, whose 20 tokens count START and prompt.
+        # As in section 4.2 of the paper and its code, whose 20 tokens include START and prompt.
         search=SearchConfig(beam=3, max_words=16, length_penalty=1.0, prompt="a picture of"),
         rules=RULES,
     )

@@ -1,4 +1,4 @@
-"""Values of a config.json, with transformers' defaults, and checked for bounds."""
+"""Reads values of a config.json, with transformers' defaults and checked bounds."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from captioner.errors import CheckpointError
 
 
 class Section:
-    """One table of a configuration.
+    """One JSON object of a configuration.
 
     Args:
-        table: its values by name; anything but a table is refused.
-        where: what to call it in an error.
+        table: the object; anything else is refused.
+        where: its location, for error messages.
     """
 
     def __init__(self, table: Any, *, where: str) -> None:
@@ -20,12 +20,12 @@ class Section:
         self._table = table
 
     def part(self, name: str) -> "Section":
-        """Return a table within this one; an empty one if missing."""
+        """Return a nested object; an empty one if missing."""
         table = self._table.get(name)
         return Section({} if table is None else table, where=f"{self.where}: {name}")
 
     def count(self, name: str, default: int, *, least: int = 1, most: int = 2**20) -> int:
-        """Return a whole number."""
+        """Return an integer within bounds."""
         value = self._of(name, default)
         if type(value) is not int or not least <= value <= most:
             raise CheckpointError(
@@ -35,7 +35,7 @@ class Section:
         return value
 
     def counts(self, name: str, default: tuple[int, ...], *, most: int = 2**20) -> tuple[int, ...]:
-        """Return whole numbers, as many as there are by default."""
+        """Return positive integers, as many as in `default`."""
         values = self._of(name, list(default))
         whole = isinstance(values, list) and all(type(x) is int and 1 <= x <= most for x in values)
         if not whole or len(values) != len(default):
@@ -46,7 +46,7 @@ class Section:
         return tuple(values)
 
     def fraction(self, name: str, default: float) -> float:
-        """Return a number from 0 to below 1."""
+        """Return a number in [0, 1)."""
         value = self._of(name, default)
         if type(value) not in (int, float) or not 0 <= value < 1:
             raise CheckpointError(
@@ -55,10 +55,10 @@ class Section:
         return float(value)
 
     def require(self, **settings: Any) -> None:
-        """Refuse a model with an unsupported architecture option.
+        """Refuse a model with unsupported options.
 
         Args:
-            **settings: the only value of each that is supported; it is the default, too.
+            **settings: the only supported value of each option, which is also its default.
         """
         for name, expected in settings.items():
             value = self._of(name, expected)
@@ -68,14 +68,14 @@ class Section:
                 )
 
     def text(self, name: str, default: str) -> str:
-        """Return a text."""
+        """Return a string."""
         value = self._of(name, default)
         if not isinstance(value, str):
             raise CheckpointError(f"{self.where}: {name} is {value!r}; it must be a text.")
         return value
 
     def get(self, name: str) -> Any:
-        """Return a value unchecked; None if missing."""
+        """Return a value without checks; None if missing."""
         return self._table.get(name)
 
     def _of(self, name: str, default: Any) -> Any:

@@ -1,4 +1,4 @@
-"""config.json -> everything in a checkpoint's header, without reading weights."""
+"""Reads a checkpoint's header from config.json and its companions, without weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ FAMILIES: dict[str, Callable[[Section], Family]] = {
     "git": read_git,
     "vision-encoder-decoder": read_vision_encoder_decoder,
 }
-"""What reads the configuration of each kind, by what it calls itself (`model_type`)."""
+"""Functions that read a configuration, by `model_type`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pretrained:
-    """Description of the model in a folder."""
+    """The header of a pretrained model."""
 
     name: str
     """OWNER/NAME of its repository, or the folder's name."""
     commit: str | None
-    """Of its repository, where the folder lies in the hub's cache."""
+    """Commit of the repository; None outside the hub's cache."""
     model: ModelConfig
     preprocess: PreprocessConfig
     tokenizer: Tokenizer
     search: SearchConfig
     attention: AttentionConfig
     rules: tuple[Rule, ...]
-    """How its weights are called."""
+    """Rules that rename its weights."""
 
 
 def read_pretrained(folder: Path) -> Pretrained:
@@ -70,10 +70,10 @@ def read_pretrained(folder: Path) -> Pretrained:
 
 
 def require_family(folder: Path) -> None:
-    """Refuse a folder whose model type is not supported.
+    """Check that a folder's model type is supported.
 
     Raises:
-        CheckpointError: it is not supported, or config.json is invalid.
+        CheckpointError: it is not, or config.json is invalid.
     """
     _read_family(folder)
 
@@ -86,14 +86,14 @@ def _read_family(folder: Path) -> Family:
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise CheckpointError(
-            f"{where}: is a model of type {kind!r}, which is not supported; supported are "
-            f"{', '.join(FAMILIES)}, and checkpoints by `captioner push`."
+            f"{where}: model_type {kind!r} is not supported; choose from {', '.join(FAMILIES)}, or "
+            "a checkpoint from `captioner push`."
         )
     return FAMILIES[kind](Section(config, where=where))
 
 
 def _in_cache(folder: Path) -> tuple[str | None, str | None]:
-    """Return repository and commit: .../models--OWNER--NAME/snapshots/COMMIT."""
+    """Parse repository and commit from .../models--OWNER--NAME/snapshots/COMMIT."""
     whose, _, repository = folder.parent.parent.name.partition("models--")
     if folder.parent.name != "snapshots" or whose or not repository:
         return None, None

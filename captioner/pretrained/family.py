@@ -1,4 +1,4 @@
-"""The common result of the families' readers, and parts that several share."""
+"""The result of reading a family's configuration, and readers that families share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,44 +19,45 @@ from captioner.words.tokenizer import Tokenizer
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of the photos that CLIP was trained on; BLIP, GIT and others took them over."""
+"""Statistics of CLIP's training images, which BLIP, GIT and others also use."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """The vocabulary, as the configuration describes it."""
+    """Vocabulary size and special ids from the configuration."""
 
     rows: int
-    """Of the word table; more than there are words where some are no tokens of the files."""
+    """Rows of the embedding table, which may exceed the number of tokens in the files."""
     start: int
-    """The id before every caption."""
+    """Id of the start token."""
     end: int
-    """The id that finishes one."""
+    """Id of the end token."""
     pad: int
-    """The id that fills up batches."""
+    """Id of the padding token."""
     then: tuple[int, ...] = ()
     """Ids that follow `start` in every caption."""
     added: dict[int, str] = field(default_factory=dict)
-    """Tokens that no file names, by id."""
+    """Tokens missing from the tokenizer files, by id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A model, as its configuration describes it."""
+    """Settings of a model, from its configuration."""
 
     model: ModelConfig
     vocabulary: Vocabulary
     photos: PreprocessConfig
-    """What the encoder is fed where no file says it."""
+    """Default preprocessing, used where no file sets it."""
     search: SearchConfig
-    """The decoding that published scores belong to."""
+    """Decoding settings of the published scores."""
     rules: tuple[Rule, ...]
+    """Rules that rename its weights."""
     attention: AttentionConfig = field(default_factory=AttentionConfig)
-    """Which of its attention is shown."""
+    """Default attention maps."""
     any_size: bool = False
-    """Whether the model reads photos of any size that its file of preprocessing gives."""
+    """Whether the preprocessor file may set any input size."""
     finish: "Callable[[Family, Tokenizer], Family] | None" = None
-    """What is known only with the words at hand."""
+    """Completes the settings that depend on the tokenizer."""
 
 
 def read_vit(
@@ -65,17 +66,17 @@ def read_vit(
     """Read the configuration of a Vision Transformer.
 
     Args:
-        section: its table.
-        backbone: timm's name for the same architecture at any size.
-        size: default of the input, pixels.
-        activation: the only one supported.
-        eps: default epsilon of its layer norms.
+        section: the encoder's configuration.
+        backbone: timm's name of the same architecture, at any size.
+        size: default input size in pixels.
+        activation: the only supported activation.
+        eps: default epsilon of the layer norms.
 
     Returns:
-        Settings of the encoder, height and width of the input in pixels, channels of a feature.
+        Settings of the encoder, side of the square input in pixels, and feature channels.
 
     Raises:
-        CheckpointError: it is built in another way.
+        CheckpointError: the architecture is not supported.
     """
     section.require(hidden_act=activation, num_channels=3)
     width = section.count("hidden_size", 768, most=2**14)
@@ -110,16 +111,16 @@ def read_bert(
     dropout: float = 0.1,
     bridge: Literal["linear", "none"] = "none",
 ) -> TransformerConfig:
-    """Read the configuration of BERT as a decoder, with attention to a photo in every layer.
+    """Read the configuration of BERT as a decoder, with cross-attention in every layer.
 
     Args:
-        section: its table.
-        heads: default.
-        dropout: default.
-        bridge: maps features to its width.
+        section: the decoder's configuration.
+        heads: default number of heads.
+        dropout: default dropout.
+        bridge: layer that maps features to the decoder's width.
 
     Raises:
-        CheckpointError: it is built in another way.
+        CheckpointError: the architecture is not supported.
     """
     section.require(hidden_act="gelu", position_embedding_type="absolute")
     return TransformerConfig(

@@ -1,4 +1,4 @@
-"""Files of a pretrained captioner: which are read, and which never are."""
+"""Reads the files of a pretrained captioner; code in its folder is never read."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 from captioner.errors import CheckpointError
 
 CONFIG = "config.json"
-"""What tells such a folder from others."""
+"""Present in every such folder."""
 
 SETTINGS = (
     CONFIG,
@@ -20,7 +20,7 @@ SETTINGS = (
     "vocab.json",
     "merges.txt",
 )
-"""Files that say what the weights are; code in a folder is never read."""
+"""Configuration and tokenizer files that may be read."""
 
 WEIGHTS = (
     "model.safetensors",
@@ -28,7 +28,7 @@ WEIGHTS = (
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
-"""Files of weights, and lists of the files that they are divided into; the first one counts."""
+"""Weight files and indices of sharded weights, in order of preference."""
 
 _MOST_BYTES = 2**26
 
@@ -42,7 +42,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
     """Read a JSON object; None if the file does not exist.
 
     Raises:
-        CheckpointError: it is damaged, too large or not an object.
+        CheckpointError: the file is damaged, too large or not an object.
     """
     text = read_text(folder, name)
     if text is None:
@@ -54,7 +54,7 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
             f"{folder / name}: is not JSON ({error}); fetch or save it again."
         ) from error
     if not isinstance(table, dict):
-        raise CheckpointError(f"{folder / name}: holds no table; fetch or save it again.")
+        raise CheckpointError(f"{folder / name}: is not a JSON object; fetch or save it again.")
     return table
 
 
@@ -62,7 +62,7 @@ def read_text(folder: Path, name: str) -> str | None:
     """Read a text file; None if it does not exist.
 
     Raises:
-        CheckpointError: it cannot be read, is too large or not text.
+        CheckpointError: the file cannot be read, is too large or not text.
     """
     path = folder / name
     try:
@@ -73,15 +73,15 @@ def read_text(folder: Path, name: str) -> str | None:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: cannot be read ({error}); fetch it again.") from error
     if len(text) > _MOST_BYTES:
-        raise CheckpointError(f"{path}: is larger than such a file ever is; fetch it again.")
+        raise CheckpointError(f"{path}: is too large for such a file; fetch it again.")
     return text
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """Return the files that hold the weights.
+    """Return the weight files.
 
     Raises:
-        CheckpointError: there are none, or the index names a missing one.
+        CheckpointError: there are none, or a shard is missing.
     """
     for name in WEIGHTS:
         if not (folder / name).is_file():
@@ -89,7 +89,7 @@ def weight_files(folder: Path) -> list[Path]:
         if not name.endswith(".json"):
             return [folder / name]
         return [folder / part for part in _parts(folder, name)]
-    raise CheckpointError(f"{folder}: holds no weights; expected one of {', '.join(WEIGHTS)}.")
+    raise CheckpointError(f"{folder}: has no weights; expected one of {', '.join(WEIGHTS)}.")
 
 
 def has_weights(folder: Path) -> bool:
@@ -101,16 +101,16 @@ def has_weights(folder: Path) -> bool:
 
 
 def parts_of(table: dict[str, Any] | None, *, where: str) -> list[str]:
-    """Return the files that an index names, each once.
+    """Return the distinct files that an index lists.
 
     Raises:
-        CheckpointError: it names none, or a path outside the folder.
+        CheckpointError: it lists none, or a path outside the folder.
     """
     named = (table or {}).get("weight_map")
     names = list(named.values()) if isinstance(named, dict) else []
     plain = all(isinstance(name, str) and Path(name).name == name for name in names)
     if not names or not plain:
-        raise CheckpointError(f"{where}: names no files of weights beside it; fetch it again.")
+        raise CheckpointError(f"{where}: lists no weight files in its folder; fetch it again.")
     return sorted(set(names))
 
 
@@ -118,5 +118,5 @@ def _parts(folder: Path, index: str) -> list[str]:
     names = parts_of(read_json(folder, index), where=str(folder / index))
     for name in names:
         if not (folder / name).is_file():
-            raise CheckpointError(f"{folder / name}: no such file, which {index} names; fetch it.")
+            raise CheckpointError(f"{folder / name}: missing, but listed in {index}; fetch it.")
     return names

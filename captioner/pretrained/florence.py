@@ -1,4 +1,4 @@
-"""Florence-2 (Xiao et al. 2023, arXiv:2311.06242): DaViT, and BART prompted with a task."""
+"""Florence-2 (Xiao et al. 2023, arXiv:2311.06242): DaViT, and BART with a task prompt."""
 
 from dataclasses import replace
 
@@ -49,8 +49,7 @@ RULES = (
     Rule(rf"{_BLOCK}(?:norm1|(?:window|channel)_attn\.norm)\.(.*)", rf"{_OURS}norm1.\4"),
     Rule(rf"{_BLOCK}(?:norm2|ffn\.norm)\.(.*)", rf"{_OURS}norm2.\4"),
 )
-"""Names that transformers gives, and those of Microsoft's own code, whose norms lie within what
-they precede."""
+"""Names of transformers and of Microsoft's code, which nests each norm in the layer it precedes."""
 
 
 def read_florence(config: Section) -> Family:
@@ -66,7 +65,7 @@ def read_florence(config: Section) -> Family:
         qkv_bias=True,
         activation_function="gelu",
     )
-    # Microsoft's own configuration names some settings otherwise, and says more.
+    # Microsoft's own configuration names some settings differently, and has more of them.
     vision.require(image_feature_source=["spatial_avg_pool", "temporal_avg_pool"])
     positions, time = (vision.part(n) for n in ("image_pos_embed", "visual_temporal_embedding"))
     positions.require(type="learned_abs_2d")
@@ -124,7 +123,7 @@ def read_florence(config: Section) -> Family:
         ),
         photos=PreprocessConfig(height=768, width=768),
         any_size=True,
-        # As in generation_config.json of the repositories.
+        # As in the repositories' generation_config.json.
         search=SearchConfig(beam=3, max_words=40, length_penalty=1.0, no_repeat=3),
         rules=RULES,
         finish=with_task,
@@ -132,7 +131,7 @@ def read_florence(config: Section) -> Family:
 
 
 def with_task(family: Family, tokenizer: Tokenizer) -> Family:
-    """Give the encoder the embeddings of the task's tokens."""
+    """Add the embeddings of the task prompt to the encoder."""
     marks = tokenizer.marks
     ids = (*marks.then, *tokenizer.encode(TASKS["<CAPTION>"]), marks.end)
     encoder = family.model.encoder

@@ -1,4 +1,4 @@
-"""GIT (Wang et al. 2022, arXiv:2205.14100): CLIP's ViT, and a decoder over regions and words."""
+"""GIT (Wang et al. 2022, arXiv:2205.14100): CLIP's ViT, and a prefix decoder."""
 
 from captioner.config import ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import PrefixConfig

@@ -1,4 +1,4 @@
-"""Rules that rename weights; a name that fits no rule is refused."""
+"""Rules that rename weights; a weight that matches no rule is an error."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,57 +12,58 @@ _RENAMED = (
     (re.compile(r"LayerNorm\.gamma$"), "LayerNorm.weight"),
     (re.compile(r"LayerNorm\.beta$"), "LayerNorm.bias"),
 )
-"""What transformers renames when it reads old files."""
+"""Names in old files that transformers also renames."""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """The target of weights whose full name matches a pattern."""
+    """Where stored weights go whose full name matches a pattern."""
 
     pattern: str
-    """Regular expression of their name there."""
+    """Regular expression for the stored name."""
     into: str | tuple[str, ...] = ()
-    """Name here, with \\\\1 for what the pattern's groups hold; several share out the rows; none
+    """Our name, with \\\\1 for groups of the pattern. Several names split the rows evenly; none
     drops the weight."""
     place: int = 0
-    """Order among the weights that are put together, row upon row, where several become one."""
+    """Position among stored weights that are concatenated into one of ours."""
     transposed: bool = False
-    """Whether it is stored (in, out)."""
+    """Whether the weight is stored as (in, out)."""
     skipped: int = 0
-    """Rows at the beginning that are left out."""
+    """Leading rows to drop."""
     also: str = ""
-    """Another name here, for a copy of the rows `picked`."""
+    """Our name of a copy that holds the rows `picked`."""
     picked: tuple[int, ...] = ()
-    """Rows of that copy, in this order."""
+    """Rows of that copy, in order."""
     onto: str = ""
-    """Name here of a weight to whose every row the first one is added."""
+    """Our name of a weight to whose every row the first stored row is added."""
     spare: bool = False
-    """Whether it is a copy, used only where nothing else gives that weight."""
+    """Whether it is a tied copy, used only if no other rule provides the weight."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Some rows of a stored weight."""
+    """Rows of a stored weight."""
 
     key: str
-    """Its name in the file."""
+    """Name of the weight in the file."""
     transposed: bool
+    """Whether the weight is stored as (in, out)."""
     rows: tuple[int, int]
-    """First row, and the one behind the last."""
+    """Range of rows, end exclusive."""
     picked: tuple[int, ...] = ()
-    """Rows by number, in place of those."""
+    """Row indices that replace the range."""
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """One weight here, of pieces row upon row."""
+    """One of our weights, concatenated from pieces."""
 
     shape: Shape
-    """Of the weight here; axes of size 1 may be more or fewer than there."""
+    """Shape of our weight; the stored one may have other axes of size 1."""
     pieces: tuple[Piece, ...]
-    """None where the weight lacks and is 0."""
+    """Pieces in order; empty if the weight is missing and set to 0."""
     added: Piece | None = None
-    """One row, added to all of them."""
+    """Row to add to every row."""
 
 
 def assign(
@@ -73,17 +74,17 @@ def assign(
     zeros: Iterable[str] = (),
     where: str,
 ) -> dict[str, Assembly]:
-    """Map stored weights to parameters of the model, without reading them.
+    """Map stored weights to the model's parameters, without reading them.
 
     Args:
-        stored: shapes by name in the files.
-        expected: shapes by name here.
-        rules: the first that fits a name counts.
-        zeros: names here that may be missing, and are 0 then.
-        where: what to call the files in an error.
+        stored: shapes by stored name.
+        expected: shapes by our name.
+        rules: the first rule that matches a name counts.
+        zeros: our names of weights that may be missing; they are set to 0.
+        where: path of the files, for error messages.
 
     Raises:
-        CheckpointError: a stored weight fits no rule, an expected one is missing, or shapes differ.
+        CheckpointError: a stored weight matches no rule, a weight is missing, or shapes differ.
     """
     found: dict[str, list[tuple[int, Piece]]] = {}
     spares: dict[str, list[tuple[int, Piece]]] = {}
@@ -103,14 +104,14 @@ def assign(
                 break
         else:
             raise CheckpointError(
-                f"{where}: holds a weight {key!r}, which a model of this kind does not have; it "
-                "may be of another kind or newer than this captioner."
+                f"{where}: unexpected weight {key!r}; the model may be of another type, or newer "
+                "than this version of captioner."
             )
     assemblies = {}
     for target, shape in expected.items():
         pieces = found.get(target) or spares.get(target, [])[:1]
         if not pieces and target not in zeros:
-            raise CheckpointError(f"{where}: misses the weight {target}; fetch or save it again.")
+            raise CheckpointError(f"{where}: weight {target} is missing; fetch or save it again.")
         ordered = tuple(piece for _, piece in sorted(pieces, key=lambda placed: placed[0]))
         _check(target, shape, ordered, stored, where=where)
         more = added.get(target)
@@ -120,8 +121,8 @@ def assign(
     for target in found:
         if target not in expected:
             raise CheckpointError(
-                f"{where}: holds a weight {found[target][0][1].key!r}, for which its config.json "
-                "has no place; the two may not belong together."
+                f"{where}: weight {found[target][0][1].key!r} does not fit its config.json; the "
+                "two may not belong together."
             )
     return assemblies
 
@@ -129,7 +130,7 @@ def assign(
 def _share_out(
     key: str, shape: Shape, rule: Rule, match: re.Match[str]
 ) -> Iterable[tuple[str, Piece]]:
-    """Return which rows of a weight go where."""
+    """Yield our names with the rows of a stored weight that go there."""
     targets = (rule.into,) if isinstance(rule.into, str) else rule.into
     rows = shape[-1 if rule.transposed else 0] if shape else 1
     first, share = rule.skipped, (rows - rule.skipped) // max(1, len(targets))
@@ -149,7 +150,7 @@ def _check(
     *,
     where: str,
 ) -> None:
-    """Make sure that the pieces have the shape of the weight."""
+    """Check that the pieces have the shape of the weight."""
     shapes = []
     for piece in pieces:
         given = stored[piece.key]
@@ -167,8 +168,8 @@ def _check(
         fits = whole == shape and len({tuple(rest) for _, *rest in shapes}) == 1
     if not fits:
         raise CheckpointError(
-            f"{where}: {', '.join(piece.key for piece in pieces)} has the shape {whole}, but by "
-            f"its config.json {target} is {shape}; the two may not belong together."
+            f"{where}: {', '.join(piece.key for piece in pieces)} has shape {whole}, but its "
+            f"config.json implies {shape} for {target}; the two may not belong together."
         )
 
 

@@ -1,4 +1,4 @@
-"""Names of the layers that several families share."""
+"""Renaming rules for layers that several families share."""
 
 import re
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _BERT = (
 
 
 def bert_rules(before: str) -> tuple[Rule, ...]:
-    """Return rules for BERT's embeddings and layers, whose names begin with `before`."""
+    """Return rules for BERT's embeddings and layers under the prefix `before`."""
     layers = (
         Rule(rf"{before}encoder\.layer\.(\d+)\.{there}\.(.*)", rf"decoder.blocks.\1.{here}.\3")
         for there, here in _BERT
@@ -35,7 +35,7 @@ def bert_rules(before: str) -> tuple[Rule, ...]:
 
 
 def bert_head_rules(before: str) -> tuple[Rule, ...]:
-    """Return rules for BERT's output head, whose names begin with `before`."""
+    """Return rules for BERT's output head under the prefix `before`."""
     return (
         Rule(rf"{before}transform\.dense\.(.*)", r"decoder.head.0.\1"),
         Rule(rf"{before}transform\.LayerNorm\.(.*)", r"decoder.head.2.\1"),
@@ -61,12 +61,12 @@ _CLIP = (
 
 
 def clip_rules(before: str, *, fused: bool, out: str) -> tuple[Rule, ...]:
-    """Return rules for a ViT whose layers are called like CLIP's, with `before` at the beginning.
+    """Return rules for a ViT with CLIP's names.
 
     Args:
-        before: regular expression.
-        fused: whether queries, keys and values are one weight.
-        out: name of the output projection of attention.
+        before: prefix of the names, a regular expression.
+        fused: whether query, key and value share one weight.
+        out: name of attention's output projection.
     """
     return (
         *_tower_rules(
@@ -97,7 +97,7 @@ _VIT = (
 
 
 def vit_rules(before: str) -> tuple[Rule, ...]:
-    """Return rules for the ViT and DeiT of transformers, whose names begin with `before`."""
+    """Return rules for transformers' ViT and DeiT under the prefix `before`."""
     return (
         *_tower_rules(
             before,
@@ -119,7 +119,7 @@ def _tower_rules(
     layers: Sequence[tuple[str, str]],
     rest: Sequence[tuple[str, str]],
 ) -> list[Rule]:
-    """Return rules for a ViT: names there and timm's, within its layers and outside."""
+    """Return rules that map a ViT's names to timm's, inside its layers and outside."""
     here, block = rf"{before}{layer}\.(\d+)\.", r"encoder.backbone.blocks.\1."
     return [
         *(
@@ -140,12 +140,12 @@ _GPT2 = (
     ("mlp.c_fc", ("feedforward.0",)),
     ("mlp.c_proj", ("feedforward.3",)),
 )
-"""Layers that GPT-2 stores (in, out)."""
+"""Layers that GPT-2 stores as (in, out)."""
 _GPT2_NORMS = (("ln_1", "self_norm"), ("ln_cross_attn", "cross_norm"), ("ln_2", "feedforward_norm"))
 
 
 def gpt2_rules(before: str) -> tuple[Rule, ...]:
-    """Return rules for GPT-2 with cross-attention, whose names begin with `before`."""
+    """Return rules for GPT-2 with cross-attention under the prefix `before`."""
     layer, block = rf"{before}h\.(\d+)\.", r"decoder.blocks.\1."
     linear = (
         Rule(
@@ -158,7 +158,7 @@ def gpt2_rules(before: str) -> tuple[Rule, ...]:
     return (
         *linear,
         *(Rule(rf"{layer}{there}\.(.*)", rf"{block}{here}.\2") for there, here in _GPT2_NORMS),
-        Rule(rf"{layer}(?:attn|crossattention)\.(?:masked_)?bias"),  # masks of old files
+        Rule(rf"{layer}(?:attn|crossattention)\.(?:masked_)?bias"),  # masks in old files
         Rule(rf"{before}wte\.weight", "decoder.words.vectors.weight"),
         Rule(rf"{before}wpe\.weight", "decoder.positions"),
         Rule(rf"{before}ln_f\.(.*)", r"decoder.norm.\1"),
@@ -183,7 +183,7 @@ _BART = (
 
 
 def bart_rules(before: str, side: str) -> tuple[Rule, ...]:
-    """Return rules for BART's encoder or decoder, whose names begin with `before`, `side` here."""
+    """Return rules for BART's encoder or decoder: prefix `before` there, `side` here."""
     return (
         *(
             Rule(rf"{before}layers\.(\d+)\.{there}\.(.*)", rf"{side}blocks.\1.{here}.\2")

@@ -1,4 +1,4 @@
-"""preprocessor_config.json -> preprocessing of photos."""
+"""Reads preprocessing settings from preprocessor_config.json."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,18 +13,18 @@ _FILTERS: dict[int, Literal["bilinear", "bicubic", "lanczos"]] = {
     2: "bilinear",
     3: "bicubic",
 }
-"""Pillow's numbers."""
+"""Names of Pillow's resampling filters."""
 
 
 def read_photos(
     folder: Path, usual: PreprocessConfig, *, any_size: bool = False
 ) -> PreprocessConfig:
-    """Read how a processor of transformers prepares photos.
+    """Read the preprocessing settings of a transformers image processor.
 
     Args:
-        folder: contains its file, whose name depends on the version of transformers.
+        folder: contains the file, whose name depends on the version of transformers.
         usual: defaults for missing settings.
-        any_size: whether the file may ask for another size.
+        any_size: whether the file may set another size.
 
     Raises:
         CheckpointError: the file is damaged, or a setting is not supported.
@@ -36,16 +36,16 @@ def read_photos(
         table = whole.get("image_processor") or {}
         where = f"{folder / 'processor_config.json'}: image_processor"
     if not isinstance(table, dict):
-        raise CheckpointError(f"{where}: holds no table; fetch it again.")
+        raise CheckpointError(f"{where}: is not a JSON object; fetch it again.")
     for name in ("do_resize", "do_rescale"):
         if not table.get(name, True):
-            raise CheckpointError(f"{where}: {name} is off, which this captioner does not support.")
+            raise CheckpointError(f"{where}: {name} is off, which is not supported.")
     normalised = table.get("do_normalize", True)
     try:
         size = _size(table, usual, where=where)
         if size != (usual.height, usual.width) and not any_size:
             raise CheckpointError(
-                f"{where}: photos of {size[0]}x{size[1]} pixels, and its model reads "
+                f"{where}: input size is {size[0]}x{size[1]} pixels, but the model expects "
                 f"{usual.height}x{usual.width}."
             )
         number = table.get("resample")
@@ -60,7 +60,7 @@ def read_photos(
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{where}: is damaged, or of another kind ({type(error).__name__}: {error})."
+            f"{where}: damaged or unsupported ({type(error).__name__}: {error})."
         ) from error
 
 
@@ -69,21 +69,21 @@ def _crops(table: dict[str, Any], usual: PreprocessConfig) -> bool:
 
 
 def _size(table: dict[str, Any], usual: PreprocessConfig, *, where: str) -> tuple[int, int]:
-    """Return height and width of the input: a square by one number, an edge, or two sides."""
+    """Return (height, width) in pixels; the file may give one number, an edge, or both sides."""
     resized = table.get("size", usual.height)
     edge = resized.get("shortest_edge") if isinstance(resized, dict) else resized
     if not _crops(table, usual):
         if isinstance(resized, dict) and "height" not in resized:
             raise CheckpointError(
-                f"{where}: photos are resized to {resized} and not cropped, so their shapes "
-                "differ; this captioner reads photos of one shape."
+                f"{where}: photos are resized to {resized} without cropping, so their shapes "
+                "differ, which is not supported."
             )
         return _sides(resized)
     cropped = _sides(table.get("crop_size", edge))
     if edge != min(cropped) or cropped[0] != cropped[1]:
         raise CheckpointError(
-            f"{where}: photos are resized to {resized} and cropped to {cropped}; this captioner "
-            "crops to a square of the shorter side."
+            f"{where}: photos are resized to {resized} and cropped to {cropped}; only a square "
+            "crop of the shorter side is supported."
         )
     return cropped
 

@@ -1,6 +1,6 @@
 """VisionEncoderDecoderModel: a ViT or DeiT, and GPT-2 or BERT with cross-attention.
 
-The best-known captioner of this kind is ViT-GPT2 (Luo et al. 2022).
+The best-known captioner of this type is ViT-GPT2 (Luo et al. 2022).
 """
 
 from collections.abc import Callable
@@ -32,24 +32,24 @@ _ACTIVATIONS: dict[str, Literal["gelu_tanh", "gelu", "relu"]] = {
 
 
 def read_vision_encoder_decoder(config: Section) -> Family:
-    """Read the configuration of a combined encoder and decoder.
+    """Read the configuration of a VisionEncoderDecoderModel.
 
     Raises:
-        CheckpointError: one of them is of another kind.
+        CheckpointError: the encoder or the decoder is not supported.
     """
     text = config.part("decoder")
     encoder, size, feature_dim = _read_encoder(config.part("encoder"))
     kind = text.text("model_type", "none")
     if kind not in _DECODERS:
         raise CheckpointError(
-            f"{text.where}: is of type {kind!r}; supported are {' and '.join(_DECODERS)} with "
-            "cross-attention."
+            f"{text.where}: model_type {kind!r} is not supported; choose from "
+            f"{' and '.join(_DECODERS)}, with cross-attention."
         )
     text.require(
         add_cross_attention=True, cross_attention_hidden_size=None, tie_word_embeddings=True
     )
     read, width, rows, start, end = _DECODERS[kind]
-    # transformers puts a layer between them only where they differ.
+    # transformers adds a projection only if the widths differ.
     same = feature_dim == text.count(width, 768, most=2**14)
     end = config.count("eos_token_id", text.count("eos_token_id", end, least=0), least=0)
     start = text.count("bos_token_id", start, least=0)
@@ -64,7 +64,7 @@ def read_vision_encoder_decoder(config: Section) -> Family:
         photos=PreprocessConfig(
             height=size, width=size, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3
         ),
-        # As on the page of nlpconnect's, whose 16 tokens count START.
+        # As on nlpconnect's model card, whose 16 tokens include START.
         search=SearchConfig(beam=4, max_words=15, length_penalty=1.0),
         rules=RULES,
     )
@@ -75,7 +75,7 @@ def _read_gpt2(section: Section, *, bridge: Literal["linear", "none"]) -> Transf
     activation = section.text("activation_function", "gelu_new")
     if activation not in _ACTIVATIONS:
         raise CheckpointError(
-            f"{section.where}: activation_function is {activation!r}; supported are "
+            f"{section.where}: activation_function {activation!r} is not supported; choose from "
             f"{', '.join(_ACTIVATIONS)}."
         )
     width = section.count("n_embd", 768, most=2**14)
@@ -97,14 +97,15 @@ _DECODERS: dict[str, tuple[Callable[..., TransformerConfig], str, int, int, int]
     "gpt2": (_read_gpt2, "n_embd", 50257, 50256, 50256),
     "bert": (read_bert, "hidden_size", 30522, 101, 102),
 }
-"""What reads each kind; what it calls its width; ids, start and end where nothing says them."""
+"""Reader, name of the width setting, and defaults of vocabulary size, start id and end id."""
 
 
 def _read_encoder(section: Section) -> tuple[EncoderConfig, int, int]:
     kind = section.text("model_type", "none")
     if kind not in _BACKBONES:
         raise CheckpointError(
-            f"{section.where}: is of type {kind!r}; supported are {' and '.join(_BACKBONES)}."
+            f"{section.where}: model_type {kind!r} is not supported; choose from "
+            f"{' and '.join(_BACKBONES)}."
         )
     section.require(qkv_bias=True)
     return read_vit(section, _BACKBONES[kind], size=224, eps=1e-12)

@@ -1,4 +1,4 @@
-"""Tokenizer files of a pretrained captioner -> `Tokenizer`."""
+"""Reads the tokenizer files of a pretrained captioner."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from captioner.words.tokenizer import Marks, Tokenizer
 
 
 def read_vocabulary(folder: Path, vocabulary: Vocabulary) -> Tokenizer:
-    """Read the vocabulary, with a token for every row of the embedding table.
+    """Read the tokenizer, with a token for every row of the embedding table.
 
     Args:
-        folder: holds tokenizer.json, or BERT's vocab.txt, or GPT-2's vocab.json and merges.txt.
-        vocabulary: what the configuration says.
+        folder: contains tokenizer.json, or BERT's vocab.txt, or GPT-2's vocab.json and merges.txt.
+        vocabulary: vocabulary size and special ids from the configuration.
 
     Raises:
         CheckpointError: the files are missing or damaged, or do not belong to the configuration.
@@ -36,7 +36,7 @@ def read_vocabulary(folder: Path, vocabulary: Vocabulary) -> Tokenizer:
         return Tokenizer.from_json(engine.to_str(), marks)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {str(error).removeprefix(f'{folder}: ')}") from error
-    except BaseException as error:  # the library raises nothing narrower than Exception, or panics
+    except BaseException as error:  # the library raises bare Exception, or panics
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         raise CheckpointError(
@@ -56,12 +56,12 @@ def _read_engine(folder: Path) -> tokenizers.Tokenizer:
     if numbers is not None and merges is not None:
         return _gpt2(numbers, merges)
     raise CheckpointError(
-        f"{folder}: has no tokenizer.json, nor vocab.txt, nor vocab.json with merges.txt."
+        f"{folder}: no tokenizer; expected tokenizer.json, vocab.txt, or vocab.json and merges.txt."
     )
 
 
 def _bert(words: list[str], *, lowercase: bool) -> tokenizers.Tokenizer:
-    """Make what `BertTokenizer` makes of its file: a token a line."""
+    """Build the tokenizer that `BertTokenizer` builds from vocab.txt, one token per line."""
     numbers = {word.rstrip("\r"): number for number, word in enumerate(words) if word}
     engine = tokenizers.Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
     engine.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
@@ -72,7 +72,7 @@ def _bert(words: list[str], *, lowercase: bool) -> tokenizers.Tokenizer:
 
 
 def _gpt2(numbers: dict[str, int], merges: str) -> tokenizers.Tokenizer:
-    """Make what the tokenizers of GPT-2 and BART make of their files."""
+    """Build the tokenizer that GPT-2's and BART's classes build from their files."""
     lines = [line for line in merges.splitlines() if line and not line.startswith("#version")]
     pairs = [(left, right) for left, _, right in (line.partition(" ") for line in lines)]
     engine = tokenizers.Tokenizer(models.BPE(numbers, pairs))
@@ -83,18 +83,18 @@ def _gpt2(numbers: dict[str, int], merges: str) -> tokenizers.Tokenizer:
 
 
 def _fill_up(engine: tokenizers.Tokenizer, vocabulary: Vocabulary, *, where: str) -> None:
-    """Add placeholder tokens, so that ids match the rows of the embedding table."""
+    """Add placeholder tokens, so that there is one per row of the embedding table."""
     known = engine.get_vocab_size(with_added_tokens=True)
     if known > vocabulary.rows:
         raise CheckpointError(
-            f"{where}: {known} tokens, but its config.json allows {vocabulary.rows}; the two do "
-            "not belong together."
+            f"{where}: {known} tokens, but vocab_size in config.json is {vocabulary.rows}; the two "
+            "do not belong together."
         )
     missing = range(known, vocabulary.rows)
     engine.add_special_tokens([vocabulary.added.get(i, f"⟨{i}⟩") for i in missing])
 
 
 def _unknown(engine: tokenizers.Tokenizer) -> int | None:
-    """Return the id of words never learned; None where every text can be written."""
+    """Return the id of the unknown token; None if any text can be encoded."""
     token = getattr(engine.model, "unk_token", None)
     return None if token is None else engine.token_to_id(token)

@@ -1,7 +1,7 @@
-"""Weight files -> tensors by our names.
+"""Loads weight files under our names.
 
 Files are memory-mapped, so each weight takes memory only once, when used. Pickled files are read by
-PyTorch's restricted unpickler, which builds tensors and runs no code.
+PyTorch's restricted unpickler, which creates tensors and runs no code.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,16 +19,16 @@ from captioner.pretrained.keys import Assembly, Piece, Rule, assign
 
 Read = Callable[[], Tensor]
 _MAPPED = 8 << 20
-"""Bytes of halves that are read from one mapping of a pickled file."""
+"""Bytes of 16-bit weights to read from a pickled file before it is mapped anew."""
 
 
 def load_weights(model: nn.Module, folder: Path, *, rules: tuple[Rule, ...]) -> None:
-    """Fill a model that was built on the meta device.
+    """Load weights into a model built on the meta device.
 
     Args:
-        model: without weights; filled in place, in float32.
-        folder: contains the files.
-        rules: map their names to the model's.
+        model: filled in place, in float32.
+        folder: contains the weight files.
+        rules: rename stored weights to the model's.
 
     Raises:
         CheckpointError: weights are missing, damaged, or do not fit the model.
@@ -49,7 +49,7 @@ def load_weights(model: nn.Module, folder: Path, *, rules: tuple[Rule, ...]) -> 
 
 
 def _assemble(assembly: Assembly, read: Callable[[str], Tensor]) -> Tensor:
-    """Put the pieces of one weight together."""
+    """Concatenate the pieces of one weight."""
     parts = [_cut(piece, read(piece.key)) for piece in assembly.pieces]
     if not parts:
         return torch.zeros(assembly.shape)
@@ -67,10 +67,10 @@ def _cut(piece: Piece, weight: Tensor) -> Tensor:
 
 
 def list_weights(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
-    """List the weights of a safetensors file: the shape of each, and what reads it.
+    """List the weights of a safetensors file: shape, and a function that reads it.
 
-    Weights in float32 lie in the file, which is mapped once. One in 16 bits, which is widened and
-    then no longer needed, has a mapping of its own, so that its pages go when it goes.
+    float32 weights are views of the mapped file. A 16-bit weight, which is converted to float32 and
+    then dropped, gets its own mapping, so that its pages are released with it.
     """
     opened = safe_open(file, framework="pt")
 
@@ -81,15 +81,15 @@ def list_weights(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
 
     return {
         key: (tuple(opened.get_slice(key).get_shape()), reading(key))
-        for key in opened.keys()  # noqa: SIM118  # it is no dictionary
+        for key in opened.keys()  # noqa: SIM118  # not a dict
     }
 
 
 def _unpickle(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
-    """List the weights of a file that `torch.save` wrote; those in 16 bits share a mapping.
+    """List the weights of a file written by `torch.save`; 16-bit weights share a mapping.
 
-    It is made anew after `_MAPPED` bytes, so that pages go, and not for every weight: that takes
-    20 ms for a file of some hundred.
+    The file is mapped anew after `_MAPPED` bytes, which releases its pages. Mapping takes about
+    20 ms for a few hundred weights, so it is not done for every weight.
     """
 
     def load() -> Any:
@@ -97,7 +97,7 @@ def _unpickle(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
 
     found = load()
     if not isinstance(found, dict) or not all(isinstance(x, Tensor) for x in found.values()):
-        raise CheckpointError(f"{file}: holds something else than weights by name.")
+        raise CheckpointError(f"{file}: is not a state dict.")
     mapped, used = found, 0
 
     def read_again(key: str) -> Tensor:
@@ -118,7 +118,7 @@ def _unpickle(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn whatever the libraries raise about a file into a CheckpointError."""
+    """Convert any error of the libraries into a CheckpointError."""
     try:
         yield
     except CheckpointError:
