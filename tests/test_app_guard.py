@@ -23,7 +23,7 @@ def test_a_host_that_is_not_this_machine_is_refused(url, path):
     answer = httpx.get(f"{url}{path}", headers={"Host": "evil.example:7860"})
     assert answer.status_code == 400
     assert answer.text == (
-        "This app is not called 'evil.example:7860'; start it with --allow-host, if it is."
+        "Unknown host 'evil.example:7860'; if it is this app, start it with --allow-host."
     )
 
 
@@ -37,7 +37,7 @@ def test_a_page_of_another_site_may_not_upload_or_ask(url, origin):
     call = httpx.post(f"{url}gradio_api/call/describe", json={"data": []}, headers=headers)
     for answer in (upload, call):
         assert answer.status_code == 403
-        assert answer.text == f"Pages of {origin} may not call this app."
+        assert answer.text == f"Requests from {origin} are not allowed."
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

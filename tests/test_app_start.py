@@ -42,8 +42,8 @@ def test_help_loads_neither_gradio_nor_a_model():
     [
         (
             ("--host", "300.1.1.1"),
-            "--host is '300.1.1.1', which is no address of this machine; choose 127.0.0.1 for this "
-            "machine alone, or 0.0.0.0 for the network.",
+            "--host '300.1.1.1' is not an address of this machine; choose 127.0.0.1 for local "
+            "access only, or 0.0.0.0 for the network.",
         ),
         (("--port", "99999"), "--port is 99999; it must be from 1 to 65535."),
         (("--port", "0"), "--port is 0; it must be from 1 to 65535."),
@@ -83,7 +83,7 @@ def test_a_port_that_is_taken_is_named():
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        reason = rf"^--port is {port}, which is taken; choose another --port, or leave it out"
+        reason = rf"^--port {port} is in use; choose another --port, or leave it out"
         with pytest.raises(CaptionerError, match=reason):
             ui.check_address("127.0.0.1", port)
     ui.check_address("127.0.0.1", None)

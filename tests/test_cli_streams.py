@@ -38,7 +38,7 @@ def test_a_list_from_a_closed_standard_input_is_refused(checkpoints, folder, tmp
     output = tmp_path / "c.jsonl"
     done = shell(f"captioner --list - --output {output} <&-", checkpoints, folder)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == ("captioner: standard input is closed; give the list with --list FILE.\n")
+    assert done.stderr == ("captioner: standard input is closed; use --list FILE.\n")
     assert not output.exists()
 
 

@@ -201,7 +201,7 @@ def test_an_output_is_written_and_its_edits_are_kept_as_those_of_the_package(
     status, _, errors = command(folder, "--output", table)
     assert status == 2
     assert (
-        f"{table}: edited since it was written, and the edits cannot be kept:  it cannot be read ("
+        f"{table}: edited since it was written, and the edits cannot be kept: it cannot be read ("
         in errors[-1]
     )
 

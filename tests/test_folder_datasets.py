@@ -134,8 +134,8 @@ def test_data_sets_lie_where_they_can_be_read_back(command, folder, tmp_path):
     ])  # fmt: skip
     status, _, errors = command(folder, "--shard", "1/2", "--output", folder / "metadata.jsonl")
     assert (status, errors) == (2, [
-        f"captioner: {folder / 'metadata.jsonl'}: is one file for the whole folder; give it with "
-        "--join, when all shards are done.",
+        f"captioner: {folder / 'metadata.jsonl'}: covers the whole folder; write it with --join "
+        "when all shards are done.",
     ])  # fmt: skip
 
 

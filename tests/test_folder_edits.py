@@ -109,9 +109,9 @@ def test_what_the_captions_cannot_hold_is_asked_about_before_it_is_lost(
     status, _, (error,) = command(folder, "--output", table)
     assert status == 2
     assert error.startswith(
-        f"captioner: {table}: edited since it was written, and the edits cannot be kept:  {why}"
+        f"captioner: {table}: edited since it was written, and the edits cannot be kept: {why}"
     )
-    assert error.endswith("move the file away to keep it, or delete it to have it written again.")
+    assert error.endswith("Move the file away to keep it, or delete it to have it written again.")
     assert table.read_bytes() == before
     table.unlink()
     assert command(folder, "--output", table)[0] == 0

@@ -57,7 +57,7 @@ def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
 
     expected = {path.name: model.caption(path).text for path in folder.iterdir()}
     expected[names[1]] = (
-        "the model fails on it (the size of tensor a (3) must match); save it anew with another "
+        "the model fails on it (the size of tensor a (3) must match); resave it with another "
         "program."
     )
     monkeypatch.setattr(TorchCaptioner, "caption_batch", failing)
@@ -70,10 +70,9 @@ def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
     [
         (
             AttributeError("no attribute 'size'"),
-            "captioner made a mistake with it (AttributeError: no attribute 'size'); please report "
-            "that.",
+            "internal error (AttributeError: no attribute 'size'); please report this bug.",
         ),
-        (MemoryError(), "there is not enough memory to read it; give fewer --workers."),
+        (MemoryError(), "not enough memory to read it; use fewer --workers."),
     ],
 )
 def test_a_mistake_or_want_of_memory_is_not_blamed_on_the_photo(
@@ -99,7 +98,7 @@ def test_want_of_memory_for_resizing_is_told_like_any_other(model, folder, monke
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
 
     monkeypatch.setattr("captioner.pytorch.resize", failing)
-    reason = "there is not enough memory to read it; give fewer --workers."
+    reason = "not enough memory to read it; use fewer --workers."
     assert {outcome for _, outcome in caption(engine_of(model), folder)} == {reason}
 
 

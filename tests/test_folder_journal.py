@@ -101,7 +101,7 @@ def test_a_run_that_began_again_and_was_stopped_says_how_to_go_on(command, folde
         return told
 
     assert "run the same command without --overwrite to resume" in stop(KeyboardInterrupt())
-    assert stop(CaptionerError("Full.")) == "captioner: Full. Leave out --overwrite then, to go on."
+    assert stop(CaptionerError("Full.")) == "captioner: Full. To resume, omit --overwrite."
 
 
 def test_a_dry_run_refuses_what_the_run_would_refuse(command, folder):

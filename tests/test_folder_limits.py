@@ -88,8 +88,8 @@ def test_a_dry_run_says_what_the_whole_takes(command, tmp_path):
     assert len(lines) == 2 * SAMPLE
     assert errors[0] == "captioner: dry run, nothing written: 64 caption."
     found = re.fullmatch(
-        r"captioner: 64 photos take about ([\d.]+) minutes, ([\d.]+) kB to read, ([\d.]+) kB of "
-        r"captions\.",
+        r"captioner: estimate for 64 photos: about ([\d.]+) minutes, ([\d.]+) kB to read, "
+        r"([\d.]+) kB of captions\.",
         errors[1],
     )
     assert float(found[2]) == pytest.approx(
@@ -154,5 +154,5 @@ def test_a_data_set_needs_a_folder(command, folder, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text(f"{folder / 'flag.png'}\n")
     assert command("--list", names, "--for", "dataset") == (
-        2, [], ["captioner: --for dataset makes a folder a data set; give the folder."],
+        2, [], ["captioner: --for dataset needs a folder."],
     )  # fmt: skip

@@ -120,7 +120,7 @@ def test_a_run_is_taken_out_again(command, folder):
     assert len(snapshot(folder)) == 4 * 4
     status, lines, errors = command(folder, "--revert")
     assert (status, errors) == (0, [])
-    assert lines == [f"{folder / 'captions.jsonl'}: 16 files as before, 0 left as they are"]
+    assert lines == [f"{folder / 'captions.jsonl'}: files restored: 16, left unchanged: 0"]
     after = snapshot(folder)
     assert after.keys() - {"strip.jpg.xmp"} == before.keys() - {"strip.jpg.xmp"}
     assert after["flag.txt"] == before["flag.txt"]
@@ -130,7 +130,7 @@ def test_a_run_is_taken_out_again(command, folder):
     assert all("files" not in record for record in records(folder / "captions.jsonl"))
     assert command(folder, "--revert")[:2] == (
         0,
-        [f"{folder / 'captions.jsonl'}: 0 files as before, 0 left as they are"],
+        [f"{folder / 'captions.jsonl'}: files restored: 0, left unchanged: 0"],
     )
     assert snapshot(folder) == after
 
@@ -219,8 +219,8 @@ def test_what_several_runs_wrote_into_one_file_is_taken_out_together(command, fo
 def test_revert_needs_captions_of_a_folder(command, folder):
     status, _, errors = command(folder, "--revert")
     assert (status, errors) == (2, [
-        f"captioner: {folder / 'captions.jsonl'}: no captions of a folder; give the --output of "
-        "the run.",
+        f"captioner: {folder / 'captions.jsonl'}: no journal of an earlier run; use the --output "
+        "of that run.",
     ])  # fmt: skip
 
 

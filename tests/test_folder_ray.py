@@ -218,8 +218,9 @@ def test_an_address_where_no_cluster_answers_is_named(command, many, monkeypatch
         status, _, errors = command(many, "--engine", "ray")
     assert status == 2
     assert errors == [
-        f"captioner: RAY_ADDRESS is {address}, and no Ray cluster can be reached there: {problem}; "
-        "give the address that `ray start` printed, or leave RAY_ADDRESS empty to begin one here."
+        f"captioner: RAY_ADDRESS is {address}, but no Ray cluster can be reached there: {problem}; "
+        "set it to the address that `ray start` printed, or unset it to start a cluster on this "
+        "machine."
     ]
 
 
@@ -228,7 +229,7 @@ def test_an_address_for_rays_client_is_refused(command, many, monkeypatch):
     status, _, errors = command(many, "--engine", "ray")
     assert status == 2
     assert errors == [
-        "captioner: RAY_ADDRESS is ray://127.0.0.1:10001, and Ray's client cannot do this; run the "
+        "captioner: RAY_ADDRESS is ray://127.0.0.1:10001, but Ray Client is not supported; run the "
         "command on a machine of the cluster, with RAY_ADDRESS=auto or the address that "
         "`ray start` printed."
     ]

@@ -239,7 +239,7 @@ def test_refused_access_is_told_from_what_is_not_there(monkeypatch):
             raise PermissionError(13, "Forbidden")
 
     monkeypatch.setattr(remote, "_store", lambda url: (Store(), url))
-    with pytest.raises(OSError, match="access is denied; check the credentials and their rights"):
+    with pytest.raises(OSError, match="access denied; check the credentials and their permissions"):
         remote.is_folder(URL)
 
 

@@ -165,18 +165,18 @@ def test_openais_client_gets_a_completion_whole_or_streamed(url, captioner):
     ("changed", "kind", "message"),
     [
         ({"model": "gpt-5"}, openai.NotFoundError,
-         f"there is no model 'gpt-5' here; ask for '{MODEL}'."),
+         f"unknown model 'gpt-5'; use '{MODEL}'."),
         ({"messages": chat(b"hello")}, openai.BadRequestError, f"the photo: {NOT_AN_IMAGE}"),
         ({"messages": [{"role": "user", "content": "Hello?"}]}, openai.BadRequestError,
-         "image_url of messages holds 0 images; send one per request."),
+         "image_url of messages has 0 images; send one per request."),
         ({"messages": [{"role": "user", "content": chat(CAT)[1]["content"][1:] * 2}]},
-         openai.BadRequestError, "image_url of messages holds 2 images; send one per request."),
+         openai.BadRequestError, "image_url of messages has 2 images; send one per request."),
         ({"messages": [{"role": "user", "content": [
             {"type": "image_url", "image_url": {"url": "https://photos.example/cat.jpg"}}]}]},
-         openai.BadRequestError, "image_url of messages is an address, and this service fetches "
-         "none; send the image itself as a data: URL, or start the service with --fetch-urls."),
+         openai.BadRequestError, "image_url of messages is a web address, but fetching is "
+         "disabled; send the image itself as a data: URL, or start the service with --fetch-urls."),
         ({"response_format": {"type": "json_object"}}, openai.BadRequestError,
-         "response_format must be text; captions are sentences."),
+         "response_format must be text; captions are plain text."),
     ],
 )  # fmt: skip
 def test_openais_client_is_told_what_is_wrong(url, changed, kind, message):
@@ -209,14 +209,14 @@ def test_ollamas_client_gets_a_response_whole_or_streamed(url, captioner):
 @pytest.mark.parametrize(
     ("changed", "status", "message"),
     [
-        ({"model": "llava"}, 404, f"there is no model 'llava' here; ask for '{MODEL}'."),
+        ({"model": "llava"}, 404, f"unknown model 'llava'; use '{MODEL}'."),
         ({"images": ["aGVsbG8="]}, 400, f"the photo: {NOT_AN_IMAGE}"),
         ({"images": ["no base64!"]}, 400, "images is not base64 (Only base64 data is allowed)."),
         ({"images": [7]}, 400, "images is not text; send a data: URL or base64."),
         ({"images": ["data:image/png,hello"]}, 400,
-         "images is a data: URL, but not in base64; encode it."),
-        ({"images": None}, 400, "images holds 0 images; send one per request."),
-        ({"format": "json"}, 400, "format must be empty; captions are sentences."),
+         "images is a data: URL without base64; encode it."),
+        ({"images": None}, 400, "images has 0 images; send one per request."),
+        ({"format": "json"}, 400, "format is not supported; captions are plain text."),
     ],
 )  # fmt: skip
 def test_ollamas_callers_are_told_what_is_wrong(url, changed, status, message):
@@ -290,11 +290,11 @@ def approximately(value):
          "from a unicode string)."),
         ({"json": []}, 400, "the request is not a JSON object."),
         ({"json": {}}, 400, "photo is not text; send a data: URL or base64."),
-        ({"files": {"image": CAT}}, 400, "the form has no file called photo."),
+        ({"files": {"image": CAT}}, 400, "the form has no file field named photo."),
         ({"files": {"photo": ("a.jpg", b"hello")}}, 400, f"a.jpg: {NOT_AN_IMAGE}"),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400,
-         "the form is not understood (Missing boundary in multipart.)."),
-        ({"content": bytes(2**20 + 1)}, 413, "the request is over 1 MB; send a smaller photo."),
+         "malformed form (Missing boundary in multipart.)."),
+        ({"content": bytes(2**20 + 1)}, 413, "the request exceeds 1 MB; send a smaller photo."),
         ({"content": CAT[:9000]}, 400, "the photo: damaged or cut short (image file is truncated "
          "(18 bytes not processed)); copy or download it again."),
         ({"content": b""}, 400, "the photo: the file is empty (0 bytes); copy or download it "
@@ -325,7 +325,7 @@ def test_other_hosts_and_pages_of_other_sites_are_refused(url):
     assert host.status_code == 400
     page = ask(url, headers={"Origin": "http://evil.example"})
     assert (page.status_code, page.text) == (
-        403, "Pages of http://evil.example may not call this app.")  # fmt: skip
+        403, "Requests from http://evil.example are not allowed.")  # fmt: skip
     assert ask(url, headers={"Origin": url}).status_code == 200
 
 

@@ -132,7 +132,7 @@ def test_a_photo_that_the_model_fails_on_fails_alone_and_so_does_one_that_is_non
     assert (twelve, fourteen) == ("12", "14")
     assert isinstance(thirteen, ImageError)
     assert str(thirteen) == (
-        "13.png: the model fails on it (thirteen); save it anew with another program."
+        "13.png: the model fails on it (thirteen); resave it with another program."
     )
     assert str(bad).startswith("bad.png: not an image")
 
@@ -297,7 +297,7 @@ def test_a_mistake_of_ours_is_an_answer_too_and_the_traceback_goes_to_the_log(ca
     with serving(batching_of(captioner)) as url:
         answer = httpx.post(f"{url}/caption", content=photo(20), timeout=PATIENCE)
         assert answer.status_code == 500
-        assert answer.json() == {"error": "captioner made a mistake; please report it."}
+        assert answer.json() == {"error": "internal error; please report this bug."}
     assert "TypeError: 'NoneType' object is not callable" in capfd.readouterr().err
 
 

@@ -19,13 +19,13 @@ def run(*options: str, **environment: str) -> tuple[int, str, str]:
 
 def test_what_makes_no_sense_ends_the_command_with_a_line():
     assert run("--host", "0.0.0.0", CAPTIONER_TOKEN=" ") == (
-        2, "", "captioner: --host is '0.0.0.0', which other machines can reach: set "
-        "CAPTIONER_TOKEN to a secret that clients must send, or give --allow-anyone.\n",
+        2, "", "captioner: --host '0.0.0.0' is reachable from other machines; set "
+        "CAPTIONER_TOKEN to a secret that clients must send, or use --allow-anyone.\n",
     )  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert run("--port", str(port)) == (
-            2, "", f"captioner: --port is {port}, which is taken; choose another --port, or 0 for "
+            2, "", f"captioner: --port {port} is in use; choose another --port, or 0 for "
             "a free one.\n")  # fmt: skip
 
 

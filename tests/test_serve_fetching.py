@@ -125,12 +125,10 @@ def test_a_redirect_to_another_address_is_checked_again(server, port):
 
 def test_what_cannot_be_fetched_is_told_without_what_is_secret_in_its_address(port):
     base = f"http://127.0.0.1:{port}"
-    assert refusal(f"{base}/loop", allowed=here) == (
-        f"{base}/loop is redirected more than 3 times."
-    )
-    assert refusal(f"{base}/none?key=1", allowed=here) == f"{base}/none answers 404."
+    assert refusal(f"{base}/loop", allowed=here) == (f"{base}/loop redirects more than 3 times.")
+    assert refusal(f"{base}/none?key=1", allowed=here) == f"{base}/none returned status 404."
     for path in ("photo", "photo?secret=1"):
-        assert refusal(f"{base}/{path}", allowed=here, most=5000) == f"{base}/photo is over 0 MB."
+        assert refusal(f"{base}/{path}", allowed=here, most=5000) == f"{base}/photo exceeds 0 MB."
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"http://ann:pw@127.0.0.1:{closed.getsockname()[1]}/x"
     assert refusal(address, allowed=here) == (

@@ -26,7 +26,7 @@ POST /caption takes a photo and returns its caption with words, probabilities an
 POST /v1/chat/completions is OpenAI's API, POST /api/generate Ollama's, POST /api/v1/vision/caption
 PhotoPrism Vision's. GET /healthz reports whether the service is up.
 
-Requests that arrive together share one search. SIGTERM and Ctrl-C stop the service once the
+Concurrent requests are captioned in one batch. SIGTERM and Ctrl-C stop the service after the
 requests in flight are answered. If {_TOKEN} is set in the environment, clients must send it as
 `Authorization: Bearer TOKEN`. docs/service.md has an example for each client.
 """
@@ -50,13 +50,13 @@ def add_parser(commands: Subcommands) -> None:
         help="address to listen on: 127.0.0.1 for this machine only (the default), 0.0.0.0 for the "
         "network",
     )
-    parser.add_argument("--port", type=int, default=_PORT, help=f"{_PORT}; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=_PORT, help=f"port ({_PORT}); 0: any free one")
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="a name the service is reached by through a proxy; can be given again",
+        help="host name of the service behind a proxy; repeatable",
     )
     parser.add_argument(
         "--allow-anyone",
@@ -64,14 +64,14 @@ def add_parser(commands: Subcommands) -> None:
         help=f"serve the network although {_TOKEN} is not set",
     )
     parser.add_argument(
-        "--batch-size", type=positive, default=16, metavar="N", help="most photos per search (16)"
+        "--batch-size", type=positive, default=16, metavar="N", help="photos per batch (16)"
     )
     parser.add_argument(
         "--queue",
         type=positive,
         default=64,
         metavar="N",
-        help="requests in flight (64); more get 503 and Retry-After",
+        help="requests in flight (64); further ones get 503 and Retry-After",
     )
     parser.add_argument(
         "--max-megabytes", type=positive, default=32, metavar="N", help="largest request (32)"
@@ -81,7 +81,7 @@ def add_parser(commands: Subcommands) -> None:
         type=float,
         default=15.0,
         metavar="X",
-        help="unload the model after so long without a request (15)",
+        help="unload the model after this time without a request (15)",
     )
     parser.add_argument(
         "--fetch-urls",
@@ -93,7 +93,7 @@ def add_parser(commands: Subcommands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until a signal comes."""
+    """Serve until a signal arrives."""
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise MissingExtraError(f'This needs {missing[0]}: pip install "captioner[serve]"')
@@ -109,8 +109,8 @@ def run(args: argparse.Namespace) -> int:
     token = os.environ.get(_TOKEN, "").strip()
     if not (token or args.allow_anyone or is_local(args.host)):
         raise CaptionerError(
-            f"--host is {args.host!r}, which other machines can reach: set {_TOKEN} to a secret "
-            "that clients must send, or give --allow-anyone."
+            f"--host {args.host!r} is reachable from other machines; set {_TOKEN} to a secret that "
+            "clients must send, or use --allow-anyone."
         )
     checkpoints, header = find_models(args)
     batching = Batching(

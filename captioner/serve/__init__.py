@@ -1,12 +1,12 @@
-"""`captioner serve`: captions over HTTP, through the APIs that photo managers call.
+"""`captioner serve`: captions over HTTP, through the APIs that photo managers use.
 
-    guard          Host and Origin of requests
-    listening      the socket
-    fetching       photos of the web, and of no private network
-    batching       requests that arrive together share one search; the model in memory while used
-    asking         one request: its body, the photo in it, its caption
-    own, openai, ollama, photoprism    one API each: what it asks and answers, how it shows errors
-    app            paths, the token, errors, all of the above as an ASGI application
+    guard          checks Host and Origin of requests
+    listening      opens the socket
+    fetching       downloads photos from public addresses only
+    batching       batches concurrent requests; loads and unloads the model
+    asking         one request: body, photo, caption
+    own, openai, ollama, photoprism    one API each: requests, responses, errors
+    app            routes, token and errors, as an ASGI application
 
 A request takes a slot before its body is read, so memory is bounded by slots times body size.
 """

@@ -1,4 +1,4 @@
-"""The service as an ASGI application: paths, the token, and errors as each API shows them."""
+"""The service as an ASGI application: routes, token, and errors in the format of each API."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import ExitStack, asynccontextmanager
@@ -34,16 +34,16 @@ _ERRORS = {
     "/api/": ollama.show_error,
     "/": own.show_error,
 }
-"""How errors look below a path; the first that fits."""
+"""Error format by path prefix; the first match counts."""
 
 
 def build(service: Service, *, host: str, proxies: Iterable[str] = ()) -> HostGuard:
-    """Make the application.
+    """Create the application.
 
     Args:
         service: the model, and limits.
         host: name or address that the server listens on; see `HostGuard`.
-        proxies: further names that the service goes by.
+        proxies: further host names to accept.
     """
 
     def answering(answer: Callable[[Asked], Awaitable[Response]]) -> Any:
@@ -59,7 +59,7 @@ def build(service: Service, *, host: str, proxies: Iterable[str] = ()) -> HostGu
                 if body is None:
                     megabytes = service.most_bytes / 2**20
                     raise HTTPException(
-                        413, f"the request is over {megabytes:.0f} MB; send a smaller photo."
+                        413, f"the request exceeds {megabytes:.0f} MB; send a smaller photo."
                     )
                 return await answer(Asked(service=service, request=request, body=body))
 
@@ -95,10 +95,10 @@ def build(service: Service, *, host: str, proxies: Iterable[str] = ()) -> HostGu
 
 
 def _check_token(request: Request, token: str) -> None:
-    """Make sure that a client knows the token, if there is one.
+    """Check the client's token, if the service has one.
 
     Raises:
-        HTTPException: 401, it does not.
+        HTTPException: 401, the token is missing or wrong.
     """
     given = request.headers.get("authorization", "").encode("latin-1")
     if token and not compare_digest(given, f"Bearer {token}".encode()):
@@ -107,13 +107,13 @@ def _check_token(request: Request, token: str) -> None:
 
 
 def _show(request: Request, error: Exception) -> Response:
-    """Show an error as the API that was called does."""
-    status, message, headers = 500, "captioner made a mistake; please report it.", None
+    """Return an error in the format of the API that was called."""
+    status, message, headers = 500, "internal error; please report this bug.", None
     if isinstance(error, HTTPException):
         status, message, headers = error.status_code, error.detail, error.headers
     elif isinstance(error, CaptionerError):
         status, message = 400 if isinstance(error, ImageError) else 500, str(error)
     elif isinstance(error, ClientDisconnect):
-        status, message = 499, "the client went away."  # nobody reads it
+        status, message = 499, "the client disconnected."  # for the log
     show = next(show for path, show in _ERRORS.items() if request.url.path.startswith(path))
     return JSONResponse(show(status, readable(message)), status, headers)

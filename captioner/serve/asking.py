@@ -1,4 +1,4 @@
-"""One request: its body within the limits, the photo in it, and its caption."""
+"""One request: reads its body within limits, extracts the photo, and captions it."""
 
 import asyncio
 import json
@@ -14,37 +14,37 @@ from captioner.serve.batching import Batching
 from captioner.serve.fetching import fetch
 
 _PATIENCE = 60
-"""Seconds that a client may take to send its request."""
+"""Seconds allowed for a request to arrive."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What all requests share."""
+    """State shared by all requests."""
 
     model: str
-    """What the model is called."""
+    """Name of the model."""
     batching: Batching
     most_bytes: int
-    """Of a request's body, and of a photo that is fetched."""
+    """Maximum size of a request body, and of a fetched photo, in bytes."""
     fetch_urls: bool = False
-    """Whether photos are fetched from the web."""
+    """Whether to fetch photos from the web."""
     token: str = ""
-    """What clients must send; empty asks for none."""
+    """Bearer token that clients must send; empty requires none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A request that is being answered."""
+    """A request in progress."""
 
     service: Service
     request: Request
     body: bytes
 
     def table(self) -> dict[str, Any]:
-        """Return the body, a JSON object.
+        """Parse the body as a JSON object.
 
         Raises:
-            HTTPException: 400, it is not.
+            HTTPException: 400, it is not a JSON object.
         """
         try:
             table = json.loads(self.body)
@@ -55,27 +55,27 @@ class Asked:
         return table
 
     def check_model(self, asked: object) -> None:
-        """Make sure that the model is the one that is asked for, if any is.
+        """Check the requested model's name, if the request has one.
 
         Raises:
-            HTTPException: 404, it is another one.
+            HTTPException: 404, the service has another model.
         """
         own = self.service.model
         if asked and asked not in (own, f"{own}:latest"):
-            raise HTTPException(404, f"there is no model {asked!r} here; ask for {own!r}.")
+            raise HTTPException(404, f"unknown model {asked!r}; use {own!r}.")
 
     async def open(self, images: list[Any], *, where: str) -> bytes:
-        """Return the file that a request holds as text.
+        """Decode or fetch the photo of a request.
 
         Args:
-            images: what there is: a data: URL, base64, or an address.
-            where: what the API calls its place, for errors.
+            images: the images in the request, each a data: URL, base64, or a web address.
+            where: name of the field, for error messages.
 
         Raises:
-            HTTPException: 400, there are none or several, or it is none of these.
+            HTTPException: 400, there is not exactly one image, or it cannot be decoded or fetched.
         """
         if len(images) != 1:
-            raise HTTPException(400, f"{where} holds {len(images)} images; send one per request.")
+            raise HTTPException(400, f"{where} has {len(images)} images; send one per request.")
         text = images[0]
         if not isinstance(text, str):
             raise HTTPException(400, f"{where} is not text; send a data: URL or base64.")
@@ -83,14 +83,14 @@ class Asked:
             if not self.service.fetch_urls:
                 raise HTTPException(
                     400,
-                    f"{where} is an address, and this service fetches none; send the image itself "
-                    "as a data: URL, or start the service with --fetch-urls.",
+                    f"{where} is a web address, but fetching is disabled; send the image itself as "
+                    "a data: URL, or start the service with --fetch-urls.",
                 )
             return await fetch(text, most=self.service.most_bytes)
         if text.startswith("data:"):
             head, comma, text = text.partition(",")
             if not comma or not head.endswith(";base64"):
-                raise HTTPException(400, f"{where} is a data: URL, but not in base64; encode it.")
+                raise HTTPException(400, f"{where} is a data: URL without base64; encode it.")
         try:
             return b64decode("".join(text.split()), validate=True)
         except ValueError as error:
@@ -99,16 +99,16 @@ class Asked:
     async def caption(
         self, content: bytes, *, name: str = "the photo", words: bool = False
     ) -> Caption:
-        """Caption a photo, unless the client goes away.
+        """Caption a photo, unless the client disconnects.
 
         Args:
-            content: a file.
-            name: as the client calls it.
-            words: whether the words are wanted.
+            content: content of the file.
+            name: name of the photo, for error messages.
+            words: whether to include probability and attention of every word.
 
         Raises:
             ImageError: the photo cannot be read or captioned.
-            ClientDisconnect: there is nobody left to answer.
+            ClientDisconnect: the client disconnected.
         """
         captioning = self.service.batching.caption(content, name=name, words=words)
         task, gone = asyncio.ensure_future(captioning), asyncio.ensure_future(self._gone())
@@ -127,13 +127,14 @@ class Asked:
 
 
 async def receive(request: Request, *, most: int) -> bytes | None:
-    """Return the body of a request; None if it is longer than `most` bytes.
+    """Read the body of a request; None if it is longer than `most` bytes.
 
-    It is read to its end in any case: most clients read no answer before they have sent it all.
+    The body is always read to its end, since most clients read no response before they have sent
+    all of it.
 
     Raises:
-        HTTPException: 408, it did not arrive in time.
-        ClientDisconnect: the client went away.
+        HTTPException: 408, the body did not arrive in time.
+        ClientDisconnect: the client disconnected.
     """
     parts, size = [], 0
     try:

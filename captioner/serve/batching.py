@@ -1,7 +1,7 @@
-"""Requests that arrive together share one search; the model is in memory while it is used.
+"""Batches concurrent requests, and keeps the model in memory while it is in use.
 
-While a batch is captioned, other threads decode the photos that arrive; the next batch takes all
-that are waiting, up to its size. A photo that arrives alone waits for nobody.
+While a batch is captioned, other threads decode the photos that arrive. The next batch takes all
+waiting photos, up to the batch size. A single photo is captioned without delay.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from captioner.result.caption import Caption
 from captioner.speed.resources import count_cores, give_back_memory
 
 _DECODERS = 4
-"""Photos decoded at the same time at most; a large one takes hundreds of megabytes."""
+"""Maximum number of photos decoded in parallel; a large one takes hundreds of megabytes."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,13 +34,13 @@ class _Waiting:
 
 
 class Batching:
-    """Captions the photos of many requests.
+    """Captions the photos of concurrent requests.
 
     Args:
-        load: loads the model; called in a thread, when a photo arrives and there is none.
+        load: loads the model; called in a thread when a photo arrives and no model is loaded.
         search: decoding settings.
-        batch_size: photos captioned at once at most, fewer where memory does not suffice.
-        slots: requests that may be in flight.
+        batch_size: maximum number of photos per batch, reduced if memory runs out.
+        slots: maximum number of requests in flight.
         idle_seconds: how long the model stays in memory after the last request.
     """
 
@@ -56,7 +56,7 @@ class Batching:
         self._load, self._search, self._batch_size = load, search, batch_size
         self._slots, self._idle_seconds = slots, idle_seconds
         self.in_flight = 0
-        """Requests that hold a slot."""
+        """Number of requests that hold a slot."""
         self._engine: LocalEngine | None = None
         self._letting_go: asyncio.TimerHandle | None = None
         self._captioning = ThreadPoolExecutor(1, thread_name_prefix="caption")
@@ -71,7 +71,7 @@ class Batching:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Caption while this is open; at its end, what is being captioned is finished."""
+        """Run the worker; on exit, the current batch is finished first."""
         self._loading = asyncio.Lock()
         self._queue: asyncio.Queue[_Waiting] = asyncio.Queue()  # bounded by the slots
         worker = asyncio.create_task(self._work())
@@ -90,7 +90,7 @@ class Batching:
         """Hold a slot for one request.
 
         Raises:
-            HTTPException: 503, none is free.
+            HTTPException: 503, all slots are taken.
         """
         if self.in_flight >= self._slots:
             message = f"busy with {self._slots} requests; try again in a moment."
@@ -106,12 +106,12 @@ class Batching:
                 self._letting_go = loop.call_later(self._idle_seconds, self._let_go)
 
     async def caption(self, content: bytes, *, name: str, words: bool) -> Caption:
-        """Caption a photo; if this is cancelled before its batch begins, it is not captioned.
+        """Caption a photo; cancelling before its batch starts skips it.
 
         Args:
-            content: a file.
-            name: of the photo, for errors.
-            words: whether the words are wanted, with probability and attention.
+            content: content of the file.
+            name: name of the photo, for error messages.
+            words: whether to include probability and attention of every word.
 
         Raises:
             ImageError: the photo cannot be read or captioned.
@@ -137,11 +137,11 @@ class Batching:
             await self._caption_next()
 
     async def _caption_next(self) -> None:
-        """Caption what waits, once something does."""
+        """Wait for photos, and caption a batch."""
         batch = [await self._queue.get()]
         while len(batch) < self._batch_size and not self._queue.empty():
             batch.append(self._queue.get_nowait())
-        batch = [waiting for waiting in batch if not waiting.outcome.done()]  # clients are gone
+        batch = [waiting for waiting in batch if not waiting.outcome.done()]  # not cancelled
         if not batch:
             return
         loop = asyncio.get_running_loop()
@@ -149,7 +149,7 @@ class Batching:
             done = await loop.run_in_executor(self._captioning, _caption_all, batch)
         except asyncio.CancelledError:
             raise
-        except BaseException as error:  # a panic in Rust is no Exception
+        except BaseException as error:  # a Rust panic is not an Exception
             for waiting in batch:
                 if not waiting.outcome.done():
                     waiting.outcome.set_exception(error)
@@ -164,7 +164,7 @@ class Batching:
         )
 
     def _keep(self) -> None:
-        """Do not let the model go."""
+        """Cancel the unloading of the model."""
         if self._letting_go is not None:
             self._letting_go.cancel()
 
@@ -174,7 +174,7 @@ class Batching:
 
 
 def _caption_all(batch: list[_Waiting]) -> list[Caption | str]:
-    """Caption photos in one search, with words if anyone wants them."""
+    """Caption photos in one batch, with words if any request wants them."""
     engine = batch[0].engine
     engine.words = any(waiting.words for waiting in batch)
     return engine.caption_all([waiting.photo for waiting in batch])

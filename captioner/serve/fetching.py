@@ -1,7 +1,7 @@
-"""Photos of the web: fetched from public addresses alone, wherever a name or a redirect leads.
+"""Fetches photos from public addresses only, redirects included (SSRF protection).
 
-A name is resolved once, every address it has must be public, and the connection goes to one of
-those: a name server that answers differently the next time (DNS rebinding) gains nothing.
+A name is resolved once, all its addresses must be public, and the connection goes to one of them,
+so a name server that changes its answer (DNS rebinding) gains nothing.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 _MOVED = (301, 302, 303, 307, 308)
 _REDIRECTS = 3
 _PATIENCE = 20
-"""Seconds for all of it."""
+"""Timeout for the whole download, in seconds."""
 _HEADERS = [("User-Agent", "captioner"), ("Accept", "image/*")]
 _NAT64 = IPv6Network("64:ff9b::/96")
 _FAULTS = (
@@ -31,7 +31,7 @@ _FAULTS = (
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is public; of an IPv6 one that holds an IPv4 address, that one counts."""
+    """Whether an IP address is public; for IPv4 embedded in IPv6, the IPv4 address counts."""
     found: IPv4Address | IPv6Address = ip_address(address)
     if isinstance(found, IPv6Address):
         last = IPv4Address(found.packed[-4:]) if found in _NAT64 else None
@@ -40,7 +40,7 @@ def is_public(address: str) -> bool:
 
 
 class _Checked(httpcore.AnyIOBackend):
-    """Connects to addresses that were checked."""
+    """Network backend that connects only to allowed addresses."""
 
     def __init__(self, allowed: Callable[[str], bool]) -> None:
         self._allowed = allowed
@@ -61,15 +61,16 @@ class _Checked(httpcore.AnyIOBackend):
 
 
 async def fetch(url: str, *, most: int, allowed: Callable[[str], bool] = is_public) -> bytes:
-    """Fetch a file of the web.
+    """Fetch a file from the web.
 
     Args:
-        url: http or https; up to three redirects are followed.
-        most: bytes that are taken at most.
+        url: http or https URL; up to three redirects are followed.
+        most: maximum size in bytes.
         allowed: whether an IP address may be connected to.
 
     Raises:
-        HTTPException: 400, it cannot be fetched, is too large, or its address is not allowed.
+        HTTPException: 400, the file cannot be fetched or is too large, or the address is not
+            allowed.
     """
     try:
         async with (
@@ -83,20 +84,20 @@ async def fetch(url: str, *, most: int, allowed: Callable[[str], bool] = is_publ
                         url = urljoin(url, headers[b"location"].decode("latin-1"))
                         continue
                     if answer.status != 200:
-                        raise HTTPException(400, f"{_short(url)} answers {answer.status}.")
+                        raise HTTPException(400, f"{_short(url)} returned status {answer.status}.")
                     content = b""
                     async for part in answer.aiter_stream():
                         content += part
                         if len(content) > most:
                             megabytes = most / 2**20
-                            raise HTTPException(400, f"{_short(url)} is over {megabytes:.0f} MB.")
+                            raise HTTPException(400, f"{_short(url)} exceeds {megabytes:.0f} MB.")
                     return content
-        raise HTTPException(400, f"{_short(url)} is redirected more than {_REDIRECTS} times.")
+        raise HTTPException(400, f"{_short(url)} redirects more than {_REDIRECTS} times.")
     except _FAULTS as error:
         reason = str(error) or type(error).__name__
         raise HTTPException(400, f"{_short(url)} cannot be fetched ({reason}).") from error
 
 
 def _short(url: str) -> str:
-    """Name an address without what may be secret in it."""
+    """Shorten a URL for messages, without credentials and query."""
     return re.sub(r"(?<=//)[^/@]*@|[?#].*", "", url)[:200]

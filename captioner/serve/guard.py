@@ -1,8 +1,8 @@
-"""What stands before a server: who may call it from a browser.
+"""Rejects cross-site requests by their Host and Origin headers.
 
-A page of another site can make a browser send requests here, and by DNS rebinding even read the
-answers, though the app listens on this machine alone. Such requests name another host, or an origin
-that is not the host they go to.
+A page of another site can make a browser send requests here, and with DNS rebinding even read the
+responses, although the app listens on this machine only. Such requests have an unknown Host, or an
+Origin that differs from it.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -21,17 +21,17 @@ _HEADERS = (
     (b"content-security-policy", b"frame-ancestors 'none'; base-uri 'self'; object-src 'none'"),
     (b"referrer-policy", b"same-origin"),
 )
-"""No content is taken for another kind, and no other site shows the app in a frame."""
+"""Headers that prevent content sniffing and framing by other sites."""
 
 
 class HostGuard:
-    """Refuse requests from elsewhere, and tell browsers to be careful.
+    """ASGI middleware that rejects cross-site requests and adds security headers.
 
     Args:
-        app: what answers the others.
-        host: name or address that the server listens on. One of this machine alone is known by its
-            names; where it is shown to a network, its names there are not known, and all will do.
-        proxies: names by which proxies before it are called.
+        app: the application.
+        host: name or address that the server listens on. On a loopback address, only local host
+            names are accepted; otherwise any, since the machine's names are unknown.
+        proxies: host names of reverse proxies to accept.
     """
 
     def __init__(self, app: App, *, host: str, proxies: Iterable[str] = ()) -> None:
@@ -41,7 +41,7 @@ class HostGuard:
         self._hosts = frozenset(names if is_local(host) else ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
@@ -52,24 +52,24 @@ class HostGuard:
             await self.pass_on(scope, receive, _with_headers(send))
 
     async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request that is not refused."""
+        """Handle a request that was not rejected."""
         await self._app(scope, receive, send)
 
     def _refuse(self, scope: Scope) -> tuple[int, str] | None:
-        """Return the status and the reason of a refusal."""
+        """Return status and reason for rejecting a request; None to accept it."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if self._hosts and _name(f"//{host}") not in self._hosts | self._proxies:
-            return 400, f"This app is not called {host!r}; start it with --allow-host, if it is."
+            return 400, f"Unknown host {host!r}; if it is this app, start it with --allow-host."
         origin = headers.get(b"origin")
         ours = origin is None or origin.lower().partition("://")[2] == host.lower()
         if not ours and _name(origin or "") not in self._proxies:
-            return 403, f"Pages of {origin} may not call this app."
+            return 403, f"Requests from {origin} are not allowed."
         return None
 
 
 def is_local(host: str) -> bool:
-    """Whether a server that listens on this name or address is reached from this machine alone."""
+    """Whether a name or address is a loopback one, reachable from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:
@@ -101,7 +101,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send, status: int, reaso
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),
         (b"content-length", str(len(content)).encode()),
-        (b"connection", b"close"),  # what was sent along is not read
+        (b"connection", b"close"),  # the request's body was not read
     ]
     start = {"type": "http.response.start", "status": status, "headers": headers}
     await _with_headers(send)(start)

@@ -1,4 +1,4 @@
-"""The socket that a server listens on, or what is wrong with its address."""
+"""Opens the socket that a server listens on."""
 
 import errno
 import socket
@@ -7,15 +7,16 @@ from captioner.errors import CaptionerError
 
 
 def listen(host: str, port: int | None, *, way_out: str) -> socket.socket:
-    """Listen on an address of this machine; connections wait until somebody accepts them.
+    """Listen on an address of this machine; connections queue until they are accepted.
 
     Args:
         host: a name or an address.
-        port: from 1; None takes a free one.
-        way_out: what to do where the port is taken.
+        port: from 1 to 65535; None takes a free one.
+        way_out: what to do if the port is in use, for the error message.
 
     Raises:
-        CaptionerError: the host is not of this machine, or the port is none or taken.
+        CaptionerError: the host is not an address of this machine, or the port is invalid or in
+            use.
     """
     if port is not None and not 0 < port < 65536:
         raise CaptionerError(f"--port is {port}; it must be from 1 to 65535.")
@@ -31,9 +32,9 @@ def listen(host: str, port: int | None, *, way_out: str) -> socket.socket:
     except OSError as error:
         bound.close()
         if error.errno == errno.EADDRINUSE:
-            raise CaptionerError(f"--port is {port}, which is taken; {way_out}.") from error
+            raise CaptionerError(f"--port {port} is in use; {way_out}.") from error
         if error.errno == errno.EACCES:
-            message = f"--port is {port}, which is not allowed; choose one above 1023."
+            message = f"--port {port} needs administrator rights; choose one above 1023."
             raise CaptionerError(message) from error
         raise _no_address(host) from error
     return bound
@@ -41,6 +42,6 @@ def listen(host: str, port: int | None, *, way_out: str) -> socket.socket:
 
 def _no_address(host: str) -> CaptionerError:
     return CaptionerError(
-        f"--host is {host!r}, which is no address of this machine; choose 127.0.0.1 for this "
-        "machine alone, or 0.0.0.0 for the network."
+        f"--host {host!r} is not an address of this machine; choose 127.0.0.1 for local access "
+        "only, or 0.0.0.0 for the network."
     )

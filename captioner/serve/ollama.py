@@ -1,4 +1,4 @@
-"""Ollama's generate: an image in base64, and its caption as the response."""
+"""Ollama's generate API: an image in base64; the response is its caption."""
 
 import json
 import time
@@ -13,17 +13,17 @@ from captioner.serve.asking import Asked, Service
 
 
 def show_error(status: int, message: str) -> dict[str, Any]:
-    """Show what is wrong as this API does."""
+    """Return an error in this API's format."""
     return {"error": message}
 
 
 async def answer(asked: Asked) -> Response:
-    """Caption the image; the prompt is not read. Unless asked otherwise, lines of JSON are sent."""
+    """Caption the image; the prompt is ignored. As in Ollama, the default response is NDJSON."""
     began = time.perf_counter_ns()
     table = asked.table()
     asked.check_model(table.get("model"))
     if table.get("format"):
-        raise HTTPException(400, "format must be empty; captions are sentences.")
+        raise HTTPException(400, "format is not supported; captions are plain text.")
     images = table.get("images")
     image = await asked.open(images if isinstance(images, list) else [], where="images")
     text = (await asked.caption(image)).text
@@ -37,10 +37,10 @@ async def answer(asked: Asked) -> Response:
 
 
 def list_models(service: Service) -> dict[str, Any]:
-    """Name the model."""
+    """List the model."""
     return {"models": [{"name": service.model, "model": service.model, "details": {}}]}
 
 
 def show_version(service: Service) -> dict[str, Any]:
-    """Tell the version: captioner's own."""
+    """Return captioner's version."""
     return {"version": __version__}

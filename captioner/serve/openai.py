@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: the last image of the messages, and its caption as the answer."""
+"""OpenAI's chat completions API: the answer is the caption of the last image."""
 
 import json
 import time
@@ -12,18 +12,18 @@ from captioner.serve.asking import Asked, Service
 
 
 def show_error(status: int, message: str) -> dict[str, Any]:
-    """Show what is wrong as this API does."""
+    """Return an error in this API's format."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
 async def answer(asked: Asked) -> Response:
-    """Caption the image of a chat; what is said beside it is not read."""
+    """Caption the image of a chat; its text is ignored."""
     table = asked.table()
     asked.check_model(table.get("model"))
     wanted = table.get("response_format")
     if isinstance(wanted, dict) and wanted.get("type", "text") != "text":
-        raise HTTPException(400, "response_format must be text; captions are sentences.")
+        raise HTTPException(400, "response_format must be text; captions are plain text.")
     image = await asked.open(_last_images(table.get("messages")), where="image_url of messages")
     text = (await asked.caption(image)).text
     common = {
@@ -49,13 +49,13 @@ async def answer(asked: Asked) -> Response:
 
 
 def list_models(service: Service) -> dict[str, Any]:
-    """Name the model."""
+    """List the model."""
     model = {"id": service.model, "object": "model", "created": 0, "owned_by": "captioner"}
     return {"object": "list", "data": [model]}
 
 
 def _choice(name: str, content: dict[str, Any]) -> dict[str, Any]:
-    """Put what is said where the API has it; a step without content is the last."""
+    """Return a choice of a response; a step without content is the last of a stream."""
     ends = name == "message" or not content
     return {
         "index": 0,
@@ -66,7 +66,7 @@ def _choice(name: str, content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _last_images(messages: object) -> list[Any]:
-    """Return the images of the last message that has any."""
+    """Return the images of the last message with images."""
     for message in reversed(messages if isinstance(messages, list) else []):
         parts = message.get("content") if isinstance(message, dict) else None
         images = [

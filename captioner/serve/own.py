@@ -1,4 +1,4 @@
-"""Our own API: a photo as it is, in a form or in JSON; all that is known of its caption."""
+"""captioner's own API: a photo as raw body, form or JSON; the response has words and attention."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,12 +17,12 @@ _YES = ("1", "true", "yes")
 
 
 def show_error(status: int, message: str) -> dict[str, Any]:
-    """Show what is wrong as this API does."""
+    """Return an error in this API's format."""
     return {"error": message}
 
 
 async def answer(asked: Asked) -> Response:
-    """Caption the photo; its words have their attention only if asked."""
+    """Caption the photo; attention maps are included only on request."""
     kind = asked.request.headers.get("content-type", "").partition(";")[0].strip().lower()
     attention: object = asked.request.query_params.get("attention", "")
     name = None
@@ -35,7 +35,7 @@ async def answer(asked: Asked) -> Response:
             attention = form.get("attention", attention)
             photo = form.get("photo")
             if not isinstance(photo, UploadFile):
-                raise HTTPException(400, "the form has no file called photo.")
+                raise HTTPException(400, "the form has no file field named photo.")
             name, content = photo.filename or None, await photo.read()
     else:
         content = asked.body
@@ -47,7 +47,7 @@ async def answer(asked: Asked) -> Response:
 
 @asynccontextmanager
 async def _read_form(asked: Asked) -> AsyncIterator[FormData]:
-    """Read a form, without a file on disk."""
+    """Parse a form in memory, without temporary files."""
 
     async def parts() -> AsyncIterator[bytes]:
         yield asked.body
@@ -57,7 +57,7 @@ async def _read_form(asked: Asked) -> AsyncIterator[FormData]:
     try:
         form = await parser.parse()
     except MultiPartException as error:
-        raise HTTPException(400, f"the form is not understood ({error.message}).") from error
+        raise HTTPException(400, f"malformed form ({error.message}).") from error
     try:
         yield form
     finally:
@@ -65,6 +65,6 @@ async def _read_form(asked: Asked) -> AsyncIterator[FormData]:
 
 
 def health(service: Service) -> dict[str, Any]:
-    """Say how the service is."""
+    """Return the service's state."""
     batching = service.batching
     return {"status": "ok", "loaded": batching.loaded, "in_flight": batching.in_flight}

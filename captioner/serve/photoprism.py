@@ -1,6 +1,6 @@
-"""PhotoPrism's Vision API: an image as a data: URL, and its caption with a confidence.
+"""PhotoPrism's Vision API: an image as a data: URL; the response is a caption with confidence.
 
-PhotoPrism names models of other services unless it is configured; so any name will do here.
+By default PhotoPrism requests models of other services, so any model name is accepted.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ from captioner.serve.asking import Asked
 
 
 def show_error(status: int, message: str) -> dict[str, Any]:
-    """Show what is wrong as this API does."""
+    """Return an error in this API's format."""
     return {"code": status, "error": message, "result": {}}
 
 
 async def answer(asked: Asked) -> Response:
-    """Caption the image, of `images` or at `url`."""
+    """Caption the image in `images` or at `url`."""
     table = asked.table()
     images = table.get("images") or [url for url in (table.get("url"),) if url]
     image = await asked.open(images if isinstance(images, list) else [], where="images")
