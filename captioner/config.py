@@ -12,6 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from captioner.decoders import DECODERS, DecoderConfig, TransformerConfig
+from captioner.decoders.settings import check_heads, check_sizes
 from captioner.errors import ConfigError, require
 from captioner.schema import SET, beside, check_used, why_idle
 
@@ -76,17 +77,8 @@ class TaskConfig:
     """Probability of dropping a channel after each part of a block."""
 
     def __post_init__(self) -> None:
-        for setting in fields(self):
-            value = getattr(self, setting.name)
-            require(
-                value >= 1 or setting.name == "dropout",
-                f"task.{setting.name} is {value}; it must be 1 or more.",
-            )
-        require(0 <= self.dropout < 1, f"task.dropout is {self.dropout}; it must be in [0, 1).")
-        require(
-            self.width % self.heads == 0,
-            f"task.width is {self.width} and task.heads is {self.heads}; heads must divide width.",
-        )
+        check_sizes(self, where="task")
+        check_heads(self, where="task")
 
 
 @dataclass(frozen=True, kw_only=True)

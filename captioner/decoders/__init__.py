@@ -1,14 +1,16 @@
 """Decoders: what writes a caption, word by word, of the features of image regions.
 
-Each kind is a class of settings, which needs no torch, and beside it the network that they name.
+Each kind is a class of settings, and beside it the network that they name.
 What all say of themselves is `settings.DecoderConfig` and `contract.Decoder`; whoever has a decoder
 asks these, never which one it is. docs/extending.md adds a third.
 """
 
-from captioner.decoders.prefix_settings import PrefixConfig
-from captioner.decoders.recurrent_settings import RecurrentConfig
-from captioner.decoders.settings import DecoderConfig
-from captioner.decoders.transformer_settings import TransformerConfig
+from captioner.decoders.settings import (
+    DecoderConfig,
+    PrefixConfig,
+    RecurrentConfig,
+    TransformerConfig,
+)
 
 __all__ = ["DECODERS", "DecoderConfig", "PrefixConfig", "RecurrentConfig", "TransformerConfig"]
 

@@ -1,7 +1,7 @@
-"""Base settings of every decoder."""
+"""Settings of the decoders, which need no torch."""
 
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from captioner.errors import require
 
@@ -36,12 +36,7 @@ class DecoderConfig:
         return None if positions is None else positions - 1
 
     def __post_init__(self) -> None:
-        for setting in fields(self):
-            name, value = setting.name, getattr(self, setting.name)
-            if setting.type is int:
-                require(value >= 1, f"decoder.{name} is {value}; it must be 1 or more.")
-            elif setting.type is float:
-                require(0 <= value < 1, f"decoder.{name} is {value}; it must be in [0, 1).")
+        check_sizes(self, where="decoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +54,110 @@ class BlocksConfig(DecoderConfig):
     dropout: float = 0.1
     """Probability of dropping a channel after each part of a block and of the words read."""
 
+    max_positions: int = 64
+    """Longest caption the decoder can read, in tokens, START counted."""
+    tie: bool = True
+    """Share the word table between input and output."""
+    eps: float = 1e-5
+    """Added to variances by the norms."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(
-            self.width % self.heads == 0,
-            f"decoder.width is {self.width} and decoder.heads is {self.heads}; "
-            "heads must divide width.",
-        )
+        check_heads(self, where="decoder")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentConfig(DecoderConfig):
+    """Soft-attention recurrent decoder (Xu et al. 2015, arXiv:1502.03044)."""
+
+    network: ClassVar[str] = "captioner.decoders.recurrent:RecurrentDecoder"
+
+    kind: Literal["lstm"] = "lstm"
+    """Which decoder these settings belong to; so called with either cell."""
+    cell: Literal["lstm", "gru"] = "lstm"
+    """Recurrent cell."""
+    width: int = 512
+    """Channels of the recurrent state."""
+    embedding_dim: int = 256
+    """Channels of a word; weight tying uses the same table on output."""
+    attention: Literal["additive", "dot", "scaled_dot", "general"] = "additive"
+    """How a region is scored against the state."""
+    attention_width: int = 256
+    """Channels in which features and state are compared."""
+    dropout: float = 0.3
+    """Probability of dropping a channel of the words read and of the output layer."""
+    tie: bool = True
+    """Share the word table between input and output."""
+
+    @property
+    def label(self) -> str:
+        """`lstm` or `gru`."""
+        return self.cell
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig(BlocksConfig):
+    """Transformer decoder with cross-attention (Vaswani et al. 2017, arXiv:1706.03762).
+
+    The settings from `norm` on are those of decoders that others trained, such as BERT's and
+    GPT-2's; a model of our own leaves them as they are.
+    """
+
+    network: ClassVar[str] = "captioner.decoders.transformer:TransformerDecoder"
+
+    kind: Literal["transformer"] = "transformer"
+    positions: Literal["learned", "sinusoidal"] = "learned"
+    """How word order enters."""
+    norm: Literal["pre", "post"] = "pre"
+    """Where each part of a block is normalised: before it, or after its sum with what went in."""
+    activation: Literal["relu", "gelu", "gelu_tanh"] = "relu"
+    """Of the feed-forward parts; `gelu_tanh` is the approximation that GPT-2 uses."""
+    scaled_words: bool = True
+    """Multiply the words read by sqrt(width), as in the paper."""
+    embedding_norm: bool = False
+    """Normalise the sum of word and position."""
+    bridge: Literal["linear_norm", "linear", "none"] = "linear_norm"
+    """What brings the features to `width`; with `none`, keys and values read them as they are."""
+    head: bool = False
+    """Transform the state by a layer, activation and norm before words are scored, as in BERT."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixConfig(BlocksConfig):
+    """Transformer that reads the image before the words (GIT, Wang et al. 2022, arXiv:2205.14100).
+
+    One softmax weighs regions and words, so regions get the less attention the longer a caption is.
+    """
+
+    network: ClassVar[str] = "captioner.decoders.prefix:PrefixDecoder"
+
+    kind: Literal["prefix"] = "prefix"
+    bridge_eps: float = 1e-5
+    """The same, by the norm that features pass."""
+
+
+def check_sizes(settings: Any, *, where: str) -> None:
+    """Refuse whole numbers below 1, and others outside of [0, 1).
+
+    Raises:
+        ConfigError: one is; the text begins with `where`.
+    """
+    for setting in fields(settings):
+        name, value = setting.name, getattr(settings, setting.name)
+        if setting.type is int:
+            require(value >= 1, f"{where}.{name} is {value}; it must be 1 or more.")
+        elif setting.type is float:
+            require(0 <= value < 1, f"{where}.{name} is {value}; it must be in [0, 1).")
+
+
+def check_heads(settings: Any, *, where: str) -> None:
+    """Refuse `heads` that do not divide `width`.
+
+    Raises:
+        ConfigError: they do not; the text begins with `where`.
+    """
+    require(
+        settings.width % settings.heads == 0,
+        f"{where}.width is {settings.width} and {where}.heads is {settings.heads}; heads must "
+        "divide width.",
+    )
