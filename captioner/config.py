@@ -185,9 +185,10 @@ class SearchConfig:
         require(
             -(2**63) <= self.seed < 2**63, f"search.seed is {self.seed}; it must fit into 64 bits."
         )
-        require(self.top_k >= 0, f"search.top_k is {self.top_k}; it must be 0 or more.")
         require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
-        require(self.no_repeat >= 0, f"search.no_repeat is {self.no_repeat}; it must be 0 or more.")
+        for name in ("top_k", "no_repeat"):
+            value = getattr(self, name)
+            require(value >= 0, f"search.{name} is {value}; it must be 0 or more.")
         require(
             not self.require or self.method == "beam",
             f"search.require is {list(self.require)}, which needs beam search; search.method is "
@@ -198,14 +199,12 @@ class SearchConfig:
             f"search.beam is {self.beam} and search.groups is {self.groups}; groups must divide "
             "beam.",
         )
-        require(
-            0 <= self.diversity < math.inf,
-            f"search.diversity is {self.diversity}; it must be 0 or more, and finite.",
-        )
-        require(
-            0 <= self.agreement < math.inf,
-            f"search.agreement is {self.agreement}; it must be 0 or more, and finite.",
-        )
+        for name in ("diversity", "agreement"):
+            value = getattr(self, name)
+            require(
+                0 <= value < math.inf,
+                f"search.{name} is {value}; it must be 0 or more, and finite.",
+            )
         require(
             not self.require or self.groups == 1,
             f"search.require is {list(self.require)}, which divides the beam itself; leave out "

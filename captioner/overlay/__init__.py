@@ -3,7 +3,7 @@
 attention of a word        (gh, gw)  weights of the regions
 regions.spread             (H, W)    weight of every pixel, in units of uniform attention
 heat.heatmap               RGB       a veil over the photo: heat, or a spotlight
-sheet, animation, page     PNG, GIF or WebP, HTML
+sheet, animation, figure   PNG, GIF or WebP, HTML
 """
 
 from io import BytesIO
@@ -14,9 +14,9 @@ from PIL import Image
 from captioner.errors import ConfigError
 from captioner.overlay.animation import animate, draw_frames
 from captioner.overlay.colours import ColourMap
+from captioner.overlay.figure import draw_page
 from captioner.overlay.heat import STYLE, Drawing, Scale, Style, heat_layer, heatmap, veil
 from captioner.overlay.lettering import format_peak, format_probability, split_caption
-from captioner.overlay.page import draw_page
 from captioner.overlay.regions import LEAST_SCALE, choose_scales, peak, spread
 from captioner.overlay.sheet import contact_sheet
 from captioner.overlay.telling import find_most_telling
@@ -80,8 +80,6 @@ def render(
         return stream.getvalue()
     if kind == "html":
         return draw_page(photo, caption, style=style).encode()
-    if kind == "gif":
-        return animate(photo, caption, kind="gif", style=style)
-    if kind == "webp":
-        return animate(photo, caption, kind="webp", style=style)
+    if kind in ("gif", "webp"):
+        return animate(photo, caption, kind=kind, style=style)
     raise ConfigError(f"overlays cannot be {kind!r}; choose from {', '.join(get_args(Format))}.")

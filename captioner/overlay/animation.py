@@ -1,7 +1,6 @@
 """Animation: the photo with its caption, one frame for every word, and the most telling again."""
 
 from io import BytesIO
-from typing import Literal
 
 from PIL import Image, ImageDraw
 
@@ -33,7 +32,7 @@ def animate(
     photo: Image.Image,
     caption: Caption,
     *,
-    kind: Literal["gif", "webp"] = "gif",
+    kind: str = "gif",
     style: Style = STYLE,
     longest: int = 480,
     seconds: float = 0.8,
@@ -43,7 +42,7 @@ def animate(
     Args:
         photo: mode RGB, as displayed; of any size.
         caption: of this photo.
-        kind: a GIF plays everywhere and has 256 colours a frame; a WebP has them all.
+        kind: a `gif` plays everywhere and has 256 colours a frame; a `webp` has them all.
         style: how attention is drawn.
         longest: longer side of the picture, pixels.
         seconds: how long a word stands.

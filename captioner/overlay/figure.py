@@ -1,16 +1,18 @@
-"""A photo, and its caption as words to point at: a part of a page, without scripts.
+"""A photo, and its caption as words to point at: a page, or a part of one, without scripts.
 
 Words are radio buttons, so mouse, touch and keyboard choose them without a script. A page may hold
-several figures, each with a name of its own.
+several figures, each with a name of its own. Everything is inside: pictures as data URIs, style
+inline, and a policy that lets the browser load nothing else.
 """
 
 from base64 import b64encode
 from html import escape
 from io import BytesIO
+from pathlib import Path
 
 from PIL import Image
 
-from captioner.overlay.heat import Style, fit, heat_layer, veil, word_maps
+from captioner.overlay.heat import STYLE, Style, fit, heat_layer, veil, word_maps
 from captioner.overlay.lettering import GATE, clean, format_note, format_scale, split_caption
 from captioner.overlay.telling import find_most_telling
 from captioner.result.caption import Caption
@@ -50,6 +52,47 @@ p { margin: .3rem 0; }
 .pale { color: var(--pale); }
 """
 """Style of figures, and of a page around them."""
+
+
+def draw_page(
+    photo: Image.Image, caption: Caption, *, style: Style = STYLE, longest: int = 960
+) -> str:
+    """Write an HTML page that shows the attention of the word pointed at or chosen.
+
+    Args:
+        photo: mode RGB, as displayed; of any size.
+        caption: of this photo.
+        style: how attention is drawn.
+        longest: longer side of the pictures, pixels, unless the photo is smaller.
+
+    Returns:
+        The page; write it as UTF-8.
+
+    Raises:
+        ValueError: the photo is not the captioned one.
+    """
+    about = [caption.checkpoint, f"log-probability {caption.log_probability:.2f}"]
+    if caption.image is not None:
+        about.insert(0, Path(caption.image).name)
+    below = f'<p class="pale">{" | ".join(map(text, about))}</p>\n'
+    return f"""\
+<!DOCTYPE html>
+<html>
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{text(caption.text)}</title>
+<style>
+{CSS}main {{ max-width: 60rem; margin: auto; }}
+</style>
+</head>
+<body>
+<main>
+{draw_figure(photo, caption, style=style, longest=longest, about=below)}</main>
+</body>
+</html>
+"""
 
 
 def draw_figure(
