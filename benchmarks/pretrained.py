@@ -31,7 +31,7 @@ from captioner.config import SearchConfig
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.pytorch import TorchCaptioner
 from captioner.search import search
-from captioner.words.tasks import TASKS
+from captioner.words.tokenizer import TASKS
 
 
 def caption_here(

@@ -13,7 +13,7 @@ A user's mistake is a `CaptionerError`: its text is the whole answer, and the co
 without a traceback. A caller's mistake is a `ValueError`; our own is an `assert`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
@@ -66,9 +66,28 @@ def needing_torch() -> Iterator[None]:
         ) from error
 
 
-def is_panic(error: BaseException) -> bool:
-    """Whether a library written in Rust gave up on its input: its error is no `Exception`."""
-    return type(error).__name__ == "PanicException"
+@contextmanager
+def foreign_errors(
+    raised: type[CaptionerError],
+    explain: Callable[[BaseException], str],
+    *,
+    of: type[Exception] | tuple[type[Exception], ...] = Exception,
+) -> Iterator[None]:
+    """Turn what a library raises about its input into an error of ours, which passes through.
+
+    Args:
+        raised: the error a user sees.
+        explain: its text, made of the library's error.
+        of: what the library raises; one written in Rust may also panic, with no `Exception`.
+    """
+    try:
+        yield
+    except CaptionerError:
+        raise
+    except BaseException as error:
+        if not isinstance(error, of) and type(error).__name__ != "PanicException":
+            raise
+        raise raised(explain(error)) from error
 
 
 def require(condition: bool, message: str) -> None:

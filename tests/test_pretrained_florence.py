@@ -14,7 +14,7 @@ from captioner.checkpoint.weights import load_checkpoint
 from captioner.errors import CheckpointError, ConfigError
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
-from captioner.words.tasks import TASKS
+from captioner.words.tokenizer import TASKS
 from tests import foreign
 from tests.exported import without_shapes
 from tests.test_cli import call

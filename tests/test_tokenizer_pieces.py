@@ -3,7 +3,7 @@ import pytest
 from captioner.errors import ConfigError
 from captioner.words.gathering import DisplayWord, join_words
 from captioner.words.tokenizer import Tokenizer
-from tests.tongues import ENGLISH, MANY_TONGUES, assert_words_cover, texts
+from tests.tongues import MANY_TONGUES, assert_words_cover, texts
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,6 @@ def test_pieces_give_back_any_text(pieces: Tokenizer, caption: str) -> None:
     plain = caption.replace(" .", "").replace(" '", "'").replace(" ,", ",").replace(" !", "!")
     assert pieces.decode(ids) == plain.removesuffix("。")[0].upper() + plain.removesuffix("。")[1:]
     assert_words_cover(pieces, ids)
-
-
-def test_lowercase_reads_capitals_as_small_letters() -> None:
-    tokenizer = Tokenizer.train_bpe(ENGLISH, vocabulary=280, lowercase=True)
-    assert tokenizer.encode("A Dog") == tokenizer.encode("a dog")
-    assert tokenizer.decode(tokenizer.encode("the DOG")) == "The dog"
 
 
 def test_bytes_that_spell_nothing_are_left_out_but_keep_their_place(pieces: Tokenizer) -> None:

@@ -28,15 +28,15 @@ from captioner.config import (
     ModelConfig,
     PreprocessConfig,
     SearchConfig,
+    Settings,
     from_table,
     to_table,
 )
-from captioner.errors import CaptionerError, CheckpointError, ConfigError, is_panic
-from captioner.pretrained.families import Pretrained, read_pretrained
+from captioner.errors import CaptionerError, CheckpointError, ConfigError, foreign_errors
+from captioner.pretrained.families import find_origin, read_pretrained
 from captioner.pretrained.files import is_pretrained
 from captioner.words.constraints import Constraints, constraints_of
-from captioner.words.tasks import TASKS
-from captioner.words.tokenizer import Marks, Tokenizer
+from captioner.words.tokenizer import TASKS, Marks, Tokenizer
 
 FORMAT = 2
 """The format written, and the newest one read."""
@@ -191,20 +191,22 @@ def read_header(path: Path | str) -> Header:
     """
     path = Path(path)
     if is_pretrained(path):
-        return _describe(read_pretrained(path))
+        return _describe(path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(f"{path}: {problem}; give the path of a .safetensors checkpoint.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except BaseException as error:
-        if not isinstance(error, SafetensorError | OSError) and not is_panic(error):
-            raise
-        raise CheckpointError(
-            f"{path}: not a whole safetensors file ({error}); "
-            "it may be truncated or of another type; download or save it again."
-        ) from error
+    with (
+        foreign_errors(
+            CheckpointError,
+            lambda error: (
+                f"{path}: not a whole safetensors file ({error}); "
+                "it may be truncated or of another type; download or save it again."
+            ),
+            of=(SafetensorError, OSError),
+        ),
+        safe_open(path, framework="numpy") as file,
+    ):
+        metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         raise CheckpointError(
             f"{path}: holds weights but no captioner header; only files written by "
@@ -213,17 +215,17 @@ def read_header(path: Path | str) -> Header:
     return parse_header(metadata[METADATA_KEY], where=str(path))
 
 
-def _describe(found: Pretrained) -> Header:
+def _describe(folder: Path) -> Header:
     """Say of a captioner that others trained what its own files say."""
-    source = {"pretrained": found.name, "commit": found.commit}
+    origin, (family, tokenizer) = find_origin(folder), read_pretrained(folder)
     return Header(
-        name=found.name.rpartition("/")[2],
-        model=found.model,
-        preprocess=found.preprocess,
-        tokenizer=found.tokenizer,
-        search=found.search,
-        attention=found.attention,
-        trained_on={name: value for name, value in source.items() if value is not None},
+        name=origin["pretrained"].rpartition("/")[2],
+        model=family.model,
+        preprocess=family.photos,
+        tokenizer=tokenizer,
+        search=family.search,
+        attention=family.attention,
+        trained_on=dict(origin),
     )
 
 
@@ -285,11 +287,13 @@ def parse_header(text: str, *, where: str) -> Header:
             preprocess=from_table(PreprocessConfig, table["preprocess"], where="preprocess"),
             search=from_table(SearchConfig, table["search"], where="search", given=()),
             attention=from_table(AttentionConfig, table.get("attention", {}), where="attention"),
-            tokenizer=Tokenizer.from_json(json.dumps(table["tokenizer"]), _marks_of(table)),
+            tokenizer=Tokenizer.from_json(
+                json.dumps(table["tokenizer"]), _optional(Marks, table, "marks")
+            ),
             trained_on=table["trained_on"],
             scores=table["scores"],
             parameters=table["parameters"],
-            confidence=_read_confidence(table.get("confidence")),
+            confidence=_optional(ConfidenceConfig, table, "confidence"),
         )
     except KeyError as error:
         raise CheckpointError(
@@ -299,14 +303,10 @@ def parse_header(text: str, *, where: str) -> Header:
         raise CheckpointError(f"{where}: its header is damaged: {error}") from error
 
 
-def _marks_of(table: dict[str, Any]) -> Marks | None:
-    """Return the marks of a vocabulary that was not learned here."""
-    return from_table(Marks, table["marks"], where="marks") if "marks" in table else None
-
-
-def _read_confidence(table: Any) -> ConfidenceConfig | None:
-    """Read what checkpoints hold that were measured; others lack it."""
-    return None if table is None else from_table(ConfidenceConfig, table, where="confidence")
+def _optional(settings: type[Settings], table: dict[str, Any], name: str) -> Settings | None:
+    """Read settings that not every header has."""
+    found = table.get(name)
+    return None if found is None else from_table(settings, found, where=name)
 
 
 def _migrate(table: Any, *, where: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captioner.checkpoint.header import METADATA_KEY, Header, format_header, read_header
 from captioner.durable import explained, replace_file, sync_folder
-from captioner.errors import CheckpointError, ConfigError, is_panic
+from captioner.errors import CheckpointError, ConfigError, foreign_errors
 from captioner.model import CaptionModel, build_model
 from captioner.pretrained.families import read_pretrained
 from captioner.pretrained.files import is_pretrained
@@ -59,22 +59,20 @@ def load_checkpoint(
     header = read_header(path)
     if is_pretrained(Path(path)):
         model = _build_empty(path, header)
-        load_weights(model, Path(path), rules=read_pretrained(Path(path)).rules)
+        load_weights(model, Path(path), rules=read_pretrained(Path(path))[0].rules)
         parameters = sum(p.numel() for p in model.parameters())
         return model.to(device).eval(), replace(header, parameters=parameters)
     model = _build_empty(path, header)
-    try:
+    with foreign_errors(
+        CheckpointError,
+        lambda error: (
+            f"{path}: its weights cannot be read ({error}); download or save the checkpoint again."
+        ),
+        of=(SafetensorError, OSError),
+    ):
         stored = list_weights(Path(path))
         _check_fit(model.state_dict(), {name: shape for name, (shape, _) in stored.items()}, path)
         state = {name: _widened(read()) for name, (_, read) in stored.items()}
-    except CheckpointError:
-        raise
-    except BaseException as error:
-        if not isinstance(error, SafetensorError | OSError) and not is_panic(error):
-            raise
-        raise CheckpointError(
-            f"{path}: its weights cannot be read ({error}); download or save the checkpoint again."
-        ) from error
     model.load_state_dict(state, assign=True)
     return model.to(device).eval(), header
 

@@ -1,10 +1,9 @@
 """Reads a checkpoint's header from config.json and its companions, without weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-from captioner.config import AttentionConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.errors import CheckpointError, ConfigError
 from captioner.pretrained.blip import read_blip
 from captioner.pretrained.configuration import Section
@@ -12,7 +11,6 @@ from captioner.pretrained.family import Family
 from captioner.pretrained.files import CONFIG, read_json
 from captioner.pretrained.florence import read_florence
 from captioner.pretrained.git import read_git
-from captioner.pretrained.keys import Rule
 from captioner.pretrained.photos import read_photos
 from captioner.pretrained.vision_encoder_decoder import read_vision_encoder_decoder
 from captioner.pretrained.vocabulary import read_vocabulary
@@ -27,58 +25,28 @@ FAMILIES: dict[str, Callable[[Section], Family]] = {
 """Functions that read a configuration, by `model_type`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pretrained:
-    """The header of a pretrained model."""
-
-    name: str
-    """OWNER/NAME of its repository, or the folder's name."""
-    commit: str | None
-    """Commit of the repository; None outside the hub's cache."""
-    model: ModelConfig
-    preprocess: PreprocessConfig
-    tokenizer: Tokenizer
-    search: SearchConfig
-    attention: AttentionConfig
-    rules: tuple[Rule, ...]
-    """Rules that rename its weights."""
-
-
-def read_pretrained(folder: Path) -> Pretrained:
+def read_pretrained(folder: Path) -> tuple[Family, Tokenizer]:
     """Read the settings and vocabulary of a pretrained captioner.
 
     Raises:
         CheckpointError: the model type is not supported, or a file is missing or damaged.
     """
-    repository, commit = _in_cache(folder.absolute())
     try:
-        family = _read_family(folder)
+        family = read_family(folder)
         tokenizer = read_vocabulary(folder, family.vocabulary)
         family = family.finish(family, tokenizer) if family.finish else family
-        return Pretrained(
-            name=repository or folder.absolute().name,
-            commit=commit,
-            model=family.model,
-            preprocess=read_photos(folder, family.photos, any_size=family.any_size),
-            tokenizer=tokenizer,
-            search=family.search,
-            attention=family.attention,
-            rules=family.rules,
-        )
+        photos = read_photos(folder, family.photos, any_size=family.any_size)
+        return replace(family, photos=photos), tokenizer
     except ConfigError as error:
         raise CheckpointError(f"{folder}: {error}") from error
 
 
-def require_family(folder: Path) -> None:
-    """Check that a folder's model type is supported.
+def read_family(folder: Path) -> Family:
+    """Read config.json alone.
 
     Raises:
-        CheckpointError: it is not, or config.json is invalid.
+        CheckpointError: it is invalid, or its model type is not supported.
     """
-    _read_family(folder)
-
-
-def _read_family(folder: Path) -> Family:
     where = str(folder / CONFIG)
     config = read_json(folder, CONFIG)
     if config is None:
@@ -92,9 +60,13 @@ def _read_family(folder: Path) -> Family:
     return FAMILIES[kind](Section(config, where=where))
 
 
-def _in_cache(folder: Path) -> tuple[str | None, str | None]:
-    """Parse repository and commit from .../models--OWNER--NAME/snapshots/COMMIT."""
+def find_origin(folder: Path) -> dict[str, str]:
+    """Return where a pretrained captioner is from: OWNER/NAME and commit, or the folder's name.
+
+    The hub's cache has it at .../models--OWNER--NAME/snapshots/COMMIT.
+    """
+    folder = folder.absolute()
     whose, _, repository = folder.parent.parent.name.partition("models--")
     if folder.parent.name != "snapshots" or whose or not repository:
-        return None, None
-    return repository.replace("--", "/", 1), folder.name
+        return {"pretrained": folder.name}
+    return {"pretrained": repository.replace("--", "/", 1), "commit": folder.name}

@@ -14,8 +14,7 @@ from captioner.pretrained.configuration import Section
 from captioner.pretrained.family import Family, Vocabulary
 from captioner.pretrained.keys import Rule
 from captioner.pretrained.layers import bart_rules
-from captioner.words.tasks import TASKS
-from captioner.words.tokenizer import Tokenizer
+from captioner.words.tokenizer import TASKS, Tokenizer
 
 _TOWER = r"(?:model\.)?vision_tower\."
 _LANGUAGE = r"(?:model\.language_model|language_model\.model)\."

@@ -5,7 +5,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from captioner.errors import CheckpointError, is_panic
+from captioner.errors import CheckpointError, foreign_errors
 from captioner.pretrained.family import Vocabulary
 from captioner.pretrained.files import read_json, read_text
 from captioner.words.tokenizer import Marks, Tokenizer
@@ -22,26 +22,24 @@ def read_vocabulary(folder: Path, vocabulary: Vocabulary) -> Tokenizer:
         CheckpointError: the files are missing or damaged, or do not belong to the configuration.
     """
     try:
-        engine = _read_engine(folder)
-        _fill_up(engine, vocabulary, where=str(folder))
-        added = engine.get_added_tokens_decoder()
-        marks = Marks(
-            pad=vocabulary.pad,
-            start=vocabulary.start,
-            end=vocabulary.end,
-            unk=_unknown(engine),
-            then=vocabulary.then,
-            others=tuple(sorted(added)),
-        )
-        return Tokenizer.from_json(engine.to_str(), marks)
+        with foreign_errors(  # the library raises nothing narrower than Exception, or panics
+            CheckpointError,
+            lambda error: f"its vocabulary cannot be read ({error}); fetch or save it again.",
+        ):
+            engine = _read_engine(folder)
+            _fill_up(engine, vocabulary, where=str(folder))
+            added = engine.get_added_tokens_decoder()
+            marks = Marks(
+                pad=vocabulary.pad,
+                start=vocabulary.start,
+                end=vocabulary.end,
+                unk=_unknown(engine),
+                then=vocabulary.then,
+                others=tuple(sorted(added)),
+            )
+            return Tokenizer.from_json(engine.to_str(), marks)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {str(error).removeprefix(f'{folder}: ')}") from error
-    except BaseException as error:  # the library raises bare Exception, or panics
-        if not isinstance(error, Exception) and not is_panic(error):
-            raise
-        raise CheckpointError(
-            f"{folder}: its vocabulary cannot be read ({error}); fetch or save it again."
-        ) from error
 
 
 def _read_engine(folder: Path) -> tokenizers.Tokenizer:

@@ -4,8 +4,8 @@ Files are memory-mapped, so each weight takes memory only once, when used. Pickl
 PyTorch's restricted unpickler, which creates tensors and runs no code.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from captioner.errors import CheckpointError, is_panic
+from captioner.errors import CheckpointError, foreign_errors
 from captioner.pretrained.files import weight_files
 from captioner.pretrained.keys import Assembly, Piece, Rule, assign
 
@@ -116,18 +116,14 @@ def _unpickle(file: Path) -> dict[str, tuple[tuple[int, ...], Read]]:
     return {str(key): (tuple(weight.shape), reading(key, weight)) for key, weight in found.items()}
 
 
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path) -> AbstractContextManager[None]:
     """Convert any error of the libraries into a CheckpointError."""
-    try:
-        yield
-    except CheckpointError:
-        raise
-    except BaseException as error:
-        if not isinstance(error, Exception) and not is_panic(error):
-            raise
+
+    def explain(error: BaseException) -> str:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(
+        return (
             f"{path}: its weights cannot be read ({reason}); fetch or save it again, as "
             "safetensors if it is an old file."
-        ) from error
+        )
+
+    return foreign_errors(CheckpointError, explain)

@@ -7,8 +7,8 @@ Hugging Face `tokenizers`; `gathering` puts a sentence together again.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,7 +16,7 @@ from difflib import get_close_matches
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 
-from captioner.errors import CheckpointError, ConfigError, DataError, is_panic
+from captioner.errors import CheckpointError, ConfigError, DataError, foreign_errors
 from captioner.words.gathering import (
     BYTES,
     DisplayWord,
@@ -26,7 +26,6 @@ from captioner.words.gathering import (
     gather_words,
     join_words,
 )
-from captioner.words.tasks import TASKS
 from captioner.words.writing import is_unspaced
 
 # Neither a word nor the alphabet of bytes holds an angle bracket, so no text encodes to a special.
@@ -50,6 +49,14 @@ _DIRECTIONS = "[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
 _LONGEST_PIECE = 16
 """Bytes: room for any English word but the very longest, and for five Chinese characters. Without
 spaces to end it, a piece would else grow to a whole caption that occurs twice."""
+
+TASKS = {
+    "<CAPTION>": "What does the image describe?",
+    "<DETAILED_CAPTION>": "Describe in detail what is shown in the image.",
+    "<MORE_DETAILED_CAPTION>": "Describe with a paragraph what is shown in the image.",
+}
+"""Prompts that stand for questions that the encoder of Florence-2 reads; those for captions, as in
+its authors' processing_florence2.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +135,7 @@ class Tokenizer:
         return cls(_words_engine(_number(frequent)))
 
     @classmethod
-    def train_bpe(
-        cls, captions: Iterable[str], *, vocabulary: int, lowercase: bool = False
-    ) -> "Tokenizer":
+    def train_bpe(cls, captions: Iterable[str], *, vocabulary: int) -> "Tokenizer":
         """Learn a byte-level BPE vocabulary, which covers any text in any language.
 
         Source: Sennrich et al. 2016 (arXiv:1508.07909), on the bytes of UTF-8.
@@ -138,7 +143,6 @@ class Tokenizer:
         Args:
             captions: texts to find the pieces in.
             vocabulary: ids at most, the 4 specials and the 256 bytes included.
-            lowercase: read capitals as small letters; false keeps names such as iPad.
 
         Raises:
             ConfigError: `vocabulary` is too small for the specials and the bytes.
@@ -151,7 +155,7 @@ class Tokenizer:
         texts = [caption for caption in captions if caption.strip()]
         if not texts:
             raise DataError("There are no subwords to learn: the captions are missing or empty.")
-        engine = _pieces_engine(models.BPE(), lowercase=lowercase)
+        engine = _pieces_engine(models.BPE())
         trainer = trainers.BpeTrainer(
             vocab_size=vocabulary - len(SPECIALS),
             min_frequency=2,
@@ -165,7 +169,7 @@ class Tokenizer:
         pieces = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
         merges = [tuple(pair) for pair in learned["merges"]]
         model = models.BPE(vocab=_number(pieces), merges=merges)
-        return cls(_pieces_engine(model, lowercase=lowercase))
+        return cls(_pieces_engine(model))
 
     @classmethod
     def from_json(cls, text: str, marks: Marks | None = None) -> "Tokenizer":
@@ -306,17 +310,14 @@ _GATHER = {
 """What puts the tokens of each kind of vocabulary together."""
 
 
-@contextmanager
-def _explained() -> Iterator[None]:
+def _explained() -> AbstractContextManager[None]:
     """Turn the library's errors about a foreign tokenizer into a CheckpointError."""
-    try:
-        yield
-    except BaseException as error:  # it raises nothing narrower than Exception, or panics
-        if not isinstance(error, Exception) and not is_panic(error):
-            raise
-        raise CheckpointError(
+    return foreign_errors(  # it raises nothing narrower than Exception, or panics
+        CheckpointError,
+        lambda error: (
             f"The words of the checkpoint cannot be read: {error}. Fetch or write it again."
-        ) from error
+        ),
+    )
 
 
 def _number(tokens: Iterable[str]) -> dict[str, int]:
@@ -337,13 +338,12 @@ def _words_engine(vocabulary: dict[str, int]) -> tokenizers.Tokenizer:
     return engine
 
 
-def _pieces_engine(model: models.BPE, *, lowercase: bool) -> tokenizers.Tokenizer:
+def _pieces_engine(model: models.BPE) -> tokenizers.Tokenizer:
     engine = tokenizers.Tokenizer(model)
     engine.normalizer = normalizers.Sequence(
         [
             normalizers.NFC(),
             normalizers.Replace(Regex(_DIRECTIONS), ""),
-            *([normalizers.Lowercase()] if lowercase else []),
             normalizers.Replace(Regex(r"[\s\p{Cc}]+"), " "),
             # Captions are often published with their words already set apart: "the dog 's ball ."
             normalizers.Replace(Regex(rf" (?=[{_STOPS}]|{_ENDING}|{_NEGATION})"), ""),

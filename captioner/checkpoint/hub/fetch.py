@@ -12,7 +12,7 @@ from typing import Any
 from captioner.checkpoint.files import DESCRIPTION, EVIDENCE, GRAPHS, WEIGHTS
 from captioner.checkpoint.header import read_header
 from captioner.errors import CheckpointError, MissingExtraError
-from captioner.pretrained.families import require_family
+from captioner.pretrained.families import read_family
 from captioner.pretrained.files import CONFIG, SETTINGS, has_weights, parts_of, read_json
 from captioner.pretrained.files import WEIGHTS as PRETRAINED_WEIGHTS
 
@@ -116,7 +116,7 @@ def _fetch_pretrained(text: str, address: Address, *, known: bool) -> Path | Non
     except import_hub().errors.EntryNotFoundError:  # also of what the cache lacks
         return None
     try:
-        require_family(folder)
+        read_family(folder)
     except CheckpointError as error:
         raise _named(text, folder, error) from error
     if has_weights(folder):
