@@ -1,24 +1,22 @@
 """`python ui.py` opens the app in the browser: on this machine alone, and offline."""
 
 import argparse
-import ctypes
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from captioner import CaptionerError
 from captioner.serve.listening import listen
+from captioner.speed.resources import share_heap
 
 if TYPE_CHECKING:
     from captioner import Captioner
 
 MAX_FILE_SIZE = "50mb"
-_M_ARENA_MAX = -8
-"""Of malloc.h."""
 
 
 @contextmanager
@@ -137,16 +135,6 @@ def launch_options(
         ),
         "css_paths": [CSS],
     }
-
-
-def share_heap() -> None:
-    """Let all threads take memory from one heap, where it is glibc's.
-
-    With a heap for each of Gradio's threads, what sessions keep lies between what captions leave
-    free in all of them, so that the process grows with every caption.
-    """
-    with suppress(AttributeError, OSError, TypeError):  # of another system
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

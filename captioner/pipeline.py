@@ -28,9 +28,9 @@ from captioner.errors import ConfigError, needing_torch
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare_each
 from captioner.reader import Reader
-from captioner.result.caption import Caption
+from captioner.result.caption import Caption, Word
 from captioner.result.description import describe
-from captioner.runtimes import RUNTIMES
+from captioner.runtimes import PRECISIONS, RUNTIMES
 from captioner.search import Candidates, make_noise, search_steps
 from captioner.search import search as search_captions
 from captioner.speed.resources import has_gpu, has_room
@@ -248,20 +248,11 @@ class Captioner(Reader):
         constraints: Constraints,
     ) -> Caption:
         """Describe the best candidate."""
-        prompt = len(constraints.prefix) - 1
+        words: tuple[Word, ...] = ()
         if attended is not None and found.tokens[0]:
-            tokens = found.tokens[0]
-            attended = self.weigh(features, tokens, attended, prefix=constraints.prefix)
-        return describe(
-            photo,
-            found,
-            attended,
-            summary=summary,
-            header=self.header,
-            grid=self.grid,
-            search=config,
-            prompt=prompt,
-        )
+            tokens, logs = found.tokens[0], found.log_probabilities[0]
+            words = self._words(features, tokens, logs, attended, prefix=constraints.prefix)
+        return describe(photo, found, words, summary=summary, header=self.header, search=config)
 
 
 def choose_runtime(
@@ -281,7 +272,7 @@ def choose_runtime(
     """
     if name == "auto":
         one = len(checkpoints) == 1 and has_graphs(checkpoints[0])
-        known = precision in ("auto", "float32", "int8")
+        known = precision in PRECISIONS["onnx"]
         on_cpu = device == "cpu" or (device == "auto" and not has_gpu())
         return "onnx" if find_spec("torch") is None or (one and known and on_cpu) else "torch"
     if name not in RUNTIMES:

@@ -17,7 +17,7 @@ from captioner.decoders.reading import CaptionAttention, Doubles, Reading, join,
 from captioner.errors import ConfigError
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare
-from captioner.result.caption import Caption
+from captioner.result.caption import Caption, Word
 from captioner.result.confidence import judge
 from captioner.result.description import describe_words, find_rivals
 from captioner.search import log_probabilities
@@ -143,15 +143,13 @@ class Reader(ABC):
         if not caption.candidates:
             return ()
         constraints = self.header.plan(caption.search)[1]
-        prefix = constraints.prefix
         features = self.encode([self._prepared(photo)], task=constraints.task)
         (summary,) = self._summaries(features)
         written = [[list(own.tokens) for own in caption.candidates]]
-        (read,) = self.read(features, written, prefix=prefix)
+        (read,) = self.read(features, written, prefix=constraints.prefix)
         captions = []
         for candidate, (logs, attended) in zip(caption.candidates, read, strict=True):
             end = min(candidate.log_probability - sum(logs), 0.0)
-            prompt = len(prefix) - 1
             captions.append(
                 replace(
                     caption,
@@ -161,13 +159,8 @@ class Reader(ABC):
                     candidates=(),
                     view=AttentionConfig(),
                     judgement=judge([*logs, end], summary, self.header.confidence),
-                    words=describe_words(
-                        candidate.tokens,
-                        logs,
-                        self.weigh(features, candidate.tokens, attended, prefix=prefix),
-                        header=self.header,
-                        grid=self.grid,
-                        prompt=prompt,
+                    words=self._words(
+                        features, candidate.tokens, logs, attended, prefix=constraints.prefix
                     ),
                 ).with_view(self.header.attention)
             )
@@ -232,15 +225,7 @@ class Reader(ABC):
             tokens = [*tokens, latest]
             reading, logs = self._log_probabilities(features, tokens, prefix)
         own = [float(logs[t, token]) for t, token in enumerate([*tokens, tokenizer.end_id])]
-        prompt_length = len(prefix) - 1
-        words = describe_words(
-            tokens,
-            own,
-            self.weigh(features, tokens, select(reading, 0, 0), prefix=prefix),
-            header=header,
-            grid=self.grid,
-            prompt=prompt_length,
-        )
+        words = self._words(features, tokens, own, select(reading, 0, 0), prefix=prefix)
         first = [shown.tokens[0] for shown in tokenizer.words(tokens)]
         return Caption(
             image=prepared.image,
@@ -255,6 +240,25 @@ class Reader(ABC):
             checkpoint=header.name,
             search=search,
         ).with_view(header.attention)
+
+    def _words(
+        self,
+        features: Float[Any, "1 ..."],
+        tokens: Sequence[int],
+        log_probabilities: Sequence[float],
+        attended: CaptionAttention,
+        *,
+        prefix: Sequence[int],
+    ) -> tuple[Word, ...]:
+        """Gather the tokens of a caption into words, with all that is known of them."""
+        return describe_words(
+            tokens,
+            log_probabilities,
+            self.weigh(features, tokens, attended, prefix=prefix),
+            header=self.header,
+            grid=self.grid,
+            prompt=len(prefix) - 1,
+        )
 
     def _spellings(self, text: str, prefix: Sequence[int]) -> list[list[int]]:
         """Return the ids of all sentences that are shown as this one."""

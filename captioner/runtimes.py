@@ -8,3 +8,9 @@ RUNTIMES = {
     "onnx": ("captioner.onnx.runner", "OnnxCaptioner"),
 }
 """Module and class of each runtime; it is imported when it is needed."""
+
+PRECISIONS = {
+    "torch": ("auto", "float32", "bfloat16", "float16"),
+    "onnx": ("auto", "float32", "int8"),
+}
+"""Number formats of the encoder that these runtimes know."""

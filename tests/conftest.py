@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,14 +182,13 @@ def exports(checkpoints: dict[str, Path], tmp_path_factory: pytest.TempPathFacto
 def spare(exports, monkeypatch):
     """Trace nothing again: `spare(kind)` lets an export take the graphs there are."""
     from captioner.onnx.files import read_export
-    from captioner.onnx.graphs import Names
 
     def take(kind):
-        def copy(model, folder, *, size, weights):
+        def copy(model, folder, *, header, weights):
             export = read_export(exports[kind])
             for name in export.borrowed:
                 shutil.copy(exports[kind] / name, folder / name)
-            return Names(**{name.name: getattr(export, name.name) for name in fields(Names)})
+            return replace(export, header=header)
 
         monkeypatch.setattr("captioner.onnx.export.write_graphs", copy)
 

@@ -92,11 +92,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"captioner {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    caption.add_parser(commands)
-    folder.add_parser(commands)
-    checkpoints.add_parser(commands)
-    convert.add_parser(commands)
-    export.add_parser(commands)
-    push.add_parser(commands)
-    serve.add_parser(commands)
+    for command in (caption, folder, checkpoints, convert, export, push, serve):
+        command.add_parser(commands)
     return parser

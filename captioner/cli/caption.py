@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from captioner.cli.options import (
     Subcommands,
+    add_command,
     add_model_options,
     add_search_options,
     choose_search,
@@ -22,7 +23,8 @@ from captioner.cli.options import (
 )
 from captioner.cli.overlay_paths import overlay_paths
 from captioner.config import AttentionConfig, AttentionMethod
-from captioner.errors import CaptionerError, ImageError
+from captioner.durable import explained
+from captioner.errors import ImageError
 from captioner.interchange import portable
 
 if TYPE_CHECKING:
@@ -57,15 +59,14 @@ are captioned), 2 invalid command, 130 interrupted.
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "caption",
-        help="caption photos",
+        run,
+        summary="caption photos",
         description="Caption photos.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     parser.add_argument(
         "photos",
         nargs="+",
@@ -212,11 +213,9 @@ def _draw(caption: "Caption", target: Path, args: argparse.Namespace) -> None:
     assert caption.image is not None  # as above
     style = Style(drawing=args.style, scale=args.scale)
     photo, _ = load_reduced(_source(caption.image), at_least=_OVERLAY_PIXELS)
-    try:
+    with explained(target, option="--overlay"):
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(render(photo, caption, kind=args.format, style=style))
-    except OSError as error:
-        raise CaptionerError(f"{target}: cannot be written: {error.strerror}.") from error
 
 
 def _warn(caption: "Caption", *, drawn: bool) -> None:

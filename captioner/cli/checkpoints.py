@@ -6,7 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from captioner.cli.options import Subcommands
+from captioner.cli.options import Subcommands, add_command
 
 if TYPE_CHECKING:
     from captioner.checkpoint.known import Speed
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "checkpoints",
-        help="list models by name",
+        run,
+        summary="list models by name",
         description="List the models that can be asked for by name: those that are here, the "
         "default one first, and those that others trained, which are fetched from the hub.",
-        allow_abbrev=False,
     )
     parser.add_argument("--json", action="store_true", help="print one JSON list")
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

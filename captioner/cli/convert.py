@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from captioner.cli.options import Subcommands, add_conversion
+from captioner.cli.options import Subcommands, add_checkpoint, add_command
 from captioner.errors import CaptionerError, needing_torch
 
 _EPILOG = """\
@@ -17,20 +17,21 @@ converted. The licence stays the author's.
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    parser = add_conversion(
+    parser = add_command(
         commands,
         "convert",
+        run,
         summary="convert a pretrained captioner to one checkpoint file",
         description="Convert a pretrained captioner to one checkpoint file.",
         epilog=_EPILOG,
     )
+    add_checkpoint(parser)
     parser.add_argument(
         "--output", type=Path, required=True, metavar="FILE", help="the .safetensors file"
     )
     parser.add_argument(
         "--half", action="store_true", help="store matrices in 16 bits: half the size"
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

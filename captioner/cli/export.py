@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from captioner.cli.options import Subcommands, add_conversion
+from captioner.cli.options import Subcommands, add_checkpoint, add_command
 from captioner.errors import needing_torch
 
 _EPILOG = """\
@@ -20,20 +20,21 @@ The graphs are compared with PyTorch before DIR is touched. Needs: pip install "
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    parser = add_conversion(
+    parser = add_command(
         commands,
         "export",
+        run,
         summary="export a checkpoint to ONNX, to caption without PyTorch",
         description="Export a checkpoint to ONNX.",
         epilog=_EPILOG,
     )
+    add_checkpoint(parser)
     parser.add_argument(
         "--onnx", action="store_true", required=True, help="the format; the only one so far"
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -37,7 +37,7 @@ _MOST_THREADS = 16
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    add_folder_parser(commands).set_defaults(run=run)
+    add_folder_parser(commands, run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,11 +1,13 @@
 """Options of `captioner folder`."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from captioner.cli.folder_presets import PRESETS
 from captioner.cli.options import (
     Subcommands,
+    add_command,
     add_model_options,
     add_search_options,
     fraction,
@@ -31,15 +33,15 @@ command or unwritable output, 3 stopped by a limit, 130 interrupted, 143 termina
 """
 
 
-def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
-    """Add the command's options, without importing what it runs."""
-    parser = commands.add_parser(
+def add_folder_parser(commands: Subcommands, run: Callable[[argparse.Namespace], int]) -> None:
+    """Add the command and its options, without importing what it runs."""
+    parser = add_command(
+        commands,
         "folder",
-        help="caption all photos of a folder, a list or tar archives",
+        run,
+        summary="caption all photos of a folder, a list or tar archives",
         description="Caption all photos of a folder, resuming an interrupted run.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "--for",
@@ -134,7 +136,6 @@ def add_folder_parser(commands: Subcommands) -> argparse.ArgumentParser:
         help="threads that read photos (one per core, at most 16; 16 for object stores)",
     )
     add_search_options(parser, listed=False)
-    return parser
 
 
 def _add_inputs(parser: argparse.ArgumentParser) -> None:

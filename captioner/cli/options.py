@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from captioner.config import SearchConfig
-from captioner.runtimes import RUNTIMES
+from captioner.runtimes import PRECISIONS, RUNTIMES
 from captioner.schema import explain
 
 if TYPE_CHECKING:
@@ -18,6 +19,28 @@ if TYPE_CHECKING:
     from captioner.pipeline import Captioner
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def add_command(
+    commands: Subcommands,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    *,
+    summary: str,
+    description: str,
+    epilog: str | None = None,
+) -> argparse.ArgumentParser:
+    """Add a command to the others, and return its parser; an epilog is shown as it stands."""
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=description,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter if epilog else argparse.HelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(run=run)
+    return parser
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> None:
@@ -42,7 +65,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> Non
     )
     parser.add_argument(
         "--precision",
-        choices=("auto", "float32", "bfloat16", "float16", "int8"),
+        choices=list(dict.fromkeys(chain(*PRECISIONS.values()))),
         default=precision,
         help="number format of the encoder: bfloat16 and float16 with PyTorch, int8 with "
         "onnxruntime; faster than float32, and now and then another word; auto takes the fastest "
@@ -50,22 +73,11 @@ def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> Non
     )
 
 
-def add_conversion(
-    commands: Subcommands, name: str, *, summary: str, description: str, epilog: str
-) -> argparse.ArgumentParser:
-    """Add a command that writes one checkpoint in another form, and return its parser."""
-    parser = commands.add_parser(
-        name,
-        help=summary,
-        description=description,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add the checkpoint that a command converts or publishes."""
     parser.add_argument(
         "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
     )
-    return parser
 
 
 def find_models(args: argparse.Namespace) -> "tuple[list[Path], Header]":

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from captioner.cli.options import Subcommands
+from captioner.cli.options import Subcommands, add_checkpoint, add_command
 
 _EPILOG = """\
 Uploads model.safetensors, the graphs that `captioner export` wrote beside it, and a model card: the
@@ -17,17 +17,15 @@ Log in first: `hf auth login`, or HF_TOKEN. Needs: pip install "captioner[hub]"
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "push",
-        help="upload a checkpoint with its card to the Hugging Face hub",
+        run,
+        summary="upload a checkpoint with its card to the Hugging Face hub",
         description="Upload a checkpoint with its card to the Hugging Face hub.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.add_argument(
-        "checkpoint", metavar="CHECKPOINT", help="as for --checkpoint of `captioner caption`"
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "repo", metavar="OWNER/NAME", help="repository; created if it does not exist"
     )
@@ -54,7 +52,6 @@ def add_parser(commands: Subcommands) -> None:
         metavar="NAME",
         help="pretrained encoder; known if training fetched it from timm",
     )
-    parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from captioner.cli.options import (
     Subcommands,
+    add_command,
     add_model_options,
     add_search_options,
     choose_search,
@@ -34,16 +35,15 @@ requests in flight are answered. If {_TOKEN} is set in the environment, clients 
 
 def add_parser(commands: Subcommands) -> None:
     """Add the command to the others."""
-    parser = commands.add_parser(
+    parser = add_command(
+        commands,
         "serve",
-        help="caption photos over HTTP",
+        run,
+        summary="caption photos over HTTP",
         description="Caption photos over HTTP, for programs that call OpenAI, Ollama or PhotoPrism "
         "Vision, and with an API of its own.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
-    parser.set_defaults(run=run)
     parser.add_argument(
         "--host",
         default="127.0.0.1",

@@ -52,7 +52,7 @@ class DecoderState:
         )
 
 
-def map_tensors(change: Callable[[Tensor], Tensor], tree: Any) -> Any:
+def map_tensors(change: Callable[[Tensor], Any], tree: Any) -> Any:
     """Change every tensor of nested tuples; named tuples keep their type."""
     if tree is None:
         return None

@@ -9,9 +9,10 @@ import torch
 
 from captioner.checkpoint.files import DESCRIPTION, WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
+from captioner.durable import explained
 from captioner.errors import CaptionerError, CheckpointError
 from captioner.model import CaptionModel
-from captioner.onnx.files import Export, write_export
+from captioner.onnx.files import write_export
 from captioner.onnx.graphs import write_graphs
 from captioner.onnx.runner import OnnxCaptioner
 
@@ -38,8 +39,7 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
             `TOLERANCE`, or the folder cannot be written.
     """
     model, header = load_checkpoint(checkpoint)
-    size = (header.preprocess.height, header.preprocess.width)
-    try:
+    with explained(folder, raised=CheckpointError, option="--output"):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as made:
             unfinished = Path(made)
@@ -48,8 +48,7 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
                 checkpoint = unfinished / WEIGHTS
             else:
                 shutil.copyfile(checkpoint, unfinished / WEIGHTS)
-            names = write_graphs(model, unfinished, size=size, weights=checkpoint)
-            export = Export(header=header, grid=model.encoder.grid, **vars(names))
+            export = write_graphs(model, unfinished, header=header, weights=checkpoint)
             words = min(_CHECKED_WORDS, header.search.max_words)
             write_export(unfinished, export)
             off = compare(model, OnnxCaptioner(unfinished), words=words)
@@ -58,11 +57,9 @@ def export_onnx(checkpoint: Path, folder: Path) -> float:
                     f"{folder}: the export would differ from PyTorch by {off:.1e}, more than "
                     f"{TOLERANCE:.0e}; try another version of torch or onnxruntime."
                 )
-            for name in (WEIGHTS, *names.borrowed, DESCRIPTION):  # the last makes it an export
+            for name in (WEIGHTS, *export.borrowed, DESCRIPTION):  # the last makes it an export
                 if not (folder / name).exists() or not (folder / name).samefile(checkpoint):
                     shutil.move(unfinished / name, folder / name)
-    except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written: {error.strerror}.") from error
     return off
 
 

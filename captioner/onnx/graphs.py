@@ -6,8 +6,8 @@ nothing is converted, and every onnxruntime since 1.14 runs it.
 """
 
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from captioner.checkpoint.files import ENCODER, ENCODER_INT8, EVIDENCE, GRAPHS, START, STEP
+from captioner.checkpoint.header import Header
 from captioner.decoders.contract import Decoder, DecoderState, map_tensors
 from captioner.errors import CaptionerError, MissingExtraError
 from captioner.model import CaptionModel
 from captioner.onnx.borrowing import borrow_weights, find_stored, quantise_matrices
+from captioner.onnx.files import Export
 
 OPSET = 18
 """Version of the operators."""
@@ -31,17 +33,6 @@ _IMAGES, _HYPOTHESES, _WORDS = 5, 3, 2
 _MANY = 2**20
 
 Tensors = tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class Names:
-    """Names of the graphs' tensors; see `Export`."""
-
-    memory: tuple[str, ...]
-    past: tuple[str, ...]
-    seen: tuple[str, ...]
-    borrowed: dict[str, tuple[str, ...]]
-    quantised: tuple[str, ...]
 
 
 class EncoderGraph(nn.Module):
@@ -111,19 +102,17 @@ class EvidenceGraph(nn.Module):
         return self.decoder.evidence(features, words, attention)
 
 
-def write_graphs(
-    model: CaptionModel, folder: Path, *, size: tuple[int, int], weights: Path
-) -> Names:
+def write_graphs(model: CaptionModel, folder: Path, *, header: Header, weights: Path) -> Export:
     """Write the graphs of a model in float32, and that of the encoder in int8, too.
 
     Args:
         model: in evaluation mode, on the CPU.
         folder: where to.
-        size: height and width of the encoder's input in pixels.
+        header: of the model.
         weights: the checkpoint that the model was loaded from, whose weights the graphs share.
 
     Returns:
-        Names of the graphs' tensors.
+        Their description.
 
     Raises:
         MissingExtraError: onnx or onnxscript is not installed.
@@ -133,7 +122,7 @@ def write_graphs(
     longest = model.decoder.longest
     length = Dim("T", max=_MANY if longest is None else longest)
     with torch.no_grad():
-        pixels = torch.zeros(_IMAGES, 3, *size)
+        pixels = torch.zeros(_IMAGES, 3, header.preprocess.height, header.preprocess.width)
         features = model.encoder(pixels)
         state = model.decoder.init_state(features)
         state = state.reorder(torch.zeros(_IMAGES, _HYPOTHESES, dtype=torch.long))
@@ -143,7 +132,9 @@ def write_graphs(
             shorter = state
             reading, state = model.decoder.look(words, state)
     memory, past = _tensors(state.memory), _tensors(state.past)
-    names = Names(
+    export = Export(
+        header=header,
+        grid=model.encoder.grid,
         memory=tuple(f"memory_{i}" for i in range(len(memory))),
         past=tuple(f"past_{i}" for i in range(len(past))),
         seen=tuple(_seen(reading._asdict())),
@@ -163,7 +154,7 @@ def write_graphs(
         (features,),
         folder / START,
         inputs=["features"],
-        outputs=[*names.memory, *names.past],
+        outputs=[*export.memory, *export.past],
         shapes=({0: images},),
     )
     grows = [_growing(x, y) for x, y in zip(_tensors(shorter.past), past, strict=True)]
@@ -171,8 +162,8 @@ def write_graphs(
         StepGraph(model.decoder, state),
         (words, memory, past),
         folder / STEP,
-        inputs=["words", *names.memory, *names.past],
-        outputs=["logits", *names.seen, *(f"grown_{name}" for name in names.past)],
+        inputs=["words", *export.memory, *export.past],
+        outputs=["logits", *export.seen, *(f"grown_{name}" for name in export.past)],
         shapes=(
             {0: images, 1: hypotheses},
             tuple({0: images} for _ in memory),
@@ -195,7 +186,7 @@ def write_graphs(
     stored = find_stored(model, weights)
     quantised = quantise_matrices(folder / ENCODER, folder / ENCODER_INT8, stored)
     borrowed = {name: borrow_weights(folder / name, stored) for name in graphs}
-    return replace(names, borrowed=borrowed, quantised=quantised)
+    return replace(export, borrowed=borrowed, quantised=quantised)
 
 
 def _write(
@@ -254,16 +245,8 @@ def _seen(reading: dict[str, Tensor | None]) -> dict[str, Tensor]:
 
 def _tensors(tree: Any) -> Tensors:
     found: list[Tensor] = []
-    map_tensors(_noting(found), tree)
+    map_tensors(found.append, tree)
     return tuple(found)
-
-
-def _noting(found: list[Tensor]) -> Callable[[Tensor], Tensor]:
-    def note(x: Tensor) -> Tensor:
-        found.append(x)
-        return x
-
-    return note
 
 
 def _fill(tree: Any, tensors: Tensors) -> Any:

@@ -14,10 +14,8 @@ from captioner.onnx.files import read_export
 from captioner.onnx.session import Array, Session
 from captioner.photo.framing import Prepared
 from captioner.pipeline import MOST_LANES, Captioner
+from captioner.runtimes import PRECISIONS
 from captioner.speed.resources import count_cores
-
-_PRECISIONS = {"float32": ENCODER, "auto": ENCODER, "int8": ENCODER_INT8}
-"""The encoder's graph for each precision; eight bits cost quality, so nobody gets them unasked."""
 
 _AT_ONCE = 8
 """Images encoded at once: more fall out of a core's cache, while words gain from larger batches."""
@@ -40,12 +38,12 @@ class OnnxCaptioner(Captioner):
     def __init__(
         self, folder: Path, *, precision: str = "float32", threads: int | None = None
     ) -> None:
-        if precision not in _PRECISIONS:
-            raise ConfigError(
-                f"precision is {precision!r}; choose from auto, float32, int8 for onnx."
-            )
+        if precision not in PRECISIONS["onnx"]:
+            known = ", ".join(PRECISIONS["onnx"])
+            raise ConfigError(f"precision is {precision!r}; choose from {known} for onnx.")
         self._folder, self._precision = folder, precision
-        export, name = read_export(folder), _PRECISIONS[precision]
+        # Eight bits cost quality, so nobody gets them unasked.
+        export, name = read_export(folder), ENCODER_INT8 if precision == "int8" else ENCODER
         self._encoder = Session(
             folder / name,
             export.borrowed[name],

@@ -18,6 +18,15 @@ from captioner.result.confidence import Judgement
 
 _LEAST_LEFT = 1e-6
 """Attention less than this, left by contrast, is rounding."""
+_LACKING = {
+    "rollout": "which follows the layers of one Transformer; the model is recurrent, or several: "
+    "choose 'layer'.",
+    "evidence": "which several models together, BLIP, and exports of earlier versions do not tell: "
+    "choose 'layer', or export the checkpoint again.",
+    "gradient": "which captions are not given as they are made: caption the photo with what "
+    "`Captioner.with_gradients` returns.",
+}
+"""Why there may be no map of each method that derives one, in the order of `Word`'s fields."""
 
 
 class Rival(NamedTuple):
@@ -214,14 +223,10 @@ def contrast(maps: Float[Singles, "T *regions"]) -> Float[Singles, "T *regions"]
 
 
 def show_attention(
-    heads: Float[Any, "L M gh gw"],
-    view: AttentionConfig,
-    rolled_out: Float[Any, "gh gw"] | None = None,
-    evidence: Float[Any, "gh gw"] | None = None,
-    gradient: Float[Any, "gh gw"] | None = None,
+    heads: Float[Any, "L M gh gw"], view: AttentionConfig, *derived: Float[Any, "gh gw"] | None
 ) -> tuple[Float[Any, "gh gw"], float]:
     """Choose as `select_attention` does; return a map that sums to 1, and what it summed to."""
-    chosen = select_attention(heads, view, rolled_out, evidence, gradient)
+    chosen = select_attention(heads, view, *derived)
     share = float(chosen.sum(dtype=np.float64))
     return (chosen if math.isclose(share, 1, abs_tol=1e-6) else chosen / np.float32(share)), share
 
@@ -229,18 +234,14 @@ def show_attention(
 def select_attention(
     heads: Float[Any, "L M *regions"],
     view: AttentionConfig,
-    rolled_out: Float[Any, "*regions"] | None = None,
-    evidence: Float[Any, "*regions"] | None = None,
-    gradient: Float[Any, "*regions"] | None = None,
+    *derived: Float[Any, "*regions"] | None,
 ) -> Float[Any, "*regions"]:
     """Choose from the attention of every layer and head.
 
     Args:
         heads: weights of every layer and head.
         view: what to choose.
-        rolled_out: attention rollout, where there is one.
-        evidence: as of `Word`, where there is some.
-        gradient: as of `Word`, where there is one.
+        *derived: rollout, evidence and gradient, as of `Word`, as far as there are any.
 
     Raises:
         ConfigError: there is no such layer or head, nothing was rolled out, or no such map.
@@ -249,27 +250,11 @@ def select_attention(
         asked = getattr(view, name)
         if asked is not None and asked > there:
             raise ConfigError(f"attention.{name} is {asked}; the model has {there}.")
-    if view.method == "rollout":
-        if rolled_out is None:
-            raise ConfigError(
-                "attention.method is 'rollout', which follows the layers of one Transformer; "
-                "the model is recurrent, or several: choose 'layer'."
-            )
-        return rolled_out
-    if view.method == "evidence":
-        if evidence is None:
-            raise ConfigError(
-                "attention.method is 'evidence', which several models together, BLIP, and exports "
-                "of earlier versions do not tell: choose 'layer', or export the checkpoint again."
-            )
-        return evidence
-    if view.method == "gradient":
-        if gradient is None:
-            raise ConfigError(
-                "attention.method is 'gradient', which captions are not given as they are made: "
-                "caption the photo with what `Captioner.with_gradients` returns."
-            )
-        return gradient
+    if view.method in _LACKING:
+        found = dict(zip(_LACKING, derived, strict=False)).get(view.method)
+        if found is None:
+            raise ConfigError(f"attention.method is {view.method!r}, {_LACKING[view.method]}")
+        return found
     layers = heads.mean(axis=1) if view.head is None else heads[:, view.head - 1]
     if view.method == "mean":
         return layers.mean(axis=0)

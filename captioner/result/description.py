@@ -22,41 +22,28 @@ from captioner.words.tokenizer import Tokenizer
 def describe(
     photo: Prepared,
     found: Candidates,
-    attended: CaptionAttention | None,
+    words: tuple[Word, ...],
     *,
     summary: Float[Any, " D"] | None,
     header: Header,
-    grid: tuple[int, int],
     search: SearchConfig,
-    prompt: int = 0,
 ) -> Caption:
-    """Turn the best candidate into words, with attention as NumPy arrays.
+    """Turn candidates into a caption.
 
     Args:
         photo: the captioned one.
         found: captions of it, best first.
-        attended: where the first of them looked; None leaves the caption without words.
+        words: of the first of them, from `describe_words`; none leaves the caption without.
         summary: mean feature of the image's regions; None if the runtime does not show it.
         header: the words, the model's name, and how far it can be believed.
-        grid: regions down and across.
         search: decoding settings.
-        prompt: as in `describe_words`.
     """
     tokenizer = header.tokenizer
     texts = [tokenizer.decode(ids) for ids in found.tokens]
     caption = Caption(
         image=photo.image,
         text=texts[0],
-        words=()
-        if attended is None
-        else describe_words(
-            found.tokens[0],
-            found.log_probabilities[0],
-            attended,
-            header=header,
-            grid=grid,
-            prompt=prompt,
-        ),
+        words=words,
         log_probability=found.log_probability[0],
         candidates=tuple(
             Candidate(text=text, log_probability=total, score=score, tokens=tuple(tokens))

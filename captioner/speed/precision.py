@@ -6,13 +6,11 @@ Measured on the shipped checkpoints by `benchmarks.precision`.
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal, get_args
 
 import torch
 
 from captioner.errors import ConfigError
-
-Precision = Literal["auto", "float32", "bfloat16", "float16"]
+from captioner.runtimes import PRECISIONS
 
 _INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
 """Names, in Linux, of what multiplies bfloat16 as fast as it should."""
@@ -29,8 +27,8 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
     Raises:
         ConfigError: there is no such precision, or not on this device.
     """
-    if name not in get_args(Precision):
-        known = ", ".join(get_args(Precision))
+    if name not in PRECISIONS["torch"]:
+        known = ", ".join(PRECISIONS["torch"])
         raise ConfigError(f"precision is {name!r}; choose from {known}.")
     if name == "float16" and device.type == "cpu":
         raise ConfigError(

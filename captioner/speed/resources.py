@@ -9,6 +9,8 @@ from pathlib import Path
 
 _GPU_DEVICES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 """Of NVIDIA, AMD, and the Linux subsystem of Windows; `nvcuda` is Windows' own."""
+_M_ARENA_MAX = -8
+"""Of malloc.h."""
 
 
 def count_cores() -> int:
@@ -46,3 +48,13 @@ def give_back_memory() -> None:
     if sys.platform == "linux":
         with suppress(AttributeError):  # musl has no such function
             CDLL(None).malloc_trim(0)
+
+
+def share_heap() -> None:
+    """Let all threads take memory from one heap, where it is glibc's.
+
+    With a heap for each of a server's threads, what sessions keep lies between what captions leave
+    free in all of them, so that the process grows with every caption.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # of another system
+        CDLL(None).mallopt(_M_ARENA_MAX, 1)

@@ -13,6 +13,7 @@ from captioner.checkpoint.hub.fetch import (
     likely_causes,
     parse_address,
 )
+from captioner.durable import explained
 from captioner.errors import CaptionerError, CheckpointError
 
 
@@ -71,15 +72,14 @@ def write_folder(checkpoint: Path, repo: str, folder: Path, *, facts: Facts) -> 
         CaptionerError: no checkpoint of this program, or the folder cannot be written.
     """
     card = _card(checkpoint, repo, facts)
-    try:
+    with explained(folder, option="--dry-run"):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, file in _published(checkpoint).items():
-            shutil.copyfile(file, folder / name)
+        try:
+            for name, file in _published(checkpoint).items():
+                shutil.copyfile(file, folder / name)
+        except shutil.SameFileError as error:
+            raise CaptionerError(f"{folder}: holds the checkpoint; give another folder.") from error
         (folder / CARD).write_text(card, encoding="utf-8")
-    except shutil.SameFileError as error:
-        raise CaptionerError(f"{folder}: holds the checkpoint; give another folder.") from error
-    except OSError as error:
-        raise CaptionerError(f"{folder}: cannot be written: {error.strerror}.") from error
 
 
 def _published(checkpoint: Path) -> dict[str, Path]:
