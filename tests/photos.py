@@ -88,3 +88,21 @@ def press_profile() -> bytes:
 
 
 _PRESS = (b"prtr", b"CMYK", b"Lab ")
+
+
+def region_box(geometry, row, col, grid):
+    """Edges (left, top, right, bottom) of a region on the photo, in pixels and clipped to it.
+
+    A region that shows nothing but padding has no area.
+    """
+    down, across = grid
+    edges = (
+        geometry.left + geometry.seen_width * col / across,
+        geometry.top + geometry.seen_height * row / down,
+        geometry.left + geometry.seen_width * (col + 1) / across,
+        geometry.top + geometry.seen_height * (row + 1) / down,
+    )
+    limits = (geometry.width, geometry.height) * 2
+    return tuple(
+        min(max(edge, 0.0), float(limit)) for edge, limit in zip(edges, limits, strict=True)
+    )

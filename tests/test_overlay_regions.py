@@ -13,7 +13,7 @@ from captioner.overlay import LEAST_SCALE, choose_scales, peak, spread
 from captioner.photo import load_photo
 from captioner.photo.preprocess import Geometry, preprocess
 from tests.captions import even, one_hot
-from tests.photos import TURNS, turned
+from tests.photos import TURNS, region_box, turned
 
 FITS = ["squash", "letterbox"]
 GRIDS = [(7, 7), (14, 14), (3, 5)]
@@ -35,7 +35,7 @@ def region_under(geometry, grid, y, x):
     """The region that covers most of a pixel, by comparing boxes."""
 
     def covered(region):
-        left, top, right, bottom = geometry.region_box(*region, grid)
+        left, top, right, bottom = region_box(geometry, *region, grid)
         return max(0, min(right, x + 1) - max(left, x)) * max(0, min(bottom, y + 1) - max(top, y))
 
     return max(product(range(grid[0]), range(grid[1])), key=covered)
@@ -60,7 +60,7 @@ def by_area(attention, geometry, size):
     for y, x in product(range(height), range(width)):
         total = 0.0
         for row, col in product(range(grid[0]), range(grid[1])):
-            left, top, right, bottom = geometry.region_box(row, col, grid)
+            left, top, right, bottom = region_box(geometry, row, col, grid)
             high = min(bottom, (y + 1) * down) - max(top, y * down)
             wide = min(right, (x + 1) * across) - max(left, x * across)
             total += attention[row, col] * max(high, 0) * max(wide, 0)
@@ -109,7 +109,7 @@ def test_attention_on_the_region_of_a_pixel_lights_up_exactly_that_region(height
         shown = np.asarray(photo)[..., 0]
         assert np.argwhere(shown == 255).tolist() == [[y, x]]
         region = region_under(geometry, grid, y, x)
-        box = geometry.region_box(*region, grid)
+        box = region_box(geometry, *region, grid)
 
         weights = spread(one_hot(grid, *region), geometry)
         assert weights.shape == shown.shape
@@ -262,7 +262,7 @@ def attention_on_photo(attention, geometry):
     region = geometry.seen_height * geometry.seen_width / attention.size
     share = 0.0
     for row, col in product(range(grid[0]), range(grid[1])):
-        left, top, right, bottom = geometry.region_box(row, col, grid)
+        left, top, right, bottom = region_box(geometry, row, col, grid)
         share += attention[row, col] * (right - left) * (bottom - top) / region
     return share
 
@@ -298,7 +298,7 @@ def test_the_smooth_map_peaks_in_the_heaviest_region_whatever_its_neighbours():
         if fit == "letterbox":
             attention[[0, 4]] = 0  # padding, some of it
         row, col = divmod(int(attention.argmax()), 5)
-        left, top, right, bottom = geometry.region_box(row, col, (5, 5))
+        left, top, right, bottom = region_box(geometry, row, col, (5, 5))
         y, x = divmod(int(spread(attention, geometry, smooth=True).argmax()), 517)
         assert top <= y + 0.5 <= bottom
         assert left <= x + 0.5 <= right

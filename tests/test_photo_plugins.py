@@ -11,7 +11,7 @@ from PIL import Image
 
 from captioner.errors import ImageError
 from captioner.photo import faults, load_photo, load_reduced
-from captioner.photo.hdr import from_pq
+from captioner.photo.colour import from_pq
 from captioner.photo.plugins import _jxl_size
 from tests.cameras import deep_heic, dng, hdr_heic, heic
 from tests.photos import TURNS, encode, noise, quarters, turned

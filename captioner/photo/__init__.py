@@ -10,8 +10,7 @@ tiff, scans  TIFF files that Pillow shows wrong or does not open
 draft        JPEG decoded at 1/2, 1/4 or 1/8 scale
 plugins      HEIC, JPEG XL and camera raw, by optional packages
 numpy_array  NumPy array -> image
-colour       any mode, depth, profile or transparency -> RGB
-hdr          high dynamic range -> sRGB
+colour       any mode, depth, dynamic range, profile or transparency -> RGB
 orientation  EXIF orientation
 faults       errors about damaged and oversized files
 kinds        file signatures

@@ -66,33 +66,6 @@ class Geometry:
     seen_width: float
     """Width of the rectangle, pixels of the photo."""
 
-    def region_box(
-        self, row: int, col: int, grid: tuple[int, int]
-    ) -> tuple[float, float, float, float]:
-        """Box of one region of the encoder's grid, in pixels of the photo.
-
-        Args:
-            row: counted from the top, from 0.
-            col: counted from the left, from 0.
-            grid: regions (down, across) that tile the input.
-
-        Returns:
-            Edges (left, top, right, bottom), clipped to the photo; a region that shows nothing but
-            padding has no area.
-
-        Raises:
-            ValueError: there is no such region in the grid.
-        """
-        down, across = grid
-        if not (0 <= row < down and 0 <= col < across):
-            raise ValueError(f"region ({row}, {col}) is not in a grid of {down} x {across}.")
-        return (
-            min(max(self.left + self.seen_width * col / across, 0.0), float(self.width)),
-            min(max(self.top + self.seen_height * row / down, 0.0), float(self.height)),
-            min(max(self.left + self.seen_width * (col + 1) / across, 0.0), float(self.width)),
-            min(max(self.top + self.seen_height * (row + 1) / down, 0.0), float(self.height)),
-        )
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values by name, ready for JSON."""
         return asdict(self)
