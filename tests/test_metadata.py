@@ -95,9 +95,9 @@ def error(file: bytes, caption: str = CAPTION) -> str:
 def test_a_caption_is_written_and_read_and_no_pixel_changes(kind):
     file = FILES[kind]
     assert read_caption(file, name="p") is None
-    captioned = embed(file, CAPTION, language="de", name="p")
+    captioned = embed(file, CAPTION, name="p")
     assert read_caption(captioned, name="p") == CAPTION
-    assert descriptions(captioned) == {"x-default": CAPTION, "de": CAPTION}
+    assert descriptions(captioned) == {"x-default": CAPTION}
     assert iptc_caption(captioned) == (CAPTION.encode() if "jpeg" in kind else None)
     np.testing.assert_array_equal(pixels(captioned), pixels(file))
 
@@ -126,8 +126,8 @@ def test_every_byte_that_is_no_caption_stays_as_it_was(kind):
 
 @pytest.mark.parametrize("kind", FILES)
 def test_writing_a_caption_again_changes_nothing_and_another_one_takes_its_place(kind):
-    first = embed(FILES[kind], CAPTION, language="de", name="p")
-    assert embed(first, CAPTION, language="de", name="p") == first
+    first = embed(FILES[kind], CAPTION, name="p")
+    assert embed(first, CAPTION, name="p") == first
     second = embed(first, "a dog", name="p")
     assert second == embed(FILES[kind], "a dog", name="p")
     assert b"Katzen" not in second

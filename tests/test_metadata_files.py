@@ -2,18 +2,17 @@
 
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
-from captioner.metadata import embed, sidecar, sidecar_path
+from captioner.folder.sidecars import SIDECARS
+from captioner.metadata import embed, sidecar
 from tests.test_metadata import FILES
 
 
 def test_a_sidecar_is_named_as_photo_managers_expect():
-    photo = Path("a/b.c.JPG")
-    assert sidecar_path(photo) == Path("a/b.c.JPG.xmp")
-    assert sidecar_path(photo, naming="stem") == Path("a/b.c.xmp")
+    assert SIDECARS["xmp"].place("a/b.c.JPG") == "a/b.c.JPG.xmp"
+    assert SIDECARS["lightroom"].place("a/b.c.JPG") == "a/b.c.xmp"
 
 
 def test_a_new_sidecar_is_this_text():
@@ -36,8 +35,8 @@ def test_exiftool_finds_the_caption_and_no_fault(tmp_path):
     sound = [kind for kind in FILES if "with" not in kind and "turned" not in kind]
     paths = [tmp_path / f"{kind}.{kind.split()[-1]}" for kind in sound]
     for path in paths:
-        path.write_bytes(embed(FILES[path.stem], "a dog: 犬", language="en", name="p"))
-    (tmp_path / "beside.xmp").write_bytes(sidecar("a dog: 犬", language="en", name="p"))
+        path.write_bytes(embed(FILES[path.stem], "a dog: 犬", name="p"))
+    (tmp_path / "beside.xmp").write_bytes(sidecar("a dog: 犬", name="p"))
     command = ["exiftool", "-q", "-validate", "-p", "$validate|$xmp:description", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
     assert ran.stdout == "OK|a dog: 犬\n" * (len(paths) + 1)

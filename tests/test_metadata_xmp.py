@@ -57,18 +57,9 @@ def test_only_the_caption_changes_and_other_languages_stay_but_copies_of_it():
     expected = CAPTION.replace("</rdf:Alt>", german) + "\n"
     assert read_sidecar(RICH.encode(), name="p") == "old & gray"
     assert put(RICH) == RICH[:start] + expected + RICH[end:]
-    english = '<rdf:li xml:lang="en">new</rdf:li>' + german
-    expected = CAPTION.replace("</rdf:Alt>", english) + "\n"
-    assert put(RICH, language="en") == RICH[:start] + expected + RICH[end:]
-
-
-def test_the_language_of_the_new_caption_takes_the_place_of_the_old_one_in_any_case():
-    assert "alt" not in put(RICH, language="de-de")
-    assert put(RICH, language="de-de").count("<rdf:li xml:lang") == 2
 
 
 def test_a_packet_that_says_so_already_stays_as_it_is():
-    assert put(RICH.replace("gray", "gray"), "old & gray", language="de-DE") != RICH
     once = put(RICH)
     assert put(once) == once
 

@@ -16,8 +16,6 @@ every byte outside the metadata, are preserved. Files that cannot be changed saf
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Literal
 
 from captioner.errors import MetadataError, UnsupportedFileError
 from captioner.metadata import exif, jpeg, png, readonly, xmp
@@ -30,7 +28,6 @@ from captioner.metadata.webp import WebP
 __all__ = [
     "Fields",
     "Mark",
-    "Naming",
     "alt_text",
     "embed",
     "is_bare",
@@ -41,22 +38,17 @@ __all__ = [
     "read_sidecar_captions",
     "read_sidecar_digests",
     "sidecar",
-    "sidecar_path",
     "text_digest",
 ]
 
 _HEAD = 2**18
 """Bytes to read first; they hold the metadata of most JPEGs."""
 
-Naming = Literal["full", "stem"]
-"""Sidecar naming: photo.jpg.xmp, or photo.xmp."""
-
 
 def embed(
     data: bytes,
     caption: str,
     *,
-    language: str | None = None,
     fields: Fields = "caption",
     mark: Mark | None = None,
     name: str,
@@ -66,7 +58,6 @@ def embed(
     Args:
         data: content of a JPEG, PNG or WebP file.
         caption: replaces all captions of the photo; empty removes them.
-        language: language tag of the caption, such as `en`; None means any language.
         fields: whether to write the caption, the alt text, or both. Alt text is XMP only.
         mark: marks the caption as written by a model.
         name: name of the photo, for error messages.
@@ -90,7 +81,7 @@ def embed(
         packet = (
             None
             if old is None and not caption
-            else xmp.set_caption(old, caption, language=language, fields=fields, mark=mark)
+            else xmp.set_caption(old, caption, fields=fields, mark=mark)
         )
         if packet is not None and packet != old:
             file.write_xmp(packet)
@@ -179,7 +170,6 @@ def sidecar(
     caption: str,
     existing: bytes | None = None,
     *,
-    language: str | None = None,
     over_exif: bool = False,
     fields: Fields = "caption",
     mark: Mark | None = None,
@@ -191,7 +181,6 @@ def sidecar(
         caption: replaces the sidecar's caption; empty removes it.
         existing: content of the sidecar, whose other properties are kept; None or blank starts a
             new one.
-        language: as in `embed`.
         over_exif: also write tiff:ImageDescription. Immich prefers the photo's own
             ImageDescription to a sidecar's dc:description, and this property to both.
         fields: as in `embed`.
@@ -203,9 +192,7 @@ def sidecar(
     """
     packet = xmp.new_sidecar() if existing is None or _is_blank(existing) else existing
     with _named(name):
-        return xmp.set_caption(
-            packet, caption, language=language, over_exif=over_exif, fields=fields, mark=mark
-        )
+        return xmp.set_caption(packet, caption, over_exif=over_exif, fields=fields, mark=mark)
 
 
 def is_bare(existing: bytes) -> bool:
@@ -233,15 +220,6 @@ def read_sidecar_captions(existing: bytes, *, fields: Fields = "caption", name: 
         if _is_blank(existing):
             return []
         return distinct(xmp.get_captions(existing, fields=fields))
-
-
-def sidecar_path(photo: Path, *, naming: Naming = "full") -> Path:
-    """Return the path of a photo's sidecar.
-
-    digiKam and darktable expect `full`, which also keeps photo.jpg and photo.png apart. Lightroom
-    and Bridge expect `stem`, and only for raw photos; other photos need embedded captions.
-    """
-    return photo.with_name(photo.name + ".xmp") if naming == "full" else photo.with_suffix(".xmp")
 
 
 @contextmanager

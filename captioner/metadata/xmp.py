@@ -86,7 +86,6 @@ def set_caption(
     packet: bytes | None,
     caption: str,
     *,
-    language: str | None = None,
     over_exif: bool = False,
     fields: Fields = "caption",
     mark: Mark | None = None,
@@ -96,7 +95,6 @@ def set_caption(
     Args:
         packet: a packet, wrapped or not; None starts a new one.
         caption: text for any language (x-default); empty removes the old caption.
-        language: also store it under this language tag, such as `en`.
         over_exif: also write tiff:ImageDescription, even if it did not exist.
         fields: whether to write the caption, the alt text, or both.
         mark: marks the caption as written by a model; None for any other caption.
@@ -121,9 +119,9 @@ def set_caption(
         for key in _PREFIXES:
             old = found.properties[key]
             if key in always or _caption_of(old) is not None:
-                wanted[key] = _merged(old, caption, language if key == _DESCRIPTION else None)
+                wanted[key] = _merged(old, caption)
     if fields != "caption":
-        wanted[_ALT_TEXT] = _merged(found.properties[_ALT_TEXT], alt_text(caption), language)
+        wanted[_ALT_TEXT] = _merged(found.properties[_ALT_TEXT], alt_text(caption))
     wanted |= _marks(found, wanted, mark)
     changes: dict[str, bytes] = {}
     for key, texts in wanted.items():
@@ -133,16 +131,17 @@ def set_caption(
     return _splice(packet, found, changes) if changes else packet
 
 
-def _merged(old: "_Property", caption: str, language: str | None) -> dict[str, str]:
+def _merged(old: "_Property", caption: str) -> dict[str, str]:
     """Merge a caption with those in other languages that do not repeat the old caption."""
-    own = {_DEFAULT: caption} | ({language: caption} if language else {})
-    taken, outdated = {written.lower() for written in own}, old.texts.get(_DEFAULT)
-    own |= {
-        other: text
-        for other, text in old.texts.items()
-        if other.lower() not in taken and text != outdated
+    outdated = old.texts.get(_DEFAULT)
+    others = {
+        language: text
+        for language, text in old.texts.items()
+        if language.lower() != _DEFAULT and text != outdated
     }
-    return own if caption else {other: text for other, text in own.items() if text}
+    if caption:
+        return {_DEFAULT: caption, **others}
+    return {language: text for language, text in others.items() if text}
 
 
 def _marks(

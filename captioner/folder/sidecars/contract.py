@@ -3,10 +3,9 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-if TYPE_CHECKING:  # `--help` reads no metadata
-    from captioner.metadata import Fields, Mark
+from captioner.metadata import Fields, Mark
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +20,8 @@ class Note:
     """Confidence of the model, from 0 to 1."""
 
     @property
-    def mark(self) -> "Mark | None":
+    def mark(self) -> Mark | None:
         """Return the note as stored in metadata; None without a model."""
-        from captioner.metadata import Mark  # as above
-
         return Mark(model=self.model, confidence=self.confidence) if self.model else None
 
 
@@ -35,7 +32,7 @@ class Sidecar(ABC):
     """Name used in `--sidecar` and the journal."""
     shown: ClassVar[bool] = False
     """Whether photo managers read it; a caption in one such file counts for all of them."""
-    fields: "Fields" = "caption"
+    fields: Fields = "caption"
     """Metadata fields to write. A caption does not count as an alt text, nor the reverse."""
     shared: bool = False
     """Whether photo.jpg and photo.png share one file, which then goes to the first of them."""

@@ -1,11 +1,7 @@
 """Captions in the metadata of photos."""
 
-from typing import TYPE_CHECKING
-
+from captioner import metadata
 from captioner.folder.sidecars.contract import Note, Sidecar
-
-if TYPE_CHECKING:
-    from captioner.metadata import Fields
 
 
 class Embedded(Sidecar):
@@ -19,7 +15,7 @@ class Embedded(Sidecar):
     shown = True
     inside = True
 
-    def __init__(self, kind: str, fields: "Fields" = "caption") -> None:
+    def __init__(self, kind: str, fields: metadata.Fields = "caption") -> None:
         self.kind = kind
         self.fields = fields
 
@@ -29,25 +25,17 @@ class Embedded(Sidecar):
 
     def load(self, path: str) -> bytes | None:
         """Read the part of a photo that holds its metadata."""
-        from captioner import metadata
-
         return metadata.read_photo(path)
 
     def read(self, content: bytes, *, name: str) -> list[str]:
         """Return the captions in all fields that photo managers read."""
-        from captioner import metadata
-
         return metadata.read_captions(content, fields=self.fields, name=name)
 
     def digests(self, content: bytes, *, name: str) -> frozenset[str]:
         """Return the digests in the photo's XMP packet."""
-        from captioner import metadata
-
         return metadata.read_digests(content, name=name)
 
     def write(self, caption: str, old: bytes | None, *, note: Note, name: str) -> bytes:
         """Return the photo with its caption; pixels are unchanged."""
-        from captioner import metadata
-
         assert old is not None
         return metadata.embed(old, caption, fields=self.fields, mark=note.mark, name=name)
