@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from captioner.folder.outputs import datasets as outputs
+from captioner.folder.outputs.tables import write_table
 from tests.photos import encode, quarters
 from tests.test_folder import captions
 
@@ -143,7 +144,7 @@ def test_photos_that_are_gone_are_left_out_of_archives(command, folder, tmp_path
     command(folder)
     (folder / "strip.jpg").unlink()
     shutil.copy(folder / "captions.jsonl", tmp_path / "lines.jsonl")
-    outputs.write_archives(tmp_path / "a.tar", tmp_path / "lines.jsonl", folder)
+    write_table(tmp_path / "a.tar", tmp_path / "lines.jsonl", words=False, root=folder)
     assert [name for name in _names(tmp_path / "a.tar") if name.endswith(("jpg", "png"))] == [
         "000000000.png", "000000001.jpg", "000000003.png",
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import pytest
 
@@ -110,7 +111,8 @@ def test_an_estimate_grows_with_the_photos_that_passed(tmp_path):
         sample.add(Photo(name=str(number), path=str(path)))
     assert len({photo.name for photo in sample.photos}) == SAMPLE
     assert max(int(photo.name) for photo in sample.photos) > 16 * 1000
-    found = estimate(sample, lambda photos: iter([200 for _ in photos]))
+    record = SimpleNamespace(to_line=lambda: bytes(200))
+    found = estimate(sample, lambda photos: [[(photo, record) for photo in photos]], lambda _, x: x)
     assert (found.read, found.written) == (32e6, 6.4e6)
     whole = Estimate(seconds=9000, read=1.7e12, written=2200)
     assert str(whole) == "about 2.5 hours, 1.7 TB to read, 2.2 kB of captions"

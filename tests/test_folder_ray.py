@@ -248,7 +248,7 @@ def test_photos_that_end_their_process_fail_with_a_reason_and_the_others_do_not(
     checkpoint.write_bytes(b"which these engines do not read")
     names = [f"deadly-{number}" if number in (3, 20) else str(number) for number in range(40)]
     photos = [Photo(name=name, path=f"/{name}") for name in names]
-    engine = RayEngine([checkpoint], load_deadly, words=False, gpus=False)
+    engine = RayEngine([checkpoint], load_deadly, gpus=False)
     outcomes = [outcome for batch in engine.run(photos) for outcome in batch]
     assert outcomes == [
         (photo, _DEADLY if "deadly" in photo.name else f"seen: {photo.name}") for photo in photos
@@ -258,7 +258,7 @@ def test_photos_that_end_their_process_fail_with_a_reason_and_the_others_do_not(
 def test_workers_that_end_while_they_load_the_model_end_the_run(cluster, tmp_path):
     checkpoint = tmp_path / "model.safetensors"
     checkpoint.write_bytes(b"which no engine lives to read")
-    engine = RayEngine([checkpoint], die_loading, words=False, gpus=False)
+    engine = RayEngine([checkpoint], die_loading, gpus=False)
     with pytest.raises(CaptionerError, match="workers crashed 6 times in a row while loading"):
         list(engine.run([Photo(name=str(number), path="/") for number in range(40)]))
 

@@ -9,7 +9,7 @@ import pytest
 from captioner.checkpoint.confidence import LogisticConfig
 from captioner.checkpoint.weights import save_checkpoint
 from captioner.cli import main
-from captioner.folder.outputs.silence import Silence
+from captioner.folder.outputs.wording import Silence
 from captioner.pytorch import TorchCaptioner
 from captioner.result.confidence import Judgement
 from tests.believing import KNOWN

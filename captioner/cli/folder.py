@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioner.cli.folder_dry_run import tell, tell_estimate
+from captioner.cli.folder_dry_run import tell
 from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.folder_paths import Find, find_inputs, find_outputs
 from captioner.cli.folder_presets import apply_preset
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from captioner.folder.engines.local import LocalEngine
     from captioner.folder.job import Engine, Job
     from captioner.folder.outputs.results import Results
-    from captioner.folder.outputs.silence import Silence
-    from captioner.folder.outputs.wording import Wording
+    from captioner.folder.outputs.wording import Silence, Wording
     from captioner.folder.progress import Progress, Style
     from captioner.folder.sidecars.targets import Target
     from captioner.folder.sources.remote import StrPath
@@ -60,6 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace, progress: "Progress") -> int:
     from captioner.checkpoint.files import checkpoint_digest
+    from captioner.folder.estimate import estimate
     from captioner.folder.job import Job, describe
     from captioner.folder.journal.joining import join_shards
     from captioner.folder.journal.journal import Journal
@@ -100,7 +100,8 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         progress.name_passed_over()
         if sample.is_worth_it and args.engine == "local" and not args.quiet:
             describing = partial(describe, wording=wording, silence=silence, words=args.words)
-            tell_estimate(sample, _load_engine(args, checkpoints, search), describing)
+            cost = estimate(sample, _load_engine(args, checkpoints, search).run, describing)
+            print(f"captioner: estimate for {sample.count} photos: {cost}.", file=sys.stderr)
         return 0
     load_engine = _choose_engine(args, checkpoints, search)
 
@@ -239,7 +240,7 @@ def _silence(args: argparse.Namespace, header: "Header") -> "Silence":
     Raises:
         CaptionerError: the checkpoint has no calibrated confidence.
     """
-    from captioner.folder.outputs.silence import Silence
+    from captioner.folder.outputs.wording import Silence
 
     if args.purpose and header.confidence is None:
         args.skip_non_photos = False  # a preset must work with every checkpoint
@@ -289,7 +290,7 @@ def _choose_engine(
 
     from captioner.folder.engines.ray import RayEngine
 
-    engine = RayEngine(checkpoints, load, words=args.words, gpus=args.device != "cpu")
+    engine = RayEngine(checkpoints, load, gpus=args.device != "cpu")
     return lambda: engine
 
 

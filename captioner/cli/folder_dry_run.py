@@ -1,21 +1,16 @@
-"""`captioner folder --dry-run`: prints the plan and an estimate of the time."""
+"""`captioner folder --dry-run`: prints the plan."""
 
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from captioner.cli.folder_paths import Find
 
 if TYPE_CHECKING:
-    from captioner.folder.engines.local import LocalEngine
     from captioner.folder.estimate import Sample
-    from captioner.folder.job import Sentence
-    from captioner.folder.journal.records import JournalRecord
     from captioner.folder.sidecars.targets import Target
-    from captioner.folder.sources.inputs import Photo
     from captioner.folder.sources.remote import StrPath
 
 
@@ -70,19 +65,3 @@ def tell(
         counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no photos"
         print(f"captioner: dry run, nothing written: {counts}.", file=sys.stderr)
     return sample
-
-
-def tell_estimate(
-    sample: "Sample",
-    engine: "LocalEngine",
-    describe: "Callable[[Photo, Sentence], JournalRecord]",
-) -> None:
-    """Caption a sample, and print the estimate for all photos."""
-    from captioner.folder.estimate import estimate
-
-    def lines(photos: "Iterable[Photo]") -> Iterator[int]:
-        for photo, told in (outcome for batch in engine.run(photos) for outcome in batch):
-            yield 0 if isinstance(told, str) else len(describe(photo, told).to_line())
-
-    cost = estimate(sample, lines)
-    print(f"captioner: estimate for {sample.count} photos: {cost}.", file=sys.stderr)

@@ -109,7 +109,7 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> list[Path]:
         CaptionerError: an output is unsuitable.
         MissingExtraError: a package for a table's format is not installed.
     """
-    from captioner.folder.outputs.tables import TABLES, check_table, is_journal
+    from captioner.folder.outputs.tables import check_table, is_journal, table_of
     from captioner.folder.sources.remote import is_remote
 
     if is_remote(root) and (args.sidecar or args.in_place):
@@ -128,7 +128,7 @@ def find_outputs(args: argparse.Namespace, root: "StrPath") -> list[Path]:
         raise CaptionerError(f"{lines[1]}: would duplicate {lines[0]}; use one .jsonl output.")
     if lines:
         return [lines[0], *tables]
-    named = [path for path in tables if path.suffix.lower() in TABLES]
+    named = [path for path in tables if not table_of(path).is_dataset]
     if named:
         return [named[0].with_suffix(".jsonl"), *tables]
     if tables:

@@ -2,10 +2,16 @@
 
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from captioner.folder.sources.inputs import Photo
+
+if TYPE_CHECKING:
+    from captioner.folder.engines.local import Outcome
+    from captioner.folder.journal.records import JournalRecord
+    from captioner.result.caption import Caption
 
 SAMPLE = 32
 """Photos to caption for the estimate; runs of fewer than twice as many get none."""
@@ -52,23 +58,32 @@ class Estimate:
         return f"about {time_}, {_size(self.read)} to read, {_size(self.written)} of captions"
 
 
-def estimate(sample: Sample, run: Callable[[Iterable[Photo]], Iterator[int]]) -> Estimate:
+def estimate(
+    sample: Sample,
+    run: "Callable[[Iterable[Photo]], Iterable[list[Outcome]]]",
+    describe: "Callable[[Photo, Caption], JournalRecord]",
+) -> Estimate:
     """Caption a sample and extrapolate to all photos.
 
     Args:
         sample: not empty.
-        run: captions photos and yields the size of each journal line, in bytes; the model is
-            already loaded.
+        run: `run` of an engine whose model is already loaded.
+        describe: makes the record of a caption.
     """
     photos = [replace(photo, stamp=photo.look()) for photo in sample.photos]
     started = time.monotonic()
-    lines = sum(run(photos))
+    written = sum(
+        len(describe(photo, found).to_line())
+        for batch in run(photos)
+        for photo, found in batch
+        if not isinstance(found, str)
+    )
     seconds = time.monotonic() - started
     times = sample.count / len(sample.photos)
     return Estimate(
         seconds=seconds * times,
         read=sum(photo.stamp.size for photo in photos if photo.stamp) * times,
-        written=lines * times,
+        written=written * times,
     )
 
 

@@ -2,9 +2,9 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from itertools import chain
-from typing import Any, Protocol
+from typing import Protocol
 
 from captioner.durable import digest
 from captioner.errors import MetadataError
@@ -12,8 +12,7 @@ from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import JournalRecord
 from captioner.folder.limits import Limits
-from captioner.folder.outputs.silence import Silence
-from captioner.folder.outputs.wording import Wording
+from captioner.folder.outputs.wording import Silence, Wording
 from captioner.folder.plan import plan, remember
 from captioner.folder.progress import Progress
 from captioner.folder.sidecars.targets import Target
@@ -22,32 +21,13 @@ from captioner.folder.sources.remote import StrPath
 from captioner.folder.stopping import uninterrupted
 from captioner.folder.upkeep import Upkeep, noted, stamped
 from captioner.folder.watching import Watched
-from captioner.result.confidence import Judgement
-
-
-class Sentence(Protocol):
-    """The part of `Caption` that a run needs."""
-
-    @property
-    def text(self) -> str:
-        """Caption text."""
-
-    @property
-    def log_probability(self) -> float:
-        """Log-probability of the caption, natural logarithm."""
-
-    @property
-    def judgement(self) -> Judgement:
-        """Confidence in the caption."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, including `words` and `geometry`."""
+from captioner.result.caption import Caption
 
 
 class Engine(Protocol):
     """Captions photos. Loading one is slow, so it happens only when there is a photo to caption."""
 
-    def run(self, photos: Iterable[Photo]) -> Iterator[Sequence[tuple[Photo, Sentence | str]]]:
+    def run(self, photos: Iterable[Photo]) -> Iterator[Sequence[tuple[Photo, Caption | str]]]:
         """Yield each photo with its caption, or with the reason it failed, batch by batch."""
 
 
@@ -61,60 +41,46 @@ _WORD_KEYS = ("words", "geometry")
 """Keys of `Caption.to_dict` that hold words and attention."""
 
 
+@dataclass(eq=False)
 class Job:
-    """Captions the photos found that are not done yet.
+    """Captions the photos found that are not done yet."""
 
-    Args:
-        journal: open.
-        load_engine: creates the engine; called when the first photo needs a caption.
-        wording: template for the caption text.
-        silence: decides which captions are withheld.
-        targets: files that receive captions in addition to the journal.
-        words: whether records include probability and attention of every word.
-        retry_failed: caption only photos that failed before.
-        retried: name prefixes of folders and archives that are retried with them.
-        progress: reports progress and failures.
-        root: folder that names are relative to, or the archive.
-        limits: conditions that stop the run early.
-    """
+    journal: Journal
+    """The journal, open."""
+    load_engine: Callable[[], Engine]
+    """Creates the engine; called when the first photo needs a caption."""
+    _: KW_ONLY
+    wording: Wording
+    """Template for the caption text."""
+    silence: Silence = Silence()  # noqa: RUF009  # frozen
+    """Decides which captions are withheld."""
+    targets: Sequence[Target]
+    """Files that receive captions in addition to the journal."""
+    words: bool
+    """Whether records include probability and attention of every word."""
+    retry_failed: bool
+    """Caption only photos that failed before."""
+    retried: tuple[str, ...] = ()
+    """Name prefixes of folders and archives that are retried with them."""
+    progress: Progress
+    """Reports progress and failures."""
+    root: StrPath
+    """Folder that names are relative to, or the archive."""
+    limits: Limits = field(default_factory=Limits)
+    """Conditions that stop the run early."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        load_engine: Callable[[], Engine],
-        *,
-        wording: Wording,
-        silence: Silence = Silence(),  # noqa: B008  # frozen
-        targets: Sequence[Target],
-        words: bool,
-        retry_failed: bool,
-        retried: tuple[str, ...] = (),
-        progress: Progress,
-        root: StrPath,
-        limits: Limits | None = None,
-    ) -> None:
-        self.journal = journal
-        self.load_engine = load_engine
-        self.wording = wording
-        self.silence = silence
-        self.targets = targets
-        self.words = words
-        self.retry_failed = retry_failed
-        self.retried = retried
-        self.progress = progress
-        self.root = root
-        self.limits = limits or Limits()
+    def __post_init__(self) -> None:
         self.problems: dict[str, str] = {}
         """Folders and archives that cannot be listed, with the reason."""
         self.met: set[bytes] = set()
         """Digests of the failed photos seen in this run, whichever run they failed in."""
         self._unreadable: set[str] = set()  # problems counted in the tally
         self._replaced: set[bytes] = set()  # digests of photos to caption again
-        self.upkeep = Upkeep(journal, targets, progress=progress, root=root)
+        self.upkeep = Upkeep(self.journal, self.targets, progress=self.progress, root=self.root)
         self._engine: Engine | None = None
         self._watched: Watched | None = None
-        if journal.index.size:  # empty with --overwrite: old captions claim no files
-            remember(targets, journal.path, root)
+        if self.journal.index.size:  # empty with --overwrite: old captions claim no files
+            remember(self.targets, self.journal.path, self.root)
 
     def run(self, found: Iterator[Found]) -> None:
         """Caption all of them, committing each batch.
@@ -175,34 +141,30 @@ class Job:
             retried=self.retried,
         )
         for step in steps:
-            if step.kind == "caption":
-                assert isinstance(step.found, Photo)
-                yield replace(step.found, stamp=step.found.look())
-            elif step.kind == "caption again":
-                assert isinstance(step.found, Photo)
-                self._replaced.add(digest(step.found.name))
-                yield replace(step.found, stamp=step.found.look())
+            photo = step.found
+            if step.kind == "skip":
+                self.progress.skipped(photo.name, step.reason)
+            elif not isinstance(photo, Photo):
+                self._unreadable.add(photo.name)
+                self.progress.failed(photo.name, step.reason)
             elif step.kind == "write":
-                assert isinstance(step.found, Photo)
-                self.upkeep.add(step.found)
+                self.upkeep.add(photo)
             elif step.kind == "done":
                 # A photo whose edited caption could not be written counts as failed instead.
-                self.progress.tally.before += step.found.name not in self.upkeep.unwritten
+                self.progress.tally.before += photo.name not in self.upkeep.unwritten
             elif step.kind == "failed before":
-                assert isinstance(step.found, Photo)
-                self.met.add(digest(step.found.name))
-                if self._watched is not None and self._watched.tries_again(step.found):
+                self.met.add(digest(photo.name))
+                if self._watched is not None and self._watched.tries_again(photo):
                     self.progress.tally.failed -= 1  # already counted
-                    yield step.found
+                    yield photo
                 else:
                     self.progress.tally.failed += 1
-            elif step.kind == "skip":
-                self.progress.skipped(step.found.name, step.reason)
             else:
-                self._unreadable.add(step.found.name)
-                self.progress.failed(step.found.name, step.reason)
+                if step.kind == "caption again":
+                    self._replaced.add(digest(photo.name))
+                yield replace(photo, stamp=photo.look())
 
-    def _write(self, outcomes: Sequence[tuple[Photo, Sentence | str]]) -> None:
+    def _write(self, outcomes: Sequence[tuple[Photo, Caption | str]]) -> None:
         entries: dict[bytes, PendingEntry] = {}
         for photo, outcome in outcomes:
             key = digest(photo.name)
@@ -234,7 +196,7 @@ class Job:
         self.progress.advance()
         self.limits.check()
 
-    def _entry(self, photo: Photo, caption: Sentence) -> PendingEntry | str:
+    def _entry(self, photo: Photo, caption: Caption) -> PendingEntry | str:
         """Return the journal entry for a caption, or the reason for skipping the photo."""
         key = digest(photo.name)
         record = describe(
@@ -258,7 +220,7 @@ class Job:
 
 
 def describe(
-    photo: Photo, caption: Sentence, *, wording: Wording, silence: Silence, words: bool
+    photo: Photo, caption: Caption, *, wording: Wording, silence: Silence, words: bool
 ) -> JournalRecord:
     """Convert a caption to its journal record."""
     judged = caption.judgement

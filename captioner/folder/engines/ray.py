@@ -11,7 +11,7 @@ import os
 import pickle
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import count, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,10 +23,10 @@ from captioner.folder.engines.cluster import cluster, import_ray, reason
 from captioner.folder.engines.crashes import CrashTracker, Piece
 from captioner.folder.sources.inputs import Photo
 from captioner.folder.sources.remote import is_remote
-from captioner.result.confidence import Judgement
 
 if TYPE_CHECKING:
-    from captioner.folder.engines.local import LocalEngine
+    from captioner.folder.engines.local import LocalEngine, Outcome
+    from captioner.result.caption import Caption
 
 LoadEngine = Callable[..., "LocalEngine"]
 """Creates a worker's engine from checkpoint files and the number of `threads` that read images."""
@@ -38,24 +38,6 @@ _DEADLY = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class RemoteCaption:
-    """A caption as a worker sends it: what is written, without the tensors."""
-
-    text: str
-    """Caption text."""
-    log_probability: float
-    """Log-probability of the caption, natural logarithm."""
-    judgement: Judgement
-    """Confidence in the caption."""
-    values: dict[str, Any]
-    """Result of `Caption.to_dict`; empty if only the text is written."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as `Caption.to_dict` does."""
-        return self.values
-
-
 class RayEngine:
     """Captions photos on the cluster at RAY_ADDRESS, or on one started for this run.
 
@@ -64,16 +46,13 @@ class RayEngine:
     Args:
         checkpoints: files of the model, or of an ensemble's members.
         load_engine: creates the engine of a worker.
-        words: whether captions include probability and attention of every word.
         gpus: whether to use GPUs if the cluster has any.
 
     Raises:
         MissingExtraError: Ray is not installed.
     """
 
-    def __init__(
-        self, checkpoints: Sequence[Path], load_engine: LoadEngine, *, words: bool, gpus: bool
-    ) -> None:
+    def __init__(self, checkpoints: Sequence[Path], load_engine: LoadEngine, *, gpus: bool) -> None:
         for checkpoint in checkpoints:
             if checkpoint.is_dir():
                 raise CheckpointError(
@@ -82,11 +61,10 @@ class RayEngine:
                 )
         self.checkpoints = checkpoints
         self.load_engine = load_engine
-        self.words = words
         self.gpus = gpus
         import_ray()
 
-    def run(self, photos: Iterable[Photo]) -> Iterator[list[tuple[Photo, RemoteCaption | str]]]:
+    def run(self, photos: Iterable[Photo]) -> Iterator[list["Outcome"]]:
         """Yield the outcomes in the order of the photos, chunk by chunk.
 
         Raises:
@@ -137,7 +115,6 @@ class RayEngine:
                 ],
                 "load_engine": self.load_engine,
                 "threads": max(1, cores // workers),
-                "words": self.words,
                 "tracker": tracker.remote(workers),
             },
             compute=data.ActorPoolStrategy(size=min(workers, len(chunks))),
@@ -154,10 +131,8 @@ class _Worker:
         checkpoints: list[dict[str, bytes]],
         load_engine: LoadEngine,
         threads: int,
-        words: bool,
         tracker: Any,
     ) -> None:
-        self.words = words
         self.tracker = tracker
         self._ask("start")
         with TemporaryDirectory() as folder:
@@ -173,7 +148,7 @@ class _Worker:
         """Caption a chunk: whole, or in pieces if it has crashed a worker."""
         chunk, photos = row["chunk"], _unpack(row["photos"])
         pieces: list[Piece] = self._ask("open", chunk, len(photos))
-        outcomes: list[tuple[Photo, RemoteCaption | str]] = []
+        outcomes: list[Outcome] = []
         for piece in pieces:
             part = photos[piece.first : piece.first + piece.count]
             if piece.hopeless:
@@ -182,7 +157,7 @@ class _Worker:
             self._ask("take", chunk, piece)
             for batch in self.engine.run(part):
                 outcomes += [
-                    (photo, found if isinstance(found, str) else self._without_tensors(found))
+                    (photo, found if isinstance(found, str) else _without_layers(found))
                     for photo, found in batch
                 ]
         self._ask("close", chunk)
@@ -193,13 +168,14 @@ class _Worker:
         ray, _, _ = import_ray()
         return ray.get(getattr(self.tracker, what).remote(*arguments))
 
-    def _without_tensors(self, caption: Any) -> RemoteCaption:
-        return RemoteCaption(
-            text=caption.text,
-            log_probability=caption.log_probability,
-            judgement=caption.judgement,
-            values=caption.to_dict() if self.words else {},
-        )
+
+def _without_layers(caption: "Caption") -> "Caption":
+    """Keep what is written of a caption: of its words' attention, the view that is shown."""
+    words = (
+        replace(word, heads=None, rollout=None, evidence=None, gradient=None)
+        for word in caption.words
+    )
+    return replace(caption, words=tuple(words), candidates=())
 
 
 def _chunks(photos: Iterable[Photo]) -> Iterator[list[Photo]]:

@@ -1,11 +1,13 @@
 """Interface of the tables that are made from a journal."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
+from captioner.durable import replacing
 from captioner.errors import CaptionerError
 from captioner.folder.journal.records import JournalRecord
+from captioner.folder.sources.remote import StrPath
 
 COLUMNS = (
     *("image", "status", "caption", "log_probability"),
@@ -16,28 +18,48 @@ _OLDEST = {"image", "status", "caption", "log_probability", "reason"}
 """Columns that tables of every version have."""
 
 
-class Table(ABC):
+class Table:
     """A file format for the records of a journal."""
 
-    def check(self, path: Path) -> None:  # noqa: B027  # most need nothing
+    is_dataset: ClassVar[bool] = False
+    """Whether it is a data set, whose name says nothing of the journal's."""
+
+    def check(self, path: Path, root: StrPath) -> None:
         """Check, before the run, that a table can be written.
 
+        Args:
+            path: path of the table.
+            root: folder that names in the journal are relative to, or the archive.
+
         Raises:
+            CaptionerError: the location is unsuitable.
             MissingExtraError: a package for this format is not installed.
         """
 
-    @abstractmethod
-    def write(self, path: Path, records: Iterator[JournalRecord], *, words: bool) -> None:
-        """Write all records.
+    def first(self, path: Path) -> Path:
+        """Return the path of the file, or of the first of several."""
+        return path
+
+    def save(
+        self, path: Path, records: Iterator[JournalRecord], *, words: bool, root: StrPath
+    ) -> None:
+        """Write all records, atomically replacing an older table.
 
         Args:
-            path: temporary file, renamed to the table's name afterwards.
+            path: path of the table.
             records: records of the journal, in its order.
             words: whether the journal includes words.
+            root: folder that names in the journal are relative to, or the archive.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the table cannot be written.
         """
+        with replacing(path) as unfinished:
+            self.write(unfinished, records, words=words)
+
+    def write(self, path: Path, records: Iterator[JournalRecord], *, words: bool) -> None:
+        """Write all records to a temporary file, which `save` renames afterwards."""
+        raise AssertionError(f"{type(self).__name__} defines neither save nor write.")
 
     def read(self, path: Path) -> Iterator[tuple[str, str]]:
         """Yield photo names and captions, as written by `write` or edited since.

@@ -17,8 +17,7 @@ from typing import Any
 from captioner.durable import digest, explained, file_digest, replace_file
 from captioner.folder.journal.index import JournalIndex
 from captioner.folder.outputs.contract import refused
-from captioner.folder.outputs.datasets import METADATA, nth_archive, read_metadata
-from captioner.folder.outputs.tables import TABLES
+from captioner.folder.outputs.tables import table_of
 
 _ESCAPED = re.compile(r"\\udc([89a-f][0-9a-f])")
 _LINE_END = re.compile(r"\r\n?")
@@ -39,7 +38,7 @@ def remember_tables(tables: Sequence[Path], journal: Path) -> None:
     for table in tables:
         marks = b"".join(_mark(image, caption) for image, caption in _read(table))
         notes[_name(table, journal)] = {
-            "sha256": _identify(table),
+            "sha256": _identify(table_of(table).first(table)),
             "journal": made_from,
             "rows": b64encode(marks).decode(),
         }
@@ -54,7 +53,7 @@ def are_written(tables: Sequence[Path], journal: Path) -> bool:
     made_from = _identify(journal) if notes else ""
     return all(
         (note := _note(notes, table, journal)).get("journal") == made_from
-        and note.get("sha256") == _identify(table)
+        and note.get("sha256") == _identify(table_of(table).first(table))
         for table in tables
     )
 
@@ -73,7 +72,8 @@ def read_edits(tables: Sequence[Path], index: JournalIndex) -> dict[str, str]:
     edits: dict[str, str] = {}
     for table in tables:
         note = _note(notes, table, index.path)
-        if not nth_archive(table, 0).exists() or note.get("sha256") == _identify(table):
+        file = table_of(table).first(table)
+        if not file.exists() or note.get("sha256") == _identify(file):
             continue
         written = _rows(note)
         seen: set[bytes] = set()
@@ -97,22 +97,8 @@ def read_edits(tables: Sequence[Path], index: JournalIndex) -> dict[str, str]:
 
 
 def _read(table: Path) -> Iterator[tuple[str, str]]:
-    """Yield photo names and captions; tar archives yield none, since nobody edits them."""
-    if table.name == METADATA:
-        rows = _read_metadata(table)
-    elif kind := TABLES.get(table.suffix.lower()):
-        rows = kind.read(table)
-    else:
-        return
-    for image, caption in rows:
+    for image, caption in table_of(table).read(table):
         yield _file_name(image), caption
-
-
-def _read_metadata(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        yield from read_metadata(path)
-    except (OSError, ValueError) as error:
-        raise refused(path, f"it cannot be read ({error})") from error
 
 
 def _mark(image: str, caption: str) -> bytes:
@@ -160,9 +146,9 @@ def _rows(note: dict[str, Any]) -> frozenset[bytes]:
 
 
 def _identify(file: Path) -> str:
-    """Return the digest of a file, or of the first archive; empty if it cannot be read."""
+    """Return the digest of a file; empty if it cannot be read."""
     try:
-        return file_digest(nth_archive(file, 0))
+        return file_digest(file)
     except OSError:
         return ""
 

@@ -8,6 +8,7 @@ from typing import Any
 from captioner.errors import MissingExtraError
 from captioner.folder.journal.records import JournalRecord
 from captioner.folder.outputs.contract import COLUMNS, Table, read_columns, refused
+from captioner.folder.sources.remote import StrPath
 from captioner.interchange import portable
 
 _GROUP = 1000
@@ -17,7 +18,7 @@ _GROUP = 1000
 class ParquetTable(Table):
     """One row per photo with typed columns, optionally including words."""
 
-    def check(self, path: Path) -> None:
+    def check(self, path: Path, root: StrPath) -> None:
         """Check that pyarrow is installed."""
         _import_arrow(path)
 

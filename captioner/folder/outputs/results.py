@@ -4,10 +4,11 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from captioner.durable import explained, make_folder
 from captioner.folder.journal.journal import Journal
 from captioner.folder.outputs.edits import are_written, remember_tables
 from captioner.folder.outputs.failures import write_report
-from captioner.folder.outputs.tables import prepare_table, write_table
+from captioner.folder.outputs.tables import write_table
 from captioner.folder.sources.remote import StrPath
 
 
@@ -31,7 +32,8 @@ class Results:
             CaptionerError: an output cannot be written.
         """
         for table in self.tables:
-            prepare_table(table)
+            with explained(table, option="--output"):
+                make_folder(table.parent)
         if self.gallery:
             from captioner.folder.outputs.album import prepare_album  # noqa: PLC0415  # loads Pillow
 

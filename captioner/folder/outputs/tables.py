@@ -3,28 +3,41 @@
 import os
 from pathlib import Path
 
-from captioner.durable import explained, make_folder, replacing, sync_folder
+from captioner.durable import explained, sync_folder
 from captioner.errors import CaptionerError
 from captioner.folder.journal.index import read_records
 from captioner.folder.outputs.contract import Table
-from captioner.folder.outputs.datasets import (
-    METADATA,
-    check_place,
-    nth_archive,
-    write_archives,
-    write_metadata,
-)
+from captioner.folder.outputs.datasets import METADATA, Archives, MetadataTable
 from captioner.folder.outputs.parquet import ParquetTable
 from captioner.folder.outputs.spreadsheets import CsvTable
 from captioner.folder.sources.remote import StrPath
 
-TABLES: dict[str, Table] = {".csv": CsvTable(), ".parquet": ParquetTable()}
-"""Table formats by file name extension; docs/extending.md adds another."""
+TABLES: dict[str, Table] = {
+    ".csv": CsvTable(),
+    ".parquet": ParquetTable(),
+    METADATA: MetadataTable(),
+    ".tar": Archives(),
+}
+"""Table formats by file name, or by its extension; docs/extending.md adds another."""
 
 
 def is_journal(path: Path) -> bool:
     """Whether an output is the journal itself."""
     return path.suffix.lower() == ".jsonl" and path.name != METADATA
+
+
+def table_of(path: Path) -> Table:
+    """Return the format of a table.
+
+    Raises:
+        CaptionerError: it is unknown.
+    """
+    for name in (path.name, path.suffix.lower()):
+        if name in TABLES:
+            return TABLES[name]
+    kind = f"unknown format {path.suffix!r}" if path.suffix else "no file name extension"
+    *others, last = (".jsonl", *(name for name in TABLES if name != METADATA))
+    raise CaptionerError(f"{path}: {kind}; choose from {', '.join(others)} and {last}.")
 
 
 def check_table(path: Path, root: StrPath) -> None:
@@ -40,26 +53,7 @@ def check_table(path: Path, root: StrPath) -> None:
     """
     if os.path.isdir(path):
         raise CaptionerError(f"{path}: is a folder; --output needs the name of a file.")
-    if path.name == METADATA or path.suffix.lower() == ".tar":
-        nth_archive(path, 0)
-        check_place(path, root)
-    elif path.suffix.lower() in TABLES:
-        TABLES[path.suffix.lower()].check(path)
-    else:
-        kind = f"unknown format {path.suffix!r}" if path.suffix else "no file name extension"
-        raise CaptionerError(
-            f"{path}: {kind}; choose from {', '.join(['.jsonl', *TABLES])} and .tar."
-        )
-
-
-def prepare_table(path: Path) -> None:
-    """Create the folder of a table, and check that it is writable.
-
-    Raises:
-        CaptionerError: it is not.
-    """
-    with explained(path, option="--output"):
-        make_folder(path.parent)
+    table_of(path).check(path, root)
 
 
 def write_table(path: Path, journal: Path, *, words: bool, root: StrPath = ".") -> None:
@@ -77,13 +71,6 @@ def write_table(path: Path, journal: Path, *, words: bool, root: StrPath = ".") 
     """
     with explained(path, option="--output"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix.lower() == ".tar":
-            write_archives(path, journal, root)
-        else:
-            with replacing(path) as unfinished:
-                if path.name == METADATA:
-                    write_metadata(unfinished, journal)
-                else:
-                    records = (record for record, _ in read_records(journal))
-                    TABLES[path.suffix.lower()].write(unfinished, records, words=words)
+        records = (record for record, _ in read_records(journal))
+        table_of(path).save(path, records, words=words, root=root)
         sync_folder(path.parent)

@@ -1,4 +1,4 @@
-"""Prefix, suffix and template applied to every caption."""
+"""Text that is written of a caption: prefix, suffix and template, or none if it is withheld."""
 
 import os
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from string import Formatter
 
 from captioner.errors import ConfigError
 from captioner.folder.sources.inputs import Photo
+from captioner.result.confidence import Judgement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +47,22 @@ class Wording:
             stem=path.stem,
             folder=path.parent.name or os.path.basename(place),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silence:
+    """Decides which captions are withheld; their photos get an empty caption."""
+
+    min_confidence: float = 0.0
+    """Withhold captions with lower confidence, from 0 to 1."""
+    photos_only: bool = False
+    """Withhold captions of images that are not photos."""
+
+    def __bool__(self) -> bool:
+        return self.photos_only or self.min_confidence > 0
+
+    def keeps(self, judgement: Judgement) -> bool:
+        """Whether to withhold a caption; unknown confidence never does."""
+        if self.photos_only and judgement.is_photo is False:
+            return True
+        return judgement.confidence is not None and judgement.confidence < self.min_confidence

@@ -115,27 +115,23 @@ def _ask(url: StrPath, call: Callable[[Any, str], _Answer]) -> _Answer:
         except CaptionerError:
             raise
         except FileNotFoundError as error:
-            raise _failure(errno.ENOENT, "no such bucket or object; check the name") from error
+            raise OSError(errno.ENOENT, "no such bucket or object; check the name") from error
         except PermissionError as error:
-            raise _failure(
+            raise OSError(
                 errno.EACCES, "access denied; check the credentials and their permissions"
             ) from error
         except Exception as error:  # classes differ between the stores' libraries
             if _CREDENTIALS.search(type(error).__name__):
-                raise _failure(
+                raise OSError(
                     errno.EACCES,
                     f"no credentials ({error}); set them in the environment, or set "
                     "FSSPEC_S3_ANON=true for a public bucket",
                 ) from error
             if pause is None:
                 why = str(error) or type(error).__name__
-                raise _failure(errno.EIO, f"the store does not answer ({why})") from error
+                raise OSError(errno.EIO, f"the store does not answer ({why})") from error
             time.sleep(pause)
     raise AssertionError  # the last pause is None
-
-
-def _failure(number: int, why: str) -> OSError:
-    return OSError(number, why)
 
 
 def _store(url: str) -> tuple[Any, str]:
