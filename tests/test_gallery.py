@@ -152,7 +152,15 @@ def test_the_heat_of_a_letterboxed_photo_lies_on_the_photo(tmp_path):
     )
     write_gallery(
         tmp_path,
-        [GalleryPhoto.from_caption(caption, photo, name="n")],
+        [
+            GalleryPhoto(
+                name="n",
+                source=photo,
+                caption=caption.text,
+                words=caption.to_dict()["words"],
+                geometry=caption.geometry,
+            )
+        ],
         style=Style(smooth=False),
     )
     with Image.open(tmp_path / Page(tmp_path).all("figure")[0]["data-heat"]) as sheet:

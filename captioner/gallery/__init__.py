@@ -21,13 +21,13 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from captioner.durable import replacing
 from captioner.errors import ImageError
 from captioner.gallery import page
 from captioner.gallery.pictures import draw_layers, draw_thumbnail, encode_picture
 from captioner.overlay import Style
 from captioner.photo import Source, load_photo
 from captioner.photo.framing import Geometry
-from captioner.result.caption import Caption
 
 __all__ = ["GalleryPhoto", "check_gallery", "write_gallery"]
 
@@ -50,18 +50,6 @@ class GalleryPhoto:
     """How attention maps align with the photo; None shows no maps."""
     doubts: Sequence[str] = ()
     """Warnings about the caption, from `Judgement.doubts`."""
-
-    @classmethod
-    def from_caption(cls, caption: Caption, source: Source, *, name: str) -> "GalleryPhoto":
-        """Create an entry from a caption, with its attention maps."""
-        return cls(
-            name=name,
-            source=source,
-            caption=caption.text,
-            words=caption.to_dict()["words"],
-            geometry=caption.geometry,
-            doubts=caption.judgement.doubts,
-        )
 
 
 def write_gallery(
@@ -91,18 +79,15 @@ def write_gallery(
     folder = Path(folder)
     check_gallery(folder)
     (folder / _PICTURES).mkdir(parents=True, exist_ok=True)
-    new = folder / f"index.{secrets.token_hex(4)}.part"
     shown = 0
-    try:
-        with new.open("w", encoding="utf-8", newline="\n") as stream:
-            stream.write(page.head(title))
-            for entry in entries:
-                stream.write(_card(folder, entry, style or Style()))
-                shown += 1
-            stream.write(page.TAIL)
-        new.replace(folder / "index.html")
-    finally:
-        new.unlink(missing_ok=True)
+    with (
+        replacing(folder / "index.html") as new,
+        new.open("w", encoding="utf-8", newline="\n") as stream,
+    ):
+        stream.write(page.head(title))
+        for shown, entry in enumerate(entries, start=1):  # noqa: B007
+            stream.write(_card(folder, entry, style or Style()))
+        stream.write(page.TAIL)
     return shown
 
 

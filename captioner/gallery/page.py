@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from html import escape
 
-from captioner.overlay.lettering import clean
+from captioner.overlay.figure import text
 
 _CSS = """\
 :root { color-scheme: light dark; --ink: #161616; --pale: #5c5c5c; --paper: #fff; --card: #f1f1f1;
@@ -181,11 +181,6 @@ def card(
         f'<figcaption dir="auto">{_sentence(caption, words if heat else ())}\n'
         f'<div class="name">{text(name)}{warning}</div></figcaption></figure>\n'
     )
-
-
-def text(raw: str) -> str:
-    """Escape text for HTML, between tags and in attributes."""
-    return escape(clean(raw))
 
 
 def _sentence(caption: str, words: Sequence[tuple[str, bool]]) -> str:
