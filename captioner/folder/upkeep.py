@@ -153,7 +153,7 @@ class Upkeep:
         index, key = self.journal.index, digest(name)
         before = index.read(key) if key in index.captioned else None
         stamp = photo.look()
-        now = stamp or (Stamp.of(before) if before else None)  # in archives
+        now = stamp or (before.stamp if before else None)  # in archives
         record = JournalRecord(
             image=name, status="captioned", caption=caption, edited=True, **stamped(now)
         )

@@ -4,7 +4,7 @@ xmp                dc:description in an XMP packet
 exif               ImageDescription and the like in Exif data, a structure of directories (ifd)
 iptc               caption in IPTC records and Photoshop resources
 jpeg, png, webp    where the file formats store these
-mpf, previews      further images inside a JPEG
+previews           further images inside a JPEG
 readonly           captions of TIFF and other formats that are never written
 placeholders       texts in caption fields that are not captions
 

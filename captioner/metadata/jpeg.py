@@ -10,7 +10,7 @@ import struct
 from collections.abc import Collection
 
 from captioner.errors import MetadataError
-from captioner.metadata import exif, iptc, mpf, previews, xmp
+from captioner.metadata import exif, iptc, previews, xmp
 from captioner.metadata.parts import DAMAGED, NO_PICTURE, SIGNED, Part, PhotoFile, only
 from captioner.metadata.placeholders import captions_in
 
@@ -103,7 +103,7 @@ class Jpeg(PhotoFile):
                 behind = _length(parts[n:]) - _length(self._old[was:])
                 content = part.content[begin:]
                 if place is _MPF:
-                    content = mpf.moved(content, growth=growth, behind=behind)
+                    content = previews.moved_index(content, growth=growth, behind=behind)
                 else:
                     at = 2 + _length(self._old[: was + 1]) - len(self._old[was].content) + begin
                     content = previews.moved(

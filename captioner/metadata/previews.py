@@ -1,11 +1,13 @@
-"""Pointers from Exif to data that cameras store after the image of a JPEG, mostly previews.
+"""Pointers to data that cameras and phones store after the image of a JPEG, mostly previews.
 
-They are in maker notes, whose layout differs between cameras. So a pointer is recognised by its
-target: an offset, or an offset and a length, at which a JPEG starts after the main image. (Sony
-writes 32 bytes before it; Leica stores the maker notes themselves there.)
+Those of Exif are in maker notes, whose layout differs between cameras. So a pointer is recognised
+by its target: an offset, or an offset and a length, at which a JPEG starts after the main image.
+(Sony writes 32 bytes before it; Leica stores the maker notes themselves there.)
 
 Source: exiftool's tables of PreviewImage and PreviewImageStart for Canon, Casio, Minolta, Olympus,
-Pentax and Sony, and of Leica's trailer.
+Pentax and Sony, and of Leica's trailer. The index of a multi-picture JPEG, with gain maps and
+previews of phones: CIPA DC-007 (Multi-Picture Format), section 5: a TIFF directory whose offsets
+are relative to its first byte, and whose entries give size and offset of every image.
 """
 
 import re
@@ -13,6 +15,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import suppress
 
+from captioner.errors import MetadataError
 from captioner.metadata.ifd import EXIF, TiffStructure
 
 _MAKER_NOTE = 0x927C
@@ -24,6 +27,35 @@ _FIELDS = {
 }
 _CANON = re.compile(rb"(?s)\xb6\0\x04\0\x0c\0\0\0(....)")
 _CANON_START = 5 * 4  # position of the offset in Canon's PreviewImageInfo, in bytes
+
+_ENTRIES = 0xB002
+_ENTRY = 16  # bytes: attributes, size, offset, two dependent pictures
+
+
+def moved_index(index: bytes, *, growth: int, behind: int) -> bytes:
+    """Correct the index of images (MPF) after the first image has grown.
+
+    Args:
+        index: the MPF segment's content, starting with the byte order mark.
+        growth: bytes by which the first image has grown.
+        behind: how many of these bytes come after the index; other images shift by that much
+            relative to it.
+
+    Raises:
+        MetadataError: the index is damaged.
+    """
+    changed = bytearray(index)
+    try:
+        block = TiffStructure(index)
+        for field in block.fields(block.first):
+            for entry in range(field.start, field.end, _ENTRY) if field.tag == _ENTRIES else ():
+                length, offset = struct.unpack_from(f"{block.order}II", index, entry + 4)
+                is_first = offset == 0  # by definition, wherever the index lies
+                length, offset = (length + growth, 0) if is_first else (length, offset + behind)
+                struct.pack_into(f"{block.order}II", changed, entry + 4, length, offset)
+    except (struct.error, ValueError) as error:
+        raise MetadataError("its index of images (MPF) is damaged; write a sidecar.") from error
+    return bytes(changed)
 
 
 def moved(block: bytes, old: bytes, *, at: int, scans: int, growth: int) -> bytes:

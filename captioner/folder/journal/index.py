@@ -51,7 +51,7 @@ class JournalIndex:
         flags = sum(_flag(kind) for kind in record.also_in or () if kind in SIDECARS)
         flags |= _EDITED if record.edited else 0
         flags |= _OUTDATED if record.replaces else 0
-        stamp = Stamp.of(record)
+        stamp = record.stamp
         self.captioned[key] = start << 32 + _FLAGS | flags << 32 | (stamp.number if stamp else 0)
 
     def is_replaced(self, key: bytes, stamp: Stamp | None) -> bool:

@@ -95,7 +95,7 @@ class Journal:
         if self.begun:
             return
         with explained(self.path, option="--output"):
-            self._pending.remove()
+            self._pending.path.unlink(missing_ok=True)
             self._open_file(size=0)
             self._run.write(self._settings)
 
@@ -136,7 +136,7 @@ class Journal:
                 remove_unfinished(path)
         if self._overwrite:  # keep the old captions until there is a new one
             return
-        if not self._run.known() and self.path.exists() and self.path.stat().st_size:
+        if self._run.read() is None and self.path.exists() and self.path.stat().st_size:
             raise CaptionerError(
                 f"{self.path}: exists, but without {self._run.path.name} it is not known to be "
                 "captioner's; choose another --output, or replace it with --overwrite."
@@ -144,10 +144,10 @@ class Journal:
         if self._repair:
             self._set_damaged_lines_aside()
         self.index = read_index(self.path)
-        if self.index.size or self._pending.exists():
+        if self.index.size or self._pending.path.exists():
             self._run.check(self._settings)
         with explained(self.path, option="--output"):
-            if not self.index.size and not self._pending.exists():
+            if not self.index.size and not self._pending.path.exists():
                 self._run.write(self._settings)
             ended = self._set_end_aside()
             self._open_file(size=self.index.size)
@@ -202,7 +202,7 @@ class Journal:
         outcomes = [_apply(entry) for entry in entries]
         with explained(self.path, option="--output"):
             self._append([record for record, _ in outcomes if not self._stands(record)])
-            self._pending.remove()
+            self._pending.path.unlink(missing_ok=True)
         return outcomes
 
     def _stands(self, record: JournalRecord) -> bool:

@@ -35,18 +35,6 @@ class Pending:
     def __init__(self, journal: Path) -> None:
         self.path = journal.with_suffix(".pending.json")
 
-    def exists(self) -> bool:
-        """Whether there is a batch in progress, possibly of a run that was killed."""
-        return self.path.exists()
-
-    def remove(self) -> None:
-        """Delete the log: the batch is complete.
-
-        Raises:
-            OSError: the file cannot be deleted.
-        """
-        self.path.unlink(missing_ok=True)
-
     def write(self, entries: Sequence[PendingEntry]) -> None:
         """Write the log and fsync it.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from zlib import crc32
 
+from captioner.folder.sources.stamps import Stamp
 from captioner.interchange import portable, restored
 
 _CHECKSUM = "crc32"
@@ -93,6 +94,13 @@ class JournalRecord:
     files: list[dict[str, Any]] | None = None
     """Files written beside the photo or into it: `file`, its name; `kind`; `digest` of the text;
     `had`, the human caption that it replaced or was joined to, if any."""
+
+    @property
+    def stamp(self) -> Stamp | None:
+        """Size and modification time of the photo; None if they are not known."""
+        if self.size is None:
+            return None
+        return Stamp(size=self.size, modified=self.modified, etag=self.etag)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, omitting None."""

@@ -63,10 +63,6 @@ class RunFile:
             os.close(self._file)
             self._file = -1
 
-    def known(self) -> bool:
-        """Whether there are settings, which shows that captioner wrote the journal."""
-        return self.read() is not None
-
     def write(self, settings: dict[str, Any]) -> None:
         """Write the settings and fsync them; only while the journal is empty.
 

@@ -2,19 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Protocol
 from zlib import crc32
-
-
-class _Stamped(Protocol):
-    @property
-    def size(self) -> int | None: ...
-
-    @property
-    def modified(self) -> int | None: ...
-
-    @property
-    def etag(self) -> str | None: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,13 +33,6 @@ class Stamp:
         shifts = (hour + second for hour in (0, 3600, -3600) for second in (0, 1, -1))
         times = (self.modified + shift for shift in shifts)
         return any(Stamp(size=self.size, modified=time).number == number for time in times)
-
-    @classmethod
-    def of(cls, record: _Stamped) -> "Stamp | None":
-        """Return the stamp in a record; None if it has none."""
-        if record.size is None:
-            return None
-        return cls(size=record.size, modified=record.modified, etag=record.etag)
 
     @classmethod
     def look(cls, path: str) -> "Stamp | None":
