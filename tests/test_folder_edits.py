@@ -56,6 +56,14 @@ def test_a_caption_edited_in_a_table_is_kept_everywhere(command, folder, table, 
     assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
 
 
+def test_a_percent_sign_in_the_name_of_a_table_means_nothing(command, folder, tmp_path):
+    table = tmp_path / "50% csv.csv"
+    command(folder, "--output", table)
+    edit(table, "flag.png", "mine")
+    assert command(folder, "--output", table)[0] == 0
+    assert captions(table.with_suffix(".jsonl"))["flag.png"] == "mine"
+
+
 def test_a_caption_edited_in_parquet_is_kept(command, folder, tmp_path):
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
