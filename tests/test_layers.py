@@ -33,6 +33,7 @@ SHARED = (
     "captioner.schema.",
     "captioner.serve.guard.",
     "captioner.serve.listening.",
+    "captioner.speed.resources.",
 )
 
 
