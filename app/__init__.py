@@ -1,4 +1,4 @@
-"""The app: a photo, its caption, and the attention of each word; built on Gradio.
+"""The app: captions a photo and shows the attention map of every word; built on Gradio.
 
     payload        photos and captions as the page reads them; its scripts and app.css beside it
     html           the table of a batch, as HTML with every text escaped
@@ -18,8 +18,8 @@
     requests       what is wrong with what they sent
     guard          who may call, and from where
 
-Every event that uses the model waits in one bounded queue, so captions are made one after the
-other. A photo stays in the memory of its own session and is dropped with it.
+Every event that uses the model goes through one bounded queue, so captions are generated one after
+another. A photo is kept only for its own session and dropped with it.
 """
 
 from collections.abc import Mapping
@@ -39,21 +39,21 @@ from captioner import Captioner
 __all__ = ["CSS", "Guard", "build"]
 
 QUEUE = 64
-"""Requests that may wait; later ones are told that the app is busy."""
+"""Requests that may wait; further ones are rejected."""
 CSS = Path(__file__).with_name("app.css")
 _PAGE = Path(__file__).with_name("page.js")
 
 _HEADING = """
 <header><h1>captioner</h1>
-<p>Photos into sentences, and where the model attended for every word.</p></header>
+<p>Image captioning with an attention map for every word.</p></header>
 """
 
 
 def build(captioners: Mapping[str, Captioner], *, queue: int = QUEUE) -> gr.Blocks:
-    """Make the app.
+    """Build the app.
 
     Args:
-        captioners: the models to choose from, the first one chosen.
+        captioners: models to choose from; the first is the default.
         queue: requests that may wait.
     """
     app: gr.Blocks = gr.Blocks(

@@ -1,4 +1,4 @@
-// What a link reproduces is kept in the address, behind "#": all that differs from the usual.
+// Settings that differ from the defaults are kept in the address after "#", so that links reproduce them.
 
 function keepInAddress(values, usual) {
   const address = new URLSearchParams(location.hash.slice(1));
@@ -15,7 +15,7 @@ function keepInAddress(values, usual) {
 
 const fromAddress = () => new URLSearchParams(location.hash.slice(1));
 
-// Values of the settings in the address; the usual where there is none, or none that makes sense.
+// Settings from the address; defaults for missing and invalid ones.
 function readSettings(settings) {
   const given = fromAddress();
   return settings.map(({ name, usual, choices, least, most }) => {

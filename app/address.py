@@ -1,4 +1,4 @@
-"""The address of the page: a link reproduces the sample, the model and how it decodes."""
+"""Keeps sample, model and decoding settings in the page's address, so that links reproduce them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -34,11 +34,11 @@ _BEGIN = """() => {{
 
 
 def keep_in_address(app: gr.Blocks, inputs: Mapping[str, gr.components.Component]) -> None:
-    """Keep inputs in the address, and set them by it when the page is opened.
+    """Keep inputs in the address, and restore them when the page is opened.
 
     Args:
         app: the page.
-        inputs: by the names that the address calls them by.
+        inputs: inputs by their names in the address.
     """
     known = {
         "script": write_script("address"),
@@ -51,7 +51,7 @@ def keep_in_address(app: gr.Blocks, inputs: Mapping[str, gr.components.Component
 
 
 def _describe(name: str, made: Any) -> dict[str, Any]:
-    """Say what an input takes, for `readSettings`."""
+    """Return the default and the limits of an input, for `readSettings`."""
     described = {"name": name, "usual": made.value}
     if isinstance(made, gr.Radio):
         described["choices"] = [value for _, value in made.choices]

@@ -1,9 +1,9 @@
-// Weights of a caption's words: unpacked from what `payload.py` packed, and spread over the pixels
-// as `captioner.overlay.spread` does. Unit: 1 is uniform attention.
+// Attention weights of a caption's words: unpacks what `payload.py` packed, and spreads it over the
+// pixels as `captioner.overlay.spread` does. Unit: 1 is uniform attention.
 
 const LEAST_SCALE = 4; // as in captioner.overlay
 const DIFFUSE = 0.97;
-const LEAST_LEFT = 0.004; // of contrast: less is what eight bits rounded
+const LEAST_LEFT = 0.004; // contrast below this is 8-bit rounding error
 
 function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.levels), (letter) => letter.charCodeAt(0));
@@ -22,7 +22,7 @@ function mean(maps) {
   return sum;
 }
 
-// From each region its least weight for any word is taken, as `captioner.result.caption.contrast` does.
+// Subtracts from each region its least weight for any word, as `captioner.result.caption.contrast` does.
 function contrast(caption, word, view) {
   const all = caption.words.map((other) => weigh(caption, other, view));
   const own = weigh(caption, word, view);
@@ -31,7 +31,7 @@ function contrast(caption, word, view) {
   return total > LEAST_LEFT ? left.map((weight) => weight / total) : own;
 }
 
-// The weights of a word in one view; the usual view where the model has no such layer or head.
+// The weights of a word in one view; the default view if the model has no such layer or head.
 function weigh(caption, word, view) {
   if (view.method === "contrast") return contrast(caption, word, { ...view, method: "layer" });
   word.maps ??= unpack(word);
@@ -48,13 +48,13 @@ function weigh(caption, word, view) {
 
 const heaviest = (weights) => weights.reduce((most, weight) => Math.max(most, weight), 0);
 
-// The weight that each word is drawn at full strength at: its own heaviest, or that of any word.
+// The weight drawn at full opacity, per word: the word's own maximum, or that of all words.
 function chooseScales(maps, shared) {
   const scales = maps.map((weights) => Math.max(LEAST_SCALE, heaviest(weights)));
   return shared ? scales.map(() => Math.max(...scales)) : scales;
 }
 
-// Along one axis: for each pixel the two regions it lies between, and the share of the second.
+// Along one axis: for each pixel the two regions it lies between, and the weight of the second.
 function axis(pixels, regions, start, length, smooth) {
   return Array.from({ length: pixels }, (_, n) => {
     const at = (((n + 0.5) / pixels - start) / length) * regions; // in regions
@@ -87,7 +87,7 @@ function spread(weights, caption, width, height, smooth) {
   return pixels;
 }
 
-// Draw the veil of a word; `look` has drawing, colours and smooth; strength is the canvas's opacity.
+// Draw the overlay of a word; `look` has drawing, colours and smooth; CSS sets the opacity.
 function paint(canvas, weights, scale, caption, look, longest = 480) {
   const ratio = longest / Math.max(caption.width, caption.height);
   canvas.width = Math.max(1, Math.round(caption.width * ratio));
@@ -111,7 +111,7 @@ function entropy(weights) {
   return weights.length > 1 ? nats / Math.log(weights.length) : 1;
 }
 
-// Where the heaviest region lies on the photo, by thirds of it.
+// Position of the attention peak, by thirds of the photo.
 function place(weights, caption) {
   const cols = caption.grid[1];
   const [top, left, tall, wide] = caption.seen;

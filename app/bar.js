@@ -1,4 +1,4 @@
-// Below the sentence: play, copy, the photo alone, and what the colours mean; then files to save.
+// Below the caption: play, hide the overlay, copy, and the colour legend; then downloads.
 
 function drawBar({ play, alone, copy, doubtful }) {
   const player = button("Play all words", { onclick: play, class: "small play" });
@@ -8,14 +8,14 @@ function drawBar({ play, alone, copy, doubtful }) {
     "div",
     { class: "bar" },
     player,
-    button("Photo alone", { onclick: alone }),
+    button("Hide overlay", { onclick: alone }),
     button("Copy caption", { onclick: (event) => copyText(event.currentTarget, copy()) }),
     make("span", { class: "legend" }, scale, meaning),
     make(
       "span",
       { class: "legend" },
       make("span", { class: "sure", "aria-hidden": "true" }),
-      doubtful ? "underlined by probability, wavy where doubtful" : "underlined by probability",
+      doubtful ? "underline: probability; wavy: doubtful" : "underline: probability",
     ),
   );
   bar.playing = (on) => (player.textContent = on ? "Stop" : "Play all words");
@@ -37,7 +37,7 @@ async function copyText(where, text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    const area = make("textarea"); // pages of other machines have no clipboard
+    const area = make("textarea"); // no clipboard API without https
     area.value = text;
     where.after(area);
     area.select();

@@ -1,4 +1,4 @@
-"""Several photos: a caption or an error for each, as a table to save."""
+"""The tab for several photos: captions them into a table to edit and save."""
 
 import csv
 import json
@@ -27,22 +27,22 @@ from captioner import Captioner, CaptionerError
 from captioner.interchange import guard, readable
 
 MOST_PHOTOS = 200
-"""Of one batch: they all lie on the server until the page is closed."""
+"""Photos per batch; they stay on the server until the page is closed."""
 _THUMBNAIL_PIXELS = (128, 128)
 _LONGEST_CAPTION = 1000
-"""Characters."""
+"""Maximum length of an edited caption, in characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchWork:
-    """What a session's batch is made of, and what has come of it."""
+    """A session's batch and its results so far."""
 
     paths: tuple[str, ...] = ()
     """The photos."""
     model: str = ""
     """Name of the model."""
     rows: tuple[BatchRow, ...] = ()
-    """Of the photos done, in order."""
+    """Rows of the photos done, in order."""
 
     @property
     def unfinished(self) -> bool:
@@ -55,20 +55,20 @@ def build_batch(
 ) -> Any:
     """Caption several photos, edit the captions, and save them as a table.
 
-    Each photo is an event of its own, brought about by the end of the one before. So it waits in
-    the queue like anybody's, and others get their turn between two photos.
+    Each photo is a separate event, triggered by the end of the previous one, so that other users
+    are served between photos.
 
     Args:
-        captioners: the models to choose from.
-        file: a file to save, on its way to the browser.
-        picked: the photo that the other tab shows.
+        captioners: models to choose from.
+        file: hidden text box that carries a download to the browser.
+        picked: photo shown in the other tab.
         tabs: both tabs.
 
     Returns:
-        `success` of the event that picks a row's photo.
+        `success` of the event that opens a row's photo in the other tab.
     """
     files = gr.File(
-        label=f"Photos, {MOST_PHOTOS} at most",
+        label=f"Photos (up to {MOST_PHOTOS})",
         file_count="multiple",
         file_types=["image"],
         height=180,
@@ -83,7 +83,7 @@ def build_batch(
         as_csv = gr.Button("Save CSV", size="sm")
         as_json = gr.Button("Save JSON", size="sm")
     work = gr.State(BatchWork(), time_to_live=FORGET_AFTER)
-    turns = gr.State(0)  # a change of it is the next photo's turn
+    turns = gr.State(0)  # its change triggers the next photo
     halted = gr.State(False)
 
     def buttons(*, running: bool) -> dict[Any, Any]:
@@ -164,7 +164,7 @@ def _row_of(batch: BatchWork, asked: gr.EventData) -> int:
 
 
 def refuse(count: int) -> str:
-    """Say why no batch is made of so many photos."""
+    """Return the reason why this number of photos cannot be captioned."""
     if not count:
         return "Choose some photos first."
     return (
@@ -174,7 +174,7 @@ def refuse(count: int) -> str:
 
 
 def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
-    """Caption one photo of a batch; what cannot be read becomes a row as well."""
+    """Caption one photo; an unreadable photo becomes a row with its error."""
     try:
         upload = open_upload(path, size=_THUMBNAIL_PIXELS)
         caption = captioner.caption(captioner.prepare(upload.content, name=upload.name))
@@ -190,7 +190,7 @@ def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
 
 
 def to_csv(batch: BatchWork) -> str:
-    """Pack a table for spreadsheets."""
+    """Pack the table as CSV."""
     text = StringIO()
     table = csv.writer(text)
     table.writerow(["file", "caption", "log_probability", "error"])
@@ -203,7 +203,7 @@ def to_csv(batch: BatchWork) -> str:
 
 
 def to_json(batch: BatchWork) -> str:
-    """Pack a table for programs."""
+    """Pack the table as JSON."""
     table = [
         {
             "file": r.name,

@@ -1,4 +1,4 @@
-// The captions there are of a photo, to choose from: those of the beam, and sentences of one's own.
+// The captions of a photo to choose from: beam candidates, and the user's own sentences.
 
 function drawCandidates(captions, candidate, key, open) {
   if (captions.length < 2) return "";
@@ -10,7 +10,7 @@ function drawCandidates(captions, candidate, key, open) {
       "legend",
       {},
       ranked
-        ? "Candidates of the beam, ranked by score (length-normalised log-probability)"
+        ? "Beam candidates by score (length-normalised log-probability)"
         : "Captions",
     ),
     captions.map((own, n) =>

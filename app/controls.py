@@ -1,4 +1,4 @@
-"""What several parts of the app share: inputs, errors, and files on their way to the browser."""
+"""Shared parts of the app: inputs, errors and downloads."""
 
 import json
 import os
@@ -19,23 +19,23 @@ from captioner import Caption, Captioner, CaptionerError, load_reduced
 from captioner.overlay import Style, render
 
 FORGET_AFTER = 3600
-"""Seconds after which a photo nobody has touched is dropped."""
+"""Seconds after which an unused photo is dropped."""
 
 _LONGEST_NAME = 100
-"""Letters of a name that are sent back to whom it came from."""
+"""Maximum length of a file name in error messages, in characters."""
 
 MODEL_EVENT: dict[str, Any] = {
     "concurrency_id": "model",
     "concurrency_limit": 1,
     "api_visibility": "private",
 }
-"""Of every event that runs the model: they take turns, and programs do not see them."""
+"""Options of every event that runs the model: one at a time, and not part of the public API."""
 
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-"""Of every event that does not run the model, and so does not wait for other people's captions."""
+"""Options of every event that does not run the model and so bypasses the queue."""
 
 _DRAWING = BoundedSemaphore(2)
-"""Pictures are large: only so many are read or drawn at the same time, beside the model's."""
+"""Limits how many images are decoded or drawn in parallel, since they take much memory."""
 
 _FETCH = "async_move_resource_to_block_cache"
 _fetch = getattr(gr.Image, _FETCH, None)
@@ -49,19 +49,19 @@ SAVE_FILE = """(file) => {
 
 
 def values_of(asked: gr.EventData, *names: str) -> dict[str, Any]:
-    """Values that a page sent with an event; those that it left out are missing."""
+    """Return the values sent with an event; missing ones are omitted."""
     found = {}
     for name in names:
-        with suppress(AttributeError, TypeError):  # it sent others, or none
+        with suppress(AttributeError, TypeError):  # not sent
             found[name] = getattr(asked, name)
     return found
 
 
 def photo_input(**options: Any) -> gr.Image:
-    """Take a photo as the file it comes in, also where Gradio could not open it."""
-    # Of the class, since Gradio makes components anew, from their class, for sessions that have
-    # changed one. A subclass would do, but Gradio writes a stub file beside the module of each.
-    # See docs/private_names.md.
+    """Create an image input that passes the original file, even if Gradio cannot open it."""
+    # Patches the class, since Gradio recreates components from their class for sessions that have
+    # changed one. A subclass would also work, but Gradio writes a stub file beside each. See
+    # docs/private_names.md.
     gr.Image.preprocess = _pass_on  # type: ignore[method-assign]
     if _fetch is not None:
         setattr(gr.Image, _FETCH, _fetch_or_explain)
@@ -77,23 +77,23 @@ async def _fetch_or_explain(self: gr.Image, address: str | Path | None) -> str |
     try:
         fetched: str | None = await _fetch(self, address)
         return fetched
-    except Exception as error:  # of the network, of its server, or the address is refused
+    except Exception as error:  # network error, server error, or refused address
         name, reason = str(address)[:_LONGEST_NAME], str(error) or type(error).__name__
         message = f"{name}: cannot be fetched ({reason}); give the public address of an image."
         raise as_message(CaptionerError(message)) from error
 
 
 def model_choice(captioners: Mapping[str, Captioner], more: Sequence[str]) -> gr.Radio:
-    """Offer the models, and what else may be chosen in their place."""
+    """Create the choice of models, with further options after them."""
     return gr.Radio([*captioners, *more], value=next(iter(captioners)), label="Model")
 
 
 @contextmanager
 def folded(title: str) -> Iterator[None]:
-    """Lay out inputs that are shown when their title is opened.
+    """Lay out inputs in a collapsible section.
 
-    They are there from the start: Gradio's accordion would put them together when it is opened, and
-    lose what is typed meanwhile.
+    They exist from the start: Gradio's accordion creates them when it is opened, and loses what is
+    typed meanwhile.
     """
     with gr.Column(elem_classes="folder", min_width=300):
         gr.HTML(f"<details><summary>{title}</summary></details>", apply_default_css=False)
@@ -103,30 +103,30 @@ def folded(title: str) -> Iterator[None]:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Upload:
-    """A photo that a user gave."""
+    """An uploaded photo."""
 
     name: str
-    """The file as the user called it."""
+    """Name of the user's file."""
     content: bytes
     picture: Image.Image
-    """Small enough to be looked at."""
+    """Preview of the photo."""
 
 
 def open_upload(path: str | Path, *, size: tuple[int, int]) -> Upload:
-    """Read an uploaded photo, and make a picture of it to look at.
+    """Read an uploaded photo, and create a preview.
 
     Args:
-        path: of an uploaded file.
-        size: height and width that the picture has to fit into.
+        path: path of an uploaded file.
+        size: maximum (height, width) of the preview in pixels.
 
     Raises:
-        CaptionerError: the file was not uploaded, or is no photo.
+        CaptionerError: the file was not uploaded, or is not a photo.
     """
     return open_photo(check_upload(path), size=size)
 
 
 def open_photo(file: Path, *, size: tuple[int, int]) -> Upload:
-    """Read a photo, and make a picture of it to look at; arguments and errors as above."""
+    """Read a photo, and create a preview; arguments and errors as in `open_upload`."""
     content, name = file.read_bytes(), file.name
     with _DRAWING:
         picture, _ = load_reduced(content, at_least=size, name=name)
@@ -135,7 +135,7 @@ def open_photo(file: Path, *, size: tuple[int, int]) -> Upload:
 
 
 def read_upload(path: str | Path) -> tuple[bytes, str]:
-    """Return an uploaded file, and what its user called it.
+    """Return the content and the name of an uploaded file.
 
     Raises:
         CaptionerError: the file was not uploaded.
@@ -145,9 +145,9 @@ def read_upload(path: str | Path) -> tuple[bytes, str]:
 
 
 def check_upload(path: str | Path) -> Path:
-    """Return the path of an uploaded file.
+    """Check that a path is an uploaded file.
 
-    Gradio checks paths that come marked as files; one that comes without the mark, it passes on.
+    Gradio checks only paths that are marked as files and passes others on.
 
     Raises:
         CaptionerError: the file was not uploaded.
@@ -161,16 +161,16 @@ def check_upload(path: str | Path) -> Path:
 
 
 def draw_file(photo: Image.Image, caption: Caption, *, kind: str, style: Style) -> bytes:
-    """Draw the overlays of a caption as a file; arguments and errors as of `render`."""
+    """Draw the overlays of a caption as a file; arguments and errors as in `render`."""
     with _DRAWING:
         return render(photo, caption, kind=kind, style=style)
 
 
 def pack(name: str, content: bytes) -> str:
-    """Prepare a file for `SAVE_FILE`: it reaches its user without lying on the server."""
+    """Pack a file for `SAVE_FILE` as a data URI, so that it is never stored on the server."""
     return json.dumps([name, f"data:application/octet-stream;base64,{b64encode(content).decode()}"])
 
 
 def as_message(error: CaptionerError) -> gr.Error:
-    """Show a user's mistake on the page; its text is the whole answer."""
+    """Convert an error to a message on the page."""
     return gr.Error(escape(str(error), quote=False), print_exception=False)

@@ -1,4 +1,4 @@
-// Elements of the page, made of plain texts: no text ever becomes part of the page's structure.
+// Creates elements from plain text: no text is ever parsed as HTML.
 
 function make(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -16,8 +16,7 @@ function make(tag, attributes = {}, ...children) {
 const button = (text, attributes) =>
   make("button", { type: "button", class: "small", ...attributes }, text);
 
-// A part of the page that opens; `fill` draws what is in it, whenever it is seen, and what had the
-// focus in it has it again.
+// A collapsible section; `fill` redraws its content whenever it is visible, and focus is restored.
 function folded(title, fill, open = false) {
   const inside = make("div");
   const refresh = () => {

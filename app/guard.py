@@ -1,4 +1,4 @@
-"""What stands before the app: who may call it, and how fast passwords are tried."""
+"""Middleware of the app: rejects cross-site requests, and slows down password guessing."""
 
 import asyncio
 from collections import defaultdict
@@ -12,12 +12,12 @@ _LONGEST_WAIT = 30.0
 
 
 class Guard(HostGuard):
-    """Also slow down wrong passwords.
+    """A `HostGuard` that also slows down wrong passwords.
 
     Args:
-        app: as of `HostGuard`.
-        host: as of `HostGuard`.
-        proxies: as of `HostGuard`.
+        app: as in `HostGuard`.
+        host: as in `HostGuard`.
+        proxies: as in `HostGuard`.
     """
 
     def __init__(self, app: App, *, host: str, proxies: Iterable[str] = ()) -> None:
@@ -26,14 +26,14 @@ class Guard(HostGuard):
         self._turns: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or try a password."""
+        """Handle a request; logins are rate-limited."""
         if scope["type"] == "http" and scope["path"].rstrip("/").endswith("/login"):
             await self._log_in(scope, receive, send)
         else:
             await super().pass_on(scope, receive, send)
 
     async def _log_in(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let each client try passwords one after the other, and ever more slowly."""
+        """Serialise the logins of each client, with exponential backoff after failures."""
         client = (scope.get("client") or ("",))[0]
 
         async def count(message: MutableMapping[str, Any]) -> None:

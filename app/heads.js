@@ -1,8 +1,8 @@
-// Every layer and head of the chosen word as small overlays; choosing one shows it everywhere.
+// Every layer and head of the selected word as small overlays; selecting one shows it everywhere.
 
 function drawHeads(inside, photo, caption, word, look) {
   const { layers, heads } = caption;
-  const members = photo.model.split(" + "); // of an ensemble, each member is a head
+  const members = photo.model.split(" + "); // in an ensemble, each member is a head
   const nameOf = (head) => (members.length === heads ? members[head - 1] : `head ${head}`);
   const rows = Array.from({ length: layers }, (_, n) => n + 1).map((layer) => [
     { layer },
@@ -18,7 +18,7 @@ function drawHeads(inside, photo, caption, word, look) {
     const weights = weigh(caption, word, view);
     const canvas = make("canvas", { "aria-hidden": "true" });
     paint(canvas, weights, Math.max(LEAST_SCALE, heaviest(weights)), caption, look, 160);
-    const name = `layer ${view.layer}${view.head ? `, ${nameOf(view.head)}` : ", mean of its heads"}`;
+    const name = `layer ${view.layer}${view.head ? `, ${nameOf(view.head)}` : ", mean of heads"}`;
     const on =
       chosen.method === "layer" &&
       (chosen.layer ?? layers) === view.layer &&

@@ -71,7 +71,7 @@ def _caption(number: int, row: BatchRow, *, done: bool) -> str:
         f'<div class="edit"><textarea rows="1" data-row="{number}" '
         f'aria-label="Caption of {name}"{" readonly" * (not done)}>{_text(row.caption)}</textarea>'
         f'<button type="button" class="small" data-row="{number}" '
-        f'aria-label="Look at {name}">Look</button></div>'
+        f'aria-label="View {name}">View</button></div>'
         + (f'<small class="doubt">{_text(", ".join(row.doubts))}</small>' if row.doubts else "")
     )
 

@@ -1,6 +1,6 @@
-// Live from the webcam: one frame is on its way at a time; the last one is kept as a photo.
+// Live webcam captioning: one frame in flight at a time; the last one can be kept as a photo.
 
-const START = "Live from the webcam";
+const START = "Live webcam";
 
 function drawLive(root, send) {
   const canvas = make("canvas");
@@ -17,14 +17,14 @@ function drawLive(root, send) {
       const wanted = { width: { ideal: 640 }, facingMode: "environment" };
       stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
     } catch (error) {
-      // pages that come neither from this machine nor over https have no mediaDevices at all
-      const reason = navigator.mediaDevices ? error.message : "the page must come over https";
-      said.textContent = `There is no picture: ${reason}`;
+      // mediaDevices exists only on localhost and over https
+      const reason = navigator.mediaDevices ? error.message : "the page needs https";
+      said.textContent = `Webcam not available: ${reason}`;
       return;
     }
     stopping = false;
     said.textContent = "";
-    toggle.textContent = "Stop, and keep this photo";
+    toggle.textContent = "Stop and keep photo";
     video.srcObject = stream;
     await video.play();
     next();

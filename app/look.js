@@ -1,4 +1,4 @@
-// How attention is drawn, in all viewers of the page: kept in the address, so that it can be shared.
+// Display settings of attention in all viewers; kept in the address, so that links reproduce them.
 
 const LOOK = {
   view: 0,
@@ -26,7 +26,7 @@ function readLook() {
 }
 
 function writeLook(look) {
-  const named = (own) => ({ ...own, view: VIEWS[own.view].name }); // other models have other numbers
+  const named = (own) => ({ ...own, view: VIEWS[own.view].name }); // indices differ between models
   keepInAddress(named(look), named(LOOK));
   useLook(look);
 }
@@ -57,23 +57,23 @@ function drawLook(root) {
     );
   root.replaceChildren(
     choice("drawing", "Style", [
-      ["heat", "heat on the photo"],
+      ["heat", "heat map"],
       ["spotlight", "spotlight"],
     ]),
     choice("scale", "Scale", [
-      ["word", "each word by itself"],
-      ["caption", "one for all words"],
-      ["models", "one for all models compared"],
+      ["word", "per word"],
+      ["caption", "per caption"],
+      ["models", "shared by all models"],
     ]),
     choice(
       "view",
-      "Attention",
+      "Attention map",
       VIEWS.map((view, n) => [n, view.name]),
       (input) => Number(input.value),
     ),
     choice(
       "colours",
-      "Colours of heat",
+      "Colour map",
       Object.keys(VEILS)
         .slice(0, -1)
         .map((name) => [name, name]),
@@ -81,7 +81,7 @@ function drawLook(root) {
     make(
       "label",
       { class: "field" },
-      "Strength",
+      "Opacity",
       make("input", {
         type: "range",
         min: 0,

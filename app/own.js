@@ -1,7 +1,7 @@
-// A sentence of your own, and what else the model could have said in the place of a word. The
-// server reads them; `ask` sends it a text, and whether the model writes the rest.
+// The user's own sentence, and the alternatives for a word. The server scores them; `ask` sends it a
+// text, and whether the model continues it.
 
-// What is typed and said is kept in `draft`, for the rivals may arrive while somebody types.
+// The text and the status are kept in `draft`, since alternatives may arrive while the user types.
 function drawOwn(caption, number, ask, draft) {
   if (draft.of !== caption.text)
     Object.assign(draft, { of: caption.text, text: caption.text, said: "" });
@@ -9,12 +9,12 @@ function drawOwn(caption, number, ask, draft) {
     type: "text",
     value: draft.text,
     maxlength: 300,
-    "aria-label": "Your own sentence",
+    "aria-label": "Your sentence",
     oninput: () => (draft.text = input.value),
   });
   const said = make("p", { class: "said", role: "status" }, draft.said);
   const send = (text, complete) => {
-    said.textContent = draft.said = "Reading";
+    said.textContent = draft.said = "Scoring…";
     ask(text, complete);
   };
   const form = make(
@@ -27,8 +27,8 @@ function drawOwn(caption, number, ask, draft) {
       },
     },
     input,
-    make("button", { type: "submit", class: "small" }, "Read it"),
-    button("Let the model go on", { onclick: () => send(input.value, true) }),
+    make("button", { type: "submit", class: "small" }, "Score"),
+    button("Continue", { onclick: () => send(input.value, true) }),
   );
   return make("div", {}, form, drawRivals(caption, number, send), said);
 }
@@ -47,11 +47,11 @@ function drawRivals(caption, number, send) {
   return make(
     "div",
     { class: "rivals" },
-    make("span", {}, `In the place of “${word.text}”:`),
+    make("span", {}, `Instead of “${word.text}”:`),
     word.rivals
       .filter((rival) => rival.text || number)
       .map((rival) =>
-        button(`${rival.text || "(the end)"} ${percent(rival.probability)}`, {
+        button(`${rival.text || "(end)"} ${percent(rival.probability)}`, {
           onclick: choose(rival),
           class: rival.text === word.text ? "small same" : "small",
           style: { "--p": rival.probability.toFixed(3) },
@@ -60,7 +60,7 @@ function drawRivals(caption, number, send) {
   );
 }
 
-// What the server read: a new sentence joins the others; of a known one, only its rivals are new.
+// Adds a scored sentence to the captions; for a known one, updates only its alternatives.
 function addRead(captions, read) {
   const known = captions.findIndex((caption) => caption.text === read.text);
   if (known < 0) return captions.push(read) - 1;

@@ -1,5 +1,5 @@
 () => {
-  // Several photos at once, dropped or chosen where one is asked for, go to the tab for several.
+  // Several photos dropped on the input for one photo go to the tab for several photos.
   const wait = async (selector) => {
     for (;;) {
       const found = document.querySelector(selector);
@@ -23,7 +23,7 @@
   document.addEventListener("change", (event) => divert(event, event.target.files ?? []), true);
   const allowSeveral = ({ target }) => target.matches("#photo input") && (target.multiple = true);
   document.addEventListener("click", allowSeveral, true);
-  // Gradio's radio buttons have a name each, so they do not follow the arrow keys by themselves.
+  // Gradio gives each radio button its own name, so arrow keys do not work without this.
   document.addEventListener("keydown", (event) => {
     const step = { ArrowUp: -1, ArrowLeft: -1, ArrowDown: 1, ArrowRight: 1 }[event.key];
     const radio = event.target;

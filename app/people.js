@@ -1,5 +1,5 @@
-// Against people: what they wrote about a sample, and whether the attention of a word lies in the
-// boxes that they drew around what it names.
+// Human captions of a sample, and whether the attention of a word lies in the human boxes around what
+// it names.
 
 const boxesOf = (people, word) => {
   const plain = word.text.toLowerCase().replace(/'s$/, "");
@@ -7,7 +7,7 @@ const boxesOf = (people, word) => {
   return { thing, boxes: people.boxes[thing] ?? [] };
 };
 
-// Whether the heaviest region lies in a box, the share of the attention that does, and of regions.
+// Whether the attention peak lies in a box, the share of attention inside, and the share of regions.
 function weighBoxes(caption, weights, boxes) {
   const [rows, cols] = caption.grid;
   const [top, left, tall, wide] = caption.seen;
@@ -34,7 +34,7 @@ function drawPeople(inside, people, caption, maps, choose) {
   const rows = named.flatMap(({ thing, boxes }, n) => {
     if (!boxes.length) return [];
     const { hit, share, area } = weighBoxes(caption, maps[n], boxes);
-    const where = `${percent(share)} of its attention in boxes (${thing}) on ${percent(area)} of the photo`;
+    const where = `${percent(share)} of its attention inside ${thing} boxes, which cover ${percent(area)}`;
     return make(
       "li",
       {},
@@ -50,9 +50,9 @@ function drawPeople(inside, people, caption, maps, choose) {
       { class: "people" },
       rows.length ? make("ul", {}, rows) : "",
       missing.length
-        ? make("p", {}, `People drew boxes around these too: ${missing.join(", ")}.`)
+        ? make("p", {}, `Annotated, but not mentioned: ${missing.join(", ")}.`)
         : "",
-      make("p", {}, "What five people wrote, with the words that are ours too:"),
+      make("p", {}, "Human captions, with shared words highlighted:"),
       make(
         "ul",
         {},

@@ -1,4 +1,4 @@
-"""Which photo a session looks at: an upload or a sample."""
+"""The photo a session has selected: an upload or a sample."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,26 +12,26 @@ from app.samples import SAMPLES
 from captioner import CaptionerError
 
 PHOTO_PIXELS = (1280, 1280)
-"""Height and width that a photo to be looked at has to fit into."""
+"""Maximum (height, width) of the photo on the page, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picked:
-    """A photo that was picked."""
+    """A selected photo."""
 
     path: Path
-    """Of an uploaded file that was checked, or of a sample."""
+    """Path of a checked upload or of a sample."""
     key: str
-    """Unlike that of every other pick, also of the same photo."""
+    """Unique per selection, even of the same photo."""
 
     @classmethod
     def of(cls, path: Path) -> "Picked":
-        """Pick a photo anew."""
+        """Select a photo under a new key."""
         return cls(path=path, key=uuid4().hex)
 
 
 def take_upload(path: str | None) -> tuple[None, Any]:
-    """Pick an uploaded photo, and empty the input it came in, so that the next one has room."""
+    """Select an uploaded photo, and clear the input for the next one."""
     if path is None:
         return None, gr.skip()
     try:
@@ -41,7 +41,7 @@ def take_upload(path: str | None) -> tuple[None, Any]:
 
 
 def pick_sample(asked: gr.EventData) -> Picked:
-    """Pick the sample whose number a page sent."""
+    """Select the sample whose index the page sent."""
     number: Any = values_of(asked, "sample").get("sample")
     if number not in range(len(SAMPLES)):
         raise gr.Error("There is no such sample.", print_exception=False)
@@ -49,10 +49,10 @@ def pick_sample(asked: gr.EventData) -> Picked:
 
 
 def open_picked(picked: Picked | None) -> Upload:
-    """Read what was picked.
+    """Read the selected photo.
 
     Raises:
-        CaptionerError: it cannot be read, or is no longer there.
+        CaptionerError: the photo cannot be read, or no longer exists.
     """
     if picked is None or not picked.path.is_file():
         raise CaptionerError("The photo is no longer here; choose it again.")

@@ -1,4 +1,4 @@
-"""Sample photos: those the models are right about, and one they are not, marked as such."""
+"""Sample photos, including one that is a known failure case."""
 
 import json
 from dataclasses import dataclass
@@ -84,9 +84,9 @@ def draw_samples() -> str:
         for n, sample in enumerate(SAMPLES)
     )
     return (
-        f'<h2>Or try one of these</h2><ul class="samples">{buttons}</ul>'
+        f'<h2>Examples</h2><ul class="samples">{buttons}</ul>'
         '<p class="credit">Photos: Flickr (CC BY 2.0), Lav Varshney (CC0), SpaceX (public domain). '
-        "The model has not seen them before; it is wrong about the one marked.</p>"
+        "None of them is in the training data; the model fails on the marked one.</p>"
     )
 
 

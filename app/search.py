@@ -12,25 +12,25 @@ from captioner.schema import explain, why_idle
 
 _METHODS = [("Beam search", "beam"), ("Greedy", "greedy"), ("Sampling", "sample")]
 _FIXED = ("no_end", "prompt", "agreement")
-"""Settings that stay what the checkpoint recommends."""
+"""Settings fixed to the checkpoint's defaults."""
 _NAMES = [setting.name for setting in fields(SearchConfig) if setting.name not in _FIXED]
 _KINDS = get_type_hints(SearchConfig)
 _LABELS = {
     "method": "Method",
-    "beam": "Beam",
-    "max_words": "Longest sentence",
+    "beam": "Beam width",
+    "max_words": "Maximum length",
     "length_penalty": "Length penalty",
     "temperature": "Temperature",
     "top_k": "Top-k",
     "top_p": "Top-p",
     "seed": "Seed",
-    "no_repeat": "No repeats",
+    "no_repeat": "No-repeat n-gram size",
     "forbid": "Forbidden words",
     "require": "Required words",
-    "groups": "Groups",
-    "diversity": "Diversity",
+    "groups": "Beam groups",
+    "diversity": "Diversity penalty",
 }
-"""What the page calls the settings."""
+"""Labels of the settings on the page."""
 _RANGES = {
     "beam": (1, 10, 1),
     "length_penalty": (0, 2, 0.1),
@@ -41,7 +41,7 @@ _RANGES = {
     "top_p": (0.05, 1, 0.05),
     "no_repeat": (0, 4, 1),
 }
-"""Least, most and step of the sliders, widened if what a model likes best lies outside."""
+"""Minimum, maximum and step of the sliders, widened to include the model's default."""
 _LONGEST = 40
 _LONGEST_LIST = 200
 """Characters."""
@@ -71,7 +71,7 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> dict[str, gr.component
         if name == "method":
             return gr.Radio(_METHODS, value=value, label=_LABELS[name])
         if _is_list(name):
-            told["info"] += " With commas between them."
+            told["info"] += " Separate with commas."
             words = ", ".join(value)
             return gr.Textbox(words, placeholder="none", max_length=_LONGEST_LIST, **told)
         if name not in ranges:
@@ -97,7 +97,7 @@ def describe_settings() -> str:
     """Describe the settings as arguments of a function, a line each."""
     return "\n".join(
         f"            {name}: {explain(SearchConfig)[name]}"
-        + " With commas between them." * _is_list(name)
+        + " Separate with commas." * _is_list(name)
         for name in _NAMES
     )
 

@@ -1,4 +1,4 @@
-// The caption as a sentence: words to choose, underlined by probability, lit by attention.
+// The caption: words to select, underlined by probability, highlighted by attention.
 
 function drawSentence(caption, key, choose) {
   const words = caption.words.flatMap((word, n) => [
@@ -13,7 +13,7 @@ function drawSentence(caption, key, choose) {
   return make(
     "fieldset",
     { class: "sentence", dir: "auto" },
-    make("legend", { class: "unseen" }, "Words of the caption: choose one to see its attention"),
+    make("legend", { class: "unseen" }, "Words of the caption: select one to see its attention map"),
     words,
   );
 }

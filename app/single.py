@@ -1,4 +1,4 @@
-"""One photo: its captions, streamed, and the attention of every word."""
+"""The tab for one photo: streams its captions and shows the attention of every word."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,9 +19,9 @@ from app.tray import Kept, draw_tray, keep, pick_kept
 from app.viewer import Shown, Viewer, answer_questions, build_viewer, list_views, offer_files
 from captioner import Captioner, CaptionerError
 
-COMPARE = "compare all"
+COMPARE = "Compare all"
 
-_BUSY = "The app is busy, and its queue is full: press “Caption again” in a moment."
+_BUSY = "The app is busy and its queue is full; press “Caption again” in a moment."
 _DRAW_LOOK = 'drawLook(element.querySelector(".look"));'
 
 
@@ -152,7 +152,7 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
                 elem_id="photo",
                 height=170,
                 buttons=[],
-                placeholder="Drop a photo here, or choose one",
+                placeholder="Drop a photo here or click to upload",
             )
             alert = gr.HTML(elem_id="alert", apply_default_css=False)
             live = draw_live()
@@ -166,7 +166,7 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
             samples = gr.HTML(draw_samples(), js_on_load=PICK, apply_default_css=False)
             model = model_choice(captioners, [COMPARE] if len(captioners) > 1 else [])
             again = gr.Button("Caption again", variant="primary")
-            with folded("How attention is drawn"):
+            with folded("Attention display"):
                 scripts = write_script("elements", "address", "look", views=views)
                 gr.HTML(
                     html_template='<div class="look"></div>',

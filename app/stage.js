@@ -1,4 +1,4 @@
-// The photo under the veil of the chosen word; pointing at it asks which words attended there.
+// The photo with the overlay of the selected word; pointing at it shows which words attended there.
 
 function drawStage(photo, { point, leave, pin }) {
   const veil = make("canvas", { class: "veil", "aria-hidden": "true" });
@@ -17,7 +17,7 @@ function drawStage(photo, { point, leave, pin }) {
       role: "application",
       style: { "--shape": photo.width / photo.height },
       "aria-label":
-        "The photo. With the arrow keys, point at a part of it: words light up by their attention there.",
+        "Photo. Use the arrow keys to select a region; words light up by their attention there.",
     },
     picture,
     veil,
@@ -106,7 +106,7 @@ function drawStage(photo, { point, leave, pin }) {
     stage,
     veil,
     mark(boxes) {
-      // people's, as shares of the photo
+      // human boxes, as fractions of the photo
       for (const old of stage.querySelectorAll(".mark")) old.remove();
       const share = (number) => `${100 * number}%`;
       for (const [top, left, bottom, right] of boxes) {
@@ -117,12 +117,12 @@ function drawStage(photo, { point, leave, pin }) {
       }
     },
     point(box) {
-      // from elsewhere; null lets go
+      // called by other parts of the page; null clears the region
       pinned = null;
       show(box);
     },
     box() {
-      // what is pinned, as shares of the photo's height and width, or nothing
+      // the pinned box as fractions of the photo's height and width, or null
       if (!pinned) return null;
       const [rows, cols] = caption.grid;
       const [top, left, tall, wide] = caption.seen;

@@ -1,5 +1,5 @@
-// Words by regions over time: a row for each word as it was written, a column for each region of the
-// photo, row by row from the top left. Pointing at one frames the region and lights the words.
+// Timeline: a row per word, a column per region of the photo, row by row from the top left. Pointing
+// at a cell frames the region and highlights the words that attended there.
 
 function drawTimeline(inside, caption, maps, scales, look, choose, chosen, point) {
   const veil = VEILS[look.drawing === "spotlight" ? "inferno" : look.colours];

@@ -1,4 +1,4 @@
-"""An ensemble as a model to choose, loaded when it is first asked for: it brings in PyTorch."""
+"""An ensemble among the models to choose from; loaded on first use, since it imports PyTorch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
 
 
 class Together:
-    """Models that caption together; once loaded, all that a `Captioner` is.
+    """A lazily loaded ensemble with the interface of `Captioner`.
 
     Args:
-        members: of the ensemble.
-        load: loads it.
+        members: models of the ensemble.
+        load: loads the ensemble.
     """
 
     def __init__(self, members: "Sequence[Captioner]", load: "Callable[[], Captioner]") -> None:

@@ -1,4 +1,4 @@
-"""The tray: photos that a session has looked at, to come back to."""
+"""The tray: recent photos of a session."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from app.picking import Picked
 from app.samples import name_sample
 
 _MOST = 24
-"""Photos that it holds; the oldest makes room."""
+"""Maximum number of photos; the oldest is dropped."""
 _THUMBNAIL_PIXELS = (120, 120)
 
 
@@ -28,7 +28,7 @@ class Kept:
 
 
 def keep(tray: Sequence[Kept], path: Path, opened: Upload) -> tuple[Kept, ...]:
-    """Lay a photo into the tray, unless it is there or is a sample, which has its own place."""
+    """Add a photo to the tray, unless it is there already or is a sample."""
     if name_sample(path) or path in [kept.path for kept in tray]:
         return tuple(tray)
     small = opened.picture.copy()
@@ -37,7 +37,7 @@ def keep(tray: Sequence[Kept], path: Path, opened: Upload) -> tuple[Kept, ...]:
 
 
 def draw_tray(tray: Sequence[Kept]) -> str:
-    """Draw a button for each photo, for the script of the samples."""
+    """Return the HTML of a button for each photo; the samples' script handles clicks."""
     if not tray:
         return ""
     buttons = "".join(
@@ -49,7 +49,7 @@ def draw_tray(tray: Sequence[Kept]) -> str:
 
 
 def pick_kept(tray: Sequence[Kept], asked: gr.EventData) -> Picked:
-    """Pick the photo of the tray whose number a page sent."""
+    """Select the photo of the tray whose index the page sent."""
     number: Any = values_of(asked, "sample").get("sample")
     if number not in range(len(tray)):
         raise gr.Error("That photo is no longer here; choose it again.", print_exception=False)

@@ -1,7 +1,7 @@
-// One viewer: a photo, its caption as a sentence, and the veil of the chosen word over the photo.
-// Gradio calls this once for each viewer, with `element` around it; `props.photo` and `props.value`
-// come from the server as JSON, and `watch` tells when they change. As texts they arrive whole:
-// Gradio would send of an object only what differs, and change it under our hands.
+// One viewer: a photo, its caption, and the overlay of the selected word. Gradio runs this once per
+// viewer, inside `element`; `props.photo` and `props.value` are JSON from the server, and `watch`
+// reports their changes. They are strings because Gradio sends only differences of objects, and
+// mutates them.
 const viewer = make("div", { class: "viewer" });
 const key = (window.viewers = (window.viewers ?? 0) + 1);
 let look = readLook();
@@ -9,7 +9,7 @@ let photo = null;
 let stage = null;
 let captions = [];
 let candidate = 0;
-let chosen = null; // number of the word; null is the photo alone
+let chosen = null; // index of the word; null hides the overlay
 let timer = null;
 let waiting = null;
 
@@ -21,15 +21,14 @@ viewer.append(title, screen, live, body);
 
 const caption = () => captions[candidate];
 const maps = () => caption().words.map((word) => weigh(caption(), word, VIEWS[look.view]));
-const draft = {}; // of a sentence of the user's own
-const parts = {}; // of the body, once there is a caption
+const draft = {}; // the user's own sentence
+const parts = {}; // sections of the body, once there is a caption
 
 function mount() {
   if (!element.contains(viewer)) element.querySelector(".here")?.replaceChildren(viewer);
 }
 
-// Nothing of the caption before is drawn again: neither for a look or another model, nor by what
-// the browser tells its parts late.
+// Drops the previous caption, so that no late event or change of settings draws it again.
 function drop(left = []) {
   pause();
   clearInterval(waiting);
@@ -61,7 +60,7 @@ function wait() {
   body.replaceChildren(said);
   clearInterval(waiting);
   waiting = setInterval(() => {
-    // Gradio's own sign of waiting would lie over the photo; it is hidden
+    // Gradio's own progress indicator would cover the photo, so it is hidden
     const queue = element
       .closest(".block")
       ?.querySelector(".progress-text")
@@ -71,7 +70,7 @@ function wait() {
   }, 500);
 }
 
-// Show a caption that is being written by its last word, a frame of the webcam by its most telling.
+// Show a growing caption with the overlay of its last word, a webcam frame with its most telling word.
 function grow(growing, word = growing.words.length - 1) {
   drop([growing]);
   body.replaceChildren(drawGrowing(growing, word));
@@ -86,7 +85,7 @@ function finish(all) {
   captions = all;
   open(0);
   stage.tell(`The photo: ${caption().text}`);
-  if (look.scale === "models") useLook(look); // those beside this one are drawn by its weights, too
+  if (look.scale === "models") useLook(look); // rescales the other viewers
   live.textContent = `Caption: ${caption().text || "none"}`;
 }
 
@@ -97,7 +96,7 @@ function open(number) {
   const own = caption();
   stage.use(own);
   stage.release();
-  const shown = () => own === caption(); // the browser tells of parts that opened a while later
+  const shown = () => own === caption(); // toggle events arrive late
   const part = (name, title, fill, usual = false) =>
     (parts[name] = folded(title, (inside) => shown() && fill(inside), parts[name]?.details.open ?? usual));
   const pick = (n) => {
@@ -122,19 +121,19 @@ function open(number) {
     (inside) => drawStrip(inside, photo, own, maps(), scales(), look, pick, chosen),
     innerWidth > 640,
   );
-  part("timeline", "Timeline: words by regions", (inside) =>
+  part("timeline", "Timeline (words by regions)", (inside) =>
     drawTimeline(inside, own, maps(), scales(), look, pick, chosen, stage.point),
   );
   part(
     "people",
-    "Against people",
+    "Human captions and boxes",
     (inside) => photo.people && drawPeople(inside, photo.people, own, maps(), pick),
   );
   parts.people.details.addEventListener("toggle", () => shown() && show(chosen));
-  part("heads", "Layers and heads of the chosen word", (inside) =>
+  part("heads", "Layers and heads of the selected word", (inside) =>
     drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look),
   );
-  part("own", "Your own sentence, and rivals of the chosen word", (inside) => {
+  part("own", "Your sentence, and alternatives for the selected word", (inside) => {
     if (own.words.length && !own.words[0].rivals.length && !own.asked) {
       own.asked = true;
       trigger("read", { text: own.text, rivals: true });
@@ -178,7 +177,7 @@ function choose(number) {
   parts.own.refresh();
 }
 
-// Models beside this one follow to the same word, where they wrote it.
+// The other viewers select the same word, if their caption has it.
 const tell = (number) =>
   document.dispatchEvent(
     new CustomEvent("word", { detail: { from: key, text: caption().words[number].text } }),
@@ -196,7 +195,7 @@ document.addEventListener("word", ({ detail }) => {
 
 const ask = (text, complete) => trigger("read", { text, complete });
 
-// Light one word up, without choosing it.
+// Highlight a word without selecting it.
 function show(number) {
   light(parts.sentence, null);
   for (const label of parts.sentence.querySelectorAll(".word")) {
@@ -205,7 +204,7 @@ function show(number) {
   stage.veil.hidden = number === null;
   parts.bar.tell(number === null ? null : scales()[number], look);
   parts.note.textContent =
-    number === null ? "The photo alone" : note(caption().words[number], maps()[number], caption());
+    number === null ? "Overlay hidden" : note(caption().words[number], maps()[number], caption());
   stage.mark(
     parts.people.details.open && photo.people && number !== null
       ? boxesOf(photo.people, caption().words[number]).boxes
@@ -214,7 +213,7 @@ function show(number) {
   if (number !== null) paint(stage.veil, maps()[number], scales()[number], caption(), look);
 }
 
-// The weight that each word is drawn at full strength at. Models beside each other may share one.
+// The weight drawn at full opacity, per word; viewers may share one.
 function scales() {
   const own = chooseScales(maps(), look.scale !== "word");
   if (look.scale !== "models") return own;
@@ -227,28 +226,28 @@ function scales() {
 );
 
 function point(box) {
-  if (!parts.sentence) return; // a caption that is being written has the maps of its last word alone
+  if (!parts.sentence) return; // a growing caption has a map for its last word only
   pause();
   const weights = weighBox(caption(), maps(), box);
   light(parts.sentence, weights);
   const order = weights
     .map((weight, n) => [weight, caption().words[n].text])
     .sort((a, b) => b[0] - a[0]);
-  parts.note.textContent = `Here: ${order
+  parts.note.textContent = `Attention here: ${order
     .slice(0, 3)
     .map(([weight, text]) => `${text} ${times(weight)}`)
     .join(", ")}`;
 }
 
-// Ask about the part of the photo that was pinned.
+// Offer to paint out the pinned region.
 function pin() {
   if (!parts.whatif) return;
   const box = stage.box();
   parts.whatif.replaceChildren(
     box
-      ? button("What if this part were not there?", {
+      ? button("Paint out this region", {
           onclick: () => {
-            parts.whatif.replaceChildren("Painting it out and reading again");
+            parts.whatif.replaceChildren("Painting out and scoring again…");
             trigger("hide", { box, candidate });
           },
         })
@@ -263,7 +262,7 @@ function pause() {
   parts.note?.setAttribute("aria-live", "polite");
 }
 
-// Play all words, and rest on the most telling one.
+// Play all words, and stop at the most telling one.
 function play() {
   const own = caption();
   let next = 0;
@@ -278,7 +277,7 @@ function play() {
   step();
 }
 
-// What the server found about a caption that is there.
+// Handle a result from the server about a caption on the page.
 function answer(given) {
   if (given.kind === "changed") {
     if (given.text === caption().text)
@@ -294,7 +293,7 @@ function answer(given) {
 function refresh() {
   mount();
   const given = JSON.parse(props.value || "{}");
-  if (!photo || given.key !== photo.key) return; // of a photo that is no longer shown
+  if (!photo || given.key !== photo.key) return; // for a photo that is no longer shown
   if (["read", "rivals", "unread", "changed"].includes(given.kind))
     return parts.sentence && answer(given);
   viewer.dataset.state = given.kind;

@@ -138,7 +138,7 @@ def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
             photo = open_picked(shown).picture
             changed = change(captioner, photo, text, (top, left, bottom, right))
         except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise gr.Error(f"This cannot be painted out: {error}", print_exception=False) from error
+            raise gr.Error(f"Cannot paint out: {error}", print_exception=False) from error
         page = {"kind": "changed", "key": shown.key, "text": printable(text), "changed": changed}
         return {viewer.view: _draw(page)}
 
@@ -194,11 +194,11 @@ def list_views(captioners: Mapping[str, Captioner]) -> Views:
     views = [("last layer", AttentionConfig())]
     if recommended != AttentionConfig():
         views.insert(0, ("recommended", recommended))
-    views.append(("evidence for the word", AttentionConfig(method="evidence")))
+    views.append(("evidence", AttentionConfig(method="evidence")))
     if layers * heads > 1:
         views += [
-            ("less what words have in common", AttentionConfig(method="contrast")),
-            ("mean over the layers", AttentionConfig(method="mean")),
+            ("contrast", AttentionConfig(method="contrast")),
+            ("mean of all layers", AttentionConfig(method="mean")),
             ("attention rollout", AttentionConfig(method="rollout")),
         ]
         for layer in range(1, layers + 1):

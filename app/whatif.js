@@ -1,5 +1,5 @@
-// What if a part of the photo were not there? The server paints it out, reads the caption again, and
-// writes another; words show how much likelier or less likely they became.
+// Occlusion: the server paints out a region, scores the caption again and generates a new one; each
+// word shows how its probability changed.
 
 function drawChange(caption, changed) {
   const words = changed.read.words.map((word, n) => {
@@ -19,18 +19,18 @@ function drawChange(caption, changed) {
   return make(
     "div",
     { class: "whatif" },
-    make("img", { src: changed.src, alt: "The photo with that part painted out" }),
+    make("img", { src: changed.src, alt: "The photo with the region painted out" }),
     make(
       "div",
       {},
-      make("p", {}, "Without that part, the same words are this probable:"),
+      make("p", {}, "Word probabilities without this region:"),
       make("p", { class: "words" }, words),
       make(
         "p",
         {},
         changed.text === caption.text
-          ? "The model would still write the same."
-          : `The model would write: ${changed.text}`,
+          ? "The new caption is the same."
+          : `New caption: ${changed.text}`,
       ),
     ),
   );

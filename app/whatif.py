@@ -1,4 +1,4 @@
-"""A part of a photo painted out: the same words read again, and what would be written instead."""
+"""Occlusion: paints out a region, scores the caption again, and generates a new one."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ _SHOWN_PIXELS = (320, 320)
 
 
 def paint_out(photo: Image.Image, box: tuple[float, float, float, float]) -> Image.Image:
-    """Fill a box with what surrounds it, blurred, so that no edge or shape is left inside.
+    """Fill a box with its blurred surroundings, so that no edge or shape is left inside.
 
     Args:
-        photo: mode RGB.
-        box: top, left, bottom and right, as shares of height and width.
+        photo: photo in mode RGB.
+        box: top, left, bottom and right, as fractions of height and width.
 
     Raises:
-        ValueError: the box is none.
+        ValueError: the box is empty or outside the photo.
     """
     top, left, bottom, right = box
     if not (0 <= top < bottom <= 1 and 0 <= left < right <= 1):

@@ -85,13 +85,13 @@ def pick_two(page: Page) -> None:
 
 def look_closely(page: Page) -> None:
     page.evaluate("document.querySelectorAll('details').forEach((part) => (part.open = true))")
-    page.get_by_label("Your own sentence").wait_for()
+    page.get_by_label("Your sentence").wait_for()
     page.locator(".rivals button").first.wait_for()
 
 
 def read_own(page: Page) -> None:
-    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
-    page.get_by_label("Your own sentence").fill("A man riding a horse on the beach")
+    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_label("Your sentence").fill("A man riding a horse on the beach")
     page.keyboard.press("Enter")
     page.get_by_text("yours").wait_for()
 
@@ -103,13 +103,13 @@ def paint_out(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(*at(0.75, 0.78), steps=3)
     page.mouse.up()
-    page.get_by_role("button", name="What if this part were not there?").click()
+    page.get_by_role("button", name="Paint out this region").click()
     page.locator(".whatif img").wait_for()
 
 
 def compare(page: Page) -> None:
     before = page.locator(".viewer").first.get_attribute("data-key")
-    page.get_by_label("compare all").check()
+    page.get_by_label("Compare all").check()
     await_caption(page, before)
 
 

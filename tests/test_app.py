@@ -170,7 +170,7 @@ def test_a_program_sees_what_a_part_of_the_photo_does_to_the_words(
         ({"sentence": "a unicorn"}, "words that toy-transformer does not know: unicorn; "),
     ],
 )
-def test_a_program_is_told_why_no_part_is_painted_out(client, photos, asked, reason):
+def test_painting_out_reports_invalid_arguments(client, photos, asked, reason):
     with pytest.raises(AppError, match=re.escape(reason)):
         client.predict(photo=handle_file(photos[1]), api_name="/paint_out", **asked)
 
@@ -365,9 +365,9 @@ def test_the_page_asks_nothing_of_other_machines(url):
 def test_layers_and_heads_are_offered_where_there_are_some(captioners):
     assert [name for name, _ in list_views(captioners)] == [
         "last layer",
-        "evidence for the word",
-        "less what words have in common",
-        "mean over the layers",
+        "evidence",
+        "contrast",
+        "mean of all layers",
         "attention rollout",
         "layer 1",
         "layer 1, head 1",
@@ -379,5 +379,5 @@ def test_layers_and_heads_are_offered_where_there_are_some(captioners):
     only = {"toy-lstm": captioners["toy-lstm"]}
     assert list_views(only) == [
         ("last layer", AttentionConfig()),
-        ("evidence for the word", AttentionConfig(method="evidence")),
+        ("evidence", AttentionConfig(method="evidence")),
     ]

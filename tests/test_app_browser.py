@@ -119,18 +119,18 @@ def test_a_photo_lying_on_its_side_is_shown_upright(planted):
 
 def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
     page.get_by_text("Decoding").click()
-    expect(page.get_by_label("number input for Beam")).to_be_visible()
+    expect(page.get_by_label("number input for Beam width")).to_be_visible()
     for name in ("Temperature", "Top-k", "Top-p", "Seed"):
         expect(page.get_by_label(name).first).to_be_hidden()
     page.get_by_label("Sampling").check()
     expect(page.get_by_label("number input for Top-k")).to_be_visible()
-    expect(page.get_by_label("number input for Beam")).to_be_hidden()
+    expect(page.get_by_label("number input for Beam width")).to_be_hidden()
     changes = {"temperature": 1.8, "top_k": 3, "seed": 11, "max_words": 4}
     labels = (
         "number input for Temperature",
         "number input for Top-k",
         "Seed",
-        "number input for Longest sentence",
+        "number input for Maximum length",
     )
     for label, value in zip(labels, changes.values(), strict=True):
         page.get_by_label(label).fill(str(value))
@@ -150,12 +150,12 @@ def test_a_setting_typed_as_soon_as_it_can_be_seen_is_kept(page):
 
 def test_groups_that_do_not_divide_the_beam_cannot_be_chosen(page):
     page.get_by_text("Decoding").click()
-    groups = page.get_by_label("number input for Groups")
+    groups = page.get_by_label("number input for Beam groups")
     for asked, given in ((2, "2"), (3, "2"), (9, "4")):  # the beam is 4
         groups.fill(str(asked))
         page.keyboard.press("Tab")
         expect(groups).to_have_value(given)
-    page.get_by_label("number input for Beam").fill("3")
+    page.get_by_label("number input for Beam width").fill("3")
     page.keyboard.press("Tab")
     expect(groups).to_have_value("3")
 
@@ -194,7 +194,7 @@ def test_another_candidate_brings_its_own_words_without_the_server(page, tokeniz
 
 
 def test_models_are_compared_side_by_side(page, tokenizer):
-    choose_model(page, "compare all")
+    choose_model(page, "Compare all")
     caption(page, SAMPLES / "cat.jpg")
     expect(page.locator(".viewer h2")).to_have_text(["toy-transformer", "toy-lstm"])
     for place, kind in enumerate(TOYS):
@@ -248,7 +248,7 @@ def test_what_is_to_be_doubted_is_marked_and_said(browser, served):
     for page in opened(browser, served[0]["doubted"], reduced_motion="reduce"):
         expect(page.locator(".doubt")).to_have_text(["low confidence (25%)", "not a photo? (12%)"])
         expect(page.locator(".word.doubtful")).to_have_text("blue")
-        expect(page.locator(".bar")).to_contain_text("wavy where doubtful")
+        expect(page.locator(".bar")).to_contain_text("wavy: doubtful")
         page.locator("label.word", has_text="blue").click()
         expect(page.locator(".note")).to_contain_text("blue: 50%, doubtful, 16x uniform")
 

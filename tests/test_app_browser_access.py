@@ -63,7 +63,7 @@ def test_the_photo_is_pointed_at_with_the_arrow_keys(planted):
     reach(planted, ".stage")
     for key in ("ArrowUp", "ArrowUp", "ArrowUp", "ArrowLeft", "ArrowLeft"):
         planted.keyboard.press(key)
-    expect(planted.locator(".note")).to_contain_text("Here: red 16x uniform")
+    expect(planted.locator(".note")).to_contain_text("Attention here: red 16x uniform")
     planted.keyboard.press("Escape")
     expect(planted.locator(".frame")).to_be_hidden()
     expect(planted.locator(".note")).to_contain_text("red: 50%")
@@ -109,7 +109,7 @@ def test_nothing_sticks_out_of_a_small_screen(browser, served, size):
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= size["width"]
         page.locator(".stage").tap(position={"x": 5, "y": 5})
-        expect(page.locator(".note")).to_contain_text("Here: red 16x uniform")
+        expect(page.locator(".note")).to_contain_text("Attention here: red 16x uniform")
 
 
 @pytest.mark.parametrize("size", [PHONE, TABLET])
@@ -132,7 +132,7 @@ def test_a_phone_comes_back_to_the_photo_when_a_sample_is_chosen(browser, served
 
 def test_a_tablet_shows_compared_models_side_by_side(browser, url):
     for page in opened(browser, url, viewport=TABLET):
-        choose_model(page, "compare all")
+        choose_model(page, "Compare all")
         left, right = (page.locator(".viewer").nth(n).bounding_box() for n in (0, 1))
         assert left["x"] + left["width"] <= right["x"]
 

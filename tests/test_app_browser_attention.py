@@ -35,7 +35,7 @@ def choose(page: Page, word: str) -> None:
 
 def look(page: Page, name: str, value: str) -> None:
     if not page.locator(".look").is_visible():
-        page.get_by_text("How attention is drawn").click()
+        page.get_by_text("Attention display").click()
     page.locator(f"[data-look={name}]").select_option(value)
 
 
@@ -69,7 +69,7 @@ def test_each_word_shows_the_region_the_model_attended_to(planted):
         down, across = brightest(planted)
         assert row / 4 <= down <= (row + 1) / 4, word
         assert col / 4 <= across <= (col + 1) / 4, word
-    planted.get_by_role("button", name="Photo alone").click()
+    planted.get_by_role("button", name="Hide overlay").click()
     expect(planted.locator(".stage .veil")).to_be_hidden()
 
 
@@ -118,12 +118,12 @@ def test_another_view_style_or_colour_is_shown_without_the_server(page, tokenize
 
 @pytest.mark.parametrize(
     ("view", "method"),
-    [("less what words have in common", "contrast"), ("evidence for the word", "evidence")],
+    [("contrast", "contrast"), ("evidence", "evidence")],
 )
 def test_views_made_of_several_maps_are_those_of_the_library(page, tokenizer, view, method):
     caption(page, SAMPLES / "cat.jpg")
-    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
-    page.get_by_label("Your own sentence").fill("A dog on the beach")
+    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_label("Your sentence").fill("A dog on the beach")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_count(5)
     look(page, "view", view)
@@ -147,13 +147,13 @@ def test_the_look_is_kept_in_the_address_and_found_there(browser, url):
     for page in opened(browser, url):
         with page.expect_navigation():  # a link that is followed on the page itself
             page.evaluate("hash => (location.hash = hash)", address.partition("#")[2])
-        page.get_by_text("How attention is drawn").click()
+        page.get_by_text("Attention display").click()
         expect(page.locator("[data-look=drawing]")).to_have_value("spotlight")
         expect(page.locator("[data-look=view] option:checked")).to_have_text("layer 2, head 1")
 
 
-def test_the_overlay_can_be_made_weaker_without_drawing_it_anew(planted):
-    planted.get_by_text("How attention is drawn").click()
+def test_changing_the_opacity_does_not_redraw_the_overlay(planted):
+    planted.get_by_text("Attention display").click()
     expect(planted.locator(".stage .veil")).to_have_css("opacity", "0.9")
     planted.locator("[data-look=strength]").fill("0.2")
     expect(planted.locator(".stage .veil")).to_have_css("opacity", "0.2")
@@ -173,7 +173,7 @@ def test_pointing_at_the_photo_lights_the_words_that_attended_there(planted):
     for word, (row, col) in PLANTED.items():
         x, y = box["x"] + box["width"] * (col + 0.5) / 4, box["y"] + box["height"] * (row + 0.5) / 4
         planted.mouse.move(x, y)
-        expect(planted.locator(".note")).to_contain_text(f"Here: {word} 16x uniform")
+        expect(planted.locator(".note")).to_contain_text(f"Attention here: {word} 16x uniform")
         lit = planted.locator(".word").evaluate_all(
             "words => words.filter((w) => Number(w.style.getPropertyValue('--here')) > 0.5)"
             ".map((w) => w.innerText.trim())"
@@ -193,14 +193,16 @@ def test_a_part_of_the_photo_is_drawn_with_the_mouse_and_stays_until_it_is_click
     planted.mouse.move(across(0.9), down(0.1), steps=4)  # the upper row: red and green
     planted.mouse.up()
     planted.mouse.move(0, 0)
-    expect(planted.locator(".note")).to_contain_text("Here: red 4x uniform, green 4x uniform")
+    expect(planted.locator(".note")).to_contain_text(
+        "Attention here: red 4x uniform, green 4x uniform"
+    )
     choose(planted, "blue")
     expect(planted.locator(".frame")).to_be_hidden()
 
 
 def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
-    page.get_by_text("Layers and heads of the chosen word").click()
+    page.get_by_text("Layers and heads of the selected word").click()
     cells = page.locator(".cell")
     expect(cells).to_have_count(6)  # of two layers: the mean, and two heads
     expect(page.locator(".cell[aria-pressed=true]")).to_have_attribute(
@@ -222,8 +224,8 @@ def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
 def test_a_sentence_of_your_own_is_read_beside_the_models(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     count = page.locator(".candidates input").count()
-    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
-    page.get_by_label("Your own sentence").fill("Two dog's ball")
+    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_label("Your sentence").fill("Two dog's ball")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_text(["Two", "dog's", "ball"])
     expect(page.locator(".candidates input")).to_have_count(count + 1)
@@ -257,7 +259,7 @@ def test_parts_that_open_late_draw_nothing_of_a_caption_that_is_gone(page):
     )
     page.evaluate("late()")
     caption(page, SAMPLES / "cat.jpg")  # late while it waits, while it grows, and when it is done
-    page.get_by_label("Your own sentence").fill("Ball")
+    page.get_by_label("Your sentence").fill("Ball")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_text(["Ball"])
     assert page.evaluate("late()") > 8
@@ -270,7 +272,7 @@ def test_rivals_that_come_late_leave_the_candidate_that_is_shown(page):
     caption(page, SAMPLES / "cat.jpg")
     held = []
     page.route("**/queue/join**", lambda route: held.append(route))  # noqa: PLW0108
-    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    page.get_by_text("Your sentence, and alternatives for the selected word").click()
     page.locator(".candidates input").nth(1).check()
     page.locator(".sentence").evaluate("sentence => (sentence.dataset.mine = 1)")
     expect(page.locator(".rivals button")).to_have_count(0)
@@ -288,7 +290,7 @@ def test_a_rival_takes_the_place_of_a_word_and_the_model_goes_on(page, tokenizer
     model = TorchCaptioner(*TOYS["transformer"](tokenizer))
     ours = model.read_sentence(SAMPLES / "cat.jpg", model.caption(SAMPLES / "cat.jpg").text)
     page.locator("label.word").first.click()
-    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    page.get_by_text("Your sentence, and alternatives for the selected word").click()
     others = [rival for rival in ours.words[0].rivals if rival.text]
     expect(page.locator(".rivals button")).to_have_count(len(others))
     other = next(rival.text for rival in others if rival.text not in ours.text)
@@ -303,10 +305,10 @@ def test_a_rival_takes_the_place_of_a_word_and_the_model_goes_on(page, tokenizer
 def test_words_the_model_does_not_know_are_named_below_and_nothing_is_lost(page):
     caption(page, SAMPLES / "cat.jpg")
     before = page.locator(".sentence").inner_text()
-    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+    page.get_by_text("Your sentence, and alternatives for the selected word").click()
     hostile = "<img src=x onerror=alert(1)>"
-    page.get_by_label("Your own sentence").fill(hostile)
-    page.get_by_role("button", name="Read it").click()
+    page.get_by_label("Your sentence").fill(hostile)
+    page.get_by_role("button", name="Score").click()
     expect(page.get_by_text("does not know: <img, src=x, onerror=alert(1)>")).to_be_visible()
     assert page.locator(".sentence").inner_text() == before
 
@@ -319,14 +321,14 @@ def test_a_part_of_the_photo_is_painted_out_and_the_words_are_read_again(page, t
     page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + box["height"] * 0.8, steps=4)
     page.mouse.up()
     before = page.locator(".sentence").inner_text()
-    page.get_by_role("button", name="What if this part were not there?").click()
+    page.get_by_role("button", name="Paint out this region").click()
     model = TorchCaptioner(*TOYS["transformer"](tokenizer))
     words = model.caption(SAMPLES / "cat.jpg").words
     expect(page.locator(".changed")).to_have_count(len(words))
     for shown, word in zip(page.locator(".changed").all(), words, strict=True):
         expect(shown).to_contain_text(word.text)
         expect(shown.locator("small")).to_have_text(re.compile(r"\S+% to \S+%"))
-    expect(page.locator(".whatif")).to_contain_text("The model would ")
+    expect(page.locator(".whatif")).to_contain_text("ew caption")
     assert page.locator(".sentence").inner_text() == before
     page.locator("label.word").first.click()
     expect(page.locator(".whatif")).to_have_count(0)

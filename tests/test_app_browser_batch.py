@@ -58,13 +58,13 @@ def test_captions_are_edited_before_they_are_saved_and_their_photos_looked_at(pa
     first, second = json.loads(Path(download.value.path()).read_text())
     assert first["caption"] == hostile
     assert second["caption"] not in ("", hostile)
-    page.get_by_role("button", name="Look at coffee.jpg").click()
+    page.get_by_role("button", name="View coffee.jpg").click()
     expect(page.get_by_role("tab", name="One photo")).to_have_attribute("aria-selected", "true")
     expect(page.locator(".photo")).to_have_attribute("alt", f"The photo: {second['caption']}")
 
 
 @pytest.mark.parametrize("count", [0, 201])
-def test_too_few_and_too_many_photos_are_told_on_the_page(page, count):
+def test_too_few_and_too_many_photos_are_reported_on_the_page(page, count):
     page.get_by_role("tab", name="Several photos").click()
     if count:
         files = [grey(8, 8) | {"name": f"{n}.png"} for n in range(count)]
@@ -85,7 +85,7 @@ def test_too_few_and_too_many_photos_are_told_on_the_page(page, count):
     expect(page.locator(".batch [role=status]")).to_have_text("1 of 1 photo done")
 
 
-def test_who_comes_when_the_queue_is_full_is_told_and_may_try_again(browser, slow):
+def test_a_full_queue_is_reported_and_retrying_works(browser, slow):
     url, folder = slow
     for page in opened(browser, url):
         first = queued(url, SAMPLES / "cat.jpg", "slow")
@@ -94,7 +94,7 @@ def test_who_comes_when_the_queue_is_full_is_told_and_may_try_again(browser, slo
         second = queued(url, SAMPLES / "cat.jpg", "slow")  # which fills the queue
         upload(page, SAMPLES / "cat.jpg")
         alert = page.locator(".viewer [role=alert]")
-        expect(alert).to_contain_text("The app is busy, and its queue is full")
+        expect(alert).to_contain_text("The app is busy and its queue is full")
         expect(page.locator(".stage .photo")).to_be_visible()
         (folder / "go").touch()
         for event in (first, second):

@@ -66,12 +66,12 @@ def test_it_captions_shows_attention_and_reads_a_sentence_behind_its_prompt(
         )
         gate = f"gate {100 * written.words[on].gate:.0f}%"
         expect(page.locator(".viewer .note")).to_contain_text(gate)
-        page.get_by_text("Your own sentence, and rivals of the chosen word").click()
+        page.get_by_text("Your sentence, and alternatives for the selected word").click()
         for button, typed, sentence in (
-            ("Read it", "two dogs", ours.read_sentence(SAMPLE, "two dogs")),
-            ("Let the model go on", "a cat", ours.complete(SAMPLE, "a cat")),
+            ("Score", "two dogs", ours.read_sentence(SAMPLE, "two dogs")),
+            ("Continue", "a cat", ours.complete(SAMPLE, "a cat")),
         ):
-            page.get_by_label("Your own sentence").fill(typed)
+            page.get_by_label("Your sentence").fill(typed)
             page.get_by_role("button", name=button).click()
             texts = [word.text for word in sentence.words]
             expect(page.locator(".sentence .word > span")).to_have_text(texts)

@@ -99,8 +99,8 @@ def test_a_link_brings_back_sample_model_settings_and_look(browser, url, tokeniz
         choose_model(page, "toy-lstm")
         page.get_by_text("Decoding").click()
         for label, value in (
-            ("number input for Beam", "2"),
-            ("number input for Longest sentence", "5"),
+            ("number input for Beam width", "2"),
+            ("number input for Maximum length", "5"),
             ("Forbidden words", "dog, cat"),
         ):
             page.get_by_label(label).fill(value)
@@ -121,7 +121,7 @@ def test_a_link_brings_back_sample_model_settings_and_look(browser, url, tokeniz
     for page in opened(browser, f"{address}&drawing=spotlight"):
         expect(page.locator(".viewer:visible h2")).to_have_text("toy-lstm")
         expect(page.locator(".viewer:visible .sentence")).to_contain_text(expected.text)
-        page.get_by_text("How attention is drawn").click()
+        page.get_by_text("Attention display").click()
         expect(page.locator("[data-look=drawing]")).to_have_value("spotlight")
         page.get_by_text("Decoding").click()
         expect(page.get_by_label("Forbidden words")).to_have_value("dog, cat")
@@ -132,7 +132,7 @@ def test_a_link_brings_back_sample_model_settings_and_look(browser, url, tokeniz
 @pytest.mark.parametrize(
     "link", ["model=nobody", "beam=99", "beam=x", "method=<b>", "sample=../../etc/passwd"]
 )
-def test_a_link_that_makes_no_sense_shows_the_usual(browser, url, tokenizer, link):
+def test_an_invalid_link_falls_back_to_the_defaults(browser, url, tokenizer, link):
     expected = TorchCaptioner(*TOYS["transformer"](tokenizer)).caption(SAMPLES / "horses.jpg")
     for page in opened(browser, f"{url}#{link}"):
         expect(page.locator(".viewer:visible h2")).to_have_text("toy-transformer")
@@ -144,16 +144,16 @@ def test_a_link_that_makes_no_sense_shows_the_usual(browser, url, tokenizer, lin
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE])
 def test_the_webcam_is_captioned_live_and_its_last_frame_kept(browser, url, size):
     for page in opened(browser, url, permissions=["camera"], viewport=size):
-        page.get_by_role("button", name="Live from the webcam").click()
+        page.get_by_role("button", name="Live webcam").click()
         viewer = page.locator(".viewer").first
         expect(viewer).to_have_attribute("data-state", "live")
         for _ in range(2):
             before = viewer.locator(".photo").get_attribute("src")
             expect(viewer.locator(".photo")).not_to_have_attribute("src", before)
             expect(viewer.locator(".word.on")).to_have_count(1)
-        page.get_by_role("button", name="Stop, and keep this photo").click()
+        page.get_by_role("button", name="Stop and keep photo").click()
         expect(viewer).to_have_attribute("data-state", "done")
-        expect(page.get_by_role("button", name="Live from the webcam")).to_be_visible()
+        expect(page.get_by_role("button", name="Live webcam")).to_be_visible()
         with page.expect_download() as download:
             page.get_by_role("button", name="Save JSON").click()
         assert download.value.suggested_filename == "webcam.toy-transformer.json"
@@ -162,16 +162,16 @@ def test_the_webcam_is_captioned_live_and_its_last_frame_kept(browser, url, size
 def test_a_frame_that_is_no_photo_ends_the_camera_with_a_word(browser, url):
     for page in opened(browser, url, permissions=["camera"]):
         page.evaluate("HTMLCanvasElement.prototype.toDataURL = () => 'data:image/jpeg;base64,AAAA'")
-        page.get_by_role("button", name="Live from the webcam").click()
+        page.get_by_role("button", name="Live webcam").click()
         said = page.locator(".live [role=status]")
         expect(said).to_have_text("This frame could not be captioned.")
-        expect(page.get_by_role("button", name="Live from the webcam")).to_be_visible()
+        expect(page.get_by_role("button", name="Live webcam")).to_be_visible()
         caption(page, SAMPLES / "cat.jpg")
 
 
-def test_who_has_no_camera_is_told(page):
-    page.get_by_role("button", name="Live from the webcam").click()
-    expect(page.locator(".live [role=status]")).to_contain_text("There is no picture: ")
+def test_a_missing_webcam_is_reported(page):
+    page.get_by_role("button", name="Live webcam").click()
+    expect(page.locator(".live [role=status]")).to_contain_text("Webcam not available: ")
     expect(page.locator(".viewer").first).to_have_attribute("data-state", "done")
 
 
@@ -180,5 +180,5 @@ def test_models_that_caption_together_are_a_choice_of_their_own(browser, served)
         choose_model(page, "doubted + planted")
         expect(page.locator(".viewer:visible h2")).to_have_text("doubted + planted")
         expect(page.locator(".viewer:visible .doubt")).to_have_count(0)
-        choose_model(page, "compare all")
+        choose_model(page, "Compare all")
         expect(page.locator(".viewer:visible h2")).to_have_text(["doubted", "planted"])

@@ -24,11 +24,11 @@ def planted(browser, served):
 
 
 def test_models_side_by_side_go_to_the_same_word_where_both_wrote_it(page):
-    choose_model(page, "compare all")
+    choose_model(page, "Compare all")
     first, second = (page.locator(".viewer:visible").nth(n) for n in (0, 1))
     for viewer, text in ((first, "A dog on the beach"), (second, "The beach")):
-        viewer.get_by_text("Your own sentence, and rivals of the chosen word").click()
-        viewer.get_by_label("Your own sentence").fill(text)
+        viewer.get_by_text("Your sentence, and alternatives for the selected word").click()
+        viewer.get_by_label("Your sentence").fill(text)
         page.keyboard.press("Enter")
         expect(viewer.locator(".sentence")).to_contain_text("beach")
     first.locator("label.word", has_text="the").click()
@@ -53,7 +53,7 @@ def test_the_timeline_shows_words_by_regions_and_points_at_them(planted):
     assert heaviest == [4 * row + col for row, col in PLANTED.values()]
     box = rows.nth(0).locator("canvas").bounding_box()
     planted.mouse.move(box["x"] + box["width"] * 3.5 / 16, box["y"] + 5)  # where green is
-    expect(planted.locator(".note")).to_contain_text("Here: green 16x uniform")
+    expect(planted.locator(".note")).to_contain_text("Attention here: green 16x uniform")
     planted.mouse.move(0, 0)
     expect(planted.locator(".frame")).to_be_hidden()
     rows.nth(2).focus()
@@ -63,15 +63,15 @@ def test_the_timeline_shows_words_by_regions_and_points_at_them(planted):
 
 
 def test_a_sample_stands_beside_what_people_said_of_it(page, tokenizer):
-    page.get_by_text("Your own sentence, and rivals of the chosen word").click()
-    page.get_by_label("Your own sentence").fill("Two girls run on the beach")
+    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_label("Your sentence").fill("Two girls run on the beach")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_count(6)
-    page.get_by_text("Against people").click()
+    page.get_by_text("Human captions and boxes").click()
     people = json.loads((SAMPLES / "people.json").read_text())["photos"]["horses"]
     expect(page.locator(".people ul").last.locator("li")).to_have_text(people["captions"])
     expect(page.locator(".people .same").first).to_have_text("beach")
-    expect(page.locator(".people")).to_contain_text("boxes around these too: horse.")
+    expect(page.locator(".people")).to_contain_text("Annotated, but not mentioned: horse.")
     read = TorchCaptioner(*TOYS["transformer"](tokenizer)).read_sentence(
         SAMPLES / "horses.jpg", "Two girls run on the beach"
     )
@@ -84,18 +84,18 @@ def test_a_sample_stands_beside_what_people_said_of_it(page, tokenizer):
     hit = inside.ravel()[weights.argmax()]
     expect(row.locator("b")).to_have_text("hit" if hit else "miss")
     share, area = (format_probability(float(x)) for x in (weights[inside].sum(), inside.mean()))
-    expect(row).to_contain_text(f"{share} of its attention in boxes (person) on {area} of")
+    expect(row).to_contain_text(f"{share} of its attention inside person boxes, which cover {area}")
     row.get_by_role("button", name="girls").click()
     expect(page.locator(".word.on")).to_have_text("girls")
     expect(page.locator(".stage .mark")).to_have_count(2)
-    page.get_by_text("Against people").click()
+    page.get_by_text("Human captions and boxes").click()
     expect(page.locator(".stage .mark")).to_have_count(0)
     caption(page, SAMPLES / "cat.jpg")
-    expect(page.get_by_text("Against people")).to_have_count(0)
+    expect(page.get_by_text("Human captions and boxes")).to_have_count(0)
 
 
 def test_compared_models_are_drawn_by_one_scale_if_asked(page, tokenizer):
-    choose_model(page, "compare all")
+    choose_model(page, "Compare all")
     caption(page, SAMPLES / "cat.jpg")
     legends = page.locator(".viewer:visible .meaning")
     look(page, "scale", "caption")

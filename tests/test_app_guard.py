@@ -50,7 +50,7 @@ def test_its_own_pages_and_programs_may(url, host):
 
 
 @pytest.mark.parametrize("path", ["", "gradio_api/info", "no/such/page"])
-def test_browsers_are_told_to_guess_no_kind_and_show_no_frame(url, path):
+def test_responses_forbid_content_sniffing_and_framing(url, path):
     headers = httpx.get(f"{url}{path}").headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["x-frame-options"] == "DENY"

@@ -4,7 +4,7 @@ from tests.photos import noise
 from tests.test_overlay_page import HOSTILE, Page
 
 
-def test_a_batch_tells_what_went_wrong_with_each_photo():
+def test_a_batch_reports_an_error_per_photo():
     rows = [
         BatchRow(
             name="a.jpg", caption="A dog", log_probability=-0.125, thumbnail=data_uri(noise(9, 9))
@@ -13,7 +13,7 @@ def test_a_batch_tells_what_went_wrong_with_each_photo():
     ]
     page = Page(draw_batch(rows, total=3))
     assert "2 of 3 photos done, 1 could not be read" in page.text
-    assert "A dogLook-0.12" in page.text
+    assert "A dogView-0.12" in page.text
     (caption,) = page.named("textarea")
     assert "readonly" in caption  # until all are done
     assert caption["aria-label"] == "Caption of a.jpg"

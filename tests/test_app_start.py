@@ -118,7 +118,7 @@ def test_no_proxy_comes_between_the_app_and_itself(checkpoints, tmp_path, name, 
             process.terminate()
 
 
-def test_photos_come_as_files_also_where_gradio_makes_their_input_anew():
+def test_photos_arrive_as_files_even_if_gradio_recreates_their_input():
     made = photo_input(label="photo")
     again = type(made)(**made.constructor_args)
     assert again.preprocess(ImageData(path="turned.tiff")) == "turned.tiff"

@@ -264,7 +264,7 @@ def test_two_runs_on_one_output_are_refused(command, folder):
     ]
 
 
-def test_a_file_of_somebody_else_is_not_written_to(command, folder):
+def test_a_file_of_another_program_is_not_overwritten(command, folder):
     output = folder / "captions.jsonl"
     output.write_text('{"my": "data"}\n')
     status, _, errors = command(folder)

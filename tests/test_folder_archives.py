@@ -281,7 +281,7 @@ def test_archives_that_must_be_unpacked_fail_with_the_way_out(command, folder):
     assert command(folder, *out)[0] == 0
 
 
-def test_they_are_named_on_lists_too_and_in_place_of_a_folder(command, tmp_path):
+def test_compressed_archives_on_lists_and_as_input_are_reported(command, tmp_path):
     (tmp_path / "s.tgz").write_bytes(b"\x1f\x8b\x08")
     (tmp_path / "s.zip").write_bytes(b"PK\5\6" + bytes(18))
     (found,) = listed_photos(io.BytesIO(b"s.tgz\n"), tmp_path, Filter(), end=b"\n")

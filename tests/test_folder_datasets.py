@@ -115,7 +115,7 @@ def _names(path):
         return archive.getnames()
 
 
-def test_data_sets_lie_where_they_can_be_read_back(command, folder, tmp_path):
+def test_a_data_set_in_an_unsuitable_place_is_refused(command, folder, tmp_path):
     elsewhere = tmp_path / "metadata.jsonl"
     status, _, errors = command(folder, "--output", elsewhere)
     assert (status, errors) == (2, [

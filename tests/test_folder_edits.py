@@ -88,7 +88,7 @@ def test_an_edited_caption_of_a_photo_that_failed_becomes_its_caption(command, f
     assert captions(table.with_suffix(".jsonl"))["broken.jpg"] == "a letter of mine"
 
 
-def test_what_somebody_wrote_into_a_sidecar_stays_when_the_table_is_edited(command, folder, table):
+def test_an_edited_sidecar_is_kept_when_the_table_is_edited(command, folder, table):
     options = ("--output", table, "--sidecar", "txt")
     command(folder, *options)
     (folder / "flag.txt").write_text("written by hand")
@@ -108,9 +108,7 @@ def test_what_somebody_wrote_into_a_sidecar_stays_when_the_table_is_edited(comma
         (lambda text: "A list of mine\n", "its columns are A list of mine"),
     ],
 )
-def test_what_the_captions_cannot_hold_is_asked_about_before_it_is_lost(
-    command, folder, table, change, why
-):
+def test_edits_that_cannot_be_kept_stop_the_run(command, folder, table, change, why):
     command(folder, "--output", table)
     table.write_text(change(table.read_bytes().decode("utf-8-sig")), newline="")
     before = table.read_bytes()

@@ -75,7 +75,7 @@ def test_the_photo_on_which_the_model_fails_is_found_and_the_others_go_on(
         (MemoryError(), "not enough memory to read it; use fewer --workers."),
     ],
 )
-def test_a_mistake_or_want_of_memory_is_not_blamed_on_the_photo(
+def test_bugs_and_memory_errors_are_not_blamed_on_the_photo(
     model, folder, monkeypatch, error, reason
 ):
     whole = TorchCaptioner.prepare
@@ -93,7 +93,7 @@ def test_a_mistake_or_want_of_memory_is_not_blamed_on_the_photo(
     assert {name: getattr(found, "text", found) for name, found in outcomes.items()} == expected
 
 
-def test_want_of_memory_for_resizing_is_told_like_any_other(model, folder, monkeypatch):
+def test_running_out_of_memory_while_resizing_is_reported(model, folder, monkeypatch):
     def failing(photo, size, interpolation):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
 
@@ -129,7 +129,7 @@ def test_memory_that_does_not_suffice_halves_the_batch(model, folder, monkeypatc
     assert engine.batch_size == 1
 
 
-def test_another_error_of_the_model_is_not_taken_for_want_of_memory(model, folder, monkeypatch):
+def test_other_model_errors_are_not_mistaken_for_memory_errors(model, folder, monkeypatch):
     def broken(self, photos, **options):
         raise RuntimeError("shapes do not fit")
 
@@ -179,7 +179,7 @@ def test_onnxruntime_captions_a_folder_with_a_lane_per_core(kind, exports, folde
     assert [(name, outcome.text) for name, outcome in found] == expected
 
 
-def test_want_of_memory_in_onnxruntime_is_told_from_its_other_errors(exports, monkeypatch):
+def test_memory_errors_of_onnxruntime_are_distinguished_from_others(exports, monkeypatch):
     runner = OnnxCaptioner.load(exports["lstm"])
     for text, kind in (
         ("BFCArena: Failed to allocate memory for requested buffer of size 9", MemoryError),
@@ -270,7 +270,7 @@ def test_the_batch_does_not_grow_beyond_the_memory_there_is():
     assert run_sizes(size, lambda n: 8 + n) == [8] * 40
 
 
-def test_a_size_found_in_a_busy_moment_is_tried_anew():
+def test_a_batch_size_found_on_a_busy_machine_is_searched_again():
     size = BatchSize(None, lambda: True)
     assert run_sizes(size, lambda n: n)[-1] == 8  # nothing is gained by doubling
     sizes = run_sizes(size, lambda n: 8 + n + 100 * (n > 32), batches=150)

@@ -258,7 +258,7 @@ def test_a_list_may_begin_with_a_mark_and_name_archives(tmp_path):
 
 
 @pytest.mark.parametrize("text", [b"a.jpg\0b.jpg\0", "a.jpg\nb.jpg\n".encode("utf-16")])
-def test_a_list_that_ends_its_paths_otherwise_is_explained(tmp_path, text):
+def test_a_list_with_the_wrong_terminator_is_explained(tmp_path, text):
     with pytest.raises(CaptionerError, match=r"NUL bytes; .* use --null; otherwise save .* UTF-8"):
         listed(text, tmp_path)
 
@@ -312,7 +312,7 @@ MACHINES = (
 )
 
 
-def test_thumbnails_and_bins_of_machines_are_passed_over_and_noted(tmp_path):
+def test_system_folders_are_skipped_and_recorded(tmp_path):
     lay_out(tmp_path, "2024/IMG_1.jpg", "recycle/y.jpg", *MACHINES)
     chosen = Filter()
     found = [photo.name for photo in find_photos(tmp_path, chosen)]
@@ -332,7 +332,7 @@ def test_what_a_pattern_excludes_is_not_noted(tmp_path):
     assert chosen.passed_over == set()
 
 
-def test_folders_of_machines_in_archives_are_passed_over_too(tmp_path):
+def test_system_folders_in_archives_are_skipped(tmp_path):
     with tarfile.open(tmp_path / "s.tar", "w") as tar:
         for name in ("a.jpg", "@eaDir/a.jpg/thumb.jpg"):
             tar.addfile(tarfile.TarInfo(name))

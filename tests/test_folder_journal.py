@@ -23,7 +23,7 @@ def entry(name, *, folder=None):
 
 
 @pytest.mark.parametrize("harm", ["deleted", "replaced"])
-def test_a_journal_taken_away_during_the_run_is_noticed_at_once(tmp_path, harm):
+def test_a_journal_removed_during_the_run_is_noticed_at_once(tmp_path, harm):
     path = tmp_path / "captions.jsonl"
     with Journal(path, {}) as journal:
         journal.commit([entry("a.jpg")])
@@ -86,7 +86,7 @@ def test_beginning_again_loses_nothing_before_there_is_a_new_caption(command, fo
     assert all(text.startswith("A ") for text in captions(output).values())
 
 
-def test_a_run_that_began_again_and_was_stopped_says_how_to_go_on(command, folder, monkeypatch):
+def test_an_interrupted_overwriting_run_says_how_to_resume(command, folder, monkeypatch):
     tidy = Journal.tidy
 
     def stop(error):
@@ -113,7 +113,7 @@ def test_a_dry_run_refuses_what_the_run_would_refuse(command, folder):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes as on POSIX")
-def test_a_pipe_is_no_place_for_captions(command, folder, tmp_path):
+def test_a_pipe_is_refused_as_output(command, folder, tmp_path):
     os.mkfifo(tmp_path / "c.jsonl")
     status, _, (error,) = command(folder, "--output", tmp_path / "c.jsonl")
     assert status == 2

@@ -79,7 +79,7 @@ def test_limits_that_make_no_sense_are_refused(failures, hours, message):
     assert str(refused.value) == message
 
 
-def test_a_dry_run_says_what_the_whole_takes(command, tmp_path):
+def test_a_dry_run_estimates_the_cost_of_the_whole_run(command, tmp_path):
     photos = tmp_path / "many"
     photos.mkdir()
     for number in range(2 * SAMPLE):

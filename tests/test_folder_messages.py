@@ -13,7 +13,7 @@ from tests.photos import encode, quarters
 from tests.test_folder import captions, records
 
 
-def test_a_damaged_archive_is_in_the_report_until_it_is_mended(command, folder):
+def test_a_damaged_archive_is_reported_until_it_is_repaired(command, folder):
     shard = folder / "shard.tar"
     shard.write_bytes(b"no archive")
     status, lines, errors = command(folder)
@@ -28,7 +28,7 @@ def test_a_damaged_archive_is_in_the_report_until_it_is_mended(command, folder):
     assert not (folder / "captions.failed.jsonl").exists()
 
 
-def test_why_photos_are_skipped_is_said_once(command, folder):
+def test_the_reason_for_skipping_is_printed_once(command, folder):
     for name in ("flag", "strip"):
         (folder / f"{name}.txt").write_text("sks dog")
     _, _, errors = command(folder, "--sidecar", "txt", "--include", "flag.png")
@@ -61,7 +61,7 @@ def test_all_that_is_written_is_named(command, folder, tmp_path):
     ]
 
 
-def test_a_place_that_cannot_be_written_is_told_before_the_work(command, folder, tmp_path):
+def test_an_unwritable_output_is_reported_before_the_run(command, folder, tmp_path):
     (tmp_path / "file").write_text("x")
     (tmp_path / "site").mkdir()
     (tmp_path / "site/index.html").write_text("my page")
@@ -81,7 +81,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(command, folder,
     assert not (folder / "c.jsonl").exists()
 
 
-def test_where_nothing_is_found_the_way_to_find_it_is_told(command, folder, tmp_path):
+def test_finding_no_photos_explains_what_to_check(command, folder, tmp_path):
     status, lines, errors = command(folder, "--include", "*.tif")
     assert (status, len(lines)) == (0, 1)
     assert errors == [
@@ -163,14 +163,14 @@ def test_a_file_in_place_of_a_folder_is_named(command, tmp_path, content, proble
         (("--null",), "--null has no effect without a list"),
     ],
 )
-def test_options_that_do_nothing_are_refused(command, folder, options, why):
+def test_options_without_effect_are_refused(command, folder, options, why):
     status, lines, (error,) = command(folder, *options)
     assert (status, lines) == (2, [])
     assert error.startswith(f"captioner: {why}")
     assert error.endswith("; omit it.")
 
 
-def test_folders_that_machines_keep_are_named_at_the_end(command, folder):
+def test_skipped_system_folders_are_listed_at_the_end(command, folder):
     for name in ("@eaDir", "a/@eaDir", "#recycle"):
         (folder / name).mkdir(parents=True)
         (folder / name / "thumbnail.jpg").write_bytes(encode(quarters(), "JPEG"))
@@ -219,7 +219,7 @@ def test_layers_of_photoshop_are_captioned(command, folder):
     assert written["layers.psd"] == written["flag.png"]
 
 
-def test_comments_and_addresses_in_a_list_are_named(command, folder, tmp_path):
+def test_comments_and_urls_on_a_list_are_reported(command, folder, tmp_path):
     (tmp_path / "list").write_text(
         f'# of our holiday\n"{folder}/flag.png"\nhttps://example.org/photo.jpg\n'
     )

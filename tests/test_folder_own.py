@@ -79,7 +79,7 @@ def test_marks_are_enough_to_know_own_captions_without_a_journal(command, folder
     assert read_captions(strip.read_bytes(), name="p") == ["my strip"]
 
 
-def test_a_text_joined_to_somebodys_is_nobodys_to_replace(command, folder):
+def test_a_text_joined_to_a_human_caption_is_not_replaced(command, folder):
     for name in ("flag.txt", "strip.txt"):
         (folder / name).write_text("trigger\n")
     command(folder, *ONLY, "--sidecar", "txt", "--existing", "append")
@@ -109,7 +109,7 @@ def test_the_journal_says_what_was_written(command, folder):
         )
 
 
-def test_a_run_is_taken_out_again(command, folder):
+def test_revert_restores_all_files_of_a_run(command, folder):
     (folder / "flag.txt").write_text("trigger\n")
     (folder / "strip.jpg.xmp").write_bytes(sidecar("", name="p"))
     tower = folder / "tower.png"
@@ -154,7 +154,7 @@ def test_what_was_edited_since_stays_and_is_named(command, folder):
     assert [file["file"] for file in records(folder / "captions.jsonl")[0]["files"]] == ["flag.txt"]
 
 
-def test_captions_of_people_in_tables_are_not_taken_out(command, folder):
+def test_revert_keeps_captions_that_people_edited_in_tables(command, folder):
     table = folder / "captions.csv"
     command(folder, *ONLY, "--sidecar", "txt", "--output", table)
     old = captions(folder / "captions.jsonl")["flag.png"]
@@ -198,7 +198,7 @@ def test_a_revert_that_was_killed_is_completed_by_the_next(command, folder, monk
 @pytest.mark.parametrize(
     "second", [("--alt-text", "only"), ("--alt-text",), ("--alt-text", "--existing", "overwrite")]
 )
-def test_what_several_runs_wrote_into_one_file_is_taken_out_together(command, folder, second):
+def test_revert_removes_what_several_runs_wrote_into_one_file(command, folder, second):
     flag = folder / "flag.png"
     flag.write_bytes(embed(flag.read_bytes(), "my flag", name="p"))
     options = (*ONLY, "--in-place", "--sidecar", "lightroom")
@@ -256,7 +256,7 @@ def test_alt_text_is_written_beside_the_caption_or_alone(command, folder, mode):
         assert read_captions((folder / name).read_bytes(), fields="both", name="p") == []
 
 
-def test_a_caption_of_somebodys_is_no_reason_to_leave_out_alt_text(command, folder):
+def test_a_human_caption_does_not_prevent_alt_text(command, folder):
     flag = folder / "flag.png"
     flag.write_bytes(embed(flag.read_bytes(), "my flag", name="p"))
     strip = folder / "strip.jpg"

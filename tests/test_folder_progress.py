@@ -104,7 +104,7 @@ def test_the_tally_adds_up():
     assert str(Tally(captioned=1)).startswith("1 photo: ")
 
 
-def test_many_folders_passed_over_take_one_line(capsys):
+def test_many_skipped_folders_take_one_line(capsys):
     progress = Progress("text")
     progress.passed_over = {f"{n}/@eaDir" for n in range(1200)} | {f"{n}.lrdata" for n in range(8)}
     progress.end("end")

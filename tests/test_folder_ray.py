@@ -184,7 +184,7 @@ def test_a_run_that_is_interrupted_and_loses_a_worker_captions_as_one_without_a_
     assert there.read_bytes() == local.read_bytes()
 
 
-def test_being_told_to_end_while_ray_begins_ends_the_run_as_it_does_later():
+def test_sigterm_while_ray_starts_stops_the_run_gracefully():
     def begin():
         with stopping_gently(), _keeping_sigterm():
             signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as Ray does
@@ -206,7 +206,7 @@ def test_being_told_to_end_while_ray_begins_ends_the_run_as_it_does_later():
         (b"", "the port does not speak gRPC; it may be Ray's dashboard"),
     ],
 )
-def test_an_address_where_no_cluster_answers_is_named(command, many, monkeypatch, answer, problem):
+def test_an_address_without_a_ray_cluster_is_reported(command, many, monkeypatch, answer, problem):
     assert not pytest.importorskip("ray").is_initialized(), "the tests that begin it come later"
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -322,15 +322,13 @@ def test_photos_reach_the_workers_once_in_order_and_in_growing_chunks():
     assert list(_chunks([])) == []
 
 
-def test_other_machines_are_told_whole_paths(monkeypatch, tmp_path):
+def test_workers_receive_absolute_paths(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     ((photo,),) = _chunks([Photo(name="a.jpg", path="a.jpg")])
     assert photo == Photo(name="a.jpg", path=str(tmp_path / "a.jpg"))
 
 
-def test_without_ray_the_way_to_install_it_is_told_before_anything_is_written(
-    command, many, monkeypatch
-):
+def test_missing_ray_is_reported_before_anything_is_written(command, many, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     before = sorted(many.iterdir())
     status, out, errors = command(many, "--engine", "ray")

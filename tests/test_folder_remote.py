@@ -146,7 +146,7 @@ def test_a_list_names_objects_by_key_or_url(command, bucket, tmp_path):
     assert list(captions(output)) == ["flag.png", f"{URL}/more/large.jpg"]
 
 
-def test_a_url_that_makes_no_sense_on_a_list_fails_alone(command, bucket, tmp_path):
+def test_a_malformed_url_on_a_list_fails_alone(command, bucket, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text("odd://x/a.jpg\ngs://photos/b.jpg\nflag.png\n")
     output = tmp_path / "captions.jsonl"
@@ -233,7 +233,7 @@ def test_what_is_wrong_with_a_store_is_said(command, bucket, tmp_path, monkeypat
     assert not output[1].exists()
 
 
-def test_refused_access_is_told_from_what_is_not_there(monkeypatch):
+def test_denied_access_is_distinguished_from_a_missing_object(monkeypatch):
     class Store:
         def info(self, path):
             raise PermissionError(13, "Forbidden")

@@ -260,7 +260,7 @@ def test_joining_refuses_shards_at_work_and_of_other_settings(command, many):
     assert errors[0].startswith(f"captioner: {second}: in use by another run")
 
 
-def test_a_dry_run_of_joining_tells_what_no_shard_has_done(command, many):
+def test_a_dry_run_of_join_lists_what_no_shard_has_captioned(command, many):
     for number in (1, 2):
         command(many, "--shard", f"{number}/2")
     noise(8, 8).save(many / "new.png")
@@ -285,7 +285,7 @@ def test_a_dry_run_of_joining_tells_what_no_shard_has_done(command, many):
         ("-1/4", "shard '-1/4': use NUMBER/COUNT, such as 3/16."),
     ],
 )
-def test_a_shard_that_makes_no_sense_is_refused(text, problem):
+def test_a_malformed_shard_is_refused(text, problem):
     with pytest.raises(ConfigError) as caught:
         Shard.parse(text)
     assert str(caught.value) == problem

@@ -59,7 +59,7 @@ def test_captions_go_into_xmp_files_and_photos_without_touching_a_pixel(command,
         assert load_photo(photo).tobytes() == before[name]
 
 
-def test_what_cannot_hold_its_caption_has_it_in_a_sidecar_or_fails(command, folder):
+def test_a_format_without_captions_needs_a_sidecar_or_fails(command, folder):
     gif, flag = folder / "old.gif", folder / "flag.png"
     noise().save(gif)
     flag.chmod(0o444)

@@ -169,7 +169,7 @@ def test_all_missing_images_are_counted_before_the_work_begins(tmp_path):
     )
 
 
-def test_hidden_files_are_passed_over_and_linked_folders_are_not(tmp_path):
+def test_hidden_files_are_skipped_and_linked_folders_are_not(tmp_path):
     real = folder(tmp_path / "elsewhere", a=b"a")
     photos = folder(tmp_path / "photos", b=b"b")
     (photos / ".hidden.jpg").write_bytes(b"")

@@ -103,7 +103,7 @@ def test_a_caption_is_written_and_read_and_no_pixel_changes(kind):
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_every_byte_that_is_no_caption_stays_as_it_was(kind):
+def test_bytes_outside_the_caption_are_unchanged(kind):
     file = FILES[kind]
     captioned = embed(file, CAPTION, name="p")
     if "webp" in kind:  # the size of the file and the flags of its first chunk tell of the caption

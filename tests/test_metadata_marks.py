@@ -89,7 +89,7 @@ def test_alt_text_alone_leaves_the_caption_and_its_mark(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_somebody_writes_in_its_place_bears_no_mark(kind):
+def test_a_human_caption_that_replaces_ours_has_no_mark(kind):
     marked = embed(FILES[kind], "a dog", fields="both", mark=MARK, name="p")
     assert read_digests(embed(marked, "my dog", fields="both", name="p"), name="p") == set()
     half = embed(marked, "my dog", name="p")

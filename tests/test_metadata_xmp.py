@@ -59,7 +59,7 @@ def test_only_the_caption_changes_and_other_languages_stay_but_copies_of_it():
     assert put(RICH) == RICH[:start] + expected + RICH[end:]
 
 
-def test_a_packet_that_says_so_already_stays_as_it_is():
+def test_a_packet_that_has_the_caption_is_unchanged():
     once = put(RICH)
     assert put(once) == once
 
@@ -168,7 +168,7 @@ def test_captions_in_other_properties_are_read_and_replaced_and_what_is_none_sta
 
 
 @pytest.mark.parametrize("blank", ["", " \n", "\0\0", "\ufeff"])
-def test_blanks_are_no_caption_and_a_blank_file_is_begun_anew(blank):
+def test_blanks_are_no_caption_and_a_blank_sidecar_is_started_anew(blank):
     packet = described(f">{CAPTION.replace('new', blank.strip(chr(0)))}</rdf:Description>")
     assert read_sidecar(packet.encode(), name="p") is None
     assert put(packet) == described(f">{CAPTION}</rdf:Description>")

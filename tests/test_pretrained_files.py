@@ -173,7 +173,7 @@ def test_a_folder_without_weights_says_which_it_looks_for(folder):
     assert problem(folder).startswith(": has no weights; expected one of model.safetensors, ")
 
 
-def test_a_weight_that_has_no_place_is_named(folder):
+def test_an_unexpected_weight_is_reported(folder):
     rewrite(folder, weights(folder) | {"text_decoder.bert.pooler.dense.weight": torch.ones(2)})
     assert problem(folder) == (
         ": unexpected weight 'text_decoder.bert.pooler.dense.weight'; the model may be of another "
@@ -181,7 +181,7 @@ def test_a_weight_that_has_no_place_is_named(folder):
     )
 
 
-def test_a_weight_that_lacks_is_named(folder):
+def test_a_missing_weight_is_reported(folder):
     state = weights(folder)
     del state["vision_model.encoder.layers.1.self_attn.qkv.bias"]
     rewrite(folder, state)
@@ -226,12 +226,12 @@ def test_sizes_that_the_weights_do_not_have_are_refused(folder, changes, named):
          "heads must divide width."),
     ],
 )  # fmt: skip
-def test_settings_that_make_no_model_are_named(folder, changes, message):
+def test_invalid_settings_are_reported(folder, changes, message):
     edit(folder, **changes)
     assert problem(folder, read_header).removeprefix(": ") == message
 
 
-def test_another_kind_of_model_is_refused_by_name(folder):
+def test_an_unsupported_model_type_is_refused(folder):
     edit(folder, model_type="blip-2")
     assert problem(folder) == (
         "config.json: model_type 'blip-2' is not supported; choose from blip, florence2, git, "
@@ -342,7 +342,7 @@ def test_tokens_that_no_file_names_are_marks(folder):
          f": {len(foreign.WORDPIECES) + 3} tokens, but vocab_size in config.json is "),
     ],
 )  # fmt: skip
-def test_words_that_cannot_be_read_are_refused(folder, text, message):
+def test_an_unreadable_tokenizer_is_refused(folder, text, message):
     if text is None:
         (folder / "tokenizer.json").unlink()
     else:

@@ -90,6 +90,6 @@ def test_old_and_new_files_of_processors_are_read(folder, settings, expected):
         ({"image_std": [0, 1, 1]}, "preprocess.std is"),
     ],
 )
-def test_photos_that_are_prepared_in_another_way_are_refused(folder, settings, message):
+def test_unsupported_preprocessing_is_refused(folder, settings, message):
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
     assert message in problem(folder, read_header)

@@ -219,7 +219,7 @@ def test_ollamas_client_gets_a_response_whole_or_streamed(url, captioner):
         ({"format": "json"}, 400, "format is not supported; captions are plain text."),
     ],
 )  # fmt: skip
-def test_ollamas_callers_are_told_what_is_wrong(url, changed, status, message):
+def test_ollama_clients_receive_errors(url, changed, status, message):
     request = {"model": MODEL, "images": [base64.b64encode(CAT).decode()]} | changed
     answer = httpx.post(f"{url}/api/generate", json=request, timeout=PATIENCE)
     assert (answer.status_code, answer.json()) == (status, {"error": message})

@@ -17,7 +17,7 @@ def run(*options: str, **environment: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_what_makes_no_sense_ends_the_command_with_a_line():
+def test_an_invalid_command_prints_one_line():
     assert run("--host", "0.0.0.0", CAPTIONER_TOKEN=" ") == (
         2, "", "captioner: --host '0.0.0.0' is reachable from other machines; set "
         "CAPTIONER_TOKEN to a secret that clients must send, or use --allow-anyone.\n",
