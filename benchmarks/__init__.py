@@ -1,1 +1,1 @@
-"""Every claim about speed, memory or agreement, as a script that prints a ratio."""
+"""One script for every claim about speed, memory or agreement; each prints ratios."""

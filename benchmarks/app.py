@@ -1,12 +1,13 @@
-"""How fast the app is in a browser, how heavy its page, and whether its memory stays flat.
+"""Speed of the app in a browser, weight of its page, and growth of its memory.
 
     python -m benchmarks.app [--rounds 5] [--captions 300] [--clients 20] [--port 7999]
 
-Serves the app as `ui.py` does, and drives it with Chromium through Playwright, then with programs.
-Times of a photo count from the end of its upload. Prints medians over the rounds; exit status 1
-where an aim is missed: first word 0.4 s, caption of a photo of 40 megapixels 3 s, memory after the
-captions at most 5 % above that after the first fifth of them. The aims are for an idle machine; how
-busy it was is printed first, as the mean of processes that wanted a core.
+Serves the app as `ui.py` does, and drives it with Chromium through Playwright, then with HTTP
+clients. Times of a photo start at the end of its upload. Prints medians over the rounds; exit
+status
+1 if an aim is missed: first word 0.4 s, caption of a 40-megapixel photo 3 s, final memory at most
+5 % above that after the first fifth of the captions. The aims are for an idle machine, so the load
+average is printed first.
 """
 
 import argparse
@@ -30,12 +31,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "data" / "samples"
 _EACH = 10
-"""Captions of one session."""
+"""Captions per session."""
 AIMS = {"first word, s": 0.4, "40 megapixels, s": 3.0, "memory grown, %": 5.0}
 
 
 def serve(port: int, errors: Path) -> subprocess.Popen[bytes]:
-    """Start the app, and wait until it answers."""
+    """Start the app and wait until it responds."""
     command = [sys.executable, "ui.py", "--port", str(port), "--device", "cpu"]
     server = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors.open("wb")
@@ -51,13 +52,13 @@ def serve(port: int, errors: Path) -> subprocess.Popen[bytes]:
 
 
 def resident_megabytes(pid: int) -> float:
-    """Read how much memory a process holds; Linux only."""
+    """Return the memory of a process; Linux only."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
 
 def open_page(browser: Browser, url: str) -> tuple[float, float, Page]:
-    """Open a fresh page; return its weight in megabytes, seconds until a word can be chosen, it."""
+    """Open a fresh page; return megabytes, seconds until words can be selected, and the page."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     began = time.perf_counter()
     page.goto(url)
@@ -71,8 +72,8 @@ def open_page(browser: Browser, url: str) -> tuple[float, float, Page]:
 
 
 def caption_photo(page: Page, photo: Path) -> tuple[float, float]:
-    """Upload a photo; return seconds from there to the first word, and to the whole caption."""
-    # A mark in the page: to ask it again and again would slow it down.
+    """Upload a photo; return seconds until the first word and until the whole caption."""
+    # Observed by a script in the page: polling would slow the page down.
     page.evaluate(
         """() => {
           window.marks = {};
@@ -87,19 +88,19 @@ def caption_photo(page: Page, photo: Path) -> tuple[float, float]:
           window.observer.observe(viewer, { attributeFilter: ["data-state"] });
         }"""
     )
-    # Not of `/upload_progress`, which goes on.
+    # Not from `/upload_progress`, which stays open.
     with page.expect_response(lambda r: r.url.partition("?")[0].endswith("/upload")) as uploaded:
         page.locator("#photo input[type=file]").set_input_files(photo)
     uploaded.value.finished()
     began = page.evaluate("Date.now()")
     page.wait_for_function("window.marks.done", timeout=120_000)
     marks = page.evaluate("window.marks")
-    # A browser that is late may see the first word with the last.
+    # A slow browser may show the first word together with the last.
     return (marks.get("growing", marks["done"]) - began) / 1000, (marks["done"] - began) / 1000
 
 
 def ask_at_once(url: str, clients: int) -> tuple[float, int]:
-    """Let programs ask together; return photos a second, and how many captions were right."""
+    """Send requests concurrently; return photos per second and the number of correct captions."""
     photos = sorted(SAMPLES.glob("*.jpg"))
     asked = [photos[n % len(photos)] for n in range(clients)]
 
@@ -117,7 +118,7 @@ def ask_at_once(url: str, clients: int) -> tuple[float, int]:
 
 
 def watch_memory(browser: Browser, url: str, pid: int, captions: int) -> tuple[float, float]:
-    """Caption in session after session; return megabytes after a fifth of them, and after all."""
+    """Caption in many sessions; return megabytes after a fifth of them and after all."""
     index = []
     for _ in range(0, captions, _EACH):
         page = open_page(browser, url)[2]
@@ -129,12 +130,16 @@ def watch_memory(browser: Browser, url: str, pid: int, captions: int) -> tuple[f
 
 
 def main() -> int:
-    """Run the benchmark, print its table, and fail where an aim is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.app")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--captions", type=int, default=300)
-    parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--port", type=int, default=7999)
+    """Run the benchmark, print its table, and fail if an aim is missed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.app", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--rounds", type=int, default=5, help="measured page loads and uploads (5)")
+    parser.add_argument(
+        "--captions", type=int, default=300, help="captions of the memory test (300)"
+    )
+    parser.add_argument("--clients", type=int, default=20, help="concurrent clients (20)")
+    parser.add_argument("--port", type=int, default=7999, help="port to serve on (7999)")
     args = parser.parse_args()
     url = f"http://127.0.0.1:{args.port}/"
     found: dict[str, float] = {"load before": os.getloadavg()[0]}
@@ -170,7 +175,7 @@ def main() -> int:
 
 
 def report(found: dict[str, Any], *, clients: int) -> int:
-    """Print what was found beside its aims; 1 where one is missed."""
+    """Print the results beside their aims; return 1 if one is missed."""
     missed = found["of them right"] < clients
     for name, value in found.items():
         aim = AIMS.get(name)

@@ -1,13 +1,13 @@
-"""The same training in five ways: do they learn the same?
+"""Check that training in five ways converges alike.
 
     python -m benchmarks.converging --annotations FILE --images PATH... [--photos 640] [--epochs 6]
         [--folder runs/converging]
 
-Trains a small Transformer on the features of the shipped encoder: plainly; in two processes; in
-bfloat16; killed half-way and gone on with; and, where there is a C++ compiler, compiled. Without
-dropout, whose random numbers differ from process to process. Prints how far each curve of the
-training loss and the last validation loss lie from those of the plain run. Photos are the first
-ones of the training split; those validated on, of the validation split.
+Trains a small Transformer on features of the shipped encoder: plainly; in two processes; in
+bfloat16; killed half-way and resumed; and, if there is a C++ compiler, compiled. Dropout is off,
+since its random numbers differ between processes. Prints how far each training curve and the final
+validation loss are from those of the plain run. Uses the first photos of the training split, and
+the validation split.
 """
 
 import argparse
@@ -30,7 +30,7 @@ WAYS = {
     "killed, and gone on": ["save_minutes=0"],
     "compiled": ["compile=inductor"],
 }
-"""Changes to the settings."""
+"""Overrides of the settings."""
 SETTINGS = """\
 name = "converging"
 seed = 1
@@ -91,7 +91,7 @@ def train(way: str, settings: Path, folder: Path) -> None:
 
 
 def _curve(folder: Path, name: str = "train/loss") -> Points:
-    """Points of a curve, as far as they are written."""
+    """Return the points of a curve written so far."""
     path = folder / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     points = [json.loads(line) for line in lines]
@@ -100,12 +100,19 @@ def _curve(folder: Path, name: str = "train/loss") -> Points:
 
 def main() -> int:
     """Train in all ways, and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.converging")
-    parser.add_argument("--annotations", type=Path, required=True)
-    parser.add_argument("--images", nargs="+", required=True)
-    parser.add_argument("--photos", type=int, default=640)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--folder", type=Path, default=Path("runs/converging"))
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.converging", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--annotations", type=Path, required=True, help="human captions")
+    parser.add_argument("--images", nargs="+", required=True, help="folders or tar archives")
+    parser.add_argument("--photos", type=int, default=640, help="training photos (640)")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs of every run (6)")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("runs/converging"),
+        help="folder for the runs (runs/converging)",
+    )
     args = parser.parse_args()
     folder = args.folder.absolute()
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,12 @@
-"""What it gains to decode large JPEGs at a half, and what that does to captions.
+"""Gain of decoding large JPEGs at half size, and its effect on captions.
 
     python -m benchmarks.decoding [--checkpoint NAME] [--photos 1000] [--times 1.5 2 3]
 
-Photos of Flickr8k's validation split are enlarged until a half of their short side has the given
-number of times the side of the encoder's input, and saved as JPEG, quality 90. Each is brought to
-the input twice: from all its pixels, and from its half. Prints milliseconds of one thread for both
-(the median), how many times as fast the half is, how far the inputs lie apart in levels of 255, how
-many captions are the same, and CIDEr-D of both.
+Photos of Flickr8k's validation split are enlarged until half of their short side is the given
+multiple of the encoder's input, and saved as JPEG, quality 90. Each is preprocessed twice: decoded
+at full and at half size. Prints milliseconds of one thread for both (median), the speed-up, the
+mean
+difference of the inputs in levels of 255, the share of identical captions, and CIDEr-D of both.
 """
 
 import argparse
@@ -37,14 +37,14 @@ BATCH = 32
 
 @dataclass
 class Way:
-    """What came out of decoding in one way."""
+    """Results of decoding at one size."""
 
     seconds: list[float] = field(default_factory=list)
     inputs: list[Prepared] = field(default_factory=list)
     captions: list[str] = field(default_factory=list)
 
     def read(self, captioner: TorchCaptioner, content: bytes, smallest: int | None) -> None:
-        """Bring a file to the encoder's input; `smallest` is a short side that suffices."""
+        """Preprocess a file; `smallest` is a sufficient short side, in pixels."""
         started = time.perf_counter()
         at_least = None if smallest is None else (smallest, smallest)
         picture, size = load_reduced(content, at_least=at_least)
@@ -53,7 +53,7 @@ class Way:
         self.inputs.append(Prepared(image=None, pixels=pixels, geometry=geometry))
 
     def caption(self, captioner: TorchCaptioner) -> torch.Tensor:
-        """Caption what was read since the last time; return it."""
+        """Caption the photos preprocessed since the last call, and return the last caption."""
         found = captioner.caption_batch(self.inputs, words=False)
         self.captions += [caption.text for caption in found]
         read, self.inputs = (
@@ -64,7 +64,7 @@ class Way:
 
 
 def enlarge(content: bytes, short_side: int) -> bytes:
-    """Make a JPEG with this short side, both sides even, so that it has a half."""
+    """Encode a JPEG with this short side, both sides even, so that it has an exact half."""
     photo = load_photo(content)
     scale = short_side / min(photo.size)
     width, height = (2 * round(side * scale / 2) for side in photo.size)
@@ -75,10 +75,18 @@ def enlarge(content: bytes, short_side: int) -> bytes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.decoding")
-    parser.add_argument("--checkpoint")
-    parser.add_argument("--photos", type=int, default=1000)
-    parser.add_argument("--times", type=float, nargs="+", default=[1.5, 2.0, 3.0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.decoding", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--checkpoint", help="name or path of a checkpoint")
+    parser.add_argument("--photos", type=int, default=1000, help="number of photos (1000)")
+    parser.add_argument(
+        "--times",
+        type=float,
+        nargs="+",
+        default=[1.5, 2.0, 3.0],
+        help="half sizes as multiples of the encoder's input (1.5 2 3)",
+    )
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     try:

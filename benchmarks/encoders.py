@@ -1,10 +1,10 @@
-"""How fast encoders read photos, against the one we ship, in the same run.
+"""Speed of encoders relative to the shipped one.
 
     python -m benchmarks.encoders [BACKBONE ...] [--batch 16] [--rounds 5] [--size 224]
 
-Prints a line per backbone: weights, grid, photos per second (median over the rounds), and the ratio
-to the first one. The backbones take turns within a round, so that a machine that slows down slows
-all of them. Weights are random: they do not change the speed.
+Prints a line per backbone: parameters, grid, photos per second (median over the rounds), and the
+ratio to the first one. Backbones alternate within a round, so a slow phase of the machine affects
+all of them. Weights are random, which does not change the speed.
 """
 
 import argparse
@@ -21,7 +21,7 @@ OTHERS = ("mobilenetv2_100", "tf_efficientnet_lite0", "resnet18", "resnet50")
 
 @torch.inference_mode()
 def photos_per_second(encoder: Encoder, pixels: torch.Tensor) -> float:
-    """Time one forward pass."""
+    """Time one forward pass, in seconds."""
     started = time.perf_counter()
     encoder(pixels)
     if pixels.is_cuda:
@@ -31,12 +31,21 @@ def photos_per_second(encoder: Encoder, pixels: torch.Tensor) -> float:
 
 def main() -> None:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("backbones", nargs="*", default=[SHIPPED, *OTHERS])
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.encoders", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "backbones",
+        nargs="*",
+        default=[SHIPPED, *OTHERS],
+        help="timm models; the first is the reference",
+    )
+    parser.add_argument("--batch", type=int, default=16, help="photos per batch (16)")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (5)")
+    parser.add_argument("--size", type=int, default=224, help="side of the input in pixels (224)")
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, ..."
+    )
     args = parser.parse_args()
     size = (args.size, args.size)
     encoders = {name: Encoder(name, size=size).to(args.device) for name in args.backbones}
@@ -45,7 +54,7 @@ def main() -> None:
     for round_number in range(args.rounds + 1):
         for name, encoder in encoders.items():
             rate = photos_per_second(encoder, pixels)
-            if round_number > 0:  # the first round warms up
+            if round_number > 0:  # the first round is a warm-up
                 rates[name].append(rate)
     base = statistics.median(rates[args.backbones[0]])
     print(f"{torch.get_num_threads()} threads, {args.device}, batch {args.batch}, {size[0]} pixels")

@@ -1,17 +1,17 @@
-"""How near `captioner folder` comes to the bare encoder, how far it is ahead of transformers.
+"""Speed of `captioner folder` relative to the bare encoder and to transformers.
 
     python -m benchmarks.folder [--photos 384] [--sizes 224x224 1024x768] [--batch 32] [--rounds 3]
                                 [--checkpoint NAME] [--runtime onnx torch] [--precision float32]
                                 [--plot FILE]
 
-The photos are the samples, brought to these sizes and saved as JPEG. In every round the bare
-encoder reads all of them, already decoded, in as many threads as the command uses; then the whole
-command does its work on the files, greedy and at beam 3, with the model loaded; then a plain loop
-over the files with transformers' VisionEncoderDecoderModel of the same size in bfloat16 does,
-writing as many words a caption as ours have on average. Prints photos a second (median over the
-rounds), the ratio to the bare encoder and to the loop, and the milliseconds of one core that each
-part takes for a photo, measured apart from each other on one thread. The plot needs matplotlib,
-the loop transformers.
+The photos are the samples, resized and saved as JPEG. In every round, the bare encoder encodes all
+of
+them, already decoded, with as many threads as the command; then the command processes the files,
+greedy and with beam 3, with the model loaded; then a plain loop over the files does the same with
+transformers' VisionEncoderDecoderModel of the same size in bfloat16, writing as many words per
+caption as ours on average. Prints photos per second (median over the rounds), the ratio to the bare
+encoder and to the loop, and the milliseconds of one core per photo and component, each measured
+separately on one thread. The plot needs matplotlib, the loop transformers.
 """
 
 import argparse
@@ -51,15 +51,15 @@ SEARCHES = {
     "beam 3": SearchConfig(beam=3, length_penalty=0.7),
 }
 AIMS = {"greedy": 0.85, "beam 3": 0.75}
-"""Of the bare encoder's rate."""
+"""Minimum ratio to the bare encoder, by decoding method."""
 PEER_AIM = 2.0
-"""Times the rate of the loop with transformers."""
+"""Minimum ratio to the loop with transformers."""
 Result = TypeVar("Result")
 PARTS = ("read", "decode", "encode", "search", "write")
 
 
 def make_photos(folder: Path, size: tuple[int, int], count: int) -> list[Photo]:
-    """Write the samples at this width and height, and name each as often as it takes."""
+    """Write the samples at this width and height, and repeat them to the number asked for."""
     files = []
     for sample in sorted(SAMPLES.glob("*.jpg")):
         file = folder / f"{sample.stem}-{size[0]}x{size[1]}.jpg"
@@ -76,9 +76,9 @@ class Bench:
     """One checkpoint, on photos of one size.
 
     Args:
-        captioner: the model, as `Captioner.for_bulk` returns it.
+        captioner: the model, from `Captioner.for_bulk`.
         photos: files to caption.
-        batch: photos at once.
+        batch: photos per batch.
     """
 
     def __init__(self, captioner: Captioner, photos: list[Photo], batch: int) -> None:
@@ -91,15 +91,17 @@ class Bench:
         self.prepared = [known[photo.path] for photo in photos]
         self.peer: Any = build_peer().to(torch.bfloat16)
         texts = captioner.caption_batch(list(known.values()))
-        self.words = round(statistics.mean(len(caption.words) for caption in texts)) + 1  # the end
+        self.words = (
+            round(statistics.mean(len(caption.words) for caption in texts)) + 1
+        )  # no more batches
 
     def batches(self) -> Iterator[list[Prepared]]:
-        """Decoded photos, as many at once as the command takes."""
+        """Yield decoded photos in the batches of the command."""
         for start in range(0, len(self.prepared), self.batch):
             yield self.prepared[start : start + self.batch]
 
     def encode(self) -> None:
-        """Let the bare encoder read all photos."""
+        """Encode all photos."""
         with self.captioner.lanes() as lanes, ThreadPoolExecutor(lanes) as threads:
             list(threads.map(self._encode, self.batches()))
 
@@ -108,13 +110,13 @@ class Bench:
             self.captioner.encode(batch)
 
     def caption_by_loop(self, config: SearchConfig) -> None:
-        """Do what the command does with transformers."""
+        """Caption all photos with transformers."""
         beam = config.beam if config.method == "beam" else 1
         files = [photo.path for photo in self.photos]
         caption_files(self.peer, files, beam=beam, words=self.words, batch=self.batch)
 
     def caption(self, config: SearchConfig) -> None:
-        """Do all that the command does once the model is loaded."""
+        """Caption all photos as the command does, with the model loaded."""
         engine = LocalEngine(
             self.captioner,
             search=config,
@@ -140,16 +142,16 @@ class Bench:
             assert len(journal.index.captioned) == len(self.photos)
 
     def parts(self, config: SearchConfig, *, batches: int = 3) -> dict[str, float]:
-        """Milliseconds that each part takes for a photo, on one thread."""
+        """Return milliseconds per photo and component, on one thread."""
         seconds = dict.fromkeys(PARTS, 0.0)
         threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # onnxruntime has one as it is
+        torch.set_num_threads(1)  # onnxruntime has one already
         count = batches * self.batch
         with (
             tempfile.TemporaryDirectory() as folder,
             Journal(Path(folder) / "captions.jsonl", {}) as journal,
         ):
-            for number in range(-1, batches):  # the first warms up
+            for number in range(-1, batches):  # the first run is a warm-up
                 start = max(number, 0) * self.batch % len(self.photos)
                 photos = self.photos[start : start + self.batch]
                 took = self._parts_of(photos, config, journal)
@@ -179,7 +181,7 @@ class Bench:
 
 
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:
-    """Do something, and say how many seconds it took."""
+    """Call a function; return the seconds it took."""
     started = time.perf_counter()
     result = work()
     if torch.cuda.is_available():
@@ -188,7 +190,7 @@ def timed(work: Callable[[], Result]) -> tuple[Result, float]:
 
 
 def measure(bench: Bench, rounds: int) -> dict[str, float]:
-    """Photos a second of the bare encoder and of the command, the median over the rounds."""
+    """Return photos per second of bare encoder, command and loop: median over the rounds."""
     works: dict[str, Callable[[], None]] = {"bare encoder": bench.encode}
     for name, config in SEARCHES.items():
         works[name] = partial(bench.caption, config)
@@ -197,13 +199,13 @@ def measure(bench: Bench, rounds: int) -> dict[str, float]:
     for turn in range(rounds + 1):
         for name, work in works.items():
             _, seconds = timed(work)
-            if turn:  # the first warms up
+            if turn:  # the first round is a warm-up
                 rates[name].append(len(bench.photos) / seconds)
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
 def draw(rows: list[tuple[str, dict[str, float]]], path: Path, title: str) -> None:
-    """Draw the milliseconds of each part, a bar for every row."""
+    """Draw the milliseconds of the components, one bar per row."""
     import matplotlib.pyplot as plt  # noqa: PLC0415  # only for the plot
 
     figure, axes = plt.subplots(figsize=(8, 0.55 * len(rows) + 1.4), layout="constrained")
@@ -223,17 +225,28 @@ def draw(rows: list[tuple[str, dict[str, float]]], path: Path, title: str) -> No
 
 
 def main() -> int:
-    """Run the benchmark, print its tables, draw its plot."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.folder")
-    parser.add_argument("--photos", type=int, default=384)
-    parser.add_argument("--sizes", nargs="+", default=["224x224", "1024x768"])
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--checkpoint")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--runtime", nargs="+", default=["auto"])
-    parser.add_argument("--precision", nargs="+", default=["float32"])
-    parser.add_argument("--plot", type=Path)
+    """Run the benchmark, print its tables and draw its plot."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.folder", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--photos", type=int, default=384, help="number of photos (384)")
+    parser.add_argument(
+        "--sizes",
+        nargs="+",
+        default=["224x224", "1024x768"],
+        help="width and height of the photos, such as 1024x768",
+    )
+    parser.add_argument("--batch", type=int, default=32, help="photos per batch (32)")
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
+    parser.add_argument("--checkpoint", help="name or path of a checkpoint")
+    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
+    parser.add_argument(
+        "--runtime", nargs="+", default=["auto"], help="runtimes to measure: auto, onnx, torch"
+    )
+    parser.add_argument(
+        "--precision", nargs="+", default=["float32"], help="precisions to measure (float32)"
+    )
+    parser.add_argument("--plot", type=Path, help="draw the times of the components to this file")
     args = parser.parse_args()
     try:
         compare(args)

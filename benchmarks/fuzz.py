@@ -1,12 +1,14 @@
-"""Thousands of spoiled photos through the loader and the metadata writer: none may do harm.
+"""Fuzz the photo loader and the metadata writer with corrupted photos.
 
     python -m benchmarks.fuzz [--photos 10000] [--seed 0] [--seconds 5] [--keep FOLDER]
 
-Each is a photo of the odd ones the tests know, or a sample, with some of its bytes flipped, cut,
-doubled, or taken from another photo. Allowed are a picture, or an `ImageError`; a caption written,
-or a `MetadataError`. A worker process reads them, so that a crash of a decoder, a hang or a lack of
-memory is seen from outside. Prints a table, and fails with the seeds of those that did harm; the
-same seed makes the same photo.
+Each is a photo of the tests' collection of odd ones, or a sample, with some bytes flipped, cut,
+repeated, or taken from another photo. Accepted outcomes are a decoded photo or an `ImageError`, and
+a
+written caption or a `MetadataError`. A worker process reads the photos, so that crashes of a
+decoder,
+hangs and excessive memory are caught. Prints a table, and fails with the seeds of all other
+outcomes; a seed always makes the same photo.
 """
 
 import argparse
@@ -28,12 +30,12 @@ from captioner.photo import load_photo, load_reduced
 from tests.odd_images import corpus
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
-LARGEST = 200_000  # bytes of a photo to start from; larger ones only take time
-PATIENCE = 30  # times the seconds of processor time that a photo may take on a busy machine
+LARGEST = 200_000  # bytes of an original; larger ones only take time
+PATIENCE = 30  # factor on the processor seconds, for a busy machine
 
 
 def originals() -> list[bytes]:
-    """Photos to spoil."""
+    """Photos to corrupt."""
     sound = [photo.content for photo in corpus() if photo.reason is None]
     return [photo for photo in sound if len(photo) <= LARGEST] + [
         path.read_bytes() for path in sorted(SAMPLES.glob("*.jpg"))
@@ -41,15 +43,15 @@ def originals() -> list[bytes]:
 
 
 def spoil(photos: list[bytes], seed: int) -> bytes:
-    """Choose a photo, and change it in up to four places."""
+    """Choose a photo, and corrupt it in up to four places."""
     rng = random.Random(seed)
     photo = bytearray(rng.choice(photos))
     for _ in range(rng.randint(1, 4)):
-        # Most headers lie at the start, so half of the changes go there.
+        # Most headers are at the start, so half of the changes go there.
         start = rng.randrange(min(len(photo), 200) if rng.random() < 0.5 else len(photo))
         end = min(len(photo), start + rng.choice((1, 1, 2, 4, 16, 256)))
         match rng.choices(range(7), weights=(9, 4, 4, 2, 2, 4, 1))[0]:
-            case 0:  # a bit
+            case 0:  # flip a bit
                 photo[start] ^= 1 << rng.randrange(8)
             case 1:
                 photo[start:end] = rng.randbytes(end - start)
@@ -71,7 +73,7 @@ def spoil(photos: list[bytes], seed: int) -> bytes:
 
 
 def read(photo: bytes) -> str:
-    """Read a photo whole and small, and caption it; say in a word or two how that ended."""
+    """Load a photo whole and reduced, and caption its file; return the outcome in a word or two."""
     outcome = "read"
     for at_least in (None, (64, 64)):
         try:
@@ -87,7 +89,7 @@ def read(photo: bytes) -> str:
 
 
 def work(channel: Connection, seconds: float) -> None:
-    """Read what comes, until nothing comes; die of a photo that takes too long."""
+    """Handle photos until the input ends; exit if one takes too long."""
     warnings.simplefilter("ignore")
     photos = originals()
     channel.send(len(photos))
@@ -96,7 +98,7 @@ def work(channel: Connection, seconds: float) -> None:
         begun = time.process_time()
         try:
             outcome, harm = read(spoil(photos, seed)), False
-        except BaseException as error:  # what is not allowed is reported, whatever it is
+        except BaseException as error:  # any other error is reported as a failure
             outcome, harm = f"{type(error).__name__}: {error}", True
         signal.setitimer(signal.ITIMER_PROF, 0)
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -104,7 +106,7 @@ def work(channel: Connection, seconds: float) -> None:
 
 
 class Worker:
-    """A process that reads photos and may die of it."""
+    """A process that reads photos, and may crash."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -116,9 +118,9 @@ class Worker:
         self.originals = self.channel.recv()
 
     def ask(self, seed: int) -> tuple[str, bool, float, int]:
-        """How the photo of this seed ended, whether that is harm, its seconds and all memory."""
+        """Return outcome, whether it is a failure, seconds and peak memory of a seed's photo."""
         self.channel.send(seed)
-        if not self.channel.poll(PATIENCE * self.seconds):  # it waits for something
+        if not self.channel.poll(PATIENCE * self.seconds):  # blocked on something
             self.process.kill()
             self.process.join()
             return "waited", True, 0.0, 0
@@ -133,14 +135,16 @@ class Worker:
 
 
 def main() -> None:
-    """Run, print the table, and fail if anything did harm."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--photos", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0, help="of the first photo")
-    parser.add_argument(
-        "--seconds", type=float, default=5.0, help="of processor time a photo may take"
+    """Run, print the table, and fail on any other outcome."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.fuzz", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--keep", type=Path, help="folder for the photos that did harm")
+    parser.add_argument("--photos", type=int, default=10_000, help="number of photos (10000)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first photo (0)")
+    parser.add_argument(
+        "--seconds", type=float, default=5.0, help="processor seconds a photo may take (5)"
+    )
+    parser.add_argument("--keep", type=Path, help="folder for photos that cause a failure")
     args = parser.parse_args()
     worker = Worker(args.seconds)
     print(f"{args.photos} photos from {worker.originals}, seeds from {args.seed}")

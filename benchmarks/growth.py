@@ -1,14 +1,14 @@
-"""How time and memory of both decoders grow with regions and words.
+"""Growth of time and memory of both decoders with regions and words.
 
     python -m benchmarks.growth [--device cpu] [--batch 4] [--rounds 3] [--plot FILE.svg]
 
-A training step (forward and backward, on random features) and a beam search of width 3 that writes
-all its words, while regions grow from 49 to 2,304 at 16 words, and words from 8 to 128 at 196
-regions. `lstm` attends additively (Xu et al. 2015), `lstm, fused` by scaled products, `transformer`
-by the fused kernel of PyTorch. Seconds are of the processor on a CPU, where other programs may run,
-the best of the rounds; megabytes are those that the forward pass keeps for the way back, which no
-device changes. The last column of each row is the exponent of its growth between its last two
-points: 1 is linear, 2 quadratic. The plot needs matplotlib.
+Measures a training step (forward and backward, on random features) and a beam search of width 3 at
+full length, with 49 to 2,304 regions at 16 words, and 8 to 128 words at 196 regions. `lstm` has
+additive attention (Xu et al. 2015), `lstm, fused` scaled dot-product attention, `transformer`
+PyTorch's fused kernel. Seconds are processor time on a CPU, where other programs may run, and the
+best of the rounds; megabytes are the activations that the forward pass saves for the backward pass.
+The last column is the exponent of growth between the last two sizes: 1 is linear, 2 quadratic. The
+plot needs matplotlib.
 """
 
 import argparse
@@ -44,7 +44,7 @@ Row = list[float]
 
 
 def step_of(decoder: Decoder, features: Tensor, words: int) -> Callable[[], object]:
-    """A training step: everything but the optimizer."""
+    """Run a training step without the optimizer."""
     captions = torch.randint(4, VOCABULARY, (len(features), 1, words), device=features.device)
 
     def step() -> None:
@@ -54,16 +54,16 @@ def step_of(decoder: Decoder, features: Tensor, words: int) -> Callable[[], obje
 
 
 def search_of(decoder: Decoder, features: Tensor, words: int) -> Callable[[], object]:
-    """A beam search whose captions cannot end early."""
+    """Run a beam search whose captions cannot end early."""
     limits = Constraints(prefix=(1,), end_id=2, never_written=(0, 1, 2))
     config = SearchConfig(beam=3, max_words=words)
     return lambda: search(decoder.eval(), features, config=config, constraints=limits)
 
 
 def seconds_of(program: Callable[[], object], device: torch.device, *, rounds: int) -> float:
-    """Seconds of the fastest round."""
+    """Return the seconds of the fastest round."""
     best = math.inf
-    for _ in range(rounds + 1):  # the first one warms up
+    for _ in range(rounds + 1):  # the first call is a warm-up
         clock = time.perf_counter if device.type == "cuda" else time.process_time
         started = clock()
         program()
@@ -74,7 +74,7 @@ def seconds_of(program: Callable[[], object], device: torch.device, *, rounds: i
 
 
 def kept_by(program: Callable[[], object]) -> float:
-    """Megabytes of the tensors that a step keeps for its way back, each counted once."""
+    """Return the megabytes of tensors saved for the backward pass, each counted once."""
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -88,12 +88,12 @@ def kept_by(program: Callable[[], object]) -> float:
 
 
 def exponent(sizes: Sequence[int], values: Row) -> float:
-    """How the last two values grew: 1 is linear."""
+    """Return the exponent of growth between the last two values: 1 is linear."""
     return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
 
 
 def measure(axis: str, *, device: torch.device, batch: int, rounds: int) -> dict[str, Row]:
-    """Grow regions or words; return a row for each decoder and quantity."""
+    """Vary regions or words; return a row for each decoder and quantity."""
     rows: dict[str, Row] = {}
     for kind, config in KINDS.items():
         torch.manual_seed(0)
@@ -112,7 +112,7 @@ def measure(axis: str, *, device: torch.device, batch: int, rounds: int) -> dict
 
 
 def draw(found: dict[str, dict[str, Row]], path: Path) -> None:
-    """Draw all rows, both axes logarithmic: straight lines are powers."""
+    """Plot all rows with logarithmic axes, on which powers are straight lines."""
     import matplotlib.pyplot as plt  # noqa: PLC0415  # only for the plot
 
     quantities = ("step, s", "step, MB", "search, s")
@@ -128,12 +128,14 @@ def draw(found: dict[str, dict[str, Row]], path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark, print its tables, draw its plot."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--plot", type=Path, metavar="FILE")
+    """Run the benchmark, print its tables and draw its plot."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.growth", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--device", default="cpu", help="cpu (the default), cuda, ...")
+    parser.add_argument("--batch", type=int, default=4, help="photos per batch (4)")
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the results to this file")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     try:

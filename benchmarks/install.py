@@ -1,11 +1,11 @@
-"""What a caption costs without PyTorch and with it: disk, seconds and memory of a fresh install.
+"""Cost of a caption in a fresh install, without and with PyTorch: disk, seconds, memory.
 
     python -m benchmarks.install [--rounds 3] [--keep DIR]
 
-Makes two virtual environments of this checkout, one as `pip install .` makes it and one with the
-extra `torch`, and captions the same photo in each, every time in a new process. Prints megabytes on
-disk, seconds of the install, seconds and peak memory of a caption (median over the rounds), and the
-ratio of each.
+Creates two virtual environments of this checkout, one with `pip install .` and one with the extra
+`torch`, and captions the same photo in each, always in a new process. Prints megabytes on disk,
+seconds of the install, seconds and peak memory of a caption (median over the rounds), and the
+ratios.
 """
 
 import argparse
@@ -20,11 +20,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "data" / "samples" / "cat.jpg"
 KINDS = {"base": (".", "onnx"), "torch": (".[torch]", "torch")}
-"""What is installed, and the runtime that captions."""
+"""Requirement to install, and runtime of the captions."""
 
 
 def install(folder: Path, what: str) -> float:
-    """Make an environment; return the seconds of `pip install`."""
+    """Create an environment; return the seconds of `pip install`."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     started = time.perf_counter()
     pip: list[str | Path] = [
@@ -39,13 +39,13 @@ def install(folder: Path, what: str) -> float:
 
 
 def megabytes(folder: Path) -> float:
-    """Return what the files of a folder take on disk."""
+    """Return the size of a folder on disk."""
     files = (Path(top) / name for top, _, names in os.walk(folder) for name in names)
     return sum(file.lstat().st_blocks for file in files) * 512 / 1e6
 
 
 def caption(folder: Path, runtime: str) -> tuple[float, float]:
-    """Caption a photo in a new process; return its seconds and its peak of memory in MB."""
+    """Caption a photo in a new process; return seconds and peak memory in MB."""
     command: list[str | Path] = [
         folder / "bin" / "captioner",
         "caption",
@@ -64,9 +64,13 @@ def caption(folder: Path, runtime: str) -> tuple[float, float]:
 
 def main() -> int:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.install")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--keep", type=Path, help="make the environments here, or use those there")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.install", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
+    parser.add_argument(
+        "--keep", type=Path, help="create the environments here, or reuse those here"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as made:
         folders = {kind: (args.keep or Path(made)) / kind for kind in KINDS}

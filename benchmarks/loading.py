@@ -1,19 +1,21 @@
-"""Compare our loader with a plain Pillow and torchvision one: photos a second on one core.
+"""Speed of photo loading for training relative to Pillow and torchvision, on one core.
 
     python -m benchmarks.loading [--images PATH ...] [--photos 60] [--rounds 15]
 
-Both make a file into the input of an encoder of 224 x 224 pixels: read, decode, resize by the same
-antialiased bicubic filter, normalise. The plain one is what most captioning code does:
-`Image.open`, `convert`, `Resize`, `ToTensor`, `Normalize`, from a folder of files. Ours reads tar
-shards: with the files as they are, and, a second line, as `data.prepare --short-side 256` makes
-them, once, before training. Then all again with crop, mirror and colour jitter.
+Both turn a file into the input of an encoder of 224 x 224 pixels: read, decode, resize with the
+same
+antialiased bicubic filter, normalise. The plain loader is the usual code: `Image.open`, `convert`,
+`Resize`, `ToTensor`, `Normalize`, on a folder of files. Ours reads tar shards, with the original
+files, and in a second row as `data.prepare --short-side 256` packs them once before training. All
+are repeated with crop, flip and colour jitter.
 
-Loaders take turns within a round; the first round warms up. Prints photos per second of processor
-time of one thread (median over the rounds, lowest and highest) and how many times as fast ours is.
-Exit status 1 where our pixels of a file are further than 2 of 255 levels from those that a
-captioner sees.
+Loaders alternate within a round; the first round is a warm-up. Prints photos per second of
+processor
+time of one thread (median over the rounds, lowest and highest) and the speed-up. Exit status 1 if
+the pixels of a file differ by more than 2 of 255 levels from those of captioning.
 
-Without `--images`, the sample photos stand for COCO's: made 640 x 480 pixels, JPEG quality 90.
+Without `--images`, the sample photos stand in for COCO's: resized to 640 x 480 pixels, JPEG
+quality 90.
 """
 
 import argparse
@@ -51,11 +53,13 @@ Loader = Callable[[int], Tensor]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 1 where pixels differ too much or a photo cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.loading")
+    """Run the command; return 0, or 1 if pixels differ too much or a photo cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.loading", description=__doc__.splitlines()[0]
+    )
     parser.add_argument("--images", nargs="+", help="folders or archives of photos")
-    parser.add_argument("--photos", type=int, default=60, help="how many are read in a round")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--photos", type=int, default=60, help="photos per round (60)")
+    parser.add_argument("--rounds", type=int, default=15, help="measured rounds (15)")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     try:
@@ -68,7 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def read_photos(images: Sequence[str] | None, count: int) -> list[bytes]:
-    """Files of photos: of these folders or archives, or samples of COCO's size."""
+    """Return photo files: from these folders or archives, or the samples at COCO's size."""
     if images:
         source = ImageSource(images)
         names = [name for name in source.names() if name.lower().endswith((".jpg", ".jpeg"))]
@@ -83,7 +87,7 @@ def read_photos(images: Sequence[str] | None, count: int) -> list[bytes]:
 
 
 def compare(contents: list[bytes], folder: Path, *, rounds: int) -> int:
-    """Time all loaders in turns and print what came out."""
+    """Time all loaders in alternation, and print the results."""
     for number, content in enumerate(contents):
         (folder / f"{number}.jpg").write_bytes(content)
     resize = T.Resize((CONFIG.height, CONFIG.width), T.InterpolationMode.BICUBIC)
@@ -126,7 +130,7 @@ def compare(contents: list[bytes], folder: Path, *, rounds: int) -> int:
 
 
 def measure(loaders: dict[str, Loader], count: int, rounds: int) -> dict[str, list[float]]:
-    """Photos a second of each loader in each round."""
+    """Return photos per second of each loader in each round."""
     rates: dict[str, list[float]] = {name: [] for name in loaders}
     for number in range(rounds + 1):
         for name, load in loaders.items():
@@ -139,7 +143,7 @@ def measure(loaders: dict[str, Loader], count: int, rounds: int) -> dict[str, li
 
 
 def compare_pixels(contents: Sequence[bytes], load: Loader) -> tuple[float, float]:
-    """How many levels our pixels lie from those of the captioner, at most and on average."""
+    """Return the largest and mean difference from the captioner's pixels, in levels of 255."""
     std = torch.tensor(CONFIG.std)[:, None, None] * 255
     differences = []
     for number, content in enumerate(contents):
@@ -152,18 +156,18 @@ def compare_pixels(contents: Sequence[bytes], load: Loader) -> tuple[float, floa
 
 
 def size_of(content: bytes) -> tuple[int, int]:
-    """Width and height in pixels."""
+    """Return width and height in pixels."""
     with Image.open(io.BytesIO(content)) as photo:
         return photo.size
 
 
 def plain_loader(folder: Path, transform: Callable[[Image.Image], Tensor]) -> Loader:
-    """Open, convert, transform."""
+    """Return the plain loader: open, convert, transform."""
     return lambda index: transform(Image.open(folder / f"{index}.jpg").convert("RGB"))
 
 
 def our_loader(path: Path, count: int, *, augment: bool = False) -> Loader:
-    """Read items of a dataset, as training does; their captions are one word."""
+    """Return our loader: items of a dataset as in training, with captions of one word."""
     records = [
         Record(image=f"{n}.jpg", image_id=n, captions=("photo",), split="train")
         for n in range(count)
@@ -179,7 +183,7 @@ def our_loader(path: Path, count: int, *, augment: bool = False) -> Loader:
 
 
 def write_tar(contents: Sequence[bytes], path: Path) -> Path:
-    """Pack files named by their numbers."""
+    """Pack files into a tar archive, named by number."""
     with tarfile.open(path, "w") as archive:
         for number, content in enumerate(contents):
             member = tarfile.TarInfo(f"{number}.jpg")

@@ -1,11 +1,12 @@
-"""How much memory `captioner folder` takes for many photos and for few.
+"""Memory of `captioner folder` with many photos and with few.
 
     python -m benchmarks.memory [--few 1000] [--many 100000]
 
-The photos are links to a few tiny ones, and the model is one of the tests', so that reading,
-captioning and writing of so many is a matter of minutes; what is kept of a photo does not depend on
-its size. Every run is a process of its own, on Linux. Prints the most memory each has taken, and
-bytes a photo that the larger run took more.
+The photos are links to a few tiny ones, and the model is a toy of the tests, so that many photos
+take
+only minutes; what the command keeps per photo does not depend on its size. Each run is a separate
+process, on Linux. Prints the peak memory of each, and the additional bytes per photo of the larger
+run.
 """
 
 import argparse
@@ -29,13 +30,14 @@ if status := main(sys.argv[1:]):
     sys.exit(status)
 print(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 """
-"""The command, and then the most memory it has had; what the system counts for a child includes its
-parent's from before it began."""
+"""Runs the command and reports its peak memory. The system's figure for a child process would
+include that of the parent before the fork.
+"""
 _OPTIONS = ("--search", "greedy", "--max-words", "4", "--quiet", "--precision", "float32")
 
 
 def make_links(folder: Path, count: int) -> None:
-    """Fill a folder with this many photos, a thousand in a folder of its own."""
+    """Fill a folder with photos, a thousand per subfolder."""
     originals = []
     for number in range(8):
         originals.append(folder.with_name(f"original-{number}.png"))
@@ -48,7 +50,7 @@ def make_links(folder: Path, count: int) -> None:
 
 
 def run(checkpoint: Path, folder: Path, output: Path, batch: int) -> tuple[float, float, int]:
-    """Caption the folder; return seconds, MiB at most, and lines written."""
+    """Caption the folder; return seconds, peak MiB, and lines written."""
     command: list[str | Path] = [
         sys.executable,
         "-c",
@@ -68,10 +70,14 @@ def run(checkpoint: Path, folder: Path, output: Path, batch: int) -> tuple[float
 
 def main() -> None:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.memory")
-    parser.add_argument("--few", type=int, default=1000)
-    parser.add_argument("--many", type=int, default=100_000)
-    parser.add_argument("--batch", type=int, default=64)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.memory", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--few", type=int, default=1000, help="photos of the smaller run (1000)")
+    parser.add_argument(
+        "--many", type=int, default=100_000, help="photos of the larger run (100000)"
+    )
+    parser.add_argument("--batch", type=int, default=64, help="photos per batch (64)")
     args = parser.parse_args()
     peaks = {}
     with tempfile.TemporaryDirectory() as place:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.metrics_conformance ANNOTATIONS [--split S]
 
-Of every image that has two captions or more, the first is scored against the others, by
-`training.metrics` and by pycocoevalcap. Given the same words they must agree to 1e-4; with our own
-word splitting they must agree to 0.002 with the official pipeline, which needs Java for its own.
-Exit status 1 where they do not.
+For every image with at least two captions, the first is scored against the others, by
+`training.metrics` and by pycocoevalcap. With the same tokens they must agree to 1e-4; with our own
+tokenizer they must agree to 0.002 with the official pipeline, whose tokenizer needs Java. Exit
+status 1 if they do not.
 """
 
 import argparse
@@ -17,16 +17,16 @@ from captioner.errors import CaptionerError, DataError, MissingExtraError
 from data.coco import load_records
 from training.metrics import score_words
 from training.metrics.ptb import split_words
-from training.scoring.official import split_officially
+from training.scoring.official import tokenize_officially
 
 SAME_WORDS = 1e-4
 OWN_WORDS = 0.002
 
-Sentences = Mapping[int, list[str]]  # by image id; words joined by spaces
+Sentences = Mapping[int, list[str]]  # by image id, tokens joined by spaces
 
 
 def score_with_pycocoevalcap(references: Sentences, candidates: Sentences) -> dict[str, float]:
-    """Score split sentences with pycocoevalcap's Python parts."""
+    """Score tokenized sentences with pycocoevalcap's Python code."""
     from pycocoevalcap.bleu.bleu import Bleu  # noqa: PLC0415  # an extra, met where it is needed
     from pycocoevalcap.cider.cider import Cider  # noqa: PLC0415
     from pycocoevalcap.rouge.rouge import Rouge  # noqa: PLC0415
@@ -40,7 +40,7 @@ def score_with_pycocoevalcap(references: Sentences, candidates: Sentences) -> di
 
 
 def score_with_ours(references: Sentences, candidates: Sentences) -> dict[str, float]:
-    """Score the same sentences with `training.metrics`."""
+    """Score tokenized sentences with `training.metrics`."""
     return score_words(
         [[sentence.split() for sentence in group] for group in references.values()],
         [group[0].split() for group in candidates.values()],
@@ -48,7 +48,7 @@ def score_with_ours(references: Sentences, candidates: Sentences) -> dict[str, f
 
 
 def show(title: str, ours: dict[str, float], theirs: dict[str, float], *, limit: float) -> bool:
-    """Print a table of both and say whether all differences are within the limit."""
+    """Print a table of both; return whether all differences are within the limit."""
     print(f"\n{title}\n{'':10}{'ours':>12}{'pycocoevalcap':>16}{'difference':>14}")
     for name, value in theirs.items():
         print(f"{name:10}{ours[name]:12.6f}{value:16.6f}{ours[name] - value:14.2e}")
@@ -59,7 +59,7 @@ def show(title: str, ours: dict[str, float], theirs: dict[str, float], *, limit:
 
 
 def compare(annotations: Path, *, split: str | None) -> bool:
-    """Print the tables for one caption file and say whether the two agree.
+    """Print the tables for one caption file; return whether both agree.
 
     Raises:
         CaptionerError: the file cannot be read, or no image in it has two captions.
@@ -77,7 +77,7 @@ def compare(annotations: Path, *, split: str | None) -> bool:
     ours, theirs = _score_both(own)
     agree = show("The same words, split by us", ours, theirs, limit=SAME_WORDS)
     try:
-        stanford = split_officially(sentences)
+        stanford = tokenize_officially(sentences)
     except MissingExtraError as error:
         print(f"\nNot compared with Stanford's tokenizer: {error}")
         return agree
@@ -94,20 +94,20 @@ def compare(annotations: Path, *, split: str | None) -> bool:
 
 
 def _score_both(sentences: Sentences) -> tuple[dict[str, float], dict[str, float]]:
-    """Score each image's first sentence against its others: by us, by pycocoevalcap."""
+    """Score each image's first sentence against its others, with both."""
     references = {image: group[1:] for image, group in sentences.items()}
     candidates = {image: group[:1] for image, group in sentences.items()}
     return score_with_ours(references, candidates), score_with_pycocoevalcap(references, candidates)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0 where both agree, otherwise 1."""
+    """Run the command; return 0 if both agree, otherwise 1."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.metrics_conformance",
         description="Compare our metrics with coco-caption's on real captions.",
     )
-    parser.add_argument("annotations", type=Path, help="human captions: COCO, Karpathy, CSV, JSONL")
-    parser.add_argument("--split", help="val, test, ...; by default all images")
+    parser.add_argument("annotations", type=Path, help="human captions")
+    parser.add_argument("--split", help="val, test, ...; all images by default")
     args = parser.parse_args(argv)
     try:
         return 0 if compare(args.annotations, split=args.split) else 1

@@ -1,4 +1,4 @@
-"""The captioner of transformers that ours are measured against: as large as the shipped ones."""
+"""The baseline in transformers: an encoder-decoder as large as the shipped checkpoints."""
 
 from typing import Any
 
@@ -7,19 +7,19 @@ import torch
 from captioner.errors import MissingExtraError
 
 WORDS = 3250
-"""In the vocabulary, as in the shipped checkpoints."""
+"""Vocabulary size of the shipped checkpoints."""
 ENCODER_WIDTH, ENCODER_LAYERS, ENCODER_HEADS = 192, 12, 3
-"""Of ViT-Tiny."""
+"""Width of ViT-Tiny."""
 WIDTH, LAYERS, HEADS, FEEDFORWARD = 256, 3, 4, 1024
-"""Of the shipped Transformer decoder."""
+"""Layers of the shipped Transformer decoder."""
 PAD, START, END = 0, 1, 2
 
 
 def transformers() -> Any:
-    """Import the package.
+    """Import transformers.
 
     Raises:
-        MissingExtraError: it is not installed.
+        MissingExtraError: the package is not installed.
     """
     try:
         import transformers as package  # noqa: PLC0415
@@ -29,7 +29,7 @@ def transformers() -> Any:
 
 
 def build_peer(*, encoder_layers: int = ENCODER_LAYERS) -> Any:
-    """Make a VisionEncoderDecoderModel of ViT and GPT-2 with random weights."""
+    """Build a VisionEncoderDecoderModel of ViT and GPT-2 with random weights."""
     package = transformers()
     reads = package.ViTConfig(
         hidden_size=ENCODER_WIDTH,
@@ -54,7 +54,7 @@ def build_peer(*, encoder_layers: int = ENCODER_LAYERS) -> Any:
 
 
 def generation(*, beam: int, words: int) -> Any:
-    """Settings of `generate` that write exactly so many words."""
+    """Return settings of `generate` that write exactly this many tokens."""
     return transformers().GenerationConfig(
         num_beams=beam,
         do_sample=False,
@@ -69,7 +69,7 @@ def generation(*, beam: int, words: int) -> Any:
 
 @torch.inference_mode()
 def caption_files(model: Any, files: list[str], *, beam: int, words: int, batch: int) -> int:
-    """Caption photos by a plain loop, batch after batch in the model's precision; count tokens."""
+    """Caption photos in a plain loop over batches; return the number of tokens written."""
     from PIL import Image  # noqa: PLC0415
 
     processor = transformers().ViTImageProcessor()

@@ -1,16 +1,17 @@
-"""How fast an encoder is in narrower numbers and other layouts, and what that does to captions.
+"""Speed of encoders by number format and memory layout, and the effect on captions.
 
     python -m benchmarks.precision [--checkpoints NAME ...] [--backbones NAME ...] [--batch 16]
                                    [--rounds 7] [--threads N] [--photos FOLDER] [--compile]
 
-Every way takes its turn within a round. Prints photos a second (median over the rounds) and the
-ratio to plain float32. With `--photos`, captions of up to 200 of them are compared with those of
-float32, by the search that the checkpoint recommends: how many are the same, and how much their
-log-probability differs (median). Backbones have random weights, which do not change the speed.
+Variants alternate within a round. Prints photos per second (median over the rounds) and the ratio
+to
+plain float32. With `--photos`, captions of up to 200 of them, with the checkpoint's decoding
+settings, are compared with those of float32: how many are the same, and how much their
+log-probabilities differ (median). Backbones have random weights, which does not change the speed.
 
-`int8` is PyTorch's dynamic quantisation of the linear layers; it knows no convolutions. `packed`
-has weights as `TorchCaptioner.packed` lays them out; `compiled` is code by torch.compile, which
-takes a minute, and for convolutions many.
+`int8` is PyTorch's dynamic quantisation of the linear layers; it does not cover convolutions.
+`packed` has weights in the layout of `TorchCaptioner.packed`; `compiled` is torch.compile, which
+takes a minute, and many minutes for convolutions.
 """
 
 import argparse
@@ -35,7 +36,7 @@ Way = Callable[[Tensor], Tensor]
 
 
 def ways(encoder: Encoder, size: tuple[int, int], *, compiled: bool) -> dict[str, Way]:
-    """Every way of calculating, by name."""
+    """Name -> variant of the encoder."""
     last = copy.deepcopy(encoder).to(memory_format=torch.channels_last)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is to be replaced some day
@@ -71,13 +72,13 @@ def ways(encoder: Encoder, size: tuple[int, int], *, compiled: bool) -> dict[str
 
 @torch.inference_mode()
 def measure(choices: dict[str, Way], pixels: Tensor, rounds: int) -> dict[str, float]:
-    """Photos a second of each way, the median over the rounds."""
+    """Return photos per second of each variant: median over the rounds."""
     rates: dict[str, list[float]] = {name: [] for name in choices}
     for turn in range(rounds + 1):
         for name, way in choices.items():
             started = time.perf_counter()
             way(pixels)
-            if turn:  # the first warms up
+            if turn:  # the first round is a warm-up
                 rates[name].append(len(pixels) / (time.perf_counter() - started))
     return {name: statistics.median(values) for name, values in rates.items()}
 
@@ -86,7 +87,7 @@ def measure(choices: dict[str, Way], pixels: Tensor, rounds: int) -> dict[str, f
 def captions(
     captioner: TorchCaptioner, photos: list[Prepared], way: Way
 ) -> list[tuple[str, float]]:
-    """Text and log-probability of each photo's caption."""
+    """Return text and log-probability of each photo's caption."""
     config, constraints = captioner.header.plan()
     found = []
     for start in range(0, len(photos), 40):
@@ -104,7 +105,7 @@ def captions(
 
 
 def compare(ours: list[tuple[str, float]], theirs: list[tuple[str, float]]) -> str:
-    """Say how many captions are the same, and how far apart their log-probabilities are."""
+    """Describe how many captions are the same, and how far their log-probabilities differ."""
     same = [abs(p - q) for (text, p), (other, q) in zip(ours, theirs, strict=True) if text == other]
     apart = statistics.median(same) if same else float("nan")
     return f"{100 * len(same) / len(ours):6.1f} % same, {apart:.4f} apart"
@@ -112,14 +113,25 @@ def compare(ours: list[tuple[str, float]], theirs: list[tuple[str, float]]) -> s
 
 def main() -> None:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.precision")
-    parser.add_argument("--checkpoints", nargs="*", default=["vit-tiny-transformer"])
-    parser.add_argument("--backbones", nargs="*", default=["tf_efficientnet_lite0"])
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=0, help="0 leaves it to torch")
-    parser.add_argument("--photos", type=Path, help="a folder of JPEG files")
-    parser.add_argument("--compile", action="store_true")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.precision", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument(
+        "--checkpoints",
+        nargs="*",
+        default=["vit-tiny-transformer"],
+        help="checkpoints whose encoders are measured",
+    )
+    parser.add_argument(
+        "--backbones", nargs="*", default=["tf_efficientnet_lite0"], help="timm models to measure"
+    )
+    parser.add_argument("--batch", type=int, default=16, help="photos per batch (16)")
+    parser.add_argument("--rounds", type=int, default=7, help="measured rounds (7)")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads; 0 uses PyTorch's default"
+    )
+    parser.add_argument("--photos", type=Path, help="folder of JPEG files to compare captions on")
+    parser.add_argument("--compile", action="store_true", help="also measure torch.compile")
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

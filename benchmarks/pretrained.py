@@ -1,13 +1,14 @@
-"""Caption the same photos with a pretrained captioner here and in transformers.
+"""Compare captions and speed of a pretrained model here and in transformers.
 
     python -m benchmarks.pretrained CHECKPOINT PHOTO... [--beam 3] [--words 20] [--threads 1]
 
-CHECKPOINT is what `captioner caption --checkpoint` takes, of a captioner that others trained: a
-name from `captioner checkpoints`, hf:OWNER/NAME, or a folder. Both programs read pixels that are
-prepared here, with the recommended prompt, and may write every token. Prints, greedy and by beam
-search, seconds a photo of each program, passed and of processor time (all photos at once, after one
-to warm up), and the captions, both where they differ; and how far pixels prepared by transformers
-are from ours. Those of photos that are rotated by EXIF or have a colour profile differ on purpose:
+CHECKPOINT is a pretrained model as for `captioner caption --checkpoint`: a name from `captioner
+checkpoints`, hf:OWNER/NAME, or a folder. Both programs get the same pixels, preprocessed here, and
+the model's default prompt, and may write any token. Prints, for greedy decoding and beam search,
+the
+seconds per photo of each program, wall clock and processor time (all photos in one batch, after a
+warm-up), and the captions, both where they differ; and how far the pixels of transformers' own
+preprocessing differ. Those of photos with an EXIF rotation or a colour profile differ on purpose:
 transformers ignores both.
 
 Needs the packages `transformers` and, for the hub, `huggingface_hub`.
@@ -37,7 +38,7 @@ from captioner.words.tokenizer import TASKS
 def caption_here(
     captioner: TorchCaptioner, pixels: Tensor, config: SearchConfig
 ) -> list[list[int]]:
-    """Return the ids of the best caption of each photo."""
+    """Return the token ids of the best caption of each photo."""
     _, constraints = captioner.header.plan(config)
     with torch.inference_mode():
         features = captioner.model.encoder(pixels)
@@ -54,7 +55,7 @@ def caption_here(
 def caption_there(
     model: Any, header: Header, pixels: Tensor, config: SearchConfig
 ) -> list[list[int]]:
-    """Do the same with transformers' model and its `generate`."""
+    """Return the same from transformers' model and its `generate`."""
     kind, tokenizer = model.config.model_type, header.tokenizer
     prefix = list(header.plan(config)[1].prefix)
     inputs: dict[str, Tensor] = {}
@@ -84,7 +85,7 @@ def caption_there(
 
 
 def compare(checkpoint: str, photos: Sequence[Path], *, beam: int, words: int) -> int:
-    """Print what both write, and how fast; return how many greedy captions differ."""
+    """Print captions and speed of both; return how many greedy captions differ."""
     try:
         import transformers  # noqa: PLC0415  # an extra
     except ImportError as error:
@@ -126,7 +127,7 @@ def compare(checkpoint: str, photos: Sequence[Path], *, beam: int, words: int) -
 
 
 def _clocks() -> Tensor:
-    """Seconds of the wall clock, and of this process."""
+    """Return wall-clock and processor seconds."""
     return torch.tensor([time.perf_counter(), time.process_time()], dtype=torch.float64)
 
 
@@ -145,13 +146,15 @@ def _compare_pixels(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 1 where greedy captions differ or something is missing."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrained")
-    parser.add_argument("checkpoint")
-    parser.add_argument("photos", nargs="+", type=Path)
-    parser.add_argument("--beam", type=int, default=3)
-    parser.add_argument("--words", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
+    """Run the command; return 1 if greedy captions differ or something is missing."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.pretrained", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("checkpoint", help="pretrained model: a name, hf:OWNER/NAME, or a folder")
+    parser.add_argument("photos", nargs="+", type=Path, help="photos to caption")
+    parser.add_argument("--beam", type=int, default=3, help="beam width (3)")
+    parser.add_argument("--words", type=int, default=20, help="maximum tokens per caption (20)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
     try:

@@ -2,11 +2,12 @@
 
     python -m benchmarks.reward ANNOTATIONS [--split S] [--samples K]
 
-Of every image, K captions of other images stand for drawn ones. Both programs weigh n-grams by the
-references and score all captions; the scores must agree to 1e-6. Each is given the captions in the
-form it takes them, before time counts: text for pycocoevalcap, ids for ours, which training has at
-hand. Time counts all the rest: document frequencies, n-grams of references and captions, and their
-comparison. Exit status 1 where the scores differ, or ours is not 10 times as fast.
+K captions of other images stand in for the samples of every image. Both programs take document
+frequencies from the references and score all captions; the scores must agree to 1e-6. Converting
+the
+captions to the input format of each is not timed: text for pycocoevalcap, token ids for ours, which
+training already has. Everything else is: document frequencies, n-grams of references and captions,
+and their comparison. Exit status 1 if the scores differ or ours is not 10 times as fast.
 """
 
 import argparse
@@ -29,11 +30,15 @@ BATCH = 32
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; return 0, or 1 where the scores differ or the input is wrong."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reward")
-    parser.add_argument("annotations", type=Path)
-    parser.add_argument("--split")
-    parser.add_argument("--samples", type=int, default=5, metavar="K")
+    """Run the command; return 0, or 1 if the scores differ or the input is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.reward", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("annotations", type=Path, help="human captions")
+    parser.add_argument("--split", help="train, val, test, ...; all images by default")
+    parser.add_argument(
+        "--samples", type=int, default=5, metavar="K", help="captions per image (5)"
+    )
     args = parser.parse_args(argv)
     try:
         records = load_records(args.annotations, split=args.split)
@@ -76,7 +81,7 @@ def compare(captions: list[list[str]], *, samples: int) -> int:
 
 
 def pad_all(captions: Sequence[Sequence[Sequence[int]]], pad_id: int) -> torch.Tensor:
-    """Ids (B, K, T), padded; an image with fewer captions gets rows of padding."""
+    """Return padded token ids (B, K, T); an image with fewer captions gets rows of padding."""
     most = max(map(len, captions))
     rows = [ids for own in captions for ids in [*own, *[[]] * (most - len(own))]]
     return pad(rows, pad_id=pad_id).view(len(captions), most, -1)

@@ -1,12 +1,11 @@
-"""Compare captions by PyTorch, plain and packed, and by onnxruntime in float32 and in int8.
+"""Compare PyTorch, plain and packed, with onnxruntime in float32 and int8.
 
     python -m benchmarks.runtimes [--checkpoint NAME] [--timed 32] [--scored 200] [--rounds 3]
         [--batch 32] [--threads 1] [--annotations FILE] [--images PATH] [--split val]
 
-The programs take turns within a round over photos that are read and framed beforehand. Prints
-captions a second (median over the rounds), how many times as fast as PyTorch, what share of the
-bare encoder's photos a second that is, how many captions are PyTorch's own, and CIDEr-D on the
-first photos of the split.
+Runtimes alternate within a round, on photos that are preprocessed beforehand. Prints captions per
+second (median over the rounds), the ratio to PyTorch and to the bare encoder, the share of captions
+that equal PyTorch's, and CIDEr-D on the first photos of the split.
 """
 
 import argparse
@@ -34,45 +33,49 @@ CAPTIONS = Path("datasets/flickr8k/dataset_flickr8k.json.gz")
 PHOTOS = "datasets/flickr8k"
 
 Program = Callable[[Sequence[Prepared]], Any]
-"""Captions, or only encodes, a batch of photos framed as arrays."""
+"""Captions, or only encodes, a batch of preprocessed photos."""
 
 
 def in_batches(program: Program, photos: Sequence[Prepared], *, batch: int) -> list[Any]:
-    """Run a program on all photos, a batch at a time; return what it made of each batch."""
+    """Run a program on all photos, batch by batch; return its results."""
     return [program(photos[start : start + batch]) for start in range(0, len(photos), batch)]
 
 
 def caption_with(captioner: Captioner, **changes: Any) -> Program:
-    """Caption without words, as in a folder."""
+    """Caption without words and attention, as `captioner folder` does."""
     return partial(captioner.caption_batch, words=False, **changes)
 
 
 def measure(
     programs: dict[str, Program], photos: Sequence[Prepared], *, batch: int, rounds: int
 ) -> dict[str, float]:
-    """Return captions a second of each, the median over the rounds."""
+    """Return captions per second of each: median over the rounds."""
     rates: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(rounds + 1):
         for name, program in programs.items():
             started = time.perf_counter()
             in_batches(program, photos, batch=batch)
-            if turn:  # the first warms up
+            if turn:  # the first round is a warm-up
                 rates[name].append(len(photos) / (time.perf_counter() - started))
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
 def main() -> int:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.runtimes")
-    parser.add_argument("--checkpoint", default=DEFAULT)
-    parser.add_argument("--timed", type=int, default=32, help="photos of a round")
-    parser.add_argument("--scored", type=int, default=200, help="photos that CIDEr is taken of")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--annotations", type=Path, default=CAPTIONS)
-    parser.add_argument("--images", default=PHOTOS)
-    parser.add_argument("--split", default="val")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.runtimes", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--checkpoint", default=DEFAULT, help="name or path of a checkpoint")
+    parser.add_argument("--timed", type=int, default=32, help="photos per round (32)")
+    parser.add_argument(
+        "--scored", type=int, default=200, help="photos to compute CIDEr-D on (200)"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
+    parser.add_argument("--batch", type=int, default=32, help="photos per batch (32)")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
+    parser.add_argument("--annotations", type=Path, default=CAPTIONS, help="human captions")
+    parser.add_argument("--images", default=PHOTOS, help="folder or tar archive of their photos")
+    parser.add_argument("--split", default="val", help="val (the default), test, ...")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     try:

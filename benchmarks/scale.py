@@ -1,11 +1,11 @@
-"""What `captioner folder` needs for each photo: seconds of one core, bytes of journal.
+"""Cost of `captioner folder` per photo: seconds of one core, bytes of journal.
 
     python benchmarks/scale.py --photos datasets/coco_sample/multi-00.tar
 
-Runs the real command on one core, with photos as they are, and with the same photos enlarged to
-what a camera takes. What counts is processor time, so that other programs on the machine change
-little, and the difference between a run with many and a run with few photos, so that the start of
-the program is not in it. Writes nothing but to a temporary folder.
+Runs the real command on one core, with the original photos and with the same photos enlarged to
+camera resolution. Counts processor time, which other programs on the machine hardly affect, and
+takes the difference between a run with many and a run with few photos, which excludes the start of
+the program. Writes only to a temporary folder.
 """
 
 import argparse
@@ -26,12 +26,16 @@ CAMERA = (4000, 3000)
 
 
 def main() -> None:
-    """Print one line a measurement."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--photos", type=Path, required=True, help="a tar archive of JPEG photos")
-    parser.add_argument("--many", type=int, default=240, help="photos of the longer run")
-    parser.add_argument("--few", type=int, default=48, help="photos of the shorter run")
-    parser.add_argument("--smallest", type=int, default=640, help="pixels of the longer side")
+    """Print one line per measurement."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.scale", description=__doc__.splitlines()[0], allow_abbrev=False
+    )
+    parser.add_argument("--photos", type=Path, required=True, help="tar archive of JPEG photos")
+    parser.add_argument("--many", type=int, default=240, help="photos of the longer run (240)")
+    parser.add_argument("--few", type=int, default=48, help="photos of the shorter run (48)")
+    parser.add_argument(
+        "--smallest", type=int, default=640, help="minimum pixels on the longer side (640)"
+    )
     args = parser.parse_args()
     with TemporaryDirectory() as place:
         for kind, share in (("as they are", 1), ("12 megapixels", 4)):
@@ -54,7 +58,7 @@ def main() -> None:
 
 
 def lay_out(folder: Path, archive: Path, count: int, smallest: int, *, camera: bool) -> None:
-    """Write this many photos, taken from the archive over and over."""
+    """Write this many photos, cycling through the archive."""
     folder.mkdir()
     contents = list(large_enough(archive, smallest))
     if not contents:
@@ -70,7 +74,7 @@ def lay_out(folder: Path, archive: Path, count: int, smallest: int, *, camera: b
 
 
 def large_enough(archive: Path, smallest: int) -> Iterator[bytes]:
-    """Yield the photos of at least this many pixels on the longer side."""
+    """Yield the photos with at least this many pixels on the longer side."""
     with tarfile.open(archive) as tar:
         for member in tar:
             file = tar.extractfile(member)
@@ -82,7 +86,7 @@ def large_enough(archive: Path, smallest: int) -> Iterator[bytes]:
 
 
 def caption(folder: Path, *options: str) -> tuple[float, float]:
-    """Run the command on one core; processor seconds it took, and bytes written a photo."""
+    """Run the command on one core; return its processor seconds, and bytes written per photo."""
     core = min(os.sched_getaffinity(0))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command: list[str | Path] = [

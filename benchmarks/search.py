@@ -1,12 +1,14 @@
-"""Compare our beam search with a plain loop and with Hugging Face `generate`, in the same run.
+"""Speed of our beam search relative to a plain loop and to Hugging Face `generate`.
 
     python -m benchmarks.search [--batch 32] [--beam 3] [--words 16] [--rounds 5] [--threads N]
 
-Three programs look for captions of the same features with decoders of the same widths, depth and
-vocabulary; weights are random, and the end mark is forbidden, so all write exactly `--words` words
-for every beam. The plain loop is ours without what makes it fast: one photo at a time, everything
-read again for each word. The programs take turns within a round. Prints captions a second (median
-over the rounds) and how many times as fast ours is. Needs the package `transformers`.
+Three programs search for captions of the same features, with decoders of the same widths, depth and
+vocabulary. Weights are random, and END is forbidden, so every beam has exactly `--words` tokens.
+The
+plain loop is a textbook beam search: one photo at a time, without a key/value cache. Programs
+alternate within a round. Prints captions per second (median over the rounds) and our speed-up.
+Needs
+the package `transformers`.
 """
 
 import argparse
@@ -44,7 +46,7 @@ Program = Callable[[], object]
 
 
 def ours(features: Tensor, *, beam: int, words: int, kind: str = "fast") -> Program:
-    """Search as the captioner does, or by the plain loop."""
+    """Search as the captioner does, or with the plain loop."""
     config = TransformerConfig(
         width=WIDTH, layers=LAYERS, heads=HEADS, feedforward_width=FEEDFORWARD
     )
@@ -62,7 +64,7 @@ def ours(features: Tensor, *, beam: int, words: int, kind: str = "fast") -> Prog
 
 @torch.inference_mode()
 def plain_beam_search(decoder: Decoder, image: Tensor, *, beam: int, words: int) -> Tensor:
-    """Search for one photo, by the book; return the likeliest words (T)."""
+    """Run a textbook beam search on one photo; return the best tokens (T)."""
     captions = torch.tensor([[START]], device=image.device)
     value = torch.zeros(1, device=image.device)
     for _ in range(words):
@@ -81,15 +83,15 @@ def hugging_face(features: Tensor, *, beam: int, words: int) -> Program:
     from transformers.modeling_outputs import BaseModelOutput  # noqa: PLC0415
 
     settings = generation(beam=beam, words=words)
-    # `generate` repeats the features for every beam in the very object it is given, so each call
-    # gets one of its own: a second call would otherwise search for three times as many photos.
+    # `generate` repeats the features for every beam inside the object it is given, so each call
+    # gets a new one: a second call would otherwise search for three times as many photos.
     return lambda: model.generate(
         encoder_outputs=BaseModelOutput(last_hidden_state=features), generation_config=settings
     )
 
 
 def measure(programs: dict[str, Program], *, batch: int, rounds: int) -> dict[str, float]:
-    """Return captions a second of each, the median over the rounds."""
+    """Return captions per second of each: median over the rounds."""
     rates: dict[str, list[float]] = {name: [] for name in programs}
     for turn in range(rounds + 1):
         for name, program in programs.items():
@@ -97,20 +99,26 @@ def measure(programs: dict[str, Program], *, batch: int, rounds: int) -> dict[st
             program()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
-            if turn:  # the first warms up
+            if turn:  # the first round is a warm-up
                 rates[name].append(batch / (time.perf_counter() - started))
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
 def main() -> int:
     """Run the benchmark and print its table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.search")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--beam", type=int, default=3)
-    parser.add_argument("--words", type=int, default=16)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 leaves it to torch")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.search", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--batch", type=int, default=32, help="photos per batch (32)")
+    parser.add_argument("--beam", type=int, default=3, help="beam width (3)")
+    parser.add_argument("--words", type=int, default=16, help="tokens per caption (16)")
+    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (5)")
+    parser.add_argument(
+        "--threads", type=int, default=0, help="CPU threads; 0 uses PyTorch's default"
+    )
+    parser.add_argument(
+        "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, ..."
+    )
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)

@@ -1,12 +1,13 @@
-"""How many captions a second `captioner serve` gives to many clients at once, and to one.
+"""Throughput of `captioner serve` with many concurrent clients, and with one.
 
     python -m benchmarks.service [--rounds 3] [--clients 20] [--captions 100] [OPTION ...]
 
 Further options go to `captioner serve`. Clients are threads of another process on the same machine,
-each with one connection, and send the samples as they are to `POST /caption`. Each round asks one
-by one, then all at once. Prints medians over the rounds and their ratio, the service's processor
-time a caption (Linux), which a busy machine changes less, and how busy it was, as the mean of
-processes that wanted a core; exit status 1 where the aim, twice as many, is missed.
+each with one connection, and send the sample photos to `POST /caption`. Each round sends requests
+one
+by one, then concurrently. Prints medians over the rounds and their ratio, the service's processor
+time per caption (Linux), which a busy machine affects less, and the load average; exit status 1 if
+the ratio is below the aim of 2.
 """
 
 import argparse
@@ -28,7 +29,7 @@ AIM = 2.0
 
 @contextmanager
 def serving(*options: str) -> Iterator[tuple[str, int]]:
-    """Run the service on a free port; give its address, and the process."""
+    """Run the service on a free port; yield its address and its process."""
     command = [sys.executable, "-m", "captioner", "serve", "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -48,7 +49,7 @@ def ask(url: str, photos: list[bytes]) -> list[str]:
 
 
 def processor_seconds(pid: int) -> float:
-    """Read how long a process has been at work; 0 where the system does not tell."""
+    """Return the processor seconds of a process; 0 where the system does not report them."""
     file = Path(f"/proc/{pid}/stat")
     if not file.exists():
         return 0.0
@@ -57,7 +58,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def measure(url: str, photos: list[bytes], clients: int) -> tuple[float, list[str]]:
-    """Return captions a second of so many clients, and the captions."""
+    """Return captions per second with this many clients, and the captions."""
     shares = [photos[first::clients] for first in range(clients)]
     with ThreadPoolExecutor(clients) as pool:
         began = time.perf_counter()
@@ -67,11 +68,13 @@ def measure(url: str, photos: list[bytes], clients: int) -> tuple[float, list[st
 
 
 def main() -> int:
-    """Print what was measured."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--clients", type=int, default=20)
-    parser.add_argument("--captions", type=int, default=100)
+    """Run the benchmark and print its results."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.service", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
+    parser.add_argument("--clients", type=int, default=20, help="concurrent clients (20)")
+    parser.add_argument("--captions", type=int, default=100, help="captions per round (100)")
     args, options = parser.parse_known_args()
     files = [path.read_bytes() for path in sorted(SAMPLES.glob("*.jpg"))]
     photos = [files[n % len(files)] for n in range(args.captions)]

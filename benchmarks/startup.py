@@ -1,10 +1,11 @@
-"""How long the command takes to answer, beside what Python and PyTorch take alone.
+"""Start-up time of the command, relative to Python and PyTorch alone.
 
     python -m benchmarks.startup [--rounds 7]
 
-The programs take turns within a round, each in a process of its own. Prints seconds (median over
-the rounds), and what `--help` takes over bare Python and the first caption over `import torch,
-timm`. The aims are 0.15 and 1.0 s; exit status 1 where one is missed.
+Programs alternate within a round, each in a new process. Prints seconds (median over the rounds),
+and how much longer `--help` takes than bare Python, and the first caption than `import torch,
+timm`.
+The aims are 0.15 and 1.0 s; exit status 1 if one is missed.
 """
 
 import argparse
@@ -35,22 +36,24 @@ def seconds(arguments: list[str]) -> float:
 
 
 def main() -> int:
-    """Run the benchmark, print its table, and fail where an aim is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.startup")
-    parser.add_argument("--rounds", type=int, default=7)
+    """Run the benchmark, print its table, and fail if an aim is missed."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.startup", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--rounds", type=int, default=7, help="measured rounds (7)")
     args = parser.parse_args()
     took: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for turn in range(args.rounds + 1):
         for name, arguments in PROGRAMS.items():
             time_taken = seconds(arguments)
-            if turn:  # the first brings the files into memory
+            if turn:  # the first round brings the files into memory
                 took[name].append(time_taken)
     median = {name: statistics.median(values) for name, values in took.items()}
     for name, value in median.items():
         print(f"{name:26}{value:7.3f} s")
     missed = False
     for ours, base, aim in AIMS:
-        # Both of a round met the same machine, so their differences are compared.
+        # Both of a round ran under the same load, so the differences are compared.
         over = statistics.median(a - b for a, b in zip(took[ours], took[base], strict=True))
         missed |= over > aim
         print(f"{ours} over {base}: {over:.3f} s, aim {aim} s{'  MISSED' if over > aim else ''}")

@@ -1,1 +1,1 @@
-"""Captions and images for training; the images themselves are not in git."""
+"""Captions and photos for training; the photos themselves are not in git."""

@@ -1,4 +1,4 @@
-"""Examples -> batches: padding, bucketing, reproducible loaders."""
+"""Batches from examples: padding, length bucketing, reproducible data loaders."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,31 +16,34 @@ from data.dataset import Example
 from data.ranks import Ranks
 
 _POOL = 50
-"""Batches' worth of images that are sorted by length together: enough for little padding, few
-enough that an image meets other company in every epoch."""
+"""Batches' worth of images that are sorted by length together: large enough for little padding,
+small enough to shuffle well.
+"""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Several images with the same number of captions each."""
+    """Images with the same number of captions each."""
 
     inputs: Float[Tensor, "B 3 H W"] | Float[Tensor, "B P D"]
-    """Normalised pixels, or features of the image regions."""
+    """Normalised pixels, or region features."""
     words: Int[Tensor, "B K T"]
-    """Ids, padded on the right with the tokenizer's `pad_id`."""
+    """Token ids, padded on the right with the tokenizer's `pad_id`."""
     image_ids: list[int]
     captions: list[tuple[str, ...]]
-    """The captions as written, image by image."""
+    """Captions as text, image by image."""
     shares: Float[Tensor, "B K T P"] | None = None
-    """Which share of each region lies inside the boxes of the word that follows prefix and T words;
-    0 for padding and for words without boxes. None where boxes are not asked for."""
+    """Fraction of each region inside the boxes of the next token, given the prefix and T tokens; 0
+    for
+    padding and for words without boxes. None if boxes are not used.
+    """
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move the tensors."""
         return self._change(lambda x: x.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
-        """Lock the tensors in memory; a DataLoader calls this so that `to` need not wait."""
+        """Pin the tensors' memory; a DataLoader calls this, for asynchronous copies in `to`."""
         return self._change(Tensor.pin_memory)
 
     def _change(self, change: Callable[[Tensor], Tensor]) -> "Batch":
@@ -49,7 +52,7 @@ class Batch:
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> Batch:
-    """Stack examples, padding shorter and missing captions."""
+    """Stack examples, padding short captions and missing ones."""
     captions = max(len(example.words) for example in examples)
     length = max(len(ids) for example in examples for ids in example.words)
     words = torch.full((len(examples), captions, length), pad_id, dtype=torch.int64)
@@ -68,7 +71,7 @@ def collate(examples: Sequence[Example], pad_id: int) -> Batch:
 def _collate_shares(
     examples: Sequence[Example], shape: tuple[int, ...]
 ) -> Float[Tensor, "B K T P"] | None:
-    """Stack shares; those of padding are 0."""
+    """Stack shares, with 0 for padding."""
     if examples[0].shares is None:
         return None
     captions, length = shape
@@ -81,14 +84,14 @@ def _collate_shares(
 
 
 class BucketSampler(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index), every image once per epoch.
+    """Batches of (epoch, index) pairs; every image once per epoch.
 
-    The images of a batch have equally many captions, so that no row of a batch is all padding;
-    images with a rare number of captions may form a small batch. When shuffled, images are also
-    grouped by the length of their longest caption; otherwise they keep their order within a bucket.
+    All images of a batch have the same number of captions, so no row is pure padding; images with a
+    rare number of captions may form a small batch. With shuffling, images are also grouped by the
+    length of their longest caption; otherwise they keep their order within a bucket.
 
-    When several processes share a run, each takes its share of every batch. A batch smaller than
-    the number of processes is padded with images it already contains.
+    In a distributed run, each rank takes its share of every batch. A batch smaller than the number
+    of ranks is padded with images it already contains.
     """
 
     def __init__(
@@ -101,15 +104,15 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         seed: int = 0,
         ranks: Ranks = Ranks(),  # noqa: B008  # frozen
     ) -> None:
-        """Sort images into buckets.
+        """Assign images to buckets.
 
         Args:
-            caption_counts: captions of each image.
-            lengths: words of each image's longest caption.
-            batch_size: images per batch of all processes, whatever their number of captions.
-            shuffle: another order in every epoch.
-            seed: of the order, 0 or more.
-            ranks: who shares the batches.
+            caption_counts: number of captions of each image.
+            lengths: length of each image's longest caption, in tokens.
+            batch_size: images per batch over all ranks, whatever their number of captions.
+            shuffle: use another order in every epoch.
+            seed: seed of the order, 0 or more.
+            ranks: the processes that share the batches.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be 1 or more.")
@@ -124,7 +127,7 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
         self._done = 0
 
     def set_epoch(self, epoch: int, *, done: int = 0) -> None:
-        """Choose the epoch, from 0, and how many of its batches the next iteration leaves out."""
+        """Set the epoch, from 0, and the number of its batches that the next iteration skips."""
         self._epoch = epoch
         self._done = done
 
@@ -140,14 +143,14 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
                 order[start : start + self._batch_size]
                 for start in range(0, len(order), self._batch_size)
             ]
-        turns = random.permutation(len(batches)) if self._shuffle else range(len(batches))
-        for turn in turns[self._done :]:
-            batch = batches[turn]
+        numbers = random.permutation(len(batches)) if self._shuffle else range(len(batches))
+        for number in numbers[self._done :]:
+            batch = batches[number]
             filled = np.resize(batch, max(len(batch), self._ranks.count)).tolist()
             yield [(self._epoch, index) for index in self._ranks.share(filled)]
 
     def _shuffled(self, bucket: np.ndarray, random: np.random.Generator) -> np.ndarray:
-        """Shuffle, then sort by length within pools of whole batches."""
+        """Shuffle, then sort by length within pools of many batches."""
         order = random.permutation(bucket)
         pool = _POOL * self._batch_size
         pools = [order[start : start + pool] for start in range(0, len(order), pool)]
@@ -155,15 +158,15 @@ class BucketSampler(Sampler[list[tuple[int, int]]]):
 
 
 class Captioned(Protocol):
-    """What a loader needs from a dataset."""
+    """Dataset interface of a loader."""
 
     @property
     def caption_counts(self) -> Sequence[int]:
-        """Captions of each image."""
+        """Number of captions of each image."""
 
     @property
     def lengths(self) -> Sequence[int]:
-        """Words of each image's longest caption."""
+        """Length of each image's longest caption, in tokens."""
 
     def __len__(self) -> int: ...
 
@@ -171,14 +174,14 @@ class Captioned(Protocol):
 
 
 class BatchLoader(DataLoader[Example]):
-    """A DataLoader of Batches that knows its epoch."""
+    """A data loader of batches that knows its epoch."""
 
     batch_sampler: BucketSampler
 
     def set_epoch(self, epoch: int, *, done: int = 0) -> None:
-        """Choose the epoch, from 0, of the next iteration: its order and its augmentation.
+        """Set the epoch, from 0, of the next iteration: its order and its augmentation.
 
-        The first `done` batches are skipped without being read, so that a run resumes mid-epoch.
+        The first `done` batches are skipped without being read, to resume in mid-epoch.
         """
         self.batch_sampler.set_epoch(epoch, done=done)
 
@@ -193,16 +196,16 @@ def build_loader(
     workers: int = 0,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> BatchLoader:
-    """Build a loader whose batches do not depend on the number of workers.
+    """Build a data loader whose batches do not depend on the number of workers.
 
     Args:
         dataset: a CaptionDataset or FeatureDataset.
-        batch_size: images per batch, of all ranks together.
-        shuffle: another order in every epoch; call `set_epoch` before each.
-        pad_id: what fills up shorter captions.
-        seed: of the order, 0 or more.
-        workers: processes that prepare batches; 0 prepares them in this one.
-        ranks: who shares the batches.
+        batch_size: images per batch, over all ranks.
+        shuffle: use another order in every epoch; call `set_epoch` before each.
+        pad_id: id of the padding token.
+        seed: seed of the order, 0 or more.
+        workers: worker processes that prepare batches; 0 prepares them in this process.
+        ranks: the processes that share the batches.
     """
     sampler = BucketSampler(
         dataset.caption_counts,
@@ -213,7 +216,7 @@ def build_loader(
         ranks=ranks,
     )
     return BatchLoader(
-        dataset,  # type: ignore[arg-type]  # torch asks for its own base class
+        dataset,  # type: ignore[arg-type]  # torch expects its own base class
         batch_sampler=sampler,
         collate_fn=partial(collate, pad_id=pad_id),
         num_workers=workers,

@@ -1,7 +1,7 @@
-"""Boxes of what captions name, and the regions of the encoder's grid that they cover.
+"""Bounding boxes of phrases in captions, and the regions of the encoder's grid they cover.
 
-Flickr30k Entities (Plummer et al. 2015, arXiv:1505.04870) are read from one JSON object, which may
-be compressed with gzip; boxes by entity number, in pixels of `orig_size`:
+Flickr30k Entities (Plummer et al. 2015, arXiv:1505.04870) is read from one JSON object, optionally
+compressed with gzip; boxes by entity id, in pixels of `orig_size`:
 
     {"1.jpg": {"split": "test", "orig_size": [width, height],
                "boxes_orig_xyxy": {"7": [[left, top, right, bottom], ...]},
@@ -34,26 +34,26 @@ Box = tuple[float, float, float, float]
 
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
-"""All of the photo."""
+"""The whole photo."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Phrase:
-    """Some words of a caption, and the boxes of what they name."""
+    """A phrase of a caption, with the boxes of the object it names."""
 
     first: int
-    """Place of its first word in `text.split()`."""
+    """Index of its first word in `text.split()`."""
     words: int
-    """How many words it has; the last one is its head."""
+    """Number of words; the last one is its head noun."""
     kinds: tuple[str, ...]
-    """What it names: people, animals, ... or a supercategory of COCO."""
+    """Kinds of object: people, animals, ... or a COCO supercategory."""
     boxes: tuple[Box, ...]
-    """One or more."""
+    """At least one box."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BoxedCaption:
-    """A caption and its phrases that have boxes."""
+    """A caption and its phrases with boxes."""
 
     text: str
     phrases: tuple[Phrase, ...]
@@ -61,22 +61,22 @@ class BoxedCaption:
 
 @dataclass(frozen=True, kw_only=True)
 class BoxedImage:
-    """An image, its captions, and boxes for their phrases."""
+    """An image and its captions with boxes."""
 
     image: str
-    """File name as the image source knows it."""
+    """File name in the image source."""
     captions: tuple[BoxedCaption, ...]
 
 
 def load_entities(path: Path, *, split: str | None = None) -> list[BoxedImage]:
-    """Read a file of Flickr30k Entities.
+    """Load a file of Flickr30k Entities.
 
     Args:
         path: the file.
-        split: `train`, `val` (called dev there) or `test`; None keeps all.
+        split: `train`, `val` (called dev in the file) or `test`; None loads all.
 
     Raises:
-        DataError: the file is unreadable, of another form, or lacks the split.
+        DataError: the file cannot be read, is malformed, or lacks the split.
     """
     table = read_json(path)
     try:
@@ -89,7 +89,7 @@ def load_entities(path: Path, *, split: str | None = None) -> list[BoxedImage]:
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"Boxes {path} are not those of Flickr30k Entities ({error!r}); see data/boxes.py."
+            f"Boxes {path} are not Flickr30k Entities ({error!r}); data/boxes.py shows the format."
         ) from error
     if not found:
         raise DataError(f"Boxes {path} have no split {split!r}; choose from {sorted(splits)}.")
@@ -124,9 +124,9 @@ def _read_entry(name: str, entry: dict[str, Any]) -> BoxedImage:
 
 
 def word_tokens(text: str, tokenizer: Tokenizer) -> list[range]:
-    """Return for every word of `text.split()` the positions of its tokens in `encode(text)`.
+    """Return, for every word of `text.split()`, the positions of its tokens in `encode(text)`.
 
-    A word of punctuation alone may have none.
+    A word that is only punctuation may have none.
     """
     words = text.split()
     ends = [len(tokenizer.encode(" ".join(words[:count]))) for count in range(len(words) + 1)]
@@ -136,16 +136,16 @@ def word_tokens(text: str, tokenizer: Tokenizer) -> list[range]:
 def token_shares(
     caption: BoxedCaption, tokenizer: Tokenizer, geometry: Geometry, grid: tuple[int, int]
 ) -> Float[Tensor, "T P"]:
-    """Return the share of each region inside the boxes of each token's phrase.
+    """Return the fraction of each region inside the boxes of each token's phrase.
 
     Row t belongs to token t of `encode`, which a decoder predicts after START and t tokens. The row
     of END, the last, and those of words without boxes are 0.
 
     Args:
-        caption: its text is encoded whole.
-        tokenizer: as the model's.
-        geometry: how the photo lies on the encoder's input.
-        grid: regions (down, across).
+        caption: caption with boxes.
+        tokenizer: the model's tokenizer.
+        geometry: position of the photo on the encoder's input.
+        grid: rows and columns of regions.
     """
     tokens = word_tokens(caption.text, tokenizer)
     shares = torch.zeros(tokens[-1].stop + 1 if tokens else 1, grid[0] * grid[1])
@@ -157,7 +157,7 @@ def token_shares(
 
 
 class BoxShares:
-    """Boxes for the captions of a training set, by file name and caption."""
+    """Region shares for the captions of a training set, by file name and caption."""
 
     def __init__(
         self, images: Iterable[BoxedImage], *, tokenizer: Tokenizer, grid: tuple[int, int]
@@ -165,9 +165,9 @@ class BoxShares:
         """Index the captions.
 
         Args:
-            images: captions with boxes; an image or caption without any has shares of 0.
-            tokenizer: as the model's; captions with the same ids are the same.
-            grid: regions (down, across).
+            images: captions with boxes; any other image or caption has shares of 0.
+            tokenizer: the model's tokenizer; captions with the same ids are the same.
+            grid: rows and columns of regions.
         """
         self._tokenizer = tokenizer
         self._grid = grid
@@ -180,13 +180,13 @@ class BoxShares:
     def __call__(
         self, record: Record, *, geometry: Geometry, crop: Box = WHOLE, mirrored: bool = False
     ) -> list[Float[Tensor, "T P"]]:
-        """Return `token_shares` of each caption of a record.
+        """Return the `token_shares` of each caption of a record.
 
         Args:
-            record: the image and its captions.
-            geometry: how what is left of the photo lies on the encoder's input.
-            crop: what is left of the photo.
-            mirrored: whether left and right are exchanged in it, after cropping.
+            record: image and captions.
+            geometry: position of the cropped photo on the encoder's input.
+            crop: the part of the photo that augmentation kept.
+            mirrored: whether the crop is flipped horizontally.
         """
         name = PurePosixPath(record.image).name
         shares = []
@@ -194,7 +194,9 @@ class BoxShares:
             known = self._captions.get((name, *self._tokenizer.encode(text)))
             caption = known or BoxedCaption(text=text, phrases=())
             phrases = tuple(
-                replace(phrase, boxes=tuple(_vary(box, crop, mirrored) for box in phrase.boxes))
+                replace(
+                    phrase, boxes=tuple(_transform(box, crop, mirrored) for box in phrase.boxes)
+                )
                 for phrase in caption.phrases
             )
             caption = replace(caption, phrases=phrases)
@@ -202,8 +204,8 @@ class BoxShares:
         return shares
 
 
-def _vary(box: Box, crop: Box, mirrored: bool) -> Box:
-    """Place a box on a crop of the photo; it may reach beyond."""
+def _transform(box: Box, crop: Box, mirrored: bool) -> Box:
+    """Return a box in coordinates of a crop, which it may exceed."""
     width, height = crop[2] - crop[0], crop[3] - crop[1]
     left, right = ((x - crop[0]) / width for x in (box[0], box[2]))
     top, bottom = ((y - crop[1]) / height for y in (box[1], box[3]))
@@ -213,17 +215,17 @@ def _vary(box: Box, crop: Box, mirrored: bool) -> Box:
 def region_shares(
     boxes: Sequence[Box], geometry: Geometry, grid: tuple[int, int]
 ) -> Float[Tensor, "gh gw"]:
-    """Return the share of each region's area inside the boxes, from 0 to 1.
+    """Return the fraction of each region's area inside the boxes, from 0 to 1.
 
     Args:
-        boxes: on the photo; where they overlap, the area counts once.
-        geometry: how the photo lies on the encoder's input, which the regions tile.
-        grid: regions (down, across).
+        boxes: boxes on the photo; overlapping areas count once.
+        geometry: position of the photo on the encoder's input, which the regions tile.
+        grid: rows and columns of regions.
     """
     placed = place_boxes(boxes, geometry)  # (N, 4)
     rows, down = _cut(placed[:, 1], placed[:, 3], grid[0])
     cols, across = _cut(placed[:, 0], placed[:, 2], grid[1])
-    # No edge of a box or region runs through a cell, so its centre tells for all of it.
+    # No edge crosses a cell, so its centre decides for the whole cell.
     x, y = cols[None, None, :], rows[None, :, None]
     left, top, right, bottom = (placed[:, n, None, None] for n in range(4))
     inside = ((left < x) & (x < right) & (top < y) & (y < bottom)).any(dim=0)
@@ -238,7 +240,7 @@ def region_shares(
 
 
 def place_boxes(boxes: Sequence[Box], geometry: Geometry) -> Float[Tensor, "N 4"]:
-    """Turn boxes on the photo into fractions of the encoder's input, float64."""
+    """Convert boxes on the photo to fractions of the encoder's input, in float64."""
     size = torch.tensor([geometry.width, geometry.height] * 2, dtype=torch.float64)
     corner = torch.tensor([geometry.left, geometry.top] * 2, dtype=torch.float64)
     seen = torch.tensor([geometry.seen_width, geometry.seen_height] * 2, dtype=torch.float64)
@@ -248,17 +250,17 @@ def place_boxes(boxes: Sequence[Box], geometry: Geometry) -> Float[Tensor, "N 4"
 def _cut(
     starts: Float[Tensor, " N"], ends: Float[Tensor, " N"], regions: int
 ) -> tuple[Float[Tensor, " cells"], Float[Tensor, " cells"]]:
-    """Cut the input at every edge, along one axis; centres and lengths of the cells."""
+    """Cut one axis of the input at every edge; return the centres and lengths of the cells."""
     edges = torch.linspace(0, 1, regions + 1, dtype=torch.float64)
     edges = torch.unique(torch.cat([edges, starts, ends]).clamp(0, 1))
     return (edges[:-1] + edges[1:]) / 2, edges.diff()
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a file that holds one JSON object, compressed with gzip or not.
+    """Read a file with one JSON object, optionally compressed with gzip.
 
     Raises:
-        DataError: it cannot be read, or holds something else.
+        DataError: the file cannot be read, or holds something else.
     """
     try:
         content = path.read_bytes()
@@ -272,5 +274,5 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, EOFError, ValueError) as error:
         raise DataError(f"Boxes {path} cannot be read: {error}.") from error
     if not isinstance(table, dict) or not table:
-        raise DataError(f"Boxes {path} hold no images; see data/boxes.py for the forms they take.")
+        raise DataError(f"Boxes {path} hold no images; data/boxes.py shows the format.")
     return table

@@ -1,9 +1,9 @@
-"""Features of a frozen encoder, computed once and cached in files.
+"""Features of a frozen encoder, computed once and cached on disk.
 
-While the encoder is frozen, epochs need not read photos again. A cache is a folder with one file
-per view of each dataset, `<view>-<digest>.npy`: float16 (N, P, D) in the order of the dataset,
-memory-mapped. The digest covers everything that the features depend on, so runs share a file
-exactly if their features agree.
+With a frozen encoder, epochs need not read photos. The cache is a folder with one file per dataset
+and view, `<view>-<digest>.npy`: float16 (N, P, D) in the order of the dataset, memory-mapped. The
+digest covers everything the features depend on, so runs share a file exactly if their features
+agree.
 """
 
 import hashlib
@@ -24,24 +24,24 @@ from data.dataset import CaptionDataset, Example, Variation, derive_seed
 from data.ranks import Ranks
 
 View = Literal["plain", "mirror"]
-"""The photo as it is, or left and right exchanged."""
+"""The photo as it is, or flipped horizontally."""
 
 _FORMAT = 1
 
 
 class FeatureDataset(Dataset[Example]):
-    """The examples of a CaptionDataset with features of the image regions in place of pixels.
+    """Examples of a CaptionDataset, with region features instead of pixels.
 
-    With several views, each item draws one by (seed, epoch, index), or the plain one if a caption
-    mentions left or right.
+    With several views, each item draws one by (seed, epoch, index), or takes the plain one if a
+    caption mentions left or right.
     """
 
     def __init__(self, dataset: CaptionDataset, files: Sequence[Path]) -> None:
-        """Join captions and features.
+        """Combine captions and features.
 
         Args:
-            dataset: gives the captions and the seed; its `augment` plays no part.
-            files: features (N, P, D) of the views, the plain one first.
+            dataset: gives the captions and the seed; its `augment` is ignored.
+            files: features (N, P, D) of each view, the plain one first.
         """
         self.dataset = dataset
         self.caption_counts = dataset.caption_counts
@@ -64,7 +64,7 @@ class FeatureDataset(Dataset[Example]):
         return self.dataset.example(index, features, variation=Variation(mirrored=view == 1))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A pickled memory map would carry the whole file; a spawned worker opens its own.
+        # A pickled memory map would copy the whole file; a spawned worker opens its own.
         return self.__dict__ | {"_maps": []}
 
 
@@ -81,22 +81,22 @@ def cache_features(
 ) -> FeatureDataset:
     """Compute the features of all images, or reuse those in the folder.
 
-    They are reused if encoder, images (names and sizes in bytes, in order) and preprocessing are
-    the same. An interrupted run leaves no partial file.
+    Features are reused if encoder, images (names and sizes in bytes, in order) and preprocessing
+    are the same. An interrupted run leaves no partial file.
 
     Args:
-        encoder: pixels (B, 3, H, W) -> features (B, P, D); left in eval mode on `device`.
-        dataset: the images; its `augment` plays no part.
-        folder: where the files are kept, made if need be; any number of datasets may share it.
-        batch_size: images per step of the encoder.
-        device: where the encoder runs.
-        views: what to compute, "plain" first.
-        workers: processes that decode photos.
-        ranks: who shares the work; the folder is one for all of them.
+        encoder: pixels (B, 3, H, W) -> features (B, P, D); left in evaluation mode on `device`.
+        dataset: the images; its `augment` is ignored.
+        folder: cache folder, created if missing; any number of datasets may share it.
+        batch_size: images per encoder pass.
+        device: device of the encoder.
+        views: views to compute, "plain" first.
+        workers: worker processes that decode photos.
+        ranks: the processes that share the work, and the folder.
 
     Raises:
-        DataError: a feature is too large for half precision, or not a number; or the folder cannot
-            be written to, or is full.
+        DataError: a feature overflows half precision or is NaN, or the folder cannot be written to
+            or is full.
     """
     if views[0] != "plain":
         raise ValueError(f"views is {views}; the first must be 'plain'.")
@@ -126,7 +126,7 @@ def cache_features(
 
 
 class _Pixels(Dataset[Tensor]):
-    """The images of a dataset in one view, without captions or augmentation."""
+    """Images of a dataset in one view, without captions or augmentation."""
 
     def __init__(self, dataset: CaptionDataset, view: View) -> None:
         self._dataset = dataset
@@ -154,9 +154,9 @@ def _write(
     device: torch.device | str,
     ranks: Ranks,
 ) -> None:
-    """Run the encoder over this process's images and write the features batch after batch."""
+    """Encode this rank's images and write the features, batch by batch."""
     try:
-        from tqdm import tqdm  # noqa: PLC0415  # an extra, met where it is needed
+        from tqdm import tqdm  # noqa: PLC0415  # an optional extra
     except ImportError as error:
         raise MissingExtraError("Training needs tqdm: pip install 'captioner[train]'") from error
     images = len(loader.dataset)  # type: ignore[arg-type]
@@ -167,8 +167,8 @@ def _write(
             features = encoder(pixels.to(device)).half().cpu()
             if not features.isfinite().all():
                 raise DataError(
-                    "The encoder's features are too large for half precision, or not numbers; "
-                    "train on photos instead, or check the encoder's weights."
+                    "The encoder's features overflow half precision or are NaN; set "
+                    'encoder = "trained" in the stages, or check the encoder\'s weights.'
                 )
             if stored is None:
                 if ranks.first:
@@ -177,17 +177,18 @@ def _write(
                 stored = np.load(path, mmap_mode="r+")
             stored[places[0] : places[-1] + 1] = features.numpy()
             progress.update(len(features))
-    if stored is None:  # fewer batches than processes
+    if stored is None:  # fewer batches than ranks
         ranks.wait()
     else:
         stored.flush()
 
 
 def _allocate(path: Path, shape: tuple[int, ...]) -> None:
-    """Create a file for features, and reserve its space.
+    """Create a file for features and reserve its space.
 
     Raises:
-        OSError: there is not; found out by writing into the memory map, it would end the process.
+        OSError: the disk is full. Without reserving, a write to the memory map would kill the
+            process.
     """
     np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
     if hasattr(os, "posix_fallocate"):
@@ -196,7 +197,7 @@ def _allocate(path: Path, shape: tuple[int, ...]) -> None:
 
 
 def _key(encoder: nn.Module, dataset: CaptionDataset) -> str:
-    """Return a digest of all that features depend on."""
+    """Return a digest of everything that features depend on."""
     digest = hashlib.sha256(f"{_FORMAT} {version('timm')} {dataset.preprocess}".encode())
     for name, module in encoder.named_modules():
         settings = {

@@ -1,4 +1,4 @@
-"""COCO instances (Lin et al. 2014, arXiv:1405.0312) as boxes of what captions name.
+"""COCO instances (Lin et al. 2014, arXiv:1405.0312) as boxes of phrases in captions.
 
 Instances have categories instead of phrases, so categories are matched with words of captions.
 """
@@ -17,27 +17,27 @@ from data.objects import ObjectWords
 
 
 class Instances(NamedTuple):
-    """What an instances file holds."""
+    """Contents of an instances file."""
 
     boxes: dict[str, dict[str, list[Box]]]
-    """By file name and category; an image without any has none."""
+    """Boxes by file name and category; an image without instances has an empty entry."""
     kinds: dict[str, str]
-    """Categories and their supercategories."""
+    """Category -> supercategory."""
 
     def of(self, image: str) -> dict[str, list[Box]] | None:
-        """Return the boxes of an image by path or file name; None if the file does not know it."""
+        """Return the boxes of an image by path or file name; None if the file lacks the image."""
         return self.boxes.get(image, self.boxes.get(PurePosixPath(image).name))
 
 
 def read_instances(path: Path) -> Instances:
-    """Read a file of COCO instances, crowds included.
+    """Read a COCO instances file, crowds included.
 
     Raises:
-        DataError: the file is unreadable or of another form.
+        DataError: the file cannot be read or is malformed.
         MissingExtraError: pycocotools is not installed.
     """
     try:
-        from pycocotools.coco import COCO  # noqa: PLC0415  # an extra, met where it is needed
+        from pycocotools.coco import COCO  # noqa: PLC0415  # an optional extra
     except ImportError as error:
         raise MissingExtraError(
             "COCO instances need pycocotools: pip install 'captioner[train]'"
@@ -62,17 +62,17 @@ def read_instances(path: Path) -> Instances:
 
 
 def load_instances(path: Path, records: Sequence[Record]) -> list[BoxedImage]:
-    """Read COCO instances, and find their categories among the words of captions.
+    """Load COCO instances, and match their categories with words of captions.
 
-    A category is found by its name, plural and synonyms. Its boxes are all of that category in the
+    A category matches its name, plural and synonyms. Its boxes are all of that category in the
     photo, since a caption does not say which one it means.
 
     Args:
         path: the instances file.
-        records: captions; those of images without boxes are left out.
+        records: captions; images without boxes are left out.
 
     Raises:
-        DataError: the file is unreadable, of another form, or of none of these images.
+        DataError: the file cannot be read, is malformed, or covers none of these images.
         MissingExtraError: pycocotools is not installed.
     """
     instances = read_instances(path)
@@ -97,7 +97,7 @@ def load_instances(path: Path, records: Sequence[Record]) -> list[BoxedImage]:
             captions.append(BoxedCaption(text=text, phrases=tuple(phrases)))
         images.append(BoxedImage(image=record.image, captions=tuple(captions)))
     if not images:
-        raise DataError(f"Boxes {path} are of none of the {len(records)} images with captions.")
+        raise DataError(f"Boxes {path} cover none of the {len(records)} captioned images.")
     return images
 
 

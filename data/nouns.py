@@ -1,7 +1,9 @@
-"""Nouns of captions, and which nouns people use for the same thing, learned from annotated phrases.
+"""Nouns in captions and their synonyms, learned from annotated phrases.
 
-Flickr30k Entities (Plummer et al. 2015, arXiv:1505.04870) mark the phrases of captions and number
-what they name: the last word of a phrase is a noun, and two phrases with one number name one thing.
+Flickr30k Entities (Plummer et al. 2015, arXiv:1505.04870) marks phrases in captions and numbers the
+objects they name: the last word of a phrase is a noun, and two phrases with the same number name
+the
+same object.
 """
 
 from collections import Counter, defaultdict
@@ -15,22 +17,22 @@ from data.boxes import read_json
 from data.objects import Mention, plain
 
 _LEAST = 3
-"""Times that a word ends a phrase, or two name one thing, before that counts."""
+"""Minimum number of phrases that end in a word, or of objects that two words both name."""
 _MOSTLY = 0.5
-"""Share of a noun's occurrences that end a phrase."""
+"""Minimum fraction of a noun's occurrences that end a phrase."""
 _OFTEN = 0.1
-"""Share of the things that the rarer of two nouns names which the other names as well."""
+"""Synonyms: minimum fraction of the rarer noun's objects that the other one names, too."""
 _NOTHING = {"notvisual", "something", "other", "others", "one", "ones"}
-"""Kinds and words that name nothing to be seen."""
+"""Phrase types and words that name nothing visible."""
 _PLURALS = {"men": "man", "women": "woman", "children": "child", "people": "person"}
 
 
 class Nouns:
-    """Nouns, each with the others that people use for the same thing.
+    """Nouns and their synonyms.
 
     Args:
-        same: by noun, singular; each of these is among the nouns.
-        plurals: plural forms, and the noun that each is of.
+        same: singular noun -> its synonyms, which are nouns themselves.
+        plurals: plural form -> singular.
     """
 
     def __init__(self, same: Mapping[str, frozenset[str]], plurals: Mapping[str, str]) -> None:
@@ -38,9 +40,9 @@ class Nouns:
         self._plurals = plurals
 
     def find(self, text: str) -> list[Mention]:
-        """Return the nouns of a caption, in order, each as a mention of its singular."""
+        """Return the nouns of a caption in order, as mentions of their singular."""
         names = (self.singular(plain(word)) for word in text.split())
-        return [Mention(place, 1, name) for place, name in enumerate(names) if name in self.same]
+        return [Mention(index, 1, name) for index, name in enumerate(names) if name in self.same]
 
     def known_from(self, text: str) -> set[str]:
         """Return the words of a reference, nouns as singulars, and other nouns for the same."""
@@ -48,7 +50,7 @@ class Nouns:
         return words.union(*(self.same.get(word, ()) for word in words))
 
     def singular(self, word: str) -> str:
-        """Return the singular of a noun; any other word as it is."""
+        """Return the singular of a noun, and any other word unchanged."""
         return self._plurals.get(word, word)
 
 
@@ -56,11 +58,11 @@ def load_nouns(path: Path, *, split: str = "train") -> Nouns:
     """Learn nouns from the captions of a split.
 
     Args:
-        path: Flickr30k Entities, in the form that `data.boxes` shows.
-        split: use another one for evaluation.
+        path: Flickr30k Entities, in the format of `data.boxes`.
+        split: split to learn from; evaluate on another one.
 
     Raises:
-        DataError: the file is unreadable, of another form, or holds too little of this split.
+        DataError: the file cannot be read, is malformed, or has too few phrases in this split.
     """
     table = read_json(path)
     endings: Counter[str] = Counter()
@@ -80,7 +82,7 @@ def load_nouns(path: Path, *, split: str = "train") -> Nouns:
                 things += [nouns for number, nouns in named.items() if str(number) != "0"]
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
-            f"Boxes {path} are not those of Flickr30k Entities ({error!r}); see data/boxes.py."
+            f"Boxes {path} are not Flickr30k Entities ({error!r}); data/boxes.py shows the format."
         ) from error
     nouns = {
         noun
@@ -91,15 +93,15 @@ def load_nouns(path: Path, *, split: str = "train") -> Nouns:
     }
     if not nouns:
         raise DataError(
-            f"Boxes {path} hold too few phrases of split {split!r} to learn nouns from; give the "
-            "whole file of Flickr30k Entities."
+            f"Boxes {path} have too few phrases in split {split!r} to learn nouns from; use the "
+            "complete file of Flickr30k Entities."
         )
     plurals = {noun: one for noun in nouns if (one := _singular(noun, nouns)) != noun}
     return Nouns(_same(nouns, plurals, things), plurals)
 
 
 def _ends(sentence: Mapping[str, Any]) -> Iterator[tuple[str, list[str], str]]:
-    """Yield the last word of each phrase, its kinds, and the number of what it names."""
+    """Yield the last word of each phrase, its types, and the number of the object it names."""
     for phrase in sentence["phrases"]:
         yield plain(phrase["phrase"].split()[-1]), phrase["phrase_type"], phrase["phrase_id"]
 
@@ -114,7 +116,7 @@ def _singular(noun: str, nouns: set[str]) -> str:
 def _same(
     nouns: set[str], plurals: Mapping[str, str], things: list[set[str]]
 ) -> dict[str, frozenset[str]]:
-    """Find out which nouns often name what another one names."""
+    """Find pairs of nouns that often name the same object."""
     counts: Counter[str] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()
     for thing in things:

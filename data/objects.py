@@ -1,8 +1,9 @@
-"""COCO's 80 objects in captions: which words name which object.
+"""COCO's 80 object categories in captions: which words name which object.
 
-The words are our own, gathered from captions of COCO and Flickr8k; docs/scores.md says where they
-differ from those of Rohrbach et al. 2018 (arXiv:1809.02156). Words that as often name something
-else, such as "plant", "glass", "board" or the colour "orange", are left out or need company.
+The word lists are our own, collected from captions of COCO and Flickr8k; docs/scores.md describes
+how they differ from those of Rohrbach et al. 2018 (arXiv:1809.02156). Words that often name
+something else, such as "plant", "glass", "board" or the colour "orange", are left out or need
+context.
 """
 
 from collections.abc import Iterable, Sequence
@@ -115,9 +116,9 @@ OTHER_WORDS = {
     "hair drier": "hairdryer, hair dryer, blow dryer",
     "toothbrush": "tooth brush",
 }
-"""COCO's 80 objects, and what people call them beside these names, between commas."""
+"""COCO's 80 objects and their synonyms, separated by commas."""
 
-_OTHER_THINGS = (
+_COMPOUNDS = (
     "train track, train station, bus stop, bus station, boat dock, boat house, bird house, "
     "bird bath, bird cage, bird feeder, dog house, cat food, dog food, horse trailer, bike "
     "rack, bike path, bike lane, bike trail, bike helmet, motorcycle helmet, car park, "
@@ -130,7 +131,7 @@ _OTHER_THINGS = (
     "tie dye, phone booth, visitor center, phone pole, mouse pad, mouse trap, bear hug, ball "
     "game, ball field, ball park, chair lift"
 )
-"""Words that together name none of the objects, although one of them does alone."""
+"""Compounds that contain an object's name but do not name the object."""
 
 _IRREGULAR = {
     "man": "men",
@@ -148,10 +149,10 @@ _IRREGULAR = {
 }
 
 _OFFSPRING = {"baby", "babies", "kid", "mother", "father", "parent", "adult", "male", "female"}
-"""Words for people that as often speak of animals, beside which they are taken to."""
+"""Words for people that name an animal when close to one."""
 _ANIMALS = {"bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe"}
 _BEFORE_ANIMAL, _AFTER_ANIMAL = 2, 3
-"""Words between which such a word still belongs to the animal that follows, or came before."""
+"""Maximum distance in words of such a word before or after the animal."""
 _ENDS_A_NOUN = frozenset(
     [
         "",
@@ -171,19 +172,19 @@ _ENDS_A_NOUN = frozenset(
         "are",
     ]
 )
-"""What may follow a fruit; after the colour stands what has it."""
+"""What may follow the fruit; a noun follows the colour."""
 _DETERMINERS = {"a", "an", "one", "the", "another", "half", "single", "whole", "sliced", "peeled"}
 
 
 class Mention(NamedTuple):
-    """An object that a caption names."""
+    """An object named in a caption."""
 
     first: int
-    """Place of the first word in `text.split()`."""
+    """Index of its first word in `text.split()`."""
     words: int
-    """How many words name it."""
+    """Number of words."""
     name: str
-    """The object, as COCO calls it."""
+    """The object, by its COCO name."""
 
 
 class Names(Protocol):
@@ -197,17 +198,16 @@ class Names(Protocol):
 
 
 class ObjectWords:
-    """Finds in captions what names one of these objects.
+    """Finds the objects that captions name.
 
     Args:
-        names: categories, such as COCO's; each is found by its name, its plural, and what else
-            people call it.
+        names: object categories, such as COCO's; each matches its name, plural and synonyms.
     """
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names: dict[tuple[str, ...], str | None] = {}
-        for thing in _OTHER_THINGS.split(", "):
-            self._names |= dict.fromkeys(_with_plurals(thing))
+        for compound in _COMPOUNDS.split(", "):
+            self._names |= dict.fromkeys(_with_plurals(compound))
         for name in names:
             forms = [name, *filter(None, OTHER_WORDS.get(name, "").split(", "))]
             for form in forms:
@@ -215,7 +215,7 @@ class ObjectWords:
         self._longest = max(map(len, self._names))
 
     def find(self, text: str) -> list[Mention]:
-        """Return what a caption names, in order; longer names come first: "hot dog" is no dog."""
+        """Return the objects in order; the longest match wins, so "hot dog" is not a dog."""
         words = [plain(word) for word in text.split()]
         found = []
         first = 0
@@ -237,7 +237,7 @@ class ObjectWords:
 
 
 def plain(word: str) -> str:
-    """Strip a word of `text.split()` of punctuation, of 's and of capitals."""
+    """Strip punctuation, 's and capitals from a word of `text.split()`."""
     return word.strip(".,;:!?\"'()").lower().removesuffix("'s")
 
 
@@ -251,14 +251,14 @@ def _with_plurals(name: str) -> list[tuple[str, ...]]:
 
 
 def _is_colour(words: Sequence[str], place: int) -> bool:
-    """Tell whether "orange" speaks of a colour, as in "an orange shirt" or "dressed in orange"."""
+    """Whether "orange" is a colour, as in "an orange shirt" or "dressed in orange"."""
     before = words[place - 1] if place else ""
     after = words[place + 1] if place + 1 < len(words) else ""
     return before not in _DETERMINERS or after not in _ENDS_A_NOUN
 
 
 def _is_offspring(mention: Mention, words: Sequence[str], found: Sequence[Mention]) -> bool:
-    """Tell whether this speaks of an animal, as "baby" in "a baby elephant"."""
+    """Whether the word names an animal, as "baby" in "a baby elephant"."""
     if words[mention.first] not in _OFFSPRING:
         return False
     return any(

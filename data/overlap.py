@@ -1,4 +1,4 @@
-"""Photos that occur in two sets: training and evaluation data must not overlap."""
+"""Photos in two sets: training and evaluation data must not overlap."""
 
 import hashlib
 from collections import defaultdict
@@ -15,13 +15,13 @@ def find_shared(
     others: Sequence[Record],
     other_source: ImageSource,
 ) -> list[tuple[str, str]]:
-    """Find photos of one set that are also in another.
+    """Find photos of one set that also occur in another.
 
-    Equal ids and file names identify a photo that was resized for one of the sets; equal bytes, a
-    renamed one. Only files of equal size are read.
+    Equal ids and file names identify a photo that was resized for one of the sets; equal bytes
+    identify a renamed one. Only files of equal size are read.
 
     Returns:
-        The names of each such photo in both sets.
+        The names of each shared photo in both sets.
 
     Raises:
         DataError: a photo cannot be read.

@@ -1,4 +1,4 @@
-"""Photo -> input pixels as `photo.preprocess` makes them, from files and with other colours."""
+"""Photos as encoder inputs for training, with colour augmentation."""
 
 from collections.abc import Callable
 
@@ -13,19 +13,19 @@ from captioner.photo.framing import Geometry, Levels, enough_for, frame
 from captioner.photo.preprocess import preprocess, resize
 
 Recolour = Callable[[Float[Tensor, "3 h w"]], Float[Tensor, "3 h w"]]
-"""From fractions of full brightness to others, from 0 to 1."""
+"""Maps RGB values from 0 to 1 to other values from 0 to 1."""
 
 
 def load_for(
     content: bytes, config: PreprocessConfig, *, name: str, spare: float = 1
 ) -> Image.Image:
-    """Decode a photo at the scale its input needs.
+    """Decode a photo at the scale that its input needs.
 
     Args:
-        content: of the file.
-        config: says how large the input is.
-        name: what to call the photo in an error.
-        spare: factor by which a side must exceed the input, to allow for cropping.
+        content: bytes of the image file.
+        config: gives the size of the input.
+        name: name of the photo in errors.
+        spare: factor by which the photo must exceed the input, to allow for cropping.
 
     Raises:
         ImageError: the photo cannot be read.
@@ -36,11 +36,11 @@ def load_for(
 def to_input(
     photo: Image.Image, config: PreprocessConfig, *, recolour: Recolour | None = None
 ) -> tuple[Float[Tensor, "3 H W"], Geometry]:
-    """Turn a photo into the encoder's input, as `captioner.photo.preprocess` does.
+    """Preprocess a photo as `captioner.photo.preprocess` does, with optional recolouring.
 
     Args:
-        photo: mode RGB, upright.
-        config: size of the input, how the photo is fitted, and how brightness is normalised.
+        photo: upright, mode RGB.
+        config: size of the input, resizing and normalisation.
         recolour: applied to the resized photo before normalisation.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The processes of a distributed run, one per GPU: ranks and collectives."""
+"""Ranks of a distributed run, one process per GPU, and their collectives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Ranks:
-    """This process among those of a run; by default the only one.
+    """This process's rank in a run; by default it is the only one.
 
-    Collectives must be called by all processes, in the same order.
+    Every rank must call the collectives, in the same order.
     """
 
     rank: int = 0
-    """Number of this process, from 0."""
+    """Index of this process, from 0."""
     count: int = 1
-    """How many there are."""
+    """Number of processes (world size)."""
 
     @property
     def first(self) -> bool:
@@ -28,16 +28,16 @@ class Ranks:
         return self.rank == 0
 
     def share(self, items: Sequence[T]) -> Sequence[T]:
-        """Return this process's share of the items; those of all are the items, each once."""
+        """Return this rank's share of the items; each item is in exactly one share."""
         return items[self.rank :: self.count]
 
     def wait(self) -> None:
-        """Wait for all processes (barrier)."""
+        """Wait for all ranks (barrier)."""
         if self.count > 1:
             torch.distributed.barrier()
 
     def sum(self, x: Tensor) -> Tensor:
-        """Add up the tensors of all."""
+        """Sum a tensor over all ranks (all-reduce)."""
         if self.count == 1:
             return x
         x = x.detach().clone()
@@ -45,19 +45,19 @@ class Ranks:
         return x
 
     def average(self, total: Tensor, count: Tensor) -> Tensor:
-        """Divide this process's total by the mean count of all.
+        """Divide this rank's total by the mean count over ranks.
 
-        The mean of the results is the total of all divided by the count of all: gradients that are
-        averaged over processes, as DDP and FSDP do, are those of one process with all the data.
+        The mean of the results over ranks is the total over all ranks divided by their count, so
+        gradients that DDP or FSDP average equal those of a single process with all the data.
         """
         return total * self.count / self.sum(count).clamp(min=1)
 
     def mean(self, x: Tensor) -> Tensor:
-        """Average the tensors of all."""
+        """Average a tensor over all ranks."""
         return self.sum(x) / self.count
 
     def gather(self, value: T) -> list[T]:
-        """Collect the values of all processes, in rank order."""
+        """Collect the values of all ranks, in order (all-gather)."""
         if self.count == 1:
             return [value]
         values: list[Any] = [None] * self.count
@@ -65,7 +65,7 @@ class Ranks:
         return values
 
     def agree(self, value: T) -> T:
-        """Return the value of the first process."""
+        """Return the first rank's value (broadcast)."""
         if self.count == 1:
             return value
         values = [value]

@@ -82,10 +82,10 @@ def test_a_split_is_taken_alone_and_dev_is_val(tmp_path):
     [
         (None, "do not exist; data/README.md says where they come from."),
         ("{", "cannot be read: "),
-        ("[1]", "hold no images; see data/boxes.py"),
-        ("{}", "hold no images; see data/boxes.py"),
-        ('{"images": []}', "are not those of Flickr30k Entities ("),
-        ('{"1.jpg": {"split": "test"}}', "are not those of Flickr30k Entities (KeyError('orig_"),
+        ("[1]", "hold no images; data/boxes.py shows the format"),
+        ("{}", "hold no images; data/boxes.py shows the format"),
+        ('{"images": []}', "are not Flickr30k Entities ("),
+        ('{"1.jpg": {"split": "test"}}', "are not Flickr30k Entities (KeyError('orig_"),
     ],
 )
 def test_a_file_without_boxes_is_named(tmp_path, content, problem):

@@ -86,4 +86,4 @@ def test_runs_of_a_sweep_are_compared(tmp_path, monkeypatch, capsys):
 
 def test_more_runs_than_colours_are_refused(capsys):
     assert main([f"runs/{n}" for n in range(9)]) == 1
-    assert capsys.readouterr().err == "error: 9 runs; compare 8 at most.\n"
+    assert capsys.readouterr().err == "error: 9 runs were given; at most 8 can be compared.\n"

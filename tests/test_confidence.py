@@ -209,9 +209,7 @@ def test_settings_are_fitted_written_and_measured(data, checkpoint, tmp_path, ca
     photos, fitted = str(tmp_path / "photos"), tmp_path / "fitted.safetensors"
     asked = [*data, photos, "--count", "3"]
     assert main([str(checkpoint), *asked]) == 1
-    assert "does not say how far it can be believed; fit that with --output." in (
-        capsys.readouterr().err
-    )
+    assert "has no confidence settings; fit them with --output." in (capsys.readouterr().err)
     assert main([str(checkpoint), *asked, "--photos", photos, "--output", str(fitted)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert set(report["kinds_not_learned_from"]) == set(KINDS)
@@ -233,7 +231,7 @@ def test_settings_are_fitted_written_and_measured(data, checkpoint, tmp_path, ca
 
 
 def test_evaluation_measures_calibrated_probabilities(tokenizer, tmp_path):
-    from training.evaluate import Extent, evaluate
+    from training.evaluate import EvaluationOptions, evaluate
 
     model, header = TOYS["lstm"](tokenizer)
     token = LogisticConfig(weights=(0.0, 0.0), bias=math.log(0.25 / 0.75))
@@ -245,6 +243,6 @@ def test_evaluation_measures_calibrated_probabilities(tokenizer, tmp_path):
         tmp_path / "m.safetensors",
         annotations=tmp_path / "captions_val.jsonl",
         images=[str(tmp_path)],
-        extent=Extent(resamples=0),
+        options=EvaluationOptions(resamples=0),
     )
     assert report["calibration"]["confidence"] == pytest.approx(0.25)

@@ -215,7 +215,7 @@ def test_everything_is_measured_printed_and_written(run, tmp_path, capsys):
     assert lines[0].endswith("smoke, 3 images of split test, split.jsonl")
     assert f"sha256 {report['sha256'][:12]}" in lines[1]
     table = "\n".join(lines)
-    for title in ("BLEU-4", "CIDEr of the best", "self-CIDEr", "calibration error", "perplexity"):
+    for title in ("BLEU-4", "best CIDEr (oracle)", "self-CIDEr", "calibration error", "perplexity"):
         assert f"  {title}" in table
     cider, ends = report["scores"]["CIDEr"], report["intervals"]["CIDEr"]
     row = next(line for line in lines if line.startswith("  CIDEr  "))
@@ -236,7 +236,7 @@ def test_candidates_of_the_beam_are_measured_too(run, capsys):
     found = report["candidates"]
     assert 2 <= found["number"] <= 4
     assert found["best_CIDEr"] >= max(found["mean_CIDEr"], report["scores"]["CIDEr"])
-    assert f"{found['number']} candidates of each photo, per cent" in said.err
+    assert f"{found['number']} candidates per photo, per cent" in said.err
     assert "2 groups, diversity 0.5" in said.err
     assert evaluate(run, "--beam", "1", "--candidates") == 1
     assert "only beam search has several candidates" in capsys.readouterr().err

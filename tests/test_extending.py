@@ -29,8 +29,8 @@ from captioner.runtimes import RUNTIMES
 from tests.test_folder import captions
 from tests.test_objectives import make_batch
 from training.metrics import SCORES, score
-from training.objectives import Learning, build_objective
-from training.objectives.scheduled_sampling import mix_words
+from training.objectives import ObjectiveSetup, build_objective
+from training.objectives.scheduled_sampling import mix_in_samples
 from training.scoring.layout import tabulate
 from training.scoring.measures import measure_captions
 from training.settings import OBJECTIVES, StageConfig
@@ -161,7 +161,7 @@ def test_it_learns_from_whole_captions_and_from_its_own_words(saved, tokenizer):
     assert all(weights.grad is not None for weights in model.decoder.parameters())
     with torch.no_grad():
         features = model.encoder(pixels)
-    mixed = mix_words(model.decoder, features, words, probability=1.0, tokenizer=tokenizer)
+    mixed = mix_in_samples(model.decoder, features, words, probability=1.0, tokenizer=tokenizer)
     assert mixed.shape == words.shape
     assert mixed[0, 0, [0, -1]].tolist() == words[0, 0, [0, -1]].tolist()
 
@@ -263,7 +263,7 @@ def test_an_objective_is_learned_from_as_those_of_the_package(example, bag, toke
     decoder = bag.BagDecoder(words=len(tokenizer), feature_dim=batch.inputs.shape[-1], width=8)
     plain = StageConfig(name="test", epochs=1, label_smoothing=0.0)
     (loss, measure), (plain_loss, plain_measure) = (
-        build_objective(Learning(decoder=decoder, stage=own, tokenizer=tokenizer))(
+        build_objective(ObjectiveSetup(decoder=decoder, stage=own, tokenizer=tokenizer))(
             batch.inputs, batch, progress=0.0
         )
         for own in (stage, plain)

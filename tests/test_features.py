@@ -201,7 +201,7 @@ def test_features_that_half_precision_cannot_hold_are_refused(tmp_path):
     encoder = Patches()
     with torch.no_grad():
         encoder.conv.bias += 1e6
-    with pytest.raises(DataError, match=r"^The encoder's features are too large for half"):
+    with pytest.raises(DataError, match=r"^The encoder's features overflow half"):
         cache(encoder, build(tmp_path / "photos"), tmp_path / "cache")
     assert list((tmp_path / "cache").iterdir()) == []
 

@@ -12,7 +12,7 @@ from training.grounding.generated import (
     GeneratedScore,
     count_grounded,
     cut_box,
-    list_things,
+    list_objects,
     overlaps,
 )
 
@@ -49,7 +49,7 @@ def image():
 
 
 def test_phrases_with_the_same_boxes_name_one_thing():
-    assert list_things(image()) == {
+    assert list_objects(image()) == {
         (LEFT,): {"man", "boy"},
         (RIGHT, SKY): {"dogs"},
         (SKY,): {"sky"},
@@ -86,9 +86,9 @@ def test_a_noun_counts_where_people_use_it_and_its_box_lies_on_the_thing():
     ]
     caption = caption_of(noise(8, 8), words)
     nouns = frozenset({"man", "boy", "dogs", "sky", "cat"})
-    assert count_grounded(caption, list_things(image()), nouns) == [4, 3, 2, 2]
+    assert count_grounded(caption, list_objects(image()), nouns) == [4, 3, 2, 2]
     twice = caption_of(noise(8, 8), [word("boy", half(0, 1)), word("man", half(0, 1))])
-    assert count_grounded(twice, list_things(image()), nouns) == [2, 2, 2, 1]
+    assert count_grounded(twice, list_objects(image()), nouns) == [2, 2, 2, 1]
 
 
 def test_f1_is_the_harmonic_mean_over_all_photos_for_each_view():

@@ -16,7 +16,7 @@ from data.boxes import BoxedCaption, BoxedImage, Phrase
 from tests.conftest import TOYS
 from tests.photos import noise
 from training.grounding.__main__ import main
-from training.grounding.deletion import JudgedWord, hide, measure_falls
+from training.grounding.deletion import JudgedWord, hide, measure_drops
 from training.grounding.phrases import read_phrases, views_of
 
 QUARTERS = {
@@ -170,7 +170,7 @@ def test_a_word_falls_when_what_it_depends_on_is_hidden(planted, tokenizer):
     ids = [tokenizer.start_id, *tokenizer.encode("a dog")]
     there = JudgedWord(ids=ids, tokens=[1], attention=torch.tensor([0.7, 0.1, 0.2, 0.0]))
     elsewhere = JudgedWord(ids=ids, tokens=[1], attention=torch.tensor([0.0, 0.1, 0.2, 0.7]))
-    rows = measure_falls(
+    rows = measure_drops(
         planted, photo, [there, elsewhere] * 8, generator=torch.Generator().manual_seed(0)
     )
     others = len(tokenizer) - 3 - 1  # words that may be written, beside dog
@@ -191,7 +191,7 @@ def test_only_regions_that_show_some_of_the_photo_are_hidden_at_random(planted, 
     planted.model.encoder.register_forward_hook(lambda _, given, __: seen.append(given[0]))
     ids = [tokenizer.start_id, *tokenizer.encode("a dog")]
     target = JudgedWord(ids=ids, tokens=[1], attention=torch.tensor([0.0, 0.1, 0.2, 0.7]))
-    measure_falls(planted, photo, [target] * 6, generator=torch.Generator().manual_seed(0))
+    measure_drops(planted, photo, [target] * 6, generator=torch.Generator().manual_seed(0))
     at_random = seen[0][2::2]
     assert all((pixels.numpy() != photo.pixels).any() for pixels in at_random)
 
@@ -200,7 +200,7 @@ def test_a_word_of_two_tokens_is_as_likely_as_both(planted, tokenizer):
     ids = [tokenizer.start_id, *tokenizer.encode("a man's dog")]
     target = JudgedWord(ids=ids, tokens=[1, 2], attention=torch.full((4,), 0.25))
     photo = planted.prepare(Image.new("RGB", (8, 8), "white"))
-    rows = measure_falls(planted, photo, [target], generator=torch.Generator())
+    rows = measure_drops(planted, photo, [target], generator=torch.Generator())
     share = 1 / (math.e + len(tokenizer) - 4)
     assert rows[0, 0].item() == pytest.approx(share**2)
 
@@ -342,5 +342,5 @@ def test_phrases_that_all_end_in_unknown_words_are_an_error(data, checkpoints, c
     path.write_text(path.read_text().replace("dog", "yak").replace("the beach", "the moor"))
     assert main(["--checkpoint", str(checkpoints["lstm"]), *data]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == (
-        "error: No phrase with boxes ends in a word that the model knows."
+        "error: No phrase with boxes ends in a word of the model's vocabulary."
     )

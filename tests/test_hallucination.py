@@ -193,7 +193,7 @@ def test_models_and_searches_stand_side_by_side(data, checkpoints, capsys, tmp_p
     ]
     assert report["people"]["captions"] == 4
     assert report["people"]["per_sentence"] == 2 / 4  # of the sea and of the man, said once each
-    for text in ("toy-transformer, beam 4", "toy-transformer, greedy", "people", "more than the"):
+    for text in ("toy-transformer, beam 4", "toy-transformer, greedy", "people", "difference"):
         assert text in err
     again, _ = run(capsys, *asked)
     assert again == report
@@ -217,10 +217,10 @@ def test_captions_of_any_model_are_measured(data, capsys, tmp_path):
     (own,) = report["models"]
     assert [photo["invented"] for photo in own["photos"]] == [["person"], ["car"], []]
     assert (own["per_sentence"], own["per_object"]) == (2 / 3, 2 / 4)
-    assert "invents most: person 1 of 2, car 1 of 1" in err
+    assert "hallucinates most: person 1 of 2, car 1 of 1" in err
     path.write_text(json.dumps(rows[:1]))
     assert main(["--results", str(path), *data]) == 1
-    assert "has no caption of 1.png and 1 more" in capsys.readouterr().err
+    assert "has no caption for 1.png and 1 more photos" in capsys.readouterr().err
 
 
 def test_models_that_caption_together_are_one(data, checkpoints, capsys):
@@ -236,7 +236,7 @@ def test_instances_of_other_photos_are_refused(data, checkpoints, capsys, tmp_pa
     path.write_text(path.read_text().replace(".png", ".gif"))
     chosen = ["--checkpoint", str(checkpoints["lstm"]), "--instances", str(path)]
     assert main([*chosen, *data]) == 1
-    assert capsys.readouterr().err == (f"error: {path} is of none of the 3 photos with captions.\n")
+    assert capsys.readouterr().err == (f"error: {path} covers none of the 3 captioned photos.\n")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_hot_dog_is_no_dog_and_what_has_no_boxes_is_no_phrase(path):
 def test_files_that_do_not_fit_are_named(path, tmp_path):
     with pytest.raises(DataError) as caught:
         load_instances(path, [record("8.jpg", "a dog"), record("9.jpg", "a cat")])
-    assert str(caught.value) == f"Boxes {path} are of none of the 2 images with captions."
+    assert str(caught.value) == f"Boxes {path} cover none of the 2 captioned images."
     captions = tmp_path / "captions.json"
     captions.write_text('{"images": [], "annotations": []}')
     with pytest.raises(DataError) as caught:

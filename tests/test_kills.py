@@ -118,5 +118,5 @@ def test_a_run_goes_on_from_the_file_before_where_the_newest_is_damaged(place, t
     content[len(content) // 2] ^= 1
     (folder / "resume.pt").write_bytes(content)
     together.run(arguments(folder))
-    assert "resume.pt is damaged (checksum of " in (folder / "log.txt").read_text()
+    assert "resume.pt is damaged (wrong checksum of " in (folder / "log.txt").read_text()
     assert same(state(folder / "resume.pt"), state(whole / "resume.pt"))

@@ -11,7 +11,7 @@ from captioner.model import CaptionModel, build_model
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from data.ranks import Ranks
-from training.objectives import Learning, build_objective
+from training.objectives import ObjectiveSetup, build_objective
 from training.running.learner import Learner
 from training.running.optim import choose_trained
 from training.settings import StageConfig
@@ -49,12 +49,12 @@ def make_learner(
     settings = {"encoder": "trained", "learning_rate": 1e-2, "warmup": 0.0} | settings
     stage = StageConfig(name="test", epochs=1, **settings)
     choose_trained(model, stage)
-    learning = Learning(
+    setup = ObjectiveSetup(
         decoder=model.decoder, stage=stage, tokenizer=TOKENIZER, captions=CAPTIONS, max_words=8
     )
     learner = Learner(
         model,
-        build_objective(learning),
+        build_objective(setup),
         stage,
         steps=10,
         ranks=Ranks(),
@@ -194,5 +194,7 @@ def test_a_backbone_that_cannot_compute_anew_is_named(monkeypatch):
     model = make_model()
     monkeypatch.setattr(type(model.encoder.backbone), "set_grad_checkpointing", refuse)
     make_learner(model)
-    with pytest.raises(ConfigError, match="timm's VisionTransformer cannot do it; set it to false"):
+    with pytest.raises(
+        ConfigError, match="timm's VisionTransformer does not support it; set it to"
+    ):
         make_learner(model, checkpointing=True)

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from training.objectives.loss import coverage_loss, grounding_loss, word_loss
+from training.objectives.loss import coverage_loss, cross_entropy_loss, grounding_loss
 
 PAD = 0
 
@@ -37,7 +37,7 @@ def test_the_word_loss_is_smoothed_cross_entropy_averaged_over_real_words(words,
         for word, x in enumerate(row):
             wanted = smoothing / 7 + (1 - smoothing if word == words[b, k, t + 1] else 0)
             total += wanted * (log_sum - x)
-    loss, _ = word_loss(logits, words, pad_id=PAD, label_smoothing=smoothing)
+    loss, _ = cross_entropy_loss(logits, words, pad_id=PAD, label_smoothing=smoothing)
     assert loss.item() == pytest.approx(total / len(places), rel=1e-6)
 
 
@@ -45,7 +45,7 @@ def test_the_plain_cross_entropy_of_a_model_that_knows_every_word_is_0_however_i
     words,
 ):
     logits = 100 * torch.nn.functional.one_hot(words[:, :, 1:], 7).float()
-    smoothed, plain = word_loss(logits, words, pad_id=PAD, label_smoothing=0.1)
+    smoothed, plain = cross_entropy_loss(logits, words, pad_id=PAD, label_smoothing=0.1)
     assert plain.item() == pytest.approx(0)
     assert smoothed.item() == pytest.approx(0.1 * 100 * 6 / 7)
 
@@ -57,8 +57,8 @@ def test_padding_changes_neither_loss(words):
     more_logits = torch.cat([logits, torch.randn(2, 3, 3, 7)], dim=2)
     more_attention = torch.cat([attention, torch.rand(2, 3, 2, 2, 3, 9)], dim=4)
     torch.testing.assert_close(
-        word_loss(more_logits, longer, pad_id=PAD, label_smoothing=0.1),
-        word_loss(logits, words, pad_id=PAD, label_smoothing=0.1),
+        cross_entropy_loss(more_logits, longer, pad_id=PAD, label_smoothing=0.1),
+        cross_entropy_loss(logits, words, pad_id=PAD, label_smoothing=0.1),
     )
     torch.testing.assert_close(
         coverage_loss(more_attention, longer, pad_id=PAD),
@@ -68,7 +68,7 @@ def test_padding_changes_neither_loss(words):
 
 def test_nothing_is_learned_from_padding(words):
     logits = torch.randn(2, 3, 4, 7, requires_grad=True)
-    word_loss(logits, words, pad_id=PAD, label_smoothing=0.1)[0].backward()
+    cross_entropy_loss(logits, words, pad_id=PAD, label_smoothing=0.1)[0].backward()
     learned = logits.grad.abs().sum(dim=-1) > 0
     assert [tuple(place) for place in learned.nonzero().tolist()] == real_words(words)
 

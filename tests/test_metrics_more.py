@@ -12,9 +12,9 @@ from training.metrics.bleu import BleuScore, bleu, count_matches
 from training.metrics.bootstrap import mean_intervals
 from training.metrics.calibration import calibrate
 from training.metrics.cider import Vector, document_frequencies
-from training.metrics.diversity import distinct_share, diversity, mutual_bleu, self_cider
+from training.metrics.diversity import distinct_ratio, diversity, mutual_bleu, self_cider
 from training.metrics.novelty import novelty
-from training.metrics.variety import count_lengths, count_variety, share_repeating
+from training.metrics.variety import count_lengths, count_variety, repetition_rate
 
 SETS = generate_sets(60, seed=5)
 REFERENCES = [refs for refs, _ in SETS]
@@ -24,9 +24,9 @@ FREQUENCIES = document_frequencies(REFERENCES)
 
 def test_div_counts_distinct_runs_for_each_word():
     captions = [split("a dog runs"), split("a dog sits")]
-    assert distinct_share(captions, 1) == 4 / 6  # a dog runs sits
-    assert distinct_share(captions, 2) == 3 / 6  # "a dog", "dog runs", "dog sits"
-    assert distinct_share([[], []], 1) == 0.0
+    assert distinct_ratio(captions, 1) == 4 / 6  # a dog runs sits
+    assert distinct_ratio(captions, 2) == 3 / 6  # "a dog", "dog runs", "dog sits"
+    assert distinct_ratio([[], []], 1) == 0.0
 
 
 def test_mutual_bleu_is_coco_captions_bleu_of_each_caption_against_the_others():
@@ -68,7 +68,7 @@ def test_self_cider_runs_from_nothing_new_to_nothing_in_common():
 def test_diversity_is_a_mean_over_images():
     found = diversity(REFERENCES, FREQUENCIES)
     assert list(found) == ["div_1", "div_2", "self_CIDEr", "mBleu_4"]
-    assert found["div_1"] == pytest.approx(np.mean([distinct_share(r, 1) for r in REFERENCES]))
+    assert found["div_1"] == pytest.approx(np.mean([distinct_ratio(r, 1) for r in REFERENCES]))
     assert found["self_CIDEr"] == pytest.approx(
         np.mean([self_cider(r, FREQUENCIES) for r in REFERENCES])
     )
@@ -76,7 +76,7 @@ def test_diversity_is_a_mean_over_images():
 
 @pytest.mark.parametrize("samples", [[], [[["a"]]], [[["a"], ["b"]], [["a"]]]])
 def test_diversity_needs_as_many_captions_for_every_image(samples):
-    with pytest.raises(ValueError, match="two at least"):
+    with pytest.raises(ValueError, match="at least two"):
         diversity(samples, FREQUENCIES)
 
 
@@ -105,8 +105,8 @@ def test_repetition_is_a_word_twice_in_a_row_or_three_words_again():
         "a dog on a dog on a bed": True,
         "": False,
     }
-    assert {s: bool(share_repeating([split(s)])) for s in sentences} == sentences
-    assert share_repeating([split(s) for s in sentences]) == 2 / 5
+    assert {s: bool(repetition_rate([split(s)])) for s in sentences} == sentences
+    assert repetition_rate([split(s) for s in sentences]) == 2 / 5
     assert count_variety([["a", "dog"], ["a", "dog"], ["a"]]) == {
         "distinct_captions": 2,
         "vocabulary": 2,
@@ -149,7 +149,7 @@ def test_a_model_that_is_right_as_often_as_it_is_sure_is_calibrated():
 
 
 def test_calibration_of_nothing_is_refused():
-    with pytest.raises(ValueError, match="one at least"):
+    with pytest.raises(ValueError, match="the same length"):
         calibrate(np.zeros(0), np.zeros(0, dtype=bool))
 
 

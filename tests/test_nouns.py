@@ -48,8 +48,8 @@ def test_nouns_are_not_the_same_for_naming_one_thing_now_and_then(tmp_path):
 
 
 def test_files_that_teach_no_nouns_are_refused(path):
-    with pytest.raises(DataError, match=r"hold too few phrases of split 'test' to learn nouns"):
+    with pytest.raises(DataError, match=r"have too few phrases in split 'test' to learn nouns"):
         load_nouns(path, split="test")
     path.write_text('{"1.jpg": {"split": "train", "sentences": [{"text": "a dog"}]}}')
-    with pytest.raises(DataError, match=r"are not those of Flickr30k Entities \(KeyError"):
+    with pytest.raises(DataError, match=r"are not Flickr30k Entities \(KeyError"):
         load_nouns(path)

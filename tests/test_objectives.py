@@ -8,7 +8,7 @@ from captioner.model import build_decoder
 from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from data.objects import OTHER_WORDS, ObjectWords
-from training.objectives import Learning, build_objective
+from training.objectives import ObjectiveSetup, build_objective
 from training.objectives.distillation import distillation_loss
 from training.settings import StageConfig
 
@@ -41,7 +41,7 @@ def learn(
 ) -> tuple[float, float, dict[str, torch.Tensor]]:
     """Loss, measure and gradients of one step."""
     stage = StageConfig(name="test", epochs=1, **settings)
-    learning = Learning(
+    setup = ObjectiveSetup(
         decoder=decoder,
         stage=stage,
         tokenizer=tokenizer,
@@ -49,7 +49,7 @@ def learn(
         max_words=8,
         teacher=None if taught is None else lambda batch: taught,
     )
-    objective = build_objective(learning)
+    objective = build_objective(setup)
     batch = replace(make_batch(tokenizer), shares=shares)
     decoder.zero_grad()
     torch.manual_seed(2)
@@ -155,7 +155,9 @@ def test_drawn_captions_begin_behind_the_prompt_and_are_rewarded_without_it():
 
     stage = StageConfig(name="test", epochs=1, objective="cider", samples=3)
     objective = build_objective(
-        Learning(decoder=decoder, stage=stage, tokenizer=behind, captions=CAPTIONS, max_words=8)
+        ObjectiveSetup(
+            decoder=decoder, stage=stage, tokenizer=behind, captions=CAPTIONS, max_words=8
+        )
     )
     objective.reward = reward
     batch, read = make_batch(behind), []
@@ -175,7 +177,7 @@ def test_penalties_are_taken_from_the_reward_and_named_in_its_signature(penalty)
         decoder = make_decoder()
         stage = StageConfig(name="test", epochs=1, objective="cider", **{penalty: weight})
         objective = build_objective(
-            Learning(
+            ObjectiveSetup(
                 decoder=decoder, stage=stage, tokenizer=TOKENIZER, captions=CAPTIONS, max_words=8,
                 names=[ObjectWords(OTHER_WORDS)],
             )

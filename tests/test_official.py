@@ -45,7 +45,10 @@ def test_a_meteor_that_fails_is_reported_and_not_waited_for():
 @needs_java
 def test_blank_captions_and_odd_line_breaks_keep_their_place():
     sentences = {5: ["", "a dog\x0bruns\x85far", "\N{DOG FACE}"], 6: ["a cat\n", ""]}
-    assert official.split_officially(sentences) == {5: ["", "a dog runs far", ""], 6: ["a cat", ""]}
+    assert official.tokenize_officially(sentences) == {
+        5: ["", "a dog runs far", ""],
+        6: ["a cat", ""],
+    }
 
 
 def test_spice_says_what_it_lacks(monkeypatch, tmp_path):

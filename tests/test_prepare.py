@@ -132,7 +132,7 @@ def test_a_killed_run_goes_on_and_leaves_no_process_and_no_trace(mine):
     last = start(mine, "killed")
     _, err = last.communicate()
     assert last.returncode == 0
-    assert b"shards are there already" in err
+    assert b"shards exist already" in err
     assert files(mine / "killed") == files(mine / "peace")
 
 
@@ -264,7 +264,7 @@ def test_a_photo_that_cannot_be_read_is_refused_in_any_size():
 
 def test_a_checked_data_set_writes_nothing(mine, capsys):
     assert prepare(mine, "--check") == 0
-    assert "all photos are there and can be read, each in one split" in capsys.readouterr().err
+    assert "all photos exist and can be read, and none is in two splits" in capsys.readouterr().err
     assert not (mine / "shards").exists()
 
 
@@ -278,4 +278,4 @@ def test_a_check_lists_all_faults(mine, capsys):
     assert said[0] == "3 faults:"
     assert said[1].startswith("1.jpg: not an image")
     assert said[2].startswith("Image '2.jpg' is not in ")
-    assert said[3] == "8.jpg of train is 3.jpg of val; take it out of one of them."
+    assert said[3] == "8.jpg of split train is also 3.jpg of split val; remove one of them."

@@ -106,13 +106,13 @@ def test_what_is_missing_is_told_all_at_once_with_where_to_get_it(tmp_path, caps
     place = tmp_path / "coco"
     assert capsys.readouterr().err.splitlines() == [
         f"error: COCO is not ready in {place}:",
-        "  train2014.zip is missing, 13.51 GB. Get it from "
-        f"http://images.cocodataset.org/zips/train2014.zip and put it into {place}",
-        "  val2014.zip is missing, 6.65 GB. Get it from "
-        f"http://images.cocodataset.org/zips/val2014.zip and put it into {place}",
-        "  dataset_coco.json: caption_datasets.zip is missing, 36.7 MB. Get it from "
-        "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip and put it "
-        f"into {place}",
+        "  train2014.zip is missing, 13.51 GB. Download it from "
+        f"http://images.cocodataset.org/zips/train2014.zip to {place}",
+        "  val2014.zip is missing, 6.65 GB. Download it from "
+        f"http://images.cocodataset.org/zips/val2014.zip to {place}",
+        "  dataset_coco.json: caption_datasets.zip is missing, 36.7 MB. Download it from "
+        "https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip "
+        f"to {place}",
     ]
     assert main(["coco", "--root", str(tmp_path / "nowhere")]) == 1
     assert "is not a folder; create it, and put the downloads there" in capsys.readouterr().err
@@ -130,12 +130,12 @@ def test_a_download_that_stopped_is_told_from_a_damaged_and_another_one(tmp_path
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     assert wrong(root, data_set) == (
-        f"train2014.zip is {len(whole) // 2 / 1000:.3g} kB of {len(whole) / 1000:.3g} kB: its "
-        f"download stopped. Resume it: curl -C - -o {path} "
+        f"train2014.zip is {len(whole) // 2 / 1000:.3g} kB of {len(whole) / 1000:.3g} kB: the "
+        f"download is incomplete. Resume it: curl -C - -o {path} "
         "http://images.cocodataset.org/zips/train2014.zip"
     )
     path.write_bytes(whole[:500] + bytes([whole[500] ^ 1]) + whole[501:])
-    assert "train2014.zip is damaged: its md5 is" in wrong(root, data_set)
+    assert "train2014.zip is damaged: its MD5 is" in wrong(root, data_set)
     path.write_bytes(whole + b"0")
     assert "bytes, more than the" in wrong(root, data_set)
 
@@ -168,7 +168,7 @@ def test_captions_missing_cut_short_or_of_another_split_are_told(tmp_path):
         "caption_datasets.zip is missing"
     )
     path.write_text(text.replace("restval", "tseting"))
-    with pytest.raises(DataError, match=r"has 6 train, 2 val, 2 test, 2 tseting; COCO has"):
+    with pytest.raises(DataError, match=r"has 6 train, 2 val, 2 test, 2 tseting, but"):
         find(root, data_set, checked=tmp_path / "x")
 
 
@@ -177,7 +177,7 @@ def test_photos_of_another_year_are_recognised(tmp_path):
     (root / "train2014.zip").rename(root / "train2017.zip")
     told = wrong(root, data_set).splitlines()
     assert told[0].startswith("train2014.zip is missing")
-    assert told[1].startswith("  train2017.zip: photos of another year, which have other names.")
+    assert told[1].startswith("  train2017.zip: photos of another year, with other names.")
 
 
 def test_photos_that_a_folder_lacks_are_counted(tmp_path):

@@ -36,7 +36,7 @@ def test_every_stage_is_gone_through_and_nothing_is_kept(tmp_path):
     assert (frozen.views, whole.views, own.views) == (2, 0, 1)
     assert frozen.feature_bytes == own.feature_bytes > 0 == whole.feature_bytes
     assert "encoder, forward" in whole.shares
-    assert {"drawing", "reward"} <= set(own.shares)
+    assert {"sampling", "reward"} <= set(own.shares)
     assert all(0 < share < 1 for cost in costs for share in cost.shares.values())
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -62,7 +62,7 @@ def test_the_whole_run_is_the_sum_of_its_stages():
     assert [round(second) for second in seconds] == [82, 60, 112]
     assert "2 epochs take 82 s, features of 0.0 GB" in lines[0]
     assert "1 epochs take 60 s" in lines[1]
-    assert lines[3] == "in all 4 min, 0.0 GB of features"
+    assert lines[3] == "total: 4 min, 0.0 GB of cached features"
     assert faults == []
 
 
@@ -80,7 +80,7 @@ def test_too_little_disk_is_said_before_the_first_day():
     whole = StageCost(rate=1, validation_rate=1, shares={}, memory=1)
     _, (fault,) = project(config, [cost, whole, cost], photos=10**6, val_photos=1)
     assert re.match(
-        r"data\.cache: the features take 2000002000\.0 GB, and [\d.]+ GB are free", fault
+        r"data\.cache: the features take 2000002000\.0 GB, but only [\d.]+ GB are free", fault
     )
 
 
@@ -89,7 +89,7 @@ def test_the_command_prints_stages_and_the_whole(capsys):
     assert main([*arguments, "--photos", "1000"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in said[1:4]] == ["words", "whole", "own"]
-    assert said[4].startswith("in all ")
+    assert said[4].startswith("total: ")
 
 
 def test_the_profiler_sees_the_steps_of_every_stage(tmp_path, capsys):

@@ -148,16 +148,18 @@ def test_grounding_of_this_checkpoint_and_no_other_is_laid_out_as_tables(run, me
     assert "<td>layer 1, mean of heads</td><td class='n'>12.5%</td>" in html
     path.write_text(json.dumps(grounding(sha256="0" * 64)))
     page = make(run, *options)
-    assert "Does it look" not in page.text
-    assert "grounding.json is about another checkpoint; measure this one anew." in page.text
+    assert "Does attention find" not in page.text
+    assert "grounding.json is of another checkpoint; run training.grounding again." in page.text
 
 
 def test_without_photos_a_sentence_says_so(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     page = make(run)
-    assert "No photos: Image folder or archive photos does not exist." in page.text
+    assert "Photos are missing: Image folder or archive photos does not exist." in page.text
     assert "give --annotations and --images" in page.text
-    assert "No intervals, lengths and calibration: Caption file captions.jsonl" in page.text
+    assert (
+        "Intervals, lengths and calibration are missing: Caption file captions.jsonl" in page.text
+    )
     assert page.tags.count("fieldset") == 0
     assert "Validation after every epoch" in page.text
 
@@ -176,9 +178,9 @@ def test_a_run_that_has_hardly_begun_has_a_page(run):
     lines = (run / "log.txt").read_text().splitlines(keepends=True)
     (run / "log.txt").write_text("".join(lines[:2]))
     page = make(run)
-    assert "no epoch is over yet" in page.text
+    assert "no epoch finished yet" in page.text
     assert "No photos yet" in page.text
-    assert "There are no points yet." in page.text
+    assert "No points yet." in page.text
 
 
 def test_without_events_the_checkpoints_history_is_drawn(run):
@@ -203,7 +205,7 @@ def test_stages_cost_and_machine_are_read_from_what_the_run_left(run):
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("nowhere", "nowhere is no folder; give that of a run"),
+        ("nowhere", "nowhere is not a folder; give that of a run"),
         ("photos", "photos holds neither a checkpoint nor log.txt"),
     ],
 )
@@ -214,7 +216,7 @@ def test_what_is_no_run_is_named(trained, name, text, capsys):
 
 def test_a_spoilt_evaluation_is_named(run):
     (run / "evaluation.json").write_text("{")
-    with pytest.raises(DataError, match=r"evaluation\.json is not JSON"):
+    with pytest.raises(DataError, match=r"evaluation\.json is not valid JSON"):
         read_run(run)
     (run / "evaluation.json").write_text("[]")
     with pytest.raises(DataError, match=r"evaluation\.json holds no report"):

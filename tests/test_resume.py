@@ -109,7 +109,7 @@ def test_where_the_newest_file_is_damaged_the_one_before_is_taken(tmp_path, dama
     if damage is not Path.unlink:
         assert said[0].startswith(f"{path} is damaged (")
         assert said[0].endswith(
-            f") and now {tmp_path}/resume.damaged; going on from {tmp_path}/resume.1.pt"
+            f"), renamed to {tmp_path}/resume.damaged; resuming from {tmp_path}/resume.1.pt"
         )
     # the good one must not be lost before there is another
     Learner().save(path, RunState(steps=2), keep=2)
@@ -125,7 +125,7 @@ def test_files_that_are_all_damaged_are_left_as_they_are(tmp_path):
         flip(file)
     before = [file.read_bytes() for file in files]
     with pytest.raises(
-        CheckpointError, match=r"resume\.pt cannot be read \(checksum of .*delete it"
+        CheckpointError, match=r"resume\.pt cannot be read \(wrong checksum of .*delete it"
     ):
         steps(path)
     assert [file.read_bytes() for file in files] == before

@@ -3,7 +3,7 @@ import torch
 from test_objectives import TOKENIZER, make_batch, make_decoder
 
 from training.objectives import scheduled_sampling
-from training.objectives.scheduled_sampling import mix_words
+from training.objectives.scheduled_sampling import mix_in_samples
 
 SPECIAL = {TOKENIZER.pad_id, TOKENIZER.start_id, TOKENIZER.end_id}
 
@@ -19,7 +19,7 @@ def mix(decoder, *, probability: float) -> tuple[torch.Tensor, torch.Tensor]:
     batch = make_batch()
     words = batch.words[:, :, :-1]
     options = {"probability": probability, "tokenizer": TOKENIZER}
-    return words, mix_words(decoder, batch.inputs, words, **options)
+    return words, mix_in_samples(decoder, batch.inputs, words, **options)
 
 
 def best(logits: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ def test_nothing_that_is_given_before_the_caption_is_replaced(kind):
     words = batch.words[:, :, :-1]
     mixed = torch.stack(
         [
-            mix_words(decoder, batch.inputs, words, probability=1.0, tokenizer=behind)
+            mix_in_samples(decoder, batch.inputs, words, probability=1.0, tokenizer=behind)
             for _ in range(10)
         ]
     )

@@ -176,18 +176,23 @@ def test_a_photo_whose_name_is_not_text_is_known_by_its_bytes(tmp_path):
     [
         (
             [{"image": "9.jpg", "caption": "a dog"}],
-            "line 1: no image of the annotations, or more than one, is called 9.jpg; results and "
+            "line 1: the annotations have no image called 9.jpg, or more than one; results and "
             "annotations must be of the same photos.",
         ),
         (
             [{"image": "1.jpg", "caption": "a dog"}, {"image": "a/1.jpg", "caption": "a cat"}],
-            "line 2: a/1.jpg has a caption already; keep one per image.",
+            "line 2: a/1.jpg occurs twice; keep one caption per image.",
         ),
         (
             [{"image_id": 1}],
-            'line 1: \'{"image_id": 1}\' is not such as {"image": "a.jpg", "caption": "a dog"}.',
+            'line 1: expected a line such as {"image": "a.jpg", "caption": "a dog"}, not '
+            "'{\"image_id\": 1}'.",
         ),
-        (["1.jpg"], 'line 1: \'"1.jpg"\' is not such as {"image": "a.jpg", "caption": "a dog"}.'),
+        (
+            ["1.jpg"],
+            'line 1: expected a line such as {"image": "a.jpg", "caption": "a dog"}, not '
+            "'\"1.jpg\"'.",
+        ),
     ],
 )
 def test_lines_that_name_no_photo_of_the_annotations_are_refused(
@@ -201,7 +206,7 @@ def test_lines_that_name_no_photo_of_the_annotations_are_refused(
 def test_lines_without_captions_are_refused(annotations, karpathy, tmp_path, capsys):
     results = lines(tmp_path / "a.jsonl", {"image": "1.jpg", "status": "failed", "reason": "no"})
     assert main([annotations, results]) == 1
-    assert capsys.readouterr().err == f"error: Results {results} hold no captions.\n"
+    assert capsys.readouterr().err == f"error: Results {results} has no captions.\n"
     results = lines(tmp_path / "b.jsonl", {"image": "3.jpg", "caption": "a man"})
     assert main([karpathy, results, "--split", "val"]) == 1
     assert "none of its photos is of that split." in capsys.readouterr().err
@@ -213,8 +218,8 @@ FORM = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ([], f"Results PATH hold an empty list. {FORM}"),
-        ({"image_id": 1, "caption": "a dog"}, f"Results PATH hold a JSON dict. {FORM}"),
+        ([], f"Results PATH is an empty list. {FORM}"),
+        ({"image_id": 1, "caption": "a dog"}, f"Results PATH is a JSON dict. {FORM}"),
         (
             [{"image_id": 1}],
             f"Results PATH, entry 0: {{'image_id': 1}} lacks image_id or caption. {FORM}",
@@ -222,17 +227,17 @@ FORM = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a
         (["a dog"], f"Results PATH, entry 0: 'a dog' lacks image_id or caption. {FORM}"),
         (
             [*rows({1: "a dog"}), {"image_id": "2", "caption": "a cat"}],
-            "Results PATH, entry 1: image_id must be a whole number and caption a text, "
+            "Results PATH, entry 1: image_id must be an integer and caption a string, "
             "not '2' and 'a cat'.",
         ),
         (
             [{"image_id": 1, "caption": None}],
-            "Results PATH, entry 0: image_id must be a whole number and caption a text, "
+            "Results PATH, entry 0: image_id must be an integer and caption a string, "
             "not 1 and None.",
         ),
         (
             rows({1: "a dog"}) + rows({1: "a cat"}),
-            "Results PATH, entry 1: image 1 has a caption already; keep one per image.",
+            "Results PATH, entry 1: image 1 occurs twice; keep one caption per image.",
         ),
         (
             rows({1: "a dog", 7: "a cat", 8: "a bus"}),
@@ -262,7 +267,7 @@ def test_broken_json_is_refused_with_its_place(annotations, tmp_path, capsys):
     results = tmp_path / "results.json"
     results.write_text('[{"image_id": 1,', encoding="utf-8")
     assert main([annotations, str(results)]) == 1
-    assert f"Results {results} are not JSON (Expecting property name" in capsys.readouterr().err
+    assert f"Results {results} is not valid JSON (Expecting property" in capsys.readouterr().err
 
 
 def test_a_missing_file_is_named(annotations, tmp_path, capsys):
@@ -288,8 +293,8 @@ def test_official_scores_without_java_say_what_to_install(
     assert printed.out == ""
     assert printed.err == (
         "error: The official scores need Java 8 or newer, and there is no `java` on the PATH. "
-        "Install one (apt install default-jre-headless, brew install openjdk), or leave out "
-        "--official to have every score but METEOR without Java.\n"
+        "Install it (apt install default-jre-headless, brew install openjdk), or drop --official "
+        "for every score except METEOR.\n"
     )
 
 
@@ -308,7 +313,7 @@ def test_official_scores_add_meteor_and_name_the_tokenizer(annotations, results)
     report = json.loads(done.stdout)
     meteor = report["scores"].pop("METEOR")
     assert 0.1 < meteor < 0.6
-    assert ("SPICE" in report["scores"]) != ("no SPICE: SPICE" in done.stderr)
+    assert ("SPICE" in report["scores"]) != ("SPICE is left out: SPICE" in done.stderr)
     report["scores"].pop("SPICE", None)
     assert report["scores"] == pytest.approx(metrics.score(REFERENCES, CAPTIONS), abs=1e-9)
     assert report["tokenizer"] == "stanford-ptb 3.4.1 (pycocoevalcap)"

@@ -5,7 +5,7 @@ from captioner.decoders import TransformerConfig
 from captioner.model import build_decoder
 from captioner.words.tokenizer import Tokenizer
 from tests.toys import GARDEN, A, B, C, TableDecoder
-from training.objectives.self_critical import draw_captions, self_critical_loss
+from training.objectives.self_critical import sample_captions, self_critical_loss
 
 TOKENIZER = Tokenizer.train_words(["a dog runs on grass", "a man on a bike"], min_count=1)
 PLAIN = {"temperature": 1.0, "tokenizer": TOKENIZER}
@@ -25,7 +25,7 @@ def ids(text, *, end=True, length=10):
 
 def test_drawn_captions_start_end_and_hold_no_forbidden_word(decoder):
     torch.manual_seed(1)
-    words = draw_captions(decoder, torch.randn(3, 4, 8), count=6, max_words=5, **PLAIN)
+    words = sample_captions(decoder, torch.randn(3, 4, 8), count=6, max_words=5, **PLAIN)
     assert words.shape[:2] == (3, 6)
     assert words.shape[2] <= 7
     for caption in words.flatten(0, 1).tolist():
@@ -63,7 +63,7 @@ def test_a_low_temperature_keeps_draws_to_the_likeliest_words(decoder):
     features = torch.randn(1, 4, 8)
     torch.manual_seed(2)
     cold, cool, plain = (
-        draw_captions(decoder, features, temperature=t, **options)[0] for t in (1e-3, 0.3, 1.0)
+        sample_captions(decoder, features, temperature=t, **options)[0] for t in (1e-3, 0.3, 1.0)
     )
     assert len(cold.unique(dim=0)) == 1
     assert 1 < len(cool.unique(dim=0)) < len(plain.unique(dim=0))
@@ -86,7 +86,7 @@ def test_the_loss_is_that_of_the_distribution_the_captions_came_from():
 def test_the_beams_captions_come_best_first_and_a_missing_one_is_repeated():
     decoder = TableDecoder(GARDEN)
     limits = {"count": 6, "max_words": 4, "temperature": None}
-    words = draw_captions(decoder, decoder.images(), tokenizer=TOKENIZER, **limits)
+    words = sample_captions(decoder, decoder.images(), tokenizer=TOKENIZER, **limits)
     start, end, pad = TOKENIZER.start_id, TOKENIZER.end_id, TOKENIZER.pad_id
     assert words.tolist() == [
         [

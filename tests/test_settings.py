@@ -121,13 +121,13 @@ def test_values_can_be_changed_from_outside():
         ("stages.0.label_smoothing=1", "stages.label_smoothing is 1.0; it must be in [0, 1)."),
         ("stages.0.clip=-1", "stages.clip is -1.0; it must be 0 or more."),
         ("stages.0.encoder=warm", "encoder is 'warm'; choose from frozen, trained."),
-        ("stages=[]", "stages is empty; a run needs one at least."),
-        ("data.train=[]", "data.train is empty; a run needs one source of captions at least."),
+        ("stages=[]", "stages is empty; a run needs at least one."),
+        ("data.train=[]", "data.train is empty; a run needs at least one source of captions."),
         ("data.val.images=[]", "images of captions.jsonl is empty; name a folder or archive."),
         ("data.val.limit=0", "data source.limit is 0; it must be 1 or more."),
         ("data.workers=-1", "data.workers is -1; it must be 0 or more."),
         ("seed=-1", "seed is -1; it must be 0 or more."),
-        ("name=a/b", "name is 'a/b'; it names a folder, so choose plain letters."),
+        ("name=a/b", "name is 'a/b'; it names a folder, so it must not contain slashes."),
         ("stages.2.epochs=1", "--set 'stages.2.epochs=1': '2' must be a number below 2."),
         ("stages.x=1", "--set 'stages.x=1': 'x' must be a number below 2."),
         ("name.first=1", "--set 'name.first=1': there is no table to put 'first' in."),
@@ -206,7 +206,7 @@ def test_boxes_do_not_follow_randaugment():
     boxes = "data.train.0.boxes=boxes.json"
     changes = ["stages.1.augment=true", "stages.1.randaugment=2", "stages.1.grounding=0.1"]
     assert refused(boxes, *changes) == (
-        "stages.randaugment of stage 'whole' moves what is in a photo, and the boxes of "
+        "stages.randaugment of stage 'whole' moves objects in a photo, and the boxes of "
         "stages.grounding would not follow; set one of them to 0."
     )
 
@@ -256,8 +256,8 @@ def test_the_recipe_is_all_but_where_and_how_fast():
 
 def test_boxes_are_needed_to_learn_where_to_look():
     assert refused("stages.1.grounding=0.5") == (
-        "stages.grounding of 'whole' is 0.5, but no data.train has boxes; name a file there, or "
-        "set it to 0."
+        "stages.grounding of 'whole' is 0.5, but no data.train has boxes; set boxes in one, or "
+        "set grounding to 0."
     )
     assert refused("stages.0.samples=1") == "stages.samples is 1; it must be 2 or more."
 

@@ -1,10 +1,11 @@
-"""Caption a split with a checkpoint, write the results in COCO's format, print the scores.
+"""Caption a split with a checkpoint, and score the captions.
 
     python -m training.evaluate --checkpoint C --annotations A --images I [--split test] [--beam N]
 
-Several checkpoints, each after a `--checkpoint` of its own, caption together.
-One JSON object goes to stdout: the scores, and all that is needed to get them again; a table for
-reading to stderr. docs/scores.md says what each measure means.
+Several checkpoints, each with its own `--checkpoint`, form an ensemble. One JSON object goes to
+standard output: the scores, and everything needed to reproduce them. A table goes to standard
+error.
+docs/scores.md explains every measure.
 """
 
 import argparse
@@ -43,47 +44,47 @@ from training.scoring.provenance import git_commit
 from training.scoring.result_files import save_report, write_results
 from training.watching import watched
 
-__all__ = ["Extent", "describe_captions", "evaluate"]
+__all__ = ["EvaluationOptions", "describe_captions", "evaluate"]
 
 LONGEST = 40
-"""Tokens of a reference that are read; the rest is cut off."""
+"""Maximum length of a reference in tokens; longer ones are cut."""
 
 
 def describe_captions(captions: Mapping[int, str]) -> dict[str, float]:
-    """Count what tells a captioner from one that says the same of every photo.
+    """Count distinct captions and words, which expose a model that says the same of every photo.
 
-    Words are those of the metrics: a character each where there are no spaces between words.
+    Words are those of the metrics: single characters in scripts without spaces.
     """
     words = [split_words(caption) for caption in captions.values()]
     return {**count_variety(words), "mean_words": sum(map(len, words)) / len(words)}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extent:
-    """What is measured besides the scores."""
+class EvaluationOptions:
+    """What to measure in addition to the scores."""
 
     resamples: int = RESAMPLES
-    """Draws of images for the intervals; 0 leaves them out."""
+    """Bootstrap resamples of the intervals; 0 omits them."""
     candidates: bool = False
-    """Diversity and oracle of what the search found beside the captions, too."""
+    """Also measure diversity and oracle score of the beam's candidates."""
     samples: int = 0
-    """Captions drawn of each photo for diversity and oracle: none, or 2 and more."""
+    """Random captions per photo, for diversity and oracle score: 0, or at least 2."""
     temperature: float | None = None
-    """Of those draws; None takes what the search says."""
+    """Sampling temperature; None uses the checkpoint's."""
     top_p: float | None = None
-    """Likewise."""
+    """Nucleus sampling threshold; None uses the checkpoint's."""
     training: tuple[Path, ...] = ()
-    """Caption files whose training splits the model has read, for novelty."""
+    """Caption files whose training splits the model was trained on, for novelty."""
     clip: Path | None = None
     """Folder of a CLIP model, for CLIPScore."""
     seed: int = 0
-    """Of all draws."""
+    """Seed of all random choices."""
 
     def __post_init__(self) -> None:
         if self.samples == 1 or min(self.samples, self.resamples) < 0:
             raise ConfigError(
-                f"samples is {self.samples}, resamples {self.resamples}; they must be 0 or more, "
-                "and one caption cannot differ from itself: draw 2 or more of each photo."
+                f"samples is {self.samples} and resamples {self.resamples}; neither may be "
+                "negative, and samples must be 0 or at least 2 to measure diversity."
             )
 
 
@@ -97,43 +98,42 @@ def evaluate(
     batch_size: int = 32,
     workers: int = 0,
     device: str = "auto",
-    extent: Extent = Extent(),  # frozen
+    options: EvaluationOptions = EvaluationOptions(),  # frozen
 ) -> tuple[dict[int, str], dict[str, Any]]:
-    """Caption a split and measure it.
+    """Caption a split and score the captions.
 
     Args:
-        checkpoint: name of a shipped checkpoint, or a path; or several, that caption together.
+        checkpoint: name of a shipped checkpoint, or a path; several form an ensemble.
         annotations: captions in any format that `data.coco` reads.
         images: folders or tar archives.
-        split: which photos; None takes all.
-        search_changes: settings of the search in which this one differs from what the checkpoint
-            recommends.
-        batch_size: photos captioned together.
-        workers: processes that read photos.
-        device: where the model runs.
-        extent: what is measured besides the scores.
+        split: photos to caption; None captions all.
+        search_changes: decoding settings that override the checkpoint's.
+        batch_size: photos per batch.
+        workers: worker processes that read photos.
+        device: `auto`, `cpu`, `cuda`, ...
+        options: what to measure in addition to the scores.
 
     Returns:
-        Captions by image id in the order of the annotations, and a report: the scores with all that
-        is needed to get them again.
+        Captions by image id, in the order of the annotations, and a report: the scores and
+        everything needed to reproduce them.
 
     Raises:
-        CaptionerError: checkpoint, captions or photos are not as they should be.
+        CaptionerError: checkpoint, captions or photos cannot be read or do not fit together.
     """
     names = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     paths = [find_checkpoint(name) for name in names]
     digest = ", ".join(map(checkpoint_digest, paths))
-    identity = {"sha256": digest, "commit": git_commit()}  # before hours may pass
+    identity = {"sha256": digest, "commit": git_commit()}  # before hours pass
     captioner = TorchCaptioner.ensemble(
         [TorchCaptioner.load(path, device=device) for path in paths]
     )
     header = captioner.header
     config = header.search_with(**(search_changes or {}))
-    if extent.candidates and (config.method != "beam" or config.beam == 1):
-        raise ConfigError("only beam search has several candidates; give --beam 2 or more.")
-    drawing = header.search_with(config, method="sample", **_given(extent, "temperature", "top_p"))
-    training = read_training_captions(extent.training)
-    scorer = ClipScorer(extent.clip, device=device) if extent.clip else None
+    if options.candidates and (config.method != "beam" or config.beam == 1):
+        raise ConfigError("--candidates needs beam search; give --beam 2 or more.")
+    drawing = header.search_with(config, method="sample", **_given(options, "temperature", "top_p"))
+    training = read_training_captions(options.training)
+    scorer = ClipScorer(options.clip, device=device) if options.clip else None
     records = load_records(annotations, split=split)
     source = ImageSource(images)
     behind = header.tokenizer.behind(config.prompt)
@@ -152,18 +152,18 @@ def evaluate(
         pad_id=header.tokenizer.pad_id,
         workers=workers,
     )
-    seen = observe(
+    observed = observe(
         captioner.model,
         header.tokenizer,
         watched(loader, title="captioning"),
         config,
-        drawing=drawing if extent.samples else None,
-        seeds=[derive_seed(extent.seed, place) for place in range(extent.samples)],
+        drawing=drawing if options.samples else None,
+        seeds=[derive_seed(options.seed, number) for number in range(options.samples)],
     )
-    found = seen.captions
+    found = observed.captions
     captions = {record.image_id: found[record.image_id] for record in records}
     references = split_sentences({record.image_id: record.captions for record in records})
-    resampled: dict[str, Any] = {"resamples": extent.resamples, "seed": extent.seed}
+    resampled: dict[str, Any] = {"resamples": options.resamples, "seed": options.seed}
     report = measure_captions(
         references,
         [split_words(caption) for caption in captions.values()],
@@ -171,15 +171,15 @@ def evaluate(
         **resampled,
     )
     report["scores"] |= describe_captions(captions)
-    if extent.candidates:
-        several = [seen.candidates[image] for image in captions]
+    if options.candidates:
+        several = [observed.candidates[image] for image in captions]
         report["candidates"] = _measure_candidates(references, several, **resampled)
-    if extent.samples:
-        drawn = split_sentences({image: seen.samples[image] for image in captions})
+    if options.samples:
+        drawn = split_sentences({image: observed.samples[image] for image in captions})
         settings = {name: getattr(drawing, name) for name in ("temperature", "top_k", "top_p")}
         report["samples"] = settings | measure_samples(references, drawn, **resampled)
     token = None if header.confidence is None else header.confidence.token
-    report["calibration"] = seen.reading.report(token)
+    report["calibration"] = observed.reading.report(token)
     if scorer is not None:
         report["clip"] = scorer.score(records, source, captions, **resampled)
     return captions, {
@@ -198,15 +198,15 @@ def evaluate(
 def _measure_candidates(
     references: Sequence[Sequence[Words]], found: Sequence[Sequence[str]], **resampled: Any
 ) -> dict[str, Any]:
-    """Measure candidates as samples; where there are fewer of a photo, its best counts again."""
+    """Measure candidates as samples; a photo with fewer candidates repeats its best."""
     most = max(map(len, found))
     whole = {image: [*own, *[own[0]] * (most - len(own))] for image, own in enumerate(found)}
     fewer = sum(len(own) < most for own in found)
     return {"fewer": fewer} | measure_samples(references, split_sentences(whole), **resampled)
 
 
-def _given(extent: Extent, *names: str) -> dict[str, Any]:
-    values = {name: getattr(extent, name) for name in names}
+def _given(options: EvaluationOptions, *names: str) -> dict[str, Any]:
+    values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -220,30 +220,42 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--checkpoint",
         required=True,
         action="append",
-        help="name of a shipped checkpoint, or path; given again, they caption together",
+        help="name of a shipped checkpoint, or path; repeat for an ensemble",
     )
     add_options(parser)
-    parser.add_argument("--split", help="val, test, ...; by default all photos")
-    parser.add_argument("--results", type=Path, help="write captions here, in COCO's format")
-    parser.add_argument("--method", help="beam, greedy or sample")
-    parser.add_argument("--batch-size", type=at_least(1), default=32, help="photos at once")
-    parser.add_argument("--workers", type=at_least(0), default=0, help="processes that read photos")
+    parser.add_argument("--split", help="val, test, ...; all photos by default")
+    parser.add_argument(
+        "--results", type=Path, help="also write the captions here, in COCO's results format"
+    )
+    parser.add_argument("--method", help="decoding method: beam, greedy or sample")
+    parser.add_argument("--batch-size", type=at_least(1), default=32, help="photos per batch (32)")
+    parser.add_argument(
+        "--workers", type=at_least(0), default=0, help="worker processes that read photos (0)"
+    )
     add_report_options(parser)
     parser.add_argument(
         "--candidates",
         action="store_true",
-        help="measure what beam search found beside each caption, too",
+        help="also measure the other candidates of beam search",
     )
     parser.add_argument(
         "--samples",
         type=at_least(0),
         default=0,
         metavar="N",
-        help="captions drawn of each photo, for diversity and for the best of them",
+        help="random captions per photo, to measure diversity and the best of them",
     )
-    parser.add_argument("--temperature", type=float, help="of draws; below 1 is safer")
-    parser.add_argument("--top-p", type=float, help="of draws: probability of the words kept")
-    parser.add_argument("--clip", type=Path, metavar="FOLDER", help="a CLIP model, for CLIPScore")
+    parser.add_argument(
+        "--temperature", type=float, help="sampling temperature; lower is less diverse"
+    )
+    parser.add_argument(
+        "--top-p",
+        type=float,
+        help="nucleus sampling: sample from the likeliest words up to this total probability",
+    )
+    parser.add_argument(
+        "--clip", type=Path, metavar="FOLDER", help="folder of a CLIP model, for CLIPScore"
+    )
     args = parser.parse_args(argv)
     try:
         captions, report = evaluate(
@@ -255,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             batch_size=args.batch_size,
             workers=args.workers,
             device=args.device,
-            extent=Extent(
+            options=EvaluationOptions(
                 resamples=args.bootstrap,
                 candidates=args.candidates,
                 samples=args.samples,

@@ -1,12 +1,12 @@
-"""How often captions name a gender, and which, compared with what people wrote of the same photos.
+"""Gender in captions: how often they name one, and which, compared with the references.
 
     python -m training.gender ANNOTATIONS RESULTS [--split S]
 
-As Hendricks et al. 2018 do (Women Also Snowboard, arXiv:1803.09797): a photo shows men or women if
-two or more of its human captions say so and none says the other; of those photos, captions say the
-same, the other, or neither. ANNOTATIONS is any file that `data.coco` reads, RESULTS captions in
-COCO's results format, such as `checkpoints/NAME/test_captions.json`. A table goes to stdout; its
-rows are kinds of photos, by the words of their human captions.
+Following Hendricks et al. 2018 (Women Also Snowboard, arXiv:1803.09797), a photo shows men or women
+if at least two of its references say so and none says otherwise; on those photos, captions name the
+same gender, the other, or neither. ANNOTATIONS is any file that `data.coco` reads, RESULTS captions
+in COCO's results format, such as `checkpoints/NAME/test_captions.json`. The table goes to standard
+output, with a row for each scene type found in the references.
 """
 
 import argparse
@@ -35,18 +35,18 @@ MARKS = {
     "portraits": "camera posing smiling smiles wearing glasses hat dress",
 }
 KINDS = {kind: frozenset(words.split()) for kind, words in MARKS.items()}
-"""A photo is of a kind if two or more of its human captions have one of its words."""
+"""Scene types: a photo is of a type if at least two of its references contain one of its words."""
 
 
 def name_gender(caption: str) -> str | None:
-    """Return which of `GENDERS` a caption names, or `both`; None if it names neither."""
+    """Return the gender in `GENDERS` that a caption names, or `both`; None if it names neither."""
     words = set(split_words(caption))
     named = [gender for gender, own in GENDERS.items() if words & own]
     return "both" if len(named) == 2 else next(iter(named), None)
 
 
 def find_gender(references: Sequence[str]) -> str | None:
-    """Return the gender that people see in a photo; None if they differ, or fewer than two say."""
+    """Return the gender that at least two references name; None if they disagree."""
     named = Counter(filter(None, map(name_gender, references)))
     return next(iter(named)) if len(named) == 1 and named.total() >= 2 else None
 
@@ -54,14 +54,14 @@ def find_gender(references: Sequence[str]) -> str | None:
 def count_genders(
     records: Sequence[Record], captions: Mapping[int, str]
 ) -> dict[tuple[str, str], Counter[str]]:
-    """Count what is said of photos with a gender.
+    """Count the genders that captions name on photos with a known gender.
 
     Args:
         records: photos with human captions.
-        captions: by image id; photos without one are left out.
+        captions: by image id; photos without a caption are skipped.
 
     Returns:
-        By kind of photo and by gender, how often captions say `same`, `other` or `neither`; a
+        By scene type and gender, how many captions name the `same`, the `other` or `neither`; a
         caption that names both counts as `neither`.
     """
     counts: dict[tuple[str, str], Counter[str]] = {}
@@ -79,7 +79,7 @@ def count_genders(
 
 
 def tabulate_genders(counts: Mapping[tuple[str, str], Counter[str]]) -> str:
-    """Write the counts as a Markdown table, in per cent of the photos of a row."""
+    """Format the counts as a Markdown table, in per cent of each row's photos."""
     lines = ["| kind of photo | people see | photos | same | other | neither |", "| --- " * 6 + "|"]
     for kind in ["all photos", *KINDS]:
         for gender in GENDERS:
@@ -94,11 +94,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.gender",
-        description="Compare the genders that captions name with those that people name.",
+        description="Compare the genders that captions name with those in the references.",
     )
-    parser.add_argument("annotations", type=Path, help="human captions, any format")
+    parser.add_argument("annotations", type=Path, help="human captions, any supported format")
     parser.add_argument("results", type=Path, help="captions in COCO's results format")
-    parser.add_argument("--split", help="val, test, ...; by default all photos")
+    parser.add_argument("--split", help="val, test, ...; all photos by default")
     args = parser.parse_args(argv)
     try:
         records = load_records(args.annotations, split=args.split)

@@ -1,4 +1,4 @@
-"""Options that several commands take, and how they are read."""
+"""Command-line options shared by several commands."""
 
 import argparse
 from collections.abc import Callable
@@ -12,11 +12,11 @@ SEARCH = (
     *("beam", "max_words", "length_penalty", "groups", "diversity", "agreement"),
     "no_repeat",
 )
-"""Settings of the search that commands take."""
+"""Decoding settings that commands take as options."""
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Make a reader of whole numbers from this one on."""
+    """Return an argparse type for integers of at least this value."""
 
     def count(text: str) -> int:
         if int(text) < least:
@@ -27,28 +27,28 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that captions a split asks for."""
-    parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
+    """Add the options of every command that captions a split."""
+    parser.add_argument("--annotations", required=True, type=Path, help="human captions")
     parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
     add_settings(parser, SEARCH)
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
 
 
 def given_search(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings of the search that were given; the checkpoint recommends the rest."""
+    """Return the decoding settings that were given; the checkpoint has defaults for the rest."""
     given = {name: getattr(args, name, None) for name in ("method", *SEARCH)}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:
-    """Add what every command that scores captions asks for."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here, too")
+    """Add the options of every command that scores captions."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also save the report here")
     parser.add_argument(
         "--bootstrap",
         type=at_least(0),
         default=RESAMPLES,
         metavar="N",
-        help=f"draws of images for the intervals ({RESAMPLES}); 0 leaves them out",
+        help=f"bootstrap resamples of the intervals ({RESAMPLES}); 0 omits them",
     )
     parser.add_argument(
         "--training-captions",
@@ -56,6 +56,6 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="FILE",
-        help="what the captions' author has learned from (the split train of it), for novelty",
+        help="caption files whose split train the model was trained on, to measure novelty",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all draws (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (0)")

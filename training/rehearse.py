@@ -1,13 +1,13 @@
-"""Rehearse a run: a few steps of every stage, and what the whole run will take.
+"""Rehearse a run: time a few steps of every stage, and project the cost of the whole run.
 
     python -m training.rehearse training/configs/coco_transformer.toml [--steps 20]
         [--photos 113287] [--val-photos 5000] [--set key=value]
 
-Goes through all stages on the first photos there are, repeated where they do not suffice, with the
-batches, the arithmetic and the search of the run, and keeps nothing. Prints for each stage photos a
-second, where the time of a step goes, and the memory at most; then hours and disk of the whole run,
-for as many photos as the captions name, or as `--photos` says. Fails with what the run would fail
-with: too little disk for features, too little memory, an extra that is missing.
+Runs every stage on the first photos of the data, repeated if there are too few, with the run's
+batch size, precision and decoding settings, and keeps nothing. For each stage it prints photos per
+second, where the time of a step goes, and peak memory; then the hours and disk space of the whole
+run, for all photos in the captions or for `--photos`. It fails where the run would fail: too little
+disk space for features, too little memory, a missing extra.
 """
 
 import argparse
@@ -41,21 +41,21 @@ from training.settings import RunConfig, StageConfig, load_settings
 from training.watching import duration
 
 WARM_UP = 2
-"""Steps before those that are measured."""
+"""Untimed steps before the measured ones."""
 VALIDATED = 64
-"""Photos that are captioned as in validation."""
+"""Number of photos in the timed validation."""
 
 
 @dataclass
 class Clock:
-    """Seconds by what they went to; calls are waited for, on a GPU too."""
+    """Seconds spent, by name; on a GPU, every measurement synchronises."""
 
     device: torch.device
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @contextmanager
     def timing(self, name: str) -> Iterator[None]:
-        """Add the time within to this name."""
+        """Add the time spent in this context to `name`."""
         started = time.perf_counter()
         yield
         if self.device.type == "cuda":
@@ -63,7 +63,7 @@ class Clock:
         self.seconds[name] += time.perf_counter() - started
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function, with the time of its calls added to this name."""
+        """Wrap a function so that its calls are timed under `name`."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
             with self.timing(name):
@@ -74,22 +74,22 @@ class Clock:
 
 @dataclass(frozen=True, kw_only=True)
 class StageCost:
-    """What a stage takes, as measured."""
+    """Measured cost of a stage."""
 
     rate: float
-    """Photos a second that are learned from."""
+    """Training photos per second."""
     shares: dict[str, float]
-    """Of the time of a step, by what it goes to; the decoder and the way back have the rest."""
+    """Fraction of a step's time by component; the rest is the decoder and the backward pass."""
     validation_rate: float
-    """Photos a second."""
+    """Validation photos per second."""
     memory: int
-    """Bytes at most."""
+    """Peak memory in bytes."""
     feature_rate: float = 0.0
-    """Photos a second that are encoded beforehand, where the encoder is frozen."""
+    """Photos encoded per second beforehand, for a frozen encoder."""
     feature_bytes: int = 0
-    """Of a photo and view."""
+    """Size of the cached features of one photo in one view."""
     views: int = 0
-    """Of each training photo."""
+    """Cached views per training photo."""
 
 
 def rehearse(
@@ -101,15 +101,15 @@ def rehearse(
     steps: int,
     trace: Path | None = None,
 ) -> Iterator[StageCost]:
-    """Do a few steps of each stage; yield what it takes.
+    """Run a few steps of each stage; yield its cost.
 
     Args:
-        config: of the run.
-        train: photos to learn from.
-        val: photos to validate on.
-        device: what it calculates on.
-        steps: that are measured of each stage.
-        trace: folder for what PyTorch's profiler sees of them, which makes them slower.
+        config: settings of the run.
+        train: training photos.
+        val: validation photos.
+        device: device to train on.
+        steps: steps to measure per stage.
+        trace: folder for traces of PyTorch's profiler, which slows the steps down.
 
     Raises:
         CaptionerError: whatever the run would fail with.
@@ -129,8 +129,8 @@ def rehearse(
                 )  # fmt: skip
         except MemoryError as error:
             raise ConfigError(
-                f"stage {stage.name!r} needs more memory than there is: lower its batch_size, and "
-                "raise accumulate as much, which learns the same; or set checkpointing = true."
+                f"stage {stage.name!r} needs more memory than there is: lower its batch_size and "
+                "raise accumulate to match, which trains the same; or set checkpointing = true."
             ) from error
         yield cost
 
@@ -153,7 +153,7 @@ def _rehearse_stage(
     count = (steps + WARM_UP) * stage.batch_size * stage.accumulate
     train = replace(train, records=list(islice(cycle(train.records), count)))
     val = replace(val, records=val.records[:VALIDATED])
-    with tempfile.TemporaryDirectory(dir=_place(config)) as cache:
+    with tempfile.TemporaryDirectory(dir=_cache_folder(config)) as cache:
         learner, loader, val_loader = build_stage(
             replace(config, data=replace(config.data, cache=cache)),
             stage,
@@ -166,23 +166,23 @@ def _rehearse_stage(
             encoding=clock.timing("features"),
         )
         objective = learner.objective
-        for part in ("draw", "reward"):
+        for part in ("sample", "reward"):
             if hasattr(objective, part):
                 setattr(objective, part, clock.timed(part, getattr(objective, part)))
         loader.set_epoch(0, done=0)
         learner.prepare()
         batches = iter(loader)
-        some = []
+        group = []
         for measured, number in ((False, WARM_UP), (True, steps)):
-            for name in ("loading", "step", "draw", "reward"):
+            for name in ("loading", "step", "sample", "reward"):
                 clock.seconds[name] = 0.0
             with _profiled(trace if measured else None):
                 for _ in range(number):
                     with clock.timing("loading"):
-                        some = list(islice(batches, stage.accumulate))
+                        group = list(islice(batches, stage.accumulate))
                     with clock.timing("step"):
-                        learner.step([batch.to(device) for batch in some])
-        inputs = some[-1].inputs
+                        learner.step([batch.to(device) for batch in group])
+        inputs = group[-1].inputs
         if inputs.ndim == 4:
             with torch.no_grad(), clock.timing("encoder"):
                 model.encoder(inputs.to(device))
@@ -193,7 +193,7 @@ def _rehearse_stage(
         frozen = stage.encoder == "frozen"
         views = (2 if stage.augment else 1) if frozen else 0
         whole = clock.seconds["loading"] + clock.seconds["step"]
-        parts = {"encoder, forward": "encoder", "drawing": "draw"}
+        parts = {"encoder, forward": "encoder", "sampling": "sample"}
         parts |= {name: name for name in ("loading", "reward")}
         return StageCost(
             rate=steps * stage.batch_size * stage.accumulate / whole,
@@ -212,7 +212,7 @@ def _rehearse_stage(
 
 @contextmanager
 def _profiled(trace: Path | None) -> Iterator[None]:
-    """Write what PyTorch's profiler sees within to this file, for chrome://tracing or Perfetto."""
+    """Write a trace of PyTorch's profiler to this file, for chrome://tracing or Perfetto."""
     if trace is None:
         yield
         return
@@ -223,16 +223,16 @@ def _profiled(trace: Path | None) -> Iterator[None]:
     print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=10))
 
 
-def _place(config: RunConfig) -> Path:
-    """The folder that features would go to, or the one it would be made in."""
-    place = Path(config.data.cache).absolute()
-    return next(folder for folder in (place, *place.parents) if folder.is_dir())
+def _cache_folder(config: RunConfig) -> Path:
+    """The feature cache's folder, or its closest existing parent."""
+    path = Path(config.data.cache).absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
 
 def project(
     config: RunConfig, costs: Sequence[StageCost], *, photos: int, val_photos: int
 ) -> tuple[list[str], list[str]]:
-    """Say what the whole run takes, and what it would fail with."""
+    """Project the cost of the whole run; return lines to print, and errors that it would meet."""
     lines, faults = [], []
     hours = disk = 0.0
     before: StageConfig | None = None
@@ -248,18 +248,18 @@ def project(
         lines.append(
             f"{stage.name}: {cost.rate:.1f} photos/s ({shares or 'all in the decoder'}), "
             f"validation {cost.validation_rate:.1f} photos/s, "
-            f"{cost.memory / 1e9:.1f} GB of memory; "
+            f"{cost.memory / 1e9:.1f} GB peak memory; "
             f"{stage.epochs} epochs take {duration(seconds)}{features}"
         )
         hours += seconds / 3600
         before = stage
-    lines.append(f"in all {duration(3600 * hours)}, {disk / 1e9:.1f} GB of features")
-    free = shutil.disk_usage(_place(config)).free
+    lines.append(f"total: {duration(3600 * hours)}, {disk / 1e9:.1f} GB of cached features")
+    free = shutil.disk_usage(_cache_folder(config)).free
     if disk > free:
         faults.append(
-            f"data.cache: the features take {disk / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free "
-            f'there; name another folder, or give the stages encoder = "trained" with '
-            "frozen_layers = 1.0, which encodes photos anew in every epoch."
+            f"data.cache: the features take {disk / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are "
+            'free; name another folder, or set encoder = "trained" and frozen_layers = 1.0 in the '
+            "stages, which encodes photos in every epoch."
         )
     if config.wandb and find_spec("wandb") is None:
         faults.append(f"wandb is {config.wandb!r}: pip install 'captioner[wandb]'")
@@ -270,21 +270,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.rehearse",
-        description="Do a few steps of every stage of a run, and say what the whole will take.",
+        description="Time a few steps of every stage of a run, and project its total cost.",
     )
     parser.add_argument("config", type=Path, help="a TOML file, such as those in training/configs")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
-        help="change one setting, as for training.train",
+        help="override a setting, as for training.train; may be repeated",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
-    parser.add_argument("--steps", type=int, default=20, help="measured of each stage (20)")
+    parser.add_argument("--steps", type=int, default=20, help="steps to measure per stage (20)")
     parser.add_argument(
         "--profile", type=Path, metavar="FOLDER",
-        help="write what PyTorch's profiler sees of the steps here, a file a stage",
+        help="write traces of PyTorch's profiler here, one file per stage",
     )  # fmt: skip
-    parser.add_argument("--photos", type=int, help="training photos of the whole run")
-    parser.add_argument("--val-photos", type=int, help="validation photos of the whole run")
+    parser.add_argument(
+        "--photos", type=int, help="training photos of the whole run (default: all in the captions)"
+    )
+    parser.add_argument(
+        "--val-photos", type=int, help="validation photos of the whole run (likewise)"
+    )
     args = parser.parse_args(argv)
     try:
         config = load_settings(args.config, args.overrides)

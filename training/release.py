@@ -1,11 +1,11 @@
-"""Make a run's checkpoint ready to ship: measure it, and let it carry what was measured.
+"""Release a run's checkpoint: measure it, and write it with its report.
 
     python -m training.release runs/NAME/best.safetensors --annotations A --images I --split test
 
-Captions the split with the settings given, which the checkpoint recommends from then on, as it does
-the attention that `--attention` names (`training.grounding` measures which is best), writes
-`checkpoints/NAME/model.safetensors` in half precision with its ONNX graphs and its captions beside
-it, and prints the report. With Java and pycocoevalcap at hand the report holds METEOR too.
+Captions the split with the given decoding settings, which become the checkpoint's defaults, as does
+the attention method of `--attention` (`training.grounding` measures which is best). Writes
+`checkpoints/NAME/model.safetensors` in half precision, with ONNX graphs and the captions beside it,
+and prints the report, which includes METEOR if Java and pycocoevalcap are installed.
 """
 
 import argparse
@@ -40,16 +40,16 @@ def release(
     name: str | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Measure a checkpoint on a split and write it, with the report, to `folder`/`name`.
+    """Measure a checkpoint on a split, and write it with the report to `folder`/`name`.
 
-    Without a name, it keeps that of its run; without attention, what it recommends already.
+    Name and attention method default to the checkpoint's own.
 
     Returns:
-        The report of `training.evaluate`, with the official scores under `official` if there are
-        any, and the seed of the training run.
+        The report of `training.evaluate`, with the official scores under `official` if available,
+        and the seed of the training run.
 
     Raises:
-        CaptionerError: checkpoint, captions or photos are not as they should be.
+        CaptionerError: checkpoint, captions or photos cannot be read or do not fit together.
     """
     captions, report = evaluate(
         checkpoint,
@@ -64,10 +64,10 @@ def release(
         official = score_official(references, captions)
         report["official"] = {"tokenizer": TOKENIZER, "scores": official}
     except MissingExtraError as error:
-        print(f"no METEOR: {error}", file=sys.stderr)
+        print(f"METEOR is left out: {error}", file=sys.stderr)
     model, header = load_checkpoint(checkpoint)
     if attention == "evidence" and not model.decoder.tells_evidence:
-        raise ConfigError(f"--attention is evidence, which {checkpoint} cannot tell; leave it out.")
+        raise ConfigError(f"{checkpoint} does not support --attention evidence; leave it out.")
     report["seed"] = header.trained_on.get("settings", {}).get("seed")
     header = replace(
         header,
@@ -87,14 +87,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.release",
-        description="Measure a run's checkpoint and write it where shipped checkpoints lie.",
+        description="Measure a run's checkpoint, and write it to the folder of shipped ones.",
     )
     parser.add_argument("checkpoint", type=Path, help="best.safetensors of a run")
     add_options(parser)
-    parser.add_argument("--split", default="test", help="what to measure on (test)")
-    parser.add_argument("--attention", choices=OF_CAPTIONS, help="what overlays show from then on")
-    parser.add_argument("--folder", type=Path, default=Path("checkpoints"))
-    parser.add_argument("--name", help="what it is shipped as (the name of its run)")
+    parser.add_argument("--split", default="test", help="split to measure on (test)")
+    parser.add_argument("--attention", choices=OF_CAPTIONS, help="default method of overlays")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path("checkpoints"),
+        help="folder of shipped checkpoints (checkpoints)",
+    )
+    parser.add_argument("--name", help="name of the released checkpoint (default: the run's)")
     args = parser.parse_args(argv)
     try:
         report = release(

@@ -1,15 +1,16 @@
-"""Score captions that are already written, by whatever model, against human ones.
+"""Score existing captions, of any model, against human ones.
 
     python -m training.score ANNOTATIONS RESULTS [--split S] [--official]
 
-ANNOTATIONS is any file that `data.coco` reads. RESULTS is COCO's format, a JSON list of
-{"image_id", "caption"}, or what `captioner folder` wrote (.jsonl), whose photos are known by their
-file names. One JSON object goes to stdout, a table for reading to stderr:
+ANNOTATIONS is any file that `data.coco` reads. RESULTS is COCO's results format, a JSON list of
+{"image_id", "caption"}, or the .jsonl output of `captioner folder`, whose photos are matched by
+file
+name. One JSON object goes to standard output, a table to standard error:
 
     {"scores": {"Bleu_1": 0.64, ...}, "intervals": {"Bleu_1": {"low": 0.62, "high": 0.66}, ...},
      "wording": {...}, "tokenizer": "captioner-ptb", "images": 1000, ...}
 
-docs/scores.md says what each measure means.
+docs/scores.md explains every measure.
 """
 
 import argparse
@@ -51,18 +52,18 @@ def score_results(
     """Score a results file.
 
     Args:
-        annotations: human captions, any format of `data.coco`.
-        results: captions in COCO's results format, or JSON lines of `captioner folder`, of which
-            those of other splits are passed by; images without one are left out of the scores, with
-            a warning on stderr.
-        split: compare with this split only.
-        with_java: use the official programs, which add METEOR.
-        training: caption files whose training splits the captions' author has read, for novelty.
-        resamples: draws of images for the intervals; 0 leaves them out.
-        seed: of those draws.
+        annotations: human captions in any format that `data.coco` reads.
+        results: captions in COCO's results format, or JSON lines of `captioner folder`, in which
+            photos of other splits are skipped. Images without a caption are not scored, with a
+            warning on standard error.
+        split: score only this split.
+        with_java: use coco-caption's Java programs, which add METEOR.
+        training: caption files whose training splits the model was trained on, for novelty.
+        resamples: bootstrap resamples of the intervals; 0 omits them.
+        seed: seed of the resampling.
 
     Raises:
-        CaptionerError: a file is not as it should be, or the official programs are missing.
+        CaptionerError: a file cannot be read or is malformed, or the Java programs are missing.
     """
     records = load_records(annotations)
     chosen = select_split(records, split, annotations=annotations)
@@ -77,7 +78,7 @@ def score_results(
     if len(captions) < len(references):
         print(
             f"warning: {results} has captions for {len(captions)} of the {len(references)} images "
-            f"in {among}; only those are scored, and CIDEr weighs words by them alone.",
+            f"in {among}; only those are scored, and CIDEr's n-gram weights come from them alone.",
             file=sys.stderr,
         )
     scored = {image: references[image] for image in captions}
@@ -107,7 +108,7 @@ def score_results(
 def _load(
     results: Path, records: Sequence[Record], references: Mapping[int, Any]
 ) -> dict[int, str]:
-    """Read the captions, whichever form they have."""
+    """Read the captions in either format."""
     if results.suffix.lower() != LINES:
         return load_results(results)
     often = Counter(PurePosixPath(record.image).name for record in records)
@@ -117,14 +118,14 @@ def _load(
     captions = load_lines(results, ids)
     found = {image: text for image, text in captions.items() if image in references}
     if not found:
-        raise DataError(f"Results {results}: none of its photos is of that split.")
+        raise DataError(f"Results {results}: none of its photos is in that split.")
     return found
 
 
 def _split(sentences: Mapping[int, Sequence[str]], *, with_java: bool) -> list[list[Words]]:
     if not with_java:
         return split_sentences(sentences)
-    groups = official.split_officially(sentences)
+    groups = official.tokenize_officially(sentences)
     return [[words.split() for words in group] for group in groups.values()]
 
 
@@ -132,17 +133,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.score",
-        description="Score captions that are already written against human ones.",
+        description="Score existing captions, of any model, against human ones.",
     )
     parser.add_argument("annotations", type=Path, help="human captions: COCO, Karpathy, CSV, JSONL")
     parser.add_argument(
         "results", type=Path, help="JSON list of {image_id, caption}, or .jsonl of captioner folder"
     )
-    parser.add_argument("--split", help="val, test, ...; by default all images")
+    parser.add_argument("--split", help="val, test, ...; all images by default")
     parser.add_argument(
         "--official",
         action="store_true",
-        help="use coco-caption's Java programs: Stanford's tokenizer, and METEOR as well",
+        help="use coco-caption's Java programs: Stanford's tokenizer, and METEOR in addition",
     )
     add_report_options(parser)
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Frozen settings of a training run, read from a TOML file and `--set` overrides."""
+"""Settings of a training run, from a TOML file and `--set` overrides."""
 
 import tomllib
 from collections.abc import Sequence
@@ -13,26 +13,26 @@ from captioner.errors import ConfigError
 from captioner.schema import SET, beside, check_used
 
 OBJECTIVES = {
-    "words": "training.objectives:WordObjective",
+    "words": "training.objectives:CrossEntropyObjective",
     "cider": "training.objectives:SelfCriticalObjective",
 }
-"""What a stage can learn from -> the class, which brings in torch; docs/extending.md adds one."""
+"""Objective -> its class, imported when used; docs/extending.md shows how to add one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SourceConfig:
-    """One set of captions and where its photos lie."""
+    """One set of captions and its photos."""
 
     annotations: str
     """Captions file in any format that `data.coco` reads."""
     images: tuple[str, ...]
-    """Folders or tar shards that hold the photos."""
+    """Folders or tar shards with the photos."""
     split: str | None = None
-    """Take the photos of this split; none takes all of them."""
+    """Split to use; none uses all photos."""
     boxes: str = ""
-    """File with boxes of what the captions name, in the form of Flickr30k Entities."""
+    """File with boxes of the objects that captions name, in the format of Flickr30k Entities."""
     limit: int | None = None
-    """Take only so many photos, from the start."""
+    """Use only this many photos, from the start."""
 
     def __post_init__(self) -> None:
         if not self.images:
@@ -43,63 +43,64 @@ class SourceConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """What is learned from and what is measured on."""
+    """Training and validation data."""
 
     train: tuple[SourceConfig, ...]
     """Training captions; the vocabulary comes from these alone."""
     val: SourceConfig
-    """Captions that choose the best checkpoint."""
+    """Validation captions, which select the best checkpoint."""
     overlap: Literal["refused", "allowed"] = "refused"
-    """Whether photos of `val` may be learned from as well, as where a model is to be overfitted."""
+    """Whether photos of `val` may also be in `train`; allow it only to overfit on purpose."""
     words: Literal["words", "bpe"] = "words"
-    """Word-level tokens, or subwords by byte-pair encoding."""
+    """Word-level tokens, or subwords by byte-pair encoding (BPE)."""
     min_count: int = beside(5, words="words")
-    """Word level: rarer words become unknown."""
+    """Word level: rarer words become the unknown token."""
     vocabulary: int = beside(8000, words="bpe")
     """Subwords: size of the vocabulary."""
     max_words: int = 30
-    """Longer captions are cut, in tokens."""
+    """Maximum length of training captions in tokens; longer ones are cut."""
     cache: str = "cache"
-    """Folder for the features of frozen encoders; runs share what they can, and nothing else."""
+    """Folder for cached features of frozen encoders; runs with equal features share the files."""
     workers: int = 2
-    """Processes that read photos."""
+    """Worker processes that read photos."""
 
     def __post_init__(self) -> None:
         if not self.train:
-            raise ConfigError("data.train is empty; a run needs one source of captions at least.")
+            raise ConfigError("data.train is empty; a run needs at least one source of captions.")
         _at_least(1, self, "data", "min_count", "vocabulary", "max_words")
         _at_least(0, self, "data", "workers")
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageConfig:
-    """One stretch of training with its own schedule."""
+    """A stage of training, with its own objective and learning-rate schedule."""
 
     name: str
-    """Shown in the log."""
+    """Name of the stage in logs."""
     epochs: int
     """Passes over the training photos."""
     max_steps: int = 0
-    """End the stage after so many steps, should they be fewer; 0 does all epochs."""
+    """Maximum number of optimizer steps; 0 runs all epochs."""
     validate_steps: int = 0
-    """Validate every so many steps, too, which then count for `patience` as epochs do; 0 validates
-    after epochs alone."""
+    """Also validate after every so many steps; each validation counts for `patience` as an epoch
+    does. 0 validates only after epochs."""
     begins_with: Literal["best", "last"] = "best"
-    """Weights that a stage but the first begins with: those of the best epoch of the one before, or
-    of its last."""
+    """Initial weights of every stage but the first: the previous stage's `best` by validation, or
+    its `last`."""
     objective: str = "words"
-    """Learn the `words` people wrote; or `cider`, self-critically, from the CIDEr-D of drawn
-    captions, which wants a decoder that has learned the first, and uses no dropout."""
+    """`words` trains with cross-entropy on human captions; `cider` is self-critical training (SCST)
+    on the CIDEr-D of sampled captions, which needs a decoder trained with `words` and uses no
+    dropout."""
     samples: int = beside(5, objective="cider")
-    """Captions drawn for each photo by the objective `cider`."""
+    """Sampled captions per photo."""
     draws: Literal["samples", "beam"] = beside("samples", objective="cider")
-    """Drawn word by word; or the best that beam search finds (Cornia et al. 2020, section 3.3,
-    arXiv:1912.08226)."""
+    """`samples` draws captions token by token; `beam` takes the candidates of a beam search (Cornia
+    et al. 2020, section 3.3, arXiv:1912.08226)."""
     temperature: float = beside(1.0, draws="samples", objective="cider")
-    """Of those draws. Label smoothing leaves a little probability to every word; below 1, it is
-    not drawn from."""
+    """Sampling temperature. Label smoothing leaves some probability on every token, which a
+    temperature below 1 suppresses."""
     bleu: float = beside(0.0, objective="cider")
-    """Weight of their BLEU-4, from 0 to 1, beside their CIDEr-D, from 0 to 10."""
+    """Weight of BLEU-4 (0 to 1) in the reward, beside CIDEr-D (0 to 10)."""
     hallucination_penalty: float = beside(0.0, objective="cider")
     """Subtracted from the reward for each thing a caption names that no reference names: COCO's
     objects and, where a source has boxes, all nouns (CHAIR: Rohrbach et al. 2018,
@@ -108,57 +109,62 @@ class StageConfig:
     """Weight of the CIDEr-D against references of other photos in the batch, which is subtracted
     from the reward (CIDErBtw: Wang et al. 2020, arXiv:2007.06877)."""
     encoder: Literal["frozen", "trained"] = "frozen"
-    """Frozen features are computed once and cached; a trained encoder reads pixels every time."""
+    """Frozen features are computed once and cached; a trained encoder reads pixels in every
+    epoch."""
     frozen_layers: float = beside(0.0, encoder="trained")
-    """Fraction of a trained encoder's layers, from the input on, that stay as they are."""
+    """Fraction of a trained encoder's layers, from the input on, that stay frozen."""
     checkpointing: bool = beside(False, encoder="trained")
-    """Compute a trained encoder's activations anew on the way back: less memory, more time."""
+    """Recompute a trained encoder's activations in the backward pass: less memory, more time."""
     batch_size: int = 32
-    """Photos a batch; each brings all its captions."""
+    """Photos per batch, each with all its captions."""
     accumulate: int = 1
-    """Batches a step: learns as from one batch of all their photos, in the memory of one."""
+    """Gradient accumulation: batches per optimizer step."""
     ema: float = 0.0
-    """Decay of a moving average of the weights, such as 0.999, which is then what is validated and
-    saved, and what the next stage starts from; 0 keeps none."""
+    """Decay of an exponential moving average (EMA) of the weights, such as 0.999. The average is
+    validated, saved and passed on to the next stage; 0 keeps none."""
     learning_rate: float = 5e-4
-    """Peak rate of the decoder."""
+    """Peak learning rate of the decoder."""
     encoder_learning_rate: float = beside(2e-5, encoder="trained")
-    """Peak rate of the encoder."""
+    """Peak learning rate of the encoder."""
     layer_decay: float = beside(1.0, encoder="trained")
-    """Each layer of the encoder learns at this fraction of the rate of the one after it."""
+    """Layer-wise learning-rate decay: the rate of each encoder layer as a fraction of the next
+    layer's."""
     weight_decay: float = 0.01
-    """AdamW's decay of matrices; vectors are left alone."""
+    """Weight decay of AdamW, for matrices only."""
     warmup: float = 0.05
-    """Fraction of the steps in which the rate rises to its peak; then it falls as a cosine."""
+    """Fraction of the steps over which the learning rate rises to its peak; then it follows a
+    cosine."""
     final_rate: float = 0.0
-    """What the rate falls to, as a fraction of its peak."""
+    """Learning rate at the end, as a fraction of the peak."""
     label_smoothing: float = beside(0.1, objective="words")
-    """Probability spread over all words (Szegedy et al. 2016, section 7, arXiv:1512.00567)."""
+    """Probability spread over the vocabulary (Szegedy et al. 2016, section 7, arXiv:1512.00567)."""
     scheduled_sampling: float = beside(0.0, objective="words")
-    """Probability, reached at the end of the stage, that a word read is the model's own (Bengio et
-    al. 2015, arXiv:1506.03099)."""
+    """Probability, rising to this value at the end of the stage, of replacing an input token by the
+    model's own sample (Bengio et al. 2015, arXiv:1506.03099)."""
     teachers: tuple[str, ...] = beside((), objective="words")
-    """Checkpoints with the same words, the mean of whose probabilities is learned from as well."""
+    """Checkpoints for knowledge distillation, with the same vocabulary; the probabilities of
+    several are averaged."""
     teacher_weight: float = beside(0.5, teachers=SET)
-    """Share of the teacher in the loss; the rest is that of the words people wrote."""
+    """Weight of the distillation loss; the cross-entropy gets the rest."""
     teacher_temperature: float = beside(1.0, teachers=SET)
-    """Divides both models' scores before they are compared (Hinton et al. 2015,
+    """Distillation temperature, which divides both models' logits (Hinton et al. 2015,
     arXiv:1503.02531)."""
     coverage: float = beside(0.0, objective="words")
-    """Weight of the doubly stochastic penalty, lambda of Xu et al. 2015, equation 14."""
+    """Weight of the doubly stochastic attention penalty, lambda of Xu et al. 2015, equation 14
+    (arXiv:1502.03044)."""
     grounding: float = beside(0.0, objective="words")
-    """Weight of the loss of attention outside boxes; some of data.train must have boxes."""
+    """Weight of the loss on attention outside boxes; some of data.train must have boxes."""
     clip: float = 1.0
-    """Largest norm of the gradient; 0 leaves it."""
+    """Gradient clipping: maximum norm; 0 disables it."""
     augment: bool = True
-    """Crop, flip and recolour photos; with cached features, flips only."""
+    """Random crops, horizontal flips and colour jitter; with cached features, flips only."""
     randaugment: int = beside(0, encoder="trained", augment=True)
-    """Changes made to a photo beside these, drawn by RandAugment (Cubuk et al. 2020,
-    arXiv:1909.13719)."""
+    """RandAugment operations per photo, in addition (Cubuk et al. 2020, arXiv:1909.13719)."""
     randaugment_magnitude: int = beside(9, randaugment=SET)
-    """How strong they are, from 0 to 30."""
+    """Magnitude of these operations, from 0 to 30."""
     patience: int = 0
-    """Stop the stage after so many epochs without a better validation CIDEr-D; 0 never stops."""
+    """Early stopping: end the stage after this many epochs without a better validation CIDEr-D; 0
+    disables it."""
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
@@ -166,7 +172,7 @@ class StageConfig:
                 f"stages.objective is {self.objective!r}; choose from {', '.join(OBJECTIVES)}."
             )
         _at_least(1, self, "stages", "epochs", "batch_size", "accumulate")
-        _at_least(2, self, "stages", "samples")  # each is weighed against the others
+        _at_least(2, self, "stages", "samples")  # the others are the baseline
         _at_least(0, self, "stages", "weight_decay", "coverage", "grounding", "clip", "patience")
         _at_least(0, self, "stages", "max_steps", "validate_steps")
         _at_least(0, self, "stages", "bleu", "hallucination_penalty", "distinctiveness")
@@ -188,62 +194,64 @@ class StageConfig:
         check_used(self, where="stages", of=f" of stage {self.name!r}")
         if self.randaugment and self.grounding:
             raise ConfigError(
-                f"stages.randaugment of stage {self.name!r} moves what is in a photo, and the "
+                f"stages.randaugment of stage {self.name!r} moves objects in a photo, and the "
                 "boxes of stages.grounding would not follow; set one of them to 0."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """One whole training run."""
+    """A complete training run."""
 
     name: str
-    """Name of the checkpoint and of the run's folder."""
+    """Name of the checkpoint, and of the run's folder."""
     data: DataConfig
     """Captions and photos."""
     stages: tuple[StageConfig, ...]
-    """Done in order; each says with which weights of the one before it begins."""
+    """Stages, in order; `begins_with` says which weights each starts from."""
     model: ModelConfig = field(default_factory=ModelConfig)
     """Encoder and decoder."""
     preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
-    """How photos become the encoder's input."""
+    """Preprocessing of photos."""
     search: SearchConfig = field(default_factory=SearchConfig)
-    """Decoding settings of validation captions, which the checkpoint recommends. Captions are
-    learned behind the prompt, which itself is not."""
+    """Decoding settings of validation captions, and defaults of the checkpoint. Training captions
+    follow the prompt, which carries no loss."""
     encoder_weights: str = "hub"
-    """`hub` asks timm for pretrained weights, `none` starts at random, else a safetensors file
-    of the backbone, or a checkpoint of ours whose encoder is taken."""
+    """`hub` downloads timm's pretrained weights, `none` initialises at random; otherwise a
+    safetensors file of the backbone, or a checkpoint of captioner whose encoder is used."""
     start_from: str = ""
-    """A checkpoint to go on from, as `find_checkpoint` takes it. Its words are taken over, and of
-    model, preprocess and search whatever is not given here; `encoder_weights` says nothing then.
-    What is given of the model, but for its dropout, and of preprocess must be the same."""
+    """Checkpoint to fine-tune: a name or path. Its vocabulary is kept, and so are settings of
+    model, preprocess and search that are not given here; `encoder_weights` is ignored. Settings of
+    model (except dropout) and preprocess that are given must equal the checkpoint's."""
     seed: int = 0
-    """Of the first weights, the order of photos, dropout and draws."""
+    """Seed of the initial weights, the order of photos, dropout and sampling."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Of the arithmetic; weights stay float32. `auto` takes bfloat16 on a GPU, else float32;
-    float16 scales the loss, for GPUs without bfloat16."""
+    """Precision of forward and backward pass; weights stay float32. `auto` is bfloat16 on a GPU,
+    else float32; float16 uses loss scaling, for GPUs without bfloat16."""
     compile: str = ""
-    """Backend of torch.compile for encoder and decoder, such as `inductor`; none leaves them."""
+    """Backend of torch.compile for encoder and decoder, such as `inductor`; empty disables it."""
     threads: int = 0
-    """CPU threads; 0 leaves it to torch."""
+    """CPU threads; 0 uses PyTorch's default."""
     save_minutes: float = 10.0
-    """A run that is killed loses at most this much."""
+    """Minutes between two saves; a killed run loses at most this much."""
     wandb: str = ""
-    """Project of Weights & Biases that gets the curves, too; empty sends nothing anywhere."""
+    """Weights & Biases project that also receives the curves; empty sends nothing anywhere."""
     shard: bool = False
-    """On several GPUs, share weights, gradients and optimizer out among them while the encoder
-    learns, for encoders that are too large else; one more copy of the weights is validated with."""
+    """With several GPUs, shard weights, gradients and optimizer state across them (FSDP) while the
+    encoder is trained, for encoders that are too large otherwise. Validation still needs one full
+    copy of the weights."""
     overlays: int = 4
-    """Validation photos that TensorBoard shows with caption and attention after each validation."""
+    """Validation photos shown in TensorBoard with caption and attention maps."""
     keep: int = 2
-    """Files to go on from that are kept, the newest ones; should one be damaged, the one before
-    it is there."""
+    """Number of resume files to keep, in case the newest is damaged."""
 
     def __post_init__(self) -> None:
         if not self.name or Path(self.name).name != self.name or self.name == "..":
-            raise ConfigError(f"name is {self.name!r}; it names a folder, so choose plain letters.")
+            raise ConfigError(
+                f"name is {self.name!r}; it names a folder, so it must not contain slashes."
+            )
         if not self.stages:
-            raise ConfigError("stages is empty; a run needs one at least.")
+            raise ConfigError("stages is empty; a run needs at least one.")
         for name in ("seed", "threads", "save_minutes", "overlays"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be 0 or more.")
@@ -253,7 +261,7 @@ class RunConfig:
             if stage.grounding and not any(source.boxes for source in self.data.train):
                 raise ConfigError(
                     f"stages.grounding of {stage.name!r} is {stage.grounding}, but no data.train "
-                    "has boxes; name a file there, or set it to 0."
+                    "has boxes; set boxes in one, or set grounding to 0."
                 )
         longest = self.model.decoder.longest
         for where, words in (("data", self.data.max_words), ("search", self.search.max_words)):
@@ -265,15 +273,15 @@ class RunConfig:
 
 
 def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
-    """Read a run's settings from a TOML file.
+    """Load the settings of a run from a TOML file.
 
     Args:
         path: the TOML file.
-        overrides: `key=value` each, such as `stages.0.epochs=2`; the value is read as TOML, or as
-            text where it is none. `key=` takes a setting out.
+        overrides: `key=value` each, such as `stages.0.epochs=2`; the value is parsed as TOML, or
+            else taken as text. `key=` removes a setting.
 
     Raises:
-        ConfigError: the file is missing or no TOML, or a setting is unknown or out of range.
+        ConfigError: the file is missing or not TOML, or a setting is unknown or out of range.
         CheckpointError: the checkpoint to start from is missing or damaged.
     """
     try:
@@ -290,24 +298,24 @@ def load_settings(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     if isinstance(start, str) and start:
         header = read_header(find_checkpoint(start))
         for name in ("model", "preprocess"):
-            table[name] = _laid_over(to_table(getattr(header, name)), table.get(name, {}))
+            table[name] = _merge(to_table(getattr(header, name)), table.get(name, {}))
         given = table.get("search", {})
-        search = _laid_over(to_table(header.search), given)
+        search = _merge(to_table(header.search), given)
         table["search"] = from_table(SearchConfig, search, where=f"{path.name}.search", given=given)
     return from_table(RunConfig, table, where=path.name)
 
 
-def _laid_over(theirs: Any, given: Any) -> Any:
-    """Return a table of settings with those that are given in place of the others."""
+def _merge(theirs: Any, given: Any) -> Any:
+    """Merge settings: those given here override the checkpoint's."""
     if not isinstance(theirs, dict) or not isinstance(given, dict):
         return given
     if given.get("kind", theirs.get("kind")) != theirs.get("kind"):
-        return given  # of another decoder
-    return theirs | {name: _laid_over(theirs.get(name), value) for name, value in given.items()}
+        return given  # another kind of decoder
+    return theirs | {name: _merge(theirs.get(name), value) for name, value in given.items()}
 
 
 def recipe(config: RunConfig) -> dict[str, Any]:
-    """All settings that change what is learned, as plain values; not where, or how fast."""
+    """Return the settings that affect the trained weights, as plain values."""
     table = to_table(config)
     for name in ("threads", "save_minutes", "overlays", "keep", "shard", "wandb", "compile"):
         del table[name]
@@ -336,7 +344,7 @@ def _in_0_to_1(settings: object, where: str, name: str) -> None:
 
 
 def _override(table: dict[str, Any], override: str) -> None:
-    """Set one value of a nested table; numbers in the key are places in a list."""
+    """Set one value of a nested table; numbers in the key are list indices."""
     key, equals, text = override.partition("=")
     if not equals:
         raise ConfigError(f"--set {override!r} needs the form key=value.")
@@ -356,7 +364,7 @@ def _override(table: dict[str, Any], override: str) -> None:
 
 
 def _key(place: Any, name: str, override: str) -> str | int:
-    """Turn a part of the key into what this list or table is asked by; make it if need be."""
+    """Return a part of the key as list index or table key; create a missing table."""
     if isinstance(place, list):
         if not name.isdigit() or int(name) >= len(place):
             raise ConfigError(f"--set {override!r}: {name!r} must be a number below {len(place)}.")

@@ -1,4 +1,4 @@
-"""Lists among the overrides of a run: one run for each of their values."""
+"""Sweeps: a list among the overrides of a run stands for one run per value."""
 
 import itertools
 import tomllib
@@ -11,16 +11,15 @@ from training.settings import RunConfig, load_settings
 
 
 def expand(path: Path, overrides: Sequence[str] = ()) -> list[tuple[str, RunConfig]]:
-    """Read the settings of one run, or of all runs of a sweep.
+    """Load the settings of one run, or of all runs of a sweep.
 
     Args:
         path: the TOML file.
-        overrides: `key=value` each. `seed=[1, 2, 3]`, a list where a setting takes single values,
-            stands for three runs; several lists, for all combinations.
+        overrides: `key=value` each. A list where the setting takes a single value, such as
+            `seed=[1, 2, 3]`, stands for one run per value; several lists, for all combinations.
 
     Returns:
-        For each run, what tells it from the others, such as `seed-1`, and its settings; of a
-        single run that is empty.
+        For each run, a label such as `seed-1`, empty for a single run, and its settings.
 
     Raises:
         ConfigError: as `load_settings` does.
@@ -29,13 +28,13 @@ def expand(path: Path, overrides: Sequence[str] = ()) -> list[tuple[str, RunConf
     runs = []
     for chosen in itertools.product(*choices):
         config = load_settings(path, chosen)
-        varied = [own for own, among in zip(chosen, choices, strict=True) if len(among) > 1]
+        varied = [own for own, values in zip(chosen, choices, strict=True) if len(values) > 1]
         runs.append(("-".join(map(_label, varied)), config))
     return runs
 
 
 def _choices(path: Path, override: str) -> list[str]:
-    """Return the override itself, or one for each value of a list that is no value of its own."""
+    """Return the override itself, or one per value if the setting does not take a list."""
     key, _, value = override.partition("=")
     values = _parse(value)
     if not isinstance(values, list) or not values:
@@ -43,13 +42,13 @@ def _choices(path: Path, override: str) -> list[str]:
     try:
         load_settings(path, [override])
     except ConfigError:
-        alone = [f"{key}={_format(one)}" for one in values]
+        single = [f"{key}={_format(one)}" for one in values]
         try:
-            for one in alone:
+            for one in single:
                 load_settings(path, [one])
         except ConfigError:
-            return [override]  # whose own error says what is wrong
-        return alone
+            return [override]  # loading it reports the error
+        return single
     return [override]
 
 

@@ -1,8 +1,9 @@
-"""Downloaded captions and photos -> tar shards in the convention of WebDataset.
+"""Packs downloaded captions and photos into tar shards in WebDataset's format.
 
-known         data sets by name: their files, sizes, checksums and splits
-checks        whether downloads are complete, and how to complete them
-shrink        a photo as it goes into a shard
-shard_plan    which photo goes into which shard
-write_shards  writing them, resuming after a kill
+known         the known data sets: files, sizes, checksums and splits
+checks        verifies downloads, and says how to complete them
+opening       opens every photo and lists all faults
+shrink        the file of a photo in a shard, resized if asked for
+shard_plan    assignment of photos to shards
+write_shards  writes shards, resuming after a kill
 """

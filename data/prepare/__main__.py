@@ -1,4 +1,4 @@
-"""Check downloaded captions and photos, and pack them into tar shards.
+"""Verify downloaded captions and photos, and pack them into tar shards.
 
     python -m data.prepare coco --root datasets/coco [--short-side 256]
 
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 with the reason on stderr, or 130 when interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m data.prepare",
-        description="Check downloaded captions and photos, and pack them into tar shards.",
+        description="Verify downloaded captions and photos, and pack them into tar shards.",
         epilog="The same command resumes after a kill.",
     )
     default = ShardSettings()
@@ -56,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of the photo order")
     parser.add_argument(
-        "--workers", type=int, default=os.cpu_count() or 1, help="processes (all cores)"
+        "--workers",
+        type=int,
+        default=os.cpu_count() or 1,
+        help="worker processes (default: one per core)",
     )
     parser.add_argument(
         "--no-md5", dest="md5", action="store_false", help="check sizes, but not checksums"
@@ -85,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             faults = find_faults(found.records, source, workers=args.workers)
             if faults:
                 raise DataError(f"{len(faults)} faults:\n{list_faults(faults, most=1000)}")
-            say("all photos are there and can be read, each in one split")
+            say("all photos exist and can be read, and none is in two splits")
             return 0
         write_shards(
             found.records, source, output, settings=settings, workers=args.workers, say=say
@@ -101,12 +104,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def say(line: str) -> None:
-    """Print a message for the user."""
+    """Print a message to standard error."""
     print(line, file=sys.stderr)
 
 
 def _find(data: str, root: Path, *, checked: Path, md5: bool) -> Found:
-    """The files of a known data set, or captions and photos of the user's own."""
+    """Return the files of a known data set, or the user's own captions and photos."""
     if data in KNOWN:
         if not root.is_dir():
             raise DataError(f"{root} is not a folder; create it, and put the downloads there.")

@@ -1,4 +1,4 @@
-"""Checks that downloads are complete; if not, what to download and where to put it."""
+"""Verifies that downloads are complete; otherwise says what to download, and where to put it."""
 
 import gzip
 import hashlib
@@ -15,29 +15,29 @@ from captioner.errors import DataError
 from data.coco import Record, load_records
 from data.prepare.known import ANNOTATIONS, DataSet, Download, PhotoFolder
 
-_BLOCK = 2**22  # bytes hashed at once
+_BLOCK = 2**22  # bytes hashed at a time
 
 
 @dataclass(frozen=True)
 class Found:
-    """What there is to prepare."""
+    """Captions and photos to prepare."""
 
     records: list[Record]
     images: list[str]
-    """Folders and archives for an ImageSource."""
+    """Folders and archives of an ImageSource."""
 
 
 def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> Found:
-    """Find the files of a data set, check them and read the captions.
+    """Locate and verify the files of a data set, and read its captions.
 
     Args:
-        root: the folder they were downloaded to.
-        data_set: which one.
-        checked: a file that records correct checksums, so that they are computed once.
-        md5: compare checksums; reading COCO once takes minutes.
+        root: folder of the downloads.
+        data_set: the data set.
+        checked: file that records verified checksums, so that they are computed once.
+        md5: verify checksums; this reads COCO once, which takes minutes.
 
     Raises:
-        DataError: files are missing, truncated or wrong; the text lists all of them and the way
+        DataError: files are missing, truncated or wrong; the message lists all of them with a way
             out.
     """
     wrong: list[str] = []
@@ -46,14 +46,14 @@ def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> F
         place = _find_photos(root, photos, wrong, checked=checked if md5 else None)
         images += [str(place)] if place else []
     if len(wrong) == len(data_set.photos) and any(root.glob("*.tar")):
-        wrong.clear()  # the photos were packed by somebody else
+        wrong.clear()  # the photos are in somebody else's tar shards
         images = [str(path) for path in sorted(root.glob("*.tar"))]
-    strangers = [name for name in data_set.strangers if (root / name).exists()]
-    if wrong and strangers:
+    other_years = [name for name in data_set.other_years if (root / name).exists()]
+    if wrong and other_years:
         wrong.append(
-            f"{', '.join(strangers)}: photos of another year, which have other names. Karpathy's "
-            "split belongs to those of 2014. To train on these, give captions_train2017.json "
-            "instead of the name of the data set."
+            f"{', '.join(other_years)}: photos of another year, with other names. Karpathy's split "
+            "is of 2014. To train on these, give captions_train2017.json instead of the data "
+            "set's name."
         )
     annotations = _find_annotations(root, data_set, wrong)
     if wrong or annotations is None:
@@ -68,13 +68,13 @@ def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> F
 def _find_photos(
     root: Path, photos: PhotoFolder, wrong: list[str], *, checked: Path | None
 ) -> Path | None:
-    """A folder of photos, or else the download; what is wrong is added to the list."""
+    """Return the folder of photos or the verified download; add what is wrong to the list."""
     for name in photos.folders:
         if (root / name).is_dir():
             return root / name
     path = root / photos.download.name
     if not path.exists():
-        wrong.append(_fetch(photos.download, root))
+        wrong.append(_missing(photos.download, root))
     elif (fault := _fault(path, photos.download, checked=checked)) is not None:
         wrong.append(fault)
     else:
@@ -83,7 +83,7 @@ def _find_photos(
 
 
 def _find_annotations(root: Path, data_set: DataSet, wrong: list[str]) -> Path | None:
-    """Karpathy's file of this data set, packed or not."""
+    """Return Karpathy's file of this data set, compressed or not; add what is wrong to the list."""
     plain = root / data_set.annotations
     for path in (plain, plain.with_name(plain.name + ".gz")):
         if path.exists():
@@ -91,15 +91,15 @@ def _find_annotations(root: Path, data_set: DataSet, wrong: list[str]) -> Path |
             if size == data_set.annotations_size:
                 return path
             wrong.append(
-                f"{path.name} holds {size:,} bytes, not {data_set.annotations_size:,}; it is cut "
-                f"short or another file. Get it again from {ANNOTATIONS.address}"
+                f"{path.name} holds {size:,} bytes, not {data_set.annotations_size:,}; it is "
+                f"truncated or another file. Download it again from {ANNOTATIONS.address}"
             )
             return None
     path = root / ANNOTATIONS.name
     if not path.exists():
         others = sorted(root.glob("captions_*.json")) + sorted(root.glob("annotations/captions_*"))
         hint = f" ({others[0].name} has the captions, but not the split)" if others else ""
-        wrong.append(f"{data_set.annotations}{hint}: {_fetch(ANNOTATIONS, root)}")
+        wrong.append(f"{data_set.annotations}{hint}: {_missing(ANNOTATIONS, root)}")
     elif (fault := _fault(path, ANNOTATIONS, checked=None)) is not None:
         wrong.append(fault)
     else:
@@ -107,35 +107,35 @@ def _find_annotations(root: Path, data_set: DataSet, wrong: list[str]) -> Path |
     return None
 
 
-def _fetch(download: Download, root: Path) -> str:
+def _missing(download: Download, root: Path) -> str:
     size = f", {_in_words(download.size)}" if download.size else ""
-    return (
-        f"{download.name} is missing{size}. Get it from {download.address} and put it into {root}"
-    )
+    return f"{download.name} is missing{size}. Download it from {download.address} to {root}"
 
 
 def _fault(path: Path, download: Download, *, checked: Path | None) -> str | None:
-    """What is wrong with a download, or None."""
+    """Return what is wrong with a download, or None."""
     size = path.stat().st_size
     if download.size is not None and size < download.size:
         return (
-            f"{path.name} is {_in_words(size)} of {_in_words(download.size)}: its download "
-            f"stopped. Resume it: curl -C - -o {path} {download.address}"
+            f"{path.name} is {_in_words(size)} of {_in_words(download.size)}: the "
+            f"download is incomplete. Resume it: curl -C - -o {path} {download.address}"
         )
     if download.size is not None and size > download.size:
         return (
             f"{path.name} is {size:,} bytes, more than the {download.size:,} of the published "
-            f"file. Get it again from {download.address}"
+            f"file. Download it again from {download.address}"
         )
     if path.suffix == ".zip" and not zipfile.is_zipfile(path):
-        return f"{path.name} is not a complete zip archive. Get it again from {download.address}"
+        return (
+            f"{path.name} is not a complete zip archive. Download it again from {download.address}"
+        )
     if checked is None or download.md5 is None or _is_remembered(path, checked):
         return None
     found = _md5(path)
     if found != download.md5:
         return (
-            f"{path.name} is damaged: its md5 is {found}, not {download.md5}. Get it again from "
-            f"{download.address}"
+            f"{path.name} is damaged: its MD5 is {found}, not {download.md5}. Download it again "
+            f"from {download.address}"
         )
     _remember(path, checked)
     return None
@@ -183,7 +183,7 @@ def _unpacked_size(path: Path) -> int:
 
 @contextmanager
 def _unpacked(path: Path, data_set: DataSet) -> Iterator[Path]:
-    """The file of captions, taken out of the archive it came in for as long as it is read."""
+    """Yield the captions file, extracted from its zip archive while it is needed."""
     if path.suffix != ".zip":
         yield path
         return
@@ -191,7 +191,7 @@ def _unpacked(path: Path, data_set: DataSet) -> Iterator[Path]:
         names = [name for name in archive.namelist() if name.endswith(data_set.annotations)]
         if not names:
             raise DataError(
-                f"{path} has no {data_set.annotations} in it. Get it again from "
+                f"{path} has no {data_set.annotations} in it. Download it again from "
                 f"{ANNOTATIONS.address}"
             )
         yield Path(archive.extract(names[0], folder))
@@ -205,8 +205,8 @@ def _check_splits(records: Sequence[Record], data_set: DataSet, path: Path) -> N
             for splits in (counts, data_set.splits)
         )
         raise DataError(
-            f"{path} has {found}; {data_set.title} has {known} in Karpathy's split. Take the file "
-            f"from {ANNOTATIONS.address}, or give the path of yours instead of the name."
+            f"{path} has {found}, but Karpathy's split of {data_set.title} has {known}. Download "
+            f"it from {ANNOTATIONS.address}, or give the path of your file instead of the name."
         )
 
 

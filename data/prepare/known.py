@@ -1,41 +1,41 @@
-"""The data sets that can be prepared by name: what to download, and what is in it."""
+"""Data sets that can be prepared by name: their downloads and splits."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """One file as it is published."""
+    """A file as published."""
 
     name: str
     size: int | None = None
-    """Bytes; None where it is not publicly known."""
+    """Size in bytes; None if not publicly known."""
     md5: str | None = None
     address: str
-    """Where it comes from, or the page where it is asked for."""
+    """Address of the file, or of the page where it is requested."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoFolder:
-    """One set of photos, as it is downloaded or unpacked."""
+    """One set of photos, downloaded or unpacked."""
 
     folders: tuple[str, ...]
-    """Names the unpacked folder may have; where none is there, the download is read in place."""
+    """Possible names of the unpacked folder; without one, the download is read directly."""
     download: Download
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """Photos, the file that tells captions and splits, and how many photos each split has."""
+    """A data set: photos, captions file, and the number of photos in each split."""
 
     title: str
     annotations: str
-    """Karpathy's file; it may be compressed with gzip, or still be in `ANNOTATIONS`."""
+    """Karpathy's file, possibly compressed with gzip, or still inside `ANNOTATIONS`."""
     annotations_size: int
     photos: tuple[PhotoFolder, ...]
     splits: dict[str, int]
-    strangers: tuple[str, ...] = ()
-    """Files and folders that look right and are of another year."""
+    other_years: tuple[str, ...] = ()
+    """Files and folders with similar names that belong to another year."""
 
 
 ANNOTATIONS = Download(
@@ -43,7 +43,7 @@ ANNOTATIONS = Download(
     size=36_745_453,
     address="https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",
 )
-"""Karpathy and Li's splits (2015, arXiv:1412.2306) of all three data sets."""
+"""Splits of Karpathy and Li (2015, arXiv:1412.2306) for all three data sets."""
 
 
 def _flickr(
@@ -55,7 +55,7 @@ def _flickr(
     annotations_size: int,
     splits: dict[str, int],
 ) -> DataSet:
-    """One of the two sets of photos of Flickr: one download, handed out on request."""
+    """One of the two Flickr data sets: a single download of photos, on request."""
     return DataSet(
         title=f"Flickr{number}",
         annotations=f"dataset_flickr{number}.json",
@@ -91,7 +91,7 @@ KNOWN = {
             ),
         ),
         splits={"train": 113_287, "val": 5_000, "test": 5_000},
-        strangers=("train2017", "val2017", "train2017.zip", "val2017.zip"),
+        other_years=("train2017", "val2017", "train2017.zip", "val2017.zip"),
     ),
     "flickr8k": _flickr(
         "8k",

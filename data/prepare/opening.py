@@ -1,4 +1,4 @@
-"""Opens every photo before any work, and lists all faults at once."""
+"""Opens every photo beforehand, and lists all faults at once."""
 
 import os
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from data.overlap import find_shared
 def find_faults(
     records: Sequence[Record], source: ImageSource, *, workers: int = os.cpu_count() or 1
 ) -> list[str]:
-    """Open every photo, and find photos that occur in two splits.
+    """Open every photo, and find photos in two splits.
 
     Args:
         records: photos, captions and splits.
-        source: where the photos are.
-        workers: photos opened side by side.
+        source: the photos.
+        workers: photos to open concurrently.
 
     Returns:
-        A line for each fault: a photo that is missing, cannot be read, or occurs in two splits.
+        One line per fault: a photo is missing, cannot be read, or is in two splits.
     """
 
     def fault_of(record: Record) -> str | None:
@@ -44,5 +44,7 @@ def find_faults(
             splits.setdefault(record.split, []).append(record)
     for one, other in combinations(splits, 2):
         for name, known in find_shared(splits[one], source, splits[other], source):
-            faults.append(f"{name} of {one} is {known} of {other}; take it out of one of them.")
+            faults.append(
+                f"{name} of split {one} is also {known} of split {other}; remove one of them."
+            )
     return faults

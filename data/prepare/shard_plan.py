@@ -1,4 +1,4 @@
-"""Which photo goes into which shard, and under what name."""
+"""Assignment of photos to shards, and their names there."""
 
 import json
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from data.coco import Record
 
 @dataclass(frozen=True, kw_only=True)
 class ShardSettings:
-    """How shards are made."""
+    """Settings of the shards."""
 
     short_side: int = 0
-    """Pixels of the shorter side of a photo; 0 leaves photos as they are."""
+    """Shorter side of resized photos, in pixels; 0 keeps photos as they are."""
     quality: int = 90
-    """JPEG quality of photos made smaller."""
+    """JPEG quality of resized photos."""
     photos: int = 2000
-    """Photos in a shard; the last of a split may have fewer."""
+    """Photos per shard; the last of a split may have fewer."""
     seed: int = 0
-    """Of the order of the photos, so that each shard is a sample of its split."""
+    """Seed of the photo order; every shard is a random sample of its split."""
 
     def __post_init__(self) -> None:
         for name, least, most in (
@@ -39,17 +39,17 @@ class ShardSettings:
 
 @dataclass(frozen=True)
 class PlannedShard:
-    """One archive to be written."""
+    """A shard to write."""
 
     name: str
     split: str
     records: list[Record]
     keys: list[str]
-    """Names of the photos in the archive, without what they end with."""
+    """Names of the photos in the archive, without extension."""
 
 
 def plan_shards(records: Sequence[Record], settings: ShardSettings) -> list[PlannedShard]:
-    """Say which photo goes where, split by split."""
+    """Assign photos to shards, split by split."""
     keys = _choose_keys(records)
     shards = []
     for split in dict.fromkeys(record.split for record in records):
@@ -65,7 +65,7 @@ def plan_shards(records: Sequence[Record], settings: ShardSettings) -> list[Plan
 
 
 def describe_record(record: Record) -> dict[str, Any]:
-    """Return the content of a photo's JSON file."""
+    """Return the contents of a photo's JSON file."""
     return {
         "image": record.image,
         "image_id": record.image_id,
@@ -75,7 +75,7 @@ def describe_record(record: Record) -> dict[str, Any]:
 
 
 def _choose_keys(records: Sequence[Record]) -> list[str]:
-    """A name for each photo with no dot in it, at which WebDataset would cut it; no two alike."""
+    """Return a unique name per photo, without dots, at which WebDataset would split it."""
     taken: set[str] = set()
     keys = []
     for record in records:

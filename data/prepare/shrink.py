@@ -1,4 +1,4 @@
-"""A photo as stored in a shard: the original file, or resized."""
+"""The file of a photo in a shard: the original, or resized."""
 
 from contextlib import suppress
 from io import BytesIO
@@ -13,13 +13,13 @@ _SUFFIXES = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "
 
 
 def pack_photo(content: bytes, *, name: str, short_side: int, quality: int) -> tuple[bytes, str]:
-    """Check that a photo can be read, and resize it if asked.
+    """Check that a photo can be read, and resize it if asked for.
 
     Args:
-        content: the original file.
-        name: what to call the photo in an error.
-        short_side: length of the shorter side in pixels; a photo that is not larger is kept byte
-            for byte, as are all for 0.
+        content: bytes of the original file.
+        name: name of the photo in errors.
+        short_side: length of the shorter side in pixels; 0 keeps every photo, and smaller photos
+            are always kept byte for byte.
         quality: JPEG quality of resized photos, from 1 to 95.
 
     Returns:
@@ -46,7 +46,7 @@ def pack_photo(content: bytes, *, name: str, short_side: int, quality: int) -> t
 
 
 def _suffix(content: bytes, name: str) -> str:
-    kind = "JPEG" if JPEG.match(content) else ""  # of any size, which Pillow might refuse
-    with suppress(UnidentifiedImageError):  # kinds that Pillow does not read keep their name
+    kind = "JPEG" if JPEG.match(content) else ""  # of any size: Pillow refuses huge ones
+    with suppress(UnidentifiedImageError):  # formats unknown to Pillow keep their extension
         kind = kind or Image.open(BytesIO(content)).format or ""
     return _SUFFIXES.get(kind) or PurePosixPath(name).suffix.lower().lstrip(".") or kind.lower()

@@ -1,8 +1,9 @@
-"""Writes shards, and resumes after a kill.
+"""Writes tar shards, resuming after a kill.
 
-A shard is a tar archive; each photo in it is followed by a JSON file of the same name with its
-captions, as WebDataset has it. Beside the shards lie `captions.jsonl`, all captions in the form
-that training reads, and `manifest.json`: how the shards were made, and how many bytes each has.
+In a shard, each photo is followed by a JSON file of the same name with its captions, as in
+WebDataset. Beside the shards are `captions.jsonl`, all captions in a format that training reads,
+and
+`manifest.json`: how the shards were made, and their sizes in bytes.
 
 A shard is renamed into place once it is complete and fsynced. A killed run resumes with the first
 missing shard; the same photos and settings always give the same bytes.
@@ -50,15 +51,15 @@ def write_shards(
 
     Args:
         records: photos, captions and splits.
-        source: where the photos are.
-        output: folder for the shards, made if need be.
-        settings: how they are made.
-        workers: processes that write shards; 1 writes them in this one.
+        source: the photos.
+        output: folder for the shards, created if missing.
+        settings: settings of the shards.
+        workers: worker processes; 1 writes in this process.
         say: called with a line for every shard.
 
     Raises:
         DataError: a photo is missing or cannot be read, the folder holds shards of other photos or
-            settings, or it cannot be written.
+            settings, or it cannot be written to.
     """
     source.require(record.image for record in records)
     shards = plan_shards(records, settings)
@@ -70,7 +71,7 @@ def write_shards(
             left.unlink()
         missing = [shard for shard in shards if not (output / shard.name).exists()]
         if len(missing) < len(shards):
-            say(f"{len(shards) - len(missing)} of {len(shards)} shards are there already")
+            say(f"{len(shards) - len(missing)} of {len(shards)} shards exist already")
         done = len(shards) - len(missing)
         for shard, size in _write_all(missing, source, output, settings, workers):
             done += 1
@@ -93,7 +94,7 @@ def write_shards(
 
 
 def _claim(output: Path, key: dict[str, Any]) -> None:
-    """Make sure that whatever shards are there were made from the same photos in the same way."""
+    """Check that existing shards come from the same photos and settings."""
     manifest = output / "manifest.json"
     if not manifest.exists():
         if any(output.glob("*.tar")):
@@ -119,7 +120,7 @@ def _claim(output: Path, key: dict[str, Any]) -> None:
 
 
 _task: tuple[ImageSource, Path, ShardSettings] | None = None
-"""What a worker is to know, sent once."""
+"""What a worker process needs, sent once."""
 
 
 def _write_all(
@@ -129,7 +130,7 @@ def _write_all(
     settings: ShardSettings,
     workers: int,
 ) -> Iterator[tuple[PlannedShard, int]]:
-    """Write shards one after the other or side by side; yield each with its bytes."""
+    """Write shards, concurrently with several workers; yield each with its size in bytes."""
     if workers <= 1 or len(shards) <= 1:
         for shard in shards:
             yield shard, _write(shard, source, output, settings)
@@ -148,8 +149,8 @@ def _write_all(
             yield shard, future.result()
     except BrokenProcessPool as error:
         raise DataError(
-            "A process that writes shards was killed, perhaps for want of memory. The same command "
-            "goes on from there; fewer --workers need less."
+            "A worker process was killed, perhaps because memory ran out. The same command resumes "
+            "after the complete shards; fewer --workers need less memory."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
@@ -162,7 +163,7 @@ def _start(*task: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """Die with the process that asked for the work: nobody would wait for what is written."""
+    """Exit with the parent process, which nobody would write for otherwise."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -175,7 +176,7 @@ def _write_here(shard: PlannedShard) -> int:
 
 
 def _write(shard: PlannedShard, source: ImageSource, output: Path, settings: ShardSettings) -> int:
-    """Write one shard; return its bytes."""
+    """Write one shard; return its size in bytes."""
     path = output / shard.name
     with (
         _whole(path) as file,
@@ -194,7 +195,7 @@ def _write(shard: PlannedShard, source: ImageSource, output: Path, settings: Sha
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    member = tarfile.TarInfo(name)  # of 1970, and nobody's: the same photos give the same archive
+    member = tarfile.TarInfo(name)  # fixed date and owner, for reproducible archives
     member.size = len(content)
     tar.addfile(member, io.BytesIO(content))
 
@@ -218,7 +219,7 @@ def _json(table: dict[str, Any]) -> bytes:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[io.BufferedWriter]:
-    """A file that takes its name once it is written and on disk."""
+    """Yield a file that gets its name once it is written and fsynced."""
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         with unfinished.open("wb") as file:

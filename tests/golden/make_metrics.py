@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from training.scoring.official import TOKENIZER, split_officially
+from training.scoring.official import TOKENIZER, tokenize_officially
 
 # Each of these is set into all the frames.
 TRICKY = """
@@ -84,7 +84,7 @@ def sentences() -> list[str]:
 
 def main() -> None:
     """Split them and write the file, one sentence a line."""
-    words = split_officially(dict(enumerate([sentence, BETWEEN] for sentence in sentences())))
+    words = tokenize_officially(dict(enumerate([sentence, BETWEEN] for sentence in sentences())))
     rows = ",\n".join(
         json.dumps(
             [sentence, [word for word in words[i][0].split(" ") if word]], ensure_ascii=False

@@ -30,33 +30,44 @@ from training.nonphotos.drawing import KINDS, draw_nonphoto
 from training.scoring.provenance import git_commit
 
 _FIRST_TO_MEASURE = 100_000
-"""Number from which on non-photos are drawn that nothing is fitted to."""
+"""Index of the first non-photo used for measuring; lower ones are used for fitting."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.confidence",
-        description="Fit how far a checkpoint can be believed, or measure what it holds of that.",
+        description="Fit the confidence settings of a checkpoint, or measure those it has.",
     )
     parser.add_argument("checkpoint", help="name of a shipped checkpoint, or path")
-    parser.add_argument("--annotations", required=True, type=Path, help="captions, any format")
+    parser.add_argument(
+        "--annotations", required=True, type=Path, help="human captions, any supported format"
+    )
     parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
-    parser.add_argument("--split", help="val to fit, test to measure; by default all photos")
-    parser.add_argument("--limit", type=positive, help="the first photos only")
+    parser.add_argument("--split", help="val to fit, test to measure; all photos by default")
+    parser.add_argument("--limit", type=positive, help="use only the first photos")
     parser.add_argument(
         "--photos",
         nargs="+",
         default=[],
         metavar="PATH",
-        help="folders or archives of further photos, without captions",
+        help="folders or archives of more photos, without captions",
     )
-    parser.add_argument("--count", type=positive, default=100, help="non-photos of each kind (100)")
     parser.add_argument(
-        "--most-photos", type=positive, default=1500, help="of each of --photos, at random (1500)"
+        "--count", type=positive, default=100, help="generated non-photos per kind (100)"
     )
-    parser.add_argument("--doubtful", type=float, default=DOUBTFUL, help="mark words below this")
-    parser.add_argument("--output", type=Path, help="fit, and write the checkpoint with it here")
+    parser.add_argument(
+        "--most-photos",
+        type=positive,
+        default=1500,
+        help="random photos to take from each of --photos (1500)",
+    )
+    parser.add_argument(
+        "--doubtful", type=float, default=DOUBTFUL, help="probability below which words are marked"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="fit, and write the checkpoint with the new settings here"
+    )
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     args = parser.parse_args(argv)
     try:
@@ -71,11 +82,9 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
     captioner = TorchCaptioner.load(find_checkpoint(args.checkpoint), device=args.device)
     config = captioner.header.confidence
     if config is None and args.output is None:
-        raise ConfigError(
-            f"{args.checkpoint} does not say how far it can be believed; fit that with --output."
-        )
+        raise ConfigError(f"{args.checkpoint} has no confidence settings; fit them with --output.")
     records = load_records(args.annotations, split=args.split)[: args.limit]
-    said = collect(captioner, records, ImageSource(args.images))
+    predictions = collect(captioner, records, ImageSource(args.images))
     photos = {path: summarise(captioner, _photos(path, args)) for path in args.photos}
     first = 0 if args.output else _FIRST_TO_MEASURE
     others = {
@@ -92,24 +101,24 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         "commit": git_commit(),
     }
     if args.output:
-        learned = [own for own in (said.summaries, *photos.values()) if len(own)]
+        learned = [own for own in (predictions.summaries, *photos.values()) if len(own)]
         every = np.concatenate(learned)
-        config = fit_confidence(said, photos=every, others=others, doubtful=args.doubtful)
+        config = fit_confidence(predictions, photos=every, others=others, doubtful=args.doubtful)
         header = replace(captioner.header, confidence=config)
         save_checkpoint(args.output, captioner.model, header, half=True)
         report["fitted"] = str(args.output)
         report["kinds_not_learned_from"] = measure_unknown_kinds(every, others)
-    assert config is not None  # asked above
+    assert config is not None  # checked above
     return report | {
-        "words": measure_words(said, config),
-        "captions": measure_captions(said, config),
-        "called_no_photo": measure_photos({"captioned": said.summaries, **photos}, config),
+        "words": measure_words(predictions, config),
+        "captions": measure_captions(predictions, config),
+        "called_no_photo": measure_photos({"captioned": predictions.summaries, **photos}, config),
         "non_photos_found": measure_photos(others, config),
     }
 
 
 def _photos(path: str, args: argparse.Namespace) -> Iterator[bytes]:
-    """Yield some photos of a folder or archive, the same ones every time."""
+    """Yield a random but fixed choice of the photos of a folder or archive."""
     source = ImageSource([path])
     names = sorted(source.names())
     if len(names) > args.most_photos:

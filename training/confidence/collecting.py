@@ -1,4 +1,4 @@
-"""What a model says of photos and of other images, and how well."""
+"""A model's predictions on captioned photos and other images, and how good they are."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,30 +23,32 @@ from training.watching import watched
 
 _BATCH = 16
 _LONGEST = 40
-"""Tokens of a reference that are read; the rest is cut off."""
+"""Maximum length of a reference in tokens; longer ones are cut."""
 
 Numbers = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Said:
-    """What a model says of photos with captions."""
+class Predictions:
+    """Predictions on captioned photos, and their quality."""
 
-    sure: Numbers
-    """(N,), probability of the likeliest next word of the references, as the decoder gives it."""
-    right: NDArray[np.bool_]
-    """(N,), whether that is the word."""
+    confidence: Numbers
+    """(N,), the decoder's probability of its best next token, given each reference so far."""
+    correct: NDArray[np.bool_]
+    """(N,), whether that token is the reference's."""
     traits: Numbers
-    """(photos, 3), of the caption of each photo."""
+    """(photos, 3), confidence traits of each photo's caption."""
     cider: Numbers
-    """(photos,), of that caption, 1 being what people's captions have on average."""
+    """(photos,), CIDEr-D of each caption; 1 is the average of human captions."""
     summaries: Numbers
-    """(photos, D), mean feature of each photo."""
+    """(photos, D), mean region feature of each photo."""
 
 
 @torch.inference_mode()
-def collect(captioner: TorchCaptioner, records: Sequence[Record], source: ImageSource) -> Said:
-    """Caption photos as the checkpoint recommends, and read their references.
+def collect(
+    captioner: TorchCaptioner, records: Sequence[Record], source: ImageSource
+) -> Predictions:
+    """Caption photos with the checkpoint's settings, and evaluate their references.
 
     Raises:
         CaptionerError: a photo cannot be read.
@@ -68,13 +70,13 @@ def collect(captioner: TorchCaptioner, records: Sequence[Record], source: ImageS
         for found in search(model.decoder, features, config=config, constraints=constraints):
             traits.append(caption_traits(found.log_probabilities[0]))
             texts.append(split_words(tokenizer.decode(found.tokens[0])))
-        for place, record in enumerate(batch):  # references of one photo are of one batch
+        for place, record in enumerate(batch):  # references of different photos differ in number
             words = _ids(behind, record, longest=longest).to(device)
             read_references(model, behind, features[place : place + 1], words, reading)
     references = [[split_words(text) for text in record.captions] for record in records]
-    return Said(
-        sure=np.concatenate(reading.confidence).astype(np.float64),
-        right=np.concatenate(reading.correct),
+    return Predictions(
+        confidence=np.concatenate(reading.confidence).astype(np.float64),
+        correct=np.concatenate(reading.correct),
         traits=np.array(traits),
         cider=_scores(references, texts),
         summaries=np.concatenate(summaries),
@@ -83,7 +85,7 @@ def collect(captioner: TorchCaptioner, records: Sequence[Record], source: ImageS
 
 @torch.inference_mode()
 def summarise(captioner: TorchCaptioner, images: Iterable[bytes]) -> Numbers:
-    """Return the mean feature of images, (N, D); those that cannot be read are left out."""
+    """Return the mean region feature of images, (N, D), skipping unreadable ones."""
     readable, found = _readable(captioner, images), []
     while batch := list(islice(readable, _BATCH)):
         found.append(captioner.summarise(captioner.encode(batch)))
@@ -91,7 +93,7 @@ def summarise(captioner: TorchCaptioner, images: Iterable[bytes]) -> Numbers:
 
 
 def _readable(captioner: TorchCaptioner, images: Iterable[bytes]) -> Iterator[Prepared]:
-    for content in watched(images, title="reading", unit="image"):
+    for content in watched(images, title="encoding", unit="image"):
         try:
             yield captioner.prepare(content)
         except ImageError:
@@ -104,7 +106,7 @@ def _batches(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
 
 
 def _ids(tokenizer: Tokenizer, record: Record, *, longest: int) -> torch.Tensor:
-    """References as ids, (1, K, T), the prefix first and END last unless they are cut."""
+    """Return the references as token ids, (1, K, T), with prefix, and END unless cut."""
     rows = [
         [*tokenizer.prefix, *tokenizer.encode(text), tokenizer.end_id][:longest]
         for text in record.captions
@@ -115,7 +117,7 @@ def _ids(tokenizer: Tokenizer, record: Record, *, longest: int) -> torch.Tensor:
 
 
 def _scores(references: Sequence[Sequence[list[str]]], texts: Sequence[list[str]]) -> Numbers:
-    """CIDEr-D of each text, as a share of what people's captions have by the others."""
+    """CIDEr-D of each text, relative to a human caption scored against the image's others."""
     frequencies = document_frequencies(references)
     _, scores = cider_d(references, texts, frequencies=frequencies)
     several = [own for own in references if len(own) > 1]
@@ -124,4 +126,4 @@ def _scores(references: Sequence[Sequence[list[str]]], texts: Sequence[list[str]
     people, _ = cider_d(
         [own[1:] for own in several], [own[0] for own in several], frequencies=frequencies
     )
-    return np.array(scores) / (people or 1.0)  # 0 where all photos have the same references
+    return np.array(scores) / (people or 1.0)  # 0 if all photos have the same references

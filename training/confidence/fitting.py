@@ -1,4 +1,4 @@
-"""From what a model says to settings for the header of its checkpoint."""
+"""Confidence settings for a checkpoint's header, fitted to its predictions."""
 
 from collections.abc import Mapping
 
@@ -6,32 +6,37 @@ import numpy as np
 
 from captioner.checkpoint.confidence import ConfidenceConfig, LogisticConfig
 from captioner.result.confidence import logistic, token_traits
-from training.confidence.collecting import Numbers, Said
+from training.confidence.collecting import Numbers, Predictions
 from training.confidence.logistic import fit_logistic
 
 FALSE_ALARMS = 0.01
-"""Share of the photos that may be called none."""
+"""Fraction of photos that may be judged not to be a photo."""
 DOUBTFUL = 0.15
-"""Calibrated probability below which a word is marked; see docs/scores.md for why."""
+"""Default calibrated probability below which a word is marked; docs/scores.md explains it."""
 _FOLDS = 5
 _RIDGE, _PHOTO_RIDGE = 1e-4, 1e-2
 
 
 def fit_confidence(
-    said: Said, *, photos: Numbers, others: Mapping[str, Numbers], doubtful: float = DOUBTFUL
+    predictions: Predictions,
+    *,
+    photos: Numbers,
+    others: Mapping[str, Numbers],
+    doubtful: float = DOUBTFUL,
 ) -> ConfidenceConfig:
     """Fit all settings.
 
     Args:
-        said: what the model says of validation photos.
-        photos: (N, D), summaries of photos, those and more.
-        others: (M, D), summaries of images that are none, by kind.
-        doubtful: probability below which words are marked.
+        predictions: predictions on validation photos.
+        photos: (N, D), mean features of photos, those of the predictions included.
+        others: (M, D), mean features of images that are not photos, by kind.
+        doubtful: calibrated probability below which words are marked.
     """
-    quality = np.minimum(said.cider, 1.0)
-    caption = fit_logistic(said.traits, quality, ridge=_RIDGE)
-    medium, high = np.quantile(logistic(said.traits, caption), [1 / 3, 2 / 3]).tolist()
-    token = fit_logistic(token_traits(said.sure), said.right.astype(float), ridge=1e-7)
+    quality = np.minimum(predictions.cider, 1.0)
+    caption = fit_logistic(predictions.traits, quality, ridge=_RIDGE)
+    medium, high = np.quantile(logistic(predictions.traits, caption), [1 / 3, 2 / 3]).tolist()
+    traits = token_traits(predictions.confidence)
+    token = fit_logistic(traits, predictions.correct.astype(float), ridge=1e-7)
     photo, threshold = fit_photo(photos, others)
     return ConfidenceConfig(
         token=token,
@@ -45,9 +50,9 @@ def fit_confidence(
 
 
 def fit_photo(photos: Numbers, others: Mapping[str, Numbers]) -> tuple[LogisticConfig, float]:
-    """Fit what tells photos from other images, and the limit between them.
+    """Fit the photo detector, and its threshold by cross-validation.
 
-    The limit lets `FALSE_ALARMS` of the photos go wrong when others of them are learned from.
+    At the threshold, `FALSE_ALARMS` of the held-out photos are rejected.
     """
     fold = np.arange(len(photos)) % _FOLDS
     scores = np.empty(len(photos))
@@ -58,7 +63,7 @@ def fit_photo(photos: Numbers, others: Mapping[str, Numbers]) -> tuple[LogisticC
 
 
 def _fit_photo(photos: Numbers, others: Mapping[str, Numbers]) -> LogisticConfig:
-    """Every kind counts as much as any other, and all together as much as the photos."""
+    """Weigh every kind equally, and all kinds together as much as the photos."""
     values = np.concatenate([photos, *others.values()])
     targets = np.repeat([1.0, 0.0], [len(photos), len(values) - len(photos)])
     shares = [len(photos) / (len(others) * len(own)) for own in others.values()]

@@ -16,16 +16,16 @@ def fit_logistic(
     ridge: float,
     times: NDArray[np.float64] | None = None,
 ) -> LogisticConfig:
-    """Fit a probability to what is right, or to a share from 0 to 1.
+    """Fit the probability of a target, or of a target that is a fraction itself.
 
     Args:
-        values: (N, D), what it is made of.
+        values: (N, D), inputs.
         targets: (N,), from 0 to 1.
-        ridge: pulls the weights of the standardised values to 0, per row.
-        times: (N,), how often each row counts; once if not given.
+        ridge: L2 penalty per row, on the weights of the standardised inputs.
+        times: (N,), weight of each row; 1 by default.
 
     Returns:
-        Weights and bias for the values as they are.
+        Weights and bias for inputs that are not standardised.
     """
     middle, spread = values.mean(axis=0), values.std(axis=0) + _LEAST_SPREAD
     rows = np.column_stack([(values - middle) / spread, np.ones(len(values))])

@@ -1,4 +1,4 @@
-"""How well settings do: calibration, ranks of captions, photos and other images told apart."""
+"""Quality of confidence settings: calibration, rank correlation, photo detection."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,28 +7,29 @@ import numpy as np
 
 from captioner.checkpoint.confidence import ConfidenceConfig
 from captioner.result.confidence import logistic, token_traits
-from training.confidence.collecting import Numbers, Said
+from training.confidence.collecting import Numbers, Predictions
 from training.confidence.fitting import fit_photo
 from training.metrics.calibration import calibrate
 
 
-def measure_words(said: Said, config: ConfidenceConfig) -> dict[str, Any]:
-    """Return the calibration error of next words, as the decoder gives them and as calibrated."""
-    calibrated = calibrate(logistic(token_traits(said.sure), config.token), said.right)
-    raw = calibrate(said.sure, said.right)
+def measure_words(predictions: Predictions, config: ConfidenceConfig) -> dict[str, Any]:
+    """Return the calibration error of next tokens, raw and calibrated."""
+    confidence, correct = predictions.confidence, predictions.correct
+    calibrated = calibrate(logistic(token_traits(confidence), config.token), correct)
+    raw = calibrate(confidence, correct)
     return {
         **{name: calibrated[name] for name in ("words", "accuracy", "confidence", "ece")},
         "decoder": {name: raw[name] for name in ("confidence", "ece")},
     }
 
 
-def measure_captions(said: Said, config: ConfidenceConfig) -> dict[str, Any]:
-    """Return the rank correlation of confidence and CIDEr, and both by level.
+def measure_captions(predictions: Predictions, config: ConfidenceConfig) -> dict[str, Any]:
+    """Return the rank correlation (Spearman) of confidence and CIDEr, and both by confidence level.
 
-    There is no correlation where all captions are worth the same.
+    The correlation is None if all captions are equal in one of them.
     """
-    confidence = logistic(said.traits, config.caption)
-    ranks: Numbers = np.stack([_ranks(confidence), _ranks(said.cider)])
+    confidence = logistic(predictions.traits, config.caption)
+    ranks: Numbers = np.stack([_ranks(confidence), _ranks(predictions.cider)])
     differ = all(np.ptp(own) > 0 for own in ranks)
     level = np.digitize(confidence, [config.medium, config.high])
     return {
@@ -37,8 +38,8 @@ def measure_captions(said: Said, config: ConfidenceConfig) -> dict[str, Any]:
             name: {
                 "captions": int((level == number).sum()),
                 "confidence": _mean(confidence[level == number]),
-                "quality": _mean(np.minimum(said.cider[level == number], 1)),
-                "cider": _mean(said.cider[level == number]),
+                "quality": _mean(np.minimum(predictions.cider[level == number], 1)),
+                "cider": _mean(predictions.cider[level == number]),
             }
             for number, name in enumerate(("low", "medium", "high"))
         },
@@ -46,7 +47,7 @@ def measure_captions(said: Said, config: ConfidenceConfig) -> dict[str, Any]:
 
 
 def measure_photos(images: Mapping[str, Numbers], config: ConfidenceConfig) -> dict[str, Any]:
-    """Return by name the share of images that are called no photo."""
+    """Return, by name, the fraction of images judged not to be a photo."""
     return {
         name: {
             "images": len(summaries),
@@ -57,7 +58,7 @@ def measure_photos(images: Mapping[str, Numbers], config: ConfidenceConfig) -> d
 
 
 def measure_unknown_kinds(photos: Numbers, others: Mapping[str, Numbers]) -> dict[str, float]:
-    """Return by kind the share found of images that are no photos, learned from all other kinds."""
+    """Return, by kind, the fraction of non-photos detected after fitting to all other kinds."""
     found = {}
     for kind, summaries in others.items():
         rest = {name: own for name, own in others.items() if name != kind}
@@ -67,7 +68,7 @@ def measure_unknown_kinds(photos: Numbers, others: Mapping[str, Numbers]) -> dic
 
 
 def _ranks(values: Numbers) -> Numbers:
-    """Ranks from 0; equal values share the mean of theirs."""
+    """Ranks from 0; ties share their mean rank."""
     _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
     middle = np.asarray(counts.cumsum() - (counts + 1) / 2, np.float64)
     return middle[place]

@@ -23,10 +23,10 @@ from training.scoring.provenance import git_commit
 
 
 def load_images(boxes: Path, annotations: Path | None, *, split: str | None) -> list[BoxedImage]:
-    """Read boxes: COCO instances if captions come along, Flickr30k Entities otherwise.
+    """Load boxes: COCO instances if captions are given, Flickr30k Entities otherwise.
 
     Raises:
-        CaptionerError: a file is not as it should be.
+        CaptionerError: a file cannot be read or is malformed.
     """
     if annotations is None:
         return load_entities(boxes, split=split)
@@ -37,28 +37,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.grounding",
-        description="Measure whether a model looks at what it says.",
+        description="Measure how well attention maps agree with what the words name.",
     )
     parser.add_argument("--checkpoint", required=True, help="name of a shipped checkpoint, or path")
-    parser.add_argument("--boxes", required=True, type=Path, help="Entities, or COCO instances")
-    parser.add_argument("--annotations", type=Path, help="captions that COCO instances belong to")
+    parser.add_argument(
+        "--boxes", required=True, type=Path, help="Flickr30k Entities, or COCO instances"
+    )
+    parser.add_argument("--annotations", type=Path, help="captions of the photos in COCO instances")
     parser.add_argument("--images", required=True, nargs="+", help="folders or tar archives")
-    parser.add_argument("--split", help="val, test, ...; by default all photos")
-    parser.add_argument("--attention", choices=OF_CAPTIONS)
-    parser.add_argument("--layer", type=int, help="which layer, from 1; by default the last one")
-    parser.add_argument("--head", type=int, help="which head, from 1; by default their mean")
-    parser.add_argument("--limit", type=positive, help="this many photos only, drawn by the seed")
+    parser.add_argument("--split", help="val, test, ...; all photos by default")
     parser.add_argument(
-        "--deletions", type=int, default=2, help="words of each photo for the deletion test"
+        "--attention", choices=OF_CAPTIONS, help="attention method (default: the checkpoint's)"
+    )
+    parser.add_argument("--layer", type=int, help="attention layer, from 1 (default: the last)")
+    parser.add_argument("--head", type=int, help="attention head, from 1 (default: mean of all)")
+    parser.add_argument("--limit", type=positive, help="use only this many random photos")
+    parser.add_argument(
+        "--deletions", type=int, default=2, help="words per photo in the deletion test (2)"
     )
     parser.add_argument(
-        "--captions", action="store_true", help="ground the model's own captions, too"
+        "--captions", action="store_true", help="also ground the model's own captions"
     )
     parser.add_argument(
-        "--gradients", action="store_true", help="measure maps that need gradients, too (slow)"
+        "--gradients", action="store_true", help="also measure gradient-based maps (slow)"
     )
-    parser.add_argument("--resamples", type=positive, default=1000, help="draws for the intervals")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--resamples",
+        type=positive,
+        default=1000,
+        help="bootstrap resamples of the intervals (1000)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (0)")
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     args = parser.parse_args(argv)
     if args.deletions < 0:
@@ -66,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asked = {"method": args.attention, "layer": args.layer, "head": args.head}
         asked = {name: value for name, value in asked.items() if value is not None}
-        AttentionConfig(**asked)  # what makes no sense is refused before a model is loaded
+        AttentionConfig(**asked)  # refuse invalid settings before a model is loaded
         images = load_images(args.boxes, args.annotations, split=args.split)
         if args.limit is not None and args.limit < len(images):
             images = Random(args.seed).sample(images, args.limit)

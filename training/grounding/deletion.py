@@ -1,8 +1,9 @@
-"""Deletion test: does a word become less likely when what was looked at for it is hidden?
+"""Deletion test: does a word become less likely when its attended regions are hidden?
 
-The most attended tenth of the encoder's input is made gray, the mean colour, and for comparison a
-tenth drawn at random. Attention that matters makes the word's probability fall further. Source: the
-deletion metric of Petsiuk et al. 2018, section 3.2 (arXiv:1806.07421), at a single point.
+The most attended tenth of the encoder's input is replaced by the mean colour, and for comparison a
+random tenth. If attention matters, the word's probability drops further. Source: the deletion
+metric
+of Petsiuk et al. 2018, section 3.2 (arXiv:1806.07421), at a single point.
 """
 
 import math
@@ -17,39 +18,39 @@ from captioner.pytorch import TorchCaptioner
 from data.boxes import WHOLE, region_shares
 
 HIDDEN = 0.1
-"""Share of the regions that is hidden, rounded up."""
+"""Fraction of the regions that is hidden, rounded up."""
 
 
 @dataclass(frozen=True)
 class JudgedWord:
-    """One word of a caption, and the attention before it."""
+    """One word of a caption, and its attention."""
 
     ids: list[int]
-    """The caption, START first."""
+    """Token ids of the caption, START first."""
     tokens: list[int]
-    """Positions of the word among the ids after START."""
+    """Positions of the word's tokens, counted after START."""
     attention: Tensor
-    """(P), weights of the regions."""
+    """(P,), weights of the regions."""
 
 
 @torch.inference_mode()
-def measure_falls(
+def measure_drops(
     captioner: TorchCaptioner,
     photo: Prepared,
     targets: Sequence[JudgedWord],
     *,
     generator: torch.Generator,
 ) -> Tensor:
-    """Return the probabilities of words: of the photo as it is, of both with a tenth hidden.
+    """Return the probability of words given the photo, and given the photo with a tenth hidden.
 
     Args:
         captioner: the model.
-        photo: the encoder's input; only regions that show some of the photo are hidden at random.
-        targets: words to measure, N of them.
-        generator: draws the regions, on the CPU.
+        photo: the encoder's input; random regions are drawn from those that show the photo.
+        targets: N words to measure.
+        generator: random generator on the CPU.
 
     Returns:
-        (N, 3): as it is, without the most attended tenth, without a random tenth.
+        (N, 3): the whole photo, without the most attended tenth, without a random tenth.
     """
     model, grid = captioner.model, captioner.model.encoder.grid
     device = next(model.parameters()).device
@@ -71,12 +72,12 @@ def measure_falls(
 
 
 def hide(pixels: Tensor, regions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Make these regions of the encoder's input gray.
+    """Set regions of the encoder's input to the mean colour.
 
     Args:
-        pixels: (3, H, W), normalised, so that 0 is the mean colour.
-        regions: numbers of the regions, row by row from the top left.
-        grid: regions (down, across), which tile the input.
+        pixels: (3, H, W), normalised, so 0 is the mean colour.
+        regions: indices of the regions, row by row from the top left.
+        grid: rows and columns of regions, which tile the input.
     """
     kept = torch.ones(grid[0] * grid[1], dtype=torch.bool)
     kept[regions] = False
@@ -86,11 +87,11 @@ def hide(pixels: Tensor, regions: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def word_probability(captioner: TorchCaptioner, logits: Tensor, target: JudgedWord) -> Tensor:
-    """Return how likely a word was after those before it, the product over its tokens.
+    """Return the probability of a word given those before it, the product over its tokens.
 
     Args:
-        captioner: says which tokens are never written; they take no part.
-        logits: (N, T, V), from reading the caption N times.
+        captioner: gives the tokens that are never written, which are excluded.
+        logits: (N, T, V), after reading the caption with N inputs.
         target: the word.
     """
     banned = torch.tensor(captioner.header.tokenizer.never_written, device=logits.device)

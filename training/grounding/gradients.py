@@ -1,11 +1,11 @@
-"""Maps that need gradients, measured beside those that captions can show.
+"""Gradient-based maps, for comparison with those that captions can show.
 
 gradient    Grad-CAM on cross-attention; see `captioner.model.gradients`
-relevance   the same followed through the self-attention of words and of regions, layer by layer
-            (Chefer et al. 2021, section 3, arXiv:2103.15679); of an encoder other than timm's ViTs
-            no layer is followed
+relevance   the same, propagated through the self-attention of words and regions layer by layer
+            (Chefer et al. 2021, section 3, arXiv:2103.15679); for encoders other than timm's ViTs
+            no encoder layer is included
 
-The score is the word's logit.
+The gradient is that of the word's logit.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,25 +20,27 @@ from captioner.model.gradients import differentiate, record
 from captioner.pytorch import TorchCaptioner
 
 METHODS = ("gradient", "relevance")
-"""What is measured, in the order of `gradient_maps`."""
+"""Maps in the order of `gradient_maps`."""
 
 
 def gradient_maps(
     captioner: TorchCaptioner, pixels: Tensor, ids: Sequence[int], places: Sequence[int]
 ) -> Tensor:
-    """Read a caption and find what its words depend on.
+    """Read a caption and compute gradient-based maps of its words.
 
     Args:
-        captioner: a single model whose decoder is recurrent or attends to regions and words apart.
+        captioner: a single model with a recurrent decoder, or with separate self- and
+            cross-attention.
         pixels: (3, H, W), the encoder's input.
-        ids: of the caption, START first.
-        places: positions of tokens; what the next token depends on is asked.
+        ids: token ids of the caption, START first.
+        places: positions of tokens; the maps are those of the next token.
 
     Returns:
-        (N, 2, P): for each place the maps of `METHODS`, none negative; the last P are the regions.
+        (N, 2, P): the maps of `METHODS` for each position, non-negative; the last P are the
+        regions.
 
     Raises:
-        ConfigError: the decoder is another one.
+        ConfigError: the decoder is not supported.
     """
     model = captioner.model
     with torch.inference_mode(False), torch.enable_grad(), _recording(model.encoder) as mixing:
@@ -52,7 +54,7 @@ def gradient_maps(
             places, differentiate(logits, ids, places, kept, mixing), strict=True
         ):
             mixed = _spread(before, seen).to(features.device)
-            if len(gains) == 1:  # of a recurrent decoder
+            if len(gains) == 1:  # a recurrent decoder
                 relevance = (direct @ mixed)[-seen:]
             else:
                 layers = list(zip(gains[::2], gains[1::2], strict=True))
@@ -62,10 +64,10 @@ def gradient_maps(
 
 
 def follow_relevance(layers: Sequence[tuple[Tensor, Tensor]], mixed: Tensor) -> Tensor:
-    """Return the relevance of patches (T, N) for words, equations 6, 7 and 10 of Chefer et al.
+    """Return the relevance of patches for words, (T, N): equations 6, 7 and 10 of Chefer et al.
 
     Args:
-        layers: of the decoder, gains (T, T) between words and (T, P) from regions to words.
+        layers: for each decoder layer, gains (T, T) between words and (T, P) from regions to words.
         mixed: (P, N), relevance of patches for regions, normalised.
     """
     among = torch.eye(len(layers[0][0]), device=mixed.device)
@@ -77,14 +79,14 @@ def follow_relevance(layers: Sequence[tuple[Tensor, Tensor]], mixed: Tensor) -> 
 
 
 def normalise(relevance: Tensor) -> Tensor:
-    """Let what was added to the identity sum to 1 in each row, equations 8 and 9."""
+    """Normalise the rows of what exceeds the identity to 1, equations 8 and 9."""
     itself = torch.eye(len(relevance), device=relevance.device)
     added = relevance - itself
     return added / added.sum(dim=-1, keepdim=True).clamp(min=1e-12) + itself
 
 
 def _spread(gains: Sequence[Tensor], seen: int) -> Tensor:
-    """Follow an encoder's layers (N, N); return the rows that the decoder sees."""
+    """Propagate relevance through the encoder's layers (N, N); return the decoder's input rows."""
     size = len(gains[0]) if gains else seen
     relevance = torch.eye(size)
     for own in gains:
@@ -94,7 +96,7 @@ def _spread(gains: Sequence[Tensor], seen: int) -> Tensor:
 
 @contextmanager
 def _recording(encoder: nn.Module) -> Iterator[list[Tensor]]:
-    """Calculate with weights that can be differentiated by, in layers of timm, and list them."""
+    """Disable fused attention in timm's layers, and collect their differentiable weights."""
     mixing: list[Tensor] = []
     with ExitStack() as changes:
         for module in encoder.modules():

@@ -1,10 +1,10 @@
-"""A report laid out for reading."""
+"""A grounding report as tables."""
 
 from typing import Any, NamedTuple
 
 
 class Table(NamedTuple):
-    """Rows of text; the first of each says what the others are about."""
+    """Header and rows of a table; the first column names the rows."""
 
     heads: tuple[str, ...]
     rows: list[tuple[str, ...]]
@@ -17,17 +17,17 @@ _BY_VIEW = {
     "f1": "F1 of captions",
     "located": "located",
 }
-"""What is measured of every view, and how tables call it."""
+"""Measure of a view -> its name in tables."""
 
 
 def write_tables(report: dict[str, Any]) -> str:
-    """Lay a report out for reading: results in per cent, with the ends of their intervals."""
+    """Format a report: results in per cent, with their confidence intervals."""
     parts = [*map(_columns, tables(report)), describe_generated(report), describe_deletion(report)]
     return "\n\n".join(filter(None, parts))
 
 
 def tables(report: dict[str, Any]) -> tuple[Table, Table]:
-    """Results by kind of thing, and by view of the attention."""
+    """Build the tables by kind of object and by attention view."""
     kinds: list[tuple[str, ...]] = []
     for name, row in {"all": report, **report["by_kind"]}.items():
         correct, pointed = row["attention_correctness"], row["pointing"]
@@ -54,33 +54,33 @@ def tables(report: dict[str, Any]) -> tuple[Table, Table]:
 
 
 def describe_generated(report: dict[str, Any]) -> str:
-    """Say how well generated captions are grounded; nothing if that was not measured."""
+    """Describe the grounding of generated captions; empty if it was not measured."""
     own = report.get("generated")
     if not own:
         return ""
     rates = {name: _percent(own[name]) for name in ("f1", "precision", "recall", "located")}
     return (
-        f"generated captions, {own['nouns']} nouns, {own['things']} things: F1 {rates['f1']}, "
-        f"precision {rates['precision']}, recall {rates['recall']}; of the nouns that people use, "
-        f"located {rates['located']}"
+        f"generated captions, {own['nouns']} nouns, {own['things']} objects: F1 {rates['f1']}, "
+        f"precision {rates['precision']}, recall {rates['recall']}; located, of nouns in the "
+        f"references, {rates['located']}"
     )
 
 
 def describe_deletion(report: dict[str, Any]) -> str:
-    """Say what came of the deletion test; nothing if there was none."""
+    """Describe the result of the deletion test; empty if there was none."""
     deletion = report["deletion"]
     if not deletion:
         return ""
     return (
-        f"deletion test, {deletion['words']} words, of probability "
-        f"{_percent(deletion['probability'])}: without the most attended tenth it falls by "
-        f"{_percent(deletion['fall_attended'])}, without a random tenth by "
-        f"{_percent(deletion['fall_random'])}, a difference of {_percent(deletion['more'])}"
+        f"deletion test, {deletion['words']} words with probability "
+        f"{_percent(deletion['probability'])}: hiding the most attended tenth lowers it by "
+        f"{_percent(deletion['fall_attended'])}, hiding a random tenth by "
+        f"{_percent(deletion['fall_random'])}; difference {_percent(deletion['more'])}"
     )
 
 
 def describe_origin(report: dict[str, Any]) -> str:
-    """Say what was measured, and by which draws."""
+    """Describe what was measured and how."""
     split, commit = report.get("split"), report.get("commit")
     parts = (
         str(report.get("checkpoint", "")),
@@ -96,7 +96,7 @@ def describe_origin(report: dict[str, Any]) -> str:
 
 
 def _columns(table: Table) -> str:
-    """Line the cells up, the first ones at the left and the others at the right."""
+    """Align the columns: the first to the left, the others to the right."""
     lines = [table.heads, *table.rows]
     first, *others = (max(map(len, column)) for column in zip(*lines, strict=True))
     return "\n".join(

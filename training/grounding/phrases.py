@@ -1,4 +1,4 @@
-"""Where a model looks while it reads human captions, phrase by phrase."""
+"""Attention maps of a model that reads human captions, phrase by phrase."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,28 +20,30 @@ from training.grounding.gradients import gradient_maps
 from training.grounding.pointing import centre_attention, holds, pointing
 
 LONGEST = 40
-"""Tokens of a caption that are read; the rest is cut off."""
+"""Maximum length of a caption in tokens; longer ones are cut."""
 
 
 @dataclass(frozen=True)
 class PhraseAttention:
-    """One phrase: what was measured of it."""
+    """Measurements of one phrase."""
 
     kinds: tuple[str, ...]
     baselines: Tensor
-    """(3): how much of even attention and of attention around the centre lies inside the boxes, and
-    whether the latter points into one."""
+    """(3,): uniform attention inside the boxes, centre attention inside the boxes, and whether the
+    latter points into one.
+    """
     inside: Tensor
-    """(W): how much of the attention lies inside the boxes, for each view of it; behind them those
-    of `training.grounding.gradients.METHODS`, if asked for."""
+    """(W,): attention inside the boxes by view, followed by the maps of
+    `training.grounding.gradients.METHODS` if asked for.
+    """
     pointed: Tensor
-    """(W): whether it points into one, 0 or 1."""
+    """(W,): whether the map points into a box, 0 or 1."""
     target: JudgedWord
     """Its last word, for the deletion test."""
 
 
 def views_of(layers: int, heads: int, *, evidence: bool) -> list[AttentionConfig]:
-    """Return everything that a model's attention can be taken from, one after the other."""
+    """List every attention view of a model: layers, heads, and the methods it supports."""
     views = [
         AttentionConfig(layer=layer, head=head)
         for layer in range(1, layers + 1)
@@ -61,12 +63,12 @@ def read_phrases(
     *,
     gradients: bool = False,
 ) -> Iterator[PhraseAttention]:
-    """Read the human captions of an image, and measure every phrase that has boxes.
+    """Read the human captions of an image, and measure every phrase with boxes.
 
-    A phrase is left out if its last word is not among the model's words.
+    A phrase is skipped if its last word is not in the vocabulary.
 
     Raises:
-        ConfigError: the model has no such attention.
+        ConfigError: the model does not support one of the views.
     """
     model = captioner.model
     tokenizer = captioner.header.tokenizer.behind(captioner.header.search.prompt)
@@ -93,7 +95,7 @@ def read_phrases(
         chosen = [_choose(attention, rolled_out, evidence, view, grid) for view in views]
         tokens = word_tokens(caption.text, tokenizer)
         for phrase in caption.phrases:
-            # What is looked at on reading one token decides the next: START goes with the first.
+            # The attention while reading one token predicts the next one.
             places = [first + t for t in tokens[phrase.first + phrase.words - 1]]
             if (
                 not places
@@ -121,7 +123,7 @@ def read_phrases(
 
 
 def _weigh(heads: Tensor, added: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Return the evidence (T, P) for every token; heads are (M, T, P), what was added (T, P)."""
+    """Return evidence maps (T, P) from attention (M, T, P) and contributions (T, P)."""
     maps = [
         weigh_evidence(own.reshape(-1, *grid), gain.reshape(grid)).flatten()
         for own, gain in zip(
@@ -140,7 +142,7 @@ def _choose(
     view: AttentionConfig,
     grid: tuple[int, int],
 ) -> Tensor:
-    """Return the weights (T, P) that a view shows of every token read."""
+    """Return the weights (T, P) that a view shows for every token read."""
     chosen = on_regions(select_attention(attention, view, rolled_out, evidence), grid).cpu()
     if view.method != "contrast":
         return chosen

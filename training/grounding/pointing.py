@@ -1,8 +1,8 @@
-"""How well attention falls on what a word names, and how sure the answer is.
+"""Agreement of attention with boxes, and its confidence interval.
 
 attention correctness   attention inside the boxes; Liu et al. 2017, section 3 (arXiv:1605.09553)
-pointing                whether the heaviest region's centre lies inside a box; the pointing game
-                        of Zhang et al. 2016, section 4.1 (arXiv:1608.00507), without its margin
+pointing                whether the centre of the top region lies in a box; the pointing game of
+                        Zhang et al. 2016, section 4.1 (arXiv:1608.00507), without its margin
 """
 
 import torch
@@ -12,22 +12,22 @@ from captioner.photo.preprocess import Geometry
 from data.boxes import WHOLE, place_boxes
 
 CENTRE_WIDTH = 0.25
-"""Standard deviation of the centre baseline, as a share of the photo's sides."""
+"""Standard deviation of the centre baseline, as a fraction of the photo's sides."""
 
 INTERVAL = 0.95
-"""Share of the resampled results that an interval holds."""
+"""Confidence level of the intervals."""
 
 
 def pointing(attention: Tensor, boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Tell whether attention points into a box.
+    """Play the pointing game.
 
     Args:
-        attention: (..., P), weights of the regions; of equals the first is the heaviest.
+        attention: (..., P); the first maximum counts.
         boxes: (N, 4) on the encoder's input, from `place_boxes`.
-        grid: regions (down, across).
+        grid: rows and columns of regions.
 
     Returns:
-        (...), true where the centre of the heaviest region lies in one of the boxes.
+        (...), True where the centre of the top region lies in a box.
     """
     place = attention.argmax(dim=-1)
     y = (place // grid[1] + 0.5) / grid[0]
@@ -36,21 +36,21 @@ def pointing(attention: Tensor, boxes: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def holds(boxes: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Tell of points (...) whether any of the boxes (N, 4) holds them."""
+    """Whether each point (...) lies in any of the boxes (N, 4)."""
     left, top, right, bottom = boxes.unbind(dim=-1)
     x, y = x[..., None], y[..., None]
     return ((left <= x) & (x <= right) & (top <= y) & (y <= bottom)).any(dim=-1)
 
 
 def centre_attention(geometry: Geometry, grid: tuple[int, int]) -> Tensor:
-    """Weigh regions by a Gaussian around the photo's centre.
+    """Return the centre baseline: a Gaussian around the photo's centre.
 
     Args:
-        geometry: how the photo lies on the encoder's input.
-        grid: regions (down, across).
+        geometry: position of the photo on the encoder's input.
+        grid: rows and columns of regions.
 
     Returns:
-        (P), summing to 1.
+        (P,), summing to 1.
     """
     left, top, right, bottom = place_boxes([WHOLE], geometry)[0]
     y = ((torch.arange(grid[0]) + 0.5) / grid[0] - top) / (bottom - top) - 0.5  # of the photo
@@ -60,19 +60,19 @@ def centre_attention(geometry: Geometry, grid: tuple[int, int]) -> Tensor:
 
 
 def resampled_means(values: Tensor, groups: Tensor, *, resamples: int, seed: int) -> Tensor:
-    """Take means over values as if other photos had been drawn, by the bootstrap.
+    """Bootstrap the mean over phrases.
 
-    Groups are drawn whole and with replacement, for the phrases of one photo are not independent.
+    Photos are resampled with replacement, because phrases of one photo are not independent.
     Source: Efron and Tibshirani 1993, chapter 6.
 
     Args:
-        values: (N, F), one row for every phrase.
-        groups: (N), number of the photo of each; whole numbers.
-        resamples: how often to draw.
-        seed: of the draws.
+        values: (N, F), one row per phrase.
+        groups: (N,), index of each phrase's photo.
+        resamples: number of resamples.
+        seed: seed of the resampling.
 
     Returns:
-        (1 + resamples, F), float64; the first row holds the means of the values as they are.
+        (1 + resamples, F), float64; the first row holds the means without resampling.
     """
     _, groups = groups.unique(return_inverse=True)  # photos without such a phrase are not drawn
     count = int(groups.max()) + 1
@@ -88,10 +88,10 @@ def resampled_means(values: Tensor, groups: Tensor, *, resamples: int, seed: int
 
 
 def estimate(draws: Tensor) -> dict[str, float]:
-    """Put a result and its interval into plain values.
+    """Return the value and its confidence interval.
 
     Args:
-        draws: (1 + resamples), the result, then what it was on each resample.
+        draws: (1 + resamples,): the value, then its bootstrap resamples.
     """
     tail = (1 - INTERVAL) / 2
     bounds = torch.tensor([tail, 1 - tail], dtype=draws.dtype)

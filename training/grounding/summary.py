@@ -1,4 +1,4 @@
-"""What comes of many phrases: results with intervals, by kind of thing, layer and head."""
+"""Grounding results over many phrases, with intervals, by kind of object, layer and head."""
 
 from collections.abc import Sequence
 from random import Random
@@ -12,7 +12,7 @@ from captioner.errors import DataError
 from captioner.pytorch import TorchCaptioner
 from data.boxes import BoxedImage
 from data.image_source import ImageSource
-from training.grounding.deletion import HIDDEN, measure_falls
+from training.grounding.deletion import HIDDEN, measure_drops
 from training.grounding.generated import GeneratedScore
 from training.grounding.gradients import METHODS
 from training.grounding.phrases import PhraseAttention, read_phrases, views_of
@@ -37,58 +37,58 @@ def measure_grounding(
     Args:
         captioner: the model.
         images: captions and boxes.
-        source: where the photos are.
-        view: the attention that is judged; all others are listed beside it.
-        deletions: words of each photo for the deletion test, drawn by the seed; 0 leaves it out.
-        captions: whether to ground the model's own captions, too.
-        gradients: whether to measure maps that need gradients, too, which takes long.
-        resamples: draws of photos for the intervals.
-        seed: of all draws.
+        source: the photos.
+        view: attention view to measure; all others are listed for comparison.
+        deletions: random words per photo for the deletion test; 0 skips it.
+        captions: also ground the model's own captions.
+        gradients: also measure gradient-based maps, which is slow.
+        resamples: bootstrap resamples of the intervals.
+        seed: seed of all random choices.
 
     Returns:
-        Plain values for JSON; results are fractions with the ends of their 95 % intervals.
+        JSON values; results are fractions with 95 % confidence intervals.
 
     Raises:
-        CaptionerError: a photo cannot be read, the model has no such attention, or no phrase is
+        CaptionerError: a photo cannot be read, the model does not support the view, or no phrase is
             left.
     """
     captioner.model.eval()
     views = [view, *_views(captioner)]
     generated = GeneratedScore(images, views) if captions else None
     random, generator = Random(seed), torch.Generator().manual_seed(seed)
-    sights: list[tuple[int, PhraseAttention]] = []
-    falls: list[tuple[int, Tensor]] = []
-    for number, image in enumerate(watched(images, title="reading", unit="photo")):
+    measured: list[tuple[int, PhraseAttention]] = []
+    drops: list[tuple[int, Tensor]] = []
+    for number, image in enumerate(watched(images, title="grounding", unit="photo")):
         photo = captioner.prepare(source.read(image.image), name=image.image)
         found = list(read_phrases(captioner, image, photo, views, gradients=gradients))
         if generated is not None:
             generated.add(captioner.caption(photo), image)
-        sights += [(number, sight) for sight in found]
+        measured += [(number, phrase) for phrase in found]
         drawn = random.sample(found, min(deletions, len(found)))
-        targets = [sight.target for sight in drawn]
+        targets = [phrase.target for phrase in drawn]
         if targets:
-            rows = measure_falls(captioner, photo, targets, generator=generator)
-            falls += [(number, row) for row in rows]
-    if not sights:
-        raise DataError("No phrase with boxes ends in a word that the model knows.")
+            rows = measure_drops(captioner, photo, targets, generator=generator)
+            drops += [(number, row) for row in rows]
+    if not measured:
+        raise DataError("No phrase with boxes ends in a word of the model's vocabulary.")
 
-    photos = torch.tensor([number for number, _ in sights])
-    inside = torch.stack([sight.inside for _, sight in sights])  # (N, W)
-    pointed = torch.stack([sight.pointed for _, sight in sights])
-    baselines = torch.stack([sight.baselines for _, sight in sights])
+    photos = torch.tensor([number for number, _ in measured])
+    inside = torch.stack([phrase.inside for _, phrase in measured])  # (N, W)
+    pointed = torch.stack([phrase.pointed for _, phrase in measured])
+    baselines = torch.stack([phrase.baselines for _, phrase in measured])
     values = torch.cat([baselines, inside[:, :1], pointed[:, :1]], dim=1)
     centre = float(baselines[:, 2].mean())
-    measured = [to_table(own) for own in views]
-    measured += [{"method": name, "layer": None, "head": None} for name in METHODS if gradients]
+    by_view = [to_table(own) for own in views]
+    by_view += [{"method": name, "layer": None, "head": None} for name in METHODS if gradients]
     grounded = [] if generated is None else generated.sum_up(resamples=resamples, seed=seed)
     by_kind = {}
-    for kind in sorted({kind for _, sight in sights for kind in sight.kinds}):
-        chosen = torch.tensor([kind in sight.kinds for _, sight in sights])
+    for kind in sorted({kind for _, phrase in measured for kind in phrase.kinds}):
+        chosen = torch.tensor([kind in phrase.kinds for _, phrase in measured])
         draws = resampled_means(values[chosen], photos[chosen], resamples=resamples, seed=seed)
         by_kind[kind] = {"phrases": int(chosen.sum()), **_judge(draws)}
     return {
         "photos": len(images),
-        "phrases": len(sights),
+        "phrases": len(measured),
         "view": to_table(view),
         **_judge(resampled_means(values, photos, resamples=resamples, seed=seed)),
         "by_kind": by_kind,
@@ -105,18 +105,18 @@ def measure_grounding(
                 },
             }
             for n, (other, correct, right) in enumerate(
-                zip(measured, inside.mean(0).tolist(), pointed.mean(0).tolist(), strict=True)
+                zip(by_view, inside.mean(0).tolist(), pointed.mean(0).tolist(), strict=True)
             )
         ][1:],
         "generated": grounded[0] if grounded else None,
-        "deletion": _sum_up(falls, resamples=resamples, seed=seed) if falls else None,
+        "deletion": _sum_up(drops, resamples=resamples, seed=seed) if drops else None,
         "seed": seed,
         "resamples": resamples,
     }
 
 
 def _views(captioner: TorchCaptioner) -> list[AttentionConfig]:
-    """List what the model's attention can be taken from."""
+    """List every attention view of the model."""
     decoder = captioner.model.decoder
     return views_of(decoder.layers, decoder.heads, evidence=decoder.tells_evidence)
 
@@ -137,22 +137,22 @@ def _judge(draws: Tensor) -> dict[str, Any]:
         },
         "pointing": {
             "model": estimate(pointed),
-            "uniform": estimate(uniform),  # a random point lies in the boxes as often as their area
+            "uniform": estimate(uniform),  # a random point hits with this probability
             "centre": estimate(centre_pointing),
             "above_centre": estimate(pointed - centre_pointing),
         },
     }
 
 
-def _sum_up(falls: Sequence[tuple[int, Tensor]], *, resamples: int, seed: int) -> dict[str, Any]:
-    """Say how far the words' probabilities fell."""
-    groups = torch.tensor([number for number, _ in falls])
+def _sum_up(drops: Sequence[tuple[int, Tensor]], *, resamples: int, seed: int) -> dict[str, Any]:
+    """Summarise how far the words' probabilities dropped."""
+    groups = torch.tensor([number for number, _ in drops])
     draws = resampled_means(
-        torch.stack([row for _, row in falls]), groups, resamples=resamples, seed=seed
+        torch.stack([row for _, row in drops]), groups, resamples=resamples, seed=seed
     )
     whole, attended, drawn = draws.unbind(dim=1)
     return {
-        "words": len(falls),
+        "words": len(drops),
         "hidden": HIDDEN,
         "probability": estimate(whole),
         "fall_attended": estimate(whole - attended),

@@ -35,10 +35,10 @@ from training.scoring.result_files import load_results, save_report
 def load_truth(
     records: Sequence[Record], *, instances: Path | None, entities: Path | None
 ) -> tuple[list[Record], Truth]:
-    """Read what the photos show; with instances, photos that they do not cover are left out.
+    """Load what the photos show, with the records it covers.
 
     Raises:
-        CaptionerError: a file is not as it should be, or is of none of the photos.
+        CaptionerError: a file cannot be read or covers none of the photos.
     """
     if entities is not None:
         return list(records), Truth(records, load_nouns(entities))
@@ -47,15 +47,15 @@ def load_truth(
     found = read_instances(instances)
     covered = [record for record in records if found.of(record.image) is not None]
     if not covered:
-        raise ConfigError(f"{instances} is of none of the {len(records)} photos with captions.")
+        raise ConfigError(f"{instances} covers none of the {len(records)} captioned photos.")
     return covered, Truth(covered, ObjectWords(found.kinds), found)
 
 
 def load_captioner(names: str, *, device: str) -> tuple[TorchCaptioner, list[str]]:
-    """Load a checkpoint, or several joined by `+` that caption together; return their digests too.
+    """Load a checkpoint, or an ensemble joined by `+`, with the checkpoints' digests.
 
     Raises:
-        CaptionerError: there is no such checkpoint, or it is damaged.
+        CaptionerError: a checkpoint is missing or damaged.
     """
     paths = [find_checkpoint(name) for name in names.split("+")]
     members = [TorchCaptioner.load(path, device=device) for path in paths]
@@ -66,14 +66,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.hallucination",
-        description="Measure whether captions speak of things that are not there.",
+        description="Measure how often captions name things that are not in the photo.",
     )
     parser.add_argument(
         "--checkpoint",
         action="append",
         default=[],
         metavar="NAME[+NAME]",
-        help="a model, or several that caption together; given again, they stand side by side",
+        help="a checkpoint, or an ensemble joined by +; repeat to compare several",
     )
     parser.add_argument(
         "--results",
@@ -81,29 +81,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         type=Path,
         metavar="FILE",
-        help="captions by any model, in COCO's format; can be given again",
+        help="captions of any model, in COCO's results format; may be repeated",
     )
-    parser.add_argument("--instances", type=Path, help="COCO instances: what its photos show")
-    parser.add_argument("--entities", type=Path, help="Flickr30k Entities: measure all nouns")
+    parser.add_argument(
+        "--instances", type=Path, help="COCO instances file, for COCO's objects (CHAIR)"
+    )
+    parser.add_argument("--entities", type=Path, help="Flickr30k Entities file, for all nouns")
     parser.add_argument(
         "--search",
         action="append",
         default=[],
         choices=("beam", "greedy"),
-        help="given again, both stand side by side; otherwise as the checkpoint recommends",
+        help="decoding method; repeat to compare both (default: the checkpoint's)",
     )
     add_options(parser)
-    parser.add_argument("--split", help="val, test, ...; by default all photos")
-    parser.add_argument("--limit", type=positive, help="the first photos only")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here, too")
+    parser.add_argument("--split", help="val, test, ...; all photos by default")
+    parser.add_argument("--limit", type=positive, help="use only the first photos")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="also write the report to this file"
+    )
     parser.add_argument(
         "--bootstrap",
         type=at_least(0),
         default=RESAMPLES,
         metavar="N",
-        help=f"draws of photos for the intervals ({RESAMPLES}); 0 leaves them out",
+        help=f"bootstrap resamples of the intervals ({RESAMPLES}); 0 omits them",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draws (0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (0)")
     args = parser.parse_args(argv)
     if not args.checkpoint and not args.results:
         parser.error("give --checkpoint or --results")
@@ -126,7 +130,7 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
     records, truth = load_truth(records, instances=args.instances, entities=args.entities)
     source = ImageSource(args.images)
     resampled: dict[str, Any] = {"resamples": args.bootstrap, "seed": args.seed}
-    commit = git_commit()  # before hours may pass
+    commit = git_commit()  # before hours pass
     models: list[dict[str, Any]] = []
     first: Judged | None = None
     for names in args.checkpoint:
@@ -146,8 +150,8 @@ def _measure(args: argparse.Namespace) -> dict[str, Any]:
         missing = [record.image for record in records if record.image_id not in results]
         if missing:
             raise ConfigError(
-                f"{path} has no caption of {missing[0]} and {len(missing) - 1} more; caption all "
-                "photos, or choose them by --split and --limit."
+                f"{path} has no caption for {missing[0]} and {len(missing) - 1} more photos; "
+                "caption all photos, or select them with --split and --limit."
             )
         texts = [results[record.image_id] for record in records]
         own, judged = measure_texts(str(path), texts, records, truth, first=first, **resampled)

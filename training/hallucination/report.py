@@ -1,4 +1,4 @@
-"""What comes of captioning many photos: rates, scores and signals of one model after another."""
+"""Hallucination rates, scores and signals of a model's captions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from training.metrics.ptb import split_words
 from training.watching import watched
 
 PEOPLE = "people"
-"""Whose captions stand beside the models': each measured by the others of its photo."""
+"""Name of the references in the report; each is judged against the others of its photo."""
 _BATCH = 16
 
 
@@ -30,7 +30,7 @@ def caption_photos(
     """Caption the photos of these records.
 
     Raises:
-        CaptionerError: a photo cannot be read, or the search cannot be followed.
+        CaptionerError: a photo cannot be read, or the search settings are invalid.
     """
     return list(
         watched(
@@ -61,7 +61,7 @@ def _captions(
 def measure_people(
     records: Sequence[Record], truth: Truth, *, resamples: int, seed: int
 ) -> dict[str, Any]:
-    """Measure the references of every photo, each by the others."""
+    """Judge the references of every photo, each against the others."""
     judged = [
         [truth.judge(photo, text, without=number) for number, text in enumerate(record.captions)]
         for photo, record in enumerate(records)
@@ -80,16 +80,16 @@ def measure_texts(
     seed: int,
     first: Judged | None = None,
 ) -> tuple[dict[str, Any], list[list[list[Naming]]]]:
-    """Measure one caption of every photo; return the report, and what each caption names.
+    """Judge one caption per photo; return the report, and the objects that each caption names.
 
     Args:
-        name: whose captions they are.
+        name: name of the model in the report.
         texts: the captions.
         records: photos and their references.
         truth: knows what the photos show.
-        resamples: draws of photos for the intervals; 0 leaves them out.
-        seed: of the draws.
-        first: what another model's captions name, to be compared with.
+        resamples: bootstrap resamples of the intervals; 0 omits them.
+        seed: seed of the resampling.
+        first: objects named by another model's captions, to compare with.
     """
     judged = [[truth.judge(photo, text)] for photo, text in enumerate(texts)]
     references = [[split_words(text) for text in record.captions] for record in records]
@@ -125,7 +125,7 @@ def measure_captions(
     seed: int,
     first: Judged | None = None,
 ) -> tuple[dict[str, Any], list[list[list[Naming]]]]:
-    """Do what `measure_texts` does, with the signals of the names and how they were searched."""
+    """Like `measure_texts`, with the search settings and the signals of the named objects."""
     texts = [caption.text for caption in captions]
     report, judged = measure_texts(
         captions[0].checkpoint,

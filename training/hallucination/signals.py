@@ -1,4 +1,4 @@
-"""Whether a word's probability and attention tell that it names something invented."""
+"""How well a word's probability and attention detect a hallucination."""
 
 import math
 from collections.abc import Sequence
@@ -8,14 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from captioner.result.caption import Word, entropy
-from training.metrics.bootstrap import draw_times, interval
+from training.metrics.bootstrap import interval, resample_weights
 
 SIGNALS = ("probability", "entropy", "mass", "peak")
-"""What is known of a word: how likely it was, how evenly attention is spread, how much of it lies
-on the heaviest tenth of the regions, and on the heaviest."""
+"""Probability of the word, entropy of its attention, attention on the top tenth of the regions,
+and on the top region.
+"""
 _TENTH = 0.1
 _RISING = "entropy"
-"""Higher where a word is invented; the others are lower."""
+"""Higher for hallucinations; the other signals are lower."""
 
 
 def signals_of(word: Word) -> list[float]:
@@ -34,18 +35,18 @@ def measure_signals(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Return how well each signal tells invented names from others.
+    """Return how well each signal separates hallucinated objects from others.
 
     Args:
-        values: signals of every name.
-        invented: whether it is.
-        photos: number of its photo; intervals are over photos.
-        resamples: draws of photos; 0 leaves intervals out.
-        seed: of the draws.
+        values: signals of every named object.
+        invented: whether it is hallucinated.
+        photos: index of its photo; intervals are over photos.
+        resamples: bootstrap resamples; 0 omits intervals.
+        seed: seed of the resampling.
 
     Returns:
-        By signal, `auc`, the probability that it is lower (entropy: higher) for an invented name
-        than for another, 0.5 by chance, and `interval`. Empty if all names are of one sort.
+        By signal, the `auc` with its `interval`: the probability that a hallucination has the lower
+        value (for entropy, the higher), 0.5 by chance. Empty if all objects are of one class.
     """
     wrong = np.asarray(invented, dtype=bool)
     if wrong.all() or not wrong.any():
@@ -57,8 +58,8 @@ def measure_signals(
         report[name] = {"auc": auc(scores, wrong)}
         if resamples:
             areas = (
-                auc(scores, wrong, times[rows])
-                for times in draw_times(int(rows.max()) + 1, resamples, seed)
+                auc(scores, wrong, weights[rows])
+                for weights in resample_weights(int(rows.max()) + 1, resamples, seed)
             )
             draws = [area for area in areas if not math.isnan(area)]
             report[name]["interval"] = interval(
@@ -72,12 +73,12 @@ def auc(
     positive: NDArray[np.bool_],
     times: NDArray[np.int64] | None = None,
 ) -> float:
-    """Return the area under the ROC curve; equal scores count half. It is nan if a sort is missing.
+    """Return the area under the ROC curve; ties count half. NaN if a class is empty.
 
     Args:
-        scores: (N,), higher for positive ones.
+        scores: (N,), higher for positives.
         positive: (N,).
-        times: (N,), how often each counts; once if not given.
+        times: (N,), weight of each score; 1 by default.
     """
     weights = np.ones(len(scores)) if times is None else times.astype(np.float64)
     _, place = np.unique(scores, return_inverse=True)

@@ -1,4 +1,4 @@
-"""A report laid out for reading, in per cent."""
+"""A hallucination report as tables, in per cent."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from training.scoring.layout import between, in_percent
 
 _MOST = 12
-"""Names listed of each model, the most invented ones."""
+"""Objects listed per model, the most hallucinated ones."""
 
 
 def write_tables(report: Mapping[str, Any]) -> str:
-    """Lay a report out for reading: rates, differences to the first model, signals, names."""
+    """Format a report: rates, differences from the first model, signals, objects."""
     models = report["models"]
-    rows: list[tuple[str, ...]] = [("", "captions", "invent", "of names", "names each", "CIDEr")]
+    rows: list[tuple[str, ...]] = [("", "captions", "CHAIRs", "CHAIRi", "names each", "CIDEr")]
     for own in [*models, report["people"]]:
         rates = own.get("intervals", {})
         cider = own.get("CIDEr")
@@ -28,7 +28,7 @@ def write_tables(report: Mapping[str, Any]) -> str:
         )
     parts = [_columns(rows)]
     if others := [own for own in models if "more_than_first" in own]:
-        rows = [("more than the first", "invent", "of names")]
+        rows = [("difference from the first", "CHAIRs", "CHAIRi")]
         for own in others:
             more = own["more_than_first"]
             ends = more.get("intervals", {})
@@ -37,7 +37,7 @@ def write_tables(report: Mapping[str, Any]) -> str:
         parts.append(_columns(rows))
     if known := [own for own in models if own.get("signals")]:
         signals = list(known[0]["signals"])
-        rows = [("AUC for invented names", *signals)]
+        rows = [("AUC for hallucinations", *signals)]
         for own in known:
             found = own["signals"]
             cells = (_value(found[one]["auc"], found[one].get("interval")) for one in signals)
@@ -46,7 +46,7 @@ def write_tables(report: Mapping[str, Any]) -> str:
     for own in models:
         most = [(name, *counts) for name, counts in own["by_name"].items() if counts[1]][:_MOST]
         named = ", ".join(f"{name} {invented} of {said}" for name, said, invented in most)
-        parts.append(f"{_title(own)} invents most: {named or 'nothing'}")
+        parts.append(f"{_title(own)} hallucinates most: {named or 'nothing'}")
     return "\n\n".join(parts)
 
 

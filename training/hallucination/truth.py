@@ -1,4 +1,4 @@
-"""What a caption names, and whether its photo is known to show it."""
+"""The objects that a caption names, and whether its photo shows them."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,14 +9,14 @@ from data.objects import Names
 
 
 class Naming(NamedTuple):
-    """A name in a caption."""
+    """An object named in a caption."""
 
     place: int
-    """Of its last word in `text.split()`."""
+    """Index of its last word in `text.split()`."""
     name: str
-    """What is named."""
+    """The object."""
     invented: bool
-    """Whether nothing says that the photo shows it."""
+    """Whether nothing says that the photo shows it (a hallucination)."""
 
 
 class Truth:
@@ -38,12 +38,12 @@ class Truth:
         self._said = [[names.known_from(text) for text in record.captions] for record in records]
 
     def judge(self, photo: int, text: str, *, without: int | None = None) -> list[Naming]:
-        """Return what a caption names.
+        """Return the objects that a caption names.
 
         Args:
-            photo: number of the record.
+            photo: index of the record.
             text: the caption.
-            without: a reference that is not asked, the caption itself where people wrote it.
+            without: index of a reference to ignore: the caption itself, where people wrote it.
         """
         said = (names for number, names in enumerate(self._said[photo]) if number != without)
         there = self._seen[photo].union(*said)

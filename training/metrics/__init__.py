@@ -1,15 +1,15 @@
-"""Scores of captions against human references, as coco-caption computes and names them.
+"""Scores of captions against human references, with the values and names of coco-caption.
 
-    ptb           splits a sentence the way the metrics agree on (Penn Treebank rules)
-    contract      what every score says of itself; those in `SCORES` are computed
-    bleu          Bleu_1 to Bleu_4, fractions, of the whole corpus
-    rouge         ROUGE_L, a fraction, mean over images
-    cider         CIDEr, 0 to 10, mean over images (the CIDEr-D of its paper)
-    bootstrap     how sure a score is
-    diversity     how different several captions of an image are
-    novelty       how much was not read in training
+    ptb           tokenizer that the metrics share (Penn Treebank rules)
+    contract      interface of a score; those in `SCORES` are computed
+    bleu          Bleu_1 to Bleu_4, corpus level, from 0 to 1
+    rouge         ROUGE_L, mean over images, from 0 to 1
+    cider         CIDEr (the CIDEr-D of its paper), mean over images, from 0 to 10
+    bootstrap     confidence intervals
+    diversity     how much several captions of one image differ
+    novelty       fraction of captions and n-grams not in the training captions
     variety       lengths, distinct captions, repetition
-    calibration   whether a model is right as often as it is sure
+    calibration   reliability and expected calibration error of probabilities
 
 Nothing here needs torch or Java. METEOR exists only as a Java program: `training.scoring.official`.
 """
@@ -26,9 +26,9 @@ from training.metrics.ptb import split_words
 from training.metrics.rouge import RougeScore
 
 TOKENIZER = "captioner-ptb"
-"""Name of `split_words` in reports: scores depend on how sentences are split."""
+"""Name of `split_words` in reports, because scores depend on the tokenizer."""
 SCORES: dict[str, Score] = {"BLEU": BleuScore(), "ROUGE-L": RougeScore(), "CIDEr": CiderScore()}
-"""Every score that training and reports compute; docs/extending.md adds another."""
+"""Every score that training and reports compute; docs/extending.md shows how to add one."""
 
 
 def score(references: Mapping[int, Sequence[str]], captions: Mapping[int, str]) -> dict[str, float]:
@@ -36,14 +36,14 @@ def score(references: Mapping[int, Sequence[str]], captions: Mapping[int, str]) 
 
     Args:
         references: sentences by image id.
-        captions: a sentence by image id, for the same images.
+        captions: one sentence by image id, for the same images.
 
     Returns:
-        By name: Bleu_1 to Bleu_4 and ROUGE_L as fractions, CIDEr from 0 to 10. CIDEr weighs n-grams
-        over these references, so it can be compared only between captions of the same images.
+        By name: Bleu_1 to Bleu_4 and ROUGE_L from 0 to 1, CIDEr from 0 to 10. CIDEr takes its
+        document frequencies from these references, so it compares only captions of the same images.
 
     Raises:
-        ValueError: no image, an image without a reference, or images that differ.
+        ValueError: no image, an image without a reference, or different sets of images.
     """
     if references.keys() != captions.keys():
         raise ValueError("references and captions must be of the same images")
@@ -56,30 +56,30 @@ def score(references: Mapping[int, Sequence[str]], captions: Mapping[int, str]) 
 def score_words(
     references: Sequence[Sequence[Sequence[str]]], candidates: Sequence[Sequence[str]]
 ) -> dict[str, float]:
-    """Score captions that are split into words already; otherwise the same as `score`."""
+    """Like `score`, for captions already split into words."""
     return score_images(references, candidates).scores()
 
 
 @dataclass(frozen=True)
 class ImageScores:
-    """What the scores of a corpus are made of, image by image, by the names of `SCORES`."""
+    """Per-image statistics of every score, by the names of `SCORES`."""
 
     images: Mapping[str, Sequence[Any]]
 
     def scores(self) -> dict[str, float]:
-        """Return the scores of all images together, as `score` does."""
+        """Return the scores of the whole corpus, as `score` does."""
         totals = (SCORES[name].total(own) for name, own in self.images.items())
         return {name: value for total in totals for name, value in total.items()}
 
     def intervals(self, *, resamples: int, seed: int) -> dict[str, Interval]:
-        """Return the interval of each score, by the bootstrap over images."""
+        """Return the confidence interval of each score, by bootstrap over images."""
         how = {"resamples": resamples, "seed": seed}
         found = (SCORES[name].intervals(own, **how) for name, own in self.images.items())
         return {name: ends for intervals in found for name, ends in intervals.items()}
 
 
 def score_images(references: References, candidates: Candidates) -> ImageScores:
-    """Score every image.
+    """Compute the per-image statistics of every score.
 
     Raises:
         ValueError: no image, or an image without a reference.

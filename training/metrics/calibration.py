@@ -1,4 +1,4 @@
-"""Whether a model is right as often as it is sure: reliability and expected calibration error.
+"""Calibration of probabilities: reliability diagram and expected calibration error (ECE).
 
 Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2 (arXiv:1706.04599).
 """
@@ -9,29 +9,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 BINS = 15
-"""Equal parts of the confidence from 0 to 1, as many as in the paper."""
+"""Number of equal confidence bins, as in the paper."""
 
 
 def calibrate(
     confidence: NDArray[np.floating], correct: NDArray[np.bool_], *, bins: int = BINS
 ) -> dict[str, Any]:
-    """Compare how sure guesses were with how often they were right.
+    """Compare the confidence of predictions with their accuracy.
 
     Args:
-        confidence: probability of each guess, above 0 up to 1.
-        correct: whether it was right.
-        bins: how many equal parts of the confidence are compared.
+        confidence: probability of each prediction, above 0 up to 1.
+        correct: whether the prediction is right.
+        bins: number of equal confidence bins.
 
     Returns:
-        The number of `words`, their mean `accuracy` and `confidence`, `ece`: the mean distance of
-        the two within a bin, weighted by words; and `bins`, those that hold words: from `above` up
-        to `to`, with `words`, `accuracy` and `confidence`.
+        The number of `words`, their mean `accuracy` and `confidence`, `ece` (the mean absolute
+        difference of the two in a bin, weighted by words), and the non-empty `bins`: `above` and
+        `to` are their limits, with `words`, `accuracy` and `confidence`.
 
     Raises:
-        ValueError: there is nothing to compare, or not as many of one as of the other.
+        ValueError: the arrays are empty or differ in shape.
     """
     if confidence.shape != correct.shape or confidence.ndim != 1 or not len(confidence):
-        raise ValueError("confidence and correct must be of the same words, one at least")
+        raise ValueError("confidence and correct must have the same length, at least 1")
     sure, right = confidence.astype(np.float64), correct.astype(np.float64)
     place = np.clip(np.ceil(sure * bins).astype(int) - 1, 0, bins - 1)
     words = np.bincount(place, minlength=bins)

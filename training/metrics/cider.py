@@ -1,9 +1,9 @@
-"""CIDEr-D: agreement with the references, weighted by how telling each n-gram is.
+"""CIDEr-D: agreement with the references, with n-grams weighted by TF-IDF.
 
 Source: Vedantam et al. 2015, "CIDEr: Consensus-based Image Description Evaluation", sections 3
-and 5 (arXiv:1411.5726). coco-caption prints this variant as "CIDEr". Two of its choices are not in
-the paper: a sentence's length is its number of bigrams, and n-grams that no reference holds are
-weighted as if one image's references did.
+and 5 (arXiv:1411.5726). coco-caption reports this variant as "CIDEr". Two of its choices are not in
+the paper: a sentence's length is its number of bigrams, and an n-gram in no reference is weighted
+as if one image's references contained it.
 """
 
 import math
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from training.metrics.contract import Candidates, References, Score
 from training.metrics.ngrams import LONGEST, Ngram, count_ngrams
 
-_SIGMA = 6.0  # of the Gaussian on the difference in length, in words
+_SIGMA = 6.0  # of the Gaussian length penalty, in words
 _SCALE = 10.0
 
 
@@ -24,24 +24,24 @@ class CiderScore(Score):
     titles = {"CIDEr": "CIDEr"}  # noqa: RUF012
 
     def measure(self, references: References, candidates: Candidates) -> list[float]:
-        """Of every image, n-grams weighed over all references."""
+        """Return the score of every image, with document frequencies from all references."""
         return cider_d(references, candidates)[1]
 
 
 @dataclass(frozen=True)
 class DocumentFrequencies:
-    """In how many images' references each n-gram occurs, and how many images there are."""
+    """Number of images whose references contain each n-gram, and the number of images."""
 
     images: int
     counts: Counter[Ngram]
 
     def weight(self, ngram: Ngram) -> float:
-        """Return the inverse document frequency: 0 for an n-gram every image has."""
+        """Return the inverse document frequency; 0 for an n-gram of every image."""
         return math.log(self.images) - math.log(max(1, self.counts[ngram]))
 
 
 def document_frequencies(references: Iterable[Sequence[Sequence[str]]]) -> DocumentFrequencies:
-    """Count n-grams over the references of each image, given as words."""
+    """Count document frequencies over the references of each image, as words."""
     counts: Counter[Ngram] = Counter()
     images = 0
     for images, sentences in enumerate(references, start=1):  # noqa: B007
@@ -55,17 +55,17 @@ def cider_d(
     *,
     frequencies: DocumentFrequencies | None = None,
 ) -> tuple[float, list[float]]:
-    """Compare captions with their references, all given as words.
+    """Compute CIDEr-D of tokenized captions.
 
     Args:
-        references: one or more references for each image.
-        candidates: one caption for each image, in the same order.
-        frequencies: where n-grams are weighed; by default in these references, so that subsets
-            cannot be compared with each other and one image alone scores 0. Rewards in training
-            need those of the training split.
+        references: one or more references per image.
+        candidates: one caption per image, in the same order.
+        frequencies: document frequencies; by default of these references, in which case scores of
+            different subsets are not comparable and a single image scores 0. Rewards in training
+            use those of the training split.
 
     Returns:
-        The mean over the images, and the score of every image, from 0 to 10.
+        The mean over images, and the score of every image, from 0 to 10.
     """
     frequencies = frequencies or document_frequencies(references)
     scores = []
@@ -77,7 +77,7 @@ def cider_d(
 
 
 class Vector:
-    """Weighted n-gram counts of a sentence (TF-IDF), their lengths by n, and the sentence's."""
+    """TF-IDF vector of a sentence, its norm for each n-gram order, and the number of bigrams."""
 
     def __init__(self, words: Sequence[str], frequencies: DocumentFrequencies) -> None:
         self.values = {n: c * frequencies.weight(n) for n, c in count_ngrams(words).items()}
@@ -89,7 +89,7 @@ class Vector:
 
 
 def similarity(candidate: Vector, reference: Vector) -> float:
-    """Return the clipped cosines of the n-grams, averaged over n, less for a different length."""
+    """Return the clipped cosine, averaged over n-gram orders, with a penalty for unequal length."""
     products = [0.0] * LONGEST
     for ngram, value in candidate.values.items():
         if ngram in reference.values:

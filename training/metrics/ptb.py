@@ -1,22 +1,22 @@
-"""Splitting a sentence into words as the metrics expect: Penn Treebank rules, no punctuation.
+"""Tokenizer of the metrics: Penn Treebank rules, lower case, no punctuation.
 
-coco-caption splits with Stanford's PTBTokenizer 3.4.1, a Java program, in lower case, and drops
-punctuation. `split_words` follows what that program does to English captions, down to its oddities:
-`(` becomes the word `-lrb-` and is kept, `dog.,` keeps its period, `!!` is a word while `!` is not.
+coco-caption uses Stanford's PTBTokenizer 3.4.1, a Java program, and drops punctuation.
+`split_words` reproduces what that program does to English captions, oddities included: `(` becomes
+the word `-lrb-` and is kept, `dog.,` keeps its period, `!!` is a word while `!` is not.
 
-Known differences, all rare: smileys, telephone numbers, `C++` and HTML tags are split at more
-places; an e-mail address does not swallow a comma; `1 1/2` is two words (coco-caption takes it for
-one in ROUGE-L, for two elsewhere); a single letter keeps its period at the end of a sentence, where
-Java looks at how the next one starts, even that of another image.
+Known differences, all rare: smileys, telephone numbers, `C++` and HTML tags are split in more
+places; an e-mail address does not swallow a comma; `1 1/2` is two words (coco-caption counts it as
+one in ROUGE-L, as two elsewhere); a single letter keeps its period at the end of a sentence, where
+Java looks at the start of the next one, even that of another image.
 
-PTB rules are made for English. A sentence with a letter of Hebrew, Arabic, the writings of India or
-of Asia is split at all that is no letter, mark or digit. Chinese, Japanese and Thai have no spaces
-between words and no two programs agree on them, so each character is a word, as in SacreBLEU's
-`zh`; such scores compare only with scores by characters.
+PTB rules are made for English. A sentence with a letter of a Hebrew, Arabic, Indic or East Asian
+script is split at everything that is not a letter, mark or digit. Chinese, Japanese and Thai have
+no spaces between words, and no two programs agree on them, so each character is a word, as in
+SacreBLEU's `zh`; such scores compare only with other character-level scores.
 
-Why not NLTK's Treebank tokenizer: it differs from Java on 364 of the 1,277 sentences under
-tests/golden (this: on 1, and 5 in Chinese), keeps the period of every sentence but a caption's
-last, and is slower.
+NLTK's Treebank tokenizer is no alternative: it differs from Java on 364 of the 1,277 sentences
+under tests/golden (this one: on 1, and 5 in Chinese), keeps the period of every sentence but a
+caption's last, and is slower.
 """
 # ruff: noqa: RUF001 - typographic quotation marks and dashes are meant
 
@@ -38,13 +38,13 @@ _CAPITALISED = "Ark|AZ|Del|Ill|La|Mass|Miss|Ore|Pa|Tex|Wash"
 _BEFORE_NUMBER = "art|ca|figs?|nos?|op|pp"
 
 _LETTER = r"[^\W\d_²³¹¼½¾⅐-⅞]"
-_L = r"[^\W_²³¹¼½¾⅐-⅞]"  # a letter or a digit
-_A = r"['’]"  # an apostrophe
-_END = rf"(?!{_L})"  # here a word ends
-_FREE = r"(?!['’-]?\w)"  # here it ends with nothing joined to it
-_PART = rf"(?:[dol]{_A}(?={_L}{_L}))?{_L}+"  # of a hyphenated word: o'lantern
+_L = r"[^\W_²³¹¼½¾⅐-⅞]"  # letter or digit
+_A = r"['’]"  # apostrophe
+_END = rf"(?!{_L})"  # end of a word
+_FREE = r"(?!['’-]?\w)"  # end of a word, nothing attached
+_PART = rf"(?:[dol]{_A}(?={_L}{_L}))?{_L}+"  # part of a hyphenated word: o'lantern
 
-# The first rule that fits wins, so the order matters. Case is ignored unless (?-i: says otherwise.
+# The first rule that matches wins, so order matters. Case is ignored except in (?-i:...).
 _TOKEN = re.compile(
     rf"""
     # One word that is two: can|not, gon|na, 't|is
@@ -91,8 +91,8 @@ _TOKEN = re.compile(
 
 _PUNCTUATION = frozenset("'\"`‘’“”‚«»‹›.?!,:;-–—…\u200b\ufeff")
 _SPELLINGS = {
-    # Java writes brackets as -LRB- and so on. coco-caption means to drop those, but asks for lower
-    # case and looks for capitals, so they stay in as words.
+    # Java writes brackets as -LRB- and so on. coco-caption means to drop those, but searches for
+    # capitals in lower-cased text, so they stay.
     "(": "-lrb-",
     ")": "-rrb-",
     "[": "-lsb-",
@@ -110,18 +110,18 @@ _SPELLINGS = {
 }
 _ENTITIES = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&nbsp;": " "}
 _ENTITY = re.compile("|".join(_ENTITIES))
-# Hebrew, Arabic, the writings of India, and all of Asia up to Korea; PTB knows none of them.
+# Hebrew, Arabic, Indic and East Asian scripts, unknown to PTB.
 _OTHER = re.compile(
     "[\u0590-\u10ff\u1100-\u1dbf\u2e80-\ud7ff\uf900-\ufaff\ufb1d-\ufdff\ufe70-\ufefc"
     "\U00020000-\U0003ffff]"
 )
-_JOINERS = "\u200c\u200d"  # inside words of Persian and of India
+_JOINERS = "\u200c\u200d"  # inside words of Persian and Indic languages
 _SOFT_HYPHEN = "\u00ad"
-_LAST_KNOWN = "\uffff"  # Java drops emoji and the like, which lie beyond
+_LAST_KNOWN = "\uffff"  # Java drops characters beyond it, such as emoji
 
 
 def split_words(sentence: str) -> list[str]:
-    """Split a sentence into lower-case words, without punctuation; line breaks are spaces."""
+    """Split a sentence into lower-case words without punctuation."""
     if _OTHER.search(sentence):
         return _split_other(sentence)
     text = sentence.replace(_SOFT_HYPHEN, "")
@@ -131,9 +131,9 @@ def split_words(sentence: str) -> list[str]:
 
 
 def _split_other(sentence: str) -> list[str]:
-    """Split at all that is no letter, mark or digit, and at every letter of Chinese and such."""
+    """Split at all but letters, marks and digits; each character of Chinese is a word."""
     words: list[str] = []
-    going_on, last = False, ""  # whether a word may still grow, and its last letter
+    going_on, last = False, ""  # whether the current word may grow, and its last letter
     for character in unicodedata.normalize("NFC", sentence).lower():
         kind = unicodedata.category(character)[0]
         if (kind == "M" or character in _JOINERS) and going_on:

@@ -1,8 +1,8 @@
-"""ROUGE-L: how much of a reference's words a caption holds, in order.
+"""ROUGE-L: longest common subsequence of caption and reference.
 
 Source: Lin 2004, "ROUGE: A Package for Automatic Evaluation of Summaries", section 3.1
-(aclanthology.org/W04-1013), with the choices of coco-caption: beta is 1.2, and the best precision
-and the best recall are taken separately, so they may come from different references.
+(aclanthology.org/W04-1013), with coco-caption's choices: beta is 1.2, and the best precision and
+the best recall are taken separately, so they may come from different references.
 """
 
 from collections.abc import Sequence
@@ -13,26 +13,26 @@ _BETA = 1.2
 
 
 class RougeScore(Score):
-    """ROUGE-L, a fraction."""
+    """ROUGE-L, from 0 to 1."""
 
     titles = {"ROUGE_L": "ROUGE-L"}  # noqa: RUF012
 
     def measure(self, references: References, candidates: Candidates) -> list[float]:
-        """Of every image."""
+        """Return the score of every image."""
         return rouge_l(references, candidates)[1]
 
 
 def rouge_l(
     references: Sequence[Sequence[Sequence[str]]], candidates: Sequence[Sequence[str]]
 ) -> tuple[float, list[float]]:
-    """Compare captions with their references, all given as words.
+    """Compute ROUGE-L of tokenized captions.
 
     Args:
-        references: one or more references for each image.
-        candidates: one caption for each image, in the same order.
+        references: one or more references per image.
+        candidates: one caption per image, in the same order.
 
     Returns:
-        The mean over the images, and the score of every image, as fractions.
+        The mean over images, and the score of every image, from 0 to 1.
     """
     scores = [
         _rouge_l(refs, candidate) for refs, candidate in zip(references, candidates, strict=True)
@@ -41,7 +41,7 @@ def rouge_l(
 
 
 def _rouge_l(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> float:
-    # coco-caption reads an empty sentence as one empty word: it matches another empty sentence.
+    # coco-caption reads an empty sentence as one empty word, which matches another empty sentence.
     words = candidate or [""]
     common = [
         (_longest_common_subsequence(words, reference or [""]), len(reference) or 1)
@@ -55,8 +55,8 @@ def _rouge_l(references: Sequence[Sequence[str]], candidate: Sequence[str]) -> f
 
 
 def _longest_common_subsequence(first: Sequence[str], second: Sequence[str]) -> int:
-    """Return how many words the two share in the same order, gaps allowed."""
-    best = [0] * (len(second) + 1)  # of the words read so far against each beginning of `second`
+    """Return the length of the longest common subsequence of words."""
+    best = [0] * (len(second) + 1)  # of the words so far and each prefix of `second`
     for word in first:
         diagonal = 0
         for i, other in enumerate(second, start=1):

@@ -1,4 +1,4 @@
-"""What captions look like without asking what they are of: how long, how varied, how repetitive."""
+"""Statistics of captions that need no references: lengths, variety, repetition."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -8,25 +8,25 @@ Words = Sequence[str]
 
 
 def count_lengths(sentences: Sequence[Words]) -> list[int]:
-    """Count sentences by their number of words, from 0 to that of the longest."""
+    """Return the number of sentences of each length, from 0 words to the longest."""
     counts = Counter(map(len, sentences))
     return [counts[length] for length in range(max(counts, default=-1) + 1)]
 
 
 def count_variety(sentences: Sequence[Words]) -> dict[str, int]:
-    """Count distinct captions, and the words that are used at all."""
+    """Count distinct captions and distinct words."""
     return {
         "distinct_captions": len({tuple(words) for words in sentences}),
         "vocabulary": len({word for words in sentences for word in words}),
     }
 
 
-def share_repeating(sentences: Sequence[Words]) -> float:
-    """Tell how many sentences say a word twice in a row, or the same three words again."""
+def repetition_rate(sentences: Sequence[Words]) -> float:
+    """Fraction of sentences that repeat a word immediately, or any trigram."""
     return sum(map(_repeats, sentences)) / max(1, len(sentences))
 
 
 def _repeats(words: Words) -> bool:
-    threes = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
+    trigrams = [tuple(words[i : i + 3]) for i in range(len(words) - 2)]
     stutters = any(one == other for one, other in pairwise(words))
-    return stutters or len(set(threes)) < len(threes)
+    return stutters or len(set(trigrams)) < len(trigrams)

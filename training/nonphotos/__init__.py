@@ -1,9 +1,9 @@
-"""Images that are no photos, drawn by a seed: what a captioner should stay silent about.
+"""Generated images that are not photos, to teach a captioner when to stay silent.
 
-    writing     pages, code, tables, interfaces, logos
+    writing     pages, code, tables, user interfaces, logos
     plots       charts, maps
-    figures     diagrams, drawings, patterns, codes to scan, blanks, gradients, noise
-    drawing     one image of a kind, by number; stored and shrunk as images on disks are
+    figures     diagrams, drawings, patterns, bar codes, blanks, gradients, noise
+    drawing     one image by kind and number, as a file
 
-`python -m training.nonphotos FOLDER` writes some of each kind, to look at.
+`python -m training.nonphotos FOLDER` writes samples of each kind.
 """

@@ -18,10 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.nonphotos",
-        description="Write images that are no photos, as kind-number.png or .jpg.",
+        description="Write generated images that are not photos, as kind-number.png or .jpg.",
     )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--count", type=positive, default=10, help="images of each kind (10)")
+    parser.add_argument("folder", type=Path, help="folder to write to")
+    parser.add_argument("--count", type=positive, default=10, help="images per kind (10)")
     args = parser.parse_args(argv)
     try:
         for kind in KINDS:

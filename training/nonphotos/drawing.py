@@ -1,4 +1,4 @@
-"""One image that is no photo, by kind and number, stored as images on disks are."""
+"""One non-photo by kind and number, as an image file."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -25,14 +25,14 @@ KINDS: dict[str, Callable[[Random], Image.Image]] = {
     "gradient": figures.gradient,
     "noise": figures.noise,
 }
-"""By name; each is drawn by other means."""
+"""Kind -> function that draws it."""
 
 
 def draw_nonphoto(kind: str, number: int) -> bytes:
-    """Return an image file: the same kind and number give the same image.
+    """Return an image file; the same kind and number give the same image.
 
-    Half are compressed as photos are, so that traces of JPEG tell nothing; half of those were
-    squashed to a square before.
+    Half are JPEG compressed, so that compression artefacts carry no information, and half of those
+    are squashed to a square first.
     """
     random = np.random.default_rng([list(KINDS).index(kind), number])
     image = KINDS[kind](random)

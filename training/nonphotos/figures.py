@@ -1,4 +1,4 @@
-"""What is drawn without writing: diagrams, drawings, patterns, codes to scan, blanks, noise."""
+"""Graphics without text: diagrams, drawings, patterns, bar codes, blanks, gradients, noise."""
 
 from itertools import pairwise
 
@@ -9,7 +9,7 @@ from training.nonphotos.canvas import Random, arrow, blank, colour, font, paper,
 
 
 def diagram(random: Random) -> Image.Image:
-    """Boxes with names, and arrows between them."""
+    """Labelled boxes and arrows between them."""
     ground, ink = paper(random)
     image = blank(random, ground)
     draw = ImageDraw.Draw(image)
@@ -38,7 +38,7 @@ def diagram(random: Random) -> Image.Image:
 
 
 def drawing(random: Random) -> Image.Image:
-    """Lines by hand, flat shapes, or both: doodles, and scenes as children draw them."""
+    """Hand-drawn lines, flat shapes, or both: doodles and children's drawings."""
     ground, ink = paper(random)
     image = blank(random, ground)
     draw = ImageDraw.Draw(image)
@@ -79,7 +79,7 @@ def _scene(draw: ImageDraw.ImageDraw, size: tuple[int, int], random: Random) -> 
 
 
 def pattern(random: Random) -> Image.Image:
-    """Squares, stripes, dots, waves or a fractal, all over the image."""
+    """Checks, stripes, dots, waves or a fractal, over the whole image."""
     size = blank(random, (0, 0, 0)).size
     x, y = np.meshgrid(np.linspace(-1, 1, size[0]), np.linspace(-1, 1, size[1]))
     scale = random.uniform(4, 40)
@@ -98,7 +98,7 @@ def pattern(random: Random) -> Image.Image:
 
 
 def _julia(z: np.ndarray, constant: complex) -> np.ndarray:
-    """How soon points run away, Julia's fractal, from 0 to 1."""
+    """Escape time of a Julia set, from 0 to 1."""
     steps = np.zeros(z.shape)
     for _ in range(24):
         near = np.abs(z) < 2
@@ -108,7 +108,7 @@ def _julia(z: np.ndarray, constant: complex) -> np.ndarray:
 
 
 def scannable(random: Random) -> Image.Image:
-    """Bars or squares, as machines read them."""
+    """A bar code or QR code."""
     ground, ink = paper(random)
     image = blank(random, ground)
     side = int(random.integers(21, 60))
@@ -129,14 +129,14 @@ def scannable(random: Random) -> Image.Image:
 
 
 def empty(random: Random) -> Image.Image:
-    """One colour, with a little grain."""
+    """One colour with a little grain."""
     image = blank(random, paper(random)[0] if random.random() < 0.5 else colour(random))
     grain = random.normal(0, random.uniform(0, 4), (image.height, image.width, 1))
     return Image.fromarray((np.asarray(image) + grain).clip(0, 255).astype(np.uint8))
 
 
 def gradient(random: Random) -> Image.Image:
-    """One colour into another, along a line or from a point."""
+    """A linear or radial gradient of two colours."""
     size = blank(random, (0, 0, 0)).size
     x, y = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
     if random.random() < 0.6:
@@ -149,7 +149,7 @@ def gradient(random: Random) -> Image.Image:
 
 
 def noise(random: Random) -> Image.Image:
-    """Random levels: fine or blotchy, gray or coloured, or lines of them."""
+    """Noise: fine or coarse, gray or coloured, or in lines."""
     size = blank(random, (0, 0, 0)).size
     factor = int(random.integers(1, 24))
     channels = 3 if random.random() < 0.5 else 1
@@ -166,7 +166,7 @@ def noise(random: Random) -> Image.Image:
 
 
 def _mixed(level: np.ndarray, random: Random) -> Image.Image:
-    """Two colours, mixed as much as this says, from 0 to 1."""
+    """Blend two random colours; `level` is the share of the second, from 0 to 1."""
     one, other = np.array(colour(random)), np.array(colour(random))
     mixed = one + np.asarray(level, float)[..., None] * (other - one)
     return Image.fromarray(mixed.clip(0, 255).astype(np.uint8))

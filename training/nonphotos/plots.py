@@ -1,4 +1,4 @@
-"""What programs plot: charts and maps."""
+"""Charts and maps, as plotting programs draw them."""
 
 from io import BytesIO
 from typing import Any
@@ -10,7 +10,7 @@ from training.nonphotos.canvas import Random, words
 
 
 def chart(random: Random) -> Image.Image:
-    """Lines, bars, points, shares or cells, with axes and a legend."""
+    """A line, bar, scatter, pie or matrix chart, with axes and a legend."""
     figure, axes = _figure(random)
     steps = np.arange(random.integers(4, 20))
     series = int(random.integers(1, 5))
@@ -40,7 +40,7 @@ def chart(random: Random) -> Image.Image:
 
 
 def plan(random: Random) -> Image.Image:
-    """A map: heights or districts, with roads, rivers and names."""
+    """A map: terrain or districts, with roads, rivers and names."""
     figure, axes = _figure(random)
     down, across = np.mgrid[0:1:60j, 0:1:60j]
     waves = random.uniform(2, 9, (6, 2)) * random.choice([-1, 1], (6, 2))
@@ -70,7 +70,7 @@ def plan(random: Random) -> Image.Image:
 
 
 def _figure(random: Random) -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # noqa: PLC0415  # an extra
+    from matplotlib.figure import Figure  # noqa: PLC0415  # an optional extra
 
     ground = "white" if random.random() < 0.7 else str(random.choice(["beige", "lightblue", "0.2"]))
     size = random.uniform(3, 7, 2)

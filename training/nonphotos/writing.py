@@ -1,4 +1,4 @@
-"""What is written: pages, code, tables, interfaces, logos."""
+"""Images of text: pages, code, tables, user interfaces, logos."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def page(random: Random) -> Image.Image:
 
 
 def code(random: Random) -> Image.Image:
-    """Lines of a program in colours."""
+    """Source code with coloured words."""
     ground, ink = paper(random)
     image = blank(random, ground)
     draw = ImageDraw.Draw(image)
@@ -69,7 +69,7 @@ def code(random: Random) -> Image.Image:
 
 
 def table(random: Random) -> Image.Image:
-    """A sheet of numbers."""
+    """A spreadsheet."""
     ground, ink = paper(random)
     image = blank(random, ground)
     draw = ImageDraw.Draw(image)
@@ -89,7 +89,7 @@ def table(random: Random) -> Image.Image:
 
 
 def interface(random: Random) -> Image.Image:
-    """A program's window, or a page of the web."""
+    """A program window or web page."""
     image = blank(random, colour(random, 30, 256))
     draw = ImageDraw.Draw(image)
     ground, ink = paper(random)
@@ -128,7 +128,7 @@ def interface(random: Random) -> Image.Image:
 
 
 def logo(random: Random) -> Image.Image:
-    """A shape or two and a name."""
+    """A few shapes and a name."""
     ground = (255, 255, 255) if random.random() < 0.5 else colour(random)
     image = blank(random, ground)
     draw = ImageDraw.Draw(image)

@@ -1,10 +1,10 @@
-"""What a step learns from: the words people wrote, or the CIDEr-D of captions it draws itself.
+"""Training objectives: cross-entropy on human captions, and self-critical training on CIDEr-D.
 
-loss                  cross-entropy of words, coverage and grounding of attention
-distillation          the probabilities of a teacher
-scheduled_sampling    the model's own words among those it reads
-self_critical         captions it draws, weighed by their reward
-reward, overlap       CIDEr-D and BLEU-4 of token ids, on tensors
+loss                  cross-entropy, coverage and grounding losses
+distillation          knowledge distillation from teacher checkpoints
+scheduled_sampling    replaces some input words with the model's own samples
+self_critical         sampled captions, weighted by their reward
+reward, overlap       CIDEr-D and BLEU-4 on token ids, as tensor operations
 penalties             hallucinations, and likeness to captions of other photos
 """
 
@@ -22,95 +22,109 @@ from captioner.words.tokenizer import Tokenizer
 from data.batching import Batch
 from data.objects import Names
 from training.objectives.distillation import Teacher, distillation_loss
-from training.objectives.loss import ALONE, Average, coverage_loss, grounding_loss, word_loss
+from training.objectives.loss import (
+    LOCAL_AVERAGE,
+    Average,
+    coverage_loss,
+    cross_entropy_loss,
+    grounding_loss,
+)
 from training.objectives.penalties import count_hallucinations, score_on_other_photos
 from training.objectives.reward import Reward
-from training.objectives.scheduled_sampling import mix_words
-from training.objectives.self_critical import draw_captions, self_critical_loss
+from training.objectives.scheduled_sampling import mix_in_samples
+from training.objectives.self_critical import sample_captions, self_critical_loss
 from training.settings import OBJECTIVES, StageConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learning:
-    """What objectives are made of."""
+class ObjectiveSetup:
+    """Everything an objective is built from."""
 
     decoder: Decoder
-    """What learns."""
+    """The decoder to train."""
     stage: StageConfig
-    """Says what to learn from."""
+    """Settings of the stage."""
     tokenizer: Tokenizer
-    """Its words; of what is read, its prefix is given, and never learned."""
+    """Tokenizer of the run. Its prefix (START and the prompt) is given, so it carries no loss."""
     captions: Iterable[Sequence[str]] = ()
-    """Training captions, image by image; rewards weigh n-grams by them."""
+    """Training captions grouped by image; the source of the reward's document frequencies."""
     max_words: int = 30
-    """Longest caption that is drawn."""
+    """Maximum length of sampled captions, in tokens."""
     names: Sequence[Names] = ()
     """What rewards count as hallucinated where no reference names it."""
     teacher: Teacher | None = None
-    """Whom a learner of words learns from as well."""
-    average: Average = ALONE
-    """How totals become means, over all processes that learn together."""
+    """Teacher for knowledge distillation, if the stage has one."""
+    average: Average = LOCAL_AVERAGE
+    """Turns a total and a count into a mean over all ranks."""
 
 
 class Objective(ABC):
-    """Something to learn from."""
+    """A training objective: a loss to minimise and a measure to report."""
 
     measure: ClassVar[str]
-    """Name of the number that tells how well it goes."""
+    """Name of the reported measure, such as `loss` or `reward`."""
     dropout: ClassVar[bool] = True
-    """Whether the model learns with dropout."""
+    """Whether the model trains with dropout."""
     signature: str = ""
-    """What the measure depends on that no setting says."""
+    """What the measure depends on beyond the settings, for the checkpoint header; may be empty."""
 
-    def __init__(self, learning: Learning) -> None:
-        self._decoder = learning.decoder
-        self._stage = learning.stage
-        self._tokenizer = learning.tokenizer
-        self._average = learning.average
+    def __init__(self, setup: ObjectiveSetup) -> None:
+        self._decoder = setup.decoder
+        self._stage = setup.stage
+        self._tokenizer = setup.tokenizer
+        self._average = setup.average
 
     @abstractmethod
     def size(self, batch: Batch) -> Tensor:
-        """How many things the measure of a batch is the mean of."""
+        """Number of terms that a batch's loss averages over; weights gradient accumulation."""
 
     @abstractmethod
     def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
-        """Return what to make small, and the measure.
+        """Return the loss to minimise and the measure to report, both scalars.
 
         Args:
-            features: of the batch, (B, P, D).
-            batch: photos and what people said of them.
-            progress: how much of the stage is done, from 0 to 1.
+            features: region features of the batch, (B, P, D).
+            batch: photos and their human captions.
+            progress: fraction of the stage that is done, from 0 to 1.
         """
 
 
-class WordObjective(Objective):
-    """Say the next word of the captions people wrote."""
+class CrossEntropyObjective(Objective):
+    """Cross-entropy of the next token of the human captions (teacher forcing).
+
+    Label smoothing, scheduled sampling, distillation, coverage and grounding are added as the
+    stage's settings ask.
+    """
 
     measure = "loss"
 
-    def __init__(self, learning: Learning) -> None:
-        super().__init__(learning)
-        self._teacher = learning.teacher
+    def __init__(self, setup: ObjectiveSetup) -> None:
+        super().__init__(setup)
+        self._teacher = setup.teacher
         self._pad_id = self._tokenizer.pad_id
         self._first = len(self._tokenizer.prefix) - 1
 
     def size(self, batch: Batch) -> Tensor:
-        """Words, neither prefix nor padding counted."""
+        """Number of target tokens; prefix and padding carry no loss."""
         return (batch.words[:, :, self._first + 1 :] != self._pad_id).sum()
 
     def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
-        """See `Objective`; the measure is the plain cross-entropy in nats a word."""
+        """See `Objective`; the measure is the plain cross-entropy in nats per token."""
         stage, pad_id, average, first = self._stage, self._pad_id, self._average, self._first
-        read = batch.words[:, :, :-1]
+        inputs = batch.words[:, :, :-1]
         if stage.scheduled_sampling > 0:
-            p = progress * stage.scheduled_sampling
-            read = mix_words(
-                self._decoder, features, read, probability=p, tokenizer=self._tokenizer
+            probability = progress * stage.scheduled_sampling
+            inputs = mix_in_samples(
+                self._decoder,
+                features,
+                inputs,
+                probability=probability,
+                tokenizer=self._tokenizer,
             )
-        looked_at = stage.coverage > 0 or stage.grounding > 0
-        reading = self._decoder(features, read, with_attention=looked_at)
-        words, logits = batch.words[:, :, first:], reading.logits[:, :, first:]
-        total, cross_entropy = word_loss(
+        with_attention = stage.coverage > 0 or stage.grounding > 0
+        output = self._decoder(features, inputs, with_attention=with_attention)
+        words, logits = batch.words[:, :, first:], output.logits[:, :, first:]
+        total, cross_entropy = cross_entropy_loss(
             logits,
             words,
             pad_id=pad_id,
@@ -118,7 +132,7 @@ class WordObjective(Objective):
             average=average,
         )
         if self._teacher is not None:
-            apart = distillation_loss(
+            divergence = distillation_loss(
                 logits,
                 self._teacher(batch)[:, :, first:],
                 words,
@@ -126,16 +140,16 @@ class WordObjective(Objective):
                 pad_id=pad_id,
                 average=average,
             )
-            total = (1 - stage.teacher_weight) * total + stage.teacher_weight * apart
+            total = (1 - stage.teacher_weight) * total + stage.teacher_weight * divergence
         if stage.coverage > 0:
-            assert reading.attention is not None
-            attention = reading.attention[..., first:, :]
+            assert output.attention is not None
+            attention = output.attention[..., first:, :]
             penalty = coverage_loss(attention, words, pad_id=pad_id, average=average)
             total = total + stage.coverage * penalty
         if stage.grounding > 0:
-            assert reading.attention is not None
+            assert output.attention is not None
             assert batch.shares is not None
-            attention = reading.attention[..., first:, :]
+            attention = output.attention[..., first:, :]
             shares = batch.shares[:, :, : attention.shape[-2]]
             penalty = grounding_loss(attention, shares, average=average)
             total = total + stage.grounding * penalty
@@ -143,45 +157,48 @@ class WordObjective(Objective):
 
 
 class SelfCriticalObjective(Objective):
-    """Draw captions, and make those likelier that are better than their siblings."""
+    """Self-critical sequence training (SCST): raise the probability of captions with a high reward.
+
+    Each sampled caption is compared with the other samples of the same image.
+    """
 
     measure = "reward"
-    dropout = False  # drawn without, so that what is learned from them is read without
+    dropout = False  # dropout would change the distribution that the captions are sampled from
 
-    def __init__(self, learning: Learning) -> None:
-        super().__init__(learning)
+    def __init__(self, setup: ObjectiveSetup) -> None:
+        super().__init__(setup)
         encode = self._tokenizer.encode
-        ids = ([encode(caption) for caption in own] for own in learning.captions)
+        ids = ([encode(caption) for caption in own] for own in setup.captions)
         self.reward = Reward(ids, self._tokenizer, bleu=self._stage.bleu)
         self.signature = self.reward.signature
         if self._stage.hallucination_penalty:
             self.signature += f"|-{self._stage.hallucination_penalty:g}*hallucinations"
         if self._stage.distinctiveness:
             self.signature += f"|-{self._stage.distinctiveness:g}*other photos"
-        self._names = learning.names
-        self._max_words = learning.max_words
+        self._names = setup.names
+        self._max_words = setup.max_words
 
     def size(self, batch: Batch) -> Tensor:
-        """Captions that are drawn."""
+        """Number of sampled captions."""
         return torch.tensor(len(batch.words) * self._stage.samples, device=batch.words.device)
 
     def __call__(self, features: Tensor, batch: Batch, *, progress: float) -> tuple[Tensor, Tensor]:
         """See `Objective`; the measure is the mean reward before penalties."""
         stage = self._stage
-        words, first = self.draw(features), len(self._tokenizer.prefix)
-        drawn, references = words[:, :, first:], batch.words[:, :, first:]
-        rewards = self.reward(drawn, references)
+        words, first = self.sample(features), len(self._tokenizer.prefix)
+        samples, references = words[:, :, first:], batch.words[:, :, first:]
+        rewards = self.reward(samples, references)
         penalties = torch.zeros_like(rewards)
         if stage.hallucination_penalty:
             penalties += stage.hallucination_penalty * count_hallucinations(
-                drawn, batch.captions, tokenizer=self._tokenizer, names=self._names
+                samples, batch.captions, tokenizer=self._tokenizer, names=self._names
             )
         if stage.distinctiveness:
-            elsewhere = score_on_other_photos(self.reward, drawn, references)
+            elsewhere = score_on_other_photos(self.reward, samples, references)
             penalties += stage.distinctiveness * elsewhere
-        reading = self._decoder(features, words[:, :, :-1], with_attention=False)
+        output = self._decoder(features, words[:, :, :-1], with_attention=False)
         loss = self_critical_loss(
-            reading.logits[:, :, first - 1 :],
+            output.logits[:, :, first - 1 :],
             words[:, :, first - 1 :],
             rewards - penalties,
             temperature=stage.temperature,
@@ -191,10 +208,10 @@ class SelfCriticalObjective(Objective):
         count = torch.tensor(rewards.numel(), device=rewards.device)
         return loss, self._average(rewards.sum(), count)
 
-    def draw(self, features: Tensor) -> Tensor:
-        """Captions (B, K, T) to compare, the prefix first."""
+    def sample(self, features: Tensor) -> Tensor:
+        """Return K captions of each image as token ids, (B, K, T), prefix included."""
         stage = self._stage
-        return draw_captions(
+        return sample_captions(
             self._decoder,
             features,
             count=stage.samples,
@@ -204,7 +221,7 @@ class SelfCriticalObjective(Objective):
         )
 
 
-def build_objective(learning: Learning) -> Objective:
-    """Make what a stage learns from."""
-    objective: Objective = resolve_name(OBJECTIVES[learning.stage.objective])(learning)
+def build_objective(setup: ObjectiveSetup) -> Objective:
+    """Build the objective that the stage's settings name."""
+    objective: Objective = resolve_name(OBJECTIVES[setup.stage.objective])(setup)
     return objective

@@ -1,7 +1,7 @@
-"""N-grams of captions given as ids, all captions of a batch at once, on whatever device they are.
+"""N-gram counts of captions given as token ids, for a whole batch on any device.
 
-An n-gram is one number. The different n-grams of an image's captions, U of them, are counted in one
-table for each caption; how often one occurs in another caption is read there.
+An n-gram is packed into one int64. For each image, the distinct n-grams of all its captions (U of
+them) index a count table per caption; how often an n-gram occurs in another caption is a lookup.
 """
 
 from collections.abc import Sequence
@@ -14,66 +14,72 @@ from jaxtyping import Int
 from torch import Tensor
 
 LONGEST = 4
-"""Words in the longest n-gram."""
+"""Longest n-gram, in tokens."""
 BITS = 16
-"""Of a word in an n-gram; four fill an int64."""
+"""Bits per token in a packed n-gram; four tokens fill an int64."""
 
 
 class Overlap(NamedTuple):
-    """How often the n-grams of drawn captions, and of references, occur where.
+    """Counts of the n-grams of candidate captions and of their references.
 
-    An n-gram belongs to the place of its first word, so one that a caption holds c times is met at
-    c places: what is summed over places is divided by c to count it once.
+    An n-gram is stored at the position of its first token, so one that occurs c times in a caption
+    appears at c positions: divide a sum over positions by c to count it once.
     """
 
     ngrams: Int[Tensor, "B U"]
-    """Numbers of the different n-grams of each image's captions; 0 is none."""
-    drawn: Int[Tensor, "B K n T"]
-    """Which of these begins at each place of the drawn captions."""
-    written: Int[Tensor, "B R n S"]
-    """The same of the references."""
-    own: Int[Tensor, "B K n T"]
-    """How often the caption itself holds that n-gram; 0 where there is none."""
-    written_own: Int[Tensor, "B R n S"]
-    """The same of the references."""
-    shared: Int[Tensor, "B K R n T"]
-    """How often each reference holds a drawn n-gram."""
-    lengths: Int[Tensor, "B K"]
-    """Words of each drawn caption."""
-    written_lengths: Int[Tensor, "B R"]
-    """Words of each reference; 0 for a row of padding, which is none."""
+    """Packed distinct n-grams of each image's captions, ascending; 0 is none."""
+    candidates: Int[Tensor, "B K n T"]
+    """Index into `ngrams` of the n-gram that starts at each position of the candidates."""
+    references: Int[Tensor, "B R n S"]
+    """The same for the references."""
+    candidate_counts: Int[Tensor, "B K n T"]
+    """Count of that n-gram in the candidate itself; 0 where none starts."""
+    reference_counts: Int[Tensor, "B R n S"]
+    """The same for the references."""
+    matches: Int[Tensor, "B K R n T"]
+    """Count of each candidate n-gram in each reference."""
+    candidate_lengths: Int[Tensor, "B K"]
+    """Length of each candidate, in tokens."""
+    reference_lengths: Int[Tensor, "B R"]
+    """Length of each reference, in tokens; 0 for a row that is all padding."""
 
 
 def compare_ngrams(
     words: Int[Tensor, "B K T"], references: Int[Tensor, "B R S"], *, pad_id: int
 ) -> Overlap:
-    """Find the n-grams that captions share with their image's references; padding comes last."""
-    drawn, written = number_ngrams(words, pad_id=pad_id), number_ngrams(references, pad_id=pad_id)
-    ngrams, places = _renumber(torch.cat([drawn.flatten(1), written.flatten(1)], dim=1))
-    here, there = places.split([drawn[0].numel(), written[0].numel()], dim=1)
-    here, there = here.view_as(drawn), there.view_as(written)
-    counts, written_counts = _count(here, ngrams), _count(there, ngrams)
-    everywhere = here[:, None].expand(-1, written.shape[1], -1, -1, -1)  # (B, R, K, n, T)
+    """Count the n-grams that candidates share with their image's references.
+
+    Args:
+        words: token ids of the candidates, padded at the end.
+        references: token ids of the references, padded at the end; a row of padding is ignored.
+        pad_id: id of the padding token.
+    """
+    packed = pack_ngrams(words, pad_id=pad_id), pack_ngrams(references, pad_id=pad_id)
+    ngrams, indices = _index(torch.cat([rows.flatten(1) for rows in packed], dim=1))
+    ours, theirs = indices.split([packed[0][0].numel(), packed[1][0].numel()], dim=1)
+    ours, theirs = ours.view_as(packed[0]), theirs.view_as(packed[1])
+    counts, reference_counts = _count(ours, ngrams), _count(theirs, ngrams)
+    repeated = ours[:, None].expand(-1, references.shape[1], -1, -1, -1)  # (B, R, K, n, T)
     return Overlap(
         ngrams=ngrams,
-        drawn=here,
-        written=there,
-        own=read_counts(counts, here),
-        written_own=read_counts(written_counts, there),
-        shared=read_counts(written_counts, everywhere).transpose(1, 2),
-        lengths=(words != pad_id).sum(dim=-1),
-        written_lengths=(references != pad_id).sum(dim=-1),
+        candidates=ours,
+        references=theirs,
+        candidate_counts=gather_counts(counts, ours),
+        reference_counts=gather_counts(reference_counts, theirs),
+        matches=gather_counts(reference_counts, repeated).transpose(1, 2),
+        candidate_lengths=(words != pad_id).sum(dim=-1),
+        reference_lengths=(references != pad_id).sum(dim=-1),
     )
 
 
-def read_counts(table: Tensor, places: Tensor) -> Tensor:
-    """Read each row's table, (..., U), at that row's places, (..., any shape)."""
-    rows = places.flatten(table.ndim - 1)
-    return table.gather(-1, rows).view_as(places)
+def gather_counts(table: Tensor, indices: Tensor) -> Tensor:
+    """Look up each row's table, (..., U), at that row's indices, (..., any shape)."""
+    rows = indices.flatten(table.ndim - 1)
+    return table.gather(-1, rows).view_as(indices)
 
 
 def pad(captions: Sequence[Sequence[int]], *, pad_id: int) -> Int[Tensor, "N T"]:
-    """Put ids into rows of one length."""
+    """Pad sequences of ids at the end, to the length of the longest."""
     lengths = np.fromiter(map(len, captions), dtype=np.int64, count=len(captions))
     rows = np.full((len(captions), lengths.max()), pad_id, dtype=np.int64)
     rows[np.arange(rows.shape[1]) < lengths[:, None]] = np.fromiter(
@@ -82,32 +88,32 @@ def pad(captions: Sequence[Sequence[int]], *, pad_id: int) -> Int[Tensor, "N T"]
     return torch.from_numpy(rows)
 
 
-def number_ngrams(words: Int[Tensor, "*rows T"], *, pad_id: int) -> Int[Tensor, "*rows n T"]:
-    """Number the n-grams that begin at each word; 0 where there is none.
+def pack_ngrams(words: Int[Tensor, "*rows T"], *, pad_id: int) -> Int[Tensor, "*rows n T"]:
+    """Pack the n-gram of each length that starts at each token into an int64; 0 where none does.
 
-    Numbers differ between n-grams of any length, as no word is 0.
+    Packed n-grams of different lengths never collide, because no token is packed as 0.
     """
     ids = torch.where(words == pad_id, 0, words + 1)
-    numbers = [ids]
+    packed = [ids]
     for n in range(1, LONGEST):
-        shorter = numbers[-1]
+        shorter = packed[-1]
         last = torch.nn.functional.pad(ids[..., n:], (0, min(n, ids.shape[-1])))
         longer = (shorter << BITS) | last
-        numbers.append(torch.where((shorter != 0) & (last != 0), longer, 0))
-    return torch.stack(numbers, dim=-2)
+        packed.append(torch.where((shorter != 0) & (last != 0), longer, 0))
+    return torch.stack(packed, dim=-2)
 
 
-def _renumber(ngrams: Int[Tensor, "B X"]) -> tuple[Int[Tensor, "B U"], Int[Tensor, "B X"]]:
-    """Return the different n-grams of each row, ascending, then zeros; and where each one is."""
+def _index(ngrams: Int[Tensor, "B X"]) -> tuple[Int[Tensor, "B U"], Int[Tensor, "B X"]]:
+    """Return each row's distinct n-grams, ascending, padded with 0, and each entry's index."""
     ordered, order = ngrams.sort(dim=1)
-    ranks = torch.nn.functional.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0)).cumsum(dim=1)
-    different = ngrams.new_zeros(len(ngrams), int(ranks.max()) + 1).scatter(1, ranks, ordered)
-    return different, torch.empty_like(ranks).scatter(1, order, ranks)
+    indices = torch.nn.functional.pad(ordered[:, 1:] != ordered[:, :-1], (1, 0)).cumsum(dim=1)
+    distinct = ngrams.new_zeros(len(ngrams), int(indices.max()) + 1).scatter(1, indices, ordered)
+    return distinct, torch.empty_like(indices).scatter(1, order, indices)
 
 
-def _count(places: Int[Tensor, "B C n T"], ngrams: Int[Tensor, "B U"]) -> Int[Tensor, "B C U"]:
-    """Count each caption's n-grams; what is none counts for nothing."""
-    rows = places.flatten(2)
+def _count(indices: Int[Tensor, "B C n T"], ngrams: Int[Tensor, "B U"]) -> Int[Tensor, "B C U"]:
+    """Count each caption's n-grams; the 0 entries stay 0."""
+    rows = indices.flatten(2)
     counts = rows.new_zeros(*rows.shape[:2], ngrams.shape[1])
     counts.scatter_add_(2, rows, torch.ones_like(rows))
     return counts * (ngrams != 0)[:, None]

@@ -1,6 +1,6 @@
-"""What a drawn caption is worth: CIDEr-D, and BLEU-4 if asked for, of all captions of a batch.
+"""Reward of sampled captions: CIDEr-D, optionally mixed with BLEU-4, for a whole batch.
 
-The measures of `training.metrics` on ids in place of words, as arithmetic on tensors.
+The scores equal those of `training.metrics`, computed on token ids with tensor operations.
 """
 
 import hashlib
@@ -18,40 +18,40 @@ from training.objectives.overlap import (
     LONGEST,
     Overlap,
     compare_ngrams,
-    number_ngrams,
+    gather_counts,
+    pack_ngrams,
     pad,
-    read_counts,
 )
 
-_SIGMA = 6.0  # of the Gaussian on the difference in length, in words
+_SIGMA = 6.0  # of the Gaussian length penalty, in tokens
 _SCALE = 10.0
 _TINY, _SMALL = 1e-15, 1e-9  # see training.metrics.bleu
-_IMAGES = 4096  # whose n-grams are counted at a time
+_IMAGES = 4096  # images counted at a time, to bound memory
 
 Ids = Sequence[Sequence[int]]
-"""Captions of one image."""
+"""Token ids of one image's captions."""
 
 
 class Reward:
-    """CIDEr-D of drawn captions against their image's references, mixed with BLEU-4.
+    """CIDEr-D of captions against their image's references, optionally mixed with BLEU-4.
 
-    The end mark takes part in the n-grams, so that a caption that stops after "with a" is worth
-    less than one that comes to an end. Document frequencies are those of the training captions.
+    END takes part in the n-grams, so a caption that stops after "with a" scores less than one that
+    is complete. Document frequencies come from the training captions.
     """
 
     def __init__(self, captions: Iterable[Ids], tokenizer: Tokenizer, *, bleu: float = 0.0) -> None:
-        """Count in how many images' captions each n-gram occurs.
+        """Count the document frequency of every n-gram.
 
         Args:
-            captions: ids of the training captions, image by image, END not among them.
-            tokenizer: where they come from.
-            bleu: weight of BLEU-4, from 0 to 1, beside CIDEr-D, from 0 to 10.
+            captions: token ids of the training captions, image by image, without END.
+            tokenizer: the tokenizer that produced them.
+            bleu: weight of BLEU-4 (0 to 1) relative to CIDEr-D (0 to 10).
 
         Raises:
-            ValueError: the tokenizer has too many words to be packed into n-grams.
+            ValueError: the vocabulary is too large to pack n-grams.
         """
         if len(tokenizer) >= 2**BITS:
-            raise ValueError(f"{len(tokenizer)} words; rewards can tell {2**BITS - 1} apart.")
+            raise ValueError(f"vocabulary of {len(tokenizer)}; rewards handle {2**BITS - 1}.")
         self._pad_id = tokenizer.pad_id
         self._bleu = bleu
         self._images, known, counts = _document_frequencies(captions, tokenizer)
@@ -62,7 +62,7 @@ class Reward:
 
     @property
     def signature(self) -> str:
-        """All that a reward depends on beside the captions, in a line."""
+        """One line with everything the reward depends on besides the captions."""
         mix = f"+{self._bleu:g}*BLEU-4" if self._bleu else ""
         return (
             f"CIDEr-D{mix}|n:{LONGEST}|sigma:{_SIGMA:g}|end:counted|"
@@ -70,11 +70,11 @@ class Reward:
         )
 
     def __call__(self, words: Tensor, references: Tensor) -> Tensor:
-        """Return the reward of each caption, (B, K); CIDEr-D alone is from 0 to 10.
+        """Return the reward of each caption, (B, K); CIDEr-D alone lies in 0 to 10.
 
         Args:
-            words: (B, K, T) ids, START left out, END included, then padding.
-            references: (B, R, S) ids of each image's captions, likewise; a row of padding is none.
+            words: token ids (B, K, T) without START, with END, then padding.
+            references: token ids (B, R, S) likewise; a row of padding is ignored.
         """
         overlap = compare_ngrams(words, references, pad_id=self._pad_id)
         reward = self._cider(overlap)
@@ -83,23 +83,25 @@ class Reward:
         return reward.float()
 
     def _cider(self, overlap: Overlap) -> Tensor:
-        """Vedantam et al. 2015, section 5 (arXiv:1411.5726), as in `training.metrics.cider`."""
+        """CIDEr-D of Vedantam et al. 2015, section 5 (arXiv:1411.5726); (B, K), from 0 to 10."""
         squares = self._weigh(overlap.ngrams).square()  # (B, U)
-        drawn, written = read_counts(squares, overlap.drawn), read_counts(squares, overlap.written)
-        clipped = torch.minimum(overlap.own[:, :, None], overlap.shared) * overlap.shared
-        once = drawn / overlap.own.clamp(min=1)
+        counts, reference_counts = overlap.candidate_counts, overlap.reference_counts
+        weights = gather_counts(squares, overlap.candidates)
+        reference_weights = gather_counts(squares, overlap.references)
+        clipped = torch.minimum(counts[:, :, None], overlap.matches) * overlap.matches
+        once = weights / counts.clamp(min=1)
         products = (clipped * once[:, :, None]).sum(dim=-1)  # (B, K, R, n)
-        norms = (overlap.own * drawn).sum(dim=-1)[:, :, None]
-        norms = norms * (overlap.written_own * written).sum(dim=-1)[:, None]
+        norms = (counts * weights).sum(dim=-1)[:, :, None]
+        norms = norms * (reference_counts * reference_weights).sum(dim=-1)[:, None]
         cosine = torch.where(norms > 0, products / norms.sqrt(), 0.0).mean(dim=-1)
-        longer = (overlap.lengths - 1).clamp(min=0)[:, :, None]
-        difference = longer - (overlap.written_lengths - 1).clamp(min=0)[:, None]
+        lengths = (overlap.candidate_lengths - 1).clamp(min=0)[:, :, None]  # without END
+        difference = lengths - (overlap.reference_lengths - 1).clamp(min=0)[:, None]
         scores = cosine * torch.exp(-(difference**2) / (2 * _SIGMA**2))
-        real = (overlap.written_lengths > 0).sum(dim=-1)
+        real = (overlap.reference_lengths > 0).sum(dim=-1)
         return _SCALE * scores.sum(dim=-1) / real[:, None]
 
     def _weigh(self, ngrams: Tensor) -> Tensor:
-        """Inverse document frequency of each n-gram; 0 where there is none."""
+        """Inverse document frequency of each n-gram, (B, U); 0 for the 0 entries."""
         known, weights = self._known.to(ngrams.device), self._weights.to(ngrams.device)
         found = torch.searchsorted(known, ngrams).clamp(max=len(known) - 1)
         weight = torch.where(known[found] == ngrams, weights[found], self._most)
@@ -107,30 +109,31 @@ class Reward:
 
 
 def bleu_4(overlap: Overlap) -> Tensor:
-    """BLEU-4 of each caption, (B, K), from 0 to 1, as in `training.metrics.bleu`."""
-    clipped = torch.minimum(overlap.own, overlap.shared.amax(dim=2))
-    matched = (clipped / overlap.own.clamp(min=1).double()).sum(dim=-1)  # (B, K, n)
+    """Sentence-level BLEU-4, (B, K), from 0 to 1, smoothed as in `training.metrics.bleu`."""
+    clipped = torch.minimum(overlap.candidate_counts, overlap.matches.amax(dim=2))
+    matched = (clipped / overlap.candidate_counts.clamp(min=1).double()).sum(dim=-1)  # (B, K, n)
     shorter = torch.arange(LONGEST, device=matched.device)
-    total = (overlap.lengths[..., None] - shorter).clamp(min=0)
+    total = (overlap.candidate_lengths[..., None] - shorter).clamp(min=0)
     precision = ((matched + _TINY) / (total + _SMALL)).log().mean(dim=-1).exp()
-    real = overlap.written_lengths[:, None]  # (B, 1, R)
-    # The closest length; of two equally close, the shorter, which half a word decides.
-    distance = 2 * (real - overlap.lengths[..., None]).abs() + (real > overlap.lengths[..., None])
+    lengths = overlap.candidate_lengths[..., None]
+    real = overlap.reference_lengths[:, None]  # (B, 1, R)
+    # The closest reference length; of two equally close, the shorter: it wins by half a token.
+    distance = 2 * (real - lengths).abs() + (real > lengths)
     distance = distance.masked_fill(real == 0, torch.iinfo(distance.dtype).max)
     closest = real.expand_as(distance).gather(2, distance.argmin(dim=2, keepdim=True))[..., 0]
-    ratio = (overlap.lengths + _TINY) / (closest + _SMALL)
+    ratio = (overlap.candidate_lengths + _TINY) / (closest + _SMALL)
     return precision * torch.where(ratio < 1, torch.exp(1 - 1 / ratio), 1.0)
 
 
 def _document_frequencies(
     captions: Iterable[Ids], tokenizer: Tokenizer
 ) -> tuple[int, np.ndarray, np.ndarray]:
-    """Count images, and in how many of them each n-gram occurs: numbers, ascending, and counts."""
+    """Return the number of images, the packed n-grams (ascending) and the images each occurs in."""
     total, remaining = 0, iter(captions)
     parts: list[tuple[np.ndarray, np.ndarray]] = []
-    while some := list(islice(remaining, _IMAGES)):
-        total += len(some)
-        parts.append(_count_images(some, tokenizer))
+    while chunk := list(islice(remaining, _IMAGES)):
+        total += len(chunk)
+        parts.append(_count_images(chunk, tokenizer))
     known, places = np.unique(np.concatenate([part for part, _ in parts]), return_inverse=True)
     counts = np.zeros(len(known), dtype=np.int64)
     np.add.at(counts, places, np.concatenate([part for _, part in parts]))
@@ -138,14 +141,14 @@ def _document_frequencies(
 
 
 def _count_images(captions: Sequence[Ids], tokenizer: Tokenizer) -> tuple[np.ndarray, np.ndarray]:
-    """Count in how many of a few thousand images each n-gram occurs."""
+    """Return the packed n-grams of these images, ascending, and the images each occurs in."""
     rows = [(*ids, tokenizer.end_id) for own in captions for ids in own]
     images = np.repeat(np.arange(len(captions)), [len(own) for own in captions])
-    ngrams = number_ngrams(pad(rows, pad_id=tokenizer.pad_id), pad_id=tokenizer.pad_id).numpy()
+    ngrams = pack_ngrams(pad(rows, pad_id=tokenizer.pad_id), pad_id=tokenizer.pad_id).numpy()
     real = ngrams != 0
     found = ngrams[real]
     image = np.broadcast_to(images[:, None, None], ngrams.shape)[real]
-    order = found.argsort(kind="stable")  # images stay in order among equal n-grams
+    order = found.argsort(kind="stable")  # stable: images stay sorted among equal n-grams
     found, image = found[order], image[order]
     first = np.ones(len(found), dtype=bool)  # occurrence of an n-gram in an image
     first[1:] = (found[1:] != found[:-1]) | (image[1:] != image[:-1])

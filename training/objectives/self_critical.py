@@ -1,7 +1,7 @@
-"""Self-critical training: learn from the CIDEr-D of captions the model draws itself.
+"""Self-critical sequence training (SCST): optimise the CIDEr-D of the model's own captions.
 
 Source: Rennie et al. 2017, section 3 (arXiv:1612.00563). The baseline of a caption is the mean
-reward of the others drawn for the same image, as in Luo 2020, section 3 (arXiv:2003.09971).
+reward of the other captions of the same image, as in Luo 2020, section 3 (arXiv:2003.09971).
 """
 
 import math
@@ -14,11 +14,11 @@ from captioner.model import Decoder
 from captioner.search import search
 from captioner.words.constraints import constraints_of
 from captioner.words.tokenizer import Tokenizer
-from training.objectives.loss import ALONE, Average
+from training.objectives.loss import LOCAL_AVERAGE, Average
 from training.objectives.overlap import pad
 
 
-def draw_captions(
+def sample_captions(
     decoder: Decoder,
     features: Tensor,
     *,
@@ -27,22 +27,22 @@ def draw_captions(
     tokenizer: Tokenizer,
     temperature: float | None = 1.0,
 ) -> Tensor:
-    """Draw captions from the decoder's own distribution, or take the best by beam search.
+    """Sample captions from the decoder, or take the candidates of a beam search.
 
-    What the beam finds is closer to what the model says: Cornia et al. 2020, section 3.3
+    Beam candidates are closer to the captions used at inference: Cornia et al. 2020, section 3.3
     (arXiv:1912.08226).
 
     Args:
-        decoder: captions without dropout.
-        features: (B, P, D).
-        count: K, captions of each image.
-        max_words: longest caption, END not counted.
+        decoder: the decoder that is trained, without dropout.
+        features: region features, (B, P, D).
+        count: K, captions per image.
+        max_words: maximum length in tokens, END not counted.
         tokenizer: gives the special ids.
-        temperature: divides the logits; below 1 it keeps draws to likelier words. None takes those
-            of the beam, best first, and the last one again where no more captions exist.
+        temperature: divides the logits; below 1 favours likely tokens. None runs a beam search
+            instead, best candidate first; the last is repeated if fewer than K exist.
 
     Returns:
-        Ids (B, K, T), the tokenizer's prefix first, END last where it came, then padding.
+        Token ids (B, K, T): the tokenizer's prefix, the caption, END if it finished, then padding.
     """
     if temperature is None:
         config, noise = SearchConfig(method="beam", beam=count, max_words=max_words), None
@@ -67,29 +67,29 @@ def self_critical_loss(
     *,
     temperature: float,
     tokenizer: Tokenizer,
-    average: Average = ALONE,
+    average: Average = LOCAL_AVERAGE,
 ) -> Tensor:
-    """Raise the probability of captions better than their siblings, lower that of the others.
+    """Policy gradient loss: raise the probability of captions whose reward exceeds the baseline.
 
     Args:
-        logits: (B, K, T, V) on reading `words[..., :-1]`.
-        words: (B, K, T + 1) drawn captions, START first.
+        logits: (B, K, T, V), after reading `words[..., :-1]`.
+        words: token ids of the sampled captions, (B, K, T + 1), START first.
         rewards: (B, K).
-        temperature: with which the captions were drawn; what is learned is the distribution that
-            they came from.
+        temperature: sampling temperature of the captions; applied to the logits again, so that the
+            gradient is that of the sampling distribution.
         tokenizer: gives the special ids.
-        average: how totals over all words become means.
+        average: turns a total and a count into a mean over all ranks.
     """
     count = rewards.shape[1]
     baseline = (rewards.sum(dim=1, keepdim=True) - rewards) / (count - 1)
-    log_p = _allowed(logits, temperature, tokenizer).log_softmax(dim=-1)
-    drawn = words[:, :, 1:]
-    real = drawn != tokenizer.pad_id
-    chosen = log_p.gather(-1, drawn[..., None]).squeeze(-1).masked_fill(~real, 0.0)
+    log_p = _allowed_logits(logits, temperature, tokenizer).log_softmax(dim=-1)
+    target = words[:, :, 1:]
+    real = target != tokenizer.pad_id
+    chosen = log_p.gather(-1, target[..., None]).squeeze(-1).masked_fill(~real, 0.0)
     return average(-((rewards - baseline)[..., None] * chosen).sum(), real.sum())
 
 
-def _allowed(logits: Tensor, temperature: float, tokenizer: Tokenizer) -> Tensor:
-    """Scores of the words that may be written, before softmax."""
+def _allowed_logits(logits: Tensor, temperature: float, tokenizer: Tokenizer) -> Tensor:
+    """Scaled logits with tokens that are never written at minus infinity."""
     banned = torch.tensor(tokenizer.never_written, device=logits.device)
     return (logits.float() / temperature).index_fill(-1, banned, -math.inf)

@@ -1,9 +1,9 @@
-"""A run as one HTML page: curves, scores, captions with overlays, settings and cost.
+"""A run as one HTML page: curves, scores, captions with attention maps, settings and cost.
 
-    run_files               what a run's folder holds: checkpoint, history, events, log, reports
+    run_files               the contents of a run's folder: checkpoint, history, log, reports
     figures, blocks         charts as SVG; pieces of HTML
-    curves, scores, cost    sections
-    samples                 captions of validation photos, with attention
+    curves, scores, cost    sections of the page
+    samples                 captioned validation photos with attention maps
     page                    the HTML
 
 `python -m training.report RUN` writes RUN/report.html.

@@ -18,7 +18,7 @@ from training.report.run_files import EVALUATION, GROUNDING, RunFiles, read_run
 from training.report.samples import draw_samples
 from training.scoring.result_files import save_report, save_text
 
-_WAY_OUT = "Start from where training was started, or give --annotations and --images."
+_WAY_OUT = "Run this in the folder where training was started, or give --annotations and --images."
 
 
 def report(
@@ -30,26 +30,26 @@ def report(
     measure: bool = True,
     device: str = "auto",
 ) -> str:
-    """Make the page of a run.
+    """Build the page of a run.
 
     Args:
-        folder: of the run.
-        annotations: captions to validate on; by default those of the run's settings.
-        images: where their photos are; likewise.
-        number: photos to show.
-        measure: evaluate the best checkpoint unless the folder holds a report about it, and keep
-            the report there.
-        device: where the model runs.
+        folder: folder of the run.
+        annotations: validation captions; those of the run's settings by default.
+        images: folders or archives of their photos; likewise.
+        number: number of photos to show.
+        measure: evaluate the best checkpoint unless the folder holds its evaluation, and save the
+            evaluation there.
+        device: `auto`, `cpu`, `cuda`, ...
 
     Raises:
-        CaptionerError: the folder is not that of a run, or something in it is damaged.
+        CaptionerError: the folder holds no run, or a file in it is damaged.
     """
     record = read_run(folder)
     notes: dict[str, str] = {}
     photos: list[str] = []
     checkpoint = record.checkpoint
     if checkpoint is None:
-        notes["photos"] = "No photos yet: the first checkpoint comes with the first validation."
+        notes["photos"] = "No photos yet: the first checkpoint is saved at the first validation."
         return write_page(record, photos=photos, notes=notes)
     source = _source(record, annotations, images)
     digest = file_digest(checkpoint)
@@ -57,30 +57,32 @@ def report(
         record = replace(record, evaluation=None)  # of an earlier checkpoint
     if record.grounding and record.grounding.get("sha256") != digest:
         record = replace(record, grounding=None)
-        notes["grounding"] = f"{GROUNDING} is about another checkpoint; measure this one anew."
+        notes["grounding"] = f"{GROUNDING} is of another checkpoint; run training.grounding again."
     try:
         if record.evaluation is None and measure:
             _, found = evaluate(checkpoint, device=device, **source)
             save_report(folder / EVALUATION, found)
             record = replace(record, evaluation=found)
     except CaptionerError as error:
-        notes["scores"] = f"No intervals, lengths and calibration: {error}"
+        notes["scores"] = f"Intervals, lengths and calibration are missing: {error}"
     try:
         if number:
             photos = draw_samples(checkpoint, number=number, device=device, **source)
     except CaptionerError as error:
-        notes["photos"] = f"No photos: {error} {_WAY_OUT}"
+        notes["photos"] = f"Photos are missing: {error} {_WAY_OUT}"
     return write_page(record, photos=photos, notes=notes)
 
 
 def save_comparison(folders: Sequence[Path], output: Path) -> None:
-    """Write the page that compares runs, and their table beside it.
+    """Write the page that compares runs, and the same table as CSV.
 
     Raises:
-        CaptionerError: a folder is not that of a run, or there are more runs than colours.
+        CaptionerError: a folder holds no run, or there are more runs than colours.
     """
     if len(folders) > len(COLOURS):
-        raise ConfigError(f"{len(folders)} runs; compare {len(COLOURS)} at most.")
+        raise ConfigError(
+            f"{len(folders)} runs were given; at most {len(COLOURS)} can be compared."
+        )
     runs = [read_run(folder) for folder in folders]
     rows = compare(runs)
     names = ", ".join(run.folder.name for run in runs)
@@ -90,7 +92,7 @@ def save_comparison(folders: Sequence[Path], output: Path) -> None:
 
 
 def _source(record: RunFiles, annotations: Path | None, images: Sequence[str]) -> dict[str, Any]:
-    """Where the validation photos are: by default as the run's settings say."""
+    """Return where the validation photos are: from the run's settings by default."""
     known = record.settings.get("data", {}).get("val", {})
     return {
         "annotations": annotations or Path(known.get("annotations", "unknown")),
@@ -103,29 +105,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
         prog="python -m training.report",
-        description="Write a run's report, finished or not, or compare several, as one HTML file.",
+        description="Write a report of a run, finished or not, or compare several, as HTML.",
     )
     parser.add_argument(
         "runs",
         type=Path,
         nargs="+",
         metavar="RUN",
-        help="folder of a run, such as runs/NAME; several are compared",
+        help="folder of a run, such as runs/NAME; give several to compare them",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        help="the file; RUN/report.html, or of several comparison.html, beside which a table is "
-        "written as .csv",
+        help="HTML file to write; RUN/report.html by default, or comparison.html for several runs, "
+        "with the table as .csv beside it",
     )
-    parser.add_argument("--annotations", type=Path, help="captions; by default those of the run")
-    parser.add_argument("--images", nargs="+", default=[], help="their photos; likewise")
-    parser.add_argument("--photos", type=at_least(0), default=6, help="how many to show (6)")
+    parser.add_argument("--annotations", type=Path, help="validation captions (default: the run's)")
+    parser.add_argument(
+        "--images",
+        nargs="+",
+        default=[],
+        help="folders or archives of their photos (default: the run's)",
+    )
+    parser.add_argument(
+        "--photos", type=at_least(0), default=6, help="number of photos to show (6)"
+    )
     parser.add_argument(
         "--measure",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="evaluate the best checkpoint unless that was done (the default)",
+        help="evaluate the best checkpoint if that has not been done yet (the default)",
     )
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     args = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Pieces of HTML that the sections of a report are made of; every text is made harmless."""
+"""Pieces of HTML for the sections of a report; all text is escaped."""
 
 from collections.abc import Mapping
 
@@ -6,13 +6,13 @@ from captioner.overlay.figure import text
 
 
 def definitions(rows: Mapping[str, str]) -> str:
-    """Write names and what they stand for."""
+    """Format a description list of names and values."""
     pairs = "".join(f"<dt class='pale'>{text(k)}</dt><dd>{text(v)}</dd>\n" for k, v in rows.items())
     return f"<dl>\n{pairs}</dl>\n"
 
 
 def chart(title: str, drawing: str, note: str = "") -> str:
-    """Put a heading above a drawing; `note` is HTML."""
+    """Put a heading above a chart, and an optional note, which is HTML, below."""
     if not drawing:
         return ""
     below = f'<figcaption class="pale">{note}</figcaption>' if note else ""
@@ -20,5 +20,5 @@ def chart(title: str, drawing: str, note: str = "") -> str:
 
 
 def text_lines(raw: str) -> str:
-    """Make text of several lines harmless, and keep its lines."""
+    """Escape text of several lines, keeping the lines."""
     return "\n".join(map(text, raw.splitlines()))

@@ -1,4 +1,4 @@
-"""Several runs together: curves in one chart, and a table with means over seeds."""
+"""Comparison of runs: curves in one chart, and a table with means over seeds."""
 
 import csv
 import io
@@ -16,31 +16,31 @@ from training.report.figures import COLOURS, draw_lines
 from training.report.run_files import RunFiles
 
 MEASURES = ("CIDEr", "Bleu_4", "ROUGE_L", "loss", "distinct_captions")
-"""Of the best epoch by validation CIDEr; scores in per cent."""
+"""Columns: validation measures of the epoch with the best CIDEr; scores in per cent."""
 _SCORES = MEASURES[:3]
 _CHARTS = {
     "val/CIDEr": "Validation CIDEr",
-    "val/loss": "Validation loss, nats a word",
-    "train/loss": "Training loss, nats a word",
-    "train/reward": "Reward of drawn captions",
+    "val/loss": "Validation loss, nats per token",
+    "train/loss": "Training loss, nats per token",
+    "train/reward": "Reward of sampled captions",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A run, or the runs that differ in their seed alone."""
+    """One run, or the mean of runs that differ only in their seed."""
 
     name: str
     runs: int
     epoch: str
-    """Which one was the best, of a single run."""
+    """Stage and number of the best epoch; empty for several runs."""
     means: dict[str, float]
     deviations: dict[str, float]
-    """Standard deviations over runs, n - 1 below; none of a single run."""
+    """Sample standard deviations over runs; empty for one run."""
 
 
 def compare(runs: Sequence[RunFiles]) -> list[Row]:
-    """Return a row for each run, and then for each set of runs that differ in their seed alone."""
+    """Return a row per run, then a row per group of runs that differ only in their seed."""
     rows: list[Row] = []
     groups: dict[str, list[Row]] = defaultdict(list)
     for run in runs:
@@ -72,7 +72,7 @@ def _over_seeds(members: Sequence[Row]) -> Row:
 
 
 def write_table(rows: Sequence[Row]) -> str:
-    """Write the rows as CSV: a column for each mean and each deviation."""
+    """Format the rows as CSV, with a column per mean and per standard deviation."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(["run", "runs", "epoch", *(f"{m}{s}" for m in MEASURES for s in ("", "_sd"))])
@@ -85,7 +85,7 @@ def write_table(rows: Sequence[Row]) -> str:
 
 
 def write_comparison(runs: Sequence[RunFiles], rows: Sequence[Row]) -> str:
-    """Write the sections of the page: curves, and the table."""
+    """Build the sections of the page: curves and table."""
     names = [run.folder.name for run in runs]
     key = "".join(
         f"<span class='key {colour}'>{text(name)}</span> "

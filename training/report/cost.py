@@ -1,4 +1,4 @@
-"""What a run took: time, photos a second, the machine."""
+"""Cost of a run: time, photos per second, machine."""
 
 from captioner.overlay.figure import text
 from training.report.blocks import definitions
@@ -7,13 +7,13 @@ from training.watching import duration
 
 
 def write_cost(record: RunFiles) -> str:
-    """Write the section of cost."""
+    """Build the section of costs."""
     epochs = record.epochs
     if not epochs:
         return ""
     seconds = sum(epoch.seconds for epoch in epochs)
     rows = {
-        "training": f"{duration(seconds)} in {len(epochs)} epochs, validation not counted",
+        "training": f"{duration(seconds)} in {len(epochs)} epochs, without validation",
         "machine": record.machine or "not recorded",
     }
     lines = "".join(

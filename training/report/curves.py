@@ -1,31 +1,31 @@
-"""How training went: losses, rewards, validation scores, over steps."""
+"""Curves of a run over steps: losses, rewards, validation scores."""
 
 from training.report.blocks import chart
 from training.report.figures import draw_lines
 from training.report.run_files import RunFiles
 
 _TRAINING = {
-    "loss": "Training loss, nats a word",
-    "objective": "What is made small: the loss smoothed, with all that is added to it",
-    "reward": "Reward of drawn captions, CIDEr-D",
+    "loss": "Training loss, nats per token",
+    "objective": "Training objective: smoothed loss and all added terms",
+    "reward": "Reward of sampled captions, CIDEr-D",
     "rate": "Learning rate of the decoder",
-    "gradient_norm": "Norm of the gradient",
+    "gradient_norm": "Gradient norm",
 }
 _VALIDATION = {
     "CIDEr": "Validation CIDEr",
-    "loss": "Validation loss, nats a word",
+    "loss": "Validation loss, nats per token",
     "Bleu_4": "Validation BLEU-4",
     "distinct_captions": "Distinct validation captions",
 }
 
 
 def write_curves(record: RunFiles) -> str:
-    """Write the section of curves."""
+    """Build the section of curves."""
     ends = [step for step, _ in record.stage_ends]
     charts = []
     for name, title in _VALIDATION.items():
         line, label, marks = record.curves.get(f"val/{name}", []), "steps", ends
-        if not line:  # no events: the checkpoint remembers, by epoch
+        if not line:  # without TensorBoard's events: history of the checkpoint, by epoch
             history = enumerate(record.history, start=1)
             line = [(n, entry[name]) for n, entry in history if name in entry]
             label, marks = "epochs", []
@@ -38,6 +38,6 @@ def write_curves(record: RunFiles) -> str:
         drawing = draw_lines({title: line}, title=title, x_label="steps", marks=ends)
         charts.append(chart(title, drawing))
     if not any(charts):
-        return '<p class="pale">There are no points yet.</p>\n'
-    note = "<p class='pale'>A dashed line is where a stage ended.</p>\n" if ends else ""
+        return '<p class="pale">No points yet.</p>\n'
+    note = "<p class='pale'>Dashed lines mark the end of a stage.</p>\n" if ends else ""
     return f'<div class="charts">\n{"".join(charts)}</div>\n{note}'

@@ -1,7 +1,7 @@
-"""Charts as SVG to put into a page: lines, bars, reliability. Colours and type are the page's.
+"""Charts as SVG: lines, bars, reliability diagrams. Colours and fonts are those of the page.
 
-Every chart is 360 by 220 units and scales with its column. Its classes are `axis`, `grid`, `line`,
-`dot`, `bar`, `mark` and `pale`; the colours are `a`, `b` and so on.
+Every chart is 360 by 220 units and scales with its column. Its CSS classes are `axis`, `grid`,
+`line`, `dot`, `bar`, `mark` and `pale`; the colours are `a`, `b` and so on.
 """
 
 import math
@@ -16,13 +16,13 @@ from training.scoring.layout import mean_length
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
 COLOURS = "abcdefgh"
-"""Names of the colours of lines, dots and bars, in their order."""
-_MANY = 400  # points of a line; more cannot be seen
+"""CSS classes of the colours, in the order of use."""
+_MANY = 400  # points per line; more cannot be told apart
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """Where data lie on the drawing."""
+    """Maps data coordinates to the drawing."""
 
     x: tuple[float, float]
     y: tuple[float, float]
@@ -45,15 +45,15 @@ def draw_lines(
     dots: bool = False,
     best: bool = False,
 ) -> str:
-    """Draw curves, as many as there are colours.
+    """Draw curves, at most as many as there are colours.
 
     Args:
-        lines: by name; finite points only are drawn.
-        title: said to those who do not see it.
-        x_label: below the axis.
-        marks: where to put an upright line.
-        dots: draw every point, as for few of them.
-        best: ring the highest point of the first line.
+        lines: points by name; only finite points are drawn.
+        title: description for screen readers.
+        x_label: label of the x axis.
+        marks: positions of vertical lines.
+        dots: draw every point, for sparse curves.
+        best: ring the highest point of the first curve.
     """
     finite = {
         name: _thin([(x, y) for x, y in line if math.isfinite(x) and math.isfinite(y)])
@@ -84,24 +84,27 @@ def draw_lines(
 
 
 def draw_reliability(bins: Sequence[Mapping[str, Any]], *, title: str) -> str:
-    """Draw how often words were right over how sure the model was; the diagonal is ideal."""
+    """Draw a reliability diagram: accuracy over confidence; the diagonal is perfect calibration."""
     frame = _Frame((0, 1), (0, 1))
-    parts = [_axes(frame, x_label="how sure, per cent", percent=True)]
+    parts = [_axes(frame, x_label="confidence, per cent", percent=True)]
     parts.append(
         f'<line class="mark" x1="{frame.across(0)}" y1="{frame.down(0)}" '
         f'x2="{frame.across(1)}" y2="{frame.down(1)}"/>'
     )
     most = max(found["words"] for found in bins)
     for found in bins:
-        sure, right = found["confidence"], found["accuracy"]
-        label = f"{100 * sure:.0f} % sure, {100 * right:.0f} % right, {found['words']} words"
+        confidence, accuracy = found["confidence"], found["accuracy"]
+        label = (
+            f"confidence {100 * confidence:.0f} %, accuracy {100 * accuracy:.0f} %, "
+            f"{found['words']} words"
+        )
         radius = 2.5 + 5 * math.sqrt(found["words"] / most)
-        parts.append(_dot(frame, sure, right, "a", radius=radius, label=label))
+        parts.append(_dot(frame, confidence, accuracy, "a", radius=radius, label=label))
     return _svg(parts, title=title)
 
 
 def draw_lengths(lengths: Sequence[int], others: Sequence[int], *, title: str) -> str:
-    """Draw how many per cent of captions have how many words, and the same of the references."""
+    """Draw the distribution of caption lengths, with that of the references as a line."""
     shares, theirs = _shares(lengths), _shares(others)
     longest = max(len(shares), len(theirs))
     frame = _Frame((-0.5, max(1, longest) - 0.5), (0, max([*shares, *theirs, 0.01]) * 1.06))
@@ -121,7 +124,7 @@ def draw_lengths(lengths: Sequence[int], others: Sequence[int], *, title: str) -
 
 
 def _axes(frame: _Frame, *, x_label: str, percent: bool = False) -> str:
-    """Grid, ticks and labels."""
+    """Draw grid, ticks and labels."""
     write: Callable[[float], str] = (lambda v: f"{100 * v:g}") if percent else _number
     parts = []
     for y in ticks(*frame.y):
@@ -145,7 +148,7 @@ def _axes(frame: _Frame, *, x_label: str, percent: bool = False) -> str:
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """Round numbers between two others, seven at most, at equal distances."""
+    """Return round, equally spaced numbers in a range, at most seven."""
     raw = (high - low) / 6
     power = 10 ** math.floor(math.log10(raw))
     step = next(n * power for n in (1, 2, 5, 10) if n * power >= raw * 0.999)
@@ -162,14 +165,14 @@ def _number(value: float) -> str:
 
 
 def _widen(low: float, high: float, *, margin: float = 0.0) -> tuple[float, float]:
-    """Make room around data, and around a single value."""
+    """Add a margin around the data; a single value gets some room, too."""
     span = (high - low) or max(abs(high), 1.0) / 2
     middle = 0.0 if high > low else span / 2
     return low - margin * span - middle, high + margin * span + middle
 
 
 def _thin(line: Points) -> Points:
-    """Average neighbours, so that a long curve can be read."""
+    """Average neighbouring points of a long curve."""
     size = math.ceil(len(line) / _MANY)
     if size <= 1:
         return line

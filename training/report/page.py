@@ -1,4 +1,4 @@
-"""The HTML of a run's report: one file that loads nothing, runs nothing, and escapes every text."""
+"""The HTML of a run's report: one file without scripts or external resources, all text escaped."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -57,13 +57,12 @@ dd { margin: 0; overflow-wrap: anywhere; }
 
 
 def write_page(record: RunFiles, *, photos: Sequence[str], notes: Mapping[str, str]) -> str:
-    """Write the page.
+    """Build the page.
 
     Args:
         record: the run.
-        photos: figures of captioned photos.
-        notes: sentences that say why something is not shown, by section: `photos`,
-            `scores`, `grounding`.
+        photos: captioned photos, as HTML.
+        notes: why something is missing, by section: `photos`, `scores`, `grounding`.
     """
     name = record.header.name if record.header else record.folder.name
     parts = [
@@ -80,12 +79,12 @@ def write_page(record: RunFiles, *, photos: Sequence[str], notes: Mapping[str, s
 
 
 def frame_page(title: str, heading: str, content: str) -> str:
-    """Put sections into a page.
+    """Wrap sections in a page.
 
     Args:
-        title: of the window.
-        heading: above all.
-        content: HTML.
+        title: title of the window.
+        heading: heading of the page.
+        content: the sections, as HTML.
     """
     return f"""\
 <!DOCTYPE html>
@@ -128,7 +127,8 @@ def _summary(record: RunFiles) -> str:
         model = record.header.model
         rows["model"] = (
             f"{model.encoder.backbone}, {model.decoder.label} decoder, "
-            f"{record.header.parameters / 1e6:.1f} M weights, {len(record.header.tokenizer)} words"
+            f"{record.header.parameters / 1e6:.1f} M parameters, "
+            f"vocabulary of {len(record.header.tokenizer)}"
         )
         trained = record.header.trained_on
         rows["trained on"] = (
@@ -141,7 +141,7 @@ def _summary(record: RunFiles) -> str:
 
 
 def _photos(record: RunFiles, photos: Sequence[str]) -> str:
-    note = '<p class="pale">Point at a word, or choose one, to see where the model looked.</p>\n'
+    note = '<p class="pale">Point at a word or select it to see its attention map.</p>\n'
     return f'{note}<div class="photos">\n{"".join(photos)}</div>\n' if photos else ""
 
 
@@ -150,8 +150,8 @@ def _settings(record: RunFiles) -> str:
         return ""
     settings = text_lines(json.dumps(record.settings, indent=2, ensure_ascii=False))
     log = text_lines("\n".join(f"{when}  {line}" for when, line in record.log))
-    said = f"<details><summary>Log</summary><pre>{log}</pre></details>\n" if log else ""
+    log_block = f"<details><summary>Log</summary><pre>{log}</pre></details>\n" if log else ""
     return (
-        f"<details><summary>All settings that change what is learned</summary>"
-        f"<pre>{settings}</pre></details>\n{said}"
+        f"<details><summary>All settings that affect the result</summary>"
+        f"<pre>{settings}</pre></details>\n{log_block}"
     )

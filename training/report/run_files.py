@@ -1,4 +1,4 @@
-"""What the folder of a run tells of it, finished or not: checkpoint, curves, log, reports."""
+"""Contents of a run's folder, finished or not: checkpoint, curves, log, reports."""
 
 import json
 import re
@@ -11,12 +11,12 @@ from captioner.checkpoint.header import Header, read_header
 from captioner.errors import DataError
 
 Points = list[tuple[float, float]]
-"""Steps, or epochs, and values."""
+"""Pairs of step (or epoch) and value."""
 
 EVALUATION = "evaluation.json"
-"""The report of `training.evaluate` about the run's best checkpoint."""
+"""Report of `training.evaluate` on the run's best checkpoint."""
 GROUNDING = "grounding.json"
-"""The report of `training.grounding` about it."""
+"""Report of `training.grounding` on it."""
 
 _LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)  (.*)")
 _EPOCH = re.compile(
@@ -27,7 +27,7 @@ _MACHINE = "machine: "
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """What training one epoch took; after an interruption, the part of it since then."""
+    """A training epoch from the log; after an interruption, the rest of it."""
 
     stage: str
     number: int
@@ -40,33 +40,33 @@ class Epoch:
 
 @dataclass(frozen=True, kw_only=True)
 class RunFiles:
-    """All that is known of a run."""
+    """What is known about a run."""
 
     folder: Path
     checkpoint: Path | None
-    """The best one so far, or the last; None before the first validation."""
+    """The best checkpoint so far, or the latest; None before the first validation."""
     header: Header | None
-    """Of that checkpoint."""
+    """Header of the latest checkpoint."""
     curves: dict[str, Points]
-    """By name, such as `train/loss` or `val/CIDEr`, over steps."""
+    """Points over steps, by name, such as `train/loss` or `val/CIDEr`."""
     log: list[tuple[datetime, str]]
-    """What the run said, and when."""
+    """Log lines with their time."""
     evaluation: dict[str, Any] | None = None
     grounding: dict[str, Any] | None = None
 
     @property
     def history(self) -> list[dict[str, Any]]:
-        """Validation scores, epoch by epoch."""
+        """Validation scores, in order."""
         return list(self.header.trained_on.get("history", [])) if self.header else []
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Of the run, as in its TOML file."""
+        """Settings of the run, as in its TOML file."""
         return dict(self.header.trained_on.get("settings", {})) if self.header else {}
 
     @property
     def epochs(self) -> list[Epoch]:
-        """What every epoch took, in order."""
+        """Training epochs, in order."""
         found = (_EPOCH.fullmatch(line) for _, line in self.log)
         return [
             Epoch(
@@ -83,13 +83,13 @@ class RunFiles:
 
     @property
     def machine(self) -> str | None:
-        """What it ran on, where it said so; the last one if there were several."""
+        """The machine, if logged; the last one if there were several."""
         said = [line for _, line in self.log if line.startswith(_MACHINE)]
         return said[-1].removeprefix(_MACHINE) if said else None
 
     @property
     def stage_ends(self) -> Points:
-        """Steps at which a stage ended and another began, and the number of the new one."""
+        """Step at which each stage ended, with the index of that validation."""
         steps = [step for step, _ in self.curves.get("val/CIDEr", [])]
         if len(steps) != len(self.history):
             return []
@@ -102,11 +102,11 @@ class RunFiles:
 
     @property
     def state(self) -> str:
-        """How far the run has come."""
+        """Describe how far the run is."""
         planned = sum(stage["epochs"] for stage in self.settings.get("stages", []))
         done = len(self.history)
         if not done:
-            return "no epoch is over yet"
+            return "no epoch finished yet"
         if done >= planned:
             return f"finished: {done} epochs"
         if any("stopped early" in line for _, line in self.log):
@@ -115,14 +115,14 @@ class RunFiles:
 
 
 def read_run(folder: Path) -> RunFiles:
-    """Read what a run's folder holds; whatever is not there yet is left out.
+    """Read the folder of a run; what does not exist yet is left out.
 
     Raises:
-        DataError: it is no folder of a run, or a report in it is not JSON.
+        DataError: the folder holds no run, or a report in it is not JSON.
         CheckpointError: a checkpoint is damaged.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; give that of a run, such as runs/NAME.")
+        raise DataError(f"{folder} is not a folder; give that of a run, such as runs/NAME.")
     best = [folder / name for name in ("best.safetensors", "last.safetensors")]
     checkpoint = next((path for path in best if path.is_file()), None)
     log = _read_log(folder / "log.txt")
@@ -131,7 +131,7 @@ def read_run(folder: Path) -> RunFiles:
             f"{folder} holds neither a checkpoint nor log.txt; give the folder of a run, such as "
             "runs/NAME."
         )
-    # The last checkpoint knows the whole history, the best one is what is shown.
+    # The latest checkpoint has the whole history; the best one is shown.
     latest = next((path for path in reversed(best) if path.is_file()), None)
     return RunFiles(
         folder=folder,
@@ -152,7 +152,7 @@ def _read_log(path: Path) -> list[tuple[datetime, str]]:
 
 
 def _read_curves(folder: Path) -> dict[str, Points]:
-    """Read TensorBoard's events; none if there are none, or it is not installed."""
+    """Read TensorBoard's event files; empty without files or without TensorBoard."""
     if not folder.is_dir() or not any(folder.iterdir()):
         return {}
     try:
@@ -174,7 +174,9 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"{path} is not JSON ({error}); write it again, or remove it.") from error
+        raise DataError(
+            f"{path} is not valid JSON ({error}); create it again, or remove it."
+        ) from error
     if not isinstance(table, dict):
-        raise DataError(f"{path} holds no report; write it again, or remove it.")
+        raise DataError(f"{path} holds no report; create it again, or remove it.")
     return table

@@ -1,4 +1,4 @@
-"""A few validation photos: what the run's checkpoint says of them, and where it looked."""
+"""A few validation photos, captioned by the run's checkpoint, with attention maps."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,13 +11,13 @@ from data.coco import Record, load_records
 from data.image_source import ImageSource
 
 _LONGEST = 480
-"""Longer side of a photo on the page, pixels."""
+"""Longer side of a photo on the page, in pixels."""
 
 
 def choose(records: Sequence[Record], number: int) -> list[Record]:
-    """Take so many, evenly spaced, so that the same ones show for all runs on the same photos."""
+    """Choose evenly spaced photos: the same ones for every run on the same data."""
     number = min(number, len(records))
-    return [records[place * len(records) // number] for place in range(number)]
+    return [records[index * len(records) // number] for index in range(number)]
 
 
 def draw_samples(
@@ -29,10 +29,10 @@ def draw_samples(
     number: int,
     device: str,
 ) -> list[str]:
-    """Caption a few photos; each gives a part of the page.
+    """Caption a few photos and return a piece of HTML for each.
 
     Raises:
-        CaptionerError: checkpoint, captions or photos are not as they should be.
+        CaptionerError: checkpoint, captions or photos cannot be read.
     """
     captioner = TorchCaptioner.load(checkpoint, device=device)
     source = ImageSource(images)
@@ -42,7 +42,7 @@ def draw_samples(
         caption = captioner.caption(content)
         people = "".join(f"<li>{text(said)}</li>" for said in record.captions)
         about = (
-            f"<details><summary>{text(record.image)}: what people said</summary>"
+            f"<details><summary>{text(record.image)}: human captions</summary>"
             f'<ul dir="auto">{people}</ul></details>\n'
         )
         photo = load_photo(content, name=record.image)

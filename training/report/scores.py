@@ -1,4 +1,4 @@
-"""What was measured of a run's best checkpoint, and after every epoch."""
+"""Scores of a run's best checkpoint, and validation scores of every epoch."""
 
 from captioner.overlay.figure import text
 from training.grounding.layout import Table, describe_deletion, describe_origin, tables
@@ -9,7 +9,7 @@ from training.scoring.layout import about, in_percent, sections
 
 
 def write_scores(record: RunFiles) -> str:
-    """Write the section of scores: tables, lengths, reliability, grounding, history."""
+    """Build the section of scores: tables, lengths, reliability, grounding, history."""
     report = record.evaluation
     if report is None:
         return _grounding(record) + _history(record)
@@ -24,7 +24,7 @@ def write_scores(record: RunFiles) -> str:
     wording, calibration = report["wording"], report.get("calibration")
     charts = [
         chart(
-            "Words a caption, per cent of captions",
+            "Caption length in words, per cent of captions",
             draw_lengths(wording["lengths"], wording["reference_lengths"], title="Lengths"),
             '<span class="key">captions</span>, <span class="key b">references</span>',
         )
@@ -32,10 +32,10 @@ def write_scores(record: RunFiles) -> str:
     if calibration:
         charts.append(
             chart(
-                "Right as often as sure? Per cent",
-                draw_reliability(calibration["bins"], title="Reliability of the next word"),
-                "Guesses of the references' next word: how often right, over how sure. On the "
-                "dashed line the model is calibrated; larger dots are more words.",
+                "Reliability of next-word predictions, per cent",
+                draw_reliability(calibration["bins"], title="Reliability diagram"),
+                "Accuracy over confidence of the next-word predictions on the references. The "
+                "dashed line is perfect calibration; larger dots stand for more words.",
             )
         )
     where = "".join(f"<p class='pale'>{text(line)}</p>\n" for line in about(report).splitlines())
@@ -46,19 +46,18 @@ def write_scores(record: RunFiles) -> str:
 
 
 def _grounding(record: RunFiles) -> str:
-    """Whether the model looks at what it says, should that have been measured."""
+    """Build the grounding tables, if they were measured."""
     report = record.grounding
     if report is None:
         return ""
-    said = (
-        "Weight of the attention that lies in the boxes of what is named, beside that of attention "
-        "spread evenly or about the centre; and how often its peak lies there (pointing). With "
-        "95 % intervals."
+    note = (
+        "Attention inside the boxes of named objects, beside uniform attention and a Gaussian at "
+        "the centre, and how often its peak lies in a box (pointing game). With 95 % intervals."
     )
     by_kind, by_view = map(_table, tables(report))
     return (
-        "<h3 class='next'>Does it look at what it says?</h3>\n"
-        f"<p class='pale'>{text(describe_origin(report))}</p>\n<p class='pale'>{said}</p>\n"
+        "<h3 class='next'>Does attention find the named objects?</h3>\n"
+        f"<p class='pale'>{text(describe_origin(report))}</p>\n<p class='pale'>{note}</p>\n"
         f"{by_kind}<p>{text(describe_deletion(report).capitalize())}</p>\n"
         f"<details><summary>By layer and head</summary>{by_view}</details>\n"
     )
@@ -79,7 +78,7 @@ def _table(table: Table) -> str:
 
 
 def _history(record: RunFiles) -> str:
-    """Validation scores after every epoch, as training measured them."""
+    """Build the table of validation scores, epoch by epoch."""
     if not record.history:
         return ""
     columns = ("CIDEr", "Bleu_4", "ROUGE_L")

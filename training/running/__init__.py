@@ -1,13 +1,13 @@
-"""How a training run runs.
+"""The parts of a training run.
 
-start              captions and photos, words, a model to start from
-stage              a stage, set up: for training and for a rehearsal
-loaders            batches for a stage to learn from and to validate on
-learner            a model in one stage: objective, optimizer, schedule, average of the weights
-optim              AdamW, its groups and schedule; what is trained at all
-mixed_precision    the arithmetic of a step
-distributed        several GPUs: shared gradients, weights in pieces
-resume             all that a killed run needs to continue
-pictures           validation photos with captions and attention
+start              captions, photos, tokenizer and initial model
+stage              one stage, ready to train or to rehearse
+loaders            data loaders for training and validation
+learner            the model in one stage: objective, optimizer, schedule, EMA of the weights
+optim              AdamW, parameter groups, learning-rate schedule, frozen layers
+mixed_precision    autocast and loss scaling
+distributed        several GPUs: data parallelism (DDP) and sharded weights (FSDP)
+resume             state that a killed run resumes from
+pictures           validation photos with captions and attention maps
 logbook            curves for TensorBoard and Weights & Biases
 """

@@ -1,10 +1,10 @@
 """Training on several GPUs: `torchrun --nproc-per-node 4 -m training.train CONFIG`.
 
-torchrun starts one process for each GPU and ends all when one dies. Each has a copy of the model,
-learns from its share of every batch, and has its gradients averaged with those of the others by
-DistributedDataParallel (Li et al. 2020, arXiv:2006.15704), so that the copies stay the same. Where
-`shard` is set, encoders learn with weights, gradients and optimizer in pieces, one for each GPU, by
-FSDP (Zhao et al. 2023, arXiv:2304.11277).
+torchrun starts one process (rank) per GPU and stops all of them when one dies. Every rank holds a
+copy of the model, trains on its share of each batch, and averages gradients with the others through
+DistributedDataParallel (Li et al. 2020, arXiv:2006.15704). With the setting `shard`, a trained
+encoder's weights, gradients and optimizer state are sharded across ranks by FSDP (Zhao et al. 2023,
+arXiv:2304.11277).
 """
 
 import os
@@ -33,64 +33,64 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @contextmanager
 def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
-    """Join the processes that torchrun has started, if any; give this one its device.
+    """Join the process group that torchrun started, if any, and choose this rank's device.
 
     Args:
-        device: as a user names it; with `cuda`, each process has a GPU of its own.
+        device: `auto`, `cpu`, `cuda`, ...; with `cuda`, every rank gets a GPU of its own.
 
     Raises:
-        ConfigError: there is no such device, or there are more processes than GPUs.
+        ConfigError: the device does not exist, or there are more ranks than GPUs.
     """
     chosen = find_device(device)
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Ranks(), chosen
         return
     if chosen.type == "cuda":
-        place, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if place >= gpus:
+        local_rank, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if local_rank >= gpus:
             raise ConfigError(
-                f"torchrun started more processes than there are GPUs, which is {gpus}; "
-                f"give it --nproc-per-node {gpus}."
+                f"torchrun started more processes than this machine has GPUs ({gpus}); "
+                f"use --nproc-per-node {gpus}."
             )
-        chosen = torch.device("cuda", place)
+        chosen = torch.device("cuda", local_rank)
         torch.cuda.set_device(chosen)
     _end_with_launcher()
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
     rank, count = torch.distributed.get_rank(), torch.distributed.get_world_size()
     yield Ranks(rank=rank, count=count), chosen
-    torch.distributed.destroy_process_group()  # after an error, the others may not answer
+    torch.distributed.destroy_process_group()  # not after an error: the other ranks may not answer
 
 
-def shared(module: nn.Module, ranks: Ranks) -> nn.Module:
-    """Have the gradients of this module averaged over all processes when it is gone back through.
+def data_parallel(module: nn.Module, ranks: Ranks) -> nn.Module:
+    """Wrap a module so that its backward pass averages gradients over all ranks.
 
     Args:
-        module: the same in all processes; must be called by its forward.
-        ranks: if there is only one, the module is returned as it is.
+        module: identical on all ranks; call it, not its methods.
+        ranks: with a single rank, the module is returned unwrapped.
     """
     if ranks.count == 1:
         return module
     return DistributedDataParallel(module)
 
 
-def sharing(module: nn.Module, share: bool) -> AbstractContextManager[None]:
-    """Within it, gradients are averaged over all processes, or only added up for now.
+def gradient_sync(module: nn.Module, enabled: bool) -> AbstractContextManager[None]:
+    """Context in which backward passes average gradients over ranks, or only accumulate them.
 
     Args:
-        module: from `shared`.
-        share: false keeps what is found to this process, until it is found within another.
+        module: from `data_parallel`.
+        enabled: False accumulates locally until a backward pass with True.
     """
-    if share or not isinstance(module, DistributedDataParallel):
+    if enabled or not isinstance(module, DistributedDataParallel):
         return nullcontext()
     return cast(AbstractContextManager[None], module.no_sync())
 
 
-def sharded(module: Module, backbone: str) -> Module:
-    """Return a copy whose weights are shared out among all processes, gathered only for their use.
+def shard_copy(module: Module, backbone: str) -> Module:
+    """Return a copy of a module whose weights are sharded across ranks (FSDP).
 
     Args:
-        module: the same in all processes; the copy must be called by its forward.
-        backbone: name of the part in it that is gathered block by block.
+        module: identical on all ranks; call the copy, not its methods.
+        backbone: name of the submodule that is gathered block by block.
     """
     module = deepcopy(module)
     device = next(module.parameters()).device
@@ -106,53 +106,54 @@ def sharded(module: Module, backbone: str) -> Module:
 
 @torch.no_grad()
 def unshard(source: nn.Module, target: nn.Module) -> None:
-    """Bring the weights of a sharded copy back into what it is a copy of."""
-    for whole, piece in zip(target.parameters(), source.parameters(), strict=True):
-        whole.copy_(gathered(piece))
+    """Copy the weights of a sharded copy back into the original module."""
+    for whole, shard in zip(target.parameters(), source.parameters(), strict=True):
+        whole.copy_(full_tensor(shard))
 
 
-def gathered(x: Tensor) -> Tensor:
-    """Put the pieces of a tensor together, if it is in pieces."""
+def full_tensor(x: Tensor) -> Tensor:
+    """Gather a sharded tensor; return any other tensor unchanged."""
     return x.full_tensor() if isinstance(x, DTensor) else x
 
 
-class WholeOptimizer:
-    """An optimizer whose state may be in pieces, saved and loaded as if it were not."""
+class FullStateOptimizer:
+    """Saves and loads an optimizer's full state, whether or not it is sharded."""
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        """Put the pieces together."""
+        """Return the state with all shards gathered, on the CPU."""
         state = self._optimizer.state_dict()
         states = {
             number: {
-                name: gathered(x).cpu() if isinstance(x, DTensor) else x for name, x in own.items()
+                name: full_tensor(x).cpu() if isinstance(x, DTensor) else x
+                for name, x in own.items()
             }
             for number, own in state["state"].items()
         }
         return {**state, "state": states}
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
-        """Keep the pieces that belong to this process's weights."""
+        """Load a full state; every rank keeps the shards of its own weights."""
         groups = self._optimizer.param_groups
         weights = dict(enumerate(weight for group in groups for weight in group["params"]))
         states = {
-            number: {name: _piece(x, weights[number]) for name, x in state.items()}
+            number: {name: _shard_like(x, weights[number]) for name, x in state.items()}
             for number, state in state_dict["state"].items()
         }
         self._optimizer.load_state_dict({**state_dict, "state": states})
 
 
-def _piece(x: Any, weight: Tensor) -> Any:
-    """Take apart what belongs to a weight as the weight is, but for counts of steps."""
+def _shard_like(x: Any, weight: Tensor) -> Any:
+    """Shard a state tensor like its weight; step counts and the like stay as they are."""
     if isinstance(weight, DTensor) and x.shape == weight.shape:
         return distribute_tensor(x.to(weight.device), weight.device_mesh, weight.placements)
     return x
 
 
 def _end_with_launcher() -> None:
-    """End this process when torchrun has been killed, which could not end it then."""
+    """Exit when torchrun is gone: killed outright, it cannot stop its processes."""
 
     def watch(launcher: int) -> None:
         while os.getppid() == launcher:

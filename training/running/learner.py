@@ -1,4 +1,4 @@
-"""A model in one stage of its training: objective, optimizer, schedule, average of the weights."""
+"""The model in one stage: objective, optimizer, learning-rate schedule, EMA of the weights."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,14 @@ from captioner.model import CaptionModel
 from data.batching import Batch
 from data.ranks import Ranks
 from training.objectives import Objective
-from training.running.distributed import WholeOptimizer, gathered, sharded, shared, sharing, unshard
+from training.running.distributed import (
+    FullStateOptimizer,
+    data_parallel,
+    full_tensor,
+    gradient_sync,
+    shard_copy,
+    unshard,
+)
 from training.running.mixed_precision import Kind, Precision
 from training.running.optim import build_optimizer, build_schedule
 from training.running.resume import Stateful
@@ -22,7 +29,7 @@ _Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
 class ObjectiveModule(nn.Module):
-    """What is made small, as one module: gradients are shared by the forward of a module."""
+    """Model and objective as one module: DDP and FSDP average gradients per module call."""
 
     def __init__(self, model: CaptionModel, objective: Objective) -> None:
         super().__init__()
@@ -30,14 +37,14 @@ class ObjectiveModule(nn.Module):
         self.objective = objective
 
     def forward(self, batch: Batch, progress: float) -> tuple[Tensor, Tensor]:
-        """Return the loss and the objective's measure."""
-        seen = batch.inputs
-        features = seen if seen.ndim == 3 else self.model.encoder(seen)  # cached, or pixels
+        """Return the loss and the objective's measure, both scalars."""
+        inputs = batch.inputs
+        features = inputs if inputs.ndim == 3 else self.model.encoder(inputs)  # cached, or pixels
         return self.objective(features, batch, progress=progress)
 
 
 class Learner:
-    """Learns from one batch after the other."""
+    """Trains a model for one stage, step by step."""
 
     def __init__(
         self,
@@ -50,16 +57,16 @@ class Learner:
         precision: Kind = "auto",
         shard: bool = False,
     ) -> None:
-        """Make optimizer and schedule.
+        """Build the optimizer and the schedule.
 
         Args:
-            model: what the stage trains is marked already.
-            objective: of its decoder.
-            stage: says how it learns.
-            steps: steps of the whole stage.
-            ranks: who learns together.
-            precision: of the arithmetic.
-            shard: share the weights out among them while the encoder learns.
+            model: its parameters are already frozen or trainable as the stage asks.
+            objective: built on the model's decoder.
+            stage: settings of the stage.
+            steps: optimizer steps of the whole stage.
+            ranks: the processes that train together.
+            precision: arithmetic of the forward and backward pass.
+            shard: shard the weights across ranks while the encoder is trained.
         """
         self.model = model
         self.objective = objective
@@ -67,10 +74,10 @@ class Learner:
         module = ObjectiveModule(model, objective)
         self._shard = shard and ranks.count > 1 and stage.encoder == "trained"
         if self._shard:
-            module = sharded(module, "model.encoder.backbone")
+            module = shard_copy(module, "model.encoder.backbone")
             self.objective = module.objective
         self._trained = module.model
-        self._module = module if self._shard else shared(module, ranks)
+        self._module = module if self._shard else data_parallel(module, ranks)
         self.optimizer = build_optimizer(self._trained, stage)
         self.schedule = build_schedule(self.optimizer, stage, steps=steps)
         self._steps = steps
@@ -80,10 +87,10 @@ class Learner:
 
     @property
     def parts(self) -> Mapping[str, Stateful]:
-        """All that must be kept to go on after being killed, by name."""
+        """Everything that is saved to resume the stage, by name."""
         parts: dict[str, Stateful] = {
             "model": self.model,
-            "optimizer": WholeOptimizer(self.optimizer),
+            "optimizer": FullStateOptimizer(self.optimizer),
             "schedule": self.schedule,
         }
         if self._precision.scaler.is_enabled():
@@ -94,46 +101,46 @@ class Learner:
 
     @property
     def result(self) -> CaptionModel:
-        """What has been learned: the model, or the moving average of its weights."""
+        """The trained model, or its exponential moving average if the stage keeps one."""
         return self.model if self._average is None else cast(CaptionModel, self._average.module)
 
     def finish(self) -> None:
-        """Leave the model with what has been learned, for the next stage to go on from."""
+        """Copy the moving average into the model, for the next stage to start from."""
         if self._average is not None:
             self.model.load_state_dict(self._average.module.state_dict())
 
     @property
     def rate(self) -> float:
-        """The decoder's learning rate in the next step."""
+        """Learning rate of the decoder in the next step."""
         return float(self.schedule.get_last_lr()[0])
 
     def settle(self) -> None:
-        """Bring what was learned into the model, should its weights be shared out."""
+        """Copy sharded weights back into the model."""
         if self._shard:
             unshard(self._trained, self.model)
 
     def prepare(self) -> None:
-        """Switch dropout on or off, as this stage wants it."""
+        """Set training mode: dropout as the objective asks, a frozen encoder in evaluation mode."""
         self._trained.train(self.objective.dropout)
         if self.stage.encoder == "frozen":
             self._trained.encoder.eval()
 
     def step(self, batches: Sequence[Batch]) -> Tensor:
-        """Learn from these as from one batch.
+        """Take one optimizer step, accumulating gradients over these batches.
 
         Returns:
-            The objective's measure, what is made small, and the norm of the gradient, (3,).
+            The objective's measure, the loss and the gradient norm, (3,).
         """
         progress = self.schedule.last_epoch / self._steps
         self.optimizer.zero_grad(set_to_none=True)
         numbers = []
         for batch, share in zip(batches, self._shares(batches), strict=True):
-            with sharing(self._module, batch is batches[-1]):  # once all is added up
+            with gradient_sync(self._module, batch is batches[-1]):  # once, with the last batch
                 with self._precision.context():
                     loss, measure = self._module(batch, progress)
                 self._precision.backward(loss * share)
             numbers.append(torch.stack([measure, loss.detach()]) * share)
-        norm = gathered(self._precision.step(self.optimizer, clip=self.stage.clip or math.inf))
+        norm = full_tensor(self._precision.step(self.optimizer, clip=self.stage.clip or math.inf))
         self.schedule.step()
         if self._average is not None:
             self.settle()
@@ -141,7 +148,7 @@ class Learner:
         return torch.cat([torch.stack(numbers).sum(dim=0), norm[None]])
 
     def _shares(self, batches: Sequence[Batch]) -> Sequence[Tensor | float]:
-        """How much each batch has to say: its loss is a mean over so many of all words."""
+        """Weight of each batch: its fraction of all terms that the step's loss averages over."""
         if len(batches) == 1:
             return [1.0]
         sizes = self._ranks.sum(torch.stack([self.objective.size(batch) for batch in batches]))
@@ -149,15 +156,15 @@ class Learner:
 
 
 def average_weights(model: CaptionModel, *, decay: float) -> AveragedModel:
-    """Make an exponential moving average (EMA) of the weights, which begins as the model.
+    """Make an exponential moving average (EMA) of the weights, initialised with the model's.
 
-    The decay starts low, so that the weights of the beginning are soon forgotten: it is
-    (1 + n) / (10 + n) after n steps, and the one given at most.
+    After n steps the decay is (1 + n) / (10 + n), at most `decay`: a low decay at the start forgets
+    the initial weights quickly.
     """
 
     @torch.no_grad()
     def mix(averages: _Tensors, latest: _Tensors, steps: Tensor | int) -> None:
-        steps = torch.as_tensor(steps)  # stays on a GPU, which need not wait
+        steps = torch.as_tensor(steps)  # keeps a GPU tensor, without synchronising
         fresh = 1 - ((1 + steps) / (10 + steps)).clamp(max=decay)
         for average, now in zip(averages, latest, strict=True):
             average.lerp_(now, fresh)

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go while it runs: TensorBoard, and Weights & Biases if asked for."""
+"""Curves of a run: TensorBoard, JSON lines, and Weights & Biases if configured."""
 
 import json
 import secrets
@@ -16,23 +16,23 @@ from captioner.errors import MissingExtraError
 from captioner.interchange import portable
 
 METRICS = "metrics.jsonl"
-"""Every point of every curve, an object a line: step, time in seconds since 1970, and numbers."""
-_IDENTITY = "wandb.id"  # so that a run that goes on is the same run there, too
+"""Every point of every curve, one JSON object per line: step, Unix time in seconds, values."""
+_IDENTITY = "wandb.id"  # so that a resumed run continues the same run there
 
 
 class Logbook:
-    """Keeps curves: numbers by name and step, in TensorBoard's form and as JSON lines.
+    """Writes curves, values by name and step, for TensorBoard and as JSON lines.
 
     Args:
-        folder: of the run.
-        first_step: whatever TensorBoard holds from here on is of a run that was killed.
-        project: of Weights & Biases; empty to leave that out. Its own variables say where it goes:
+        folder: folder of the run.
+        first_step: points from this step on belong to a killed run and are removed.
+        project: Weights & Biases project; empty disables it. Its own environment variables apply:
             with WANDB_MODE=offline, nothing leaves the machine.
-        name: of the run there.
-        settings: shown there.
+        name: name of the run in Weights & Biases.
+        settings: settings shown there.
 
     Raises:
-        MissingExtraError: a project is named, but wandb is not installed.
+        MissingExtraError: a project is given, but wandb is not installed.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Logbook:
         self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=first_step)
 
     def add(self, curves: Mapping[str, float], step: int) -> None:
-        """Add a point to each of these curves."""
+        """Add a point to each curve."""
         for name, value in curves.items():
             self._writer.add_scalar(name, value, step)
         self._writer.flush()
@@ -61,21 +61,21 @@ class Logbook:
         if self._wandb is not None:
             self._wandb.log({**curves, "step": step})
 
-    def show(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], step: int) -> None:
-        """Add pictures, (H, W, 3), by name; TensorBoard alone has them."""
-        for name, picture in pictures:
-            self._writer.add_image(name, picture, step, dataformats="HWC")
+    def show(self, images: Iterable[tuple[str, NDArray[np.uint8]]], step: int) -> None:
+        """Add images, (H, W, 3), by name; to TensorBoard only."""
+        for name, image in images:
+            self._writer.add_image(name, image, step, dataformats="HWC")
         self._writer.flush()
 
     def close(self) -> None:
-        """Say that the run is over."""
+        """Mark the run as finished."""
         self._writer.close()
         if self._wandb is not None:
             self._wandb.finish()
 
 
 def _cut(lines: Path, first_step: int) -> None:
-    """Take out what a run that was killed wrote behind the step that it goes on from."""
+    """Remove what a killed run wrote after the step that this run resumes from."""
     if not lines.is_file():
         return
     kept = [
@@ -88,19 +88,19 @@ def _cut(lines: Path, first_step: int) -> None:
 
 def _begin(folder: Path, project: str, name: str, settings: Mapping[str, Any]) -> Any:
     try:
-        import wandb  # noqa: PLC0415  # an extra, met where it is needed
+        import wandb  # noqa: PLC0415  # an optional extra
     except ImportError as error:
         raise MissingExtraError(
-            f"The setting wandb is {project!r}, which needs the package: "
+            f"wandb is set to {project!r}, but the package is not installed: "
             "pip install 'captioner[wandb]'"
         ) from error
-    place = folder / _IDENTITY
-    if not place.is_file():
-        place.write_text(secrets.token_hex(4), encoding="utf-8")
+    identity = folder / _IDENTITY
+    if not identity.is_file():
+        identity.write_text(secrets.token_hex(4), encoding="utf-8")
     run = wandb.init(
         project=project,
         name=name,
-        id=place.read_text(encoding="utf-8").strip(),
+        id=identity.read_text(encoding="utf-8").strip(),
         resume="allow",
         dir=str(folder),
         config=dict(settings),

@@ -1,4 +1,4 @@
-"""What is measured of steps: means that are asked for now and then, so that a GPU need not wait."""
+"""Running means of training steps, read only now and then so that a GPU need not synchronise."""
 
 import math
 import time
@@ -12,53 +12,53 @@ from data.ranks import Ranks
 
 
 class Meter:
-    """Adds up the steps of an epoch, since it began or was gone on with.
+    """Accumulates the steps of an epoch since it started or resumed.
 
     Args:
-        measure: what the objective's own number is called: `loss` or `reward`.
-        ranks: who learns together.
+        measure: name of the objective's measure: `loss` or `reward`.
+        ranks: the processes that train together.
     """
 
     def __init__(self, measure: str, *, ranks: Ranks) -> None:
         self.measure = measure
         self.photos = 0
-        """Those that this process has learned from."""
+        """Photos this rank has trained on."""
         self._ranks = ranks
         self._steps: list[Tensor] = []
         self._started = time.monotonic()
 
     def add(self, numbers: Tensor, *, photos: int) -> None:
-        """Add a step: its measure, its objective and the norm of its gradient, (3,)."""
+        """Add a step: its measure, loss and gradient norm, (3,)."""
         self._steps.append(numbers)
         self.photos += photos
 
     @property
     def seconds(self) -> float:
-        """Since the start."""
+        """Seconds since the start."""
         return time.monotonic() - self._started
 
     def __bool__(self) -> bool:
         return bool(self._steps)
 
     def mean(self, latest: int = 0, *, step: int) -> Mapping[str, float]:
-        """Average over all steps and processes, or over the latest steps only.
+        """Average over steps and ranks.
 
         Args:
-            latest: so many; 0 takes all.
-            step: of the run, for the error.
+            latest: number of steps to average over, the latest ones; 0 averages over all.
+            step: global step, for the error message.
 
         Raises:
-            ConfigError: something is not a number any more.
+            ConfigError: a value is NaN or infinite.
         """
         numbers = torch.stack(self._steps[-latest:]).mean(dim=0)
         measure, objective, norm = self._ranks.mean(numbers).tolist()
         if not all(map(math.isfinite, (measure, objective, norm))):
             raise ConfigError(
-                f"training went wrong by step {step}: the {self.measure} is {measure}, the norm of "
-                f"the gradient {norm}. Lower stages.learning_rate or stages.clip and start over."
+                f"training diverged by step {step}: {self.measure} {measure}, gradient norm "
+                f"{norm}. Lower stages.learning_rate or stages.clip, and start over."
             )
         return {self.measure: measure, "objective": objective, "gradient_norm": norm}
 
     def rate(self) -> float:
-        """Photos a second, of all processes."""
+        """Photos per second, over all ranks."""
         return sum(self._ranks.gather(self.photos)) / self.seconds

@@ -1,4 +1,4 @@
-"""Which arithmetic a step is done in: weights are float32, products may be narrower."""
+"""Arithmetic of a training step: weights stay float32, matrix products may be narrower."""
 
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -15,8 +15,8 @@ _TYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 class Precision:
     """Automatic mixed precision (Micikevicius et al. 2018, arXiv:1710.03740).
 
-    Gradients of float16 are so small that they would vanish: the loss is scaled up, and where that
-    was too far, the step is left out.
+    With float16, gradients would underflow: the loss is scaled up, and a step whose gradients
+    overflow is skipped.
     """
 
     def __init__(self, kind: Kind, *, device: torch.device) -> None:
@@ -25,20 +25,20 @@ class Precision:
         self._device = device
         self._type = _TYPES.get(kind)
         self.scaler = torch.amp.GradScaler(device.type, enabled=kind == "float16")
-        """Keeps the scale; does nothing in the other kinds."""
+        """Loss scale of float16; disabled for the other types."""
 
     def context(self) -> AbstractContextManager[object]:
-        """Within it, the model computes with that precision."""
+        """Autocast context of the forward pass."""
         return torch.autocast(self._device.type, self._type, enabled=self._type is not None)
 
     def backward(self, loss: Tensor) -> None:
-        """Find the gradients, scaled."""
+        """Compute gradients of the scaled loss."""
         self.scaler.scale(loss).backward()
 
     def step(self, optimizer: Optimizer, *, clip: float) -> Tensor:
-        """Take a step; return the norm of the gradient before it was clipped to `clip`.
+        """Take an optimizer step; return the gradient norm before clipping to `clip`.
 
-        A step that is left out has norm 0.
+        A skipped step reports norm 0.
         """
         self.scaler.unscale_(optimizer)
         trained = [p for group in optimizer.param_groups for p in group["params"]]

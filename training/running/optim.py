@@ -1,4 +1,4 @@
-"""Optimiser, schedule and what is trained at all."""
+"""AdamW, its parameter groups and schedule, and which parameters a stage trains."""
 
 import math
 from typing import Any
@@ -15,7 +15,7 @@ from training.settings import StageConfig
 
 
 def choose_trained(model: CaptionModel, stage: StageConfig) -> None:
-    """Mark what this stage trains: the decoder, and none, some or all of the encoder."""
+    """Set which parameters the stage trains: the decoder, and all, some or none of the encoder."""
     model.decoder.requires_grad_(True)
     model.encoder.requires_grad_(stage.encoder == "trained")
     if stage.encoder == "trained" and stage.frozen_layers > 0:
@@ -25,7 +25,7 @@ def choose_trained(model: CaptionModel, stage: StageConfig) -> None:
 
 
 def build_optimizer(model: CaptionModel, stage: StageConfig) -> AdamW:
-    """Make AdamW with a rate for the decoder and one for the encoder; vectors do not decay."""
+    """Build AdamW with separate rates for decoder and encoder; vectors have no weight decay."""
     groups = _groups(model.decoder, stage.learning_rate, stage.weight_decay)
     if stage.encoder == "trained" and stage.layer_decay < 1:
         groups += _layer_groups(model.encoder, stage)
@@ -35,14 +35,14 @@ def build_optimizer(model: CaptionModel, stage: StageConfig) -> AdamW:
 
 
 def build_schedule(optimizer: AdamW, stage: StageConfig, *, steps: int) -> LambdaLR:
-    """Raise the rate linearly over the warm-up, then lower it along a cosine.
+    """Linear warm-up, then cosine decay.
 
     Source: Loshchilov and Hutter 2017, section 3, without restarts (arXiv:1608.03983).
 
     Args:
-        optimizer: its rates are the peaks.
-        stage: gives the warm-up and where the rate ends.
-        steps: steps of the whole stage.
+        optimizer: its learning rates are the peaks.
+        stage: gives the warm-up and the final rate.
+        steps: optimizer steps of the whole stage.
     """
     warmup = max(1, round(stage.warmup * steps))
 
@@ -66,9 +66,9 @@ def _groups(part: nn.Module, rate: float, weight_decay: float) -> list[dict[str,
 
 
 def _layer_groups(encoder: Encoder, stage: StageConfig) -> list[dict[str, Any]]:
-    """Give each layer a rate of its own, the last one the whole rate (Clark et al. 2020, ELECTRA).
+    """Layer-wise learning-rate decay: each layer learns more slowly than the next.
 
-    Source: appendix B there (arXiv:2003.10555); layers are counted by timm.
+    Source: Clark et al. 2020 (ELECTRA), appendix B (arXiv:2003.10555); timm numbers the layers.
     """
     groups: list[dict[str, Any]] = param_groups_layer_decay(
         encoder.backbone, weight_decay=stage.weight_decay, layer_decay=stage.layer_decay
@@ -84,7 +84,7 @@ def _layer_groups(encoder: Encoder, stage: StageConfig) -> list[dict[str, Any]]:
 
 
 def _checkpoint_activations(encoder: Encoder, *, enable: bool) -> None:
-    """Have activations computed anew on the way back (Chen et al. 2016, arXiv:1604.06174)."""
+    """Recompute activations in the backward pass (Chen et al. 2016, arXiv:1604.06174)."""
     backbone: Any = encoder.backbone
     try:
         backbone.set_grad_checkpointing(enable)
@@ -92,13 +92,14 @@ def _checkpoint_activations(encoder: Encoder, *, enable: bool) -> None:
         if enable:
             name = type(backbone).__name__
             raise ConfigError(
-                f"stages.checkpointing is true, but timm's {name} cannot do it; set it to false."
+                f"stages.checkpointing is true, but timm's {name} does not support it; "
+                "set it to false."
             ) from error
 
 
 def _first_layers(encoder: Encoder, fraction: float) -> list[nn.Parameter]:
-    """Parameters of this fraction of the backbone's layers, counted from the input by timm."""
-    backbone: Any = encoder.backbone  # timm's models declare no types
+    """Parameters of the backbone's first layers, up to this fraction of them."""
+    backbone: Any = encoder.backbone  # timm's models are untyped
     layers = group_parameters(backbone, backbone.group_matcher(coarse=False), reverse=True)
     count = max(layers.values()) + 1
     named = dict(backbone.named_parameters())

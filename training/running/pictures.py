@@ -1,4 +1,4 @@
-"""Validation photos with what a model says of them and where it looked, while it learns."""
+"""Validation photos with their captions and attention maps, as images for TensorBoard."""
 
 from collections.abc import Iterator
 
@@ -12,21 +12,21 @@ from captioner.pytorch import TorchCaptioner
 from training.running.loaders import CaptionedPhotos
 
 _SIZE = (320, 320)
-"""Height and width that photos are not reduced below."""
+"""Minimum height and width of the decoded photos, in pixels."""
 
 
 def draw_overlays(
     captioner: TorchCaptioner, photos: CaptionedPhotos, number: int
 ) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Yield name and contact sheet, (H, W, 3), of so many photos, evenly spaced.
+    """Yield name and contact sheet, (H, W, 3), of `number` evenly spaced photos.
 
     Raises:
         ImageError: a photo cannot be read.
     """
     records = photos.records
     with evaluating(captioner.model):
-        for place in range(min(number, len(records))):
-            record = records[place * len(records) // number]
+        for index in range(min(number, len(records))):
+            record = records[index * len(records) // number]
             content = photos.source.read(record.image)
             caption = captioner.caption(captioner.prepare(content, name=record.image))
             photo, _ = load_reduced(content, at_least=_SIZE, name=record.image)

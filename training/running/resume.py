@@ -1,6 +1,6 @@
-"""Going on after being killed: all that a run needs to continue, in one file.
+"""Saving and restoring a run's state, so that a killed run resumes.
 
-The last few are kept, `resume.pt`, `resume.1.pt` and so on, in case the newest cannot be read.
+The last few states are kept as `resume.pt`, `resume.1.pt` and so on, in case the newest is damaged.
 """
 
 import io
@@ -22,37 +22,38 @@ from data.ranks import Ranks
 
 @dataclass
 class RunState:
-    """How far a run has come."""
+    """Progress of a run."""
 
     stage: int = 0
+    """Index of the current stage."""
     epoch: int = 0
-    """Epochs done in this stage."""
+    """Epochs finished in this stage."""
     batches: int = 0
-    """Batches done in this epoch."""
+    """Batches finished in this epoch."""
     steps: int = 0
-    """Steps done in the whole run."""
+    """Optimizer steps of the whole run."""
     stage_steps: int = 0
-    """Steps done in this stage."""
+    """Optimizer steps of this stage."""
     validated: int = 0
-    """Steps of the run that were done when it was validated last."""
+    """Value of `steps` at the last validation."""
     best: float = -1.0
-    """Validation CIDEr-D of the best checkpoint; below any there is before the first."""
+    """Best validation CIDEr-D of the run; negative before the first validation."""
     best_of_stage: float = -1.0
-    """The same of this stage."""
+    """Best validation CIDEr-D of this stage."""
     waited: int = 0
-    """Validations of this stage since its best one."""
+    """Validations of this stage since its best one; compared with `patience`."""
     history: list[dict[str, Any]] = field(default_factory=list)
-    """Validation scores, epoch by epoch."""
+    """Scores of every validation, in order."""
     rewards: dict[str, str] = field(default_factory=dict)
-    """Signature of the reward, by name of the stage that learned from one."""
+    """Signature of the reward, by name of the stage that trained with one."""
 
     def begin_stage(self, number: int) -> None:
-        """Go on to the beginning of another stage."""
+        """Move on to the start of another stage."""
         self.stage, self.epoch, self.stage_steps = number, 0, 0
         self.best_of_stage, self.waited = -1.0, 0
 
     def is_better(self, cider: float) -> tuple[bool, bool]:
-        """Whether an epoch is the best one of the run, and of its stage; remember that."""
+        """Record a validation; return whether it is the best of the run, and of the stage."""
         best, best_of_stage = cider > self.best, cider > self.best_of_stage
         self.best, self.best_of_stage = max(cider, self.best), max(cider, self.best_of_stage)
         self.waited = 0 if best_of_stage else self.waited + 1
@@ -60,13 +61,13 @@ class RunState:
 
 
 class Stateful(Protocol):
-    """Something whose state a run needs to go on: model, optimizer, schedule, ..."""
+    """An object with a state to save: model, optimizer, schedule, ..."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values and tensors that say all."""
+        """Return the state as plain values and tensors."""
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
-        """Become what these say."""
+        """Restore the state."""
 
 
 def save_resume(
@@ -78,20 +79,20 @@ def save_resume(
     keep: int = 1,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> None:
-    """Write where a run stands, whole or not at all.
+    """Write the state of a run, atomically.
 
-    What stood in `resume.pt` before goes to `resume.1.pt`, and so on.
+    The previous `resume.pt` becomes `resume.1.pt`, and so on.
 
     Args:
-        path: the file to write.
-        progress: how far the run has come.
-        identity: plain values that `load_resume` must find unchanged.
-        parts: whose states are kept, by name.
-        keep: files to keep, this one included.
-        ranks: who shares the run; the first one writes, with the random numbers of all.
+        path: file to write.
+        progress: progress of the run.
+        identity: plain values that must be the same when the run resumes.
+        parts: objects whose state is saved, by name.
+        keep: number of files to keep, this one included.
+        ranks: the processes that train together; the first writes, with the random states of all.
 
     Raises:
-        CheckpointError: the file cannot be written; those before it are as they were.
+        CheckpointError: the file cannot be written; earlier files are untouched.
     """
     state = {
         "identity": dict(identity),
@@ -101,7 +102,7 @@ def save_resume(
     }
     if not ranks.first:
         return
-    content = io.BytesIO()  # written into a file, torch would hide why that failed
+    content = io.BytesIO()  # torch.save into a file would hide why writing failed
     torch.save(state, content)
     with explained(path, raised=CheckpointError, option="--folder"):
         newest = path.with_suffix(".new")
@@ -120,18 +121,20 @@ def save_resume(
 def load_resume(
     path: Path, *, identity: Mapping[str, Any], say: Callable[[str], None] = print
 ) -> dict[str, Any] | None:
-    """Read where a run stood; None if there is no file.
+    """Read the state of a run; None if there is no file.
 
-    Where the newest file is damaged, the one before it is taken: the run ends the same, only later.
+    If the newest file is damaged, the previous one is used: the run ends with the same weights,
+    only later.
 
     Args:
         path: as given to `save_resume`.
-        identity: likewise.
-        say: called with a line about each damaged file, which is put aside.
+        identity: as given to `save_resume`.
+        say: called with a log line for every damaged file, which is renamed.
 
     Raises:
-        ConfigError: it was a run with another identity; the text says in what.
-        CheckpointError: the files are damaged, or cannot be read.
+        ConfigError: the file belongs to a run with another identity; the message names what
+            differs.
+        CheckpointError: every file is damaged, or one cannot be opened.
     """
     damaged: dict[Path, Exception] = {}
     for file in sorted(path.parent.glob(f"{path.stem}*{path.suffix}"), key=_age):
@@ -139,7 +142,7 @@ def load_resume(
             state = _read(file)
         except OSError as error:
             raise CheckpointError(f"{file} cannot be read: {error.strerror}.") from error
-        except Exception as error:  # what a damaged file raises is torch's affair
+        except Exception as error:  # torch raises all kinds of errors for a damaged file
             damaged[file] = error
             continue
         break
@@ -153,9 +156,9 @@ def load_resume(
             f"{file} belongs to another run: {_difference(state['identity'], identity)}. "
             f"Give this run another --folder, or delete {path.parent} to start over."
         )
-    for other, reason in damaged.items():  # else they would take the place of good ones
+    for other, reason in damaged.items():  # otherwise they would push good files out
         aside = other.replace(other.with_suffix(".damaged"))
-        say(f"{other} is damaged ({reason}) and now {aside}; going on from {file}")
+        say(f"{other} is damaged ({reason}), renamed to {aside}; resuming from {file}")
     return state
 
 
@@ -165,9 +168,9 @@ def restore(
     *,
     ranks: Ranks = Ranks(),  # noqa: B008  # frozen
 ) -> None:
-    """Put these parts and the random numbers back to where they were.
+    """Restore these parts and the random states.
 
-    There may be more or fewer processes than before; then the new ones keep their random numbers.
+    The number of ranks may have changed; additional ranks keep their random state.
     """
     for name, part in parts.items():
         part.load_state_dict(state[name])
@@ -184,28 +187,28 @@ def _random_state() -> dict[str, Tensor | None]:
 
 
 def _older(path: Path, number: int) -> Path:
-    """Where the file before, or so many before, is kept."""
+    """Path of the state `number` saves ago."""
     return path.with_suffix(f".{number}{path.suffix}") if number else path
 
 
 def _age(file: Path) -> int:
-    """How many newer files there are."""
+    """Number of newer files."""
     number = file.stem.rpartition(".")[2]
     return int(number) if number.isdigit() else 0
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Read a file, and make sure that it is as it was written: torch would not."""
+    """Load a file after verifying its checksums, which torch does not."""
     with zipfile.ZipFile(file) as archive:
         broken = archive.testzip()
     if broken is not None:
-        raise zipfile.BadZipFile(f"checksum of {broken}")
+        raise zipfile.BadZipFile(f"wrong checksum of {broken}")
     state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return state
 
 
 def _difference(before: Any, now: Any) -> str:
-    """Say which values differ, the first three by name."""
+    """Describe which values differ, the first three by name."""
     old, new = _flat(before), _flat(now)
     changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
     said = [f"{name} was {old.get(name)!r} and is {new.get(name)!r}" for name in changed[:3]]
@@ -213,7 +216,7 @@ def _difference(before: Any, now: Any) -> str:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested tables and lists as one table with dotted names."""
+    """Flatten nested tables and lists to one table with dotted keys."""
     if isinstance(value, list | tuple):
         value = dict(enumerate(value))
     if not isinstance(value, dict):

@@ -1,10 +1,10 @@
-"""The folder of a run: what it says, its curves, its checkpoints, and what it goes on from.
+"""The folder of a run: log, curves, checkpoints, and the state it resumes from.
 
-best.safetensors   the checkpoint with the best validation CIDEr
-last.safetensors   the one after the latest epoch
-stage.safetensors  the best one of the stage, in full precision, for the next stage to begin with
-log.txt            what was said, with the time
-metrics.jsonl      every point of every curve, an object a line
+best.safetensors   checkpoint with the best validation CIDEr
+last.safetensors   checkpoint of the latest validation
+stage.safetensors  best checkpoint of the stage in float32, which the next stage starts from
+log.txt            log lines with their time
+metrics.jsonl      every point of every curve, one JSON object per line
 tensorboard/       the same curves
 resume.pt          see `training.running.resume`
 """
@@ -29,18 +29,18 @@ from training.running.resume import RunState, Stateful, load_resume, save_resume
 from training.settings import RunConfig
 
 RESUME = "resume.pt"
-"""What a run goes on from."""
+"""State that the run resumes from."""
 _STAGE = "stage.safetensors"
 
 
 class RunFolder:
-    """Where a run is kept; of several processes, the first one writes.
+    """Reads and writes the folder of a run; only the first rank writes.
 
     Args:
-        path: of the folder.
-        config: of the run.
-        identity: what a run must be the same in to be gone on with, as plain values.
-        ranks: who shares the run.
+        path: the folder.
+        config: settings of the run.
+        identity: plain values that must be the same for the run to resume.
+        ranks: the processes that train together.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RunFolder:
         self._logbook: Logbook | None = None
 
     def log(self, line: str) -> None:
-        """Say it to whoever watches, and keep it."""
+        """Write a line to standard error and to log.txt."""
         if not self.ranks.first:
             return
         tqdm.write(line, file=sys.stderr)
@@ -62,7 +62,7 @@ class RunFolder:
             file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
 
     def open(self, *, first_step: int) -> None:
-        """Make the folder, and open the curves; points from this step on are of a killed run."""
+        """Create the folder and the curves; drop points from this step on, of a killed run."""
         if not self.ranks.first:
             return
         with explained(self.path, option="--folder"):
@@ -75,24 +75,24 @@ class RunFolder:
             )
 
     def draw(self, curves: Mapping[str, float], *, step: int) -> None:
-        """Add a point to each of these curves."""
+        """Add a point to each curve."""
         if self._logbook is not None:
             with explained(self.path, option="--folder"):
                 self._logbook.add(curves, step)
 
-    def show(self, pictures: Iterable[tuple[str, NDArray[np.uint8]]], *, step: int) -> None:
-        """Show pictures by name, (H, W, 3); of several processes, the first one makes them."""
+    def show(self, images: Iterable[tuple[str, NDArray[np.uint8]]], *, step: int) -> None:
+        """Show images, (H, W, 3), by name; only the first rank computes them."""
         if self._logbook is not None:
             with explained(self.path, option="--folder"):
-                self._logbook.show(pictures, step)
+                self._logbook.show(images, step)
 
     def close(self) -> None:
-        """Say that the run is over."""
+        """Mark the run as finished."""
         if self._logbook is not None:
             self._logbook.close()
 
     def save(self, model: CaptionModel, header: Header, *, best: bool, best_of_stage: bool) -> None:
-        """Keep a checkpoint as the last one, and as the best one if it is."""
+        """Save a checkpoint as the latest and, where it is, as the best."""
         if not self.ranks.first:
             return
         save_checkpoint(self.path / "last.safetensors", model, header, half=True)
@@ -102,21 +102,21 @@ class RunFolder:
             save_checkpoint(self.path / _STAGE, model, header, half=False)
 
     def best_of_stage(self) -> Mapping[str, Any]:
-        """Return the weights of the latest stage's best epoch."""
+        """Return the weights of the latest stage's best validation."""
         weights: dict[str, Any] = {}
         if self.ranks.first:
             weights = load_checkpoint(self.path / _STAGE)[0].state_dict()
         return self.ranks.agree(weights)
 
     def load_resume(self) -> dict[str, Any] | None:
-        """Read where the run stood; None if it is a new one."""
-        stood = None
+        """Read the state to resume from; None for a new run."""
+        state = None
         if self.ranks.first:
-            stood = load_resume(self.path / RESUME, identity=self.identity, say=self.log)
-        return self.ranks.agree(stood)
+            state = load_resume(self.path / RESUME, identity=self.identity, say=self.log)
+        return self.ranks.agree(state)
 
     def save_resume(self, progress: RunState, parts: Mapping[str, Stateful]) -> None:
-        """Write where the run stands."""
+        """Save the state to resume from."""
         save_resume(
             self.path / RESUME,
             progress,

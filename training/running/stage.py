@@ -1,4 +1,4 @@
-"""A stage of a run, set up: what it reads, and what learns in it."""
+"""One stage of a run, ready to train: data loaders, objective, optimizer."""
 
 import math
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +13,7 @@ from data.batching import BatchLoader
 from data.nouns import load_nouns
 from data.objects import OTHER_WORDS, Names, ObjectWords
 from data.ranks import Ranks
-from training.objectives import Learning, build_objective
+from training.objectives import ObjectiveSetup, build_objective
 from training.objectives.distillation import load_teacher
 from training.running.learner import Learner
 from training.running.loaders import CaptionedPhotos, build_loaders
@@ -22,13 +22,14 @@ from training.running.start import behind_prompt
 from training.settings import RunConfig, StageConfig
 
 
-class ReadyStage(NamedTuple):
-    """A stage that can begin."""
+class StageSetup(NamedTuple):
+    """What a stage trains with."""
 
     learner: Learner
     loader: BatchLoader
-    """Of the photos learned from."""
+    """Training batches."""
     val_loader: BatchLoader
+    """Validation batches."""
 
 
 def build_stage(
@@ -42,22 +43,22 @@ def build_stage(
     device: torch.device,
     ranks: Ranks,
     encoding: AbstractContextManager[None] = nullcontext(),  # noqa: B008  # does nothing
-) -> ReadyStage:
-    """Set a stage up: what learns, what is read, and what from.
+) -> StageSetup:
+    """Build the data loaders, the objective and the optimizer of a stage.
 
     Args:
-        config: of the run.
-        stage: of it.
-        model: learns.
-        tokenizer: its words.
-        train: photos to learn from.
-        val: photos to validate on.
-        device: what it calculates on.
-        ranks: who shares the run.
-        encoding: entered while features of a frozen encoder are computed.
+        config: settings of the run.
+        stage: settings of the stage.
+        model: the model to train.
+        tokenizer: tokenizer of the run.
+        train: training photos.
+        val: validation photos.
+        device: device of the model.
+        ranks: the processes that train together.
+        encoding: context in which the features of a frozen encoder are computed.
 
     Raises:
-        CaptionerError: photos, features or teachers cannot be read, or do not fit.
+        CaptionerError: photos, features or teachers cannot be read, or do not fit the run.
     """
     behind = behind_prompt(config, tokenizer)
     choose_trained(model, stage)
@@ -72,7 +73,7 @@ def build_stage(
             device=device,
             ranks=ranks,
         )
-    learning = Learning(
+    setup = ObjectiveSetup(
         decoder=model.decoder,
         stage=stage,
         tokenizer=behind,
@@ -85,14 +86,14 @@ def build_stage(
     steps = stage.epochs * math.ceil(len(loader) / stage.accumulate)
     learner = Learner(
         model,
-        build_objective(learning),
+        build_objective(setup),
         stage,
         steps=min(steps, stage.max_steps or steps),
         ranks=ranks,
         precision=config.precision,
         shard=config.shard,
     )
-    return ReadyStage(learner, loader, val_loader)
+    return StageSetup(learner, loader, val_loader)
 
 
 def _find_names(config: RunConfig) -> list[Names]:

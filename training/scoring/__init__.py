@@ -1,10 +1,10 @@
-"""How captions are scored and reported.
+"""Scoring of captions, and reports of the scores.
 
-observing       captions of a model, and its probabilities of what people wrote
-measures        everything measured of captions as text, by training.metrics
-official        coco-caption's own Java programs: METEOR, SPICE
-clipscore       captions against photos, by a CLIP model
-result_files    files of captions and of reports
-layout          a report laid out for reading
-provenance      commit and machine that a report names
+observing       captions of a model, and its probabilities of the references
+measures        everything measured on captions as text, with training.metrics
+official        coco-caption's Java programs: METEOR, SPICE
+clipscore       captions against photos, with a CLIP model
+result_files    caption files and report files
+layout          a report as a table
+provenance      git commit and machine, for reports and logs
 """

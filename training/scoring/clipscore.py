@@ -1,12 +1,12 @@
-"""CLIPScore: how near a caption is to its photo in the space of a CLIP model.
+"""CLIPScore: similarity of photo and caption in the embedding space of a CLIP model.
 
 Source: Hessel et al. 2021, "CLIPScore", section 3 (arXiv:2104.08718). CLIPScore is 2.5 times the
-cosine of photo and caption, or 0 where that is negative, and needs no references; RefCLIPScore is
-the harmonic mean of it and the caption's largest cosine with a reference. "A photo depicts" is put
-before every text, as the paper does.
+cosine of photo and caption, at least 0, and needs no references; RefCLIPScore is its harmonic mean
+with the caption's largest cosine with a reference. As in the paper, "A photo depicts" precedes
+every text.
 
-The model is the user's own, a folder as Hugging Face `transformers` saves it; nothing is fetched.
-Scores of different CLIP models cannot be compared.
+The model is a local folder in the format of Hugging Face `transformers`; nothing is downloaded.
+Scores of different CLIP models are not comparable.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,24 +24,24 @@ from training.metrics.bootstrap import mean_intervals
 
 _WEIGHT = 2.5
 _PROMPT = "A photo depicts "
-_TOGETHER = 16  # photos
+_BATCH = 16  # photos
 
 
 class ClipScorer:
-    """A CLIP model that reads photos and captions.
+    """A CLIP model that embeds photos and captions.
 
     Args:
-        folder: holds the model, its tokenizer and its image processor.
-        device: where it runs.
+        folder: model, tokenizer and image processor.
+        device: `auto`, `cpu`, `cuda`, ...
 
     Raises:
         MissingExtraError: transformers is not installed.
-        ConfigError: the folder holds no CLIP model, or there is no such device.
+        ConfigError: the folder holds no CLIP model, or the device does not exist.
     """
 
     def __init__(self, folder: Path, *, device: str = "auto") -> None:
         try:
-            from transformers import AutoModel, AutoProcessor  # noqa: PLC0415  # an extra
+            from transformers import AutoModel, AutoProcessor  # noqa: PLC0415  # an optional extra
         except ImportError as error:
             raise MissingExtraError(
                 "CLIPScore needs transformers: pip install 'captioner[clip]'"
@@ -52,8 +52,8 @@ class ClipScorer:
         except (OSError, ValueError) as error:
             raise ConfigError(
                 f"{folder} holds no CLIP model that transformers can load "
-                f"({str(error).splitlines()[0]}). Give the folder of one that is on this machine, "
-                "with config.json, model.safetensors, tokenizer and image processor."
+                f"({str(error).splitlines()[0]}). Give a local folder with config.json, "
+                "model.safetensors, tokenizer and image processor."
             ) from error
         if model.config.model_type != "clip":
             raise ConfigError(
@@ -72,20 +72,20 @@ class ClipScorer:
         resamples: int,
         seed: int,
     ) -> dict[str, Any]:
-        """Score one caption of every photo; `CLIPScore`, `RefCLIPScore` and their `intervals`.
+        """Score one caption per photo: `CLIPScore`, `RefCLIPScore` and their `intervals`.
 
         Raises:
             ImageError: a photo cannot be read.
         """
         values: dict[str, list[float]] = {"CLIPScore": [], "RefCLIPScore": []}
-        for start in range(0, len(records), _TOGETHER):
-            some = records[start : start + _TOGETHER]
-            for record, cosines in zip(some, self._cosines(some, source, captions), strict=True):
+        for start in range(0, len(records), _BATCH):
+            batch = records[start : start + _BATCH]
+            for record, cosines in zip(batch, self._cosines(batch, source, captions), strict=True):
                 assert len(cosines) == 1 + len(record.captions)
-                own, likeness = _WEIGHT * max(0.0, cosines[0]), max(0.0, *cosines[1:])
-                both = own + likeness
-                values["CLIPScore"].append(own)
-                values["RefCLIPScore"].append(2 * own * likeness / both if both else 0.0)
+                with_photo, with_text = _WEIGHT * max(0.0, cosines[0]), max(0.0, *cosines[1:])
+                total = with_photo + with_text
+                values["CLIPScore"].append(with_photo)
+                values["RefCLIPScore"].append(2 * with_photo * with_text / total if total else 0.0)
         report: dict[str, Any] = {"model": self.name}
         report |= {name: sum(column) / len(column) for name, column in values.items()}
         if resamples:
@@ -96,7 +96,7 @@ class ClipScorer:
     def _cosines(
         self, records: Sequence[Record], source: ImageSource, captions: Mapping[int, str]
     ) -> list[list[float]]:
-        """For every photo: cosine of its caption with it, then with each of its references."""
+        """Return, per photo, the cosine of its caption with the photo, then with each reference."""
         photos = [load_photo(source.read(r.image), name=r.image) for r in records]
         groups = [[captions[r.image_id], *r.captions] for r in records]
         inputs = self._processor(
@@ -106,7 +106,7 @@ class ClipScorer:
             padding=True,
             truncation=True,
         )
-        found = self._model(**inputs.to(self._model.device))  # both kinds of vectors have length 1
+        found = self._model(**inputs.to(self._model.device))  # embeddings have length 1
         texts = found.text_embeds.split([len(group) for group in groups])
         return [
             [float(own[0] @ image), *(own[1:] @ own[0]).tolist()]

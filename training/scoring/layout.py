@@ -1,4 +1,4 @@
-"""A report laid out for reading: one measure a line, in per cent, with the ends of its interval."""
+"""A report as a table: one measure per line, in per cent, with its confidence interval."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,24 +13,24 @@ NAMES = {
     "SPICE": "SPICE",
     "CLIPScore": "CLIPScore",
     "RefCLIPScore": "RefCLIPScore",
-    "best_CIDEr": "CIDEr of the best",
-    "mean_CIDEr": "CIDEr of any",
+    "best_CIDEr": "best CIDEr (oracle)",
+    "mean_CIDEr": "mean CIDEr",
     "div_1": "div-1",
     "div_2": "div-2",
     "mBleu_4": "mBLEU-4",
     "self_CIDEr": "self-CIDEr",
     "novel_captions": "captions",
     "novel_1grams": "words",
-    **{f"novel_{n}grams": f"runs of {n} words" for n in range(2, 5)},
+    **{f"novel_{n}grams": f"{n}-grams" for n in range(2, 5)},
 }
-"""What measures are called where people read; in this order."""
+"""Measure -> its name in tables, in the order of the tables."""
 
 Row = tuple[str, str, str]
-"""A measure, its value, its interval."""
+"""A measure, its value and its confidence interval."""
 
 
 def tabulate(report: Mapping[str, Any]) -> str:
-    """Lay a report out for reading."""
+    """Format a report as a table."""
     lines = [about(report), ""]
     for title, rows in sections(report):
         lines += [title, *(f"  {name:28}{value:>9}  {rest}".rstrip() for name, value, rest in rows)]
@@ -38,7 +38,7 @@ def tabulate(report: Mapping[str, Any]) -> str:
 
 
 def about(report: Mapping[str, Any]) -> str:
-    """Say in a line or two what was measured, and how to measure it again."""
+    """Describe in two lines what was measured, and how to reproduce it."""
     split = report.get("split")
     what = [
         str(report.get("checkpoint") or report.get("results", "captions")),
@@ -47,7 +47,7 @@ def about(report: Mapping[str, Any]) -> str:
     ]
     how = [
         describe_search(report["search"]) if "search" in report else "",
-        f"words by {report['tokenizer']}",
+        f"tokenizer {report['tokenizer']}",
         f"seed {report['seed']}" if "seed" in report else "",
         f"{report['resamples']} resamples" if report.get("resamples") else "",
         f"commit {report['commit'][:10]}{'-changed' * report['commit'].endswith('-changed')}"
@@ -59,46 +59,46 @@ def about(report: Mapping[str, Any]) -> str:
 
 
 def describe_search(search: Mapping[str, Any]) -> str:
-    """Describe the decoding settings, leaving out what this method does not use."""
+    """Describe the decoding settings, without those that the method does not use."""
     if search["method"] == "beam":
         text = f"beam {search['beam']}, length penalty {search['length_penalty']:g}"
         if search.get("groups", 1) > 1:
             text += f", {search['groups']} groups, diversity {search['diversity']:g}"
         text += f", agreement {search['agreement']:g}" if search.get("agreement") else ""
     elif search["method"] == "sample":
-        text = f"drawn at temperature {search['temperature']:g}, top-p {search['top_p']:g}"
+        text = f"sampled at temperature {search['temperature']:g}, top-p {search['top_p']:g}"
         text += f", top-k {search['top_k']}" if search["top_k"] else ""
         text += f", seed {search['seed']}"
     else:
         text = "greedy"
-    text += f", no {search['no_repeat']} words twice" if search.get("no_repeat") else ""
+    text += f", no repeated {search['no_repeat']}-gram" if search.get("no_repeat") else ""
     return f"{text}, at most {search['max_words']} words"
 
 
 def sections(report: Mapping[str, Any]) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the report's sections, those it has: a title, and its rows."""
+    """Yield the sections of a report: a title and its rows."""
     scores = report["scores"] | report.get("clip", {})
     intervals = report.get("intervals", {}) | report.get("clip", {}).get("intervals", {})
     yield "scores, per cent", rows_of(scores, intervals)
     if wording := report.get("wording"):
         yield "wording", _wording(wording)
     if novelty := report.get("novelty"):
-        yield "not in the training captions, per cent", rows_of(novelty, {})
-    if found := report.get("candidates"):
-        rows = _several(found)
-        if found["fewer"]:
-            rows.append(("photos with fewer", str(found["fewer"]), "whose best counts again"))
-        yield f"{found['number']} candidates of each photo, per cent", rows
+        yield "novelty: not in the training captions, per cent", rows_of(novelty, {})
+    if candidates := report.get("candidates"):
+        rows = _several(candidates)
+        if candidates["fewer"]:
+            rows.append(("photos with fewer", str(candidates["fewer"]), "padded with the best"))
+        yield f"{candidates['number']} candidates per photo, per cent", rows
     if samples := report.get("samples"):
-        drawn = f"temperature {samples['temperature']:g}, top-p {samples['top_p']:g}"
-        title = f"{samples['number']} captions drawn of each photo ({drawn}), per cent"
+        settings = f"temperature {samples['temperature']:g}, top-p {samples['top_p']:g}"
+        title = f"{samples['number']} samples per photo ({settings}), per cent"
         yield title, _several(samples)
     if calibration := report.get("calibration"):
-        yield "next word of the references, per cent", _calibration(calibration)
+        yield "next-word prediction on the references, per cent", _calibration(calibration)
 
 
 def rows_of(values: Mapping[str, Any], intervals: Mapping[str, Mapping[str, float]]) -> list[Row]:
-    """Write those measures that have names, times 100, with their intervals."""
+    """Format the named measures, times 100, with their intervals."""
     titles = NAMES | {n: title for own in SCORES.values() for n, title in own.titles.items()}
     return [
         (title, in_percent(values[name]), between(intervals.get(name)))
@@ -108,26 +108,26 @@ def rows_of(values: Mapping[str, Any], intervals: Mapping[str, Mapping[str, floa
 
 
 def in_percent(value: float) -> str:
-    """Write a fraction times 100."""
+    """Format a fraction times 100."""
     return f"{100 * value:.1f}"
 
 
 def between(interval: Mapping[str, float] | None) -> str:
-    """Write an interval times 100."""
+    """Format an interval times 100."""
     return f"{in_percent(interval['low'])} to {in_percent(interval['high'])}" if interval else ""
 
 
 def mean_length(lengths: Sequence[int]) -> float:
-    """Return the mean number of words, from how many sentences have how many."""
+    """Return the mean length, from the number of sentences of each length."""
     return sum(n * count for n, count in enumerate(lengths)) / max(1, sum(lengths))
 
 
 def _several(measures: Mapping[str, Any]) -> list[Row]:
-    """Lay out what was measured of several captions a photo."""
+    """Format the measures of several captions per photo."""
     return [
         *rows_of(measures, measures.get("intervals", {})),
         ("distinct captions", str(measures["distinct_captions"]), ""),
-        ("words used", str(measures["vocabulary"]), ""),
+        ("vocabulary", str(measures["vocabulary"]), ""),
     ]
 
 
@@ -135,10 +135,10 @@ def _wording(wording: Mapping[str, Any]) -> list[Row]:
     own, others = wording["lengths"], wording["reference_lengths"]
     return [
         ("distinct captions", str(wording["distinct_captions"]), ""),
-        ("words used", str(wording["vocabulary"]), ""),
-        ("words a caption", f"{mean_length(own):.1f}", f"references {mean_length(others):.1f}"),
+        ("vocabulary", str(wording["vocabulary"]), ""),
+        ("words per caption", f"{mean_length(own):.1f}", f"references {mean_length(others):.1f}"),
         (
-            "repeat themselves, per cent",
+            "repetitive captions, %",
             in_percent(wording["repeating"]),
             f"references {in_percent(wording['reference_repeating'])}",
         ),
@@ -147,14 +147,14 @@ def _wording(wording: Mapping[str, Any]) -> list[Row]:
 
 def _calibration(found: Mapping[str, Any]) -> list[Row]:
     rows = [
-        ("guessed right", in_percent(found["accuracy"]), f"of {found['words']} words"),
-        ("sure of the guess", in_percent(found["confidence"]), ""),
+        ("accuracy", in_percent(found["accuracy"]), f"of {found['words']} words"),
+        ("mean confidence", in_percent(found["confidence"]), ""),
         ("calibration error", in_percent(found["ece"]), ""),
-        ("unknown words", in_percent(found["unknown"]), ""),
+        ("out of vocabulary", in_percent(found["unknown"]), ""),
     ]
     if found["perplexity"] is not None:
         rows += [
-            ("perplexity", f"{found['perplexity']:.1f}", "of known words"),
-            ("fitting temperature", f"{found['temperature']:.2f}", ""),
+            ("perplexity", f"{found['perplexity']:.1f}", "in-vocabulary words"),
+            ("best temperature", f"{found['temperature']:.2f}", ""),
         ]
     return rows

@@ -1,10 +1,10 @@
-"""Everything that is measured of captions as text: the sections of a report, without a model.
+"""Everything measured on captions as text: the sections of a report that need no model.
 
-scores       as coco-caption names them
-intervals    of those, by the bootstrap over images
-wording      lengths, distinct captions, words used, repetition; of the references beside
-novelty      against the training captions, where they are given
-samples      of several captions of each image: how diverse, and how good the best of them is
+scores       BLEU, ROUGE-L and CIDEr under coco-caption's names
+intervals    their confidence intervals, by bootstrap over images
+wording      lengths, distinct captions, vocabulary, repetition, with those of the references
+novelty      against the training captions, where given
+samples      several captions per image: their diversity, and the best of them
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,23 +18,23 @@ from training.metrics.cider import cider_d, document_frequencies
 from training.metrics.diversity import diversity, image_diversity
 from training.metrics.novelty import novelty
 from training.metrics.ptb import split_words
-from training.metrics.variety import count_lengths, count_variety, share_repeating
+from training.metrics.variety import count_lengths, count_variety, repetition_rate
 
 Words = list[str]
 RESAMPLES = 1000
-"""Draws of images for the intervals, by default."""
+"""Default number of bootstrap resamples."""
 
 
 def split_sentences(sentences: Mapping[int, Sequence[str]]) -> list[list[Words]]:
-    """Split the sentences of every image into words."""
+    """Tokenize the sentences of every image."""
     return [[split_words(sentence) for sentence in group] for group in sentences.values()]
 
 
 def read_training_captions(paths: Sequence[Path]) -> list[Words]:
-    """Read the captions of the training splits of these files, as words.
+    """Read the captions of these files' training splits, tokenized.
 
     Raises:
-        DataError: a file is not as it should be, or has no training split.
+        DataError: a file cannot be read or has no training split.
     """
     records = (record for path in paths for record in load_records(path, split="train"))
     return [split_words(caption) for record in records for caption in record.captions]
@@ -48,17 +48,17 @@ def measure_captions(
     seed: int,
     training: Sequence[Words] = (),
 ) -> dict[str, Any]:
-    """Measure one caption of every image.
+    """Measure one caption per image.
 
     Args:
-        references: what people said, image by image.
-        candidates: one caption for each image, in the same order.
-        resamples: draws of images for the intervals; 0 leaves them out.
-        seed: of those draws.
-        training: what the model has read; without it there is no novelty.
+        references: human captions, image by image.
+        candidates: one caption per image, in the same order.
+        resamples: bootstrap resamples of the intervals; 0 omits them.
+        seed: seed of the resampling.
+        training: the model's training captions; without them there is no novelty.
 
     Returns:
-        Plain values for JSON: `scores`, and `intervals`, `wording`, `novelty`.
+        JSON values: `scores`, `intervals`, `wording` and `novelty`.
 
     Raises:
         ValueError: no image, or an image without a reference.
@@ -79,11 +79,11 @@ def measure_samples(
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Measure several captions of every image, as many for each.
+    """Measure several captions per image, the same number for each.
 
     Returns:
-        Diversity; `mean_CIDEr`, of any one of the captions, and `best_CIDEr`, of the one that an
-        oracle would choose; distinct captions and words used among all; and `intervals`.
+        Diversity; `mean_CIDEr` over all captions, and `best_CIDEr` of the caption that an oracle
+        would choose; distinct captions and words among all; and `intervals`.
     """
     frequencies = document_frequencies(references)
     scores = [
@@ -115,12 +115,12 @@ def _intervals(images: ImageScores, *, resamples: int, seed: int) -> dict[str, A
 
 
 def _wording(references: Sequence[Sequence[Words]], candidates: Sequence[Words]) -> dict[str, Any]:
-    """Describe captions, and beside them the references, which show what people do."""
-    written = [words for own in references for words in own]
+    """Describe captions and references: people's captions are the yardstick."""
+    flat = [words for own in references for words in own]
     return {
         **count_variety(candidates),
-        "repeating": share_repeating(candidates),
+        "repeating": repetition_rate(candidates),
         "lengths": count_lengths(candidates),
-        "reference_lengths": count_lengths(written),
-        "reference_repeating": share_repeating(written),
+        "reference_lengths": count_lengths(flat),
+        "reference_repeating": repetition_rate(flat),
     }

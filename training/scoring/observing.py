@@ -1,10 +1,9 @@
-"""What a model says of photos, and how it reads what people said, in one pass over the photos.
+"""A model's captions and its probabilities of the references, in one pass over the photos.
 
-captions         one for each photo, by the search asked for
-candidates       all that this search found for each photo, the best first
-samples          several for each photo, drawn at random
-word readings    how sure the model is of the next word of each reference, and whether it is
-right; words up to there are given to it (teacher forcing)
+captions          one per photo, with the given decoding settings
+candidates        all candidates of that search, best first
+samples           several random captions per photo
+teacher forcing   probability and correctness of each next word, given the reference so far
 """
 
 import math
@@ -30,33 +29,33 @@ from data.batching import Batch
 from training.metrics.calibration import calibrate
 
 TEMPERATURES = tuple(n / 20 for n in range(10, 31))
-"""Among these, the one that fits the references best is found."""
-_TRIED = 2000  # words of a batch that they are tried on, at most
+"""Candidate temperatures; the report names the one that fits the references best."""
+_TRIED = 2000  # at most, words per batch that the temperatures are fitted on
 
 
 @dataclass(frozen=True, kw_only=True)
 class Likelihood:
-    """How likely a model finds what people said."""
+    """Log-likelihood of the references under a model, accumulated."""
 
     nats: float = 0.0
-    """Cross-entropy, summed over words."""
+    """Cross-entropy summed over words."""
     words: int = 0
-    """Of the references."""
+    """Number of words."""
 
     def plus(self, nats: float, words: int) -> "Likelihood":
-        """Add further words."""
+        """Return the sum with further words."""
         return Likelihood(nats=self.nats + nats, words=self.words + words)
 
 
 def join_likelihoods(shares: Sequence[Likelihood]) -> dict[str, float]:
-    """Return the cross-entropy in nats a word, and the perplexity, over all of these."""
+    """Return the cross-entropy in nats per word, and the perplexity, over all shares."""
     loss = sum(share.nats for share in shares) / sum(share.words for share in shares)
     return {"loss": loss, "perplexity": math.exp(loss)}
 
 
 @dataclass
 class TeacherForced:
-    """How a model reads what people said."""
+    """Predictions on the references, each given the true words before it (teacher forcing)."""
 
     confidence: list[NDArray[np.float32]] = field(default_factory=list)
     correct: list[NDArray[np.bool_]] = field(default_factory=list)
@@ -65,17 +64,18 @@ class TeacherForced:
     fit: NDArray[np.float64] = field(default_factory=lambda: np.zeros(len(TEMPERATURES)))
 
     def report(self, token: LogisticConfig | None = None) -> dict[str, Any]:
-        """Return calibration of its words, in plain values.
+        """Return the calibration of the predictions, as JSON values.
 
-        `token` calibrates the probabilities, where the checkpoint holds how.
+        `perplexity` counts only words in the vocabulary. `temperature` is the one that maximises
+        their likelihood: below 1, the model is underconfident.
 
-        `perplexity` is that of the references' words it knows. `temperature` is the one at which
-        those would have been likeliest: below 1 the model is less sure than it should be.
+        Args:
+            token: calibration to apply to the probabilities, if the checkpoint holds one.
         """
-        sure, right = np.concatenate(self.confidence), np.concatenate(self.correct)
+        confidence, correct = np.concatenate(self.confidence), np.concatenate(self.correct)
         if token is not None:
-            sure = logistic(token_traits(sure), token)
-        found = calibrate(sure, right)
+            confidence = logistic(token_traits(confidence), token)
+        found = calibrate(confidence, correct)
         known = found["words"] - self.unknown
         return {
             **found,
@@ -95,7 +95,7 @@ def search_features(
     photos: Tensor,
     seeds: Sequence[int] = (),
 ) -> list[list[str]]:
-    """Return all candidates of every image, best first; draws depend on photos and seeds."""
+    """Return all candidates of every image, best first; sampling is seeded by photo."""
     found = search(
         model.decoder,
         features,
@@ -115,17 +115,17 @@ def caption_batches(
     *,
     read: bool = False,
 ) -> tuple[dict[int, str], Likelihood]:
-    """Caption every image of these batches, pixels or features.
+    """Caption every image of these batches, given as pixels or as features.
 
     Args:
-        model: left in the mode it is in.
-        tokenizer: its words.
-        batches: photos and what people said of them, behind the prompt.
+        model: its training or evaluation mode is restored.
+        tokenizer: the model's tokenizer.
+        batches: photos and references, with the prompt as prefix.
         config: decoding settings.
-        read: read the references as well.
+        read: compute the likelihood of the references, too.
 
     Returns:
-        Captions by image id, and how likely the references are.
+        Captions by image id, and the likelihood of the references.
     """
     device = next(model.parameters()).device
     captions: dict[int, str] = {}
@@ -153,7 +153,7 @@ def caption_batches(
 
 @dataclass
 class Observation:
-    """What was seen of a model, image by image."""
+    """Results of one pass over the photos, by image id."""
 
     candidates: dict[int, list[str]] = field(default_factory=dict)
     samples: dict[int, list[str]] = field(default_factory=dict)
@@ -175,15 +175,15 @@ def observe(
     drawing: SearchConfig | None = None,
     seeds: Sequence[int] = (),
 ) -> Observation:
-    """Caption photos, draw further captions, and read the references.
+    """Caption photos, sample further captions, and evaluate the references by teacher forcing.
 
     Args:
-        model: left in the mode it is in.
-        tokenizer: its words.
-        batches: photos and what people said of them, behind the prompt.
+        model: its training or evaluation mode is restored.
+        tokenizer: the model's tokenizer.
+        batches: photos and references, with the prompt as prefix.
         config: decoding settings of the captions.
-        drawing: how further captions are drawn.
-        seeds: one for each further caption of a photo.
+        drawing: decoding settings of the samples; None draws none.
+        seeds: one per sample of a photo.
     """
     device = next(model.parameters()).device
     seen = Observation()
@@ -203,7 +203,7 @@ def observe(
 
 
 def encode(model: CaptionModel, inputs: Tensor) -> Float[Tensor, "B P D"]:
-    """Return features: as they are, or of pixels."""
+    """Return region features; inputs that are features already are returned unchanged."""
     features: Tensor = inputs if inputs.ndim == 3 else model.encoder(inputs)
     return features
 
@@ -215,9 +215,9 @@ def read_references(
     words: Tensor,
     reading: TeacherForced,
 ) -> None:
-    """Add to a reading how the references (B, K, T) of these images were read behind the prefix.
+    """Add the predictions on the references (B, K, T) of these images, after the prefix.
 
-    A word that the model does not know counts as one it got wrong.
+    A word outside the vocabulary counts as predicted wrongly.
     """
     first = len(tokenizer.prefix)
     target = words[:, :, first:]
@@ -226,19 +226,19 @@ def read_references(
     logits = logits[real].float()  # (N, V)
     target = target[real]
     never = tokenizer.never_written
-    best, guess = log_probabilities(logits, never).max(dim=-1)
+    best, predicted = log_probabilities(logits, never).max(dim=-1)
     reading.confidence.append(best.exp().cpu().numpy())
-    reading.correct.append((guess == target).cpu().numpy())
+    reading.correct.append((predicted == target).cpu().numpy())
     known = ~torch.isin(target, torch.tensor(never, device=words.device))
     reading.unknown += int((~known).sum())
     reading.log_likelihood += _likelihood(logits[known], target[known], never)
-    tried = slice(None, None, 1 + int(known.sum()) // _TRIED)  # from all places of captions
-    logits, target = logits[known][tried], target[known][tried]
-    for place, temperature in enumerate(TEMPERATURES):
-        reading.fit[place] += _likelihood(logits / temperature, target, never)
+    every = slice(None, None, 1 + int(known.sum()) // _TRIED)  # from all positions
+    logits, target = logits[known][every], target[known][every]
+    for index, temperature in enumerate(TEMPERATURES):
+        reading.fit[index] += _likelihood(logits / temperature, target, never)
 
 
 def _likelihood(logits: Tensor, target: Tensor, never: Sequence[int]) -> float:
-    """Sum the log-probabilities of the words (N) that these logits (N, V) were to foretell."""
+    """Sum the log-probabilities of the target words (N) under logits (N, V)."""
     log_p = log_probabilities(logits, never)
     return float(log_p.gather(1, target[:, None]).double().sum())

@@ -1,9 +1,9 @@
-"""The official scores, by coco-caption's own code and Java programs; needs pycocoevalcap and Java.
+"""Official scores, from coco-caption's code and Java programs; needs pycocoevalcap and Java.
 
-METEOR exists only here: it is a Java program with settings of its own, and its Python namesakes
-give other numbers. SPICE is added where it can run (Anderson et al. 2016, arXiv:1607.08822):
-pycocoevalcap carries the program but not the parser it needs, Stanford CoreNLP 3.6.0, and would
-fetch half a gigabyte unasked; here that is left to the user.
+METEOR exists only here: it is a Java program with settings of its own, and Python ports give other
+numbers. SPICE is added where it runs (Anderson et al. 2016, arXiv:1607.08822): pycocoevalcap ships
+the program but not the parser it needs, Stanford CoreNLP 3.6.0, and would download half a gigabyte
+without asking; installing it is left to the user.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from pathlib import Path
 from captioner.errors import CaptionerError, MissingExtraError
 
 TOKENIZER = "stanford-ptb 3.4.1 (pycocoevalcap)"
-"""Name of the word splitting in reports."""
+"""Name of the tokenizer in reports."""
 _PARSER = ("stanford-corenlp-3.6.0.jar", "stanford-corenlp-3.6.0-models.jar")
 
 
@@ -27,20 +27,20 @@ def score_official(
     """Score one caption per image against the image's references, as `training.metrics.score` does.
 
     Returns:
-        Bleu_1 to Bleu_4, METEOR and ROUGE_L as fractions, CIDEr from 0 to 10; SPICE, a fraction,
-        where it can run; where not, stderr says why.
+        Bleu_1 to Bleu_4, METEOR and ROUGE_L from 0 to 1, CIDEr from 0 to 10; SPICE, from 0 to 1,
+        where it runs. Otherwise standard error says why not.
 
     Raises:
         MissingExtraError: pycocoevalcap or Java is not installed.
         CaptionerError: a Java program failed.
     """
     _require_java()
-    from pycocoevalcap.bleu.bleu import Bleu  # noqa: PLC0415  # an extra, met where it is needed
+    from pycocoevalcap.bleu.bleu import Bleu  # noqa: PLC0415  # an optional extra
     from pycocoevalcap.cider.cider import Cider  # noqa: PLC0415
     from pycocoevalcap.rouge.rouge import Rouge  # noqa: PLC0415
 
-    expected = split_officially({image: references[image] for image in captions})
-    found = split_officially({image: [caption] for image, caption in captions.items()})
+    expected = tokenize_officially({image: references[image] for image in captions})
+    found = tokenize_officially({image: [caption] for image, caption in captions.items()})
     corpus, _ = Bleu(4).compute_score(expected, found, verbose=0)
     scores = {
         **{f"Bleu_{n}": float(value) for n, value in enumerate(corpus, start=1)},
@@ -51,12 +51,12 @@ def score_official(
     try:
         scores["SPICE"] = score_spice(expected, found)
     except CaptionerError as error:
-        print(f"no SPICE: {error}", file=sys.stderr)
+        print(f"SPICE is left out: {error}", file=sys.stderr)
     return scores
 
 
-def split_officially(sentences: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
-    """Split each image's sentences with Stanford's tokenizer; words are joined by spaces.
+def tokenize_officially(sentences: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
+    """Tokenize each image's sentences with Stanford's tokenizer; words are joined by spaces.
 
     Raises:
         MissingExtraError: pycocoevalcap or Java is not installed.
@@ -65,7 +65,7 @@ def split_officially(sentences: Mapping[int, Sequence[str]]) -> dict[int, list[s
     _require_java()
     from pycocoevalcap.tokenizer.ptbtokenizer import PTBTokenizer  # noqa: PLC0415
 
-    # The program works line by line, and knows more line breaks than its caller takes out.
+    # The program works line by line and knows more line breaks than its caller removes.
     lines = {
         image: [{"caption": " ".join(sentence.split())} for sentence in group]
         for image, group in sentences.items()
@@ -79,37 +79,37 @@ def split_officially(sentences: Mapping[int, Sequence[str]]) -> dict[int, list[s
     counts = [{i: len(group) for i, group in each.items()} for each in (words, lines)]
     if counts[0] != counts[1] or (nothing and any(map(str.isalnum, written))):
         raise CaptionerError(
-            "Stanford's tokenizer did not return every sentence; what Java said stands "
-            "above. Does `java -version` work? Scores without Java need no --official."
+            "Stanford's tokenizer did not return every sentence; Java's own message is above. Does "
+            "`java -version` work? Without --official, no Java is needed."
         )
     return words
 
 
 def score_spice(references: Mapping[int, list[str]], candidates: Mapping[int, list[str]]) -> float:
-    """Score one caption per image, split into words that are joined by spaces.
+    """Compute SPICE of one caption per image, tokenized and joined by spaces.
 
     Returns:
-        The mean F-score of the propositions, a fraction.
+        Mean F-score of the scene-graph tuples, from 0 to 1.
 
     Raises:
         MissingExtraError: pycocoevalcap, Java or the parser is not installed.
         CaptionerError: the program failed.
     """
     require_spice()
-    from pycocoevalcap.spice.spice import Spice  # noqa: PLC0415  # an extra, met where it is needed
+    from pycocoevalcap.spice.spice import Spice  # noqa: PLC0415  # an optional extra
 
     try:
         value, _ = Spice().compute_score(dict(references), dict(candidates))
     except (OSError, ValueError, subprocess.CalledProcessError) as error:
         raise CaptionerError(
-            f"SPICE's Java program failed ({error}); what Java said stands above. It was written "
-            "for Java 8, and may not run on newer ones; it takes up to 8 GB of memory."
+            f"SPICE's Java program failed ({error}); Java's own message is above. It was written "
+            "for Java 8, may not run on newer versions, and takes up to 8 GB of memory."
         ) from error
     return float(value)
 
 
 def require_spice() -> None:
-    """Make sure that SPICE can be started.
+    """Check that SPICE can be started.
 
     Raises:
         MissingExtraError: pycocoevalcap, Java or the parser is not installed.
@@ -143,7 +143,7 @@ def _meteor(references: dict[int, list[str]], candidates: dict[int, list[str]]) 
             f"METEOR's Java program failed: {reason}. It needs 2 GB of free memory."
         ) from error
     finally:
-        # `Meteor` closes one of its three pipes, and when interrupted waits for itself for ever.
+        # `Meteor` closes one of its three pipes, and deadlocks on its lock when interrupted.
         lock = getattr(meteor, "lock", None)
         if lock is not None and lock.locked():
             lock.release()
@@ -151,7 +151,7 @@ def _meteor(references: dict[int, list[str]], candidates: dict[int, list[str]]) 
             for pipe in (program.stdin, program.stdout, program.stderr):
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-            program.wait()  # it ends with its input
+            program.wait()  # it exits when its input closes
     return float(value)
 
 
@@ -165,6 +165,6 @@ def _require_java() -> None:
     if shutil.which("java") is None:
         raise MissingExtraError(
             "The official scores need Java 8 or newer, and there is no `java` on the PATH. Install "
-            "one (apt install default-jre-headless, brew install openjdk), or leave out --official "
-            "to have every score but METEOR without Java."
+            "it (apt install default-jre-headless, brew install openjdk), or drop --official for "
+            "every score except METEOR."
         )

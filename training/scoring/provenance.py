@@ -1,4 +1,4 @@
-"""What a report or a log must say of where it comes from: the commit of the code, the machine."""
+"""Provenance of reports and logs: the git commit of the code, and the machine."""
 
 import os
 import platform
@@ -14,9 +14,9 @@ _CODE = Path(__file__).parent
 
 
 def git_commit(folder: Path = _CODE) -> str | None:
-    """Return the commit that a folder stands at, with `-changed` where files differ from it.
+    """Return the commit of a folder's checkout, with `-changed` if tracked files were modified.
 
-    None where the folder is in no git checkout, or git is not installed.
+    None if the folder is not in a git checkout or git is not installed.
     """
     try:
         commit = _git(folder, "rev-parse", "HEAD")
@@ -34,8 +34,8 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def describe_machine(device: "torch.device") -> str:
-    """Name the processor, its cores and the GPU, and the versions that matter to speed."""
-    import torch  # noqa: PLC0415  # scores need none
+    """Describe CPU, cores, GPU and the versions that matter for speed."""
+    import torch  # noqa: PLC0415  # scores do without it
 
     parts = [f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"]
     if device.type == "cuda":
@@ -46,7 +46,7 @@ def describe_machine(device: "torch.device") -> str:
 
 
 def peak_memory(device: "torch.device") -> int:
-    """Bytes that the GPU, or on a CPU this process, has held at most."""
+    """Peak memory in bytes: of the GPU, or of this process on a CPU."""
     import torch  # noqa: PLC0415
 
     if device.type == "cuda":
@@ -60,7 +60,7 @@ def peak_memory(device: "torch.device") -> int:
 
 
 def _processor() -> str:
-    """What Linux says; elsewhere, what Python knows."""
+    """Name of the CPU, from Linux or from Python."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

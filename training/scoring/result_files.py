@@ -1,7 +1,7 @@
-"""Files of captions, and of reports.
+"""Caption files and report files.
 
-Results are a JSON list of {"image_id", "caption"}, COCO's format, or the JSON lines that `captioner
-folder` writes; a report is one JSON object.
+Captions are a JSON list of {"image_id", "caption"} (COCO's results format) or the JSON lines of
+`captioner folder`; a report is one JSON object.
 """
 
 import json
@@ -15,25 +15,25 @@ from captioner.errors import DataError
 from captioner.interchange import restored
 
 LINES = ".jsonl"
-"""How a file of JSON lines is named."""
+"""Suffix of JSON lines."""
 _FORMAT = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a beach"}].'
 
 
 def load_results(path: Path) -> dict[int, str]:
-    """Read a results file in COCO's format: captions by image id.
+    """Read captions in COCO's results format, by image id.
 
     Raises:
-        DataError: the file is unreadable, empty or of another form, or names an image twice.
+        DataError: the file cannot be read, is empty or malformed, or names an image twice.
     """
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"Results {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:  # broken JSON, or not UTF-8
-        raise DataError(f"Results {path} are not JSON ({error}). {_FORMAT}") from error
+        raise DataError(f"Results {path} is not valid JSON ({error}). {_FORMAT}") from error
     if not isinstance(rows, list) or not rows:
-        found = "an empty list" if rows == [] else f"a JSON {type(rows).__name__}"
-        raise DataError(f"Results {path} hold {found}. {_FORMAT}")
+        found = "is an empty list" if rows == [] else f"is a JSON {type(rows).__name__}"
+        raise DataError(f"Results {path} {found}. {_FORMAT}")
     captions: dict[int, str] = {}
     for place, row in enumerate(rows):
         where = f"Results {path}, entry {place}"
@@ -42,27 +42,26 @@ def load_results(path: Path) -> dict[int, str]:
         image, caption = row["image_id"], row["caption"]
         if type(image) is not int or not isinstance(caption, str):
             raise DataError(
-                f"{where}: image_id must be a whole number and caption a text, "
+                f"{where}: image_id must be an integer and caption a string, "
                 f"not {image!r:.80} and {caption!r:.80}."
             )
         if image in captions:
-            raise DataError(f"{where}: image {image} has a caption already; keep one per image.")
+            raise DataError(f"{where}: image {image} occurs twice; keep one caption per image.")
         captions[image] = caption
     return captions
 
 
 def load_lines(path: Path, ids: Mapping[str, int]) -> dict[int, str]:
-    """Read what `captioner folder` or `captioner caption --json` wrote: captions by image id.
+    """Read the JSON lines of `captioner folder` or `captioner caption --json`, by image id.
 
     Args:
-        path: JSON lines with "image" and "caption"; those without a caption, as of photos that
-            failed, are passed by.
-        ids: of the images, by path or by file name without folders; letters with accents may be
-            composed in one and decomposed in the other.
+        path: JSON lines with "image" and "caption"; lines without a caption, such as those of
+            failed photos, are skipped.
+        ids: image ids by path or by file name without folders; file and annotations may differ in
+            their Unicode normalisation (NFC or NFD).
 
     Raises:
-        DataError: the file is unreadable or of another form, or names an image that is unknown, or
-            one twice.
+        DataError: the file cannot be read or is malformed, or an image is unknown or occurs twice.
     """
     composed = _compose(ids)
     captions: dict[int, str] = {}
@@ -73,7 +72,8 @@ def load_lines(path: Path, ids: Mapping[str, int]) -> dict[int, str]:
             image, caption = row["image"].replace("\\", "/"), row.get("caption")
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f'{where}: {line[:80]!r} is not such as {{"image": "a.jpg", "caption": "a dog"}}.'
+                f'{where}: expected a line such as {{"image": "a.jpg", "caption": "a dog"}}, not '
+                f"{line[:80]!r}."
             ) from error
         if caption is None:
             continue
@@ -84,19 +84,19 @@ def load_lines(path: Path, ids: Mapping[str, int]) -> dict[int, str]:
             image_id = next((composed[name] for name in nfc if name in composed), None)
         if image_id is None:
             raise DataError(
-                f"{where}: no image of the annotations, or more than one, is called {image}; "
+                f"{where}: the annotations have no image called {image}, or more than one; "
                 "results and annotations must be of the same photos."
             )
         if image_id in captions:
-            raise DataError(f"{where}: {image} has a caption already; keep one per image.")
+            raise DataError(f"{where}: {image} occurs twice; keep one caption per image.")
         captions[image_id] = caption
     if not captions:
-        raise DataError(f"Results {path} hold no captions.")
+        raise DataError(f"Results {path} has no captions.")
     return captions
 
 
 def _compose(ids: Mapping[str, int]) -> dict[str, int]:
-    """Name the images in composed letters (NFC), but for names that then stand for several."""
+    """Return the ids by NFC-normalised name, without ambiguous names."""
     owners: dict[str, set[int]] = defaultdict(set)
     for name, image in ids.items():
         owners[unicodedata.normalize("NFC", name)].add(image)
@@ -109,7 +109,7 @@ def _read_lines(path: Path) -> list[str]:
     except OSError as error:
         raise DataError(f"Results {path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
-        raise DataError(f"Results {path} are not UTF-8 ({error}).") from error
+        raise DataError(f"Results {path} is not UTF-8 ({error}).") from error
 
 
 def write_results(path: Path, captions: Mapping[int, str]) -> None:
@@ -123,12 +123,12 @@ def write_results(path: Path, captions: Mapping[int, str]) -> None:
 
 
 def save_text(path: Path, text: str, *, what: str) -> None:
-    """Write a file, and the folders it lies in.
+    """Write a text file, creating its folder.
 
     Args:
-        path: the file.
-        text: what it is to hold.
-        what: what to call it in an error.
+        path: file to write.
+        text: content of the file.
+        what: what to call the file in an error.
 
     Raises:
         DataError: the file cannot be written.
@@ -137,7 +137,7 @@ def save_text(path: Path, text: str, *, what: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes, *, what: str) -> None:
-    """Do what `write_text` does with content that need not be text."""
+    """Write a binary file, like `save_text`."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
