@@ -1,7 +1,6 @@
 """Record -> training example: the image as input tensor, all its captions as token ids."""
 
 import re
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -20,6 +19,7 @@ from captioner.words.tokenizer import Tokenizer
 from data.boxes import WHOLE, Box, BoxShares
 from data.coco import Record
 from data.image_source import ImageSource
+from data.packed import Packed
 from data.pixels import load_for, to_input
 
 # "a dog on the left" is false in the mirror; so, to be safe, is "leftmost" or "right-handed".
@@ -97,7 +97,7 @@ class CaptionDataset(Dataset[Example]):
             DataError: images are missing.
         """
         source.require(record.image for record in records)
-        self.records = list(records)
+        self.records = records if isinstance(records, Packed) else Packed(records)
         self.source = source
         self.preprocess = preprocess
         self.augment = augment
@@ -108,14 +108,11 @@ class CaptionDataset(Dataset[Example]):
         fill = [round(255 * level) for level in preprocess.mean]  # where a photo is moved away
         self._randaugment = v2.RandAugment(changes, magnitude, fill=fill) if changes else None
         self._boxes = boxes
-        # Ids are packed: as lists of numbers, those of COCO would take 300 MB, and in every worker.
-        self._ids = [
-            [array("i", tokenizer.encode(caption)[: max_words + 1]) for caption in record.captions]
-            for record in self.records
-        ]
-        self.caption_counts = [len(record.captions) for record in self.records]
+        encoded = tokenizer.encode_each(record.captions for record in self.records)
+        self._ids = Packed([ids[: max_words + 1] for ids in own] for own in encoded)
+        self.caption_counts = [len(own) for own in self._ids]
         """Captions of each image."""
-        self.lengths = [max(map(len, ids)) for ids in self._ids]
+        self.lengths = [max(map(len, own)) for own in self._ids]
         """Ids in the longest caption of each image."""
 
     def __len__(self) -> int:

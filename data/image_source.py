@@ -11,10 +11,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from captioner.errors import DataError
 from captioner.folder.sources.archives import list_archive
+from data.packed import PackedDict
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,21 @@ class ImageSource:
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
         self.paths = tuple(str(path) for path in given)
-        self._places: dict[str, list[_Place]] = defaultdict(list)
+        places: dict[str, list[_Place]] = defaultdict(list)
         for name, place in _index([found for path in self.paths for found in _expand(path)]):
-            if place not in self._places[name]:  # a folder and, again, an archive inside it
-                self._places[name].append(place)
-        if not self._places:
+            if place not in places[name]:  # a folder and, again, an archive inside it
+                places[name].append(place)
+        if not places:
             raise DataError(f"There are no images in {', '.join(self.paths) or 'an empty list'}.")
-        self._by_file_name: dict[str, list[str]] = defaultdict(list)
+        self._places = PackedDict(places)
+
+    @cached_property
+    def _by_file_name(self) -> PackedDict[str, list[str]]:
+        """Names by their last part; where captions name all files exactly, nobody asks."""
+        names: dict[str, list[str]] = defaultdict(list)
         for name in self._places:
-            self._by_file_name[_compose(PurePosixPath(name).name)].append(name)
+            names[_compose(PurePosixPath(name).name)].append(name)
+        return PackedDict(names)
 
     def names(self) -> tuple[str, ...]:
         """Every file held, by its path inside its folder or archive."""
@@ -152,7 +160,8 @@ class ImageSource:
 
     def _find(self, name: str) -> list[_Place]:
         """All that could be meant; the exact path goes before the paths it ends, or that end it."""
-        name = _tidy(name)
+        if name not in self._places:
+            name = _tidy(name)
         if name in self._places:
             return self._places[name]
         near = self._by_file_name.get(_compose(PurePosixPath(name).name), [])
@@ -218,10 +227,9 @@ def _files(path: str) -> Iterator[tuple[str | None, str]]:
     # Data sets are often linked into place, so links to folders are followed.
     for folder, inside, files in os.walk(path, followlinks=True):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
+        above = "" if folder == path else _tidy(os.path.relpath(folder, path)) + "/"
         for file in sorted(name for name in files if not name.startswith(".")):
-            full = os.path.join(folder, file)
-            name = None if file.endswith(".tar") else _tidy(os.path.relpath(full, path))
-            yield name, full
+            yield None if file.endswith(".tar") else above + file, os.path.join(folder, file)
 
 
 def _index_archive(path: str) -> list[tuple[str, _Place]]:

@@ -45,7 +45,7 @@ SLOW = {
     "folder_limits", "folder_own", "folder_ray", "folder_remote", "folder_shards",
     "folder_silence", "gradients", "grounded_captions", "hub",
     "hub_pretrained", "kills", "languages", "makers", "nonphotos", "odd_file_systems", "onnx",
-    "onnx_errors", "onnx_search", "prepare", "pretrained", "pretrained_florence",
+    "onnx_errors", "onnx_search", "packed", "prepare", "pretrained", "pretrained_florence",
     "pretrained_weights", "private_names", "readme", "recipe", "release", "report", "score",
     "serve", "serve_command", "start", "stopping",
     "agreement", "benchmark_pretrained", "compilation", "ensemble", "logbook", "photo_plugins",

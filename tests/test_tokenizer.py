@@ -2,6 +2,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from captioner.errors import CheckpointError, ConfigError, DataError
 from captioner.words.gathering import DisplayWord
-from captioner.words.tokenizer import SPECIALS, Tokenizer
+from captioner.words.tokenizer import SPECIALS, Marks, Tokenizer
 from tests.tongues import ENGLISH, MANY_TONGUES, assert_words_cover
 
 ROOT = Path(__file__).parent.parent
@@ -135,6 +136,44 @@ def test_any_text_encodes_and_decodes(either: Tokenizer, text: str) -> None:
     assert_words_cover(either, ids)
     assert not {either.pad_id, either.start_id, either.end_id} & set(ids)
     assert "unk" not in either.decode(ids).lower() or "unk" in text.lower()
+
+
+def wordpieces() -> Tokenizer:
+    """As pretrained models have them: no capitals, no accents, punctuation split off."""
+    letters = [chr(n) for n in range(ord("a"), ord("z") + 1)]
+    names = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", "dog", "'", *letters, *(f"##{x}" for x in letters)]
+    model = tokenizers.models.WordPiece({x: n for n, x in enumerate(names)}, unk_token="[UNK]")
+    engine = tokenizers.Tokenizer(model)
+    engine.normalizer = tokenizers.normalizers.BertNormalizer()
+    engine.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    return Tokenizer(engine, Marks())
+
+
+WORDPIECES = wordpieces()
+TRICKY = st.lists(
+    st.text("aZ  é\u0301\u00b4\u2019'ntsdog-7.:,\n\t\xa0\u3000\u1100\u1161\u017f\u03a3狗か\u3099")
+)
+
+
+@given(captions=TRICKY)
+@settings(deadline=None)
+def test_many_captions_encode_as_each_of_them_does(
+    whole_words: Tokenizer, pieces: Tokenizer, captions: list[str]
+) -> None:
+    for tokenizer in (whole_words, pieces, WORDPIECES):
+        for prompted in (tokenizer, tokenizer.behind("a dog")):
+            ids = [prompted.encode(caption) for caption in captions]
+            assert list(prompted.encode_each([captions, captions[:1]])) == [ids, ids[:1]]
+
+
+@given(captions=TRICKY)
+@settings(deadline=None)
+def test_every_word_that_occurs_is_learned_and_no_other(captions: list[str]) -> None:
+    captions = [*["dog"] * 100, *captions]
+    tokenizer = Tokenizer.train_words(captions, min_count=1)
+    counts = Counter(i for caption in captions for i in tokenizer.encode(caption))
+    assert sorted(counts) == list(range(4, len(tokenizer)))
+    assert [counts[i] for i in sorted(counts)] == sorted(counts.values(), reverse=True)
 
 
 @pytest.mark.parametrize("mark", [*SPECIALS, "<end>", "<pad>", "[PAD]", "<s>", "</s>", "<unk>"])

@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
@@ -116,7 +117,10 @@ class Tokenizer:
             raise ConfigError(f"min_count is {min_count}; it must be 1 or more.")
         engine = _words_engine({})
         read, split = engine.normalizer.normalize_str, engine.pre_tokenizer.pre_tokenize_str
-        counts = Counter(word for caption in captions for word, _ in split(read(caption)))
+        counts: Counter[str] = Counter()
+        for part, n in Counter(x for caption in captions for x in caption.split(" ")).items():
+            for word, _ in split(read(part)):
+                counts[word] += n
         if not counts:
             raise DataError("There are no words to learn: the captions are missing or empty.")
         if sum(n for word, n in counts.items() if is_unspaced(word[0])) > counts.total() / 2:
@@ -261,6 +265,19 @@ class Tokenizer:
             CheckpointError: the tokenizer was crafted so that it cannot read this text.
         """
         return self._encode(self._space + text.lstrip() if self._space and text.strip() else text)
+
+    def encode_each(self, captions: Iterable[Iterable[str]]) -> Iterator[list[list[int]]]:
+        """Encode the captions of many images, with the ids of `encode`: each word only once.
+
+        Raises:
+            CheckpointError: as for one caption.
+        """
+        if self._gather is gather_pieces:  # they depend on what stands around a space
+            yield from ([self.encode(text) for text in own] for own in captions)
+            return
+        read = cache(self._encode)
+        for own in captions:
+            yield [[i for part in text.split(" ") for i in read(part)] for text in own]
 
     def _encode(self, text: str) -> list[int]:
         with _explained():

@@ -167,8 +167,7 @@ class SelfCriticalObjective(Objective):
 
     def __init__(self, setup: ObjectiveSetup) -> None:
         super().__init__(setup)
-        encode = self._tokenizer.encode
-        ids = ([encode(caption) for caption in own] for own in setup.captions)
+        ids = self._tokenizer.encode_each(setup.captions)
         self.reward = Reward(ids, self._tokenizer, bleu=self._stage.bleu)
         self.signature = self.reward.signature
         if self._stage.hallucination_penalty:

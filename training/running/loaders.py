@@ -1,5 +1,6 @@
 """Batches for a stage to learn from and to validate on: pixels, or a frozen encoder's features."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from training.settings import RunConfig, StageConfig
 class CaptionedPhotos:
     """Captioned photos and where they lie."""
 
-    records: list[Record]
+    records: Sequence[Record]
     source: ImageSource
 
 

@@ -77,7 +77,7 @@ def build_stage(
         decoder=model.decoder,
         stage=stage,
         tokenizer=behind,
-        captions=[record.captions for record in train.records],
+        captions=(record.captions for record in train.records),
         max_words=config.data.max_words,
         names=_find_names(config) if stage.hallucination_penalty else (),
         teacher=load_teacher(config, stage, model=model, tokenizer=tokenizer),

@@ -18,18 +18,21 @@ from captioner.model import CaptionModel, build_model
 from captioner.words.tokenizer import Tokenizer
 from data.coco import Record, load_records
 from data.image_source import ImageSource
+from data.packed import Packed
 from training.settings import DataConfig, RunConfig, SourceConfig
 
 
-def load_sources(sources: Sequence[SourceConfig]) -> tuple[list[Record], ImageSource]:
+def load_sources(sources: Sequence[SourceConfig]) -> tuple[Packed[Record], ImageSource]:
     """Read the captions of several sources, and make sure that all their photos are there.
 
     Raises:
         DataError: captions or photos are missing or do not fit together.
     """
-    records: list[Record] = []
-    for source in sources:
-        records += load_records(Path(source.annotations), split=source.split)[: source.limit]
+    records = Packed(
+        record
+        for source in sources
+        for record in load_records(Path(source.annotations), split=source.split)[: source.limit]
+    )
     photos = ImageSource([path for source in sources for path in source.images])
     photos.require(record.image for record in records)
     return records, photos
