@@ -10,17 +10,16 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from captioner.errors import DataError
 from captioner.folder.sources.archives import list_archive
 from data.packed import PackedDict
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Location of the bytes of one image: a file, or a range of an archive."""
 
     path: str

@@ -3,7 +3,7 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from posixpath import basename
 
 from data.coco import Record
 from data.image_source import ImageSource
@@ -48,7 +48,7 @@ def find_shared(
 
 
 def _id(record: Record) -> tuple[int, str]:
-    return record.image_id, PurePosixPath(record.image).name
+    return record.image_id, basename(record.image)
 
 
 def _digest(source: ImageSource, name: str) -> bytes:

@@ -54,6 +54,7 @@ def ended(folder: str) -> dict:
 def start(*changes: str) -> dict[str, torch.Tensor]:
     """The weights a run with these changes starts with."""
     run = Run(load_settings(SMOKE, changes), Path("runs/start"), device=torch.device("cpu"))
+    run.make_model()
     return run.model.state_dict()
 
 

@@ -90,26 +90,26 @@ class Run:
             "words": hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest(),
         }
         self.folder = RunFolder(path, config, identity=identity, ranks=ranks)
-        self.resumed = self.folder.load_resume()
+
+    def make_model(self, resumed: Mapping[str, Any] | None = None) -> None:
+        """Make the model as the settings ask for it, or as the run left it."""
+        config = self.config
         torch.manual_seed(config.seed)
-        if self.resumed is None:
-            self.progress = RunState()
-            self.model = start_model(config, words=len(self.tokenizer))
-        else:
-            unread = replace(config, encoder_weights="none", start_from="")
-            self.progress = RunState(**self.resumed["progress"])
-            self.model = start_model(unread, words=len(self.tokenizer))
-            self.model.load_state_dict(self.resumed["model"])
-        self.model.to(device)
+        if resumed is not None:
+            config = replace(config, encoder_weights="none", start_from="")
+        self.progress = RunState(**resumed["progress"] if resumed else {})
+        self.model = start_model(config, words=len(self.tokenizer)).to(self.device)
+        if resumed is not None:
+            self.model.load_state_dict(resumed["model"])
         if config.compile:
             compile_model(self.model, backend=config.compile)
 
     def train(self) -> None:
         """Go through all stages from where the run stands."""
+        self.make_model(resumed := self.folder.load_resume())
         progress, stages = self.progress, self.config.stages
         self.folder.open(first_step=progress.steps + 1)
         self._introduce()
-        resumed, self.resumed = self.resumed, None
         while progress.stage < len(stages):
             stage = stages[progress.stage]
             if not self._is_over(stage):
