@@ -7,7 +7,7 @@ Hugging Face `tokenizers`; `gathering` puts a sentence together again.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass
