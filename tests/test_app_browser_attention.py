@@ -206,7 +206,7 @@ def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
     cells = page.locator(".cell")
     expect(cells).to_have_count(6)  # of two layers: the mean, and two heads
     expect(page.locator(".cell[aria-pressed=true]")).to_have_attribute(
-        "title", re.compile("layer 2, mean of its heads: ")
+        "title", re.compile("layer 2, mean of heads: ")
     )
     page.get_by_role("button", name="layer 1, head 2").click()
     expect(page.get_by_role("button", name="layer 1, head 2")).to_have_attribute(

@@ -40,7 +40,7 @@ def test_models_side_by_side_go_to_the_same_word_where_both_wrote_it(page):
 
 
 def test_the_timeline_shows_words_by_regions_and_points_at_them(planted):
-    planted.get_by_text("Timeline: words by regions").click()
+    planted.get_by_text("Timeline (words by regions)").click()
     rows = planted.locator(".timeline button")
     expect(rows.locator("span")).to_have_text(list(PLANTED))
     heaviest = rows.locator("canvas").evaluate_all(

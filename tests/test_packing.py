@@ -65,7 +65,7 @@ def test_weights_that_change_later_are_never_stale(checkpoint, photos):
     fresh = TorchCaptioner(copy.deepcopy(captioner.model), captioner.header)
     found, expected = packed.caption(photos[1]), fresh.caption(photos[1])
     assert found.text == expected.text
-    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
+    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-5)
 
 
 @with_onednn
@@ -81,7 +81,7 @@ def test_weights_that_are_replaced_later_are_never_stale(checkpoints, photos, ki
     other.model.load_state_dict(weights)
     found, expected = packed.caption(photos[1]), other.caption(photos[1])
     assert found.text == expected.text
-    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
+    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-5)
 
 
 @with_onednn
@@ -93,7 +93,7 @@ def test_a_packed_model_can_be_copied_and_sent(checkpoints, photos, kind, copied
     assert count_packed(other.model) == count_packed(packed.model) > 0
     found, expected = other.caption(photos[1]), packed.caption(photos[1])
     assert found.text == expected.text
-    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-6)
+    assert found.log_probability == pytest.approx(expected.log_probability, abs=1e-5)
 
 
 @with_onednn
