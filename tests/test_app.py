@@ -230,7 +230,7 @@ def test_a_setting_out_of_range_is_named(client, photos):
         (1, None, "checkpoint is missing; choose from toy-transformer, toy-lstm."),
         (1, "nope", "Value: nope is not in the list of choices"),
         (3, "x" * 10_000, "beam width is 'xxx"),
-        (3, math.nan, "beam width is nan; it must be a number"),
+        (3, math.nan, "beam is nan; it must be a number"),
         (5, None, "length penalty is None; it must be a number"),
         (6, math.nan, "search.temperature is nan; it must be finite"),
         (6, 0.5, 'search.temperature is 0.5, which does nothing while method is "greedy"; leave'),

@@ -239,7 +239,7 @@ def test_candidates_of_the_beam_are_measured_too(run, capsys):
     assert f"{found['number']} candidates per photo, per cent" in said.err
     assert "2 groups, diversity 0.5" in said.err
     assert evaluate(run, "--beam", "1", "--candidates") == 1
-    assert "only beam search has several candidates" in capsys.readouterr().err
+    assert "--candidates needs beam search; give --beam 2 or more" in capsys.readouterr().err
 
 
 def test_a_photo_with_fewer_candidates_has_its_best_counted_again():
@@ -252,7 +252,7 @@ def test_a_photo_with_fewer_candidates_has_its_best_counted_again():
 
 def test_one_draw_is_refused(run, capsys):
     assert evaluate(run, "--samples", "1") == 1
-    assert "draw 2 or more of each photo" in capsys.readouterr().err
+    assert "samples is 1; give 0, or 2 or more" in capsys.readouterr().err
 
 
 def test_a_report_that_cannot_be_written_is_named(run, capsys):

@@ -81,11 +81,13 @@ class EvaluationOptions:
     """Seed of all random choices."""
 
     def __post_init__(self) -> None:
-        if self.samples == 1 or min(self.samples, self.resamples) < 0:
+        if self.samples < 0 or self.samples == 1:
             raise ConfigError(
-                f"samples is {self.samples} and resamples {self.resamples}; neither may be "
-                "negative, and samples must be 0 or at least 2 to measure diversity."
+                f"samples is {self.samples}; give 0, or 2 or more: diversity compares captions of "
+                "the same photo."
             )
+        if self.resamples < 0:
+            raise ConfigError(f"bootstrap is {self.resamples}; it must be 0 or more.")
 
 
 def evaluate(
