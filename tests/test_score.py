@@ -128,7 +128,7 @@ def test_results_for_some_images_are_scored_with_a_warning(annotations, tmp_path
     assert report["scores"] == metrics.score({i: REFERENCES[i] for i in captions}, captions)
     assert printed.err.startswith(
         f"warning: {results} has captions for 2 of the 3 images in {annotations}; only those are "
-        "scored, and CIDEr weighs words by them alone.\n"
+        "scored, and CIDEr's n-gram weights come from them alone.\n"
     )
 
 
@@ -209,7 +209,7 @@ def test_lines_without_captions_are_refused(annotations, karpathy, tmp_path, cap
     assert capsys.readouterr().err == f"error: Results {results} has no captions.\n"
     results = lines(tmp_path / "b.jsonl", {"image": "3.jpg", "caption": "a man"})
     assert main([karpathy, results, "--split", "val"]) == 1
-    assert "none of its photos is of that split." in capsys.readouterr().err
+    assert "none of its photos is in that split." in capsys.readouterr().err
 
 
 FORM = 'Results are a JSON list such as [{"image_id": 42, "caption": "a dog on a beach"}].'
