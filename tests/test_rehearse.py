@@ -97,8 +97,9 @@ def test_the_profiler_sees_the_steps_of_every_stage(tmp_path, capsys):
     arguments = [str(SMOKE), "--steps", "1", "--set", STAGES, "--device", "cpu"]
     assert main([*arguments, "--profile", str(folder)]) == 0
     assert {file.name for file in folder.iterdir()} == {"words.json", "whole.json", "own.json"}
-    assert json.loads((folder / "words.json").read_text())["traceEvents"]
-    assert "aten::addmm" in capsys.readouterr().out
+    events = json.loads((folder / "words.json").read_text())["traceEvents"]
+    assert "aten::addmm" in {event["name"] for event in events}
+    assert "aten::" in capsys.readouterr().out  # the ten that take longest, whichever these are
 
 
 def test_what_the_run_would_fail_with_ends_the_rehearsal(capsys):
