@@ -216,7 +216,7 @@ def _profiled(trace: Path | None) -> Iterator[None]:
     if trace is None:
         yield
         return
-    with profile() as profiler:
+    with profile(acc_events=True) as profiler:  # PyTorch 2.11 warns without it
         yield
     trace.parent.mkdir(parents=True, exist_ok=True)
     profiler.export_chrome_trace(str(trace))
