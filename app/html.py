@@ -68,11 +68,11 @@ def _caption(number: int, row: BatchRow, *, done: bool) -> str:
         return _text(row.error.removeprefix(f"{row.name}: "))
     name = _text(row.name)
     return (
-        f'<div class="edit"><textarea rows="1" data-row="{number}" '
+        f'<div class="edit"><div><textarea rows="1" data-row="{number}" '
         f'aria-label="Caption of {name}"{" readonly" * (not done)}>{_text(row.caption)}</textarea>'
-        f'<button type="button" class="small" data-row="{number}" '
-        f'aria-label="View {name}">View</button></div>'
         + (f'<small class="doubt">{_text(", ".join(row.doubts))}</small>' if row.doubts else "")
+        + f'</div><button type="button" class="small" data-row="{number}" '
+        f'aria-label="View {name}">View</button></div>'
     )
 
 

@@ -32,6 +32,8 @@ function writeLook(look) {
 }
 
 function useLook(look) {
+  for (const field of document.querySelectorAll("[data-look=colours]"))
+    field.disabled = look.drawing === "spotlight"; // which has a colour of its own
   document.documentElement.style.setProperty("--strength", look.strength);
   document.dispatchEvent(new CustomEvent("look", { detail: look }));
 }

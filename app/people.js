@@ -48,6 +48,7 @@ function drawPeople(inside, people, caption, maps, choose) {
     make(
       "div",
       { class: "people" },
+      rows.length ? make("p", {}, "Pointing game (hit: the attention peak lies in a human box):") : "",
       rows.length ? make("ul", {}, rows) : "",
       missing.length
         ? make("p", {}, `Annotated, but not mentioned: ${missing.join(", ")}.`)

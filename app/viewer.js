@@ -2,6 +2,7 @@
 // viewer, inside `element`; `props.photo` and `props.value` are JSON from the server, and `watch`
 // reports their changes. They are strings because Gradio sends only differences of objects, and
 // mutates them.
+const HINT = "Point at the photo to see which words attended there; drag a box to paint it out.";
 const viewer = make("div", { class: "viewer" });
 const key = (window.viewers = (window.viewers ?? 0) + 1);
 let look = readLook();
@@ -130,10 +131,10 @@ function open(number) {
     (inside) => photo.people && drawPeople(inside, photo.people, own, maps(), pick),
   );
   parts.people.details.addEventListener("toggle", () => shown() && show(chosen));
-  part("heads", "Layers and heads of the selected word", (inside) =>
+  part("heads", "Layers and heads", (inside) =>
     drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look),
   );
-  part("own", "Your sentence, and alternatives for the selected word", (inside) => {
+  part("own", "Your sentence and alternatives", (inside) => {
     if (own.words.length && !own.words[0].rivals.length && !own.asked) {
       own.asked = true;
       trigger("read", { text: own.text, rivals: true });
@@ -251,7 +252,7 @@ function pin() {
             trigger("hide", { box, candidate });
           },
         })
-      : "",
+      : make("p", { class: "hint" }, HINT),
   );
 }
 

@@ -90,7 +90,7 @@ def look_closely(page: Page) -> None:
 
 
 def read_own(page: Page) -> None:
-    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_text("Your sentence and alternatives").click()
     page.get_by_label("Your sentence").fill("A man riding a horse on the beach")
     page.keyboard.press("Enter")
     page.get_by_text("yours").wait_for()

@@ -122,7 +122,7 @@ def test_another_view_style_or_colour_is_shown_without_the_server(page, tokenize
 )
 def test_views_made_of_several_maps_are_those_of_the_library(page, tokenizer, view, method):
     caption(page, SAMPLES / "cat.jpg")
-    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_text("Your sentence and alternatives").click()
     page.get_by_label("Your sentence").fill("A dog on the beach")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_count(5)
@@ -202,7 +202,7 @@ def test_a_part_of_the_photo_is_drawn_with_the_mouse_and_stays_until_it_is_click
 
 def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
-    page.get_by_text("Layers and heads of the selected word").click()
+    page.get_by_text("Layers and heads").click()
     cells = page.locator(".cell")
     expect(cells).to_have_count(6)  # of two layers: the mean, and two heads
     expect(page.locator(".cell[aria-pressed=true]")).to_have_attribute(
@@ -224,7 +224,7 @@ def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
 def test_a_sentence_of_your_own_is_read_beside_the_models(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     count = page.locator(".candidates input").count()
-    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_text("Your sentence and alternatives").click()
     page.get_by_label("Your sentence").fill("Two dog's ball")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_text(["Two", "dog's", "ball"])
@@ -272,7 +272,7 @@ def test_rivals_that_come_late_leave_the_candidate_that_is_shown(page):
     caption(page, SAMPLES / "cat.jpg")
     held = []
     page.route("**/queue/join**", lambda route: held.append(route))  # noqa: PLW0108
-    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_text("Your sentence and alternatives").click()
     page.locator(".candidates input").nth(1).check()
     page.locator(".sentence").evaluate("sentence => (sentence.dataset.mine = 1)")
     expect(page.locator(".rivals button")).to_have_count(0)
@@ -290,7 +290,7 @@ def test_a_rival_takes_the_place_of_a_word_and_the_model_goes_on(page, tokenizer
     model = TorchCaptioner(*TOYS["transformer"](tokenizer))
     ours = model.read_sentence(SAMPLES / "cat.jpg", model.caption(SAMPLES / "cat.jpg").text)
     page.locator("label.word").first.click()
-    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_text("Your sentence and alternatives").click()
     others = [rival for rival in ours.words[0].rivals if rival.text]
     expect(page.locator(".rivals button")).to_have_count(len(others))
     other = next(rival.text for rival in others if rival.text not in ours.text)
@@ -305,7 +305,7 @@ def test_a_rival_takes_the_place_of_a_word_and_the_model_goes_on(page, tokenizer
 def test_words_the_model_does_not_know_are_named_below_and_nothing_is_lost(page):
     caption(page, SAMPLES / "cat.jpg")
     before = page.locator(".sentence").inner_text()
-    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_text("Your sentence and alternatives").click()
     hostile = "<img src=x onerror=alert(1)>"
     page.get_by_label("Your sentence").fill(hostile)
     page.get_by_role("button", name="Score").click()

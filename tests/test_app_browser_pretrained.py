@@ -66,7 +66,7 @@ def test_it_captions_shows_attention_and_reads_a_sentence_behind_its_prompt(
         )
         gate = f"gate {100 * written.words[on].gate:.0f}%"
         expect(page.locator(".viewer .note")).to_contain_text(gate)
-        page.get_by_text("Your sentence, and alternatives for the selected word").click()
+        page.get_by_text("Your sentence and alternatives").click()
         for button, typed, sentence in (
             ("Score", "two dogs", ours.read_sentence(SAMPLE, "two dogs")),
             ("Continue", "a cat", ours.complete(SAMPLE, "a cat")),

@@ -27,7 +27,7 @@ def test_models_side_by_side_go_to_the_same_word_where_both_wrote_it(page):
     choose_model(page, "Compare all")
     first, second = (page.locator(".viewer:visible").nth(n) for n in (0, 1))
     for viewer, text in ((first, "A dog on the beach"), (second, "The beach")):
-        viewer.get_by_text("Your sentence, and alternatives for the selected word").click()
+        viewer.get_by_text("Your sentence and alternatives").click()
         viewer.get_by_label("Your sentence").fill(text)
         page.keyboard.press("Enter")
         expect(viewer.locator(".sentence")).to_contain_text("beach")
@@ -63,7 +63,7 @@ def test_the_timeline_shows_words_by_regions_and_points_at_them(planted):
 
 
 def test_a_sample_stands_beside_what_people_said_of_it(page, tokenizer):
-    page.get_by_text("Your sentence, and alternatives for the selected word").click()
+    page.get_by_text("Your sentence and alternatives").click()
     page.get_by_label("Your sentence").fill("Two girls run on the beach")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_count(6)
