@@ -37,7 +37,7 @@ from captioner.folder.job import Job
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import JournalRecord
-from captioner.folder.outputs.wording import Wording
+from captioner.folder.outputs.template import CaptionTemplate
 from captioner.folder.progress import Progress
 from captioner.folder.sources.inputs import Photo
 from captioner.photo.framing import Prepared
@@ -131,7 +131,7 @@ class Bench:
             job = Job(
                 journal,
                 lambda: engine,
-                wording=Wording(),
+                template=CaptionTemplate(),
                 targets=[],
                 words=False,
                 retry_failed=False,

@@ -87,7 +87,7 @@ def replacing(path: Path) -> Iterator[Path]:
         OSError: it cannot be written.
     """
     path = Path(os.path.realpath(path))  # a link stays a link
-    with _taking_the_place_of(path, _unfinished(path), _copy_mode) as unfinished:
+    with _atomic_replacement(path, _unfinished(path), _copy_mode) as unfinished:
         yield unfinished
 
 
@@ -133,7 +133,7 @@ def edit_file(path: str | os.PathLike[str], content: bytes, *, keep_times: bool 
     target = Path(os.path.realpath(path))
     temporary = target.with_name(TEMPORARY.replace("*", secrets.token_hex(8)))
     with (
-        _taking_the_place_of(target, temporary, partial(_make_like, keep_times=keep_times)),
+        _atomic_replacement(target, temporary, partial(_copy_attributes, keep_times=keep_times)),
         temporary.open("xb") as file,
     ):
         file.write(content)
@@ -142,21 +142,21 @@ def edit_file(path: str | os.PathLike[str], content: bytes, *, keep_times: bool 
 
 
 @contextmanager
-def _taking_the_place_of(
-    path: Path, unfinished: Path, make_like: Callable[[Path, Path], None]
+def _atomic_replacement(
+    path: Path, unfinished: Path, copy_attributes: Callable[[Path, Path], None]
 ) -> Iterator[Path]:
     """Let a file that is filled meanwhile take another one's place: whole and on disk, or never.
 
     Args:
         path: what is replaced, if it is there.
         unfinished: the file to be filled.
-        make_like: gives the second what it shall have of the first.
+        copy_attributes: gives the second what it shall have of the first.
     """
     try:
         yield unfinished
         with unfinished.open("rb+") as file:
             sync(file.fileno())
-        make_like(path, unfinished)
+        copy_attributes(path, unfinished)
         os.replace(unfinished, path)
     except BaseException:  # interrupted, too
         unfinished.unlink(missing_ok=True)
@@ -168,7 +168,7 @@ def _copy_mode(old: Path, new: Path) -> None:
         shutil.copymode(old, new)
 
 
-def _make_like(old: Path, new: Path, *, keep_times: bool) -> None:
+def _copy_attributes(old: Path, new: Path, *, keep_times: bool) -> None:
     """Give the new file the owner, attributes and mode of the old one, where it may have them.
 
     Network mounts, FAT and containers refuse one or the other, each in its own way.

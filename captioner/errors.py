@@ -50,7 +50,7 @@ class MissingExtraError(CaptionerError):
 
 
 @contextmanager
-def needing_torch() -> Iterator[None]:
+def require_torch() -> Iterator[None]:
     """Import what runs on PyTorch.
 
     Raises:
@@ -67,7 +67,7 @@ def needing_torch() -> Iterator[None]:
 
 
 @contextmanager
-def foreign_errors(
+def wrap_library_errors(
     raised: type[CaptionerError],
     explain: Callable[[BaseException], str],
     *,

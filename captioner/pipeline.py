@@ -24,9 +24,9 @@ from captioner.checkpoint.files import has_graphs
 from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
 from captioner.config import SearchConfig
 from captioner.decoders.reading import CaptionAttention, Reading, follow
-from captioner.errors import ConfigError, needing_torch
+from captioner.errors import ConfigError, require_torch
 from captioner.photo import Source
-from captioner.photo.framing import Prepared, prepare_each
+from captioner.photo.framing import Prepared, prepare_all
 from captioner.reader import Reader
 from captioner.result.caption import Caption, Word
 from captioner.result.description import describe
@@ -164,7 +164,7 @@ class Captioner(Reader):
             ConfigError: a setting is unknown or out of range, or cannot be followed.
         """
         chosen, constraints = self.header.plan(search, **changes)
-        prepared = prepare_each(photos, self.prepare)
+        prepared = prepare_all(photos, self.prepare)
         if not prepared:
             return []
         features = self.encode(prepared, task=constraints.task)
@@ -282,5 +282,5 @@ def choose_runtime(
 
 def _runtime_class(name: str) -> Any:
     module, kind = RUNTIMES[name]
-    with needing_torch():
+    with require_torch():
         return getattr(import_module(module), kind)

@@ -43,7 +43,7 @@ SLOW = {
     "app_mcp", "app_start", "app_whatif", "checkpoint", "cli", "cli_streams", "confidence",
     "distributed", "evaluate", "evidence", "extending", "folder", "folder_engine", "folder_job",
     "folder_limits", "folder_own", "folder_ray", "folder_remote", "folder_shards",
-    "folder_silence", "gradients", "grounded_captions", "hub",
+    "folder_withhold", "gradients", "grounded_captions", "hub",
     "hub_pretrained", "kills", "languages", "makers", "nonphotos", "odd_file_systems", "onnx",
     "onnx_errors", "onnx_search", "packed", "prepare", "pretrained", "pretrained_florence",
     "pretrained_weights", "private_names", "readme", "recipe", "release", "report", "score",

@@ -19,7 +19,7 @@ from captioner.folder.job import Job
 from captioner.folder.journal.journal import Journal
 from captioner.folder.outputs.edits import read_edits, remember_tables
 from captioner.folder.outputs.tables import write_table
-from captioner.folder.outputs.wording import Wording
+from captioner.folder.outputs.template import CaptionTemplate
 from captioner.folder.progress import Progress
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.filters import Filter
@@ -101,7 +101,7 @@ def work(
         job = Job(
             journal,
             Engine,  # type: ignore[arg-type]
-            wording=Wording(),
+            template=CaptionTemplate(),
             targets=[Target(kind=kind, existing=existing) for kind in kinds],  # type: ignore[arg-type]
             words=False,
             retry_failed=retry,
@@ -109,9 +109,9 @@ def work(
             root=folder,
         )
         with suppress(KeyboardInterrupt):
-            job.upkeep.keep(read_edits(tables, journal.index).items())
+            job.updater.keep(read_edits(tables, journal.index).items())
             job.run(find_photos(folder, Filter()))
-        job.upkeep.keep(read_edits(tables, journal.index).items())
+        job.updater.keep(read_edits(tables, journal.index).items())
         journal.tidy()
         for table in tables:
             write_table(table, path, words=False)

@@ -304,11 +304,11 @@ def test_what_is_replaced_is_counted_once_while_a_folder_is_watched(tmp_path):
     path.write_bytes(pack(member("x.png", b"1"), member("x.png", b"2"), member("x.png", b"3")))
     os.utime(path, (1, 1))
     watched = Watched(JournalIndex(tmp_path), seconds=2.0)
-    found = list(watched.news(find_photos(tmp_path, Filter())))
+    found = list(watched.new_items(find_photos(tmp_path, Filter())))
     assert [(type(f), f.name) for f in found] == [
         (Photo, "s.tar/x.png"),
         (Replaced, "s.tar/x.png (1 of 3)"),
         (Replaced, "s.tar/x.png (2 of 3)"),
     ]
     assert found[0].read() == b"3"
-    assert list(watched.news(find_photos(tmp_path, Filter()))) == []
+    assert list(watched.new_items(find_photos(tmp_path, Filter()))) == []

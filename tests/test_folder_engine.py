@@ -266,7 +266,7 @@ def test_the_batch_does_not_grow_beyond_the_memory_there_is():
     assert run_sizes(BatchSize(None, lambda: False), lambda n: 8 + n) == [4] * 40
     size = BatchSize(None, lambda: True)
     run_sizes(size, lambda n: 8 + n, batches=6)
-    size.did_not_fit(16)
+    size.record_out_of_memory(16)
     assert run_sizes(size, lambda n: 8 + n) == [8] * 40
 
 

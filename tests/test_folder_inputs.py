@@ -317,7 +317,7 @@ def test_system_folders_are_skipped_and_recorded(tmp_path):
     chosen = Filter()
     found = [photo.name for photo in find_photos(tmp_path, chosen)]
     assert found == ["2024/IMG_1.jpg", "recycle/y.jpg"]
-    assert chosen.passed_over == {
+    assert chosen.skipped_folders == {
         "2024/@eaDir", "#recycle", "$RECYCLE.BIN", "Lightroom Previews.lrdata",
         "System Volume Information", "lost+found",
     }  # fmt: skip
@@ -329,7 +329,7 @@ def test_what_a_pattern_excludes_is_not_noted(tmp_path):
     lay_out(tmp_path, "a.jpg", *MACHINES)
     chosen = Filter(exclude=("@eaDir", "#recycle", "[$]*", "*.lrdata", "System*", "lost*"))
     assert [photo.name for photo in find_photos(tmp_path, chosen)] == ["a.jpg"]
-    assert chosen.passed_over == set()
+    assert chosen.skipped_folders == set()
 
 
 def test_system_folders_in_archives_are_skipped(tmp_path):
@@ -338,7 +338,7 @@ def test_system_folders_in_archives_are_skipped(tmp_path):
             tar.addfile(tarfile.TarInfo(name))
     chosen = Filter()
     assert [photo.name for photo in find_photos(tmp_path, chosen)] == ["s.tar/a.jpg"]
-    assert chosen.passed_over == {"s.tar/@eaDir"}
+    assert chosen.skipped_folders == {"s.tar/@eaDir"}
 
 
 # What people write into lists

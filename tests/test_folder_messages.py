@@ -184,7 +184,7 @@ def test_skipped_system_folders_are_listed_at_the_end(command, folder):
     assert errors[0] in command(folder, "--dry-run")[2]
     assert command(folder, "--quiet")[2] == []
     end = json.loads(command(folder, "--log", "json")[2][-1])
-    assert (end["event"], end["passed_over"]) == ("end", {"#recycle": 1, "@eaDir": 2})
+    assert (end["event"], end["skipped_folders"]) == ("end", {"#recycle": 1, "@eaDir": 2})
     assert "7 photos: 3 captioned" in command(folder, "--hidden")[1][0]
 
 

@@ -78,7 +78,7 @@ def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
         {"event": "progress", **numbers, "seconds": 4, "rate": 0.5, "remaining": 8},
         {
             "event": "interrupted", **numbers, "seconds": 6, "rate": 0.33, "remaining": 12,
-            "passed_over": {},
+            "skipped_folders": {},
         },
         {
             "event": "error", "message": "The disk is full.",
@@ -106,7 +106,9 @@ def test_the_tally_adds_up():
 
 def test_many_skipped_folders_take_one_line(capsys):
     progress = Progress("text")
-    progress.passed_over = {f"{n}/@eaDir" for n in range(1200)} | {f"{n}.lrdata" for n in range(8)}
+    progress.skipped_folders = {f"{n}/@eaDir" for n in range(1200)} | {
+        f"{n}.lrdata" for n in range(8)
+    }
     progress.end("end")
     assert capsys.readouterr().err == (
         "captioner: skipped 1208 system folders: @eaDir (1200 times), 0.lrdata, 1.lrdata, "

@@ -20,7 +20,7 @@ from captioner.folder.engines.cluster import _keeping_sigterm, import_ray
 from captioner.folder.engines.crashes import CrashTracker, Piece
 from captioner.folder.engines.ray import _DEADLY, RayEngine, _chunks
 from captioner.folder.sources.inputs import Photo
-from captioner.folder.stopping import Stopped, stopping_gently
+from captioner.folder.stopping import Stopped, graceful_shutdown
 from tests.deadly import die_loading, load_deadly
 from tests.photos import encode, noise
 from tests.together import PATIENCE, wait_until
@@ -186,7 +186,7 @@ def test_a_run_that_is_interrupted_and_loses_a_worker_captions_as_one_without_a_
 
 def test_sigterm_while_ray_starts_stops_the_run_gracefully():
     def begin():
-        with stopping_gently(), _keeping_sigterm():
+        with graceful_shutdown(), _keeping_sigterm():
             signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))  # as Ray does
             signal.raise_signal(signal.SIGTERM)
 

@@ -86,7 +86,7 @@ def test_what_a_photo_is_called_decides_for_ever_and_on_every_machine():
 
 def test_photos_that_would_share_a_text_file_are_in_one_shard():
     for shard in THIRDS:
-        assert shard.holds("a/flag.png") == shard.holds("a/flag.jpeg")
+        assert shard.contains("a/flag.png") == shard.contains("a/flag.jpeg")
 
 
 def test_an_archive_is_opened_by_one_shard_only_unless_it_is_all_there_is(many, monkeypatch):

@@ -167,7 +167,7 @@ def test_missing_letters_are_told(monkeypatch):
     monkeypatch.setattr(lettering, "_FONTS", (None, "no such font.ttf"))
     lettering._choose.cache_clear()
     try:
-        (fault,) = lettering.find_faults("a 猫 on ひ")
+        (fault,) = lettering.find_font_problems("a 猫 on ひ")
         assert fault.startswith(
             "No font on this machine has all letters of the caption (CJK, HIRAGANA), so boxes "
         )
@@ -177,13 +177,13 @@ def test_missing_letters_are_told(monkeypatch):
         assert told.height > silent.height  # for what stands in the foot
     finally:
         lettering._choose.cache_clear()
-    assert lettering.find_faults("a cat on a mat") == []
+    assert lettering.find_font_problems("a cat on a mat") == []
 
 
 def test_a_pillow_that_cannot_write_from_right_to_left_says_so(monkeypatch):
     monkeypatch.setattr(lettering.features, "check", lambda name: name != "raqm")
-    assert any("without Raqm" in fault for fault in lettering.find_faults("כלב"))
-    assert not any("without Raqm" in fault for fault in lettering.find_faults("dog"))
+    assert any("without Raqm" in fault for fault in lettering.find_font_problems("כלב"))
+    assert not any("without Raqm" in fault for fault in lettering.find_font_problems("dog"))
 
 
 def test_of_several_fonts_the_one_that_knows_most_is_taken():
@@ -192,4 +192,4 @@ def test_of_several_fonts_the_one_that_knows_most_is_taken():
     except OSError:
         pytest.skip("this machine has no font that knows Arabic and Hebrew")
     for name in ("arabic", "hebrew"):
-        assert lettering.find_faults(CAPTIONS[name]) == []
+        assert lettering.find_font_problems(CAPTIONS[name]) == []

@@ -22,9 +22,9 @@ from captioner.errors import CheckpointError, ImageError
 from captioner.photo.framing import Prepared, prepare
 from captioner.result.confidence import Judgement
 from captioner.serve.app import build
-from captioner.serve.asking import Service
 from captioner.serve.batching import Batching
 from captioner.serve.listening import listen
+from captioner.serve.request import Service
 from tests.captions import caption_of
 
 PATIENCE = 60

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from captioner.folder.stopping import Stopped, stopping_gently, uninterrupted
+from captioner.folder.stopping import Stopped, defer_signals, graceful_shutdown
 from tests.test_folder import NAMES, captions
 
 ROOT = Path(__file__).parent.parent
@@ -147,8 +147,8 @@ def test_a_signal_waits_for_what_is_not_to_be_interrupted_and_the_next_one_would
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
         done.append("all of it")
 
-    with stopping_gently():
-        with pytest.raises(Stopped) as stopped, uninterrupted(), uninterrupted():
+    with graceful_shutdown():
+        with pytest.raises(Stopped) as stopped, defer_signals(), defer_signals():
             work()
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert (done, stopped.value.status) == (["all of it"], 143)
@@ -156,12 +156,12 @@ def test_a_signal_waits_for_what_is_not_to_be_interrupted_and_the_next_one_would
 
 def test_what_is_not_to_be_interrupted_leaves_signals_as_they_were():
     before = signal.getsignal(signal.SIGINT)
-    with uninterrupted():
+    with defer_signals():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
-    with pytest.raises(KeyboardInterrupt), uninterrupted():
+    with pytest.raises(KeyboardInterrupt), defer_signals():
         signal.raise_signal(signal.SIGINT)
-    with pytest.raises(OSError, match="full"), uninterrupted():
+    with pytest.raises(OSError, match="full"), defer_signals():
         raise OSError("full")
     assert signal.getsignal(signal.SIGINT) is before
 
@@ -170,7 +170,7 @@ def test_threads_that_receive_no_signals_go_on_as_they_are():
     handlers = []
 
     def work():
-        with uninterrupted():
+        with defer_signals():
             handlers.append(signal.getsignal(signal.SIGINT))
 
     thread = threading.Thread(target=work)
@@ -183,7 +183,7 @@ def test_signals_are_as_before_afterwards_and_those_ignored_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, "a test before left a handler"
     try:
-        with stopping_gently():
+        with graceful_shutdown():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             with pytest.raises(Stopped) as stopped:
                 signal.raise_signal(signal.SIGTERM)

@@ -32,7 +32,7 @@ from captioner.config import (
     from_table,
     to_table,
 )
-from captioner.errors import CaptionerError, CheckpointError, ConfigError, foreign_errors
+from captioner.errors import CaptionerError, CheckpointError, ConfigError, wrap_library_errors
 from captioner.pretrained.families import find_origin, read_pretrained
 from captioner.pretrained.files import is_pretrained
 from captioner.words.constraints import Constraints, constraints_of
@@ -196,7 +196,7 @@ def read_header(path: Path | str) -> Header:
         problem = "is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(f"{path}: {problem}; give the path of a .safetensors checkpoint.")
     with (
-        foreign_errors(
+        wrap_library_errors(
             CheckpointError,
             lambda error: (
                 f"{path}: not a whole safetensors file ({error}); "

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from captioner.checkpoint.header import METADATA_KEY, Header, format_header, read_header
 from captioner.durable import explained, replace_file, sync_folder
-from captioner.errors import CheckpointError, ConfigError, foreign_errors
+from captioner.errors import CheckpointError, ConfigError, wrap_library_errors
 from captioner.model import CaptionModel, build_model
 from captioner.pretrained.families import read_pretrained
 from captioner.pretrained.files import is_pretrained
@@ -63,7 +63,7 @@ def load_checkpoint(
         parameters = sum(p.numel() for p in model.parameters())
         return model.to(device).eval(), replace(header, parameters=parameters)
     model = _build_empty(path, header)
-    with foreign_errors(
+    with wrap_library_errors(
         CheckpointError,
         lambda error: (
             f"{path}: its weights cannot be read ({error}); download or save the checkpoint again."

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from captioner import __version__
 from captioner.cli import caption, checkpoints, convert, export, folder, push, serve
-from captioner.cli.options import complain
+from captioner.cli.options import print_error
 from captioner.durable import FULL
 from captioner.errors import CaptionerError
 
@@ -62,23 +62,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()
     except CaptionerError as error:
-        complain(error)
+        print_error(error)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # nobody reads on, as in `captioner ... | head`
-        _print_nowhere()
+        _discard_output()
         return 141  # what the shell reports of a program ended by SIGPIPE
     except OSError as error:
         if error.errno not in FULL or error.filename is not None:
             raise
-        complain(f"standard output cannot be written: {error.strerror}; make room.")
-        _print_nowhere()
+        print_error(f"standard output cannot be written: {error.strerror}; make room.")
+        _discard_output()
         return 2
     return status
 
 
-def _print_nowhere() -> None:
+def _discard_output() -> None:
     """Give up standard output: Python flushes once more at exit, and would complain."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

@@ -16,10 +16,10 @@ from captioner.cli.options import (
     add_model_options,
     add_search_options,
     choose_search,
-    complain,
     find_models,
     load_captioner,
     positive,
+    print_error,
 )
 from captioner.cli.overlay_paths import overlay_paths
 from captioner.config import AttentionConfig, AttentionMethod
@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             batch.append(_prepare(captioner, photo))
         except ImageError as error:
-            complain(error)
+            print_error(error)
             status = 1
         if batch and (len(batch) == args.batch_size or not left):
             for found in captioner.caption_batch(batch, search=search):
@@ -224,9 +224,9 @@ def _warn(caption: "Caption", *, drawn: bool) -> None:
 
     faults = []
     if drawn:
-        from captioner.overlay.lettering import find_faults
+        from captioner.overlay.lettering import find_font_problems
 
-        faults = find_faults(caption.text)
+        faults = find_font_problems(caption.text)
     for warning in [*diagnose(caption.words), *faults]:
         print(f"captioner: {caption.image}: {warning}", file=sys.stderr)
 

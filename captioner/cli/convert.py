@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from captioner.cli.options import Subcommands, add_checkpoint, add_command
-from captioner.errors import CaptionerError, needing_torch
+from captioner.errors import CaptionerError, require_torch
 
 _EPILOG = """\
 FILE is one .safetensors file with weights, settings and words, for every command that takes a
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         raise CaptionerError(f"{args.output}: give a file that ends in .safetensors.")
     checkpoint = find_checkpoint(args.checkpoint)
 
-    with needing_torch():
+    with require_torch():
         from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 
     model, header = load_checkpoint(checkpoint)

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from captioner.cli.options import Subcommands, add_checkpoint, add_command
-from captioner.errors import needing_torch
+from captioner.errors import require_torch
 
 _EPILOG = """\
 Writes model.safetensors (the checkpoint), encoder.onnx (pixels -> features; encoder.int8.onnx in
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     checkpoint = find_checkpoint(args.checkpoint)
 
-    with needing_torch():
+    with require_torch():
         from captioner.onnx.export import export_onnx
 
     off = export_onnx(checkpoint, args.output)

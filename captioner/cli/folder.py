@@ -8,14 +8,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from captioner.cli.folder_dry_run import tell
+from captioner.cli.folder_dry_run import print_plan
 from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.folder_paths import Find, find_inputs, find_outputs
 from captioner.cli.folder_presets import apply_preset
 from captioner.cli.options import Subcommands, choose_search, find_models, load_captioner
 from captioner.config import to_table
 from captioner.errors import CaptionerError
-from captioner.folder.stopping import Stopped, stopping_gently
+from captioner.folder.stopping import Stopped, graceful_shutdown
 
 if TYPE_CHECKING:
     from captioner.checkpoint.header import Header
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from captioner.folder.engines.local import LocalEngine
     from captioner.folder.job import Engine, Job
     from captioner.folder.outputs.results import Results
-    from captioner.folder.outputs.wording import Silence, Wording
+    from captioner.folder.outputs.template import CaptionTemplate, ConfidenceFilter
     from captioner.folder.progress import Progress, Style
     from captioner.folder.sidecars.targets import Target
     from captioner.folder.sources.remote import StrPath
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     style: Style = "json" if args.log == "json" else "quiet" if args.quiet else "text"
     progress = Progress(style)
     try:
-        with stopping_gently(), progress:
+        with graceful_shutdown(), progress:
             return _run(args, progress)
     except Stopped as stopped:
         return stopped.status
@@ -60,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
 def _run(args: argparse.Namespace, progress: "Progress") -> int:
     from captioner.checkpoint.files import checkpoint_digest
     from captioner.folder.estimate import estimate
-    from captioner.folder.job import Job, describe
+    from captioner.folder.job import Job, make_record
     from captioner.folder.journal.joining import join_shards
     from captioner.folder.journal.journal import Journal
     from captioner.folder.limits import Limits
-    from captioner.folder.outputs.failures import beginnings, read_problems
+    from captioner.folder.outputs.failures import name_prefixes, read_problems
     from captioner.folder.outputs.results import Results
     from captioner.folder.sources.remote import is_remote
     from captioner.folder.sources.shards import Shard
@@ -73,39 +73,46 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     check_together(args)
     limits = Limits.parse(args.max_failures, args.max_hours)
     shard = Shard.parse(args.shard)
-    root, find, progress.passed_over = find_inputs(args, shard)
-    path, *tables = map(shard.place, find_outputs(args, root))
+    root, find, progress.skipped_folders = find_inputs(args, shard)
+    path, *tables = map(shard.path_for, find_outputs(args, root))
     if args.revert:
         return _revert(args, path, root, progress)
-    wording, targets = _texts(args, path)
+    template, targets = _template_and_targets(args, path)
     checkpoints, header = find_models(args)
     search = choose_search(header, args)
-    silence = _silence(args, header)
+    confidence_filter = _confidence_filter(args, header)
     settings = {
         "checkpoint": header.name,
         "weights": ", ".join(map(checkpoint_digest, checkpoints)),
         "search": to_table(search),
-        "text": to_table(wording),
+        "text": to_table(template),
         "words": args.words,
         "precision": args.precision,
         # Relative, so that a folder can be moved together with its captions.
         "folder": os.fspath(root)
         if is_remote(root)
         else os.path.relpath(os.path.realpath(root), os.path.realpath(path.parent)),
-        **({"silence": to_table(silence)} if silence else {}),
+        **({"withhold": to_table(confidence_filter)} if confidence_filter else {}),
         **({"shard": str(shard)} if shard.count > 1 else {}),
     }
     if args.dry_run:
-        sample = tell(args, path, tables, root=root, settings=settings, find=find, targets=targets)
-        progress.name_passed_over()
+        sample = print_plan(
+            args, path, tables, root=root, settings=settings, find=find, targets=targets
+        )
+        progress.name_skipped_folders()
         if sample.is_worth_it and args.engine == "local" and not args.quiet:
-            describing = partial(describe, wording=wording, silence=silence, words=args.words)
-            cost = estimate(sample, _load_engine(args, checkpoints, search).run, describing)
+            make = partial(
+                make_record,
+                template=template,
+                confidence_filter=confidence_filter,
+                words=args.words,
+            )
+            cost = estimate(sample, _load_engine(args, checkpoints, search).run, make)
             print(f"captioner: estimate for {sample.count} photos: {cost}.", file=sys.stderr)
         return 0
     load_engine = _choose_engine(args, checkpoints, search)
 
-    gallery = shard.place(args.gallery) if args.gallery else None
+    gallery = shard.path_for(args.gallery) if args.gallery else None
     results = Results(tables=tables, words=args.words, gallery=gallery, root=root)
     results.prepare()
     with Journal(path, settings, overwrite=args.overwrite, repair=args.repair) as journal:
@@ -115,12 +122,12 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         job = Job(
             journal,
             load_engine,
-            wording=wording,
-            silence=silence,
+            template=template,
+            confidence_filter=confidence_filter,
             targets=targets,
             words=args.words,
             retry_failed=args.retry_failed,
-            retried=beginnings(before, root=root),
+            retried=name_prefixes(before, root=root),
             progress=progress,
             root=root,
             limits=limits,
@@ -128,7 +135,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
         _work(args, job, partial(_caption, args, job, find, results), results, before)
     if args.log == "text" and not args.quiet:
         if not progress.tally.total:
-            print(f"captioner: {_nothing(args, root)}", file=sys.stderr)
+            print(f"captioner: {_no_photos(args, root)}", file=sys.stderr)
         print(f"{', '.join(map(str, (path, *tables)))}: {progress.tally}")
         if gallery:
             print(f"{gallery / 'index.html'}: open it in a browser")
@@ -175,16 +182,16 @@ def _work(
         journal.begin()
         _keep_edits(args, job, results)  # made during the run
         journal.tidy()
-        problems = {**job.problems, **job.upkeep.unwritten}
+        problems = {**job.problems, **job.updater.unwritten}
         results.write(journal, problems, met=job.met, whole=True)
     except KeyboardInterrupt as stopped:
         job.progress.end("interrupted")
         if args.log == "text" and not args.quiet:
-            _tell_interrupted(args, job, getattr(stopped, "why", "interrupted"))
+            _print_interrupted(args, job, getattr(stopped, "why", "interrupted"))
         if journal.begun and not over:  # the normal end of --watch
             _keep_edits(args, job, results)
             journal.tidy(compact=args.watch or bool(results.tables))  # tables need one row a photo
-            problems = {**({} if args.watch else before), **job.problems, **job.upkeep.unwritten}
+            problems = {**({} if args.watch else before), **job.problems, **job.updater.unwritten}
             results.write(journal, problems, met=job.met, whole=args.watch)
         raise
     except CaptionerError as error:
@@ -199,7 +206,7 @@ def _keep_edits(args: argparse.Namespace, job: "Job", results: "Results") -> Non
     from captioner.folder.outputs.edits import read_edits
 
     if not args.overwrite:
-        job.upkeep.keep(read_edits(results.tables, job.journal.index).items())
+        job.updater.keep(read_edits(results.tables, job.journal.index).items())
 
 
 def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results") -> None:
@@ -214,7 +221,7 @@ def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results
         job.run(find())
 
 
-def _tell_interrupted(args: argparse.Namespace, job: "Job", why: str) -> None:
+def _print_interrupted(args: argparse.Namespace, job: "Job", why: str) -> None:
     """Print how far the run got, and how to resume."""
     without = " without --overwrite" if args.overwrite and job.journal.begun else ""
     print(
@@ -225,7 +232,7 @@ def _tell_interrupted(args: argparse.Namespace, job: "Job", why: str) -> None:
     )
 
 
-def _nothing(args: argparse.Namespace, root: "StrPath") -> str:
+def _no_photos(args: argparse.Namespace, root: "StrPath") -> str:
     """Return a message that no photos were found, with the likely cause."""
     if "-" in (args.list, args.folder) or args.list:
         return "no photos on the list."
@@ -234,28 +241,32 @@ def _nothing(args: argparse.Namespace, root: "StrPath") -> str:
     return f"{root}: no photos found; check the path (--hidden includes hidden files)."
 
 
-def _silence(args: argparse.Namespace, header: "Header") -> "Silence":
+def _confidence_filter(args: argparse.Namespace, header: "Header") -> "ConfidenceFilter":
     """Return the rule that withholds captions.
 
     Raises:
         CaptionerError: the checkpoint has no calibrated confidence.
     """
-    from captioner.folder.outputs.wording import Silence
+    from captioner.folder.outputs.template import ConfidenceFilter
 
     if args.purpose and header.confidence is None:
         args.skip_non_photos = False  # a preset must work with every checkpoint
-    silence = Silence(min_confidence=args.min_confidence, photos_only=bool(args.skip_non_photos))
-    if silence and header.confidence is None:
+    confidence_filter = ConfidenceFilter(
+        min_confidence=args.min_confidence, photos_only=bool(args.skip_non_photos)
+    )
+    if confidence_filter and header.confidence is None:
         raise CaptionerError(
             f"{header.name} has no calibrated confidence; omit --min-confidence and "
             "--skip-non-photos, or choose a checkpoint that has."
         )
-    return silence
+    return confidence_filter
 
 
-def _texts(args: argparse.Namespace, journal: Path) -> "tuple[Wording, list[Target]]":
+def _template_and_targets(
+    args: argparse.Namespace, journal: Path
+) -> "tuple[CaptionTemplate, list[Target]]":
     """Return the caption template, and the sidecars to write."""
-    from captioner.folder.outputs.wording import Wording
+    from captioner.folder.outputs.template import CaptionTemplate
     from captioner.folder.plan import written_before
     from captioner.folder.sidecars import SIDECARS
     from captioner.folder.sidecars.targets import Target
@@ -267,7 +278,7 @@ def _texts(args: argparse.Namespace, journal: Path) -> "tuple[Wording, list[Targ
     separator = ", " if args.separator is None else args.separator
     before = written_before(journal) if args.existing == "own" and kinds else {}
     return (
-        Wording(prefix=args.prefix, suffix=args.suffix, template=args.template),
+        CaptionTemplate(prefix=args.prefix, suffix=args.suffix, template=args.template),
         [
             Target(
                 kind=kind,

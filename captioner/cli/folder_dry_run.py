@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from captioner.folder.sources.remote import StrPath
 
 
-def tell(
+def print_plan(
     args: argparse.Namespace,
     path: Path,
     tables: list[Path],
@@ -34,8 +34,8 @@ def tell(
     from captioner.folder.journal.joining import newer
     from captioner.folder.journal.run_file import RunFile
     from captioner.folder.outputs.edits import read_edits
-    from captioner.folder.outputs.failures import beginnings, read_problems
-    from captioner.folder.plan import plan, remember
+    from captioner.folder.outputs.failures import name_prefixes, read_problems
+    from captioner.folder.plan import claim_shared, plan
     from captioner.folder.progress import one_line
     from captioner.folder.sources.inputs import Photo
     from captioner.folder.sources.shards import find_shards
@@ -43,17 +43,17 @@ def tell(
     index = JournalIndex(path) if args.overwrite else read_index(path)
     if index.size:
         RunFile(path).check(settings)
-        remember(targets, path, root)
+        claim_shared(targets, path, root)
     edits = {} if args.overwrite else read_edits(tables, index)
     for _, part in find_shards(path) if args.join else ():
         for record, _ in read_records(part):
             for found in newer([record], index):
                 index.add(found, start=0)
-        remember(targets, part, root)
+        claim_shared(targets, part, root)
     for name in edits:
         print(f"keep edit\t{one_line(name)}")
     kinds = Counter({"keep edit": len(edits)} if edits else {})
-    retried = beginnings(read_problems(path, index), root=root)
+    retried = name_prefixes(read_problems(path, index), root=root)
     sample = Sample()
     steps = plan(find(), index, targets=targets, retry_failed=args.retry_failed, retried=retried)
     for step in steps:

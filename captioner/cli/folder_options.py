@@ -178,7 +178,7 @@ def _add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def _add_outputs(parser: argparse.ArgumentParser) -> None:
     beside = {
-        kind: sidecar.place("photo.jpg")
+        kind: sidecar.path_for("photo.jpg")
         for kind, sidecar in SIDECARS.items()
         if not sidecar.inside and sidecar.fields == "caption"
     }

@@ -51,7 +51,7 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple["StrPath", Fi
             "new photos."
         )
     if source is None:
-        return root, lambda: find_photos(root, chosen), chosen.passed_over
+        return root, lambda: find_photos(root, chosen), chosen.skipped_folders
     if args.watch:
         raise CaptionerError("--watch needs a folder, not a list.")
     if source != "-":
@@ -63,14 +63,14 @@ def find_inputs(args: argparse.Namespace, shard: "Shard") -> tuple["StrPath", Fi
         with closing(_open_list(source)) as file:
             yield from listed_photos(file, root, chosen, end=b"\0" if args.null else b"\n")
 
-    return root, find, chosen.passed_over
+    return root, find, chosen.skipped_folders
 
 
 def _check_root(root: "StrPath") -> None:
     """Check that the root is a folder or a tar archive."""
     from captioner.folder.sources import remote
     from captioner.folder.sources.archives import check_archive
-    from captioner.photo.kinds import begins_like_a_photo
+    from captioner.photo.kinds import has_photo_signature
 
     try:
         mode = 0 if remote.is_remote(root) else os.stat(root).st_mode
@@ -79,7 +79,7 @@ def _check_root(root: "StrPath") -> None:
         if not mode or stat.S_ISREG(mode):
             with remote.open_input(root) as file:
                 beginning = file.read(16)
-            if begins_like_a_photo(beginning):
+            if has_photo_signature(beginning):
                 raise CaptionerError(
                     f"{root}: a photo, not a folder; `captioner caption` captions single photos."
                 )

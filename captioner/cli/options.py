@@ -1,4 +1,4 @@
-"""Options that several commands take, and how commands complain."""
+"""Options that several commands take, and how commands report errors."""
 
 import argparse
 import sys
@@ -158,6 +158,6 @@ def fraction(text: str) -> float:
     return number
 
 
-def complain(error: Exception | str) -> None:
+def print_error(error: Exception | str) -> None:
     """Say on standard error what is wrong."""
     print(f"captioner: {error}", file=sys.stderr, flush=True)

@@ -99,12 +99,12 @@ def run(args: argparse.Namespace) -> int:
         raise MissingExtraError(f'This needs {missing[0]}: pip install "captioner[serve]"')
     import uvicorn
 
-    from captioner.folder.stopping import Stopped, stopping_gently
+    from captioner.folder.stopping import Stopped, graceful_shutdown
     from captioner.serve.app import build
-    from captioner.serve.asking import Service
     from captioner.serve.batching import Batching
     from captioner.serve.guard import is_local
     from captioner.serve.listening import listen
+    from captioner.serve.request import Service
 
     token = os.environ.get(_TOKEN, "").strip()
     if not (token or args.allow_anyone or is_local(args.host)):
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> int:
     bound = listen(args.host, args.port or None, way_out=way_out)
     host, port = f"[{args.host}]" if ":" in args.host else args.host, bound.getsockname()[1]
     try:
-        with bound, stopping_gently():
+        with bound, graceful_shutdown():
             print(f"captioner: {header.name} at http://{host}:{port}", file=sys.stderr, flush=True)
             uvicorn.Server(config).run(sockets=[bound])
     except Stopped as stopped:

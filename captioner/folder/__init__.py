@@ -5,7 +5,7 @@
     engines/     Photo -> Caption: decoder threads feed the model, or actors on a Ray cluster
     sidecars/    Caption -> text files beside the photo, metadata inside it
     journal/     the write-ahead log and one line per finished photo
-    upkeep       brings sidecars up to date with the journal
+    updating     brings sidecars up to date with the journal
     revert       removes the captions that a run wrote into files
     outputs/     journal -> CSV, Parquet, data sets, a gallery, a list of failures
     watching     picks up photos that arrive during a run

@@ -61,19 +61,19 @@ class Estimate:
 def estimate(
     sample: Sample,
     run: "Callable[[Iterable[Photo]], Iterable[list[Outcome]]]",
-    describe: "Callable[[Photo, Caption], JournalRecord]",
+    make_record: "Callable[[Photo, Caption], JournalRecord]",
 ) -> Estimate:
     """Caption a sample and extrapolate to all photos.
 
     Args:
         sample: not empty.
         run: `run` of an engine whose model is already loaded.
-        describe: makes the record of a caption.
+        make_record: makes the record of a caption.
     """
-    photos = [replace(photo, stamp=photo.look()) for photo in sample.photos]
+    photos = [replace(photo, stamp=photo.current_stamp()) for photo in sample.photos]
     started = time.monotonic()
     written = sum(
-        len(describe(photo, found).to_line())
+        len(make_record(photo, found).to_line())
         for batch in run(photos)
         for photo, found in batch
         if not isinstance(found, str)

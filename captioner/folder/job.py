@@ -12,14 +12,14 @@ from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import JournalRecord
 from captioner.folder.limits import Limits
-from captioner.folder.outputs.wording import Silence, Wording
-from captioner.folder.plan import plan, remember
+from captioner.folder.outputs.template import CaptionTemplate, ConfidenceFilter
+from captioner.folder.plan import claim_shared, plan
 from captioner.folder.progress import Progress
 from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Found, Photo, Problem
 from captioner.folder.sources.remote import StrPath
-from captioner.folder.stopping import uninterrupted
-from captioner.folder.upkeep import Upkeep, noted, stamped
+from captioner.folder.stopping import defer_signals
+from captioner.folder.updating import SidecarUpdater, stamp_fields, with_files
 from captioner.folder.watching import Watched
 from captioner.result.caption import Caption
 
@@ -50,9 +50,9 @@ class Job:
     load_engine: Callable[[], Engine]
     """Creates the engine; called when the first photo needs a caption."""
     _: KW_ONLY
-    wording: Wording
+    template: CaptionTemplate
     """Template for the caption text."""
-    silence: Silence = Silence()  # noqa: RUF009  # frozen
+    confidence_filter: ConfidenceFilter = ConfidenceFilter()  # noqa: RUF009  # frozen
     """Decides which captions are withheld."""
     targets: Sequence[Target]
     """Files that receive captions in addition to the journal."""
@@ -76,11 +76,13 @@ class Job:
         """Digests of the failed photos seen in this run, whichever run they failed in."""
         self._unreadable: set[str] = set()  # problems counted in the tally
         self._replaced: set[bytes] = set()  # digests of photos to caption again
-        self.upkeep = Upkeep(self.journal, self.targets, progress=self.progress, root=self.root)
+        self.updater = SidecarUpdater(
+            self.journal, self.targets, progress=self.progress, root=self.root
+        )
         self._engine: Engine | None = None
         self._watched: Watched | None = None
         if self.journal.index.size:  # empty with --overwrite: old captions claim no files
-            remember(self.targets, self.journal.path, self.root)
+            claim_shared(self.targets, self.journal.path, self.root)
 
     def run(self, found: Iterator[Found]) -> None:
         """Caption all of them, committing each batch.
@@ -96,7 +98,7 @@ class Job:
                 self._engine = self.load_engine()
             for outcomes in self._engine.run(chain([first], photos)):
                 self._write(outcomes)
-        self.upkeep.write()
+        self.updater.write()
 
     def watch(self, find: Callable[[], Iterator[Found]], *, seconds: float) -> None:
         """Caption existing and arriving photos, rescanning every `seconds`; does not return.
@@ -109,7 +111,7 @@ class Job:
         while True:
             began = time.thread_time()
             self.problems = {}
-            self.run(self._watched.news(self._note(find())))
+            self.run(self._watched.new_items(self._note(find())))
             self._forget_mended()
             self.limits.check()
             self.progress.advance()
@@ -148,13 +150,13 @@ class Job:
                 self._unreadable.add(photo.name)
                 self.progress.failed(photo.name, step.reason)
             elif step.kind == "write":
-                self.upkeep.add(photo)
+                self.updater.add(photo)
             elif step.kind == "done":
                 # A photo whose edited caption could not be written counts as failed instead.
-                self.progress.tally.before += photo.name not in self.upkeep.unwritten
+                self.progress.tally.before += photo.name not in self.updater.unwritten
             elif step.kind == "failed before":
                 self.met.add(digest(photo.name))
-                if self._watched is not None and self._watched.tries_again(photo):
+                if self._watched is not None and self._watched.should_retry(photo):
                     self.progress.tally.failed -= 1  # already counted
                     yield photo
                 else:
@@ -162,7 +164,7 @@ class Job:
             else:
                 if step.kind == "caption again":
                     self._replaced.add(digest(photo.name))
-                yield replace(photo, stamp=photo.look())
+                yield replace(photo, stamp=photo.current_stamp())
 
     def _write(self, outcomes: Sequence[tuple[Photo, Caption | str]]) -> None:
         entries: dict[bytes, PendingEntry] = {}
@@ -182,7 +184,7 @@ class Job:
                     self.progress.skipped(photo.name, entry)
                 else:
                     entries[key] = entry
-        with uninterrupted():  # so that the tally matches the disk
+        with defer_signals():  # so that the tally matches the disk
             for record, reason in self.journal.commit(list(entries.values())):
                 self.limits.count(failed=reason is not None)
                 if reason is None:
@@ -191,7 +193,7 @@ class Job:
                     self.met.add(digest(record.image))
                     self.progress.failed(record.image, reason)
                     if record.caption is not None:  # the previous caption stays
-                        self.upkeep.unwritten[record.image] = reason
+                        self.updater.unwritten[record.image] = reason
         self._replaced -= entries.keys()
         self.progress.advance()
         self.limits.check()
@@ -199,42 +201,53 @@ class Job:
     def _entry(self, photo: Photo, caption: Caption) -> PendingEntry | str:
         """Return the journal entry for a caption, or the reason for skipping the photo."""
         key = digest(photo.name)
-        record = describe(
-            photo, caption, wording=self.wording, silence=self.silence, words=self.words
+        record = make_record(
+            photo,
+            caption,
+            template=self.template,
+            confidence_filter=self.confidence_filter,
+            words=self.words,
         )
-        silent = self.silence.keeps(caption.judgement)
+        withheld = self.confidence_filter.withholds(caption.judgement)
         before = self.journal.index.read(key) if key in self._replaced else None
-        if silent:
-            return PendingEntry(record=noted(record, before, ()), changes=(), before=before)
+        if withheld:
+            return PendingEntry(record=with_files(record, before, ()), changes=(), before=before)
         try:
-            changes = self.upkeep.plan(photo, record, self.targets, before=before)
+            changes = self.updater.plan(photo, record, self.targets, before=before)
         except MetadataError as error:
             return _failure(photo, str(error).removeprefix(f"{photo.name}: "))
         if isinstance(changes, str):
             if before is None:
                 return changes
             changes = ()  # human captions in files are kept
-        if any(change.inside for change in changes) and photo.look() != photo.stamp:
+        if any(change.inside for change in changes) and photo.current_stamp() != photo.stamp:
             record = replace(record, modified=None)  # photo changed meanwhile: next run redoes it
-        return PendingEntry(record=noted(record, before, changes), changes=changes, before=before)
+        return PendingEntry(
+            record=with_files(record, before, changes), changes=changes, before=before
+        )
 
 
-def describe(
-    photo: Photo, caption: Caption, *, wording: Wording, silence: Silence, words: bool
+def make_record(
+    photo: Photo,
+    caption: Caption,
+    *,
+    template: CaptionTemplate,
+    confidence_filter: ConfidenceFilter,
+    words: bool,
 ) -> JournalRecord:
     """Convert a caption to its journal record."""
     judged = caption.judgement
     return JournalRecord(
         image=photo.name,
         status="captioned",
-        caption="" if silence.keeps(judged) else wording(caption.text, photo=photo),
+        caption="" if confidence_filter.withholds(judged) else template(caption.text, photo=photo),
         log_probability=caption.log_probability,
         confidence=_rounded(judged.confidence),
         level=judged.level,
         photo_probability=_rounded(judged.photo_probability),
         is_photo=judged.is_photo,
         **({name: caption.to_dict()[name] for name in _WORD_KEYS} if words else {}),
-        **stamped(photo.stamp),
+        **stamp_fields(photo.stamp),
     )
 
 

@@ -74,12 +74,14 @@ def _again(
     """Decide what to do with a photo that has a caption."""
     if retry_failed:
         return "done"
-    if index.is_replaced(key, photo.look()):
+    if index.is_replaced(key, photo.current_stamp()):
         return "caption again"
-    return "write" if any(lacking(photo, index, targets)) else "done"
+    return "write" if any(outdated_targets(photo, index, targets)) else "done"
 
 
-def lacking(photo: Photo, index: JournalIndex, targets: Iterable[Target]) -> Iterator[Target]:
+def outdated_targets(
+    photo: Photo, index: JournalIndex, targets: Iterable[Target]
+) -> Iterator[Target]:
     """Yield the targets whose file lacks the journal's caption or has an older one."""
     key = digest(photo.name)
     for target in targets:
@@ -88,14 +90,14 @@ def lacking(photo: Photo, index: JournalIndex, targets: Iterable[Target]) -> Ite
             yield target
 
 
-def remember(targets: Sequence[Target], journal: Path, root: StrPath) -> None:
+def claim_shared(targets: Sequence[Target], journal: Path, root: StrPath) -> None:
     """Claim shared sidecars for the photos in the journal, so that no other photo takes them."""
     shared = [target for target in targets if target.sidecar.shared]
     if shared:
         for record, _ in read_records(journal):
             if record.status == "captioned":
                 for target in shared:
-                    target.own(record.image, os.path.join(root, record.image))
+                    target.claim(record.image, os.path.join(root, record.image))
 
 
 def written_before(journal: Path) -> dict[bytes, str]:

@@ -60,7 +60,7 @@ class Progress:
 
     def __init__(self, style: Style) -> None:
         self.tally = Tally()
-        self.passed_over: Collection[str] = ()
+        self.skipped_folders: Collection[str] = ()
         """Folders that were not searched."""
         self._style = style
         self._bar: Any = None
@@ -115,31 +115,31 @@ class Progress:
     def end(self, event: Literal["end", "interrupted"]) -> None:
         """Close the bar and summarise what was skipped; JSON ends with the tally."""
         self.__exit__()
-        self.name_passed_over()
+        self.name_skipped_folders()
         if self._style == "json":
-            names = Counter(map(_own_name, sorted(self.passed_over)))
-            self._event(event, **self._numbers(), passed_over=dict(names))
+            names = Counter(map(_own_name, sorted(self.skipped_folders)))
+            self._event(event, **self._numbers(), skipped_folders=dict(names))
         elif self._style == "text" and self._first_skipped is not None:
             name, reason = self._first_skipped
             others = self.tally.skipped - 1
             more = f"; and {others} more (--dry-run lists them)" if others else ""
             _say(f"captioner: skipped {one_line(name)}: {reason}{more}.")
 
-    def name_passed_over(self) -> None:
+    def name_skipped_folders(self) -> None:
         """List the folders that were not searched, grouped by name."""
-        if not self.passed_over or self._style != "text":
+        if not self.skipped_folders or self._style != "text":
             return
-        names = Counter(map(_own_name, sorted(self.passed_over)))
+        names = Counter(map(_own_name, sorted(self.skipped_folders)))
         named = [
             f"{one_line(name)} ({times} times)" if times > 1 else one_line(name)
             for name, times in names.most_common(_NAMED)
         ]
         rest = len(names) - len(named)
         more = f" and {rest} other names" if rest else ""
-        plural = "" if len(self.passed_over) == 1 else "s"
+        plural = "" if len(self.skipped_folders) == 1 else "s"
         _say(
-            f"captioner: skipped {len(self.passed_over)} system folder{plural}: {', '.join(named)}"
-            f"{more}; use --hidden to include their photos."
+            f"captioner: skipped {len(self.skipped_folders)} system folder{plural}: "
+            f"{', '.join(named)}{more}; use --hidden to include their photos."
         )
 
     def error(self, message: str) -> None:

@@ -17,7 +17,7 @@ from captioner.folder.sidecars import SIDECARS, Sidecar
 from captioner.folder.sidecars.changes import Change, identify
 from captioner.folder.sidecars.contract import read_file
 from captioner.folder.sources.remote import StrPath, join
-from captioner.folder.stopping import uninterrupted
+from captioner.folder.stopping import defer_signals
 from captioner.interchange import readable
 from captioner.metadata import text_digest
 
@@ -54,7 +54,7 @@ def revert(journal: Journal, *, root: StrPath, progress: Progress) -> Reverted:
     while True:  # caption and alt text of one file take two rounds
         before, entries = changed, _plan(journal, root, kept)
         while some := list(islice(entries, _TOGETHER)):
-            with uninterrupted():
+            with defer_signals():
                 for entry, (_, reason) in zip(some, journal.commit(some), strict=True):
                     if reason is None:
                         changed += len(entry.changes)
@@ -131,5 +131,5 @@ def _is_ours(
 
 def _find(sidecar: Sidecar, photo: str, name: str) -> str | None:
     """Return the path of a photo's sidecar with this file name."""
-    paths = (sidecar.place(photo), *sidecar.find(photo))
+    paths = (sidecar.path_for(photo), *sidecar.find(photo))
     return next((path for path in paths if readable(os.path.basename(path)) == name), None)

@@ -37,7 +37,7 @@ class LimitReached(Stopped):
 
 
 @contextmanager
-def stopping_gently() -> Iterator[None]:
+def graceful_shutdown() -> Iterator[None]:
     """Raise Stopped on the first signal; the second kills. Ignored signals (nohup) stay ignored."""
     usual = (signal.SIG_DFL, signal.default_int_handler)
     taken = {number: old for number, old in _handlers().items() if old in usual}
@@ -54,7 +54,7 @@ def stopping_gently() -> Iterator[None]:
 
 
 @contextmanager
-def uninterrupted() -> Iterator[None]:
+def defer_signals() -> Iterator[None]:
     """Defer the first signal until the block ends; the second kills.
 
     Keeps the counts in step with the disk. Signals whose default action is to kill are left alone,

@@ -31,7 +31,7 @@ class Watched:
         self._tried: dict[bytes, _State | None] = {}  # photos without a caption
         self._again: set[bytes] = set()
 
-    def news(self, found: Iterable[Found]) -> Iterator[Found]:
+    def new_items(self, found: Iterable[Found]) -> Iterator[Found]:
         """Yield new and changed items; omit those still being written and those already seen.
 
         A failed photo may have been incomplete, so it is yielded again once it has changed. So is
@@ -41,13 +41,15 @@ class Watched:
             key = digest(item.name)
             if key in self._index.captioned:
                 self._tried.pop(key, None)
-                replaced = isinstance(item, Photo) and self._index.is_replaced(key, item.look())
+                replaced = isinstance(item, Photo) and self._index.is_replaced(
+                    key, item.current_stamp()
+                )
                 if not self._is_settled(item) if replaced else key in self._met:
                     continue
             elif not self._is_settled(item):
                 continue
             elif isinstance(item, Photo):
-                state = _look(item.path)
+                state = _state_of(item.path)
                 if key in self._met:
                     if key not in self._index.failed or state == self._tried.get(key):
                         continue
@@ -62,7 +64,7 @@ class Watched:
         """Treat these as new in the next scan."""
         self._met.difference_update(map(digest, names))
 
-    def tries_again(self, photo: Photo) -> bool:
+    def should_retry(self, photo: Photo) -> bool:
         """Whether to retry a failed photo; true once per change."""
         key = digest(photo.name)
         asked = key in self._again
@@ -96,7 +98,7 @@ def _is_being_written(path: str) -> bool:
     return False
 
 
-def _look(path: str) -> _State | None:
+def _state_of(path: str) -> _State | None:
     try:
         status = os.stat(path)
     except OSError:

@@ -112,11 +112,11 @@ class TiffStructure:
         """Whether no other known data overlaps a field's value."""
         return field.end <= len(self.data) and all(
             end <= field.start or start >= field.end
-            for place, start, end in self._taken()
+            for place, start, end in self._occupied()
             if place != field.place
         )
 
-    def _taken(self) -> Iterator[tuple[int, int, int]]:
+    def _occupied(self) -> Iterator[tuple[int, int, int]]:
         """Yield the known byte ranges: offset of the owning field (-1: none), start, end."""
         yield -1, 0, 8
         waiting, seen = [self.first], set()

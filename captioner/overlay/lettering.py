@@ -53,7 +53,7 @@ def load_font(size: int, *, for_text: str) -> Font:
     return _load(_choose(_letters(for_text))[0], size)
 
 
-def find_faults(text: str) -> list[str]:
+def find_font_problems(text: str) -> list[str]:
     """Describe what cannot be drawn correctly, in full sentences; empty if nothing."""
     faults = []
     lacking = _choose(_letters(text))[1]

@@ -11,7 +11,7 @@ from captioner.overlay.lettering import (
     GATE,
     Font,
     clean,
-    find_faults,
+    find_font_problems,
     format_note,
     format_scale,
     load_font,
@@ -78,7 +78,7 @@ def contact_sheet(
     backwards = is_right_to_left(caption.text)
     head = _draw_head(wrap(clean(caption.text), title, width=width), width, title, backwards)
     gated = [GATE] if any(word.gate is not None for word in caption.words) else []
-    found = [*gated, *diagnose(caption.words), *find_faults(everything)]
+    found = [*gated, *diagnose(caption.words), *find_font_problems(everything)]
     foot = _draw_foot(width, format_scale(scales), found, style, notes)
     height = head.height + sum(heights) + foot.height
     sheet = Image.new("RGB", (width + 2 * _MARGIN, height + 2 * _MARGIN), _PAPER)

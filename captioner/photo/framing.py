@@ -130,7 +130,7 @@ def enough_for(config: PreprocessConfig, *, spare: float = 1) -> tuple[int, int]
     return round(_DETAIL * spare * config.height), round(_DETAIL * spare * config.width)
 
 
-def prepare_each(
+def prepare_all(
     photos: Sequence[Source | Prepared], prepare: Callable[..., Prepared]
 ) -> list[Prepared]:
     """Prepare photos that are not prepared yet, naming each in its errors.

@@ -28,6 +28,6 @@ OTHERS = re.compile(
 _CERTAIN = (JPEG, TIFF, PSD, HEIF, RAW, OTHERS)
 
 
-def begins_like_a_photo(head: bytes) -> bool:
+def has_photo_signature(head: bytes) -> bool:
     """Whether a file with these first 16 bytes is meant to be a photo, readable or not."""
     return head.startswith(b"\0\0\0\x0cJXL ") or any(kind.match(head) for kind in _CERTAIN)

@@ -5,7 +5,7 @@ from pathlib import Path
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers
 
-from captioner.errors import CheckpointError, foreign_errors
+from captioner.errors import CheckpointError, wrap_library_errors
 from captioner.pretrained.family import Vocabulary
 from captioner.pretrained.files import read_json, read_text
 from captioner.words.tokenizer import Marks, Tokenizer
@@ -22,7 +22,7 @@ def read_vocabulary(folder: Path, vocabulary: Vocabulary) -> Tokenizer:
         CheckpointError: the files are missing or damaged, or do not belong to the configuration.
     """
     try:
-        with foreign_errors(  # the library raises nothing narrower than Exception, or panics
+        with wrap_library_errors(  # the library raises nothing narrower than Exception, or panics
             CheckpointError,
             lambda error: f"its vocabulary cannot be read ({error}); fetch or save it again.",
         ):

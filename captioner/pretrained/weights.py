@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from captioner.errors import CheckpointError, foreign_errors
+from captioner.errors import CheckpointError, wrap_library_errors
 from captioner.pretrained.files import weight_files
 from captioner.pretrained.keys import Assembly, Piece, Rule, assign
 
@@ -126,4 +126,4 @@ def _explained(path: Path) -> AbstractContextManager[None]:
             "safetensors if it is an old file."
         )
 
-    return foreign_errors(CheckpointError, explain)
+    return wrap_library_errors(CheckpointError, explain)

@@ -4,8 +4,8 @@
     listening      opens the socket
     fetching       downloads photos from public addresses only
     batching       batches concurrent requests; loads and unloads the model
-    asking         one request: body, photo, caption
-    own, openai, ollama, photoprism    one API each: requests, responses, errors
+    request        one request: body, photo, caption
+    native, openai, ollama, photoprism    one API each: requests, responses, errors
     app            routes, token and errors, as an ASGI application
 
 A request takes a slot before its body is read, so memory is bounded by slots times body size.

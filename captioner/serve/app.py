@@ -13,12 +13,12 @@ from starlette.routing import Route
 
 from captioner.errors import CaptionerError, ImageError
 from captioner.interchange import readable
-from captioner.serve import ollama, openai, own, photoprism
-from captioner.serve.asking import Asked, Service, receive
+from captioner.serve import native, ollama, openai, photoprism
 from captioner.serve.guard import HostGuard
+from captioner.serve.request import CaptionRequest, Service, receive
 
 _ANSWERS = {
-    "/caption": own.answer,
+    "/caption": native.answer,
     "/v1/chat/completions": openai.answer,
     "/api/generate": ollama.answer,
     "/api/v1/vision/caption": photoprism.answer,
@@ -32,7 +32,7 @@ _ERRORS = {
     "/v1/": openai.show_error,
     "/api/v1/": photoprism.show_error,
     "/api/": ollama.show_error,
-    "/": own.show_error,
+    "/": native.show_error,
 }
 """Error format by path prefix; the first match counts."""
 
@@ -46,7 +46,7 @@ def build(service: Service, *, host: str, proxies: Iterable[str] = ()) -> HostGu
         proxies: further host names to accept.
     """
 
-    def answering(answer: Callable[[Asked], Awaitable[Response]]) -> Any:
+    def answering(answer: Callable[[CaptionRequest], Awaitable[Response]]) -> Any:
         async def endpoint(request: Request) -> Response:
             with ExitStack() as held:
                 try:
@@ -61,19 +61,19 @@ def build(service: Service, *, host: str, proxies: Iterable[str] = ()) -> HostGu
                     raise HTTPException(
                         413, f"the request exceeds {megabytes:.0f} MB; send a smaller photo."
                     )
-                return await answer(Asked(service=service, request=request, body=body))
+                return await answer(CaptionRequest(service=service, http=request, body=body))
 
         return endpoint
 
-    def telling(tell: Callable[[Service], dict[str, Any]]) -> Any:
+    def listing(list_models: Callable[[Service], dict[str, Any]]) -> Any:
         async def endpoint(request: Request) -> Response:
             _check_token(request, service.token)
-            return JSONResponse(tell(service))
+            return JSONResponse(list_models(service))
 
         return endpoint
 
     async def health(request: Request) -> Response:
-        return JSONResponse(own.health(service))
+        return JSONResponse(native.health(service))
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -83,7 +83,7 @@ def build(service: Service, *, host: str, proxies: Iterable[str] = ()) -> HostGu
     app = Starlette(
         routes=[
             *(Route(path, answering(do), methods=["POST"]) for path, do in _ANSWERS.items()),
-            *(Route(path, telling(tell)) for path, tell in _LISTS.items()),
+            *(Route(path, listing(list_models)) for path, list_models in _LISTS.items()),
             Route("/healthz", health),
         ],
         exception_handlers=dict.fromkeys(

@@ -19,7 +19,7 @@ from captioner.folder.engines.local import LocalEngine
 from captioner.photo.framing import Prepared
 from captioner.pipeline import Captioner
 from captioner.result.caption import Caption
-from captioner.speed.resources import count_cores, give_back_memory
+from captioner.speed.resources import count_cores, release_memory
 
 _DECODERS = 4
 """Maximum number of photos decoded in parallel; a large one takes hundreds of megabytes."""
@@ -58,7 +58,7 @@ class Batching:
         self.in_flight = 0
         """Number of requests that hold a slot."""
         self._engine: LocalEngine | None = None
-        self._letting_go: asyncio.TimerHandle | None = None
+        self._unloading: asyncio.TimerHandle | None = None
         self._captioning = ThreadPoolExecutor(1, thread_name_prefix="caption")
         self._decoding = ThreadPoolExecutor(
             min(_DECODERS, count_cores()), thread_name_prefix="decode"
@@ -81,7 +81,7 @@ class Batching:
             worker.cancel()
             with suppress(asyncio.CancelledError):
                 await worker
-            self._keep()
+            self._keep_loaded()
             for pool in (self._decoding, self._captioning):
                 pool.shutdown(cancel_futures=True)
 
@@ -96,14 +96,14 @@ class Batching:
             message = f"busy with {self._slots} requests; try again in a moment."
             raise HTTPException(503, message, headers={"Retry-After": "1"})
         self.in_flight += 1
-        self._keep()
+        self._keep_loaded()
         try:
             yield
         finally:
             self.in_flight -= 1
             if not self.in_flight:
                 loop = asyncio.get_running_loop()
-                self._letting_go = loop.call_later(self._idle_seconds, self._let_go)
+                self._unloading = loop.call_later(self._idle_seconds, self._unload)
 
     async def caption(self, content: bytes, *, name: str, words: bool) -> Caption:
         """Caption a photo; cancelling before its batch starts skips it.
@@ -163,14 +163,14 @@ class Batching:
             self._load(), search=self._search, batch_size=self._batch_size, workers=1
         )
 
-    def _keep(self) -> None:
+    def _keep_loaded(self) -> None:
         """Cancel the unloading of the model."""
-        if self._letting_go is not None:
-            self._letting_go.cancel()
+        if self._unloading is not None:
+            self._unloading.cancel()
 
-    def _let_go(self) -> None:
+    def _unload(self) -> None:
         self._engine = None
-        give_back_memory()
+        release_memory()
 
 
 def _caption_all(batch: list[_Waiting]) -> list[Caption | str]:

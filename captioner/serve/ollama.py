@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from captioner import __version__
-from captioner.serve.asking import Asked, Service
+from captioner.serve.request import CaptionRequest, Service
 
 
 def show_error(status: int, message: str) -> dict[str, Any]:
@@ -17,17 +17,17 @@ def show_error(status: int, message: str) -> dict[str, Any]:
     return {"error": message}
 
 
-async def answer(asked: Asked) -> Response:
+async def answer(request: CaptionRequest) -> Response:
     """Caption the image; the prompt is ignored. As in Ollama, the default response is NDJSON."""
     began = time.perf_counter_ns()
-    table = asked.table()
-    asked.check_model(table.get("model"))
+    table = request.table()
+    request.check_model(table.get("model"))
     if table.get("format"):
         raise HTTPException(400, "format is not supported; captions are plain text.")
     images = table.get("images")
-    image = await asked.open(images if isinstance(images, list) else [], where="images")
-    text = (await asked.caption(image)).text
-    common = {"model": asked.service.model, "created_at": datetime.now(UTC).isoformat()}
+    image = await request.open(images if isinstance(images, list) else [], where="images")
+    text = (await request.caption(image)).text
+    common = {"model": request.service.model, "created_at": datetime.now(UTC).isoformat()}
     end = {"done": True, "done_reason": "stop", "total_duration": time.perf_counter_ns() - began}
     if table.get("stream", True) is False:
         return JSONResponse(common | {"response": text} | end)

@@ -8,7 +8,7 @@ from uuid import uuid4
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from captioner.serve.asking import Asked, Service
+from captioner.serve.request import CaptionRequest, Service
 
 
 def show_error(status: int, message: str) -> dict[str, Any]:
@@ -17,19 +17,19 @@ def show_error(status: int, message: str) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": None, "code": None}}
 
 
-async def answer(asked: Asked) -> Response:
+async def answer(request: CaptionRequest) -> Response:
     """Caption the image of a chat; its text is ignored."""
-    table = asked.table()
-    asked.check_model(table.get("model"))
+    table = request.table()
+    request.check_model(table.get("model"))
     wanted = table.get("response_format")
     if isinstance(wanted, dict) and wanted.get("type", "text") != "text":
         raise HTTPException(400, "response_format must be text; captions are plain text.")
-    image = await asked.open(_last_images(table.get("messages")), where="image_url of messages")
-    text = (await asked.caption(image)).text
+    image = await request.open(_last_images(table.get("messages")), where="image_url of messages")
+    text = (await request.caption(image)).text
     common = {
         "id": f"chatcmpl-{uuid4().hex}",
         "created": int(time.time()),
-        "model": asked.service.model,
+        "model": request.service.model,
     }
     if table.get("stream"):
         steps: list[dict[str, Any]] = [{"role": "assistant", "content": text}, {}]

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from captioner import __version__
 from captioner.interchange import readable
-from captioner.serve.asking import Asked
+from captioner.serve.request import CaptionRequest
 
 
 def show_error(status: int, message: str) -> dict[str, Any]:
@@ -18,12 +18,12 @@ def show_error(status: int, message: str) -> dict[str, Any]:
     return {"code": status, "error": message, "result": {}}
 
 
-async def answer(asked: Asked) -> Response:
+async def answer(request: CaptionRequest) -> Response:
     """Caption the image in `images` or at `url`."""
-    table = asked.table()
+    table = request.table()
     images = table.get("images") or [url for url in (table.get("url"),) if url]
-    image = await asked.open(images if isinstance(images, list) else [], where="images")
-    caption = await asked.caption(image)
+    image = await request.open(images if isinstance(images, list) else [], where="images")
+    caption = await request.caption(image)
     found: dict[str, Any] = {"text": caption.text}
     if caption.judgement.confidence is not None:
         found["confidence"] = caption.judgement.confidence
@@ -31,7 +31,7 @@ async def answer(asked: Asked) -> Response:
         {
             "id": readable(str(table.get("id") or uuid4())),
             "code": 200,
-            "model": {"type": "caption", "name": asked.service.model, "version": __version__},
+            "model": {"type": "caption", "name": request.service.model, "version": __version__},
             "result": {"caption": found},
         }
     )

@@ -43,7 +43,7 @@ def has_room() -> bool:
     return True
 
 
-def give_back_memory() -> None:
+def release_memory() -> None:
     """Give memory that is free back to the system; the C library of Linux keeps it otherwise."""
     if sys.platform == "linux":
         with suppress(AttributeError):  # musl has no such function

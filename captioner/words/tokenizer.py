@@ -17,7 +17,7 @@ from functools import cache
 import tokenizers
 from tokenizers import Regex, models, normalizers, pre_tokenizers, trainers
 
-from captioner.errors import CheckpointError, ConfigError, DataError, foreign_errors
+from captioner.errors import CheckpointError, ConfigError, DataError, wrap_library_errors
 from captioner.words.gathering import (
     BYTES,
     DisplayWord,
@@ -329,7 +329,7 @@ _GATHER = {
 
 def _explained() -> AbstractContextManager[None]:
     """Turn the library's errors about a foreign tokenizer into a CheckpointError."""
-    return foreign_errors(  # it raises nothing narrower than Exception, or panics
+    return wrap_library_errors(  # it raises nothing narrower than Exception, or panics
         CheckpointError,
         lambda error: (
             f"The words of the checkpoint cannot be read: {error}. Fetch or write it again."

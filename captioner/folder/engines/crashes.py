@@ -34,7 +34,7 @@ class Piece:
         """Whether to give up on it."""
         return self.deaths >= _DEATHS
 
-    def after_a_death(self) -> "list[Piece]":
+    def split(self) -> "list[Piece]":
         """Return the smaller pieces to try next."""
         if self.count == 1:
             return [replace(self, deaths=self.deaths + 1)]
@@ -82,7 +82,7 @@ class CrashTracker:
         suspect = self._in_hand.pop(chunk, None)
         if suspect in pieces:
             place = pieces.index(suspect)
-            pieces[place : place + 1] = suspect.after_a_death()
+            pieces[place : place + 1] = suspect.split()
         return pieces
 
     def take(self, chunk: int, piece: Piece) -> None:

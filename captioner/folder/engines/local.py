@@ -112,7 +112,7 @@ class LocalEngine:
             started = time.perf_counter()
             try:
                 done += self._caption_part(part)
-                self._size.took(len(part), time.perf_counter() - started)
+                self._size.record_time(len(part), time.perf_counter() - started)
                 continue
             except RuntimeError as error:
                 done += self._caption_each(part, error)
@@ -123,7 +123,7 @@ class LocalEngine:
             if len(part) == 1:
                 done.append("not enough memory to caption it.")
             else:
-                self._size.did_not_fit(len(part))
+                self._size.record_out_of_memory(len(part))
         return done
 
     def _caption_each(self, photos: list[Prepared], error: Exception) -> list[Caption | str]:

@@ -30,7 +30,7 @@ class BatchSize:
         self._times: dict[int, list[float]] = {}
         self._lock = Lock()
 
-    def took(self, photos: int, seconds: float) -> None:
+    def record_time(self, photos: int, seconds: float) -> None:
         """Record the time of a batch; partial batches are ignored."""
         with self._lock:
             if photos != self.now or self._asked:
@@ -56,7 +56,7 @@ class BatchSize:
             else:
                 self.now = 2 * photos
 
-    def did_not_fit(self, photos: int) -> None:
+    def record_out_of_memory(self, photos: int) -> None:
         """Halve the size for good."""
         with self._lock:
             self.now = min(self.now, max(1, photos // 2))

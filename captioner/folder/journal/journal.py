@@ -293,7 +293,7 @@ def _apply(entry: PendingEntry) -> tuple[JournalRecord, str | None]:
         try:
             change.apply()
             if change.inside and record.modified is not None:  # metadata changed the file's size
-                stamp = Stamp.look(change.path)
+                stamp = Stamp.of_file(change.path)
                 record = replace(record, **asdict(stamp)) if stamp else record
             continue
         except OSError as error:

@@ -59,7 +59,7 @@ def read_problems(journal: Path, index: JournalIndex) -> dict[str, str]:
     return {name: reason for name, reason in reasons.items() if digest(name) not in index}
 
 
-def beginnings(problems: Mapping[str, str], *, root: StrPath) -> tuple[str, ...]:
+def name_prefixes(problems: Mapping[str, str], *, root: StrPath) -> tuple[str, ...]:
     """Return the name prefixes of photos in these folders and archives."""
     if {os.fspath(root), f"{root}/"} & problems.keys():
         return ("",)

@@ -35,9 +35,9 @@ class Results:
             with explained(table, option="--output"):
                 make_folder(table.parent)
         if self.gallery:
-            from captioner.folder.outputs.album import prepare_album  # noqa: PLC0415  # loads Pillow
+            from captioner.folder.outputs.gallery import prepare_gallery  # noqa: PLC0415  # loads Pillow
 
-            prepare_album(self.gallery)
+            prepare_gallery(self.gallery)
 
     def write(
         self,
@@ -64,6 +64,6 @@ class Results:
                 write_table(table, journal.path, words=self.words, root=self.root)
             remember_tables(self.tables, journal.path)
         if self.gallery and whole:
-            from captioner.folder.outputs.album import write_album  # noqa: PLC0415
+            from captioner.folder.outputs.gallery import export_gallery  # noqa: PLC0415
 
-            write_album(self.gallery, journal.path, root=self.root)
+            export_gallery(self.gallery, journal.path, root=self.root)

@@ -40,7 +40,7 @@ class Sidecar(ABC):
     """Whether it is the photo itself, which keeps its modification time."""
 
     @abstractmethod
-    def place(self, photo: str) -> str:
+    def path_for(self, photo: str) -> str:
         """Return the path of a photo's file."""
 
     @abstractmethod
@@ -95,7 +95,7 @@ class Sidecar(ABC):
 
     def find(self, photo: str) -> list[str]:
         """Return the paths of all files of this kind that may belong to a photo."""
-        return [self.place(photo)]
+        return [self.path_for(photo)]
 
     def is_outranked(self, photo: str, caption: str) -> bool:
         """Whether the photo itself holds a different caption that programs would prefer.

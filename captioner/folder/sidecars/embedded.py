@@ -19,7 +19,7 @@ class Embedded(Sidecar):
         self.kind = kind
         self.fields = fields
 
-    def place(self, photo: str) -> str:
+    def path_for(self, photo: str) -> str:
         """Return the photo's own path."""
         return photo
 

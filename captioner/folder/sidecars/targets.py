@@ -56,7 +56,7 @@ class Target:
         """
         if photo.offset is not None:
             return "in an archive, where no caption can be written into it or beside it"
-        path = self._place(photo)
+        path = self._own_file(photo)
         if self.sidecar.shared:
             key = digest(photo.name)
             if self._owners.get(self._shared_by(photo.path), key) != key:
@@ -87,7 +87,7 @@ class Target:
         except (OSError, MetadataError):
             return False
 
-    def own(self, name: str, path: str) -> None:
+    def claim(self, name: str, path: str) -> None:
         """Claim a shared file for a photo, so that no other photo takes it.
 
         Args:
@@ -123,7 +123,7 @@ class Target:
             OSError: a file exists but cannot be read.
             MetadataError: a file cannot hold a caption, or is read-only.
         """
-        place = self._place(photo)
+        place = self._own_file(photo)
         known, older = self._as_read(caption, *ours), self._as_read(*ours)
         refusal = self.refuse(photo, ours=known)
         if refusal is None and written and self._is_edited(photo, known):
@@ -132,7 +132,7 @@ class Target:
             return refusal
         changes = [self._change(place, self.sidecar, photo, caption, ours=older, note=note)]
         if self.existing != "skip":
-            for path, sidecar in self._homes(photo).items():
+            for path, sidecar in self._caption_files(photo).items():
                 if sidecar.inside or path in (place, *self._shared):
                     continue
                 found = _read_if_sound(path, sidecar, photo)
@@ -150,8 +150,8 @@ class Target:
             OSError: a file exists but cannot be read.
             MetadataError: the target's own file is damaged.
         """
-        for path, sidecar in self._homes(photo).items():
-            own = path == self._place(photo)
+        for path, sidecar in self._caption_files(photo).items():
+            own = path == self._own_file(photo)
             found = self._captions(photo) if own else _read_if_sound(path, sidecar, photo)
             foreign = [old for old in found if old not in ours]
             if self.existing == "own" and self._wrote(path, sidecar, photo, foreign):
@@ -206,7 +206,7 @@ class Target:
         if self.existing in ("append", "prepend"):
             found = _read(path, sidecar, photo)
             had = self._join_all(found, ours)
-            for other, kind in self._homes(photo).items():
+            for other, kind in self._caption_files(photo).items():
                 found = found or _read_if_sound(other, kind, photo)
             joined = self._join(self._join_all(found, ours), caption)
             note = note if joined == caption else Note()  # the model did not write all of it
@@ -267,16 +267,16 @@ class Target:
         """Whether a caption is one of the journal's, or was joined to one."""
         return self._without(text, ours) != text
 
-    def _place(self, photo: Photo) -> str:
-        return self.sidecar.place(photo.path)
+    def _own_file(self, photo: Photo) -> str:
+        return self.sidecar.path_for(photo.path)
 
     def _shared_by(self, path: str) -> bytes:
         """Return the digest of a photo's file, equal for all photos that share it."""
-        return digest(self.sidecar.place(folded(path)))
+        return digest(self.sidecar.path_for(folded(path)))
 
-    def _homes(self, photo: Photo) -> dict[str, Sidecar]:
+    def _caption_files(self, photo: Photo) -> dict[str, Sidecar]:
         """Return all files that may hold the caption, the target's own first."""
-        homes = {self._place(photo): self.sidecar}
+        homes = {self._own_file(photo): self.sidecar}
         for sidecar in SIDECARS.values() if self.sidecar.shown else ():
             if sidecar.shown and sidecar.fields == self.sidecar.fields:
                 for path in sidecar.find(photo.path):
@@ -285,7 +285,7 @@ class Target:
 
     def _captions(self, photo: Photo) -> list[str]:
         """Return the captions in the target's own file; raises as `_read` does."""
-        return _read(self._place(photo), self.sidecar, photo)
+        return _read(self._own_file(photo), self.sidecar, photo)
 
 
 def _read(path: str, sidecar: Sidecar, photo: Photo) -> list[str]:

@@ -29,13 +29,13 @@ class TextSidecar(Sidecar):
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
-    def place(self, photo: str) -> str:
+    def path_for(self, photo: str) -> str:
         """Return the photo's path with the extension replaced."""
         return f"{os.path.splitext(photo)[0]}.{self.kind}"
 
     def read(self, content: bytes, *, name: str) -> list[str]:
         """Return the whole text as one caption."""
-        text = read_text(content, name=f"{name}: {Path(self.place(name)).name}")
+        text = read_text(content, name=f"{name}: {Path(self.path_for(name)).name}")
         return [text] if text else []
 
     def erase(self, old: bytes, *, name: str) -> bytes | None:

@@ -29,7 +29,7 @@ class XmpSidecar(Sidecar):
         self.fields = fields
         self.shared = naming == "stem"
 
-    def place(self, photo: str) -> str:
+    def path_for(self, photo: str) -> str:
         """Return photo.jpg.xmp or photo.xmp."""
         return (os.path.splitext(photo)[0] if self.shared else photo) + ".xmp"
 

@@ -33,7 +33,7 @@ class Filter:
     shard: Shard = WHOLE
     """The shard to process. The photos of an archive share a shard, so that only one machine opens
     it."""
-    passed_over: set[str] = field(default_factory=set, compare=False)
+    skipped_folders: set[str] = field(default_factory=set, compare=False)
     """System folders that were skipped."""
 
     def accepts(self, name: str) -> bool:
@@ -47,13 +47,13 @@ class Filter:
             return False
         if self.include and not _fit(name, self.include):
             return False
-        return not (self.excludes(name) or (folder and self.passes_over(folder)))
+        return not (self.excludes(name) or (folder and self.skips_folder(folder)))
 
     def excludes(self, name: str) -> bool:
         """Whether a pattern excludes a file, or a whole folder or archive."""
         return bool(self.exclude) and _fit(name, self.exclude)
 
-    def passes_over(self, folder: str) -> bool:
+    def skips_folder(self, folder: str) -> bool:
         """Whether a folder, or a parent of it, is a system folder; if so, record it."""
         if self.hidden:
             return False
@@ -61,7 +61,7 @@ class Filter:
         for part in folder.split("/"):
             above = f"{above}/{part}" if above else part
             if _MACHINES.fullmatch(part):
-                self.passed_over.add(above)
+                self.skipped_folders.add(above)
                 return True
         return False
 

@@ -25,7 +25,7 @@ from captioner.folder.sources.filters import NO_PHOTOS, Filter
 from captioner.folder.sources.lists import is_comment, read_list
 from captioner.folder.sources.remote import StrPath, is_remote
 from captioner.folder.sources.stamps import Stamp
-from captioner.photo.kinds import begins_like_a_photo
+from captioner.photo.kinds import has_photo_signature
 
 _SUFFIXES = re.compile(
     r"\.(avif|bmp|dib|gif|hei[cf]|hif|ico|j2k|jfif|jp2|jpe?g?|jxl|mpo|p[bgnp]m|png|psd|tga|tiff?|webp"
@@ -57,13 +57,13 @@ class Photo:
     stamp: Stamp | None = None
     """Stamp before it was read."""
 
-    def look(self) -> Stamp | None:
+    def current_stamp(self) -> Stamp | None:
         """Return its current stamp; None if it cannot be accessed."""
         if self.offset is not None:
             return Stamp(size=self.size, modified=None)
         if is_remote(self.path):  # from the listing, without another request
-            return self.stamp or remote.look(self.path)
-        return Stamp.look(self.path)
+            return self.stamp or remote.stamp_of(self.path)
+        return Stamp.of_file(self.path)
 
     def read(self) -> str | bytes:
         """Return the argument for `Captioner.prepare`: a path, or bytes from an archive or store.
@@ -126,7 +126,7 @@ def find_photos(root: StrPath, chosen: Filter) -> Iterator[Found]:
         yield from _walk(root, chosen)
     elif is_remote(root) or os.path.exists(root):
         for found in _members(os.fspath(root), "", chosen):
-            if found.name == str(root) or chosen.shard.holds(found.name):
+            if found.name == str(root) or chosen.shard.contains(found.name):
                 yield found
     else:
         raise CaptionerError(f"{root}: no such folder; check the path.")
@@ -146,7 +146,7 @@ def listed_photos(file: BinaryIO, root: StrPath, chosen: Filter, *, end: bytes) 
     """
     chosen = replace(chosen, hidden=True)
     for name in read_list(file, root, end=end):
-        if not chosen.shard.holds(name):
+        if not chosen.shard.contains(name):
             continue
         if is_comment(name, root):
             reason = "no such file; if it is a comment, remove it: lists contain only paths."
@@ -188,7 +188,7 @@ def _walk(root: StrPath, chosen: Filter) -> Iterator[Found]:
         if not is_folder:
             yield from _file(path, name, chosen, stamp)
             continue
-        if chosen.excludes(name) or chosen.passes_over(name):
+        if chosen.excludes(name) or chosen.skips_folder(name):
             continue
         if not chosen.hidden and os.path.exists(os.path.join(path, NO_PHOTOS)):
             continue
@@ -232,7 +232,7 @@ def _identify(path: str) -> tuple[int, int] | None:
 
 def _file(path: str, name: str, chosen: Filter, stamp: Stamp | None) -> Iterator[Found]:
     suffix = os.path.splitext(path)[1]
-    if not chosen.shard.holds(name):
+    if not chosen.shard.contains(name):
         return
     if suffix.lower() == ".tar":
         if chosen.excludes(name):
@@ -249,11 +249,11 @@ def _content_is_a_photo(path: str) -> bool:
         return False
     try:
         if is_remote(path):
-            return begins_like_a_photo(remote.read(path, start=0, end=16))
+            return has_photo_signature(remote.read(path, start=0, end=16))
         if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would block
             return False
         with open(path, "rb", buffering=0) as file:
-            return begins_like_a_photo(file.read(16))
+            return has_photo_signature(file.read(16))
     except OSError:
         return False
 
@@ -306,7 +306,7 @@ def _unnamed_photos(path: str, contents: Contents) -> set[str]:
             suffix = os.path.splitext(name)[1]
             if not (_SUFFIXES.fullmatch(suffix) or _OTHERS.fullmatch(suffix)):
                 file.seek(offset)
-                if begins_like_a_photo(file.read(16)):
+                if has_photo_signature(file.read(16)):
                     found.add(name)
     return found
 

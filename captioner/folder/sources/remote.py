@@ -65,7 +65,7 @@ def list_folder(url: StrPath) -> list[tuple[str, bool, Stamp | None]]:
     ]
 
 
-def look(url: StrPath) -> Stamp | None:
+def stamp_of(url: StrPath) -> Stamp | None:
     """Return the current stamp of an object; None if it cannot be accessed."""
     try:
         return _stamp(_ask(url, lambda store, path: store.info(path)))

@@ -46,7 +46,7 @@ class Shard:
             raise ConfigError(f"shard {text!r}: use NUMBER/COUNT, such as 3/16.")
         return cls(number=int(found[1]), count=int(found[2]))
 
-    def holds(self, name: str) -> bool:
+    def contains(self, name: str) -> bool:
         """Whether a photo or an archive belongs to this shard."""
         if self.count == 1:
             return True
@@ -54,7 +54,7 @@ class Shard:
         key = digest(stem)
         return int.from_bytes(key, "big") % self.count == self.number - 1
 
-    def place(self, path: Path) -> Path:
+    def path_for(self, path: Path) -> Path:
         """Return this shard's version of a path, such as `captions-003-of-016.jsonl`."""
         if self.count == 1:
             return path
@@ -78,15 +78,15 @@ def find_shards(path: Path) -> Iterator[tuple[Shard, Path]]:
     counts = sorted({int(found[2]) for found in names if found})
     if not counts:
         raise CaptionerError(
-            f"{Shard(number=1, count=2).place(path)}: no such file, nor that of another shard; "
+            f"{Shard(number=1, count=2).path_for(path)}: no such file, nor that of another shard; "
             "run all shards first (--shard 1/2, --shard 2/2), or set --output to theirs."
         )
     for count in counts:
         for number in range(1, count + 1):
             shard = Shard(number=number, count=count)
-            if not shard.place(path).exists():
+            if not shard.path_for(path).exists():
                 raise CaptionerError(
-                    f"{shard.place(path)}: missing, while other shards are there; run --shard "
+                    f"{shard.path_for(path)}: missing, while other shards are there; run --shard "
                     f"{shard}, or copy its files next to the others."
                 )
-            yield shard, shard.place(path)
+            yield shard, shard.path_for(path)

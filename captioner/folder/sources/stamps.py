@@ -35,7 +35,7 @@ class Stamp:
         return any(Stamp(size=self.size, modified=time).number == number for time in times)
 
     @classmethod
-    def look(cls, path: str) -> "Stamp | None":
+    def of_file(cls, path: str) -> "Stamp | None":
         """Return the current stamp of a file; None if it cannot be accessed."""
         try:
             status = os.stat(path)

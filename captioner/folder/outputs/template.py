@@ -11,7 +11,7 @@ from captioner.result.confidence import Judgement
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wording:
+class CaptionTemplate:
     """Turns the model's caption into the text to write."""
 
     prefix: str = ""
@@ -50,7 +50,7 @@ class Wording:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Silence:
+class ConfidenceFilter:
     """Decides which captions are withheld; their photos get an empty caption."""
 
     min_confidence: float = 0.0
@@ -61,7 +61,7 @@ class Silence:
     def __bool__(self) -> bool:
         return self.photos_only or self.min_confidence > 0
 
-    def keeps(self, judgement: Judgement) -> bool:
+    def withholds(self, judgement: Judgement) -> bool:
         """Whether to withhold a caption; unknown confidence never does."""
         if self.photos_only and judgement.is_photo is False:
             return True

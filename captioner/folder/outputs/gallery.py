@@ -17,7 +17,7 @@ from captioner.photo.framing import Geometry
 from captioner.result.confidence import Judgement
 
 
-def prepare_album(folder: Path) -> None:
+def prepare_gallery(folder: Path) -> None:
     """Create the gallery's folder before the run, so that errors show early.
 
     Raises:
@@ -39,11 +39,11 @@ def _holds_others(folder: Path) -> bool:
     return False
 
 
-def write_album(folder: Path, journal: Path, *, root: StrPath) -> int:
+def export_gallery(folder: Path, journal: Path, *, root: StrPath) -> int:
     """Write a gallery of all captioned photos of a journal.
 
     Args:
-        folder: the gallery's folder, created by `prepare_album`.
+        folder: the gallery's folder, created by `prepare_gallery`.
         journal: path of the journal; if it has words, the gallery shows their attention maps.
         root: folder that names in the journal are relative to, or the archive.
 

@@ -9,7 +9,7 @@ import pytest
 from captioner.checkpoint.confidence import LogisticConfig
 from captioner.checkpoint.weights import save_checkpoint
 from captioner.cli import main
-from captioner.folder.outputs.wording import Silence
+from captioner.folder.outputs.template import ConfidenceFilter
 from captioner.pytorch import TorchCaptioner
 from captioner.result.confidence import Judgement
 from tests.believing import KNOWN
@@ -18,10 +18,16 @@ from tests.conftest import TOYS
 
 def test_silence_is_kept_of_doubtful_captions_and_of_what_is_no_photo():
     sure, unsure = Judgement(0.8, "high", 0.1, False), Judgement(0.2, "low", 0.9, True)
-    assert not Silence()
-    assert [Silence(min_confidence=0.5).keeps(own) for own in (sure, unsure)] == [False, True]
-    assert [Silence(photos_only=True).keeps(own) for own in (sure, unsure)] == [True, False]
-    assert not Silence(min_confidence=1.0, photos_only=True).keeps(Judgement())
+    assert not ConfidenceFilter()
+    assert [ConfidenceFilter(min_confidence=0.5).withholds(own) for own in (sure, unsure)] == [
+        False,
+        True,
+    ]
+    assert [ConfidenceFilter(photos_only=True).withholds(own) for own in (sure, unsure)] == [
+        True,
+        False,
+    ]
+    assert not ConfidenceFilter(min_confidence=1.0, photos_only=True).withholds(Judgement())
 
 
 @pytest.fixture
@@ -100,7 +106,7 @@ def test_captions_of_little_confidence_are_not_written(run, believed):
 def test_other_limits_are_another_run(run, believed, folder, capfd):
     run("--skip-non-photos")
     assert main(["folder", str(folder), "--checkpoint", str(believed[0])]) == 2
-    assert "silence" in capfd.readouterr().err
+    assert "withhold" in capfd.readouterr().err
 
 
 def test_a_checkpoint_that_cannot_tell_is_refused(command, folder):

@@ -33,11 +33,11 @@ class Service:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class CaptionRequest:
     """A request in progress."""
 
     service: Service
-    request: Request
+    http: Request
     body: bytes
 
     def table(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Asked:
             gone.cancel()
 
     async def _gone(self) -> None:
-        while (await self.request.receive())["type"] != "http.disconnect":
+        while (await self.http.receive())["type"] != "http.disconnect":
             pass
 
 

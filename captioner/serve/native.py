@@ -11,7 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import JSONResponse, Response
 
 from captioner.interchange import portable
-from captioner.serve.asking import Asked, Service
+from captioner.serve.request import CaptionRequest, Service
 
 _YES = ("1", "true", "yes")
 
@@ -21,39 +21,39 @@ def show_error(status: int, message: str) -> dict[str, Any]:
     return {"error": message}
 
 
-async def answer(asked: Asked) -> Response:
+async def answer(request: CaptionRequest) -> Response:
     """Caption the photo; attention maps are included only on request."""
-    kind = asked.request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    attention: object = asked.request.query_params.get("attention", "")
+    kind = request.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    attention: object = request.http.query_params.get("attention", "")
     name = None
     if kind == "application/json":
-        table = asked.table()
+        table = request.table()
         attention = table.get("attention", attention)
-        content = await asked.open([table.get("photo")], where="photo")
+        content = await request.open([table.get("photo")], where="photo")
     elif kind == "multipart/form-data":
-        async with _read_form(asked) as form:
+        async with _read_form(request) as form:
             attention = form.get("attention", attention)
             photo = form.get("photo")
             if not isinstance(photo, UploadFile):
                 raise HTTPException(400, "the form has no file field named photo.")
             name, content = photo.filename or None, await photo.read()
     else:
-        content = asked.body
-    caption = await asked.caption(content, name=name or "the photo", words=True)
+        content = request.body
+    caption = await request.caption(content, name=name or "the photo", words=True)
     wanted = attention is True or str(attention).lower() in _YES
     table = replace(caption, image=name).to_dict(attention=wanted)
     return JSONResponse(portable(table))
 
 
 @asynccontextmanager
-async def _read_form(asked: Asked) -> AsyncIterator[FormData]:
+async def _read_form(request: CaptionRequest) -> AsyncIterator[FormData]:
     """Parse a form in memory, without temporary files."""
 
     async def parts() -> AsyncIterator[bytes]:
-        yield asked.body
+        yield request.body
 
-    parser = MultiPartParser(asked.request.headers, parts())  # type: ignore[arg-type]
-    parser.spool_max_size = len(asked.body)
+    parser = MultiPartParser(request.http.headers, parts())  # type: ignore[arg-type]
+    parser.spool_max_size = len(request.body)
     try:
         form = await parser.parse()
     except MultiPartException as error:

@@ -11,7 +11,7 @@ from captioner.errors import MetadataError, UnsupportedFileError
 from captioner.folder.journal.journal import Journal
 from captioner.folder.journal.pending import PendingEntry
 from captioner.folder.journal.records import JournalRecord
-from captioner.folder.plan import lacking
+from captioner.folder.plan import outdated_targets
 from captioner.folder.progress import Progress
 from captioner.folder.sidecars import SIDECARS
 from captioner.folder.sidecars.changes import Change
@@ -20,7 +20,7 @@ from captioner.folder.sidecars.targets import Target
 from captioner.folder.sources.inputs import Photo
 from captioner.folder.sources.remote import StrPath, join
 from captioner.folder.sources.stamps import Stamp
-from captioner.folder.stopping import uninterrupted
+from captioner.folder.stopping import defer_signals
 from captioner.interchange import readable
 from captioner.metadata import text_digest
 
@@ -28,7 +28,7 @@ _TOGETHER = 64
 """Captions per commit."""
 
 
-class Upkeep:
+class SidecarUpdater:
     """Writes the journal's captions into files that lack them or hold older ones.
 
     Args:
@@ -93,7 +93,7 @@ class Upkeep:
         if plans and not changes:
             return str(plans[0])
         for target in targets:
-            target.own(photo.name, photo.path)
+            target.claim(photo.name, photo.path)
         return changes
 
     def add(self, photo: Photo) -> None:
@@ -105,7 +105,7 @@ class Upkeep:
         changes: tuple[Change, ...] | str = ()
         if (record.caption or "").strip():  # empty if a user deleted it
             try:
-                wanting = list(lacking(photo, index, self.targets))
+                wanting = list(outdated_targets(photo, index, self.targets))
                 changes = self.plan(photo, record, wanting, before=record)
             except UnsupportedFileError:
                 pass
@@ -116,7 +116,7 @@ class Upkeep:
             self.progress.tally.before += 1
             return
         self._missing.append(
-            PendingEntry(record=noted(record, record, changes), changes=changes, before=record)
+            PendingEntry(record=with_files(record, record, changes), changes=changes, before=record)
         )
         if len(self._missing) >= _TOGETHER:
             self.write()
@@ -126,7 +126,7 @@ class Upkeep:
         entries, self._missing = self._missing, []
         if not entries:
             return
-        with uninterrupted():
+        with defer_signals():
             for record, reason in self.journal.commit(entries):
                 if reason is None:
                     self.progress.tally.before += 1
@@ -143,7 +143,7 @@ class Upkeep:
         edits = iter(edits)
         while some := list(islice(edits, _TOGETHER)):
             entries = [self._edited(name, caption) for name, caption in some]
-            with uninterrupted():
+            with defer_signals():
                 for record, reason in self.journal.commit(entries):
                     if reason is not None:
                         self._fail(record.image, reason)
@@ -152,10 +152,10 @@ class Upkeep:
         photo = Photo(name=name, path=join(self.root, name))
         index, key = self.journal.index, digest(name)
         before = index.read(key) if key in index.captioned else None
-        stamp = photo.look()
+        stamp = photo.current_stamp()
         now = stamp or (before.stamp if before else None)  # in archives
         record = JournalRecord(
-            image=name, status="captioned", caption=caption, edited=True, **stamped(now)
+            image=name, status="captioned", caption=caption, edited=True, **stamp_fields(now)
         )
         changes: tuple[Change, ...] | str = ()
         if stamp and caption.strip():
@@ -166,9 +166,9 @@ class Upkeep:
         if isinstance(changes, str):
             changes = ()
         return PendingEntry(
-            record=noted(record, before, changes),
+            record=with_files(record, before, changes),
             changes=changes,
-            before=noted(record, before, ()),
+            before=with_files(record, before, ()),
         )
 
     def _fail(self, name: str, reason: str) -> None:
@@ -178,7 +178,7 @@ class Upkeep:
             self.progress.failed(name, reason)
 
 
-def noted(
+def with_files(
     record: JournalRecord, before: JournalRecord | None, changes: Sequence[Change]
 ) -> JournalRecord:
     """Return a record that lists the files holding its caption, and older captions still in files.
@@ -229,7 +229,7 @@ def _fields_of(kind: str) -> str | None:
     return SIDECARS[kind].fields if kind in SIDECARS else None
 
 
-def stamped(stamp: Stamp | None) -> dict[str, Any]:
+def stamp_fields(stamp: Stamp | None) -> dict[str, Any]:
     """Return a stamp as record fields."""
     return asdict(stamp) if stamp else {}
 
