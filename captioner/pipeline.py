@@ -4,7 +4,7 @@ framing.prepare          photo, upright, RGB; then (3, H, W) and Geometry
 Captioner.encode         what the decoder reads of the images
 search                   tokens of the winner, probability of each
 reading                  attention (L, M, T, P) of the winner
-description.describe     tokens gathered into words a reader sees
+description.make_caption     tokens gathered into words a reader sees
 
 A runtime is one class in one file that says how the network is run, and one line in
 `captioner.runtimes.RUNTIMES`.
@@ -23,13 +23,13 @@ from jaxtyping import Float
 from captioner.checkpoint.files import has_graphs
 from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
 from captioner.config import SearchConfig
-from captioner.decoders.reading import CaptionAttention, Reading, follow
+from captioner.decoders.output import CaptionAttention, DecoderOutput, gather_attention
 from captioner.errors import ConfigError, require_torch
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare_all
 from captioner.reader import Reader
 from captioner.result.caption import Caption, Word
-from captioner.result.description import describe
+from captioner.result.description import make_caption
 from captioner.runtimes import PRECISIONS, RUNTIMES
 from captioner.search import Candidates, make_noise, search_steps
 from captioner.search import search as search_captions
@@ -47,7 +47,7 @@ Own = TypeVar("Own", bound="Captioner")
 class Captioner(Reader):
     """A model ready to caption photos; `load` makes one from a checkpoint."""
 
-    unseen: tuple[str, ...] = ()
+    hidden_members: tuple[str, ...] = ()
     """Names of the members of an ensemble whose attention is not shown."""
 
     @classmethod
@@ -168,25 +168,25 @@ class Captioner(Reader):
         if not prepared:
             return []
         features = self.encode(prepared, task=constraints.task)
-        readings: list[Reading] = []
+        outputs: list[DecoderOutput] = []
         found = search_captions(
             self.decoder,
             features,
             config=chosen,
             constraints=constraints,
             noise=make_noise((photo.pixels for photo in prepared), config=chosen),
-            readings=readings if words and not self.reads_at_once else None,
+            outputs=outputs if words and not self.reads_in_parallel else None,
         )
         attentions: list[CaptionAttention | None] = [None] * len(found)
-        if words and self.reads_at_once:
+        if words and self.reads_in_parallel:
             again = self.read(
                 features, [own.tokens[:1] for own in found], prefix=constraints.prefix
             )
             attentions = [attended for ((_, attended),) in again]
         elif words:
-            attentions = [follow(readings, own.rows[0]) for own in found]
+            attentions = [gather_attention(outputs, own.rows[0]) for own in found]
         return [
-            self._describe(
+            self._make_caption(
                 photo,
                 own,
                 attended,
@@ -220,7 +220,7 @@ class Captioner(Reader):
         """
         chosen, constraints = self.header.plan(search, **changes)
         prepared = self._prepared(photo)
-        readings: list[Reading] = []
+        outputs: list[DecoderOutput] = []
         features = self.encode([prepared], task=constraints.task)
         (summary,) = self._summaries(features)
         for found in search_steps(
@@ -229,14 +229,14 @@ class Captioner(Reader):
             config=chosen,
             constraints=constraints,
             noise=make_noise([prepared.pixels], config=chosen),
-            readings=readings,
+            outputs=outputs,
         ):
-            attended = follow(readings, found.rows[0])
-            yield self._describe(
+            attended = gather_attention(outputs, found.rows[0])
+            yield self._make_caption(
                 prepared, found, attended, features, summary, config=chosen, constraints=constraints
             )
 
-    def _describe(
+    def _make_caption(
         self,
         photo: Prepared,
         found: Candidates,
@@ -252,7 +252,7 @@ class Captioner(Reader):
         if attended is not None and found.tokens[0]:
             tokens, logs = found.tokens[0], found.log_probabilities[0]
             words = self._words(features, tokens, logs, attended, prefix=constraints.prefix)
-        return describe(photo, found, words, summary=summary, header=self.header, search=config)
+        return make_caption(photo, found, words, summary=summary, header=self.header, search=config)
 
 
 def choose_runtime(

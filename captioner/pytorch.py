@@ -12,18 +12,18 @@ from torch import Tensor
 
 from captioner.checkpoint.header import Header, join_headers
 from captioner.checkpoint.weights import load_checkpoint
-from captioner.decoders.reading import CaptionAttention, Doubles, Reading
+from captioner.decoders.output import CaptionAttention, DecoderOutput, Float64Array
 from captioner.decoders.words import WordTable
 from captioner.errors import ConfigError
 from captioner.model import CaptionModel, evaluating, join_models
-from captioner.model.gradients import gradient_maps, record
+from captioner.model.gradients import gradient_maps, recording_twin
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare
 from captioner.photo.preprocess import resize
 from captioner.pipeline import MOST_LANES, Captioner
 from captioner.speed.compilation import compile_encoder
-from captioner.speed.packing import pack, share
-from captioner.speed.precision import calculating_in, find_precision
+from captioner.speed.packing import pack, share_weights
+from captioner.speed.precision import autocast, find_precision
 
 
 class TorchCaptioner(Captioner):
@@ -35,7 +35,7 @@ class TorchCaptioner(Captioner):
         precision: what the encoder calculates in.
     """
 
-    reads_at_once = True
+    reads_in_parallel = True
     gradients = False
     """Whether words tell their `gradient`."""
 
@@ -88,7 +88,9 @@ class TorchCaptioner(Captioner):
             [member.model for member in members], [own.preprocess for own in headers]
         )
         made = cls(model.to(members[0].device), header, precision=members[0].precision)
-        made.unseen = tuple(own.header.name for own in members if own.grid != members[0].grid)
+        made.hidden_members = tuple(
+            own.header.name for own in members if own.grid != members[0].grid
+        )
         return made
 
     def packed(self) -> "TorchCaptioner":
@@ -105,7 +107,7 @@ class TorchCaptioner(Captioner):
         Raises:
             ConfigError: it cannot be compiled, as where there is no C++ compiler.
         """
-        encoder, preprocess = share(self.model.encoder).eval(), self.header.preprocess
+        encoder, preprocess = share_weights(self.model.encoder).eval(), self.header.preprocess
         size = (preprocess.height, preprocess.width)
         compile_encoder(encoder, size=size, precision=self.precision)
         model = CaptionModel(encoder, pack(self.model.decoder))
@@ -113,7 +115,7 @@ class TorchCaptioner(Captioner):
 
     def with_gradients(self) -> "TorchCaptioner":
         """Do what `Captioner.with_gradients` does."""
-        record(self.decoder)  # so that a decoder that cannot is refused before photos are read
+        recording_twin(self.decoder)  # an unsuitable decoder is refused before photos are read
         made = TorchCaptioner(self.model, self.header, precision=self.precision)
         made.gradients = True
         return made
@@ -181,7 +183,7 @@ class TorchCaptioner(Captioner):
         if task:  # in the words that the decoder knows
             table = cast(WordTable, self.model.decoder.words)
             asked.append(table(torch.tensor(task, device=device)))
-        with calculating_in(self.precision, device), evaluating(encoder):
+        with autocast(self.precision, device), evaluating(encoder):
             features: Tensor = encoder(pixels, *asked)
         return features.float()
 
@@ -189,7 +191,7 @@ class TorchCaptioner(Captioner):
         """Return the mean feature of each image's regions."""
         return features.mean(dim=1).double().cpu().numpy()
 
-    def weigh(
+    def add_evidence(
         self,
         features: Float[Tensor, "1 P D"],
         tokens: Sequence[int],
@@ -197,8 +199,8 @@ class TorchCaptioner(Captioner):
         *,
         prefix: Sequence[int],
     ) -> CaptionAttention:
-        """Do what `Reader.weigh` does, and add gradients where they are wanted."""
-        attended = super().weigh(features, tokens, attended, prefix=prefix)
+        """Do what `Reader.add_evidence` does, and add gradients where they are wanted."""
+        attended = super().add_evidence(features, tokens, attended, prefix=prefix)
         if not self.gradients:
             return attended
         places = range(len(prefix) - 1, len(prefix) + len(tokens) - 1)
@@ -210,23 +212,23 @@ class TorchCaptioner(Captioner):
         self,
         features: Float[Tensor, "1 P D"],
         words: Int[np.ndarray, "1 T"],
-        attention: Float[Doubles, "1 M T P"],
-    ) -> Float[Doubles, "T P"] | None:
+        attention: Float[Float64Array, "1 M T P"],
+    ) -> Float[Float64Array, "T P"] | None:
         """Do what `Reader.find_evidence` does, with tensors."""
         given = (torch.from_numpy(x).to(features.device) for x in (words, np.float32(attention)))
         found = self.decoder.evidence(features, *given)
         return None if found is None else found[0].double().cpu().numpy()
 
     @torch.inference_mode()
-    def read_along(
+    def run_decoder(
         self, features: Float[Tensor, "B P D"], words: Int[np.ndarray, "B K T"]
-    ) -> Reading:
+    ) -> DecoderOutput:
         """Read K captions of each image, START first, all tokens at once."""
         with evaluating(self.decoder):
-            reading: Reading = self.decoder(
+            output: DecoderOutput = self.decoder(
                 features, torch.from_numpy(words).to(features.device), with_attention=True
             )
-        return reading
+        return output
 
 
 @contextmanager

@@ -13,13 +13,19 @@ from jaxtyping import Float, Int
 
 from captioner.checkpoint.header import Header
 from captioner.config import AttentionConfig
-from captioner.decoders.reading import CaptionAttention, Doubles, Reading, join, select
+from captioner.decoders.output import (
+    CaptionAttention,
+    DecoderOutput,
+    Float64Array,
+    caption_attention,
+    join_steps,
+)
 from captioner.errors import ConfigError
 from captioner.photo import Source
 from captioner.photo.framing import Prepared, prepare
 from captioner.result.caption import Caption, Word
 from captioner.result.confidence import judge
-from captioner.result.description import describe_words, find_rivals
+from captioner.result.description import find_rivals, make_words
 from captioner.search import log_probabilities
 from captioner.search.arrays import to_numpy
 
@@ -33,7 +39,7 @@ class Reader(ABC):
     """Regions down and across."""
     header: Header
     """What the model was saved, or will be saved, with."""
-    reads_at_once: ClassVar[bool] = False
+    reads_in_parallel: ClassVar[bool] = False
     """Whether `read` is faster than noting what is looked at during the search."""
 
     @abstractmethod
@@ -77,17 +83,17 @@ class Reader(ABC):
         for image, own in enumerate(captions):
             for k, ids in enumerate(own):
                 words[image, k, first : first + len(ids)] = ids
-        reading = self.read_along(features, words)
-        logs = log_probabilities(reading.logits[:, :, first - 1 :], tokenizer.never_written)
+        output = self.run_decoder(features, words)
+        logs = log_probabilities(output.logits[:, :, first - 1 :], tokenizer.never_written)
         return [
             [
-                (logs[image, k, range(len(ids)), ids].tolist(), select(reading, image, k))
+                (logs[image, k, range(len(ids)), ids].tolist(), caption_attention(output, image, k))
                 for k, ids in enumerate(own)
             ]
             for image, own in enumerate(captions)
         ]
 
-    def weigh(
+    def add_evidence(
         self,
         features: Float[Any, "1 ..."],
         tokens: Sequence[int],
@@ -112,20 +118,20 @@ class Reader(ABC):
         self,
         features: Float[Any, "1 ..."],
         words: Int[np.ndarray, "1 T"],
-        attention: Float[Doubles, "1 M T P"],
-    ) -> Float[Doubles, "T P"] | None:
+        attention: Float[Float64Array, "1 M T P"],
+    ) -> Float[Float64Array, "T P"] | None:
         """Return what `Decoder.evidence` says of a caption."""
         found = self.decoder.evidence(features, words, attention.astype(np.float32))
         return None if found is None else to_numpy(found)[0].astype(np.float64)
 
-    def read_along(self, features: Float[Any, "B ..."], words: Int[Any, "B K T"]) -> Reading:
+    def run_decoder(self, features: Float[Any, "B ..."], words: Int[Any, "B K T"]) -> DecoderOutput:
         """Read K captions of each image, START first, token by token."""
         state = self.decoder.init_state(features).reorder(np.zeros(words.shape[:2], np.int64))
-        readings = []
+        outputs = []
         for t in range(words.shape[2]):
-            reading, state = self.decoder.look(words[:, :, t], state)
-            readings.append(reading)
-        return join(readings)
+            output, state = self.decoder.step_with_attention(words[:, :, t], state)
+            outputs.append(output)
+        return join_steps(outputs)
 
     def read_candidates(self, photo: Source | Prepared, caption: Caption) -> tuple[Caption, ...]:
         """Read a caption's other candidates, for probability and attention of their words.
@@ -217,15 +223,15 @@ class Reader(ABC):
         prepared = self._prepared(photo)
         features = self.encode([prepared], task=constraints.task)
         tokens = self._likeliest(features, spellings, prefix)
-        reading, logs = self._log_probabilities(features, tokens, prefix)
+        output, logs = self._log_probabilities(features, tokens, prefix)
         while further and len(tokens) < search.max_words:
             latest = int(logs[-1].argmax())
             if latest == constraints.end_id:
                 break
             tokens = [*tokens, latest]
-            reading, logs = self._log_probabilities(features, tokens, prefix)
+            output, logs = self._log_probabilities(features, tokens, prefix)
         own = [float(logs[t, token]) for t, token in enumerate([*tokens, tokenizer.end_id])]
-        words = self._words(features, tokens, own, select(reading, 0, 0), prefix=prefix)
+        words = self._words(features, tokens, own, caption_attention(output, 0, 0), prefix=prefix)
         first = [shown.tokens[0] for shown in tokenizer.words(tokens)]
         return Caption(
             image=prepared.image,
@@ -251,10 +257,10 @@ class Reader(ABC):
         prefix: Sequence[int],
     ) -> tuple[Word, ...]:
         """Gather the tokens of a caption into words, with all that is known of them."""
-        return describe_words(
+        return make_words(
             tokens,
             log_probabilities,
-            self.weigh(features, tokens, attended, prefix=prefix),
+            self.add_evidence(features, tokens, attended, prefix=prefix),
             header=self.header,
             grid=self.grid,
             prompt=len(prefix) - 1,
@@ -299,12 +305,12 @@ class Reader(ABC):
 
     def _log_probabilities(
         self, features: Float[Any, "1 ..."], tokens: Sequence[int], prefix: Sequence[int]
-    ) -> tuple[Reading, Float[np.ndarray, "T V"]]:
+    ) -> tuple[DecoderOutput, Float[np.ndarray, "T V"]]:
         """Read the beginning of a caption; return what may come after each of its tokens."""
-        reading = self.read_along(features, np.array([[[*prefix, *tokens]]]))
-        logits = reading.logits[:, :, len(prefix) - 1 :]
+        output = self.run_decoder(features, np.array([[[*prefix, *tokens]]]))
+        logits = output.logits[:, :, len(prefix) - 1 :]
         never = self.header.tokenizer.never_written
-        return reading, to_numpy(log_probabilities(logits, never)[0, 0])
+        return output, to_numpy(log_probabilities(logits, never)[0, 0])
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
         """Read a photo, without captioning it yet.

@@ -6,24 +6,24 @@ import numpy as np
 from PIL import Image
 
 from captioner.config import PreprocessConfig, SearchConfig
-from captioner.photo.framing import Singles
+from captioner.photo.framing import Float32Array
 from captioner.photo.preprocess import preprocess
 from captioner.result.caption import Caption, Word
 
 
-def one_hot(grid: tuple[int, int], row: int, col: int) -> Singles:
+def one_hot(grid: tuple[int, int], row: int, col: int) -> Float32Array:
     """All attention on one region."""
     attention = np.zeros(grid, np.float32)
     attention[row, col] = 1.0
     return attention
 
 
-def even(grid: tuple[int, int] = (7, 7)) -> Singles:
+def even(grid: tuple[int, int] = (7, 7)) -> Float32Array:
     """The same attention everywhere."""
     return np.full(grid, 1.0 / (grid[0] * grid[1]), np.float32)
 
 
-def word(text: str, attention: Singles, probability: float = 0.5) -> Word:
+def word(text: str, attention: Float32Array, probability: float = 0.5) -> Word:
     return Word(
         text=text,
         probability=probability,

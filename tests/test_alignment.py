@@ -8,7 +8,7 @@ from PIL import Image
 from captioner.checkpoint.header import Header
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig, SearchConfig
 from captioner.decoders import RecurrentConfig
-from captioner.model import CaptionModel, Decoder, DecoderState, Encoder, Reading
+from captioner.model import CaptionModel, Decoder, DecoderOutput, DecoderState, Encoder
 from captioner.overlay import spread
 from captioner.pytorch import TorchCaptioner
 from tests.photos import TURNS, turned
@@ -36,7 +36,7 @@ class Startled(Decoder):
     def init_state(self, features):
         return DecoderState(memory=(features,), past=(torch.zeros(len(features), 1, 0),))
 
-    def look(self, words, state):
+    def step_with_attention(self, words, state):
         (features,), (read,) = state.memory, state.past
         logits = torch.zeros(*words.shape, 1, self.words)
         logits[..., self.says[min(read.shape[2], 1)]] = 20.0
@@ -44,7 +44,7 @@ class Startled(Decoder):
         change = (features - self.usual).norm(dim=-1)
         weights = (20 * change / change.amax(dim=-1, keepdim=True)).softmax(dim=-1)
         attention = weights[:, None, None, None, None].expand(*words.shape, 1, 1, 1, -1)
-        return Reading(logits, attention), DecoderState(memory=state.memory, past=(grown,))
+        return DecoderOutput(logits, attention), DecoderState(memory=state.memory, past=(grown,))
 
 
 def captioner(kind, fit, tokenizer):

@@ -13,10 +13,10 @@ from captioner.errors import CheckpointError, ConfigError
 from captioner.pytorch import TorchCaptioner
 from captioner.result.confidence import (
     Judgement,
-    caption_traits,
+    caption_statistics,
     judge,
     logistic,
-    token_traits,
+    token_statistics,
     word_probability,
 )
 from tests.believing import KNOWN
@@ -44,7 +44,7 @@ def captioner(tokenizer):
 
 
 def test_traits_of_a_caption_are_mean_least_and_length_of_its_log_probabilities():
-    assert caption_traits([-1.0, -4.0, -1.0, -2.0]) == [-2.0, -4.0, math.log(4)]
+    assert caption_statistics([-1.0, -4.0, -1.0, -2.0]) == [-2.0, -4.0, math.log(4)]
 
 
 def test_a_words_probability_is_the_product_of_its_calibrated_tokens():
@@ -124,7 +124,7 @@ def test_captions_say_how_far_they_can_be_believed(captioner):
     assert before.log_probability == caption.log_probability
     for word, other in zip(caption.words, before.words, strict=True):
         if " " not in word.text and "'" not in word.text:
-            traits = token_traits(np.array([other.probability]))
+            traits = token_statistics(np.array([other.probability]))
             expected = float(logistic(traits, config.token)[0])
             assert word.probability == pytest.approx(expected, rel=1e-4)
         assert word.doubtful == (word.probability < config.doubtful)

@@ -81,7 +81,7 @@ def test_looking_word_by_word_sees_what_reading_the_whole_sees(decoder):
     whole = decoder(features(), words, with_attention=True)
     state = decoder.init_state(features()).reorder(torch.zeros(3, 3, dtype=torch.long))
     for t in range(words.shape[2]):
-        reading, state = decoder.look(words[:, :, t], state)
+        reading, state = decoder.step_with_attention(words[:, :, t], state)
         assert_close(reading.logits, whole.logits[:, :, t : t + 1])
         assert_close(reading.attention, whole.attention[..., t : t + 1, :])
         if whole.gate is not None:

@@ -8,9 +8,9 @@ from numpy.testing import assert_allclose
 from captioner.checkpoint.header import Header
 from captioner.config import AttentionConfig, EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import RecurrentConfig, TransformerConfig
-from captioner.decoders.reading import CaptionAttention
+from captioner.decoders.output import CaptionAttention
 from captioner.pytorch import TorchCaptioner
-from captioner.result.description import describe_words
+from captioner.result.description import make_words
 from tests.conftest import _talkative
 
 TRANSFORMER = TransformerConfig(width=32, layers=2, heads=2, feedforward_width=64, tie=False)
@@ -75,9 +75,9 @@ def test_where_all_is_on_regions_a_transformer_has_no_gate_and_an_lstms_is_its_o
     header = with_class_token(tokenizer, TRANSFORMER).header
     attended = CaptionAttention(np.full((1, 1, 2, 4), 0.25), None, np.array([0.5, 0.75]))
     ids = tokenizer.encode("a dog")
-    (_, dog) = describe_words(ids, [-0.1, -0.2], attended, header=header, grid=(2, 2))
+    (_, dog) = make_words(ids, [-0.1, -0.2], attended, header=header, grid=(2, 2))
     assert dog.gate == 0.75
-    (_, dog) = describe_words(
+    (_, dog) = make_words(
         ids, [-0.1, -0.2], attended._replace(gate=None), header=header, grid=(2, 2)
     )
     assert dog.gate is None

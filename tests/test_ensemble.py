@@ -124,7 +124,7 @@ def test_a_step_is_a_reading(members):
         reading = ensemble.decoder(features, words, with_attention=True)
         state = ensemble.decoder.init_state(features)
         for t in range(words.shape[2]):
-            look, _ = ensemble.decoder.look(words[..., t], state)
+            look, _ = ensemble.decoder.step_with_attention(words[..., t], state)
             logits, state = ensemble.decoder.step(words[..., t], state)
             torch.testing.assert_close(logits, reading.logits[:, :, t], atol=1e-4, rtol=1e-4)
             torch.testing.assert_close(look.logits[:, :, 0], logits, atol=1e-4, rtol=1e-4)

@@ -71,7 +71,7 @@ def test_the_lstm_adds_what_its_output_layer_reads_of_each_region():
     for image, t, region in ((0, 0, 1), (1, 2, 3)):
         read = decoder.from_feature(features[image, region]) * attention[image, 0, t, region]
         word = words[image, t]
-        expected = decoder.words.scorers[word] @ decoder.from_context(read)
+        expected = decoder.words.output_weights[word] @ decoder.from_context(read)
         assert_close(added[image, t, region], expected)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torch import nn
 
 from captioner.config import AttentionConfig, PreprocessConfig
-from captioner.model import Reading
+from captioner.model import DecoderOutput
 from captioner.pytorch import TorchCaptioner
 from captioner.result.evidence import weigh_evidence
 from data.boxes import BoxedCaption, BoxedImage, Phrase
@@ -54,7 +54,7 @@ class Planted(nn.Module):
                 attention[:, :, 0, 0, t] = torch.tensor(told)
         logits = torch.zeros(rows, captions, length, self.words)
         logits[..., self.dog] = features[:, 0, 0][:, None, None]
-        return Reading(logits=logits, attention=attention if with_attention else None)
+        return DecoderOutput(logits=logits, attention=attention if with_attention else None)
 
 
 class Told:

@@ -57,7 +57,7 @@ def test_a_gradient_is_what_a_small_change_of_a_weight_does_to_the_words_score(t
     with torch.no_grad():
         state = decoder.init_state(captioner.encode([photo]))
         for word in ids[:place]:
-            _, state = decoder.look(torch.tensor([[word]]), state)
+            _, state = decoder.step_with_attention(torch.tensor([[word]]), state)
         usual = type(decoder.attention).forward
 
         def score(change):
@@ -66,7 +66,7 @@ def test_a_gradient_is_what_a_small_change_of_a_weight_does_to_the_words_score(t
                 return (weights + change) @ features, weights
 
             decoder.attention.forward = changed
-            reading, _ = decoder.look(torch.tensor([[ids[place]]]), state)
+            reading, _ = decoder.step_with_attention(torch.tensor([[ids[place]]]), state)
             del decoder.attention.forward
             return reading, float(reading.logits[0, 0, 0, ids[place + 1]])
 

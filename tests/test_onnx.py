@@ -64,8 +64,8 @@ def test_the_graphs_take_any_number_of_images_hypotheses_and_words(kind, checkpo
             state, other = state.reorder(parents), other.reorder(parents.numpy())
             for t in range(7):
                 words = (torch.arange(images * hypotheses).reshape(images, -1) + 5 * t) % 21
-                reading, state = model.decoder.look(words, state)
-                again, other = decoder.look(words.numpy(), other)
+                reading, state = model.decoder.step_with_attention(words, state)
+                again, other = decoder.step_with_attention(words.numpy(), other)
                 assert again.logits.shape == (images, hypotheses, 1, 21)
                 for name, weights in reading._asdict().items():
                     if weights is None:

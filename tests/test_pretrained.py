@@ -83,7 +83,7 @@ def test_word_by_word_it_says_what_it_says_of_the_whole(pairs, family):
         whole = model.decoder(features, words, with_attention=True)
         state = model.decoder.init_state(features)
         for t in range(words.shape[2]):
-            reading, state = model.decoder.look(words[:, :, t], state)
+            reading, state = model.decoder.step_with_attention(words[:, :, t], state)
             assert_close(reading.logits[:, :, 0], whole.logits[:, :, t], rtol=0, atol=1e-5)
             assert_close(
                 reading.attention[..., 0, :], whole.attention[..., t, :], rtol=0, atol=1e-5

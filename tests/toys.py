@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from captioner.decoders.contract import Decoder, DecoderState
-from captioner.decoders.reading import Reading
+from captioner.decoders.output import DecoderOutput
 
 PAD, START, END, UNKNOWN, A, B, C = range(7)
 """Word ids of the toys: four specials, then words."""
@@ -60,9 +60,11 @@ class TableDecoder(Decoder):
         past = torch.cat([past, words[..., None]], dim=2)
         return self._logits(table, past), DecoderState(memory=(table,), past=(past,))
 
-    def look(self, words: Tensor, state: DecoderState) -> tuple[Reading, DecoderState]:
+    def step_with_attention(
+        self, words: Tensor, state: DecoderState
+    ) -> tuple[DecoderOutput, DecoderState]:
         logits, state = self.step(words, state)
-        return Reading(
+        return DecoderOutput(
             logits=logits[:, :, None], attention=torch.ones(*words.shape, 1, 1, 1, 1)
         ), state
 

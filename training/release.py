@@ -66,7 +66,7 @@ def release(
     except MissingExtraError as error:
         print(f"METEOR is left out: {error}", file=sys.stderr)
     model, header = load_checkpoint(checkpoint)
-    if attention == "evidence" and not model.decoder.tells_evidence:
+    if attention == "evidence" and not model.decoder.has_evidence:
         raise ConfigError(f"{checkpoint} does not support --attention evidence; leave it out.")
     report["seed"] = header.trained_on.get("settings", {}).get("seed")
     header = replace(

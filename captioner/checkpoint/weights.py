@@ -72,7 +72,7 @@ def load_checkpoint(
     ):
         stored = list_weights(Path(path))
         _check_fit(model.state_dict(), {name: shape for name, (shape, _) in stored.items()}, path)
-        state = {name: _widened(read()) for name, (_, read) in stored.items()}
+        state = {name: _to_float32(read()) for name, (_, read) in stored.items()}
     model.load_state_dict(state, assign=True)
     return model.to(device).eval(), header
 
@@ -106,7 +106,7 @@ def _stored(x: Tensor, *, half: bool) -> Tensor:
     return x.half() if half and x.is_floating_point() and x.dim() >= 2 else x
 
 
-def _widened(x: Tensor) -> Tensor:
+def _to_float32(x: Tensor) -> Tensor:
     """Take a weight as it is mapped from the file, or widen it: either is in memory once."""
     return x.float() if x.is_floating_point() else x
 

@@ -173,7 +173,7 @@ def _load(args: argparse.Namespace) -> "tuple[Captioner, SearchConfig]":
     checkpoints, header = find_models(args)
     search = choose_search(header, args)
     captioner = load_captioner(args, checkpoints)
-    for name in captioner.unseen:
+    for name in captioner.hidden_members:
         why = "it sees other regions than the first"
         print(f"captioner: the attention of {name} is not shown: {why}.", file=sys.stderr)
     return captioner, search

@@ -135,18 +135,18 @@ class MultiHeadAttention(nn.Module):
         width: channels of the queries and of the result.
         heads: subspaces; they divide `width`.
         dropout: probability of dropping a weight in training.
-        seen_dim: channels of what is attended to, where they are not `width`.
+        source_dim: channels of what is attended to, where they are not `width`.
     """
 
     def __init__(
-        self, *, width: int, heads: int, dropout: float = 0.0, seen_dim: int | None = None
+        self, *, width: int, heads: int, dropout: float = 0.0, source_dim: int | None = None
     ) -> None:
         super().__init__()
         self.heads = heads
         self.dropout = dropout
         self.query = nn.Linear(width, width)
-        self.key = nn.Linear(seen_dim or width, width)
-        self.value = nn.Linear(seen_dim or width, width)
+        self.key = nn.Linear(source_dim or width, width)
+        self.value = nn.Linear(source_dim or width, width)
         self.out = nn.Linear(width, width)
 
     def split(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B M T d"]:
@@ -236,7 +236,7 @@ class MultiHeadAttention(nn.Module):
         return self.out(values).unflatten(0, (images, -1)), weights
 
 
-def back_through(
+def project_through_norms(
     norms: Iterable[nn.Module], directions: Float[Tensor, "*rows C"]
 ) -> Float[Tensor, "*rows C"]:
     """Turn directions behind some layer norms, the last one first, into those before them.

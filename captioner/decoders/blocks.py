@@ -69,7 +69,7 @@ class BlocksDecoder(Decoder):
         self.embedding_norm = embedding_norm
         self.dropout = nn.Dropout(dropout)
 
-    def no_past(self, features: Float[Tensor, "B P D"]) -> Past:
+    def empty_past(self, features: Float[Tensor, "B P D"]) -> Past:
         """Return what is remembered of no words yet."""
         nothing = features.new_zeros(features.shape[0], 1, self.heads, 0, self.width // self.heads)
         return Past(keys=(nothing,) * self.layers, values=(nothing,) * self.layers)

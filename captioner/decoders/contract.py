@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioner.decoders.reading import Reading
+from captioner.decoders.output import DecoderOutput
 
 State = TypeVar("State", bound="DecoderState")
 
@@ -78,7 +78,7 @@ class Decoder(nn.Module, ABC):
     parallel: bool = False
     """Whether `forward` reads all words at once, rather than one after the other."""
 
-    tells_evidence: bool = False
+    has_evidence: bool = False
     """Whether `evidence` can tell anything."""
 
     @abstractmethod
@@ -86,7 +86,9 @@ class Decoder(nn.Module, ABC):
         """Read the image, with one hypothesis of no words."""
 
     @abstractmethod
-    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+    def step_with_attention(
+        self, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[DecoderOutput, DecoderState]:
         """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
 
     def evidence(
@@ -104,7 +106,7 @@ class Decoder(nn.Module, ABC):
 
         Returns:
             Shares of the scores, up to a positive factor of each word; None unless
-            `tells_evidence`: not where scores are made by more than products and norms, so that
+            `has_evidence`: not where scores are made by more than products and norms, so that
             nothing adds up.
         """
         return None
@@ -113,8 +115,8 @@ class Decoder(nn.Module, ABC):
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
         """Do what `look` does; return the scores of the next word alone."""
-        reading, state = self.look(words, state)
-        return reading.logits[:, :, 0], state
+        output, state = self.step_with_attention(words, state)
+        return output.logits[:, :, 0], state
 
     def forward(
         self,
@@ -122,15 +124,15 @@ class Decoder(nn.Module, ABC):
         words: Int[Tensor, "B K T"],
         *,
         with_attention: bool = False,
-    ) -> Reading:
+    ) -> DecoderOutput:
         """Read K whole captions of each image, START first; `between_words` is left out here."""
         state = self.init_state(features).reorder(torch.zeros_like(words[..., 0]))
-        readings = []
+        outputs = []
         for t in range(words.shape[-1]):
-            reading, state = self.look(words[..., t], state)
-            readings.append(reading)
-        logits, attention, gates, _ = zip(*readings, strict=True)
-        return Reading(
+            output, state = self.step_with_attention(words[..., t], state)
+            outputs.append(output)
+        logits, attention, gates, _ = zip(*outputs, strict=True)
+        return DecoderOutput(
             logits=torch.cat(logits, dim=2),
             attention=torch.cat(attention, dim=-2) if with_attention else None,
             gate=None if gates[0] is None else torch.cat(gates, dim=2),

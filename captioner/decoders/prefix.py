@@ -13,10 +13,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from captioner.decoders.attention import MultiHeadAttention, back_through
+from captioner.decoders.attention import MultiHeadAttention, project_through_norms
 from captioner.decoders.blocks import BlocksDecoder, Past
 from captioner.decoders.contract import DecoderState
-from captioner.decoders.reading import Reading
+from captioner.decoders.output import DecoderOutput
 
 
 class _Image(NamedTuple):
@@ -84,7 +84,7 @@ class PrefixBlock(nn.Module):
 class PrefixDecoder(BlocksDecoder):
     """Transformer over regions and words, with cached keys and values of both."""
 
-    tells_evidence = True
+    has_evidence = True
 
     def __init__(
         self,
@@ -132,9 +132,11 @@ class PrefixDecoder(BlocksDecoder):
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Read the image through all layers, once for all words."""
-        return DecoderState(memory=self._read_image(features), past=self.no_past(features))
+        return DecoderState(memory=self._read_image(features), past=self.empty_past(features))
 
-    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+    def step_with_attention(
+        self, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[DecoderOutput, DecoderState]:
         """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
         image, past = _Image(*state.memory), Past(*state.past)
         x = self.embed(words[..., None], past.keys[0].shape[3])
@@ -148,9 +150,9 @@ class PrefixDecoder(BlocksDecoder):
             read, weights = block.read(x, (image.keys[i], image.values[i]), (keys, values))
             attention.append(weights)
             x = block.add(x, read)
-        reading = Reading(logits=self.words.logits(x), attention=torch.stack(attention, dim=2))
+        output = DecoderOutput(logits=self.words.logits(x), attention=torch.stack(attention, dim=2))
         grown = Past(keys=tuple(grown_keys), values=tuple(grown_values))
-        return reading, DecoderState(memory=state.memory, past=grown)
+        return output, DecoderState(memory=state.memory, past=grown)
 
     def forward(
         self,
@@ -158,7 +160,7 @@ class PrefixDecoder(BlocksDecoder):
         words: Int[Tensor, "B K T"],
         *,
         with_attention: bool = False,
-    ) -> Reading:
+    ) -> DecoderOutput:
         """Read K whole captions of each image, START first."""
         image, x = self._read_image(features), self.embed(words, 0)
         length = words.shape[-1]
@@ -169,7 +171,7 @@ class PrefixDecoder(BlocksDecoder):
             read, weights = block.read(x, (image.keys[i], image.values[i]), own, seen=seen)
             attention.append(weights)
             x = block.add(x, read)
-        return Reading(
+        return DecoderOutput(
             logits=self.words.logits(x),
             attention=torch.stack(attention, dim=2) if with_attention else None,
         )
@@ -183,7 +185,7 @@ class PrefixDecoder(BlocksDecoder):
         """Return what the last layer reads for words, without its feed-forward."""
         block, values = self._blocks[-1], self._read_image(features).values[-1]
         norms = [block.feedforward_norm, block.self_norm]
-        directions = back_through(norms, self.words.scorers[words])
+        directions = project_through_norms(norms, self.words.output_weights[words])
         return (attention * block.self_attention.project_values(directions, values)).sum(dim=1)
 
     def _read_image(self, features: Float[Tensor, "B P D"]) -> _Image:

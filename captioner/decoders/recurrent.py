@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from captioner.decoders.attention import Scoring, build_attention
 from captioner.decoders.contract import Decoder, DecoderState
-from captioner.decoders.reading import Reading
+from captioner.decoders.output import DecoderOutput
 from captioner.decoders.words import WordTable
 
 
@@ -33,7 +33,7 @@ class RecurrentDecoder(Decoder):
     feature, a gate on the attended feature, and a deep output layer over word, state and context.
     """
 
-    tells_evidence = True
+    has_evidence = True
 
     def __init__(
         self,
@@ -75,19 +75,21 @@ class RecurrentDecoder(Decoder):
         cell = None if self.first_cell is None else torch.tanh(self.first_cell(mean))
         return DecoderState(memory=memory, past=_Past(hidden=hidden, cell=cell))
 
-    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+    def step_with_attention(
+        self, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[DecoderOutput, DecoderState]:
         """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
         embedded = self._embed(words)
         past, context, weights, gate = self._advance(
             embedded, _Past(*state.past), _Memory(*state.memory)
         )
         logits = self._logits(embedded, past.hidden, context)
-        reading = Reading(
+        output = DecoderOutput(
             logits=logits[:, :, None],
             attention=weights[:, :, None, None, None],
             gate=gate[..., None],
         )
-        return reading, DecoderState(memory=state.memory, past=past)
+        return output, DecoderState(memory=state.memory, past=past)
 
     def forward(
         self,
@@ -95,7 +97,7 @@ class RecurrentDecoder(Decoder):
         words: Int[Tensor, "B K T"],
         *,
         with_attention: bool = False,
-    ) -> Reading:
+    ) -> DecoderOutput:
         """Read K whole captions of each image, START first."""
         state = self.init_state(features).reorder(torch.zeros_like(words[..., 0]))
         memory, past = _Memory(*state.memory), _Past(*state.past)
@@ -108,7 +110,7 @@ class RecurrentDecoder(Decoder):
             attention.append(weights)
             gates.append(gate)
         logits = self._logits(embedded, torch.stack(hiddens, dim=2), torch.stack(contexts, dim=2))
-        return Reading(
+        return DecoderOutput(
             logits=logits,
             attention=torch.stack(attention, dim=2)[:, :, None, None] if with_attention else None,
             gate=torch.stack(gates, dim=2),
@@ -121,7 +123,7 @@ class RecurrentDecoder(Decoder):
         attention: Float[Tensor, "B M T P"],
     ) -> Float[Tensor, "B T P"]:
         """Return what the regions add to the scores of words, without the way through the cell."""
-        sought = self.words.scorers[words] @ self.from_context.weight  # (B, T, C)
+        sought = self.words.output_weights[words] @ self.from_context.weight  # (B, T, C)
         return attention[:, 0] * (sought @ self.from_feature(features).mT)
 
     def _advance(

@@ -8,10 +8,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from captioner.decoders.attention import MultiHeadAttention, back_through
+from captioner.decoders.attention import MultiHeadAttention, project_through_norms
 from captioner.decoders.blocks import BlocksDecoder, Past
 from captioner.decoders.contract import DecoderState
-from captioner.decoders.reading import Reading
+from captioner.decoders.output import DecoderOutput
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -46,7 +46,7 @@ class Block(nn.Module):
         self.self_attention = MultiHeadAttention(width=width, heads=heads, dropout=dropout)
         self.cross_norm = nn.LayerNorm(width, eps=eps)
         self.cross_attention = MultiHeadAttention(
-            width=width, heads=heads, dropout=dropout, seen_dim=region_dim
+            width=width, heads=heads, dropout=dropout, source_dim=region_dim
         )
         self.feedforward_norm = nn.LayerNorm(width, eps=eps)
         self.feedforward = nn.Sequential(
@@ -61,7 +61,7 @@ class Block(nn.Module):
         self, x: Float[Tensor, "N T C"], *, with_weights: bool
     ) -> tuple[Float[Tensor, "N T C"], Float[Tensor, "N M T T"] | None]:
         """Attend from every word to itself and those before it."""
-        given = self.given(self.self_norm, x)
+        given = self.pre_norm(self.self_norm, x)
         keys, values = self.self_attention.keys_and_values(given)
         weights = self.self_attention.weights(given, keys, causal=True) if with_weights else None
         read = self.self_attention(given, keys, values, causal=True)
@@ -74,7 +74,7 @@ class Block(nn.Module):
         past_values: Float[Tensor, "N M t d"],
     ) -> tuple[Float[Tensor, "N 1 C"], Float[Tensor, "N M T d"], Float[Tensor, "N M T d"]]:
         """Attend from the latest word to the cached ones; return the grown cache too."""
-        given = self.given(self.self_norm, x)
+        given = self.pre_norm(self.self_norm, x)
         keys, values = self.self_attention.keys_and_values(given)
         keys = torch.cat([past_keys, keys], dim=2)
         values = torch.cat([past_values, values], dim=2)
@@ -88,8 +88,8 @@ class Block(nn.Module):
         values: Float[Tensor, "B M P d"],
     ) -> Float[Tensor, "B Q C"]:
         """Attend to the regions from all words of an image, then apply the feed-forward part."""
-        read = self.cross_attention(self.given(self.cross_norm, x), keys, values)
-        return self._think(self._add(self.cross_norm, x, read))
+        read = self.cross_attention(self.pre_norm(self.cross_norm, x), keys, values)
+        return self._feed_forward(self._add(self.cross_norm, x, read))
 
     def read_regions_once(
         self,
@@ -100,11 +100,11 @@ class Block(nn.Module):
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B M Q P"] | None]:
         """Do what `read_regions` does, for few words: without keys and values."""
         read, weights = self.cross_attention.attend_unprojected(
-            self.given(self.cross_norm, x), regions, with_weights=with_weights
+            self.pre_norm(self.cross_norm, x), regions, with_weights=with_weights
         )
-        return self._think(self._add(self.cross_norm, x, read)), weights
+        return self._feed_forward(self._add(self.cross_norm, x, read)), weights
 
-    def given(self, norm: nn.Module, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
+    def pre_norm(self, norm: nn.Module, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
         """Return what a part reads of x."""
         return norm(x) if self.norms_first else x
 
@@ -114,9 +114,9 @@ class Block(nn.Module):
         total = x + self.dropout(part)
         return total if self.norms_first else norm(total)
 
-    def _think(self, x: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q C"]:
+    def _feed_forward(self, x: Float[Tensor, "B Q C"]) -> Float[Tensor, "B Q C"]:
         norm = self.feedforward_norm
-        return self._add(norm, x, self.feedforward(self.given(norm, x)))
+        return self._add(norm, x, self.feedforward(self.pre_norm(norm, x)))
 
 
 class TransformerDecoder(BlocksDecoder):
@@ -176,7 +176,7 @@ class TransformerDecoder(BlocksDecoder):
             for _ in range(layers)
         )
         self.norm = normed() if norm == "pre" else nn.Identity()
-        self.tells_evidence = not head
+        self.has_evidence = not head
         self.head = nn.Sequential()
         if head:
             self.head = nn.Sequential(nn.Linear(width, width), _ACTIVATIONS[activation](), normed())
@@ -188,16 +188,18 @@ class TransformerDecoder(BlocksDecoder):
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
         """Bring the regions to the decoder's width, once for all words and layers."""
-        return DecoderState(memory=(self.from_feature(features),), past=self.no_past(features))
+        return DecoderState(memory=(self.from_feature(features),), past=self.empty_past(features))
 
     def step(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
         """Take the latest word of every hypothesis; return the scores of the next word."""
-        reading, state = self._advance(words, state, with_attention=False)
-        return reading.logits[:, :, 0], state
+        output, state = self._advance(words, state, with_attention=False)
+        return output.logits[:, :, 0], state
 
-    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+    def step_with_attention(
+        self, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[DecoderOutput, DecoderState]:
         """Do what `step` does; return a reading of these words, with attention.
 
         It has T = 1, but for the last axis of `between_words`, where all words so far stand.
@@ -206,7 +208,7 @@ class TransformerDecoder(BlocksDecoder):
 
     def _advance(
         self, words: Int[Tensor, "B K"], state: DecoderState, *, with_attention: bool
-    ) -> tuple[Reading, DecoderState]:
+    ) -> tuple[DecoderOutput, DecoderState]:
         (regions,), past = state.memory, Past(*state.past)
         position = past.keys[0].shape[3]
         x = self.embed(words[..., None], position)  # (B, K, 1, C)
@@ -219,7 +221,7 @@ class TransformerDecoder(BlocksDecoder):
             grown_values.append(values.unflatten(0, words.shape))
             if with_attention:
                 between = block.self_attention.weights(
-                    block.given(block.self_norm, x.flatten(0, 1)), keys
+                    block.pre_norm(block.self_norm, x.flatten(0, 1)), keys
                 )
                 between_words.append(between.unflatten(0, words.shape))  # (B, K, M, 1, T)
             y, weights = block.read_regions_once(
@@ -231,12 +233,12 @@ class TransformerDecoder(BlocksDecoder):
                 attention.append(weights.transpose(1, 2)[..., None, :])  # (B, K, M, 1, P)
             x = y[:, :, None]
         grown = Past(keys=tuple(grown_keys), values=tuple(grown_values))
-        reading = Reading(
+        output = DecoderOutput(
             logits=self.words.logits(self.head(self.norm(x))),
             attention=torch.stack(attention, dim=2) if with_attention else None,
             between_words=torch.stack(between_words, dim=2) if with_attention else None,
         )
-        return reading, DecoderState(memory=state.memory, past=grown)
+        return output, DecoderState(memory=state.memory, past=grown)
 
     def forward(
         self,
@@ -244,7 +246,7 @@ class TransformerDecoder(BlocksDecoder):
         words: Int[Tensor, "B K T"],
         *,
         with_attention: bool = False,
-    ) -> Reading:
+    ) -> DecoderOutput:
         """Read K whole captions of each image, START first."""
         regions = self.from_feature(features)
         x = self.embed(words, 0)
@@ -256,11 +258,11 @@ class TransformerDecoder(BlocksDecoder):
             y = y.unflatten(0, words.shape[:2]).flatten(1, 2)  # (B, K*T, C)
             keys, values = block.cross_attention.keys_and_values(regions)
             if with_attention:
-                weights = block.cross_attention.weights(block.given(block.cross_norm, y), keys)
+                weights = block.cross_attention.weights(block.pre_norm(block.cross_norm, y), keys)
                 attention.append(weights.unflatten(2, words.shape[1:]))  # (B, M, K, T, P)
             y = block.read_regions(y, keys, values)
             x = y.unflatten(1, words.shape[1:])
-        return Reading(
+        return DecoderOutput(
             logits=self.words.logits(self.head(self.norm(x))),
             attention=torch.stack(attention, dim=1).permute(0, 3, 1, 2, 4, 5)
             if with_attention
@@ -278,10 +280,10 @@ class TransformerDecoder(BlocksDecoder):
 
         It is None with a head, which is no sum of what it is given.
         """
-        if not self.tells_evidence:
+        if not self.has_evidence:
             return None
         block = self._blocks[-1]
         norms = [] if block.norms_first else [block.feedforward_norm, block.cross_norm]
-        directions = back_through([self.norm, *norms], self.words.scorers[words])
+        directions = project_through_norms([self.norm, *norms], self.words.output_weights[words])
         _, values = block.cross_attention.keys_and_values(self.from_feature(features))
         return (attention * block.cross_attention.project_values(directions, values)).sum(dim=1)

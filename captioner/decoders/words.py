@@ -20,7 +20,7 @@ class WordTable(nn.Module):
         self.bias = nn.Parameter(self.vectors.weight.new_zeros(words))
 
     @property
-    def scorers(self) -> Float[Tensor, "V C"]:
+    def output_weights(self) -> Float[Tensor, "V C"]:
         """The vectors that a state is scored against."""
         return self.vectors.weight if self.output is None else self.output.weight
 
@@ -30,4 +30,4 @@ class WordTable(nn.Module):
 
     def logits(self, state: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows V"]:
         """Score every word as the next one."""
-        return F.linear(state, self.scorers, self.bias)
+        return F.linear(state, self.output_weights, self.bias)

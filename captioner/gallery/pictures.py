@@ -9,7 +9,7 @@ from PIL import Image
 from captioner.overlay import Style, choose_scales, heat_layer, spread
 from captioner.overlay.heat import fit
 from captioner.photo import Source, load_reduced
-from captioner.photo.framing import Geometry, Singles
+from captioner.photo.framing import Float32Array, Geometry
 
 THUMBNAIL = 320
 """Longer side of a thumbnail in pixels; smaller photos are not enlarged."""
@@ -27,7 +27,7 @@ def draw_thumbnail(source: Source, *, name: str) -> Image.Image:
 
 
 def draw_layers(
-    attention: Sequence[Float[Singles, "gh gw"]], geometry: Geometry, *, style: Style
+    attention: Sequence[Float[Float32Array, "gh gw"]], geometry: Geometry, *, style: Style
 ) -> Image.Image:
     """Draw the heat maps of all words, stacked vertically.
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from captioner.config import EncoderConfig, ModelConfig, PreprocessConfig
 from captioner.decoders import DecoderConfig
 from captioner.decoders.contract import Decoder, DecoderState
-from captioner.decoders.reading import Reading
+from captioner.decoders.output import DecoderOutput
 from captioner.model.encoder import Encoder
 from captioner.model.ensemble import EnsembleDecoder, EnsembleEncoder
 from captioner.model.florence import FlorenceEncoder
@@ -27,9 +27,9 @@ from captioner.model.modes import evaluating
 __all__ = [
     "CaptionModel",
     "Decoder",
+    "DecoderOutput",
     "DecoderState",
     "Encoder",
-    "Reading",
     "build_decoder",
     "build_model",
     "evaluating",
@@ -52,7 +52,7 @@ class CaptionModel(nn.Module):
         words: Int[Tensor, "B K T"],
         *,
         with_attention: bool = False,
-    ) -> Reading:
+    ) -> DecoderOutput:
         """Read K captions of each image; the image is encoded once for all of them."""
         return self.decoder(self.encoder(pixels), words, with_attention=with_attention)
 
@@ -113,5 +113,5 @@ def join_models(
         preprocess: what each is fed; see `captioner.checkpoint.header.join_headers`.
     """
     encoder = EnsembleEncoder([model.encoder for model in models], preprocess)
-    decoder = EnsembleDecoder([model.decoder for model in models], encoder.shares)
+    decoder = EnsembleDecoder([model.decoder for model in models], encoder.layouts)
     return CaptionModel(encoder, decoder)

@@ -101,7 +101,9 @@ class Encoder(nn.Module):
             return torch.cat([context, regions], dim=1)
         features, *more = maps = self._maps(pixels)
         if more:
-            features = torch.cat([_standardise(_widen(level, self.grid)) for level in maps], dim=1)
+            features = torch.cat(
+                [_standardise(_upsample(level, self.grid)) for level in maps], dim=1
+            )
         return features.flatten(2).transpose(1, 2)
 
     def train(self, mode: bool = True) -> "Encoder":
@@ -140,7 +142,7 @@ class Encoder(nn.Module):
         )
 
 
-def _widen(level: Float[Tensor, "B d h w"], grid: tuple[int, int]) -> Float[Tensor, "B d gh gw"]:
+def _upsample(level: Float[Tensor, "B d h w"], grid: tuple[int, int]) -> Float[Tensor, "B d gh gw"]:
     """Sample a coarser map at the centres of finer regions."""
     if level.shape[2:] == grid:
         return level

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from captioner.config import PreprocessConfig
 from captioner.decoders.contract import Decoder, DecoderState
-from captioner.decoders.reading import Reading
+from captioner.decoders.output import DecoderOutput
 from captioner.model.encoder import Encoder
 
 
-class Share(NamedTuple):
+class FeatureLayout(NamedTuple):
     """One member's part of the features."""
 
     grid: tuple[int, int]
@@ -35,7 +35,7 @@ class Share(NamedTuple):
         """How many rows of features there are."""
         return self.context + self.grid[0] * self.grid[1]
 
-    def is_laid_like(self, other: "Share") -> bool:
+    def has_layout_of(self, other: "FeatureLayout") -> bool:
         """Whether attention over one means the same as over the other, row by row."""
         return (self.grid, self.context) == (other.grid, other.context)
 
@@ -56,8 +56,9 @@ class EnsembleEncoder(nn.Module):
         self.encoders = nn.ModuleList(encoders)
         self.grid = encoders[0].grid
         """Of the first member, whose attention the others' is laid upon."""
-        self.shares = [
-            Share(encoder.grid, encoder.feature_dim, encoder.context) for encoder in encoders
+        self.layouts = [
+            FeatureLayout(encoder.grid, encoder.feature_dim, encoder.context)
+            for encoder in encoders
         ]
         mean, std = (
             torch.tensor([getattr(own, name) for own in preprocess])[:, :, None, None]
@@ -72,7 +73,7 @@ class EnsembleEncoder(nn.Module):
             encoder(pixels * scale + shift)
             for encoder, scale, shift in zip(self.encoders, self.scale, self.shift, strict=True)
         ]
-        widest = max(share.channels for share in self.shares)
+        widest = max(layout.channels for layout in self.layouts)
         return torch.cat([F.pad(own, (0, widest - own.shape[-1])) for own in features], dim=1)
 
 
@@ -88,14 +89,14 @@ class EnsembleDecoder(Decoder):
 
     Args:
         decoders: of the members, over the same words.
-        shares: what each sees of the features.
+        layouts: what each sees of the features.
     """
 
-    def __init__(self, decoders: Sequence[Decoder], shares: Sequence[Share]) -> None:
+    def __init__(self, decoders: Sequence[Decoder], layouts: Sequence[FeatureLayout]) -> None:
         super().__init__()
         self.decoders = nn.ModuleList(decoders)
-        self.shares = shares
-        self.heads = sum(share.is_laid_like(shares[0]) for share in shares)
+        self.layouts = layouts
+        self.heads = sum(layout.has_layout_of(layouts[0]) for layout in layouts)
         self.longest = min(
             (own.longest for own in decoders if own.longest is not None), default=None
         )
@@ -124,10 +125,12 @@ class EnsembleDecoder(Decoder):
         logits, state = self._advance("step", words, state)
         return average_logits(logits), state
 
-    def look(self, words: Int[Tensor, "B K"], state: DecoderState) -> tuple[Reading, DecoderState]:
+    def step_with_attention(
+        self, words: Int[Tensor, "B K"], state: DecoderState
+    ) -> tuple[DecoderOutput, DecoderState]:
         """Do what `step` does; return a reading of these words, with attention."""
-        readings, state = self._advance("look", words, state)
-        return self._merge(readings), state
+        outputs, state = self._advance("step_with_attention", words, state)
+        return self._merge(outputs), state
 
     def _advance(
         self, method: str, words: Int[Tensor, "B K"], state: DecoderState
@@ -146,30 +149,32 @@ class EnsembleDecoder(Decoder):
         words: Int[Tensor, "B K T"],
         *,
         with_attention: bool = False,
-    ) -> Reading:
+    ) -> DecoderOutput:
         """Read K whole captions of each image, START first."""
-        readings = [
+        outputs = [
             decoder(own, words, with_attention=with_attention)
             for decoder, own in zip(self._decoders, self._divide(features), strict=True)
         ]
-        return self._merge(readings)
+        return self._merge(outputs)
 
-    def _merge(self, readings: Sequence[Reading]) -> Reading:
-        """Average the members' readings."""
+    def _merge(self, outputs: Sequence[DecoderOutput]) -> DecoderOutput:
+        """Average the members' outputs."""
         looks = [
-            reading.attention[:, :, -1].mean(dim=2)  # (B, K, T, P)
-            for reading, share in zip(readings, self.shares, strict=True)
-            if reading.attention is not None and share.is_laid_like(self.shares[0])
+            output.attention[:, :, -1].mean(dim=2)  # (B, K, T, P)
+            for output, layout in zip(outputs, self.layouts, strict=True)
+            if output.attention is not None and layout.has_layout_of(self.layouts[0])
         ]
-        return Reading(
-            logits=average_logits([reading.logits for reading in readings]),
+        return DecoderOutput(
+            logits=average_logits([output.logits for output in outputs]),
             attention=torch.stack(looks, dim=2)[:, :, None] if looks else None,
         )
 
     def _divide(self, features: Float[Tensor, "B P D"]) -> list[Tensor]:
         """Split the features between the members."""
-        parts = features.split([share.rows for share in self.shares], dim=1)
-        return [own[..., : share.channels] for own, share in zip(parts, self.shares, strict=True)]
+        parts = features.split([layout.rows for layout in self.layouts], dim=1)
+        return [
+            own[..., : layout.channels] for own, layout in zip(parts, self.layouts, strict=True)
+        ]
 
 
 def average_logits(logits: Sequence[Float[Tensor, "*rows V"]]) -> Float[Tensor, "*rows V"]:

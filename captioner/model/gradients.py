@@ -17,7 +17,7 @@ from captioner.decoders.contract import Decoder
 from captioner.decoders.recurrent import RecurrentDecoder
 from captioner.decoders.transformer import TransformerDecoder
 from captioner.errors import ConfigError
-from captioner.speed.packing import share
+from captioner.speed.packing import share_weights
 
 
 def gradient_maps(
@@ -38,7 +38,7 @@ def gradient_maps(
         ConfigError: the decoder is another one.
     """
     with torch.inference_mode(False), torch.enable_grad():
-        twin, kept = record(decoder)
+        twin, kept = recording_twin(decoder)
         own = features.clone().requires_grad_()
         logits = twin(own, torch.tensor([[list(ids)]], device=own.device)).logits[0, 0]
         return torch.stack([direct for _, _, direct in differentiate(logits, ids, places, kept)])
@@ -54,7 +54,7 @@ def differentiate(
     """Multiply weights by the gradients of the scores of words, where they are positive.
 
     Args:
-        logits: scores of a twin of `record`.
+        logits: scores of a twin of `recording_twin`.
         ids: as above.
         places: as above.
         kept: the twin's weights of the whole caption.
@@ -79,7 +79,7 @@ def differentiate(
         yield mixing, looking, torch.stack(direct).sum(dim=0)
 
 
-def record(decoder: Decoder) -> tuple[Decoder, list[Tensor]]:
+def recording_twin(decoder: Decoder) -> tuple[Decoder, list[Tensor]]:
     """Make a twin that calculates with weights that can be differentiated by, and lists them.
 
     Returns:
@@ -94,17 +94,17 @@ def record(decoder: Decoder) -> tuple[Decoder, list[Tensor]]:
             "attention by gradients is for a single recurrent or Transformer decoder that attends "
             "to words and regions apart; leave --gradients out, and choose another --attention."
         )
-    twin = share(decoder).eval()
+    twin = share_weights(decoder).eval()
     kept: list[Tensor] = []
     for module in twin.modules():
         if isinstance(module, MultiHeadAttention):
-            setattr(module, "forward", partial(_attend, module, kept))  # noqa: B010
+            setattr(module, "forward", partial(_attend_heads, module, kept))  # noqa: B010
         elif isinstance(module, RegionAttention):
-            setattr(module, "forward", partial(_look, module, kept))  # noqa: B010
+            setattr(module, "forward", partial(_attend_regions, module, kept))  # noqa: B010
     return twin, kept
 
 
-def _attend(
+def _attend_heads(
     module: MultiHeadAttention,
     kept: list[Tensor],
     x: Tensor,
@@ -118,7 +118,7 @@ def _attend(
     return module.out((kept[-1] @ values).transpose(1, 2).flatten(2))
 
 
-def _look(
+def _attend_regions(
     module: RegionAttention, kept: list[Tensor], queries: Tensor, keys: Tensor, features: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Do what `RegionAttention` does, noting its weights (1, 1, P)."""

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from captioner.checkpoint.files import EVIDENCE, START, STEP
-from captioner.decoders.reading import Reading
+from captioner.decoders.output import DecoderOutput
 from captioner.errors import CheckpointError
 from captioner.onnx.files import Export
 from captioner.onnx.session import Array, Session
@@ -75,21 +75,23 @@ class OnnxDecoder:
         if EVIDENCE not in self._export.borrowed:
             return None
         given = {"features": features, "words": words, "attention": attention}
-        found: Array = self._weighing.run(None, given)[0]
+        found: Array = self._evidence_session.run(None, given)[0]
         return found
 
     @cached_property
-    def _weighing(self) -> Session:
+    def _evidence_session(self) -> Session:
         """The graph that few ask for, opened when it is."""
         borrowed = self._export.borrowed[EVIDENCE]
         return Session(self._folder / EVIDENCE, borrowed, threads=self._threads)
 
     def step(self, words: Int[Array, "B K"], state: State) -> tuple[Float[Array, "B K V"], State]:
         """Take the latest word of every hypothesis; return the scores of the next word."""
-        reading, state = self.look(words, state)
-        return reading.logits[:, :, 0], state
+        output, state = self.step_with_attention(words, state)
+        return output.logits[:, :, 0], state
 
-    def look(self, words: Int[Array, "B K"], state: State) -> tuple[Reading, State]:
+    def step_with_attention(
+        self, words: Int[Array, "B K"], state: State
+    ) -> tuple[DecoderOutput, State]:
         """Do what `step` does; return a reading of these words (T = 1), with attention."""
         export = self._export
         named = zip((*export.memory, *export.past), (*state.memory, *state.past), strict=True)
@@ -98,4 +100,4 @@ class OnnxDecoder:
         for name, weights in zip(export.seen, rest, strict=False):
             seen[name] = weights[..., None] if name == "gate" else weights[..., None, :]
         past = tuple(rest[len(export.seen) :])
-        return Reading(logits[:, :, None], **seen), replace(state, past=past)
+        return DecoderOutput(logits[:, :, None], **seen), replace(state, past=past)

@@ -79,14 +79,14 @@ def compare(model: CaptionModel, runner: OnnxCaptioner, *, words: int) -> float:
     latest = torch.ones(2, 1, dtype=torch.long)
     off = 0.0
     for t in range(words):
-        reading, state = model.decoder.look(latest, state)
-        again, other = decoder.look(latest.numpy(), other)
-        assert reading.attention is not None
-        pairs = ((reading.logits, again.logits), (reading.attention, again.attention))
+        output, state = model.decoder.step_with_attention(latest, state)
+        again, other = decoder.step_with_attention(latest.numpy(), other)
+        assert output.attention is not None
+        pairs = ((output.logits, again.logits), (output.attention, again.attention))
         off = max([off, *(float(np.abs(x.numpy() - y).max()) for x, y in pairs)])
-        latest = reading.logits[:, :, 0].argmax(dim=-1)
+        latest = output.logits[:, :, 0].argmax(dim=-1)
         if t == 0:
-            latest = reading.logits[:, 0, 0].topk(2).indices
+            latest = output.logits[:, 0, 0].topk(2).indices
             parents = torch.zeros_like(latest)
             state, other = state.reorder(parents), other.reorder(parents.numpy())
     return off

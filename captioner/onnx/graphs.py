@@ -80,9 +80,9 @@ class StepGraph(nn.Module):
         state = DecoderState(
             memory=_fill(self._state.memory, memory), past=_fill(self._state.past, past)
         )
-        reading, state = self.decoder.look(words, state)
-        seen = _seen(reading._asdict()).values()
-        return (reading.logits[:, :, 0], *seen, *_tensors(state.past))
+        output, state = self.decoder.step_with_attention(words, state)
+        seen = _seen(output._asdict()).values()
+        return (output.logits[:, :, 0], *seen, *_tensors(state.past))
 
 
 class EvidenceGraph(nn.Module):
@@ -130,14 +130,14 @@ def write_graphs(model: CaptionModel, folder: Path, *, header: Header, weights: 
         shorter = state
         for _ in range(_WORDS):
             shorter = state
-            reading, state = model.decoder.look(words, state)
+            output, state = model.decoder.step_with_attention(words, state)
     memory, past = _tensors(state.memory), _tensors(state.past)
     export = Export(
         header=header,
         grid=model.encoder.grid,
         memory=tuple(f"memory_{i}" for i in range(len(memory))),
         past=tuple(f"past_{i}" for i in range(len(past))),
-        seen=tuple(_seen(reading._asdict())),
+        seen=tuple(_seen(output._asdict())),
         borrowed={},
         quantised=(),
     )
@@ -171,9 +171,9 @@ def write_graphs(model: CaptionModel, folder: Path, *, header: Header, weights: 
         ),
     )
     graphs = [*GRAPHS]
-    assert reading.attention is not None
-    deciding = reading.attention[:, :, -1, :, 0].transpose(1, 2)  # as if of one caption's words
-    if model.decoder.tells_evidence:
+    assert output.attention is not None
+    deciding = output.attention[:, :, -1, :, 0].transpose(1, 2)  # as if of one caption's words
+    if model.decoder.has_evidence:
         graphs.append(EVIDENCE)
         _write(
             EvidenceGraph(model.decoder),
@@ -232,13 +232,13 @@ def _write(
         ) from error
 
 
-def _seen(reading: dict[str, Tensor | None]) -> dict[str, Tensor]:
+def _seen(output: dict[str, Tensor | None]) -> dict[str, Tensor]:
     """Return the attention of one word, without its axis of length 1."""
     seen = {}
     for name in ("attention", "between_words"):
-        if (weights := reading[name]) is not None:
+        if (weights := output[name]) is not None:
             seen[name] = weights[..., 0, :]
-    if (gate := reading["gate"]) is not None:
+    if (gate := output["gate"]) is not None:
         seen["gate"] = gate[..., 0]
     return seen
 

@@ -10,7 +10,7 @@ from PIL import Image
 from captioner.errors import ConfigError
 from captioner.overlay.colours import ColourMap, palette
 from captioner.overlay.regions import choose_scales, spread
-from captioner.photo.framing import Levels, Singles
+from captioner.photo.framing import Float32Array, Levels
 from captioner.result.caption import Caption
 
 _REDUCING_GAP = 3.0
@@ -58,7 +58,7 @@ STYLE = Style()
 
 
 def heatmap(
-    photo: Image.Image, weights: Float[Singles, "H W"], *, scale: float, style: Style = STYLE
+    photo: Image.Image, weights: Float[Float32Array, "H W"], *, scale: float, style: Style = STYLE
 ) -> Image.Image:
     """Blend the heat map over the photo.
 
@@ -84,7 +84,7 @@ def heatmap(
 
 
 def heat_layer(
-    weights: Float[Singles, "H W"], *, scale: float, style: Style = STYLE
+    weights: Float[Float32Array, "H W"], *, scale: float, style: Style = STYLE
 ) -> Image.Image:
     """Draw the veil alone, transparent, to be laid over the photo elsewhere.
 
@@ -117,7 +117,7 @@ def veil(style: Style) -> tuple[bytes, bytes]:
 
 def word_maps(
     caption: Caption, *, size: tuple[int, int], style: Style = STYLE
-) -> tuple[list[Float[Singles, "H W"]], list[float]]:
+) -> tuple[list[Float[Float32Array, "H W"]], list[float]]:
     """Spread the attention of every word, and find the weight each is drawn at full strength at.
 
     Args:
@@ -149,7 +149,7 @@ def fit(photo: Image.Image, *, longest: int) -> Image.Image:
     return photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
 
 
-def _levels(weights: Float[Singles, "H W"], scale: float) -> UInt8[Levels, "H W"]:
+def _levels(weights: Float[Float32Array, "H W"], scale: float) -> UInt8[Levels, "H W"]:
     if not scale > 0:
         raise ValueError(f"scale is {scale}; it must be above 0.")
     levels: UInt8[Levels, "H W"] = np.rint((weights * (255 / scale)).clip(0, 255)).astype(np.uint8)

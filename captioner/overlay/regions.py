@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from captioner.decoders.reading import Doubles
-from captioner.photo.framing import Geometry, Singles
+from captioner.decoders.output import Float64Array
+from captioner.photo.framing import Float32Array, Geometry
 
 LEAST_SCALE = 4.0
 """No scale is below this many times uniform: else noise would look like attention wherever a model
@@ -20,12 +20,12 @@ attends to everything at once."""
 
 
 def spread(
-    attention: Float[Singles, "gh gw"],
+    attention: Float[Float32Array, "gh gw"],
     geometry: Geometry,
     *,
     smooth: bool = False,
     size: tuple[int, int] | None = None,
-) -> Float[Singles, "H W"]:
+) -> Float[Float32Array, "H W"]:
     """Spread one word's attention over the regions to the pixels of the photo.
 
     Plain, every point of the photo has the weight of its region, and a pixel the mean over its
@@ -65,12 +65,12 @@ def spread(
     return (rows @ density).astype(np.float32) @ cols.T.astype(np.float32)
 
 
-def peak(attention: Float[Singles, "gh gw"]) -> float:
+def peak(attention: Float[Float32Array, "gh gw"]) -> float:
     """Return the heaviest region's weight, in units of uniform attention."""
     return float(attention.max()) * attention.size
 
 
-def choose_scales(maps: Sequence[Float[Singles, "H W"]], *, shared: bool) -> list[float]:
+def choose_scales(maps: Sequence[Float[Float32Array, "H W"]], *, shared: bool) -> list[float]:
     """Return for each word the weight to draw at full strength; never below `LEAST_SCALE`.
 
     Args:
@@ -86,8 +86,8 @@ def _shares(
     seen: tuple[float, float],
     regions: int,
     photo: tuple[int, int],
-    filter_sum: Callable[[Doubles], Doubles],
-) -> Float[Doubles, "pixels regions"]:
+    filter_sum: Callable[[Float64Array], Float64Array],
+) -> Float[Float64Array, "pixels regions"]:
     """How much of each region's weight each pixel takes, along one axis.
 
     Args:
@@ -109,13 +109,13 @@ def _shares(
     return (reached[:, 1:-1] / per_pixel).clip(min=0)
 
 
-def _box_filter_sum(distance: Doubles) -> Doubles:
+def _box_filter_sum(distance: Float64Array) -> Float64Array:
     """Integral of 1 over a region's own width."""
     return distance.clip(-0.5, 0.5)
 
 
-def _smooth_filter_sum(distance: Doubles) -> Doubles:
+def _smooth_filter_sum(distance: Float64Array) -> Float64Array:
     """Integral of 2|x|^3 - 3x^2 + 1, which falls from 1 at a centre to 0 at its neighbours'."""
     x = distance.clip(-1, 1)
-    integral: Doubles = x - x**3 + x**3 * np.abs(x) / 2
+    integral: Float64Array = x - x**3 + x**3 * np.abs(x) / 2
     return integral

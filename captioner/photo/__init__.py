@@ -29,7 +29,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from captioner.errors import ImageError
 from captioner.photo.colour import to_rgb
 from captioner.photo.draft import draft
-from captioner.photo.faults import check_size, decoder_errors, enough_memory, named
+from captioner.photo.faults import check_size, decoder_errors, enough_memory, naming_errors
 from captioner.photo.numpy_array import from_array
 from captioner.photo.opening import Opened, open_file, open_image
 from captioner.photo.orientation import exif_orientation, upright
@@ -76,7 +76,7 @@ def load_reduced(
         ImageError: as in `load_photo`.
     """
     own = os.fspath(source) if isinstance(source, str | os.PathLike) else "the photo"
-    with named(name or own), enough_memory():
+    with naming_errors(name or own), enough_memory():
         if isinstance(source, str | os.PathLike):
             with open_file(Path(source)) as stream:
                 return _displayed(open_image(stream), at_least)

@@ -1,4 +1,4 @@
-"""Errors about the content of a photo, in plain words; `named` puts its name in front of all."""
+"""Errors about the content of a photo, in plain words; `naming_errors` adds its name."""
 
 import re
 import struct
@@ -31,7 +31,7 @@ _UNREAD = re.compile(
 
 
 @contextmanager
-def named(name: str) -> Iterator[None]:
+def naming_errors(name: str) -> Iterator[None]:
     """Make errors name the photo."""
     try:
         yield

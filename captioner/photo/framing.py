@@ -17,7 +17,7 @@ from PIL import Image
 from captioner.config import PreprocessConfig, from_table
 from captioner.photo import Source, load_reduced
 
-Singles = np.ndarray[Any, np.dtype[np.float32]]
+Float32Array = np.ndarray[Any, np.dtype[np.float32]]
 """NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
 
 Levels = np.ndarray[Any, np.dtype[np.uint8]]
@@ -157,7 +157,7 @@ def frame(
     *,
     size: tuple[int, int] | None = None,
     resize: Resize = resize_with_pillow,
-) -> tuple[Float[Singles, "3 H W"], Geometry]:
+) -> tuple[Float[Float32Array, "3 H W"], Geometry]:
     """Turn a photo into the encoder's input.
 
     Args:
@@ -171,10 +171,10 @@ def frame(
         Normalised float32 input, and its Geometry in pixels of the whole photo.
     """
     height, width = size or (photo.height, photo.width)
-    top, left, inner_height, inner_width = _place(height, width, config)
+    top, left, inner_height, inner_width = _fit_rectangle(height, width, config)
     if config.fit == "crop" and max(height, width) > _LONGEST_STRIP * min(height, width):
-        photo = _cut_ends(photo)
-        top, left, inner_height, inner_width = _place(photo.height, photo.width, config)
+        photo = _crop_strip(photo)
+        top, left, inner_height, inner_width = _fit_rectangle(photo.height, photo.width, config)
     resized = resize(photo, (inner_height, inner_width), config.interpolation)
     if config.fit == "crop":
         resized = resized[-top : config.height - top, -left : config.width - left]
@@ -189,7 +189,7 @@ def frame(
 
 def fit_geometry(height: int, width: int, config: PreprocessConfig) -> Geometry:
     """Return the Geometry of a photo of this size, without reading it."""
-    top, left, inner_height, inner_width = _place(height, width, config)
+    top, left, inner_height, inner_width = _fit_rectangle(height, width, config)
     return Geometry(
         height=height,
         width=width,
@@ -202,14 +202,14 @@ def fit_geometry(height: int, width: int, config: PreprocessConfig) -> Geometry:
     )
 
 
-def _cut_ends(photo: Image.Image) -> Image.Image:
+def _crop_strip(photo: Image.Image) -> Image.Image:
     """Keep the middle of a strip."""
     width, height = (min(side, _LONGEST_STRIP * min(photo.size)) for side in photo.size)
     left, top = (photo.width - width) // 2, (photo.height - height) // 2
     return photo.crop((left, top, left + width, top + height))
 
 
-def _place(height: int, width: int, config: PreprocessConfig) -> tuple[int, int, int, int]:
+def _fit_rectangle(height: int, width: int, config: PreprocessConfig) -> tuple[int, int, int, int]:
     """Where the photo lands on the input: top, left, height and width in input pixels."""
     if config.fit == "squash":
         return 0, 0, config.height, config.width

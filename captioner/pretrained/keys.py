@@ -99,7 +99,7 @@ def assign(
                 kept = spares if rule.spare else found
                 if rule.onto:
                     added[rule.onto] = Piece(key, rule.transposed, (0, 1))
-                for target, piece in _share_out(key, shape, rule, match):
+                for target, piece in _split_rows(key, shape, rule, match):
                     kept.setdefault(target, []).append((rule.place, piece))
                 break
         else:
@@ -127,7 +127,7 @@ def assign(
     return assemblies
 
 
-def _share_out(
+def _split_rows(
     key: str, shape: Shape, rule: Rule, match: re.Match[str]
 ) -> Iterable[tuple[str, Piece]]:
     """Yield our names with the rows of a stored weight that go there."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-NOTHING = -1
+NO_TOKEN = -1
 """In place of a token, after the last one."""
 
 
@@ -23,9 +23,9 @@ class Candidates:
     finished: list[bool]
     """Whether END came; if not, the caption was cut at `max_words`."""
     rows: list[list[int]] = field(compare=False, repr=False)
-    """Each token's row in its step of the decoder, those of the prompt first, counted over the
-    images and hypotheses of that step, so it depends on the batch; `decoders.reading.follow` finds
-    the attention with it."""
+    """Row of each token in its decoder step, over all images and hypotheses of that step; the
+    prompt's tokens come first. It depends on the batch; `decoders.output.gather_attention` uses it
+    to find the attention."""
 
 
 def collect(
@@ -41,7 +41,7 @@ def collect(
     """Gather the captions of one image.
 
     Args:
-        tokens: ids of each caption, END included, then `NOTHING` or more END.
+        tokens: ids of each caption, END included, then `NO_TOKEN` or more END.
         logs: log-probability of each of them.
         rows: as in `Candidates`.
         value: minus infinity where there is no caption.
@@ -50,7 +50,7 @@ def collect(
         ranked: sort, best first, and drop duplicates; draws stay as they are.
     """
     lengths = [
-        own.index(end_id) + 1 if end_id in own else len(own) - own.count(NOTHING) for own in tokens
+        own.index(end_id) + 1 if end_id in own else len(own) - own.count(NO_TOKEN) for own in tokens
     ]
     totals = [math.fsum(own[:length]) for own, length in zip(logs, lengths, strict=True)]
     present = [k for k in range(len(tokens)) if value[k] > -math.inf]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from captioner.config import AttentionConfig, SearchConfig, from_table, to_table
 from captioner.errors import ConfigError
-from captioner.photo.framing import Geometry, Singles
+from captioner.photo.framing import Float32Array, Geometry
 from captioner.result.confidence import Judgement
 
 _LEAST_LEFT = 1e-6
@@ -46,10 +46,10 @@ class Word:
     probability: float
     """How likely it is right, given the photo and the words before it; the product over its tokens.
     Calibrated where the checkpoint knows how; otherwise the decoder's."""
-    attention: Float[Singles, "gh gw"]
+    attention: Float[Float32Array, "gh gw"]
     """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
     mean over its tokens, and over the heads of the last layer unless another view is chosen."""
-    heads: Float[Singles, "L M gh gw"] | None
+    heads: Float[Float32Array, "L M gh gw"] | None
     """The attention of each layer and head; a recurrent decoder has one of each. A map
     sums to less than 1 where the rest went to a class token or to words. None if the caption was
     read from JSON."""
@@ -57,12 +57,12 @@ class Word:
     """How far the photo's regions were let in, 0 to 1: the gate of a recurrent decoder; of a model
     that also looks at a class token or at words, the regions' share of its attention. None where
     there is neither."""
-    rollout: Float[Singles, "gh gw"] | None = None
+    rollout: Float[Float32Array, "gh gw"] | None = None
     """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
-    evidence: Float[Singles, "gh gw"] | None = None
+    evidence: Float[Float32Array, "gh gw"] | None = None
     """Regions that the last layer's heads agree on and that speak for the word, summing to what its
     mean does; None where the decoder or an older export cannot tell."""
-    gradient: Float[Singles, "gh gw"] | None = None
+    gradient: Float[Float32Array, "gh gw"] | None = None
     """What the word's score depends on by the gradients of all layers, summing to what `evidence`
     does; None unless the captioner came of `with_gradients`."""
     rivals: tuple[Rival, ...] = ()
@@ -128,10 +128,10 @@ class Caption:
                     "caption the photo again to see another."
                 )
             derived = word.rollout, word.evidence, word.gradient
-            attention, share = show_attention(word.heads, view, *derived)
+            attention, share = normalised_attention(word.heads, view, *derived)
             gate = word.gate
             if gate is not None:
-                gate *= share / show_attention(word.heads, self.view, *derived)[1]
+                gate *= share / normalised_attention(word.heads, self.view, *derived)[1]
             words.append(replace(word, attention=attention, gate=gate))
         if view.method == "contrast" and words:
             maps = contrast(np.stack([word.attention for word in words]))
@@ -200,11 +200,11 @@ class Caption:
             raise ConfigError(f"not a caption as JSON holds it: {error!r}.") from error
 
 
-def _to_table(attention: Float[Singles, "gh gw"]) -> dict[str, Any]:
+def _to_table(attention: Float[Float32Array, "gh gw"]) -> dict[str, Any]:
     return {"grid": list(attention.shape), "weights": attention.tolist()}
 
 
-def contrast(maps: Float[Singles, "T *regions"]) -> Float[Singles, "T *regions"]:
+def contrast(maps: Float[Float32Array, "T *regions"]) -> Float[Float32Array, "T *regions"]:
     """Subtract each region's lowest weight for any word.
 
     Some regions get weight whatever is said; what is left tells the words apart. The map of a word
@@ -218,11 +218,13 @@ def contrast(maps: Float[Singles, "T *regions"]) -> Float[Singles, "T *regions"]
     """
     left = maps - maps.min(axis=0)
     totals = left.sum(axis=tuple(range(1, left.ndim)), keepdims=True)
-    shown: Singles = np.where(totals > _LEAST_LEFT, left / np.maximum(totals, _LEAST_LEFT), maps)
+    shown: Float32Array = np.where(
+        totals > _LEAST_LEFT, left / np.maximum(totals, _LEAST_LEFT), maps
+    )
     return shown
 
 
-def show_attention(
+def normalised_attention(
     heads: Float[Any, "L M gh gw"], view: AttentionConfig, *derived: Float[Any, "gh gw"] | None
 ) -> tuple[Float[Any, "gh gw"], float]:
     """Choose as `select_attention` does; return a map that sums to 1, and what it summed to."""

@@ -48,7 +48,7 @@ def judge(
     """
     if config is None:
         return Judgement()
-    confidence = float(logistic(caption_traits(log_probabilities), config.caption))
+    confidence = float(logistic(caption_statistics(log_probabilities), config.caption))
     level: Level = "low" if confidence < config.medium else "medium"
     level = "high" if confidence >= config.high else level
     if summary is None:
@@ -57,7 +57,7 @@ def judge(
     return Judgement(confidence, level, photo, photo >= config.threshold)
 
 
-def caption_traits(log_probabilities: Sequence[float]) -> list[float]:
+def caption_statistics(log_probabilities: Sequence[float]) -> list[float]:
     """Return the features of a caption's confidence.
 
     Args:
@@ -79,11 +79,11 @@ def word_probability(log_probabilities: Sequence[float], config: ConfidenceConfi
     """
     if config is None:
         return math.exp(sum(log_probabilities))
-    traits = token_traits(np.exp(np.asarray(log_probabilities, np.float64)))
+    traits = token_statistics(np.exp(np.asarray(log_probabilities, np.float64)))
     return float(logistic(traits, config.token).prod())
 
 
-def token_traits(probability: Float[Any, " N"]) -> Float[Any, "N 2"]:
+def token_statistics(probability: Float[Any, " N"]) -> Float[Any, "N 2"]:
     """Return the features of a token's calibrated probability."""
     p = np.clip(np.asarray(probability, np.float64), _CERTAIN, 1 - _CERTAIN)
     return np.stack([np.log(p), np.log1p(-p)], axis=-1)

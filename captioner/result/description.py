@@ -9,17 +9,17 @@ from jaxtyping import Float
 
 from captioner.checkpoint.header import Header
 from captioner.config import AttentionConfig, SearchConfig
-from captioner.decoders.reading import CaptionAttention, Doubles, on_regions
-from captioner.photo.framing import Prepared, Singles
+from captioner.decoders.output import CaptionAttention, Float64Array, region_weights
+from captioner.photo.framing import Float32Array, Prepared
 from captioner.result.candidates import Candidates
-from captioner.result.caption import Candidate, Caption, Rival, Word, show_attention
+from captioner.result.caption import Candidate, Caption, Rival, Word, normalised_attention
 from captioner.result.confidence import judge, word_probability
 from captioner.result.evidence import weigh_evidence
 from captioner.result.rollout import rollout
 from captioner.words.tokenizer import Tokenizer
 
 
-def describe(
+def make_caption(
     photo: Prepared,
     found: Candidates,
     words: tuple[Word, ...],
@@ -33,7 +33,7 @@ def describe(
     Args:
         photo: the captioned one.
         found: captions of it, best first.
-        words: of the first of them, from `describe_words`; none leaves the caption without.
+        words: of the first of them, from `make_words`; none leaves the caption without.
         summary: mean feature of the image's regions; None if the runtime does not show it.
         header: the words, the model's name, and how far it can be believed.
         search: decoding settings.
@@ -60,7 +60,7 @@ def describe(
     return caption.with_view(header.attention) if caption.words else caption
 
 
-def describe_words(
+def make_words(
     tokens: Sequence[int],
     log_probabilities: Sequence[float],
     attended: CaptionAttention,
@@ -89,16 +89,16 @@ def describe_words(
         # prompt, goes with the first word.
         own = list(shown.tokens)
         read = [prompt + token for token in own]
-        heads = _lay_out(attended.attention[:, :, read].mean(axis=2), grid)
-        passed = None if rolled_out is None else _lay_out(rolled_out[read].mean(axis=0), grid)
-        attention, share = show_attention(heads, AttentionConfig())
+        heads = _to_grid(attended.attention[:, :, read].mean(axis=2), grid)
+        passed = None if rolled_out is None else _to_grid(rolled_out[read].mean(axis=0), grid)
+        attention, share = normalised_attention(heads, AttentionConfig())
         speaking = None
         if attended.evidence is not None:
-            added = on_regions(attended.evidence[own].mean(axis=0), grid).reshape(grid)
+            added = region_weights(attended.evidence[own].mean(axis=0), grid).reshape(grid)
             speaking = np.float32(share) * weigh_evidence(heads[-1], added)
         depending = None
         if attended.gradient is not None:
-            gains = on_regions(attended.gradient[own].mean(axis=0), grid).reshape(grid)
+            gains = region_weights(attended.gradient[own].mean(axis=0), grid).reshape(grid)
             gains = gains if gains.any() else np.ones(grid)  # no gradient is positive
             depending = (share * gains / gains.sum()).astype(np.float32)
         let_in = 1.0 if attended.gate is None else float(attended.gate[read].mean())
@@ -120,7 +120,7 @@ def describe_words(
 
 
 def find_rivals(
-    logs: Float[Singles, " V"], before: Sequence[int], tokenizer: Tokenizer, *, count: int
+    logs: Float[Float32Array, " V"], before: Sequence[int], tokenizer: Tokenizer, *, count: int
 ) -> tuple[Rival, ...]:
     """Return the likeliest tokens at one position as words, likeliest first.
 
@@ -137,12 +137,12 @@ def find_rivals(
     return tuple(rivals)
 
 
-def _lay_out(
-    weights: Float[Doubles, "*maps P"], grid: tuple[int, int]
-) -> Float[Singles, "*maps gh gw"]:
+def _to_grid(
+    weights: Float[Float64Array, "*maps P"], grid: tuple[int, int]
+) -> Float[Float32Array, "*maps gh gw"]:
     """Make maps of the regions' weights, which sum to 1 where nothing else was looked at."""
-    regions = on_regions(weights, grid)
+    regions = region_weights(weights, grid)
     if regions.shape == weights.shape:
         regions = regions / regions.sum(axis=-1, keepdims=True)
-    maps: Singles = regions.reshape(*weights.shape[:-1], *grid).astype(np.float32)
+    maps: Float32Array = regions.reshape(*weights.shape[:-1], *grid).astype(np.float32)
     return maps

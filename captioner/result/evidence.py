@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float
 
-from captioner.photo.framing import Singles
+from captioner.photo.framing import Float32Array
 
 _FLOOR = 0.02
 """Least weight of a region, of uniform attention: no head alone can rule a region out."""
@@ -14,8 +14,8 @@ _KERNEL = (0.0625, 0.25, 0.375, 0.25, 0.0625)
 
 
 def weigh_evidence(
-    heads: Float[Singles, "M gh gw"], added: Float[Singles, "gh gw"]
-) -> Float[Singles, "gh gw"]:
+    heads: Float[Float32Array, "M gh gw"], added: Float[Float32Array, "gh gw"]
+) -> Float[Float32Array, "gh gw"]:
     """Multiply what the heads of the last layer agree on by what the regions added to the score.
 
     Heads agree where the geometric mean of their weights is large, a product of experts (Hinton
@@ -34,11 +34,11 @@ def weigh_evidence(
     agreed = smooth(np.exp(np.log(shares + _FLOOR / added.size).mean(axis=0)))
     spoken_for = smooth(np.maximum(added, 0))
     shown = (agreed * spoken_for) ** _POWER if spoken_for.any() else agreed
-    weights: Singles = (shown / shown.sum()).astype(np.float32)
+    weights: Float32Array = (shown / shown.sum()).astype(np.float32)
     return weights
 
 
-def smooth(weights: Float[Singles, "gh gw"]) -> Float[Singles, "gh gw"]:
+def smooth(weights: Float[Float32Array, "gh gw"]) -> Float[Float32Array, "gh gw"]:
     """Smooth over neighbours up to two regions away; edges are replicated."""
     for axis in (0, 1):
         around = [(2, 2) if axis == other else (0, 0) for other in (0, 1)]

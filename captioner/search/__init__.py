@@ -44,8 +44,8 @@ Strategy: TypeAlias = Greedy | Sampling | Beam | DiverseBeams | ConstrainedBeams
 """How one search goes on. `live` holds the hypotheses of each image that the decoder reads next,
 `kept` what was found. `advance` extends them by token t, given its log-probabilities (B, K, V), and
 returns the parent of each new one (B, J), or None if all stay in place. `stop` settles hypotheses
-of `max_words` tokens: finished if END comes next, cut off if not. `hopeful` tells which images (B)
-can still improve; `select` drops the others."""
+of `max_words` tokens: finished if END comes next, cut off if not. `can_improve` says which images
+(B) can still improve; `select` drops the others."""
 
 
 def search(
@@ -55,7 +55,7 @@ def search(
     config: SearchConfig,
     constraints: Constraints,
     noise: Float[Any, "B K T"] | None = None,
-    readings: list[Any] | None = None,
+    outputs: list[Any] | None = None,
 ) -> list[Candidates]:
     """Caption every image: `config.beam` candidates by beam search, one by the other methods.
 
@@ -69,7 +69,7 @@ def search(
         constraints: special tokens; required, forbidden and repeated phrases.
         noise: draws K captions of each image, returned in this order; see `make_noise`. By default
             one, with noise made from the features.
-        readings: collects the decoder's attention step by step; see `decoders.reading.follow`.
+        outputs: collects the output of every step, for `decoders.output.gather_attention`.
 
     Returns:
         Candidates of each image. There are fewer than `beam` only where fewer captions exist.
@@ -80,7 +80,7 @@ def search(
     found: dict[int, Candidates] = {}
     strategy = _choose(features, config, constraints, noise)
     with arrays_of(features).inference(decoder):
-        for _, done in _decode(decoder, features, strategy, config, constraints, readings=readings):
+        for _, done in _decode(decoder, features, strategy, config, constraints, outputs=outputs):
             found |= done
     return [found[image] for image in range(len(features))]
 
@@ -92,7 +92,7 @@ def search_steps(
     config: SearchConfig,
     constraints: Constraints,
     noise: Float[Any, "1 K T"] | None = None,
-    readings: list[Any] | None = None,
+    outputs: list[Any] | None = None,
 ) -> Iterator[Candidates]:
     """Caption one image as `search` does, yielding the candidates after every token.
 
@@ -101,7 +101,7 @@ def search_steps(
         the first for another. At last, what `search` returns.
     """
     strategy = _choose(features, config, constraints, noise)
-    steps = _decode(decoder, features, strategy, config, constraints, readings=readings)
+    steps = _decode(decoder, features, strategy, config, constraints, outputs=outputs)
     while True:
         with arrays_of(features).inference(decoder):
             step = next(steps, None)
@@ -140,7 +140,7 @@ def _decode(
     config: SearchConfig,
     constraints: Constraints,
     *,
-    readings: list[Any] | None,
+    outputs: list[Any] | None,
 ) -> Iterator[tuple[Hypotheses, dict[int, Candidates]]]:
     """Decode token by token; yield live hypotheses, and the results of images that are finished."""
     arrays, images = arrays_of(features), list(range(len(features)))
@@ -148,21 +148,21 @@ def _decode(
     *given, last = constraints.prefix
     state = decoder.init_state(features)
     for token in given:
-        _, state = _step(decoder, arrays.full((len(features), 1), token), state, readings)
+        _, state = _step(decoder, arrays.full((len(features), 1), token), state, outputs)
     latest = arrays.full(strategy.live.value.shape, last)  # (B, K)
     state = state.reorder(arrays.full(latest.shape, 0))
     for t in range(config.max_words + 1):
         if not images:
             return
-        logits, state = _step(decoder, latest, state, readings)
+        logits, state = _step(decoder, latest, state, outputs)
         log_p = arrays.log_probabilities(logits, never)
         for constrain in filters:
             log_p = constrain(log_p, strategy.live.tokens[..., :t])
         # Let the strategy advance.
-        strategy.live.rows[..., t] = arrays.count(*latest.shape)
+        strategy.live.rows[..., t] = arrays.arange(*latest.shape)
         if t < config.max_words:
             parents = strategy.advance(log_p, t)
-            going = strategy.hopeful(t).tolist()
+            going = strategy.can_improve(t).tolist()
         else:
             strategy.stop(log_p, t)
             parents, going = None, [False] * len(images)
@@ -186,15 +186,15 @@ def _decode(
 
 
 def _step(
-    decoder: Any, latest: Int[Any, "B K"], state: Any, readings: list[Any] | None
+    decoder: Any, latest: Int[Any, "B K"], state: Any, outputs: list[Any] | None
 ) -> tuple[Float[Any, "B K V"], Any]:
-    """Step the decoder, recording attention if readings are collected."""
-    if readings is None:
+    """Step the decoder, recording attention if outputs are collected."""
+    if outputs is None:
         stepped: tuple[Any, Any] = decoder.step(latest, state)
         return stepped
-    reading, state = decoder.look(latest, state)
-    readings.append(reading)
-    return reading.logits[:, :, 0], state
+    output, state = decoder.step_with_attention(latest, state)
+    outputs.append(output)
+    return output.logits[:, :, 0], state
 
 
 def _gather(

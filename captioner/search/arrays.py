@@ -43,21 +43,21 @@ class Arrays:
         kind = self._library.int64 if isinstance(value, int) else self._library.float32
         return self._library.full(tuple(shape), value, dtype=kind, **self._where)
 
-    def count(self, *shape: int) -> Int[Any, "..."]:
+    def arange(self, *shape: int) -> Int[Any, "..."]:
         """Number the places of an array from 0."""
         return self._library.arange(math.prod(shape), **self._where).reshape(shape)
 
-    def join(self, parts: Sequence[Any]) -> Any:
+    def concatenate(self, parts: Sequence[Any]) -> Any:
         """Put arrays (B, K, ...) side by side along K."""
         return self._library.concatenate(parts, axis=1)
 
-    def order(self, values: Any) -> Any:
+    def argsort(self, values: Any) -> Any:
         """Return the indices that sort the values, stable."""
         return self._library.argsort(values, stable=True)
 
     def take(self, values: Any, places: Int[Any, "B J"]) -> Any:
         """Take these of each row: values (B, N, ...) at places among N become (B, J, ...)."""
-        return values[self.count(len(values), 1), places]
+        return values[self.arange(len(values), 1), places]
 
     def none(self, flags: Bool[Any, "..."]) -> bool:
         """Whether no flag is set; may say no rather than wait for a GPU."""
@@ -65,7 +65,7 @@ class Arrays:
 
     def in_order(self, places: Int[Any, "B J"], count: int) -> bool:
         """Whether these are places 0 to `count` - 1, as far as can be told."""
-        return places.shape[1] == count and self.none(places != self.count(count))
+        return places.shape[1] == count and self.none(places != self.arange(count))
 
     def top(self, values: Float[Any, "B N"], count: int) -> Int[Any, "B J"]:
         """Return the places of the largest values, largest first; of equals, the first."""

@@ -10,9 +10,9 @@ from typing import Any
 from jaxtyping import Bool, Float, Int
 
 from captioner.config import SearchConfig
-from captioner.result.candidates import NOTHING
+from captioner.result.candidates import NO_TOKEN
 from captioner.search.arrays import Arrays
-from captioner.search.hypotheses import Hypotheses, no_tokens, side_by_side
+from captioner.search.hypotheses import Hypotheses, concatenate, empty_hypotheses
 
 
 class Beam:
@@ -32,8 +32,8 @@ class Beam:
         begun: bool = True,
     ) -> None:
         longest = config.max_words + 1
-        self.live = no_tokens(arrays, images, int(begun), longest, value=0.0)
-        self.kept = no_tokens(arrays, images, width, longest, value=-math.inf)
+        self.live = empty_hypotheses(arrays, images, int(begun), longest, value=0.0)
+        self.kept = empty_hypotheses(arrays, images, width, longest, value=-math.inf)
         self.goal = self
         """The beam that keeps what finishes: this one, or one that it leads to."""
         self._arrays, self._config, self._end_id, self._width = arrays, config, end_id, width
@@ -77,7 +77,7 @@ class Beam:
         if not arrays.none(ended):
             score = arrays.where(ended, value, -math.inf) / (t + 1) ** self._config.length_penalty
             self._keep(grown._replace(value=score).part(slice(self._width)))
-        picks = arrays.order(ended)[:, : self._width]  # the best that did not end
+        picks = arrays.argsort(ended)[:, : self._width]  # the best that did not end
         value = arrays.where(ended, -math.inf, value)
         self.live = grown._replace(value=value).take(picks)
         return arrays.take(parents, picks)
@@ -86,13 +86,13 @@ class Beam:
         """See `Strategy`."""
         where, live, end = self._arrays.where, self.live, self._end_id
         ended = log_p.argmax(-1) == end
-        live.tokens[..., t] = where(ended, end, NOTHING)
+        live.tokens[..., t] = where(ended, end, NO_TOKEN)
         live.logs[..., t] = where(ended, log_p[..., end], 0.0)
         length = t + ended
         score = (live.value + live.logs[..., t]) / length**self._config.length_penalty
         self._keep(live._replace(value=score))
 
-    def hopeful(self, t: int) -> Bool[Any, " B"]:
+    def can_improve(self, t: int) -> Bool[Any, " B"]:
         """See `Strategy`: a live hypothesis can still beat a kept one.
 
         A log-probability never rises, so at best it stays, at the length that flatters it most.
@@ -108,5 +108,5 @@ class Beam:
 
     def _keep(self, others: Hypotheses) -> None:
         """Keep the best of what is kept and of others."""
-        both = side_by_side(self.kept, others)
-        self.kept = both.take(self._arrays.order(-both.value)[:, : self._width])
+        both = concatenate(self.kept, others)
+        self.kept = both.take(self._arrays.argsort(-both.value)[:, : self._width])

@@ -10,7 +10,7 @@ from captioner.config import SearchConfig
 from captioner.search.arrays import Arrays
 from captioner.search.automaton import automaton
 from captioner.search.beam import Beam
-from captioner.search.hypotheses import Hypotheses, side_by_side
+from captioner.search.hypotheses import Hypotheses, concatenate
 from captioner.words.constraints import Phrase
 
 
@@ -19,12 +19,12 @@ class _Beams:
 
     def __init__(self, arrays: Arrays, beams: list[Beam]) -> None:
         self._arrays, self._beams = arrays, beams
-        self.live = side_by_side(*(beam.live for beam in beams))
+        self.live = concatenate(*(beam.live for beam in beams))
 
     @property
     def kept(self) -> Hypotheses:
         """See `Strategy`."""
-        return side_by_side(*(beam.kept for beam in self._beams if beam.goal is beam))
+        return concatenate(*(beam.kept for beam in self._beams if beam.goal is beam))
 
     def stop(self, log_p: Float[Any, "B K V"], t: int) -> None:
         """See `Strategy`."""
@@ -32,9 +32,9 @@ class _Beams:
             if beam.goal is beam:
                 beam.stop(log_p[:, own], t)
 
-    def hopeful(self, t: int) -> Bool[Any, " B"]:
+    def can_improve(self, t: int) -> Bool[Any, " B"]:
         """See `Strategy`."""
-        return sum(beam.hopeful(t) for beam in self._beams) > 0
+        return sum(beam.can_improve(t) for beam in self._beams) > 0
 
     def select(self, images: Int[Any, " N"]) -> None:
         """See `Strategy`."""
@@ -52,8 +52,8 @@ class _Beams:
 
     def _unite(self, parents: list[Int[Any, "B _"]]) -> Int[Any, "B J"]:
         """Concatenate the live hypotheses of all beams, and their parents."""
-        self.live = side_by_side(*(beam.live for beam in self._beams))
-        return self._arrays.join(parents)
+        self.live = concatenate(*(beam.live for beam in self._beams))
+        return self._arrays.concatenate(parents)
 
 
 class DiverseBeams(_Beams):
@@ -72,7 +72,7 @@ class DiverseBeams(_Beams):
 
     def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
         """See `Strategy`."""
-        images = self._arrays.count(len(log_p))
+        images = self._arrays.arange(len(log_p))
         totals = self.live.value[..., None] + log_p
         cost, parents = self._arrays.full(log_p[:, 0].shape, 0.0), []
         for beam, own in self._divided():

@@ -48,7 +48,7 @@ def block_ngrams(
     starts = tokens.shape[-1] - size + 1
     if starts > 0:
         arrays = arrays_of(tokens)
-        places = arrays.count(starts, 1) + arrays.count(size - 1)
+        places = arrays.arange(starts, 1) + arrays.arange(size - 1)
         latest = tokens[..., None, starts:]
         again = (tokens[..., places] == latest).all(-1)  # (B, K, starts)
         images, hypotheses, ends = arrays.where(again)

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Float, Int
 
-from captioner.result.candidates import NOTHING
+from captioner.result.candidates import NO_TOKEN
 from captioner.search.arrays import Arrays, arrays_of
 
 
@@ -12,7 +12,7 @@ class Hypotheses(NamedTuple):
     """K captions of each image, finished or not."""
 
     tokens: Int[Any, "B K T"]
-    """END included, then `NOTHING` up to T = max_words + 1."""
+    """END included, then `NO_TOKEN` up to T = max_words + 1."""
     logs: Float[Any, "B K T"]
     """Log-probability of each token."""
     rows: Int[Any, "B K T"]
@@ -22,7 +22,7 @@ class Hypotheses(NamedTuple):
 
     def take(self, picks: Int[Any, "B J"]) -> "Hypotheses":
         """Select hypotheses within each image."""
-        images = arrays_of(picks).count(len(picks), 1)
+        images = arrays_of(picks).arange(len(picks), 1)
         return Hypotheses(*(x[images, picks] for x in self))
 
     def part(self, places: slice) -> "Hypotheses":
@@ -34,16 +34,16 @@ class Hypotheses(NamedTuple):
         return Hypotheses(*(x[images] for x in self))
 
 
-def side_by_side(*parts: Hypotheses) -> Hypotheses:
+def concatenate(*parts: Hypotheses) -> Hypotheses:
     """Concatenate the hypotheses of each image."""
-    join = arrays_of(parts[0].value).join
+    join = arrays_of(parts[0].value).concatenate
     return Hypotheses(*map(join, zip(*parts, strict=True)))
 
 
-def no_tokens(arrays: Arrays, *shape: int, value: float) -> Hypotheses:
+def empty_hypotheses(arrays: Arrays, *shape: int, value: float) -> Hypotheses:
     """Make hypotheses (B, K) of no tokens yet, with room for T of them."""
     return Hypotheses(
-        tokens=arrays.full(shape, NOTHING),
+        tokens=arrays.full(shape, NO_TOKEN),
         logs=arrays.full(shape, 0.0),
         rows=arrays.full(shape, 0),
         value=arrays.full(shape[:2], value),

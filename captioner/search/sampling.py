@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from captioner.config import SearchConfig
-from captioner.result.candidates import NOTHING
+from captioner.result.candidates import NO_TOKEN
 from captioner.search.arrays import Arrays, arrays_of, to_numpy
-from captioner.search.hypotheses import no_tokens
+from captioner.search.hypotheses import empty_hypotheses
 
 
 class Greedy:
@@ -22,7 +22,7 @@ class Greedy:
     def __init__(
         self, arrays: Arrays, images: int, *, config: SearchConfig, end_id: int, captions: int = 1
     ) -> None:
-        self.live = no_tokens(arrays, images, captions, config.max_words + 1, value=0.0)
+        self.live = empty_hypotheses(arrays, images, captions, config.max_words + 1, value=0.0)
         self._arrays, self._config, self._end_id = arrays, config, end_id
 
     @property
@@ -41,9 +41,9 @@ class Greedy:
     def stop(self, log_p: Float[Any, "B K V"], t: int) -> None:
         """See `Strategy`."""
         self.advance(log_p, t)
-        self.live.tokens[..., t][~self._ended(t)] = NOTHING
+        self.live.tokens[..., t][~self._ended(t)] = NO_TOKEN
 
-    def hopeful(self, t: int) -> Bool[Any, " B"]:
+    def can_improve(self, t: int) -> Bool[Any, " B"]:
         """See `Strategy`."""
         return ~self._ended(t).all(-1)
 
@@ -111,7 +111,7 @@ def draw(
     likely = likely - arrays.amax(likely, axis=-1, keepdims=True)  # 0 however cold
     p, order = arrays.exp(likely / temperature), None
     if top_k or top_p < 1:
-        order = arrays.order(-p)
+        order = arrays.argsort(-p)
         p = arrays.take(p, order)
         p[:, top_k or p.shape[1] :] = 0
         p[p.cumsum(-1) - p >= top_p * p.sum(-1)[:, None]] = 0

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from captioner.errors import ConfigError
-from captioner.speed.precision import calculating_in
+from captioner.speed.precision import autocast
 
 
 def compile_encoder(
@@ -35,7 +35,7 @@ def compile_encoder(
     device = next(encoder.parameters()).device
     encoder.compile(backend=backend, dynamic=True)
     try:
-        with torch.inference_mode(), calculating_in(precision, device):
+        with torch.inference_mode(), autocast(precision, device):
             for photos in (2, 3):  # a second number, in case the first was taken to be for ever
                 pixels = torch.zeros(photos, 3, *size, device=device)
                 encoder(pixels.to(memory_format=torch.channels_last))

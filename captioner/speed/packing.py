@@ -28,7 +28,7 @@ def pack(network: Network) -> Network:
     """
     if not _gains():
         return network
-    twin = share(network)
+    twin = share_weights(network)
     for module in list(twin.modules()):
         for name, child in module.named_children():
             if type(child) in _PACKED and all(_can_be_packed(x) for x in child.parameters()):
@@ -36,7 +36,7 @@ def pack(network: Network) -> Network:
     return twin
 
 
-def share(network: Network) -> Network:
+def share_weights(network: Network) -> Network:
     """Make a twin with the same weights, whose modes and modules are its own."""
     return copy.deepcopy(network, {id(x): x for x in (*network.parameters(), *network.buffers())})
 
@@ -130,10 +130,10 @@ class _PackedWordTable(WordTable):
     def __init__(self, plain: WordTable) -> None:
         nn.Module.__init__(self)
         self.__dict__.update(plain.__dict__)
-        self._product = _Product(plain.scorers)
+        self._product = _Product(plain.output_weights)
 
     def logits(self, state: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows V"]:
-        return self._product(state, self.scorers, self.bias)
+        return self._product(state, self.output_weights, self.bias)
 
 
 _PACKED: dict[type[nn.Module], Any] = {

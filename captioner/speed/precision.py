@@ -44,7 +44,7 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
     return torch.float32
 
 
-def calculating_in(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
+def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
     """Let a network calculate so; its weights, and what must be exact, stay in float32."""
     if dtype == torch.float32:
         return nullcontext()

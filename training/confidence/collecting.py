@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from captioner.errors import ImageError
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
-from captioner.result.confidence import caption_traits
+from captioner.result.confidence import caption_statistics
 from captioner.search import search
 from captioner.words.tokenizer import Tokenizer
 from data.coco import Record
@@ -68,7 +68,7 @@ def collect(
         features = captioner.encode(photos)
         summaries.append(captioner.summarise(features))
         for found in search(model.decoder, features, config=config, constraints=constraints):
-            traits.append(caption_traits(found.log_probabilities[0]))
+            traits.append(caption_statistics(found.log_probabilities[0]))
             texts.append(split_words(tokenizer.decode(found.tokens[0])))
         for place, record in enumerate(batch):  # references of different photos differ in number
             words = _ids(behind, record, longest=longest).to(device)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from captioner.checkpoint.confidence import ConfidenceConfig, LogisticConfig
-from captioner.result.confidence import logistic, token_traits
+from captioner.result.confidence import logistic, token_statistics
 from training.confidence.collecting import Numbers, Predictions
 from training.confidence.logistic import fit_logistic
 
@@ -35,7 +35,7 @@ def fit_confidence(
     quality = np.minimum(predictions.cider, 1.0)
     caption = fit_logistic(predictions.traits, quality, ridge=_RIDGE)
     medium, high = np.quantile(logistic(predictions.traits, caption), [1 / 3, 2 / 3]).tolist()
-    traits = token_traits(predictions.confidence)
+    traits = token_statistics(predictions.confidence)
     token = fit_logistic(traits, predictions.correct.astype(float), ridge=1e-7)
     photo, threshold = fit_photo(photos, others)
     return ConfidenceConfig(

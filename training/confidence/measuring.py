@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from captioner.checkpoint.confidence import ConfidenceConfig
-from captioner.result.confidence import logistic, token_traits
+from captioner.result.confidence import logistic, token_statistics
 from training.confidence.collecting import Numbers, Predictions
 from training.confidence.fitting import fit_photo
 from training.metrics.calibration import calibrate
@@ -15,7 +15,7 @@ from training.metrics.calibration import calibrate
 def measure_words(predictions: Predictions, config: ConfidenceConfig) -> dict[str, Any]:
     """Return the calibration error of next tokens, raw and calibrated."""
     confidence, correct = predictions.confidence, predictions.correct
-    calibrated = calibrate(logistic(token_traits(confidence), config.token), correct)
+    calibrated = calibrate(logistic(token_statistics(confidence), config.token), correct)
     raw = calibrate(confidence, correct)
     return {
         **{name: calibrated[name] for name in ("words", "accuracy", "confidence", "ece")},

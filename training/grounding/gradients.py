@@ -16,7 +16,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from captioner.model.gradients import differentiate, record
+from captioner.model.gradients import differentiate, recording_twin
 from captioner.pytorch import TorchCaptioner
 
 METHODS = ("gradient", "relevance")
@@ -44,7 +44,7 @@ def gradient_maps(
     """
     model = captioner.model
     with torch.inference_mode(False), torch.enable_grad(), _recording(model.encoder) as mixing:
-        decoder, kept = record(model.decoder)
+        decoder, kept = recording_twin(model.decoder)
         features = model.encoder(pixels.clone().to(captioner.device)[None].requires_grad_())
         words = torch.tensor([[list(ids)]], device=captioner.device)
         logits = decoder(features, words).logits[0, 0]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from captioner.config import AttentionConfig, AttentionMethod
-from captioner.decoders.reading import on_regions
+from captioner.decoders.output import region_weights
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import contrast, select_attention
@@ -106,7 +106,7 @@ def read_phrases(
             maps = torch.stack([own[places].mean(dim=0) for own in chosen])  # (W, P)
             if gradients:
                 found = gradient_maps(captioner, torch.from_numpy(photo.pixels), ids, places)
-                maps = torch.cat([maps, on_regions(found.mean(dim=0), grid)])
+                maps = torch.cat([maps, region_weights(found.mean(dim=0), grid)])
             totals = maps.sum(dim=-1, keepdim=True)  # 0 where no gradient is positive
             maps = torch.where(totals > 0, maps / totals, 1 / maps.shape[-1])
             boxes = place_boxes(phrase.boxes, geometry)
@@ -127,8 +127,8 @@ def _weigh(heads: Tensor, added: Tensor, grid: tuple[int, int]) -> Tensor:
     maps = [
         weigh_evidence(own.reshape(-1, *grid), gain.reshape(grid)).flatten()
         for own, gain in zip(
-            on_regions(heads, grid).transpose(0, 1).cpu().numpy(),
-            on_regions(added, grid).cpu().numpy(),
+            region_weights(heads, grid).transpose(0, 1).cpu().numpy(),
+            region_weights(added, grid).cpu().numpy(),
             strict=True,
         )
     ]
@@ -143,7 +143,7 @@ def _choose(
     grid: tuple[int, int],
 ) -> Tensor:
     """Return the weights (T, P) that a view shows for every token read."""
-    chosen = on_regions(select_attention(attention, view, rolled_out, evidence), grid).cpu()
+    chosen = region_weights(select_attention(attention, view, rolled_out, evidence), grid).cpu()
     if view.method != "contrast":
         return chosen
     return torch.from_numpy(contrast((chosen / chosen.sum(dim=-1, keepdim=True)).numpy()))

@@ -118,7 +118,7 @@ def measure_grounding(
 def _views(captioner: TorchCaptioner) -> list[AttentionConfig]:
     """List every attention view of the model."""
     decoder = captioner.model.decoder
-    return views_of(decoder.layers, decoder.heads, evidence=decoder.tells_evidence)
+    return views_of(decoder.layers, decoder.heads, evidence=decoder.has_evidence)
 
 
 def _judge(draws: Tensor) -> dict[str, Any]:

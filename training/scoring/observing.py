@@ -21,7 +21,7 @@ from torch import Tensor
 from captioner.checkpoint.confidence import LogisticConfig
 from captioner.config import SearchConfig
 from captioner.model import CaptionModel, evaluating
-from captioner.result.confidence import logistic, token_traits
+from captioner.result.confidence import logistic, token_statistics
 from captioner.search import log_probabilities, make_noise, search
 from captioner.words.constraints import constraints_of
 from captioner.words.tokenizer import Tokenizer
@@ -74,7 +74,7 @@ class TeacherForced:
         """
         confidence, correct = np.concatenate(self.confidence), np.concatenate(self.correct)
         if token is not None:
-            confidence = logistic(token_traits(confidence), token)
+            confidence = logistic(token_statistics(confidence), token)
         found = calibrate(confidence, correct)
         known = found["words"] - self.unknown
         return {

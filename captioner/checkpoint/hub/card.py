@@ -72,7 +72,7 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
     """
     hub = import_hub()
     base = facts.base_model or _source(header) or _base_model(header)
-    text = text or _few_words(header)
+    text = text or _default_text(header)
     own = hub.ModelCard(text if text.startswith("---\n") else f"---\n{{}}\n---\n{text}")
     derived = hub.ModelCardData(
         license=facts.licence,
@@ -90,7 +90,7 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n\n{_USE.format(repo=repo)}"
 
 
-def _few_words(header: Header) -> str:
+def _default_text(header: Header) -> str:
     model = header.model
     millions = f"{header.parameters / 1e6:.1f} M"
     return (

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-Doubles = np.ndarray[Any, np.dtype[np.float64]]
+Float64Array = np.ndarray[Any, np.dtype[np.float64]]
 """NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
 
 
-class Reading(NamedTuple):
+class DecoderOutput(NamedTuple):
     """A decoder's output for whole captions, or for one token of each (T = 1)."""
 
     logits: Float[Any, "B K T V"]
@@ -31,25 +31,25 @@ class Reading(NamedTuple):
 class CaptionAttention(NamedTuple):
     """Attention of one caption; tokens after its last one are padding."""
 
-    attention: Float[Doubles, "L M T P"]
+    attention: Float[Float64Array, "L M T P"]
     """Weights by layer and head, on reading each token, START first; the last gh*gw of P are those
     of the regions, row by row."""
-    between_words: Float[Doubles, "L M T T"] | None
+    between_words: Float[Float64Array, "L M T T"] | None
     """Weights of each token over itself and those before it; only a Transformer has them."""
-    gate: Float[Doubles, " T"] | None
+    gate: Float[Float64Array, " T"] | None
     """How far the attended feature was let in; only a recurrent decoder has one."""
-    evidence: Float[Doubles, "T P"] | None = None
+    evidence: Float[Float64Array, "T P"] | None = None
     """What the rows added to the score of each token of the caption; see `Decoder.evidence`."""
-    gradient: Float[Doubles, "T P"] | None = None
+    gradient: Float[Float64Array, "T P"] | None = None
     """What the score of each token of the caption depends on; see `captioner.model.gradients`."""
 
 
-def on_regions(weights: Float[Any, "*rows P"], grid: tuple[int, int]) -> Float[Any, "*rows R"]:
+def region_weights(weights: Float[Any, "*rows P"], grid: tuple[int, int]) -> Float[Any, "*rows R"]:
     """Leave out what was looked at beside the regions of a grid (down, across)."""
     return weights[..., weights.shape[-1] - grid[0] * grid[1] :]
 
 
-def select(reading: Reading, image: int, caption: int) -> CaptionAttention:
+def caption_attention(output: DecoderOutput, image: int, caption: int) -> CaptionAttention:
     """Take what was read of one caption."""
 
     def take(weights: Any) -> Any:
@@ -59,20 +59,18 @@ def select(reading: Reading, image: int, caption: int) -> CaptionAttention:
         weights = weights if isinstance(weights, np.ndarray) else weights.float().cpu().numpy()
         return weights.astype(np.float64)
 
-    return CaptionAttention(
-        take(reading.attention), take(reading.between_words), take(reading.gate)
-    )
+    return CaptionAttention(take(output.attention), take(output.between_words), take(output.gate))
 
 
-def join(readings: Sequence[Reading]) -> Reading:
+def join_steps(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
     """Put arrays read token by token, T = 1 each, one behind the other."""
-    logits, attention, gates, words = zip(*readings, strict=True)
+    logits, attention, gates, words = zip(*outputs, strict=True)
     between = None
     if words[0] is not None:
-        between = np.zeros((*words[0].shape[:-2], len(readings), len(readings)))
+        between = np.zeros((*words[0].shape[:-2], len(outputs), len(outputs)))
         for t, weights in enumerate(words):
             between[..., t : t + 1, : t + 1] = weights
-    return Reading(
+    return DecoderOutput(
         logits=np.concatenate(logits, axis=2),
         attention=np.concatenate(attention, axis=4),
         gate=None if gates[0] is None else np.concatenate(gates, axis=2),
@@ -80,16 +78,16 @@ def join(readings: Sequence[Reading]) -> Reading:
     )
 
 
-def follow(readings: Sequence[Reading], rows: Sequence[int]) -> CaptionAttention:
+def gather_attention(outputs: Sequence[DecoderOutput], rows: Sequence[int]) -> CaptionAttention:
     """Gather what was read of one caption token by token.
 
     Args:
-        readings: one for every step of a search.
+        outputs: one for every step of a search.
         rows: of the caption; see `Candidates.rows`.
     """
     own = []
-    for reading, row in zip(readings, rows, strict=False):
-        attended = select(reading, *divmod(row, reading.logits.shape[1]))
+    for output, row in zip(outputs, rows, strict=False):
+        attended = caption_attention(output, *divmod(row, output.logits.shape[1]))
         weights = [None if x is None else x[None, None] for x in attended]
-        own.append(Reading(np.zeros((1, 1, 1, 0)), weights[0], weights[2], weights[1]))
-    return select(join(own), 0, 0)
+        own.append(DecoderOutput(np.zeros((1, 1, 1, 0)), weights[0], weights[2], weights[1]))
+    return caption_attention(join_steps(own), 0, 0)
