@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from captioner.durable import explained
-from captioner.errors import DataError, MissingExtraError
+from captioner.errors import DataError
 from data.dataset import CaptionDataset, Example, Variation, derive_seed
+from data.progress import progress_bar
 from data.ranks import Ranks
 
 View = Literal["plain", "mirror"]
@@ -155,28 +156,23 @@ def _write(
     ranks: Ranks,
 ) -> None:
     """Encode this rank's images and write the features, batch by batch."""
-    try:
-        from tqdm import tqdm  # noqa: PLC0415  # an optional extra
-    except ImportError as error:
-        raise MissingExtraError("Training needs tqdm: pip install 'captioner[train]'") from error
     images = len(loader.dataset)  # type: ignore[arg-type]
-    mine = sum(map(len, batches))
     stored: Any = None
-    with tqdm(total=mine, desc="features", unit="photo", disable=not ranks.first) as progress:
-        for places, pixels in zip(batches, loader, strict=True):
-            features = encoder(pixels.to(device)).half().cpu()
-            if not features.isfinite().all():
-                raise DataError(
-                    "The encoder's features overflow half precision or are NaN; set "
-                    'encoder = "trained" in the stages, or check the encoder\'s weights.'
-                )
-            if stored is None:
-                if ranks.first:
-                    _allocate(path, (images, *features.shape[1:]))
-                ranks.wait()
-                stored = np.load(path, mmap_mode="r+")
-            stored[places[0] : places[-1] + 1] = features.numpy()
-            progress.update(len(features))
+    numbered = zip(batches, loader, strict=True)
+    bar = progress_bar(numbered, title="features", total=len(batches), quiet=not ranks.first)
+    for places, pixels in bar:
+        features = encoder(pixels.to(device)).half().cpu()
+        if not features.isfinite().all():
+            raise DataError(
+                "The encoder's features overflow half precision or are NaN; set "
+                'encoder = "trained" in the stages, or check the encoder\'s weights.'
+            )
+        if stored is None:
+            if ranks.first:
+                _allocate(path, (images, *features.shape[1:]))
+            ranks.wait()
+            stored = np.load(path, mmap_mode="r+")
+        stored[places[0] : places[-1] + 1] = features.numpy()
     if stored is None:  # fewer batches than ranks
         ranks.wait()
     else:

@@ -10,6 +10,7 @@ from captioner.config import PreprocessConfig
 from captioner.errors import DataError
 from captioner.model.encoder import Encoder
 from captioner.words.tokenizer import Tokenizer
+from data import progress
 from data.batching import build_loader
 from data.boxes import BoxedCaption, BoxedImage, BoxShares, Phrase
 from data.coco import Record
@@ -116,6 +117,17 @@ def test_features_are_computed_once_and_kept(tmp_path):
     assert encoder.seen == 2 * COUNT  # only the new view
     names = sorted(file.name.partition("-")[0] for file in (tmp_path / "cache").iterdir())
     assert names == ["mirror", "plain"]
+
+
+def test_a_log_gets_whole_lines_while_features_are_computed(tmp_path, monkeypatch, capsys):
+    dataset = build(tmp_path / "photos")
+    cache(Patches(), dataset, tmp_path / "fast")
+    assert capsys.readouterr().err == ""  # in less than a minute
+    monkeypatch.setattr(progress, "LOG_SECONDS", 0.0)
+    cache(Patches(), dataset, tmp_path / "cache")
+    assert capsys.readouterr().err == "".join(
+        f"features: {done} of 3 batches, 0 s left\n" for done in (1, 2, 3)
+    )
 
 
 def test_other_weights_photos_or_preprocessing_are_noticed(tmp_path):

@@ -268,6 +268,15 @@ def test_a_checked_data_set_writes_nothing(mine, capsys):
     assert not (mine / "shards").exists()
 
 
+def test_a_check_logs_its_progress_without_a_terminal(mine, capsys, monkeypatch):
+    monkeypatch.setattr("data.progress.LOG_SECONDS", 0.0)
+    assert prepare(mine, "--check") == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[1].startswith("opening: 1 of ")
+    assert lines[-2].startswith("opening: ")
+    assert lines[-2].endswith(" photos, 0 s left")
+
+
 def test_a_check_lists_all_faults(mine, capsys):
     photos = mine / "photos"
     (photos / "1.jpg").write_bytes(b"no photo")

@@ -25,6 +25,7 @@ from data.batching import build_loader
 from data.coco import load_records
 from data.dataset import CaptionDataset, derive_seed
 from data.image_source import ImageSource
+from data.progress import progress_bar
 from training.metrics import TOKENIZER
 from training.metrics.ptb import split_words
 from training.metrics.variety import count_variety
@@ -42,7 +43,6 @@ from training.scoring.measures import (
 from training.scoring.observing import observe
 from training.scoring.provenance import git_commit
 from training.scoring.result_files import save_report, write_results
-from training.watching import watched
 
 __all__ = ["EvaluationOptions", "describe_captions", "evaluate"]
 
@@ -157,7 +157,7 @@ def evaluate(
     observed = observe(
         captioner.model,
         header.tokenizer,
-        watched(loader, title="captioning"),
+        progress_bar(loader, title="captioning"),
         config,
         drawing=drawing if options.samples else None,
         seeds=[derive_seed(options.seed, number) for number in range(options.samples)],

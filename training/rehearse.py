@@ -31,6 +31,7 @@ from captioner.errors import CaptionerError, ConfigError
 from captioner.model import CaptionModel
 from captioner.pytorch import find_device, memory_errors
 from captioner.words.tokenizer import Tokenizer
+from data.progress import duration
 from data.ranks import Ranks
 from training.running.loaders import CaptionedPhotos, load_photos
 from training.running.stage import build_stage
@@ -38,7 +39,6 @@ from training.running.start import choose_words, compile_model, start_model
 from training.scoring.observing import caption_batches
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, load_settings
-from training.watching import duration
 
 WARM_UP = 2
 """Untimed steps before the measured ones."""

@@ -34,6 +34,7 @@ from captioner.pytorch import TorchCaptioner
 from data.batching import BatchLoader
 from data.coco import digest_of
 from data.dataset import derive_seed
+from data.progress import duration, progress_bar
 from data.ranks import Ranks
 from training.evaluate import describe_captions
 from training.metrics import score
@@ -50,7 +51,6 @@ from training.scoring.observing import caption_batches, join_likelihoods
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, recipe
 from training.sweeps import expand
-from training.watching import duration, watched
 
 REPORT_STEPS = 20
 """Steps between two points of the loss curve, which is their mean."""
@@ -247,7 +247,7 @@ class Run:
     def _validate(self, learner: Learner, loader: BatchLoader) -> None:
         """Caption the validation photos, read their captions, and keep the checkpoint."""
         progress, stage, model = self.progress, learner.stage, learner.result
-        bar = watched(loader, title="validation", quiet=not self.ranks.first)
+        bar = progress_bar(loader, title="validation", quiet=not self.ranks.first)
         shares = self.ranks.gather(
             caption_batches(model, self.tokenizer, bar, self.config.search, read=True)
         )

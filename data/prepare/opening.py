@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 
-from tqdm import tqdm
-
 from captioner.errors import DataError, ImageError
 from captioner.photo import load_photo
 from data.coco import Record
 from data.image_source import ImageSource
 from data.overlap import find_shared
+from data.progress import progress_bar
 
 
 def find_faults(
@@ -36,7 +35,8 @@ def find_faults(
         return None
 
     with ThreadPoolExecutor(workers) as pool:
-        opened = tqdm(pool.map(fault_of, records), total=len(records), desc="opening", disable=None)
+        found = pool.map(fault_of, records)
+        opened = progress_bar(found, title="opening", total=len(records), unit="photos")
         faults = [fault for fault in opened if fault is not None]
     splits: dict[str, list[Record]] = {}
     for record in records:

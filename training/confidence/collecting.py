@@ -16,10 +16,10 @@ from captioner.search import search
 from captioner.words.tokenizer import Tokenizer
 from data.coco import Record
 from data.image_source import ImageSource
+from data.progress import progress_bar
 from training.metrics.cider import cider_d, document_frequencies
 from training.metrics.ptb import split_words
 from training.scoring.observing import TeacherForced, read_references
-from training.watching import watched
 
 _BATCH = 16
 _LONGEST = 40
@@ -59,7 +59,7 @@ def collect(
     behind, longest = tokenizer.behind(config.prompt), captioner.header.longest or _LONGEST
     reading = TeacherForced()
     traits, texts, summaries = [], [], []
-    for batch in watched(list(_batches(records)), title="captioning"):
+    for batch in progress_bar(list(_batches(records)), title="captioning"):
         contents = source.read_each(record.image for record in batch)
         photos = [
             captioner.prepare(content, name=record.image)
@@ -93,7 +93,7 @@ def summarise(captioner: TorchCaptioner, images: Iterable[bytes]) -> Numbers:
 
 
 def _readable(captioner: TorchCaptioner, images: Iterable[bytes]) -> Iterator[Prepared]:
-    for content in watched(images, title="encoding", unit="image"):
+    for content in progress_bar(images, title="encoding", unit="images"):
         try:
             yield captioner.prepare(content)
         except ImageError:

@@ -12,12 +12,12 @@ from captioner.errors import DataError
 from captioner.pytorch import TorchCaptioner
 from data.boxes import BoxedImage
 from data.image_source import ImageSource
+from data.progress import progress_bar
 from training.grounding.deletion import HIDDEN, measure_drops
 from training.grounding.generated import GeneratedScore
 from training.grounding.gradients import METHODS
 from training.grounding.phrases import PhraseAttention, read_phrases, views_of
 from training.grounding.pointing import estimate, resampled_means
-from training.watching import watched
 
 
 def measure_grounding(
@@ -58,7 +58,7 @@ def measure_grounding(
     random, generator = Random(seed), torch.Generator().manual_seed(seed)
     measured: list[tuple[int, PhraseAttention]] = []
     drops: list[tuple[int, Tensor]] = []
-    for number, image in enumerate(watched(images, title="grounding", unit="photo")):
+    for number, image in enumerate(progress_bar(images, title="grounding", unit="photos")):
         photo = captioner.prepare(source.read(image.image), name=image.image)
         found = list(read_phrases(captioner, image, photo, views, gradients=gradients))
         if generated is not None:

@@ -8,12 +8,12 @@ from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import Caption
 from data.coco import Record
 from data.image_source import ImageSource
+from data.progress import progress_bar
 from training.hallucination.rates import Judged, measure_rates
 from training.hallucination.signals import measure_signals, signals_of
 from training.hallucination.truth import Naming, Truth
 from training.metrics import score_images
 from training.metrics.ptb import split_words
-from training.watching import watched
 
 PEOPLE = "people"
 """Name of the references in the report; each is judged against the others of its photo."""
@@ -33,11 +33,11 @@ def caption_photos(
         CaptionerError: a photo cannot be read, or the search settings are invalid.
     """
     return list(
-        watched(
+        progress_bar(
             _captions(captioner, records, source, search),
             title="captioning",
             total=len(records),
-            unit="photo",
+            unit="photos",
         )
     )
 

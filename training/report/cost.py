@@ -1,9 +1,9 @@
 """Cost of a run: time, photos per second, machine."""
 
 from captioner.overlay.figure import text
+from data.progress import duration
 from training.report.blocks import definitions
 from training.report.run_files import RunFiles
-from training.watching import duration
 
 
 def write_cost(record: RunFiles) -> str:
