@@ -53,7 +53,7 @@ PARTS = (
     ("photo index", "training.running.start.ImageSource"),
     ("photos exist", "data.image_source.ImageSource.require"),
     ("photos shared", "training.running.loaders.find_shared"),
-    ("vocabulary", "training.train.choose_words"),
+    ("vocabulary", "training.train.choose_tokenizer"),
     ("digest", "training.train.digest_of"),
     ("token ids", "training.running.loaders.CaptionDataset"),
     ("first batch", "data.batching.BatchLoader.__iter__"),

@@ -16,7 +16,8 @@ from data.dataset import CaptionDataset
 from data.features import cache_features
 from data.image_source import ImageSource
 from training import score
-from training.evaluate import _measure_candidates, describe_captions, main
+from training.evaluate import _measure_candidates, main
+from training.scoring.measures import describe_captions
 from training.scoring.observing import caption_batches, join_likelihoods
 from training.train import main as train
 

@@ -52,7 +52,7 @@ def make_learner(
     setup = ObjectiveSetup(
         decoder=model.decoder, stage=stage, tokenizer=TOKENIZER, captions=CAPTIONS, max_words=8
     )
-    learner = Learner(
+    return Learner(
         model,
         build_objective(setup),
         stage,
@@ -60,12 +60,24 @@ def make_learner(
         ranks=Ranks(),
         precision=precision,  # type: ignore[arg-type]
     )
-    learner.prepare()
-    return learner
 
 
 def gradients(learner: Learner) -> dict[str, torch.Tensor]:
     return {n: p.grad for n, p in learner.model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.parametrize(
+    ("settings", "decoder", "encoder"),
+    [
+        ({}, True, True),
+        ({"encoder": "frozen"}, True, False),
+        ({"objective": "cider"}, False, False),
+    ],
+)
+def test_parts_are_in_training_mode_as_stage_and_objective_ask(settings, decoder, encoder):
+    model = make_learner(**settings).model
+    assert {x.training for x in model.decoder.modules()} == {decoder}
+    assert {x.training for x in model.encoder.modules()} == {encoder}
 
 
 def test_two_batches_a_step_teach_what_one_batch_of_both_does():
@@ -101,17 +113,17 @@ def test_the_average_follows_the_weights_and_is_what_has_been_learned():
     for n, latest in enumerate(weights[2:], start=1):
         kept = min(0.3, (1 + n) / (10 + n))
         expected = kept * expected + (1 - kept) * latest
-    found = learner.result.decoder.get_parameter(name)
+    found = learner.eval_model.decoder.get_parameter(name)
     torch.testing.assert_close(found, expected)
     assert not torch.allclose(found, weights[-1])
-    learner.finish()
+    learner.copy_average_to_model()
     assert torch.equal(learner.model.decoder.get_parameter(name), found)
 
 
 def test_without_an_average_the_model_is_what_has_been_learned():
     learner = make_learner()
     learner.step([make_batch(0, 1)])
-    assert learner.result is learner.model
+    assert learner.eval_model is learner.model
     assert set(learner.parts) == {"model", "optimizer", "schedule"}
 
 
@@ -132,8 +144,8 @@ def test_all_that_is_needed_to_go_on_is_kept(settings):
     for name, part in other.parts.items():
         part.load_state_dict(kept[name])
     other.step([make_batch(1)])
-    for name, x in learner.result.state_dict().items():
-        assert torch.equal(other.result.state_dict()[name], x), name
+    for name, x in learner.eval_model.state_dict().items():
+        assert torch.equal(other.eval_model.state_dict()[name], x), name
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from captioner.pytorch import TorchCaptioner
 from captioner.words.tokenizer import Tokenizer
 from tests import foreign
 from training.running.start import (
-    behind_prompt,
     build_tokenizer,
-    choose_words,
+    choose_tokenizer,
     load_sources,
+    prompted_tokenizer,
     start_model,
 )
 from training.settings import DataConfig, RunConfig, SourceConfig, load_settings
@@ -129,7 +129,7 @@ def test_a_run_goes_on_from_a_whole_checkpoint_with_its_words(tmp_path, sources)
     taken = start_model(on, words=9).state_dict()
     assert all(torch.equal(taken[name], x) for name, x in model.state_dict().items())
     records, _ = load_sources(sources)
-    assert choose_words(on, records).decode([4, 5]) == "A b"
+    assert choose_tokenizer(on, records).decode([4, 5]) == "A b"
     text = refused(f"start_from={path}", "model.decoder.layers=1")
     assert text.startswith(f"start_from: {path} was trained with model.decoder TransformerConfig(")
 
@@ -147,12 +147,12 @@ def test_a_damaged_checkpoint_says_so_itself(tmp_path):
 def test_encoder_weights_that_cannot_be_had_are_refused(tmp_path):
     assert refused("encoder_weights=absent.safetensors") == (
         "encoder_weights is 'absent.safetensors', but there is no such file; give 'hub' for timm's "
-        "pretrained weights, 'none' for random ones, or the path of a safetensors file."
+        "pretrained weights, 'none' for random weights, or the path of a safetensors file."
     )
     broken = tmp_path / "broken.safetensors"
     broken.write_bytes(b"\x10" + bytes(20))
     assert refused(f"encoder_weights={broken}").startswith(
-        f"encoder_weights: {broken} is not a whole safetensors file ("
+        f"encoder_weights: {broken} is not a complete safetensors file ("
     )
 
 
@@ -209,7 +209,7 @@ def test_captions_are_learned_behind_the_prompt_of_the_checkpoint_or_another(tmp
 
     def prefix(*overrides: str) -> list[int]:
         config = minimal(tmp_path, folder, "data.max_words=16", *overrides)
-        return [*behind_prompt(config, words).prefix]
+        return [*prompted_tokenizer(config, words).prefix]
 
     assert prefix() == [words.start_id, *words.encode("a picture of")]
     assert prefix("search.prompt=two dogs") == [words.start_id, *words.encode("two dogs")]
@@ -221,8 +221,8 @@ def test_captions_are_learned_behind_the_prompt_of_the_checkpoint_or_another(tmp
     with pytest.raises(ConfigError) as caught:
         prefix("data.max_words=38")
     assert str(caught.value) == (
-        "data.max_words is 38, and 3 tokens are given before, but the decoder has positions for 39;"
-        " lower it, or raise model.decoder.max_positions to 42."
+        "data.max_words is 38 after a prompt of 3 tokens, but the decoder has positions for 39; "
+        "lower it, or raise model.decoder.max_positions to 42."
     )
 
 
@@ -270,8 +270,8 @@ def test_a_captioner_that_others_trained_learns_on_is_saved_and_captions(tmp_pat
 def test_words_whose_padding_is_their_end_are_not_learned_on(tmp_path):
     folder = foreign.write(foreign.vit_gpt2(), tmp_path / "vit-gpt2")
     with pytest.raises(ConfigError) as caught:
-        choose_words(minimal(tmp_path, folder), [])
+        choose_tokenizer(minimal(tmp_path, folder), [])
     assert str(caught.value) == (
-        f"start_from: {folder} marks the end of captions and padding by one token, so it would not "
-        "learn to end; start from another."
+        f"start_from: {folder} uses one token for both padding and the end of a caption, so the "
+        "model could not learn to end captions; choose another checkpoint."
     )

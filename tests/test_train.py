@@ -173,7 +173,7 @@ def test_the_same_seed_gives_the_same_weights_whatever_cache_or_workers(captions
 KILLER = """
 import os, signal, sys
 from training import train
-from training.running import learner
+from training.running import learner, validation
 
 def deadly(function, count):
     def counted(*args, **kwargs):
@@ -186,8 +186,8 @@ def deadly(function, count):
 
 for moment in sys.argv[1].split():
     place, count = moment.split(":")
-    owners = {"fsync": os, "step": learner.Learner, "caption_batches": train}
-    owner = owners.get(place, train.Run)
+    owners = {"fsync": os, "caption_batches": validation}
+    owner = owners.get(place, learner.Learner if hasattr(learner.Learner, place) else train.Run)
     child = os.fork()
     if not child:
         setattr(owner, place, deadly(getattr(owner, place), int(count)))
@@ -231,6 +231,19 @@ def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(captions):
         assert state["progress"] == whole["progress"], moment
         for name in ("best.safetensors", "last.safetensors"):
             assert (folder / name).read_bytes() == Path("runs/whole", name).read_bytes(), moment
+
+
+def test_a_stage_killed_when_its_patience_ends_still_hands_on_its_average(captions):
+    one = "{name='one', epochs=9, batch_size=2, validate_steps=1, patience=1, ema=0.5}"
+    two = "{name='two', epochs=1, batch_size=8, learning_rate=1e-12, begins_with='last'}"
+    changes = [f"stages=[{one}, {two}]", "save_minutes=0"]
+    whole = train(*changes, folder="runs/whole")
+    assert len(whole["progress"]["history"]) < 9  # stopped early
+    options = [str(SMOKE), *(f"--set={change}" for change in changes)]
+    killed = command("-c", KILLER, "copy_average_to_model:0", *options)
+    assert killed.stdout == f"copy_average_to_model:0 -{signal.SIGKILL:d}\n"
+    resumed = train(*changes, folder="runs/copy_average_to_model-0")
+    assert not changed(resumed["model"], whole["model"])
 
 
 def test_a_finished_run_is_not_done_again(captions, capsys):
@@ -286,7 +299,7 @@ def test_a_stage_begins_with_the_best_epoch_of_the_one_before_or_with_its_last(c
 def test_patience_asks_for_the_best_epoch_of_the_stage_alone(captions):
     state = RunState(best=5.0, best_of_stage=5.0)
     state.begin_stage(1)
-    assert [state.is_better(cider) for cider in (3.0, 4.0, 4.5, 4.2)] == [
+    assert [state.record_score(cider) for cider in (3.0, 4.0, 4.5, 4.2)] == [
         (False, True),
         (False, True),
         (False, True),
@@ -301,9 +314,10 @@ def test_a_log_without_a_terminal_says_how_the_steps_go(captions):
     assert len(said) == 2 * 16  # epochs of as many batches
     assert re.fullmatch(
         r"all 1/2  3 of 16 batches  loss \d\.\d{3}  objective \d\.\d{3}  [\d.]+ photos/s  "
-        r"\d+ s left in this epoch  rate \d\.\de-\d\d  \d\.\d GB",
+        r"\d+ s left in this epoch  learning rate \d\.\de-\d\d  \d\.\d GB peak memory",
         said[2],
     )
+    assert "\r" not in run.stderr  # progress bars
     assert said[2] in Path("runs/smoke/log.txt").read_text()
 
 
@@ -352,7 +366,7 @@ def test_a_run_does_not_go_on_with_other_settings_or_words(captions, capsys):
         (["--set", "stages.0.epoch=3"], "unknown setting 'epoch'; did you mean 'epochs'?"),
         (
             ["--set", "data.overlap=refused"],
-            "8 of 8 photos of data.val are in data.train as well, such as 'red-ball.png'",
+            "8 of 8 photos of data.val are also in data.train, such as 'red-ball.png'",
         ),
         (["--set", "data.val.annotations=no.json"], "Caption file no.json does not exist"),
         (["--set", "data.val.images=['no']"], "Image folder or archive no does not exist"),

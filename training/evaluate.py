@@ -28,13 +28,13 @@ from data.image_source import ImageSource
 from data.progress import progress_bar
 from training.metrics import TOKENIZER
 from training.metrics.ptb import split_words
-from training.metrics.variety import count_variety
 from training.options import add_options, add_report_options, at_least, given_search
 from training.scoring.clipscore import ClipScorer
 from training.scoring.layout import tabulate
 from training.scoring.measures import (
     RESAMPLES,
     Words,
+    describe_captions,
     measure_captions,
     measure_samples,
     read_training_captions,
@@ -44,19 +44,10 @@ from training.scoring.observing import observe
 from training.scoring.provenance import git_commit
 from training.scoring.result_files import save_report, write_results
 
-__all__ = ["EvaluationOptions", "describe_captions", "evaluate"]
+__all__ = ["EvaluationOptions", "evaluate"]
 
 LONGEST = 40
 """Maximum length of a reference in tokens; longer ones are cut."""
-
-
-def describe_captions(captions: Mapping[int, str]) -> dict[str, float]:
-    """Count distinct captions and words, which expose a model that says the same of every photo.
-
-    Words are those of the metrics: single characters in scripts without spaces.
-    """
-    words = [split_words(caption) for caption in captions.values()]
-    return {**count_variety(words), "mean_words": sum(map(len, words)) / len(words)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,7 @@ from data.progress import duration
 from data.ranks import Ranks
 from training.running.loaders import CaptionedPhotos, load_photos
 from training.running.stage import build_stage
-from training.running.start import choose_words, compile_model, start_model
+from training.running.start import choose_tokenizer, compile_model, start_model
 from training.scoring.observing import caption_batches
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, load_settings
@@ -114,7 +114,7 @@ def rehearse(
     Raises:
         CaptionerError: whatever the run would fail with.
     """
-    tokenizer = choose_words(config, train.records)
+    tokenizer = choose_tokenizer(config, train.records)
     torch.manual_seed(config.seed)
     model = start_model(config, words=len(tokenizer)).to(device)
     if config.compile:
@@ -170,7 +170,6 @@ def _rehearse_stage(
             if hasattr(objective, part):
                 setattr(objective, part, clock.timed(part, getattr(objective, part)))
         loader.set_epoch(0, done=0)
-        learner.prepare()
         batches = iter(loader)
         group = []
         for measured, number in ((False, WARM_UP), (True, steps)):
@@ -188,8 +187,8 @@ def _rehearse_stage(
                 model.encoder(inputs.to(device))
             clock.seconds["encoder"] *= steps * stage.accumulate
         with clock.timing("validation"):
-            caption_batches(learner.result, tokenizer, val_loader, config.search, read=True)
-        learner.finish()
+            caption_batches(learner.eval_model, tokenizer, val_loader, config.search, read=True)
+        learner.copy_average_to_model()
         frozen = stage.encoder == "frozen"
         views = (2 if stage.augment else 1) if frozen else 0
         whole = clock.seconds["loading"] + clock.seconds["step"]

@@ -2,19 +2,19 @@
 
     python -m training.train training/configs/flickr8k_transformer.toml [--set key=value ...]
 
-Settings, data, model; then stages of epochs of steps, each epoch followed by validation and saving.
-Everything a run makes lies in one folder: `best.safetensors` and `last.safetensors` (checkpoints
-anyone can caption with), `log.txt`, `tensorboard/`, and `resume.pt`, from which the same command
-goes on after being killed, with the one before it, `resume.1.pt`.
+A run is a list of stages, a stage a number of epochs, each followed by a validation. The run's
+folder holds the checkpoints `best.safetensors` and `last.safetensors`, the log, the curves, and the
+state from which the same command resumes after a kill (`training.running.run_folder`).
 
     torchrun --nproc-per-node 4 -m training.train CONFIG
 
-does the same on four GPUs: each takes its share of every batch.
+trains on four GPUs, each with its share of every batch.
 """
 
 import argparse
 import hashlib
 import json
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -34,11 +34,9 @@ from captioner.pytorch import TorchCaptioner
 from data.batching import BatchLoader
 from data.coco import digest_of
 from data.dataset import derive_seed
-from data.progress import duration, progress_bar
+from data.progress import duration
 from data.ranks import Ranks
-from training.evaluate import describe_captions
-from training.metrics import score
-from training.running.distributed import joined
+from training.running.distributed import process_group
 from training.running.learner import Learner
 from training.running.loaders import load_photos
 from training.running.meter import Meter
@@ -46,25 +44,28 @@ from training.running.pictures import draw_overlays
 from training.running.resume import RunState, restore
 from training.running.run_folder import RESUME, RunFolder
 from training.running.stage import build_stage
-from training.running.start import choose_words, compile_model, start_model
-from training.scoring.observing import caption_batches, join_likelihoods
+from training.running.start import choose_tokenizer, compile_model, start_model
+from training.running.validation import validate
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, recipe
 from training.sweeps import expand
 
 REPORT_STEPS = 20
-"""Steps between two points of the loss curve, which is their mean."""
+"""Steps between two points of the training curves; each point is their mean."""
 
 
 class Run:
-    """A training run: its model, its data and how far it has come.
+    """A training run.
 
     Args:
-        config: its settings.
-        path: its folder.
-        device: what it calculates on.
-        ranks: who shares it.
-        log_every: seconds between two lines about the steps; 0 says none.
+        config: settings of the run.
+        path: folder of the run.
+        device: device to train on.
+        ranks: the processes that train together.
+        log_every: seconds between log lines within an epoch; 0 logs none.
+
+    Raises:
+        CaptionerError: settings, captions or photos are missing or do not fit together.
     """
 
     def __init__(
@@ -80,9 +81,9 @@ class Run:
         self.device = device
         self.ranks = ranks
         self.log_every = log_every
-        begun = (path / RESUME).exists()  # and checked then
-        self.train_photos, self.val_photos = load_photos(config, check=ranks.first and not begun)
-        self.tokenizer = choose_words(config, self.train_photos.records)
+        check = ranks.first and not (path / RESUME).exists()  # a resumed run was checked before
+        self.train_photos, self.val_photos = load_photos(config, check=check)
+        self.tokenizer = choose_tokenizer(config, self.train_photos.records)
         self.start = read_header(find_checkpoint(config.start_from)) if config.start_from else None
         identity = {
             **recipe(config),
@@ -92,12 +93,11 @@ class Run:
         self.folder = RunFolder(path, config, identity=identity, ranks=ranks)
 
     def make_model(self, resumed: Mapping[str, Any] | None = None) -> None:
-        """Make the model as the settings ask for it, or as the run left it."""
+        """Build the model with its initial weights, or with those of an interrupted run."""
         config = self.config
         torch.manual_seed(config.seed)
         if resumed is not None:
             config = replace(config, encoder_weights="none", start_from="")
-        self.progress = RunState(**resumed["progress"] if resumed else {})
         self.model = start_model(config, words=len(self.tokenizer)).to(self.device)
         if resumed is not None:
             self.model.load_state_dict(resumed["model"])
@@ -105,49 +105,24 @@ class Run:
             compile_model(self.model, backend=config.compile)
 
     def train(self) -> None:
-        """Go through all stages from where the run stands."""
-        self.make_model(resumed := self.folder.load_resume())
-        progress, stages = self.progress, self.config.stages
-        self.folder.open(first_step=progress.steps + 1)
-        self._introduce()
-        while progress.stage < len(stages):
-            stage = stages[progress.stage]
-            if not self._is_over(stage):
+        """Train all stages, from the start or from where the run was interrupted."""
+        resumed = self.folder.load_resume()
+        self.progress = RunState(**resumed["progress"]) if resumed else RunState()
+        self.make_model(resumed)
+        self.folder.open(first_step=self.progress.steps + 1)
+        self._log_start()
+        for stage in self.config.stages[self.progress.stage :]:
+            if self.progress.epoch < stage.epochs:
                 self._train_stage(stage, resumed)
-            if progress.epoch < stage.epochs:
-                self.folder.log(
-                    f"{stage.name}: no better for {progress.waited} "
-                    f"{'validations' if stage.validate_steps else 'epochs'}, stopped early"
-                )
+            self.progress.begin_stage(self.progress.stage + 1)
             resumed = None
-            progress.begin_stage(progress.stage + 1)
         self.folder.close()
 
-    def _introduce(self) -> None:
-        records = self.train_photos.records
-        self.folder.log(
-            f"{self.config.name}: {len(records)} training photos with "
-            f"{sum(len(record.captions) for record in records)} captions, "
-            f"{len(self.val_photos.records)} validation photos, {len(self.tokenizer)} words, "
-            f"{sum(p.numel() for p in self.model.parameters()) / 1e6:.1f} M weights, "
-            f"on {self.device}"
-        )
-        self.folder.log(f"machine: {describe_machine(self.device)}")
-
-    def _is_over(self, stage: StageConfig) -> bool:
-        return self.progress.epoch >= stage.epochs or self._is_patience_spent(stage)
-
-    def _is_patience_spent(self, stage: StageConfig) -> bool:
-        return 0 < stage.patience <= self.progress.waited
-
-    def _are_steps_done(self, stage: StageConfig) -> bool:
-        return 0 < stage.max_steps <= self.progress.stage_steps
-
     def _train_stage(self, stage: StageConfig, resumed: Mapping[str, Any] | None) -> None:
-        """Train until the stage is over, from its beginning or from where it stood."""
-        progress = self.progress
+        """Train the remaining epochs of a stage, each followed by a validation."""
+        progress, folder = self.progress, self.folder
         if resumed is None and progress.stage and stage.begins_with == "best":
-            self.model.load_state_dict(self.folder.best_of_stage())
+            self.model.load_state_dict(folder.best_of_stage())
         learner, loader, val_loader = build_stage(
             self.config,
             stage,
@@ -160,125 +135,112 @@ class Run:
         )
         if learner.objective.signature:
             progress.rewards[stage.name] = learner.objective.signature
-        # Filling a cache of features may have drawn numbers; a stage must not depend on that.
+        # Computing features may have drawn random numbers; a stage must not depend on that.
         torch.manual_seed(derive_seed(self.config.seed, progress.stage, self.ranks.rank))
         if resumed is not None:
             restore(resumed, learner.parts, ranks=self.ranks)
-            self.folder.log(
-                f"going on after {progress.batches} batches of epoch {progress.epoch + 1}"
-            )
-        while not self._is_over(stage):
+            epoch, batches = progress.epoch + 1, progress.batches
+            folder.log(f"{stage.name}: resuming epoch {epoch} after batch {batches}")
+        while progress.epoch < stage.epochs:
             self._train_epoch(learner, loader, val_loader)
             if progress.validated < progress.steps:
-                self.folder.save_resume(progress, learner.parts)  # validation takes its time
+                folder.save_resume(progress, learner.parts)  # validation takes a while
                 self._validate(learner, val_loader)
-            done = self._are_steps_done(stage)
-            progress.epoch, progress.batches = stage.epochs if done else progress.epoch + 1, 0
-            if self._is_over(stage):
-                learner.finish()
-            self.folder.save_resume(progress, learner.parts)
+            if progress.out_of_patience(stage) and progress.epoch + 1 < stage.epochs:
+                unit = "validations" if stage.validate_steps else "epochs"
+                folder.log(f"{stage.name}: no better for {progress.waited} {unit}, stopped early")
+            progress.end_epoch(stage)
+            if progress.epoch == stage.epochs:
+                learner.copy_average_to_model()
+            folder.save_resume(progress, learner.parts)
 
     def _train_epoch(self, learner: Learner, loader: BatchLoader, val_loader: BatchLoader) -> None:
+        """Train the remaining steps of an epoch; validate, save and log when it is time."""
         progress, stage, folder = self.progress, learner.stage, self.folder
+        title = f"{stage.name} {progress.epoch + 1}/{stage.epochs}"
         earlier = sum(done.epochs for done in self.config.stages[: progress.stage])
         loader.set_epoch(earlier + progress.epoch, done=progress.batches)
-        learner.prepare()
-        title = f"{stage.name} {progress.epoch + 1}/{stage.epochs}"
         bar = tqdm(
             loader,
             desc=title,
             initial=progress.batches,
             total=len(loader),
-            disable=None if self.ranks.first else True,
+            disable=None if self.ranks.first else True,  # None: hidden without a terminal
         )
-        meter = Meter(learner.objective.measure, ranks=self.ranks)
-        begun, saved, said = progress.batches, time.monotonic(), time.monotonic()
         batches = iter(bar)
-        while not (self._are_steps_done(stage) or self._is_patience_spent(stage)):
-            some = list(islice(batches, stage.accumulate))
-            if not some:
+        meter = Meter(learner.objective.measure, ranks=self.ranks)
+        save_every, log_every = 60 * self.config.save_minutes, self.log_every or math.inf
+        saved = logged = time.monotonic()
+        while not progress.must_stop(stage):
+            group = [batch.to(self.device) for batch in islice(batches, stage.accumulate)]
+            if not group:
                 break
-            numbers = learner.step([batch.to(self.device) for batch in some])
-            meter.add(numbers, photos=sum(len(batch.image_ids) for batch in some))
-            progress.batches += len(some)
-            progress.steps += 1
-            progress.stage_steps += 1
+            meter.add(learner.step(group), group)
+            progress.count_step(batches=len(group))
             if progress.steps % REPORT_STEPS == 0:
                 means = meter.mean(REPORT_STEPS, step=progress.steps)
                 bar.set_postfix({meter.measure: f"{means[meter.measure]:.3f}"})
-                curves = {**means, "rate": learner.rate}
-                folder.draw({f"train/{x}": y for x, y in curves.items()}, step=progress.steps)
+                folder.plot("train", {**means, "rate": learner.learning_rate}, step=progress.steps)
             if stage.validate_steps and progress.stage_steps % stage.validate_steps == 0:
-                learner.settle()
+                learner.gather_weights()
                 self._validate(learner, val_loader)
-                learner.prepare()
             now = time.monotonic()
-            save, say = self.ranks.agree(
-                (
-                    now - saved > 60 * self.config.save_minutes,
-                    0 < self.log_every <= now - said,
-                )
-            )
+            save, log = self.ranks.agree((now - saved > save_every, now - logged >= log_every))
             if save:
-                meter.mean(1, step=progress.steps)  # a run gone wrong must not be kept
-                learner.settle()
+                meter.mean(1, step=progress.steps)  # raises if training diverged
+                learner.gather_weights()
                 folder.save_resume(progress, learner.parts)
                 saved = now
-            if say:
-                done = progress.batches
-                left = (len(loader) - done) * meter.seconds / (done - begun)
+            if log:
+                left = meter.seconds * (len(loader) - progress.batches) / meter.batches
                 folder.log(
-                    f"{title}  {done} of {len(loader)} batches  {self._describe(meter)}  "
-                    f"{duration(left)} left in this epoch  rate {learner.rate:.1e}  "
-                    f"{peak_memory(self.device) / 1e9:.1f} GB"
+                    f"{title}  {progress.batches} of {len(loader)} batches  "
+                    f"{meter.describe(step=progress.steps)}  {duration(left)} left in this epoch  "
+                    f"learning rate {learner.learning_rate:.1e}  "
+                    f"{peak_memory(self.device) / 1e9:.1f} GB peak memory"
                 )
-                said = now
-        learner.settle()
+                logged = now
+        learner.gather_weights()
         if meter:
-            folder.log(f"{title}  {self._describe(meter)}  {meter.seconds:.0f} s")
-
-    def _describe(self, meter: Meter) -> str:
-        means = meter.mean(step=self.progress.steps)
-        return (
-            f"{meter.measure} {means[meter.measure]:.3f}  objective {means['objective']:.3f}  "
-            f"{meter.rate():.1f} photos/s"
-        )
+            folder.log(f"{title}  {meter.describe(step=progress.steps)}  {meter.seconds:.0f} s")
 
     def _validate(self, learner: Learner, loader: BatchLoader) -> None:
-        """Caption the validation photos, read their captions, and keep the checkpoint."""
-        progress, stage, model = self.progress, learner.stage, learner.result
-        bar = progress_bar(loader, title="validation", quiet=not self.ranks.first)
-        shares = self.ranks.gather(
-            caption_batches(model, self.tokenizer, bar, self.config.search, read=True)
+        """Validate the model, and save it as a checkpoint."""
+        progress, stage, folder = self.progress, learner.stage, self.folder
+        scores, captions = validate(
+            learner.eval_model,
+            self.tokenizer,
+            loader,
+            self.val_photos.records,
+            search=self.config.search,
+            ranks=self.ranks,
         )
-        found = {image: text for captions, _ in shares for image, text in captions.items()}
-        references = {record.image_id: record.captions for record in self.val_photos.records}
-        captions = {image: found[image] for image in references}
-        scores = {}
-        if self.ranks.first:
-            scores = {
-                **score(references, captions),
-                **describe_captions(captions),
-                **join_likelihoods([likelihood for _, likelihood in shares]),
-            }
-        scores = self.ranks.agree(scores)
-        self.folder.draw({f"val/{x}": y for x, y in scores.items()}, step=progress.steps)
+        best, best_of_stage = progress.record_score(scores["CIDEr"])
         progress.validated = progress.steps
         progress.history.append({"stage": stage.name, "epoch": progress.epoch + 1, **scores})
-        best, best_of_stage = progress.is_better(scores["CIDEr"])
-        self.folder.log(
+        folder.plot("val", scores, step=progress.steps)
+        folder.log(
             f"{stage.name} {progress.epoch + 1}/{stage.epochs}  CIDEr {scores['CIDEr']:.4f}  "
             f"Bleu_4 {scores['Bleu_4']:.4f}  loss {scores['loss']:.3f}  "
             f"perplexity {scores['perplexity']:.1f}  "
-            f"{scores['distinct_captions']} distinct captions"
-            f"{'  best so far' if best else ''}  such as {next(iter(captions.values()))!r}"
+            f"{scores['distinct_captions']} distinct captions, such as "
+            f"{next(iter(captions.values()))!r}{'  best so far' if best else ''}"
         )
         header = self._header(scores)
-        self.folder.save(model, header, best=best, best_of_stage=best_of_stage)
-        overlays = draw_overlays(
-            TorchCaptioner(model, header), self.val_photos, self.config.overlays
+        folder.save(learner.eval_model, header, best=best, best_of_stage=best_of_stage)
+        captioner = TorchCaptioner(learner.eval_model, header)
+        overlays = draw_overlays(captioner, self.val_photos, self.config.overlays)
+        folder.show(overlays, step=progress.steps)
+
+    def _log_start(self) -> None:
+        captions = sum(len(record.captions) for record in self.train_photos.records)
+        parameters = sum(p.numel() for p in self.model.parameters())
+        self.folder.log(
+            f"{self.config.name}: {len(self.train_photos.records)} training photos with {captions} "
+            f"captions, {len(self.val_photos.records)} validation photos, vocabulary of "
+            f"{len(self.tokenizer)} tokens, {parameters / 1e6:.1f} M parameters, on {self.device}"
         )
-        self.folder.show(overlays, step=progress.steps)
+        self.folder.log(f"machine: {describe_machine(self.device)}")
 
     def _header(self, scores: Mapping[str, float]) -> Header:
         trained_on = {
@@ -307,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 with the reason on stderr, or 130 when interrupted."""
     parser = argparse.ArgumentParser(
         prog="python -m training.train",
-        description="Train a captioner; the same command goes on after being killed.",
+        description="Train a captioner. The same command resumes a killed run.",
     )
     parser.add_argument("config", type=Path, help="a TOML file, such as those in training/configs")
     parser.add_argument(
@@ -316,44 +278,44 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=[],
         metavar="KEY=VALUE",
         dest="overrides",
-        help="change one setting, such as stages.0.epochs=2; may be given several times. A list "
-        "of values, such as seed=[1,2,3], makes a run of each, in a folder of its own",
+        help="override a setting, such as stages.0.epochs=2; may be repeated. A list of values, "
+        "such as seed=[1,2,3], trains one run per value, each in its own folder",
     )
-    parser.add_argument("--print-config", action="store_true", help="print all settings, and end")
-    parser.add_argument("--folder", type=Path, help="where the run goes; runs/<name> by default")
+    parser.add_argument("--print-config", action="store_true", help="print all settings and exit")
+    parser.add_argument("--folder", type=Path, help="folder of the run (default: runs/NAME)")
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     parser.add_argument(
         "--log-every",
         type=float,
         metavar="SECONDS",
-        help="say how the steps go so often; 60 without a terminal, else 0, which says nothing",
+        default=0 if sys.stderr.isatty() else 60,
+        help="log training progress every SECONDS seconds; 0 disables it (default: 60 if stderr is "
+        "not a terminal, otherwise 0)",
     )
     args = parser.parse_args(argv)
-    unasked = 0 if sys.stderr.isatty() else 60
-    log_every = unasked if args.log_every is None else args.log_every
-    ends = []
+    finished = []
     try:
         runs = expand(args.config, args.overrides)
         if args.print_config:
             print(json.dumps([to_table(config) for _, config in runs], indent=2))
             return 0
-        with joined(args.device) as (ranks, device):
+        with process_group(args.device) as (ranks, device):
             for label, config in runs:
                 if config.threads:
                     torch.set_num_threads(config.threads)
                 folder = args.folder or Path("runs") / config.name
                 folder = folder.with_name(f"{folder.name}-{label}") if label else folder
-                run = Run(config, folder, device=device, ranks=ranks, log_every=log_every)
+                run = Run(config, folder, device=device, ranks=ranks, log_every=args.log_every)
                 run.train()
-                ends.append((run.progress.best, folder / "best.safetensors"))
+                finished.append((run.progress.best, folder / "best.safetensors"))
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from where it last saved.", file=sys.stderr)
+        print("interrupted; the same command resumes from the last save.", file=sys.stderr)
         return 130
     if ranks.first:
-        for best, path in ends:
+        for best, path in finished:
             print(f"best validation CIDEr {best:.4f}: {path}")
     return 0
 

@@ -32,7 +32,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 @contextmanager
-def joined(device: str) -> Iterator[tuple[Ranks, torch.device]]:
+def process_group(device: str) -> Iterator[tuple[Ranks, torch.device]]:
     """Join the process group that torchrun started, if any, and choose this rank's device.
 
     Args:

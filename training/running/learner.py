@@ -57,7 +57,7 @@ class Learner:
         precision: Kind = "auto",
         shard: bool = False,
     ) -> None:
-        """Build the optimizer and the schedule.
+        """Set training mode, and build the optimizer and the schedule.
 
         Args:
             model: its parameters are already frozen or trainable as the stage asks.
@@ -77,6 +77,9 @@ class Learner:
             module = shard_copy(module, "model.encoder.backbone")
             self.objective = module.objective
         self._trained = module.model
+        self._trained.train(self.objective.dropout)
+        if stage.encoder == "frozen":
+            self._trained.encoder.eval()
         self._module = module if self._shard else data_parallel(module, ranks)
         self.optimizer = build_optimizer(self._trained, stage)
         self.schedule = build_schedule(self.optimizer, stage, steps=steps)
@@ -100,30 +103,14 @@ class Learner:
         return parts
 
     @property
-    def result(self) -> CaptionModel:
-        """The trained model, or its exponential moving average if the stage keeps one."""
+    def eval_model(self) -> CaptionModel:
+        """The model to evaluate and save: the EMA of the weights if the stage keeps one."""
         return self.model if self._average is None else cast(CaptionModel, self._average.module)
 
-    def finish(self) -> None:
-        """Copy the moving average into the model, for the next stage to start from."""
-        if self._average is not None:
-            self.model.load_state_dict(self._average.module.state_dict())
-
     @property
-    def rate(self) -> float:
+    def learning_rate(self) -> float:
         """Learning rate of the decoder in the next step."""
         return float(self.schedule.get_last_lr()[0])
-
-    def settle(self) -> None:
-        """Copy sharded weights back into the model."""
-        if self._shard:
-            unshard(self._trained, self.model)
-
-    def prepare(self) -> None:
-        """Set training mode: dropout as the objective asks, a frozen encoder in evaluation mode."""
-        self._trained.train(self.objective.dropout)
-        if self.stage.encoder == "frozen":
-            self._trained.encoder.eval()
 
     def step(self, batches: Sequence[Batch]) -> Tensor:
         """Take one optimizer step, accumulating gradients over these batches.
@@ -143,9 +130,19 @@ class Learner:
         norm = full_tensor(self._precision.step(self.optimizer, clip=self.stage.clip or math.inf))
         self.schedule.step()
         if self._average is not None:
-            self.settle()
+            self.gather_weights()
             self._average.update_parameters(self.model)
         return torch.cat([torch.stack(numbers).sum(dim=0), norm[None]])
+
+    def gather_weights(self) -> None:
+        """Copy sharded weights into `model`; needed before it is evaluated or saved."""
+        if self._shard:
+            unshard(self._trained, self.model)
+
+    def copy_average_to_model(self) -> None:
+        """Replace the weights by their EMA, if any, for the next stage to start from."""
+        if self._average is not None:
+            self.model.load_state_dict(self._average.module.state_dict())
 
     def _shares(self, batches: Sequence[Batch]) -> Sequence[Tensor | float]:
         """Weight of each batch: its fraction of all terms that the step's loss averages over."""

@@ -1,4 +1,4 @@
-"""Batches for a stage to learn from and to validate on: pixels, or a frozen encoder's features."""
+"""Data loaders for training and validation: pixels, or cached features of a frozen encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from training.settings import RunConfig, StageConfig
 
 @dataclass(frozen=True)
 class CaptionedPhotos:
-    """Captioned photos and where they lie."""
+    """Photos with captions."""
 
     records: Sequence[Record]
     source: ImageSource
@@ -33,14 +33,15 @@ class CaptionedPhotos:
 def load_photos(
     config: RunConfig, *, check: bool = True
 ) -> tuple[CaptionedPhotos, CaptionedPhotos]:
-    """Read the captions to learn from and those to validate on.
+    """Read the training and the validation captions.
 
     Args:
-        config: of the run.
-        check: whether photos are in both, which reads those of the same size.
+        config: settings of the run.
+        check: look for photos in both sets, as `data.overlap` asks; reads files of equal size.
 
     Raises:
-        DataError: captions or photos are missing or do not fit together, or photos are in both.
+        DataError: captions or photos are missing or do not fit together, or photos are in both
+            sets.
     """
     train = CaptionedPhotos(*load_sources(config.data.train))
     val = CaptionedPhotos(*load_sources([config.data.val]))
@@ -48,12 +49,11 @@ def load_photos(
         shared = find_shared(val.records, val.source, train.records, train.source)
         if shared:
             name, known = shared[0]
-            called = "" if known == name else f", there called {known!r}"
+            alias = "" if known == name else f" (there {known!r})"
             raise DataError(
-                f"{len(shared)} of {len(val.records)} photos of data.val are in data.train as "
-                f"well, such as {name!r}{called}: scores on them would say nothing of other "
-                "photos. Give each its own split, or, to overfit on purpose, set "
-                'data.overlap = "allowed".'
+                f"{len(shared)} of {len(val.records)} photos of data.val are also in data.train, "
+                f"such as {name!r}{alias}; scores on training photos say nothing about new ones. "
+                'Use separate splits, or set data.overlap = "allowed" to overfit on purpose.'
             )
     return train, val
 
@@ -69,9 +69,12 @@ def build_loaders(
     device: torch.device,
     ranks: Ranks,
 ) -> tuple[BatchLoader, BatchLoader]:
-    """Make the loaders of training and of validation.
+    """Build the training and the validation loader of a stage.
 
-    While the encoder is frozen, its features are computed first, or found in the cache.
+    With a frozen encoder, its features are computed first, or reused from the cache.
+
+    Raises:
+        DataError: a caption or boxes file cannot be read, or features cannot be cached.
     """
     train_set: CaptionDataset | FeatureDataset
     val_set: CaptionDataset | FeatureDataset
@@ -115,7 +118,7 @@ def load_boxes(config: RunConfig) -> list[BoxedImage]:
     """Read the boxes of the training captions.
 
     Raises:
-        DataError: a file cannot be read, or has another form.
+        DataError: a file cannot be read, or has another format.
     """
     return [
         image

@@ -1,13 +1,14 @@
-"""Running means of training steps, read only now and then so that a GPU need not synchronise."""
+"""Running means of training steps; reading them, now and then, synchronises the GPU."""
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from captioner.errors import ConfigError
+from data.batching import Batch
 from data.ranks import Ranks
 
 
@@ -21,16 +22,18 @@ class Meter:
 
     def __init__(self, measure: str, *, ranks: Ranks) -> None:
         self.measure = measure
-        self.photos = 0
-        """Photos this rank has trained on."""
+        self.batches = 0
+        """Batches since the start."""
+        self._photos = 0  # of this rank
         self._ranks = ranks
         self._steps: list[Tensor] = []
         self._started = time.monotonic()
 
-    def add(self, numbers: Tensor, *, photos: int) -> None:
-        """Add a step: its measure, loss and gradient norm, (3,)."""
+    def add(self, numbers: Tensor, batches: Sequence[Batch]) -> None:
+        """Add a step on these batches: its measure, loss and gradient norm, (3,)."""
         self._steps.append(numbers)
-        self.photos += photos
+        self.batches += len(batches)
+        self._photos += sum(len(batch.image_ids) for batch in batches)
 
     @property
     def seconds(self) -> float:
@@ -59,6 +62,11 @@ class Meter:
             )
         return {self.measure: measure, "objective": objective, "gradient_norm": norm}
 
-    def rate(self) -> float:
-        """Photos per second, over all ranks."""
-        return sum(self._ranks.gather(self.photos)) / self.seconds
+    def describe(self, *, step: int) -> str:
+        """Format the means and the throughput of all ranks for a log line."""
+        means = self.mean(step=step)
+        rate = sum(self._ranks.gather(self._photos)) / self.seconds
+        return (
+            f"{self.measure} {means[self.measure]:.3f}  objective {means['objective']:.3f}  "
+            f"{rate:.1f} photos/s"
+        )

@@ -18,6 +18,7 @@ from torch import Tensor
 from captioner.durable import explained, replace_file, sync_folder
 from captioner.errors import CheckpointError, ConfigError
 from data.ranks import Ranks
+from training.settings import StageConfig
 
 
 @dataclass
@@ -47,13 +48,32 @@ class RunState:
     rewards: dict[str, str] = field(default_factory=dict)
     """Signature of the reward, by name of the stage that trained with one."""
 
+    def count_step(self, *, batches: int) -> None:
+        """Count an optimizer step that took this many batches."""
+        self.batches += batches
+        self.steps += 1
+        self.stage_steps += 1
+
+    def out_of_patience(self, stage: StageConfig) -> bool:
+        """Whether the stage has gone `patience` validations without improvement."""
+        return 0 < stage.patience <= self.waited
+
+    def must_stop(self, stage: StageConfig) -> bool:
+        """Whether the stage is out of steps or out of patience."""
+        return 0 < stage.max_steps <= self.stage_steps or self.out_of_patience(stage)
+
+    def end_epoch(self, stage: StageConfig) -> None:
+        """Move on to the next epoch, or to the end of a stage that must stop."""
+        self.epoch = stage.epochs if self.must_stop(stage) else self.epoch + 1
+        self.batches = 0
+
     def begin_stage(self, number: int) -> None:
         """Move on to the start of another stage."""
         self.stage, self.epoch, self.stage_steps = number, 0, 0
         self.best_of_stage, self.waited = -1.0, 0
 
-    def is_better(self, cider: float) -> tuple[bool, bool]:
-        """Record a validation; return whether it is the best of the run, and of the stage."""
+    def record_score(self, cider: float) -> tuple[bool, bool]:
+        """Record a validation; return whether it is the best of the run and of the stage."""
         best, best_of_stage = cider > self.best, cider > self.best_of_stage
         self.best, self.best_of_stage = max(cider, self.best), max(cider, self.best_of_stage)
         self.waited = 0 if best_of_stage else self.waited + 1

@@ -74,11 +74,11 @@ class RunFolder:
                 settings=self.identity,
             )
 
-    def draw(self, curves: Mapping[str, float], *, step: int) -> None:
-        """Add a point to each curve."""
+    def plot(self, group: str, values: Mapping[str, float], *, step: int) -> None:
+        """Add a point to the curve `GROUP/NAME` of each value."""
         if self._logbook is not None:
             with explained(self.path, option="--folder"):
-                self._logbook.add(curves, step)
+                self._logbook.add({f"{group}/{name}": y for name, y in values.items()}, step)
 
     def show(self, images: Iterable[tuple[str, NDArray[np.uint8]]], *, step: int) -> None:
         """Show images, (H, W, 3), by name; only the first rank computes them."""

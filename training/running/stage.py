@@ -18,7 +18,7 @@ from training.objectives.distillation import load_teacher
 from training.running.learner import Learner
 from training.running.loaders import CaptionedPhotos, build_loaders
 from training.running.optim import choose_trained
-from training.running.start import behind_prompt
+from training.running.start import prompted_tokenizer
 from training.settings import RunConfig, StageConfig
 
 
@@ -60,7 +60,7 @@ def build_stage(
     Raises:
         CaptionerError: photos, features or teachers cannot be read, or do not fit the run.
     """
-    behind = behind_prompt(config, tokenizer)
+    prompted = prompted_tokenizer(config, tokenizer)
     choose_trained(model, stage)
     with encoding:
         loader, val_loader = build_loaders(
@@ -68,7 +68,7 @@ def build_stage(
             stage,
             train=train,
             val=val,
-            tokenizer=behind,
+            tokenizer=prompted,
             encoder=model.encoder,
             device=device,
             ranks=ranks,
@@ -76,7 +76,7 @@ def build_stage(
     setup = ObjectiveSetup(
         decoder=model.decoder,
         stage=stage,
-        tokenizer=behind,
+        tokenizer=prompted,
         captions=(record.captions for record in train.records),
         max_words=config.data.max_words,
         names=_find_names(config) if stage.hallucination_penalty else (),
@@ -97,7 +97,7 @@ def build_stage(
 
 
 def _find_names(config: RunConfig) -> list[Names]:
-    """COCO's objects, and the nouns of the sources with boxes."""
+    """Names of COCO's objects, and the nouns of the sources with boxes."""
     boxed = [source for source in config.data.train if source.boxes]
     nouns = [load_nouns(Path(own.boxes), split=own.split or "train") for own in boxed]
     return [ObjectWords(OTHER_WORDS), *nouns]

@@ -1,4 +1,4 @@
-"""What a run starts from: captions and photos, words, a model, compiled if asked for."""
+"""Captions, photos, tokenizer and initial model of a run."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,7 +23,7 @@ from training.settings import DataConfig, RunConfig, SourceConfig
 
 
 def load_sources(sources: Sequence[SourceConfig]) -> tuple[Packed[Record], ImageSource]:
-    """Read the captions of several sources, and make sure that all their photos are there.
+    """Read the captions of several sources, and check that all their photos exist.
 
     Raises:
         DataError: captions or photos are missing or do not fit together.
@@ -38,44 +38,45 @@ def load_sources(sources: Sequence[SourceConfig]) -> tuple[Packed[Record], Image
     return records, photos
 
 
-def choose_words(config: RunConfig, records: Sequence[Record]) -> Tokenizer:
-    """Take the words of the checkpoint the run goes on from, or else learn new ones.
+def choose_tokenizer(config: RunConfig, records: Sequence[Record]) -> Tokenizer:
+    """Load the tokenizer of the `start_from` checkpoint, or train one on the captions.
 
     Raises:
-        CheckpointError: there is no such file, or it cannot be read.
-        ConfigError: its words have one token for padding and for the end.
+        CheckpointError: the checkpoint does not exist or cannot be read.
+        ConfigError: its tokenizer has one token for both padding and the end of a caption.
     """
     if config.start_from:
         tokenizer = read_header(find_checkpoint(config.start_from)).tokenizer
         if tokenizer.pad_id == tokenizer.end_id:
             raise ConfigError(
-                f"start_from: {config.start_from} marks the end of captions and padding by one "
-                "token, so it would not learn to end; start from another."
+                f"start_from: {config.start_from} uses one token for both padding and the end of a "
+                "caption, so the model could not learn to end captions; choose another checkpoint."
             )
         return tokenizer
     return build_tokenizer(config.data, records)
 
 
-def behind_prompt(config: RunConfig, tokenizer: Tokenizer) -> Tokenizer:
-    """Return the words for captions that are learned behind the prompt of the search.
+def prompted_tokenizer(config: RunConfig, tokenizer: Tokenizer) -> Tokenizer:
+    """Return the tokenizer with the prompt of the decoding settings as its prefix.
 
     Raises:
-        ConfigError: a word of the prompt is not known, or no room is left behind it.
+        ConfigError: the vocabulary lacks a word of the prompt, or prompt and captions together
+            exceed the decoder's positions.
     """
-    behind, longest = tokenizer.behind(config.search.prompt), config.model.decoder.longest
-    prompt = len(behind.prefix) - 1
+    prompted, longest = tokenizer.behind(config.search.prompt), config.model.decoder.longest
+    prompt = len(prompted.prefix) - 1
     for where, words in (("data", config.data.max_words), ("search", config.search.max_words)):
         if longest is not None and words + prompt > longest:
             raise ConfigError(
-                f"{where}.max_words is {words}, and {prompt} tokens are given before, but the "
-                f"decoder has positions for {longest}; lower it, or raise "
-                f"model.decoder.max_positions to {words + prompt + 1}."
+                f"{where}.max_words is {words} after a prompt of {prompt} tokens, but the decoder "
+                f"has positions for {longest}; lower it, or raise model.decoder.max_positions to "
+                f"{words + prompt + 1}."
             )
-    return behind
+    return prompted
 
 
 def build_tokenizer(config: DataConfig, records: Sequence[Record]) -> Tokenizer:
-    """Learn the vocabulary from the training captions."""
+    """Train a tokenizer on the training captions."""
     captions = [caption for record in records for caption in record.captions]
     if config.words == "bpe":
         return Tokenizer.train_bpe(captions, vocabulary=config.vocabulary)
@@ -83,11 +84,15 @@ def build_tokenizer(config: DataConfig, records: Sequence[Record]) -> Tokenizer:
 
 
 def start_model(config: RunConfig, *, words: int) -> CaptionModel:
-    """Make the model, with the weights the settings ask for.
+    """Build the model with the initial weights of the settings.
+
+    Args:
+        config: settings of the run.
+        words: vocabulary size.
 
     Raises:
-        CheckpointError: there is no such file, or it cannot be read.
-        ConfigError: it is of another model, or saw photos prepared in another way.
+        CheckpointError: the file of weights does not exist or cannot be read.
+        ConfigError: the weights belong to another architecture or preprocessing.
     """
     given = config.encoder_weights
     weights: Path | bool = {"none": False}.get(given, Path(given))
@@ -114,12 +119,12 @@ def start_model(config: RunConfig, *, words: int) -> CaptionModel:
 
 
 def compile_model(model: CaptionModel, *, backend: str) -> None:
-    """Have torch.compile turn what is called while learning into code, at the first batch.
+    """Compile encoder and decoder in place with torch.compile; compilation runs on the first batch.
 
-    Weights keep their names, and a search goes on word by word as before.
+    Parameter names stay the same. Decoding calls `step`, which is not compiled.
 
     Raises:
-        ConfigError: there is no such backend.
+        ConfigError: the backend does not exist.
     """
     known = torch.compiler.list_backends(exclude_tags=())
     if backend not in known:
@@ -131,33 +136,34 @@ def compile_model(model: CaptionModel, *, backend: str) -> None:
 
 
 def _is_checkpoint(path: Path) -> bool:
-    """Whether this safetensors file is a checkpoint of ours, not a backbone's weights."""
+    """Whether this safetensors file is a captioner checkpoint rather than backbone weights."""
     if not path.is_file():
         raise CheckpointError(
             f"encoder_weights is {str(path)!r}, but there is no such file; give 'hub' for timm's "
-            "pretrained weights, 'none' for random ones, or the path of a safetensors file."
+            "pretrained weights, 'none' for random weights, or the path of a safetensors file."
         )
     try:
         with safe_open(path, framework="numpy") as file:
             return METADATA_KEY in (file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"encoder_weights: {path} is not a whole safetensors file ({error}); fetch it again."
+            f"encoder_weights: {path} is not a complete safetensors file ({error}); download it "
+            "again."
         ) from error
 
 
 def _require_same(
     setting: str, path: Path, header: Header, config: RunConfig, *, names: Sequence[str]
 ) -> None:
-    """Make sure that the weights of a checkpoint fit the model and what it is fed."""
+    """Check that a checkpoint's architecture and preprocessing are those of the run."""
     pairs = {"preprocess": (header.preprocess, config.preprocess)}
     for name in names:
         pairs[f"model.{name}"] = getattr(header.model, name), getattr(config.model, name)
-    for name, (theirs, asked) in pairs.items():
-        if _without_dropout(theirs) != _without_dropout(asked):
+    for name, (theirs, ours) in pairs.items():
+        if _without_dropout(theirs) != _without_dropout(ours):
             raise ConfigError(
-                f"{setting}: {path} was trained with {name} {theirs}, but this run asks for "
-                f"{asked}; make {name} the same."
+                f"{setting}: {path} was trained with {name} {theirs}, but this run has {ours}; "
+                f"make {name} the same."
             )
 
 

@@ -40,6 +40,15 @@ def read_training_captions(paths: Sequence[Path]) -> list[Words]:
     return [split_words(caption) for record in records for caption in record.captions]
 
 
+def describe_captions(captions: Mapping[int, str]) -> dict[str, float]:
+    """Count distinct captions and words; few reveal a model that says the same of every photo.
+
+    Words are those of the metrics: single characters in scripts without spaces.
+    """
+    words = [split_words(caption) for caption in captions.values()]
+    return {**count_variety(words), "mean_words": sum(map(len, words)) / len(words)}
+
+
 def measure_captions(
     references: Sequence[Sequence[Words]],
     candidates: Sequence[Words],
