@@ -104,12 +104,12 @@ class EncoderConfig:
         plain = self.levels == 1 and not self.class_token and self.eps is None
         require(
             self.task is None or plain,
-            "encoder.task goes with neither levels, class_token nor eps; leave them out.",
+            "encoder.task cannot be combined with levels, class_token or eps; leave them out.",
         )
         require(
             not self.class_token or self.levels == 1,
-            f"encoder.levels is {self.levels}, and encoder.class_token keeps that of one; "
-            "choose 1.",
+            f"encoder.levels is {self.levels}, but encoder.class_token needs a single level; "
+            "choose 1, or leave out class_token.",
         )
         require(
             self.eps is None or 0 < self.eps < 1,
@@ -242,17 +242,17 @@ class AttentionConfig:
             value = getattr(self, name)
             require(
                 value is None or value >= 1,
-                f"attention.{name} is {value}; they are counted from 1.",
+                f"attention.{name} is {value}; {name}s are counted from 1.",
             )
         require(
             self.layer is None or self.method in ("layer", "contrast"),
-            f"attention.method is {self.method!r}, which takes "
+            f"attention.method is {self.method!r}, which uses "
             f"{'the last layer' if self.method == 'evidence' else 'all layers'}; "
             f"leave out attention.layer = {self.layer}.",
         )
         require(
             self.head is None or self.method not in WITHOUT_HEADS,
-            f"attention.method is {self.method!r}, which takes all heads; "
+            f"attention.method is {self.method!r}, which uses all heads; "
             f"leave out attention.head = {self.head}.",
         )
 

@@ -105,8 +105,8 @@ class Captioner(Reader):
             ConfigError: it does not run on PyTorch, or its decoder is that of GIT or of several.
         """
         raise ConfigError(
-            "attention.method is 'gradient', which takes PyTorch: choose --runtime torch and a "
-            "checkpoint that is no export, or another --attention, such as evidence."
+            "attention.method is 'gradient', which needs PyTorch: use --runtime torch and a "
+            "checkpoint that is not an export, or another --attention, such as evidence."
         )
 
     @abstractmethod

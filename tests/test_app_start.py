@@ -45,8 +45,14 @@ def test_help_loads_neither_gradio_nor_a_model():
             "--host '300.1.1.1' is not an address of this machine; choose 127.0.0.1 for local "
             "access only, or 0.0.0.0 for the network.",
         ),
-        (("--port", "99999"), "--port is 99999; it must be from 1 to 65535."),
-        (("--port", "0"), "--port is 0; it must be from 1 to 65535."),
+        (
+            ("--port", "99999"),
+            "--port 99999 is not from 1 to 65535; choose another --port, or leave it out",
+        ),
+        (
+            ("--port", "0"),
+            "--port 0 is not from 1 to 65535; choose another --port, or leave it out",
+        ),
     ],
 )
 def test_an_address_that_is_none_ends_the_program_with_a_line(options, reason):

@@ -46,21 +46,21 @@ def test_all_layers_are_averaged_or_rolled_out():
 @pytest.mark.parametrize(
     ("view", "problem"),
     [
-        ({"layer": 3}, "attention.layer is 3; the model has 2."),
-        ({"head": 3}, "attention.head is 3; the model has 2."),
-        ({"layer": 0}, "attention.layer is 0; they are counted from 1."),
-        ({"head": -1}, "attention.head is -1; they are counted from 1."),
+        ({"layer": 3}, "attention.layer is 3; the last layer is 2."),
+        ({"head": 3}, "attention.head is 3; the last head is 2."),
+        ({"layer": 0}, "attention.layer is 0; layers are counted from 1."),
+        ({"head": -1}, "attention.head is -1; heads are counted from 1."),
         (
             {"method": "mean", "layer": 1},
-            "attention.method is 'mean', which takes all layers; leave out attention.layer = 1.",
+            "attention.method is 'mean', which uses all layers; leave out attention.layer = 1.",
         ),
         (
             {"method": "rollout", "head": 1},
-            "attention.method is 'rollout', which takes all heads; leave out attention.head = 1.",
+            "attention.method is 'rollout', which uses all heads; leave out attention.head = 1.",
         ),
         (
             {"method": "evidence", "layer": 1, "head": 2},
-            "attention.method is 'evidence', which takes the last layer; "
+            "attention.method is 'evidence', which uses the last layer; "
             "leave out attention.layer = 1.",
         ),
     ],
@@ -75,8 +75,8 @@ def test_a_recurrent_decoder_has_nothing_to_roll_out():
     with pytest.raises(ConfigError) as caught:
         select_attention(HEADS[:1, :1], AttentionConfig(method="rollout"))
     assert str(caught.value) == (
-        "attention.method is 'rollout', which follows the layers of one Transformer; "
-        "the model is recurrent, or several: choose 'layer'."
+        "attention.method is 'rollout', which needs a single Transformer, not an LSTM or an "
+        "ensemble; choose 'layer'."
     )
 
 
@@ -84,8 +84,8 @@ def test_evidence_that_nobody_told_is_an_error():
     with pytest.raises(ConfigError) as caught:
         select_attention(HEADS, AttentionConfig(method="evidence"))
     assert str(caught.value) == (
-        "attention.method is 'evidence', which several models together, BLIP, and exports of "
-        "earlier versions do not tell: choose 'layer', or export the checkpoint again."
+        "attention.method is 'evidence', which ensembles, BLIP and exports of earlier versions do "
+        "not have; choose 'layer', or export the checkpoint again."
     )
 
 

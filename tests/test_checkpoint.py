@@ -190,8 +190,8 @@ def test_a_pickle_is_refused_unread(toy, tmp_path):
 def test_bare_weights_are_no_checkpoint(checkpoint, tmp_path):
     save_file(load_file(checkpoint), tmp_path / "m.safetensors", {"format": "pt"})
     assert problem(tmp_path / "m.safetensors") == (
-        "holds weights but no captioner header; only files written by "
-        "captioner.checkpoint.weights.save_checkpoint can caption."
+        "holds weights, but no captioner header; give a checkpoint that training or "
+        "`captioner convert` has written."
     )
 
 
@@ -207,7 +207,7 @@ def test_a_missing_tensor_is_named(checkpoint, tmp_path):
 def test_a_tensor_too_many_is_named(checkpoint, tmp_path):
     tensors = load_file(checkpoint) | {"decoder.more": torch.zeros(1)}
     assert problem(rewrite(tmp_path / "m.safetensors", checkpoint, tensors)) == (
-        "its weights do not fit its settings: decoder.more has no place in the model; "
+        "its weights do not fit its settings: the model has no decoder.more; "
         "download or save the checkpoint again."
     )
 
@@ -233,14 +233,15 @@ def test_settings_out_of_all_bounds_are_named_with_the_file(checkpoint, tmp_path
     table = header_table(checkpoint)
     table["model"]["decoder"]["width"] = width
     path = rewrite(tmp_path / "m.safetensors", checkpoint, load_file(checkpoint), table)
-    assert problem(path).startswith("its settings make no model (")
+    assert problem(path).startswith("no model can be built from its settings (")
 
 
 def test_a_newer_checkpoint_is_refused_before_its_weights_are_looked_at(checkpoint, tmp_path):
     table = header_table(checkpoint) | {"format": 3}
     path = rewrite(tmp_path / "m.safetensors", checkpoint, {}, table)
     assert problem(path) == (
-        "of format 3, but this version reads up to 2; upgrade it: pip install --upgrade captioner"
+        "has format 3, but this version reads formats up to 2; upgrade it: pip install --upgrade "
+        "captioner"
     )
 
 

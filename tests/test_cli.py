@@ -189,8 +189,8 @@ def test_every_setting_reaches_the_search(caption, photos, checkpoints):
     assert (search["beam"], search["groups"], search["diversity"]) == (4, 2, 1.5)
     _, _, errors = caption(photos[0], "--diversity", 1.5)
     assert errors == [
-        "captioner: search.diversity is 1.5, which does nothing while groups is 1; leave it out, "
-        "or set groups."
+        "captioner: --diversity is 1.5, which does nothing while --groups is 1; leave it out, or "
+        "set --groups."
     ]
 
 
@@ -217,8 +217,7 @@ def test_words_that_cannot_be_required_are_a_usage_error(caption, photos):
     status, lines, errors = caption(photos[0], "--require", "xyzzy")
     assert (status, lines) == (2, [])
     assert errors == [
-        "captioner: search.require: 'xyzzy' is not in the vocabulary of this model; "
-        "choose another word."
+        "captioner: --require: 'xyzzy' is not in the vocabulary of this model; choose another word."
     ]
 
 
@@ -267,12 +266,15 @@ def test_a_damaged_checkpoint_is_named(capsys, photos, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--beam", "0"], "captioner: search.beam is 0; it must be 1 or more."),
+        (["--beam", "0"], "captioner: --beam is 0; it must be 1 or more."),
         (["--beam", "two"], "argument --beam: invalid int value: 'two'"),
         (["--batch-size", "0"], "argument --batch-size: 0 is not 1 or more"),
         (["--search", "best"], "argument --search: invalid choice: 'best'"),
-        (["--search", "sample", "--top-p", "2"], "captioner: search.top_p is 2.0; it must be in"),
-        (["--temperature", "nan", "--search", "sample"], "search.temperature is nan; it must be "),
+        (["--search", "sample", "--top-p", "2"], "captioner: --top-p is 2.0; it must be in"),
+        (
+            ["--temperature", "nan", "--search", "sample"],
+            "captioner: --temperature is nan; it must ",
+        ),
         (["--device", "gpu"], "captioner: device 'gpu' cannot be used"),
         (["--beem", "3"], "unrecognized arguments: --beem 3"),
     ],
@@ -288,13 +290,13 @@ def test_a_setting_that_makes_no_sense_is_a_usage_error(caption, photos, argumen
     [
         (
             ["--seed", "3"],
-            'captioner: search.seed is 3, which does nothing while method is "beam"; leave it out, '
-            'or set method = "sample".',
+            'captioner: --seed is 3, which does nothing while --search is "beam"; leave it out, '
+            "or set --search sample.",
         ),
         (
             ["--search", "greedy", "--length-penalty", "1"],
-            'captioner: search.length_penalty is 1.0, which does nothing while method is "greedy"; '
-            'leave it out, or set method = "beam".',
+            'captioner: --length-penalty is 1.0, which does nothing while --search is "greedy"; '
+            "leave it out, or set --search beam.",
         ),
     ],
 )

@@ -78,21 +78,37 @@ def test_the_overlay_is_drawn_in_the_style_asked_for(caption, checkpoints, photo
 @pytest.mark.parametrize(
     ("kind", "options", "problem"),
     [
-        ("transformer", ["--layer", 3], "attention.layer is 3; the model has 2."),
-        ("transformer", ["--head", 0], "attention.head is 0; they are counted from 1."),
+        ("transformer", ["--layer", 3], "--layer is 3; the last layer is 2."),
+        ("transformer", ["--head", 0], "--head is 0; heads are counted from 1."),
         (
             "lstm",
             ["--attention", "rollout"],
-            "attention.method is 'rollout', which follows the layers of one Transformer; "
-            "the model is recurrent, or several: choose 'layer'.",
+            "--attention is 'rollout', which needs a single Transformer, not an LSTM or an "
+            "ensemble; choose 'layer'.",
         ),
     ],
 )
 def test_attention_that_is_not_there_makes_no_sense(caption, checkpoints, kind, options, problem):
     photo = Path(__file__).parents[1] / "data" / "samples" / "cat.jpg"
-    status, lines, errors = caption(photo, "--checkpoint", checkpoints[kind], *options)
+    status, lines, errors = caption(photo, "--json", "--checkpoint", checkpoints[kind], *options)
     assert (status, lines) == (2, [])
     assert errors == [f"captioner: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        (["--style", "heat", "--json"], "--overlay"),
+        (["--format", "gif"], "--overlay"),
+        (["--scale", "caption"], "--overlay"),
+        (["--layer", 1], "--overlay or --json"),
+        (["--attention", "mean"], "--overlay or --json"),
+    ],
+)
+def test_an_option_about_maps_that_nobody_sees_is_refused(caption, photos, options, needed):
+    status, lines, errors = caption(photos[0], *options)
+    assert (status, lines) == (2, [])
+    assert errors == [f"captioner: {options[0]} has no effect without {needed}; leave it out."]
 
 
 def test_attention_that_shows_nothing_is_pointed_out_beside_json_and_overlays(

@@ -44,7 +44,7 @@ def test_a_prompt_with_a_word_that_is_not_known_is_refused():
         limits(prompt="a zebra")
     assert str(caught.value) == (
         "search.prompt is 'a zebra', which has a word that this model does not know; "
-        "choose another, or leave it out."
+        "use other words, or leave it out."
     )
 
 

@@ -6,7 +6,7 @@ import pytest
 from captioner.overlay import DIFFUSE, SAME, diagnose, difference, entropy
 from tests.captions import even, one_hot, word
 
-SAME_PLACE = "Attention is the same for every word, so no overlay says anything about its word."
+SAME_PLACE = "Attention is the same for every word, so the overlays do not tell words apart."
 EVERYWHERE = "Attention is nearly uniform for every word, so the overlays say little."
 
 

@@ -226,7 +226,8 @@ def test_the_command_captions_with_several_checkpoints(files, members, photos, c
     out, err = capsys.readouterr()
     assert out.strip() == TorchCaptioner.ensemble(members).caption(photos[0]).text
     assert err == (
-        "captioner: the attention of three is not shown: it sees other regions than the first.\n"
+        "captioner: attention of three is not shown: its grid of regions differs from the first "
+        "model's.\n"
     )
 
 

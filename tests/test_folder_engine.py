@@ -233,7 +233,7 @@ def test_auto_takes_bfloat16_only_where_the_processor_says_it_has_it(tmp_path, m
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("half", "precision is 'half'; choose from auto, float32, bfloat16, float16."),
+        ("half", "precision is 'half'; choose from auto, float32, bfloat16, float16 for torch."),
         ("float16", "precision float16 is for GPUs; choose auto, bfloat16 or float32 on a CPU."),
     ],
 )

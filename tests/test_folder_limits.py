@@ -68,6 +68,7 @@ def test_a_share_says_something_once_a_hundred_photos_were_tried():
 @pytest.mark.parametrize(
     ("failures", "hours", "message"),
     [
+        ("101%", None, "--max-failures 101%: give a share of 100% at most."),
         ("many", None, "--max-failures many: give a number, or a share such as 10%."),
         ("-1", None, "--max-failures -1: give a number, or a share such as 10%."),
         (None, 0.0, "--max-hours 0: give more than 0."),

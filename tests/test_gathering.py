@@ -113,7 +113,9 @@ def test_a_header_keeps_the_marks(make):
 
 
 def test_a_mark_without_a_token_is_damage():
-    with pytest.raises(CheckpointError, match="have no id 99, which is said to be a mark"):
+    with pytest.raises(
+        CheckpointError, match="vocabulary has no id 99, which its header gives to a special"
+    ):
         Tokenizer.from_json(bert().to_json(), replace(BERT, start=99))
 
 
@@ -122,6 +124,6 @@ def test_another_kind_of_vocabulary_is_refused_by_name():
     with pytest.raises(CheckpointError) as caught:
         Tokenizer.from_json(engine.to_str(), BERT)
     assert str(caught.value) == (
-        "The words of the checkpoint are of the kind Unigram, and this captioner reads "
-        "WordLevel, BPE, WordPiece."
+        "The checkpoint's tokenizer is of type Unigram; choose one of type WordLevel or BPE or "
+        "WordPiece."
     )

@@ -92,7 +92,7 @@ def test_words_tell_what_they_depend_on_and_all_else_stays(tokenizer, kind):
             assert word.attention.sum() == pytest.approx(1)
             assert (word.attention >= 0).all()
             np.testing.assert_allclose(word.attention, own.gradient, rtol=1e-5)
-        with pytest.raises(ConfigError, match="which captions are not given as they are made"):
+        with pytest.raises(ConfigError, match="which captions have only on request"):
             usual.with_view(GRADIENT)
     tokens = plain.header.tokenizer.encode("A dog's ball")
     ids = [plain.header.tokenizer.start_id, *tokens]
@@ -105,9 +105,9 @@ def test_words_tell_what_they_depend_on_and_all_else_stays(tokenizer, kind):
 
 def test_gradients_take_one_model_on_pytorch(tokenizer):
     model = TorchCaptioner(*TOYS["lstm"](tokenizer))
-    with pytest.raises(ConfigError, match=r"^attention by gradients is for a single recurrent or "):
+    with pytest.raises(ConfigError, match=r"^gradient attention needs a single model that "):
         TorchCaptioner.ensemble([model, model]).with_gradients()
-    with pytest.raises(ConfigError, match="takes PyTorch: choose --runtime torch and a checkpoint"):
+    with pytest.raises(ConfigError, match="needs PyTorch: use --runtime torch and a checkpoint"):
         Captioner.load(runtime="onnx").with_gradients()
 
 
@@ -127,7 +127,7 @@ def test_the_command_shows_what_words_depend_on(tokenizer, tmp_path, photos, cap
         main(asked[:-1])
     assert main([*asked, "--head", "1"]) == 2
     assert capsys.readouterr().err.endswith(
-        "attention.method is 'gradient', which takes all heads; leave out attention.head = 1.\n"
+        "--attention is 'gradient', which uses all heads; leave out --head 1.\n"
     )
 
 

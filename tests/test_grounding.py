@@ -324,8 +324,8 @@ def test_photos_can_be_fewer_and_deletions_left_out(data, checkpoints, capsys):
     ("arguments", "problem"),
     [
         (["--split", "val"], "have no split 'val'"),
-        (["--layer", "2"], "attention.layer is 2; the model has 1."),
-        (["--attention", "rollout"], "attention.method is 'rollout', which follows the layers"),
+        (["--layer", "2"], "attention.layer is 2; the last layer is 1."),
+        (["--attention", "rollout"], "attention.method is 'rollout', which needs a single"),
         (["--images", "nowhere"], "Image folder or archive nowhere does not exist."),
     ],
 )

@@ -81,5 +81,5 @@ def test_decoders_that_read_regions_and_words_at_once_are_refused(tokenizer):
     captioner = TorchCaptioner(*TOYS["lstm"](tokenizer))
     several = TorchCaptioner.ensemble([captioner, captioner])
     photo = captioner.prepare(noise(64, 48))
-    with pytest.raises(ConfigError, match=r"^attention by gradients is for a single recurrent or"):
+    with pytest.raises(ConfigError, match=r"^gradient attention needs a single model that"):
         gradient_maps(several, torch.from_numpy(photo.pixels), [1, 5], [0])

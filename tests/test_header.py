@@ -69,7 +69,7 @@ def test_what_has_a_default_may_be_left_out_when_a_header_is_made(tokenizer):
 
 def test_a_newer_format_asks_for_an_upgrade(header):
     assert problem(table(header) | {"format": 7}) == (
-        "m.safetensors: of format 7, but this version reads up to 2; "
+        "m.safetensors: has format 7, but this version reads formats up to 2; "
         "upgrade it: pip install --upgrade captioner"
     )
 
@@ -117,7 +117,7 @@ def test_words_that_make_the_library_panic_are_told_with_the_file(header):
     changed = table(header)
     changed["tokenizer"]["normalizer"]["normalizers"][0]["pattern"]["Regex"] = ""
     assert problem(changed).startswith(
-        "m.safetensors: its header is damaged: The words of the checkpoint cannot be read: index"
+        "m.safetensors: its header is damaged: The checkpoint's tokenizer cannot be read: index"
     )
 
 
@@ -152,7 +152,7 @@ def test_a_value_of_another_type_is_named_with_the_file(header, name, value):
 
 def test_words_that_cannot_be_read_are_told_with_the_file(header):
     assert problem(table(header) | {"tokenizer": {}}).startswith(
-        "m.safetensors: its header is damaged: The words of the checkpoint cannot be read"
+        "m.safetensors: its header is damaged: The checkpoint's tokenizer cannot be read"
     )
 
 

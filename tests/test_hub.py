@@ -312,7 +312,7 @@ def test_a_hub_that_refuses_is_explained(hub, checkpoints, monkeypatch):
     with pytest.raises(CaptionerError, match="theirs/toy: your token has no write access; check"):
         push(checkpoints["lstm"], "theirs/toy", facts=Facts())
     monkeypatch.setenv("HF_TOKEN", "another")
-    with pytest.raises(CaptionerError, match="me/toy: the hub does not know this account; `hf"):
+    with pytest.raises(CaptionerError, match="me/toy: not logged in to the hub; run `hf"):
         push(checkpoints["lstm"], "me/toy", facts=Facts())
     assert hub.repos == {}
 

@@ -169,7 +169,7 @@ def test_missing_letters_are_told(monkeypatch):
     try:
         (fault,) = lettering.find_font_problems("a 猫 on ひ")
         assert fault.startswith(
-            "No font on this machine has all letters of the caption (CJK, HIRAGANA), so boxes "
+            "No font on this machine has all letters of the caption (CJK, HIRAGANA), so some "
         )
         photo = noise(60, 60)
         silent = contact_sheet(photo, caption_of(photo, [word("cat", even())]))

@@ -341,7 +341,7 @@ def test_a_command_that_makes_no_sense_is_a_usage_error(capsys, arguments, probl
 def test_what_onnxruntime_cannot_do_is_refused_with_the_way_out(capsys, exports):
     arguments = ("--checkpoint", exports["lstm"], "--runtime", "onnx")
     for option, problem in (
-        (("--device", "cuda"), "device 'cuda' is PyTorch's; choose auto or cpu for onnx."),
+        (("--device", "cuda"), "device 'cuda' needs PyTorch; choose auto or cpu for onnx."),
         (
             ("--precision", "bfloat16"),
             "precision is 'bfloat16'; choose from auto, float32, int8 for onnx.",

@@ -29,8 +29,12 @@ def broken(exports, folder, name, content):
         (ENCODER, None, "no such file; export the checkpoint again."),
         (STEP, "not a graph", "onnxruntime cannot read it ("),
         (DESCRIPTION, "{", "cannot be read (Expecting "),
-        (DESCRIPTION, "[]", "of format None, and this captioner reads 2; export again"),
-        (DESCRIPTION, '{"format": 1}', "of format 1, and this captioner reads 2; export again"),
+        (DESCRIPTION, "[]", "has format None, but this version reads format 2; export again"),
+        (
+            DESCRIPTION,
+            '{"format": 1}',
+            "has format 1, but this version reads format 2; export again",
+        ),
         (DESCRIPTION, '{"format": 2}', "damaged (KeyError: "),
         (WEIGHTS, "not weights", "not a whole safetensors file ("),
     ],
@@ -60,7 +64,7 @@ def test_a_checkpoint_without_graphs_is_named_with_both_ways_out(checkpoints):
     with pytest.raises(CheckpointError) as error:
         OnnxCaptioner.load(checkpoints["lstm"])
     assert str(error.value) == (
-        f"{checkpoints['lstm']}: has no graphs beside it that onnxruntime can run; write them with "
+        f"{checkpoints['lstm']}: has no ONNX graphs beside it; write them with "
         '`captioner export`, or caption with PyTorch: pip install "captioner[torch]"'
     )
 

@@ -156,7 +156,10 @@ def test_captions_of_another_task_show_where_they_looked_and_can_be_read(
 
 
 def test_a_task_is_refused_where_it_cannot_be_asked(original, checkpoints, tmp_path, capsys):
-    expected = "search.prompt is '<CAPTION>', a task, which cannot be asked here; leave it out."
+    expected = (
+        "search.prompt is '<CAPTION>', a task of Florence-2, which this model does not have; "
+        "leave it out."
+    )
     with pytest.raises(ConfigError, match=f"^{re.escape(expected)}$"):
         read_header(checkpoints["transformer"]).plan(prompt="<CAPTION>")
     exported = tmp_path / "exported"

@@ -216,7 +216,7 @@ def test_captions_are_learned_behind_the_prompt_of_the_checkpoint_or_another(tmp
     assert prefix("search.prompt=''") == [words.start_id]
     with pytest.raises(ConfigError, match=r"^search\.prompt is '☃', which has a word that this "):
         prefix("search.prompt=☃")
-    with pytest.raises(ConfigError, match=r"^search\.prompt is '<CAPTION>', a task, which cannot"):
+    with pytest.raises(ConfigError, match=r"^search\.prompt is '<CAPTION>', a task of Flor"):
         prefix("search.prompt=<CAPTION>")
     with pytest.raises(ConfigError) as caught:
         prefix("data.max_words=38")

@@ -274,8 +274,8 @@ def test_a_vocabulary_without_room_for_the_bytes_is_refused() -> None:
 def test_json_of_no_tokenizer_is_refused(text: str) -> None:
     with pytest.raises(CheckpointError) as error:
         Tokenizer.from_json(text)
-    assert str(error.value).startswith("The words of the checkpoint cannot be read: ")
-    assert str(error.value).endswith(". Fetch or write it again.")
+    assert str(error.value).startswith("The checkpoint's tokenizer cannot be read: ")
+    assert str(error.value).endswith(". Download or save it again.")
 
 
 def changed(tokenizer: Tokenizer, **parts: Any) -> str:
@@ -293,13 +293,13 @@ def test_a_tokenizer_that_makes_the_library_panic_is_refused(whole_words: Tokeni
     with pytest.raises(BaseException, match="index out of bounds") as panic:
         tokenizers.Tokenizer.from_str(crafted).encode("a b")
     assert not isinstance(panic.value, Exception)
-    with pytest.raises(CheckpointError, match="words of the checkpoint cannot be read: index out"):
+    with pytest.raises(CheckpointError, match="checkpoint's tokenizer cannot be read: index out"):
         Tokenizer.from_json(crafted)
 
 
 def test_a_panic_at_a_single_text_is_an_error_of_the_checkpoint(whole_words: Tokenizer) -> None:
     crafted = Tokenizer.from_json(changed(whole_words, normalizer=quoting("(?=é)")))
-    with pytest.raises(CheckpointError, match="words of the checkpoint cannot be read"):
+    with pytest.raises(CheckpointError, match="checkpoint's tokenizer cannot be read"):
         crafted.encode("éé")
 
 
@@ -308,7 +308,7 @@ def test_a_panic_at_a_single_text_is_an_error_of_the_checkpoint(whole_words: Tok
     [
         ({"dog": 5}, "'dog', id 5"),
         ({"": 4}, "'', id 4"),
-        ({"dog": 3}, "The words of the checkpoint"),
+        ({"dog": 3}, "The checkpoint's vocabulary"),
         ({"dog": 4, "cat": 2**31}, "'cat', id 2147483648"),
     ],
 )
@@ -335,8 +335,8 @@ def test_json_with_other_specials_is_refused(whole_words: Tokenizer) -> None:
     with pytest.raises(CheckpointError) as error:
         Tokenizer.from_json(whole_words.to_json().replace("⟨end⟩", "[SEP]"))
     assert str(error.value) == (
-        "The words of the checkpoint must begin with ⟨pad⟩, ⟨start⟩, ⟨end⟩, ⟨unk⟩; "
-        "this tokenizer comes from another program."
+        "The checkpoint's vocabulary does not begin with ⟨pad⟩, ⟨start⟩, ⟨end⟩, ⟨unk⟩; "
+        "its tokenizer comes from another program."
     )
 
 

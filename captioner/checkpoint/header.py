@@ -209,8 +209,8 @@ def read_header(path: Path | str) -> Header:
         metadata = file.metadata() or {}
     if METADATA_KEY not in metadata:
         raise CheckpointError(
-            f"{path}: holds weights but no captioner header; only files written by "
-            "captioner.checkpoint.weights.save_checkpoint can caption."
+            f"{path}: holds weights, but no captioner header; give a checkpoint that training or "
+            "`captioner convert` has written."
         )
     return parse_header(metadata[METADATA_KEY], where=str(path))
 
@@ -318,7 +318,7 @@ def _migrate(table: Any, *, where: str) -> dict[str, Any]:
         )
     if number > FORMAT:
         raise CheckpointError(
-            f"{where}: of format {number}, but this version reads up to {FORMAT}; "
+            f"{where}: has format {number}, but this version reads formats up to {FORMAT}; "
             "upgrade it: pip install --upgrade captioner"
         )
     for step in range(number, FORMAT):

@@ -66,7 +66,7 @@ KNOWN = {
             parameters=176.6,
             megabytes=707,
             licence="mit",
-            cider=1.3135,  # README of the authors' code
+            cider=1.314,  # README of the authors' code
         ),
         Known(
             name="git-large-coco",

@@ -97,7 +97,8 @@ def _build(path: Path | str, header: Header) -> CaptionModel:
         raise CheckpointError(f"{path}: {error}") from error
     except Exception as error:  # torch and timm raise anything about settings out of all bounds
         raise CheckpointError(
-            f"{path}: its settings make no model ({error}); download or save the checkpoint again."
+            f"{path}: no model can be built from its settings ({error}); "
+            "download or save the checkpoint again."
         ) from error
 
 
@@ -119,7 +120,7 @@ def _check_fit(
         if name not in found:
             problem = f"{name} is missing"
         elif name not in expected:
-            problem = f"{name} has no place in the model"
+            problem = f"the model has no {name}"
         elif tuple(expected[name].shape) != found[name]:
             problem = f"{name} is {found[name]}, the model needs {tuple(expected[name].shape)}"
         else:

@@ -17,7 +17,7 @@ from typing import NoReturn
 
 from captioner import __version__
 from captioner.cli import caption, checkpoints, convert, export, folder, push, serve
-from captioner.cli.options import print_error
+from captioner.cli.options import in_options, print_error
 from captioner.durable import FULL
 from captioner.errors import CaptionerError
 
@@ -62,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()
     except CaptionerError as error:
-        print_error(error)
+        print_error(in_options(error))
         return 2
     except KeyboardInterrupt:
         return 130

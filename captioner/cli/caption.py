@@ -24,7 +24,7 @@ from captioner.cli.options import (
 from captioner.cli.overlay_paths import overlay_paths
 from captioner.config import AttentionConfig, AttentionMethod
 from captioner.durable import explained
-from captioner.errors import ImageError
+from captioner.errors import ConfigError, ImageError
 from captioner.interchange import portable
 
 if TYPE_CHECKING:
@@ -93,7 +93,6 @@ def add_parser(commands: Subcommands) -> None:
     parser.add_argument(
         "--format",
         choices=("png", "gif", "webp", "html"),
-        default="png",
         help="of the overlay: contact sheet (png, the default), animation, or clickable page",
     )
     _add_view_options(parser)
@@ -118,13 +117,11 @@ def _add_view_options(parser: argparse.ArgumentParser) -> None:
     view.add_argument(
         "--style",
         choices=("heat", "spotlight"),
-        default="heat",
         help="heat map (the default), or spotlight: dim what was not attended to",
     )
     view.add_argument(
         "--scale",
         choices=("word", "caption"),
-        default="word",
         help="scale each word to its own maximum (the default), or to the caption's",
     )
 
@@ -134,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
     asked = {"method": args.attention, "layer": args.layer, "head": args.head}
     asked = {name: value for name, value in asked.items() if value is not None}
     AttentionConfig(**asked)  # what makes no sense is refused before a model is loaded
+    _check_shown(args)
+    args.format = args.format or "png"
     args.photos = [path for photo in args.photos for path in _expand(photo)]
     captioner, search = _load(args)
     view = captioner.header.view_with(**asked)
@@ -161,6 +160,15 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
+def _check_shown(args: argparse.Namespace) -> None:
+    """Reject options about overlays where none are drawn, and about maps that nobody sees."""
+    for name in ("format", "style", "scale", "attention", "layer", "head"):
+        seen = args.overlay or (args.json and name in ("attention", "layer", "head"))
+        if getattr(args, name) is not None and not seen:
+            needed = "--overlay" if name in ("format", "style", "scale") else "--overlay or --json"
+            raise ConfigError(f"--{name} has no effect without {needed}; leave it out.")
+
+
 def _expand(photo: str) -> list[str]:
     """Take a pattern such as `*.jpg` for the files it fits, where the shell has not done so."""
     if "://" in photo or os.path.lexists(photo) or not _PATTERN.search(photo):
@@ -174,8 +182,8 @@ def _load(args: argparse.Namespace) -> "tuple[Captioner, SearchConfig]":
     search = choose_search(header, args)
     captioner = load_captioner(args, checkpoints)
     for name in captioner.hidden_members:
-        why = "it sees other regions than the first"
-        print(f"captioner: the attention of {name} is not shown: {why}.", file=sys.stderr)
+        why = "its grid of regions differs from the first model's"
+        print(f"captioner: attention of {name} is not shown: {why}.", file=sys.stderr)
     return captioner, search
 
 
@@ -211,7 +219,7 @@ def _draw(caption: "Caption", target: Path, args: argparse.Namespace) -> None:
     from captioner.photo import load_reduced
 
     assert caption.image is not None  # as above
-    style = Style(drawing=args.style, scale=args.scale)
+    style = Style(drawing=args.style or "heat", scale=args.scale or "word")
     photo, _ = load_reduced(_source(caption.image), at_least=_OVERLAY_PIXELS)
     with explained(target, option="--overlay"):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""`captioner checkpoints`: the models that can be asked for by name."""
+"""`captioner checkpoints`: the models that have a name."""
 
 import argparse
 import json
@@ -19,14 +19,14 @@ def add_parser(commands: Subcommands) -> None:
         "checkpoints",
         run,
         summary="list models by name",
-        description="List the models that can be asked for by name: those that are here, the "
-        "default one first, and those that others trained, which are fetched from the hub.",
+        description="List the models that --checkpoint knows by name: included ones, the default "
+        "first, and pretrained ones, which are downloaded from the hub.",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON list")
 
 
 def run(args: argparse.Namespace) -> int:
-    """List the checkpoints that can be asked for by name."""
+    """List the checkpoints that have a name."""
     from captioner.checkpoint.known import KNOWN, SPEEDS
     from captioner.checkpoint.shipped import list_checkpoints
 

@@ -7,11 +7,11 @@ from captioner.cli.options import Subcommands, add_checkpoint, add_command
 from captioner.errors import CaptionerError, require_torch
 
 _EPILOG = """\
-FILE is one .safetensors file with weights, settings and words, for every command that takes a
-checkpoint, and for start_from in training. It no longer needs the hub or the folder.
+FILE holds weights, settings and vocabulary, and works without the hub wherever a checkpoint is
+expected: in every command, and as start_from in training.
 
-What `captioner checkpoints` lists, hf:OWNER/NAME, or a folder that `save_pretrained` wrote can be
-converted. The licence stays the author's.
+CHECKPOINT is a name from `captioner checkpoints`, hf:OWNER/NAME, or a folder written by
+`save_pretrained`. The author's licence continues to apply.
 """
 
 

@@ -30,7 +30,7 @@ def add_parser(commands: Subcommands) -> None:
     )
     add_checkpoint(parser)
     parser.add_argument(
-        "--onnx", action="store_true", required=True, help="the format; the only one so far"
+        "--onnx", action="store_true", required=True, help="export to ONNX, the only format so far"
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write to"

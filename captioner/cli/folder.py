@@ -12,7 +12,13 @@ from captioner.cli.folder_dry_run import print_plan
 from captioner.cli.folder_options import add_folder_parser, check_together
 from captioner.cli.folder_paths import Find, find_inputs, find_outputs
 from captioner.cli.folder_presets import apply_preset
-from captioner.cli.options import Subcommands, choose_search, find_models, load_captioner
+from captioner.cli.options import (
+    Subcommands,
+    choose_search,
+    find_models,
+    in_options,
+    load_captioner,
+)
 from captioner.config import to_table
 from captioner.errors import CaptionerError
 from captioner.folder.stopping import Stopped, graceful_shutdown
@@ -53,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     except CaptionerError as error:
         if style != "json":
             raise
-        progress.error(str(error))
+        progress.error(in_options(error))
         return 2
 
 

@@ -1,6 +1,7 @@
 """Options that several commands take, and how commands report errors."""
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -8,7 +9,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
-from captioner.config import SearchConfig
+from captioner.config import AttentionConfig, SearchConfig
+from captioner.errors import CaptionerError, ConfigError
 from captioner.runtimes import PRECISIONS, RUNTIMES
 from captioner.schema import explain
 
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
 
     from captioner.checkpoint.header import Header
     from captioner.pipeline import Captioner
+
+_SETTING = re.compile(
+    r"(?<![\w./])(?:(search|attention)\.|(?<=while )|(?<=or set ))"
+    rf"({'|'.join(known.name for known in (*fields(SearchConfig), *fields(AttentionConfig)))})\b"
+)
+"""A decoding or attention setting, as errors name it."""
 
 Subcommands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -49,16 +57,16 @@ def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> Non
         "--checkpoint",
         action="append",
         metavar="NAME|PATH|hf:OWNER/NAME",
-        help="a model by name, see `captioner checkpoints`; a .safetensors file; or one on the "
-        "Hugging Face hub, hf:OWNER/NAME or hf:OWNER/NAME@REVISION; given again, the models "
-        "caption together, by the mean of their words' probabilities",
+        help="name of a model (see `captioner checkpoints`), .safetensors file, or model on the "
+        "Hugging Face hub: hf:OWNER/NAME or hf:OWNER/NAME@REVISION; repeat for an ensemble, which "
+        "averages the probabilities of its members",
     )
     parser.add_argument(
         "--runtime",
         choices=("auto", *sorted(RUNTIMES)),
         default="auto",
-        help="auto (the default): PyTorch where it is installed and there is a GPU or it alone can "
-        "do what is asked, otherwise onnxruntime",
+        help="auto (the default): onnxruntime, or PyTorch if it is installed and there is a GPU or "
+        "the other options need it",
     )
     parser.add_argument(
         "--device", default="auto", help="auto (the default: a GPU if there is one), cpu, cuda, ..."
@@ -68,8 +76,8 @@ def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> Non
         choices=list(dict.fromkeys(chain(*PRECISIONS.values()))),
         default=precision,
         help="number format of the encoder: bfloat16 and float16 with PyTorch, int8 with "
-        "onnxruntime; faster than float32, and now and then another word; auto takes the fastest "
-        f"on this machine ({precision})",
+        "onnxruntime; all are faster than float32 and change some captions; auto chooses for this "
+        f"machine, and never int8 ({precision})",
     )
 
 
@@ -105,7 +113,7 @@ def add_search_options(parser: argparse.ArgumentParser, *, listed: bool = True) 
         parser: of the command.
         listed: whether `--help` explains each.
     """
-    about = "Defaults come from the checkpoint."
+    about = "Defaults come from the checkpoint. (beam) and (sample): with this --search only."
     if not listed:
         about = "--search, --beam, --prompt and so on, as `captioner caption --help` lists them."
     search = parser.add_argument_group("decoding", about)
@@ -150,12 +158,32 @@ def positive(text: str) -> int:
     return number
 
 
+def above_zero(text: str) -> float:
+    """Read an amount of something, for argparse."""
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number
+
+
 def fraction(text: str) -> float:
     """Read a number from 0 to 1, for argparse."""
     number = float(text)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not from 0 to 1")
     return number
+
+
+def in_options(error: CaptionerError) -> str:
+    """Return what an error says, with settings named as options: --beam for `search.beam`."""
+    if not isinstance(error, ConfigError):
+        return str(error)  # such as the settings that a file holds
+
+    def option(found: re.Match[str]) -> str:
+        name = (found[1] or "search") if found[2] == "method" else found[2]
+        return f"--{name.replace('_', '-')}"
+
+    return re.sub(r'(--[a-z-]+) = "?(\w+)"?', r"\1 \2", _SETTING.sub(option, str(error)))
 
 
 def print_error(error: Exception | str) -> None:

@@ -8,7 +8,7 @@ from captioner.cli.options import Subcommands, add_checkpoint, add_command
 _EPILOG = """\
 Uploads model.safetensors, the graphs that `captioner export` wrote beside it, and a model card: the
 README.md beside the checkpoint, with the scores, settings and data of its header as metadata.
-Everybody can then ask for hf:OWNER/NAME:
+Anyone can then use it as hf:OWNER/NAME:
   captioner caption photo.jpg --checkpoint hf:OWNER/NAME
 
 Log in first: `hf auth login`, or HF_TOKEN. Needs: pip install "captioner[hub]"
@@ -44,13 +44,12 @@ def add_parser(commands: Subcommands) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="what it was trained on (the names of its annotation files); can be given several "
-        "times",
+        help="data set it was trained on (default: the names of its annotation files); repeatable",
     )
     card.add_argument(
         "--base-model",
         metavar="NAME",
-        help="pretrained encoder; known if training fetched it from timm",
+        help="pretrained encoder; needed only if training did not download it through timm",
     )
 
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 from captioner.cli.options import (
     Subcommands,
+    above_zero,
     add_command,
     add_model_options,
     add_search_options,
@@ -28,8 +29,8 @@ POST /v1/chat/completions is OpenAI's API, POST /api/generate Ollama's, POST /ap
 PhotoPrism Vision's. GET /healthz reports whether the service is up.
 
 Concurrent requests are captioned in one batch. SIGTERM and Ctrl-C stop the service after the
-requests in flight are answered. If {_TOKEN} is set in the environment, clients must send it as
-`Authorization: Bearer TOKEN`. docs/service.md has an example for each client.
+requests in flight are answered. If the environment variable {_TOKEN} is set, clients must
+send it as `Authorization: Bearer TOKEN`. docs/service.md has an example for each client.
 """
 
 
@@ -40,8 +41,8 @@ def add_parser(commands: Subcommands) -> None:
         "serve",
         run,
         summary="caption photos over HTTP",
-        description="Caption photos over HTTP, for programs that call OpenAI, Ollama or PhotoPrism "
-        "Vision, and with an API of its own.",
+        description="Caption photos over HTTP: an API of its own, and those of OpenAI, Ollama and\n"
+        "PhotoPrism Vision.",
         epilog=_EPILOG,
     )
     parser.add_argument(
@@ -78,7 +79,7 @@ def add_parser(commands: Subcommands) -> None:
     )
     parser.add_argument(
         "--idle-minutes",
-        type=float,
+        type=above_zero,
         default=15.0,
         metavar="X",
         help="unload the model after this time without a request (15)",

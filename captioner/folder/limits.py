@@ -39,6 +39,8 @@ class Limits:
         found = re.fullmatch(r"(\d+(?:\.\d+)?)%|(\d+)", failures, re.ASCII)
         if not found:
             raise ConfigError(f"--max-failures {failures}: give a number, or a share such as 10%.")
+        if found[1] and float(found[1]) > 100:
+            raise ConfigError(f"--max-failures {failures}: give a share of 100% at most.")
         if found[1]:
             return cls(max_share=float(found[1]) / 100, max_hours=hours)
         return cls(max_failures=int(found[2]), max_hours=hours)

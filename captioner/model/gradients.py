@@ -91,8 +91,8 @@ def recording_twin(decoder: Decoder) -> tuple[Decoder, list[Tensor]]:
     """
     if not isinstance(decoder, RecurrentDecoder | TransformerDecoder):
         raise ConfigError(
-            "attention by gradients is for a single recurrent or Transformer decoder that attends "
-            "to words and regions apart; leave --gradients out, and choose another --attention."
+            "gradient attention needs a single model that attends to words and regions separately, "
+            "not GIT or an ensemble; leave out --gradients, or choose another --attention."
         )
     twin = share_weights(decoder).eval()
     kept: list[Tensor] = []

@@ -56,7 +56,7 @@ class OnnxDecoder:
         if missing:
             raise CheckpointError(
                 f"{folder / STEP}: has no input {min(missing)!r}; "
-                "its files belong to several exports: export again."
+                "its files come from different exports; export again."
             )
 
     def init_state(self, features: Float[Array, "B P D"]) -> State:

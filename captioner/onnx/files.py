@@ -105,8 +105,8 @@ def read_export(folder: Path) -> Export:
     number = table.get("format") if isinstance(table, dict) else None
     if number != FORMAT:
         raise CheckpointError(
-            f"{path}: of format {number!r}, and this captioner reads {FORMAT}; "
-            "export again, or upgrade it: pip install --upgrade captioner"
+            f"{path}: has format {number!r}, but this version reads format {FORMAT}; "
+            "export again, or upgrade: pip install --upgrade captioner"
         )
     return _parse(table, read_header(folder / WEIGHTS), path)
 

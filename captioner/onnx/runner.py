@@ -82,11 +82,11 @@ class OnnxCaptioner(Captioner):
                 'pip install "captioner[torch]", and leave --runtime to auto.'
             )
         if device not in ("auto", "cpu"):
-            raise ConfigError(f"device {device!r} is PyTorch's; choose auto or cpu for onnx.")
+            raise ConfigError(f"device {device!r} needs PyTorch; choose auto or cpu for onnx.")
         (checkpoint,) = checkpoints
         if not has_graphs(checkpoint):
             raise CheckpointError(
-                f"{checkpoint}: has no graphs beside it that onnxruntime can run; write them with "
+                f"{checkpoint}: has no ONNX graphs beside it; write them with "
                 '`captioner export`, or caption with PyTorch: pip install "captioner[torch]"'
             )
         return cls(checkpoint.parent, precision=precision, threads=threads)
@@ -98,7 +98,7 @@ class OnnxCaptioner(Captioner):
             ConfigError: onnxruntime has nothing to compile.
         """
         if compiled:
-            raise ConfigError("--compile is for PyTorch; give --runtime torch with it.")
+            raise ConfigError("--compile needs PyTorch; add --runtime torch.")
         return OnnxCaptioner(self._folder, precision=self._precision, threads=1)
 
     @contextmanager
@@ -116,8 +116,8 @@ class OnnxCaptioner(Captioner):
         """
         if task:
             raise ConfigError(
-                "search.prompt is a task, and an export supports only its own; leave it out, or "
-                "use the checkpoint that was exported."
+                "search.prompt is a task, and an export supports only the one it was made with; "
+                "leave it out, or use the checkpoint that was exported."
             )
         parts = [
             np.stack([photo.pixels for photo in photos[first : first + _AT_ONCE]])

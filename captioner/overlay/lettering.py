@@ -60,14 +60,14 @@ def find_font_problems(text: str) -> list[str]:
     if lacking:  # shown here, they would be boxes, too
         kinds = sorted({unicodedata.name(letter, "unknown").split()[0] for letter in lacking})
         faults.append(
-            f"No font on this machine has all letters of the caption ({', '.join(kinds)}), so "
-            "boxes take their place; install one, such as fonts-noto-core or fonts-noto-cjk, "
-            "or draw an HTML page."
+            f"No font on this machine has all letters of the caption ({', '.join(kinds)}), so some "
+            "appear as boxes; install one, such as fonts-noto-core or fonts-noto-cjk, or draw the "
+            "overlay as HTML."
         )
     if is_right_to_left(text) and not features.check("raqm"):
         faults.append(
             "This Pillow was built without Raqm, so letters are drawn from left to right and "
-            "unconnected; draw an HTML page."
+            "unconnected; draw the overlay as HTML."
         )
     return faults
 

@@ -19,11 +19,10 @@ from captioner.result.confidence import Judgement
 _LEAST_LEFT = 1e-6
 """Attention less than this, left by contrast, is rounding."""
 _LACKING = {
-    "rollout": "which follows the layers of one Transformer; the model is recurrent, or several: "
-    "choose 'layer'.",
-    "evidence": "which several models together, BLIP, and exports of earlier versions do not tell: "
-    "choose 'layer', or export the checkpoint again.",
-    "gradient": "which captions are not given as they are made: caption the photo with what "
+    "rollout": "which needs a single Transformer, not an LSTM or an ensemble; choose 'layer'.",
+    "evidence": "which ensembles, BLIP and exports of earlier versions do not have; choose "
+    "'layer', or export the checkpoint again.",
+    "gradient": "which captions have only on request: caption the photo with the captioner that "
     "`Captioner.with_gradients` returns.",
 }
 """Why there may be no map of each method that derives one, in the order of `Word`'s fields."""
@@ -251,7 +250,7 @@ def select_attention(
     for name, there in zip(("layer", "head"), heads.shape, strict=False):
         asked = getattr(view, name)
         if asked is not None and asked > there:
-            raise ConfigError(f"attention.{name} is {asked}; the model has {there}.")
+            raise ConfigError(f"attention.{name} is {asked}; the last {name} is {there}.")
     if view.method in _LACKING:
         found = dict(zip(_LACKING, derived, strict=False)).get(view.method)
         if found is None:

@@ -41,7 +41,7 @@ def diagnose(words: Sequence[Word]) -> list[str]:
     found = []
     if difference(words) < SAME:
         found.append(
-            "Attention is the same for every word, so no overlay says anything about its word."
+            "Attention is the same for every word, so the overlays do not tell words apart."
         )
     if diffuse:
         names = ", ".join(f'"{text}"' for text in diffuse)

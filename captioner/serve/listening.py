@@ -19,7 +19,7 @@ def listen(host: str, port: int | None, *, way_out: str) -> socket.socket:
             use.
     """
     if port is not None and not 0 < port < 65536:
-        raise CaptionerError(f"--port is {port}; it must be from 1 to 65535.")
+        raise CaptionerError(f"--port {port} is not from 1 to 65535; {way_out}.")
     try:
         family, kind, *_, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
         bound = socket.socket(family, kind)

@@ -29,7 +29,7 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
     """
     if name not in PRECISIONS["torch"]:
         known = ", ".join(PRECISIONS["torch"])
-        raise ConfigError(f"precision is {name!r}; choose from {known}.")
+        raise ConfigError(f"precision is {name!r}; choose from {known} for torch.")
     if name == "float16" and device.type == "cpu":
         raise ConfigError(
             "precision float16 is for GPUs; choose auto, bfloat16 or float32 on a CPU."

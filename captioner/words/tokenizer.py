@@ -192,15 +192,15 @@ class Tokenizer:
             engine.no_truncation()
         if type(engine.model) not in _GATHER:
             raise CheckpointError(
-                f"The words of the checkpoint are of the kind {type(engine.model).__name__}, and "
-                f"this captioner reads {', '.join(kind.__name__ for kind in _GATHER)}."
+                f"The checkpoint's tokenizer is of type {type(engine.model).__name__}; choose one "
+                f"of type {' or '.join(kind.__name__ for kind in _GATHER)}."
             )
         tokenizer = cls(engine, marks)
         tokenizer.encode(f"a {SPECIALS[3]}")  # it is seen now whether unknown words have an id
         if marks is None and tuple(tokenizer._vocabulary[: len(SPECIALS)]) != SPECIALS:
             raise CheckpointError(
-                f"The words of the checkpoint must begin with {', '.join(SPECIALS)}; "
-                "this tokenizer comes from another program."
+                f"The checkpoint's vocabulary does not begin with {', '.join(SPECIALS)}; "
+                "its tokenizer comes from another program."
             )
         tokenizer._check_vocabulary()
         return tokenizer
@@ -214,16 +214,16 @@ class Tokenizer:
         outside = self._hidden - set(range(len(self)))
         if outside:
             raise CheckpointError(
-                f"The words of the checkpoint have no id {min(outside)}, which is said to be a "
-                "mark. Fetch or write it again."
+                f"The checkpoint's vocabulary has no id {min(outside)}, which its header gives to "
+                "a special token. Download or save it again."
             )
         ids, bytewise = self._engine.get_vocab(), self._gather is gather_pieces
         for number, token in enumerate(self._vocabulary):
             written = number in self._hidden or not bytewise or BYTES.keys() >= set(token)
             if ids[token] != number or not token or not written:
                 raise CheckpointError(
-                    f"The words of the checkpoint are damaged at {token!r}, id {ids[token]}. Fetch "
-                    "or write it again."
+                    f"The checkpoint's vocabulary is damaged at {token!r}, id {ids[token]}. "
+                    "Download or save it again."
                 )
 
     def to_json(self) -> str:
@@ -246,13 +246,14 @@ class Tokenizer:
         """
         if prompt in TASKS:
             raise ConfigError(
-                f"search.prompt is {prompt!r}, a task, which cannot be asked here; leave it out."
+                f"search.prompt is {prompt!r}, a task of Florence-2, which this model does not "
+                "have; leave it out."
             )
         ids = self.encode(prompt.strip())
         if not self.knows(ids):
             raise ConfigError(
                 f"search.prompt is {prompt!r}, which has a word that this model does not know; "
-                "choose another, or leave it out."
+                "use other words, or leave it out."
             )
         other = copy(self)
         other.prefix, other._space = (*self.prefix, *ids), " " if ids else self._space
@@ -332,7 +333,7 @@ def _explained() -> AbstractContextManager[None]:
     return wrap_library_errors(  # it raises nothing narrower than Exception, or panics
         CheckpointError,
         lambda error: (
-            f"The words of the checkpoint cannot be read: {error}. Fetch or write it again."
+            f"The checkpoint's tokenizer cannot be read: {error}. Download or save it again."
         ),
     )
 

@@ -101,7 +101,8 @@ def import_hub() -> Any:
         ) from error
     except ValueError as error:
         raise CheckpointError(
-            f"huggingface_hub does not start ({error}); check the variables that begin with HF_."
+            f"huggingface_hub cannot be loaded ({error}); check the environment variables that "
+            "begin with HF_."
         ) from error
     return huggingface_hub
 

@@ -90,7 +90,7 @@ def _published(checkpoint: Path) -> dict[str, Path]:
 
 def _card(checkpoint: Path, repo: str, facts: Facts) -> str:
     if parse_address(f"{PREFIX}{repo}").revision is not None:
-        raise CaptionerError(f"{repo}: a revision cannot be pushed to; leave out what follows @.")
+        raise CaptionerError(f"{repo}: names a revision; leave out @ and what follows it.")
     if checkpoint.is_dir():
         raise CheckpointError(
             f"{checkpoint}: is a pretrained captioner, already published; to publish a model "
@@ -110,7 +110,7 @@ def _explain(error: Exception) -> str:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if status == 401 or type(error).__name__ == "LocalTokenNotFoundError":
-        return "the hub does not know this account; `hf auth login`, or set HF_TOKEN."
+        return "not logged in to the hub; run `hf auth login`, or set HF_TOKEN."
     if status == 403:
-        return "your token has no write access; check the owner, or use a token that has."
-    return f"the hub refused the upload ({first_line(error)}); check {likely_causes()}."
+        return "your token has no write access; check the owner, or use another token."
+    return f"the upload failed ({first_line(error)}); check {likely_causes()}."

@@ -121,7 +121,9 @@ class LocalEngine:
                 pass
             gc.collect()  # outside `except`, whose traceback keeps the batch's tensors alive
             if len(part) == 1:
-                done.append("not enough memory to caption it.")
+                done.append(
+                    "not enough memory to caption it; end other programs, then use --retry-failed."
+                )
             else:
                 self._size.record_out_of_memory(len(part))
         return done

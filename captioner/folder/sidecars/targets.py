@@ -55,7 +55,7 @@ class Target:
             ours: captions of the journal, old and new; these are no reason to skip.
         """
         if photo.offset is not None:
-            return "in an archive, where no caption can be written into it or beside it"
+            return "in an archive; captions cannot be written into or beside it"
         path = self._own_file(photo)
         if self.sidecar.shared:
             key = digest(photo.name)

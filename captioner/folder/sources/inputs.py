@@ -84,7 +84,8 @@ class Photo:
         except OSError as error:
             if self.offset is None and not is_remote(self.path):
                 return self.path  # the loader reports the error
-            raise ImageError(f"{self.name}: {self.path}: {error.strerror}.") from error
+            of = "" if self.path == self.name else f"{self.path}: "
+            raise ImageError(f"{self.name}: {of}{error.strerror}.") from error
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
             raise ImageError(f"{self.name}: not a regular file; save it as a file.")
         return self.path
