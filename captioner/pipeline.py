@@ -1,13 +1,12 @@
 """Captioner: photo -> Caption, on any runtime.
 
-framing.prepare          photo, upright, RGB; then (3, H, W) and Geometry
-Captioner.encode         what the decoder reads of the images
-search                   tokens of the winner, probability of each
-reading                  attention (L, M, T, P) of the winner
-description.make_caption     tokens gathered into words a reader sees
+    framing.prepare               photo -> upright RGB -> (3, H, W) and Geometry
+    Captioner.encode              images -> features that the decoder reads
+    search                        features -> candidates: tokens and log-probabilities
+    decoders.output               attention (L, M, T, P) of the best candidate
+    description.make_caption      tokens -> words with probability and attention
 
-A runtime is one class in one file that says how the network is run, and one line in
-`captioner.runtimes.RUNTIMES`.
+A runtime is one class in one file, and one line in `captioner.runtimes.RUNTIMES`.
 """
 
 from abc import abstractmethod
@@ -39,16 +38,16 @@ from captioner.words.constraints import Constraints
 __all__ = ["Captioner", "Prepared"]
 
 MOST_LANES = 16
-"""Batches captioned side by side on a CPU; more would wait for Python's lock."""
+"""Concurrent batches on a CPU; more would wait for Python's lock."""
 
 Own = TypeVar("Own", bound="Captioner")
 
 
 class Captioner(Reader):
-    """A model ready to caption photos; `load` makes one from a checkpoint."""
+    """A model that captions photos; `load` creates one from a checkpoint."""
 
     hidden_members: tuple[str, ...] = ()
-    """Names of the members of an ensemble whose attention is not shown."""
+    """Members of an ensemble whose attention is not shown."""
 
     @classmethod
     def load(
@@ -58,18 +57,19 @@ class Captioner(Reader):
         device: str = "auto",
         precision: str = "float32",
     ) -> Own:
-        """Load a checkpoint, or several that caption together; the default one if none is given.
+        """Load a checkpoint, or several as an ensemble; the default checkpoint if none is given.
 
         Args:
             *checkpoints: names or paths; see `find_checkpoint`.
             runtime: a name in `RUNTIMES`; see `choose_runtime` for `auto`.
-            device: `auto` takes a GPU if there is one, for torch; or `cpu`, `cuda` and so on.
-            precision: number format of the encoder: `float32`; for torch `bfloat16` or `float16`,
-                for onnx `int8`, which are faster and now and then choose another word; or `auto`,
-                the fastest on this machine.
+            device: `auto` takes a GPU if PyTorch finds one; or `cpu`, `cuda` and so on.
+            precision: number format of the encoder: `float32`; `bfloat16` or `float16` with
+                PyTorch, `int8` with onnxruntime, which are faster and change a few captions; or
+                `auto`, the fastest on this machine.
 
         Raises:
-            CheckpointError: no such checkpoint, or it is damaged or lacks what the runtime needs.
+            CheckpointError: the checkpoint does not exist, is damaged, or lacks what the runtime
+                needs.
             ConfigError: there is no such runtime, device or precision.
             MissingExtraError: the runtime is not installed.
         """
@@ -83,26 +83,27 @@ class Captioner(Reader):
     @classmethod
     @abstractmethod
     def open(cls: type[Own], checkpoints: Sequence[Path], *, device: str, precision: str) -> Own:
-        """Load the files of one checkpoint, or of several that caption together, as `load` does."""
+        """Load the files of one checkpoint, or of an ensemble's members; see `load`."""
 
     @abstractmethod
     def for_bulk(self: Own, *, compiled: bool = False) -> Own:
-        """Return a captioner of the same model that is faster for thousands of photos.
+        """Return a captioner with the same model that is faster for thousands of photos.
 
         Args:
-            compiled: have the encoder compiled first, which takes a minute.
+            compiled: compile the encoder first, which takes a minute.
 
         Raises:
-            ConfigError: it cannot be compiled.
+            ConfigError: the encoder cannot be compiled.
         """
 
     def with_gradients(self: Own) -> Own:
-        """Return a captioner of the same model whose words tell their `gradient`, too.
+        """Return a captioner with the same model whose words also have a `gradient` map.
 
-        Each token takes a pass more, through the decoder and back.
+        Each token takes one more pass through the decoder, forward and backward.
 
         Raises:
-            ConfigError: it does not run on PyTorch, or its decoder is that of GIT or of several.
+            ConfigError: the runtime is not PyTorch, or the decoder is a prefix decoder or an
+                ensemble.
         """
         raise ConfigError(
             "attention.method is 'gradient', which needs PyTorch: use --runtime torch and a "
@@ -111,18 +112,18 @@ class Captioner(Reader):
 
     @abstractmethod
     def lanes(self) -> AbstractContextManager[int]:
-        """Return how many batches to caption concurrently, dividing the cores between them."""
+        """Return the number of batches to caption concurrently, dividing the cores between them."""
 
     def lane(self) -> AbstractContextManager[object]:
-        """Caption one of several concurrent batches.
+        """Enter one of several concurrent batches.
 
         Raises:
-            MemoryError: there is not enough memory for it.
+            MemoryError: memory ran out.
         """
         return nullcontext()
 
     def has_room(self) -> bool:
-        """Whether batches may be doubled: as much memory is free as was ever taken."""
+        """Whether the batch size may be doubled: as much memory is free as was ever used."""
         return has_room()
 
     def caption(
@@ -132,12 +133,14 @@ class Captioner(Reader):
 
         Args:
             photo: a path, the bytes of a file, a Pillow image or an array; see `load_photo`.
-            search: decoding settings; the checkpoint knows what suits it best.
-            **changes: single settings of decoding, such as `beam=5`; see `SearchConfig`.
+            search: decoding settings; the checkpoint's by default.
+            **changes: single decoding settings that override `search`, such as `beam=5`; see
+                `SearchConfig`.
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting is unknown or out of range, or cannot be followed.
+            ConfigError: a setting is unknown, out of range or has no effect, or no caption meets
+                the constraints.
         """
         return self.caption_batch([self._prepared(photo)], search=search, **changes)[0]
 
@@ -149,19 +152,19 @@ class Captioner(Reader):
         words: bool = True,
         **changes: Any,
     ) -> list[Caption]:
-        """Caption photos together, which is faster and gives what `caption` gives for each.
+        """Caption photos in one batch, with the captions that `caption` gives for each.
 
         Args:
-            photos: as in `caption`. One that cannot be read stops all; to go on without it,
-                `prepare` them one by one.
+            photos: as in `caption`. If one cannot be read, no photo is captioned; `prepare` photos
+                one by one to skip it.
             search: as in `caption`.
-            words: whether captions have words with probability and attention; without, they have
-                the text alone, and take less time.
+            words: whether captions include words with probability and attention; without them
+                captioning is faster.
             **changes: as in `caption`.
 
         Raises:
             ImageError: a photo cannot be read.
-            ConfigError: a setting is unknown or out of range, or cannot be followed.
+            ConfigError: as in `caption`.
         """
         chosen, constraints = self.header.plan(search, **changes)
         prepared = prepare_all(photos, self.prepare)
@@ -211,12 +214,12 @@ class Captioner(Reader):
             **changes: as in `caption`.
 
         Yields:
-            The likeliest caption so far after every word, with its probabilities and attention;
-            beam search may drop it for another. The last one is what `caption` returns.
+            The likeliest caption so far after every word, with probabilities and attention; beam
+            search may replace it by another. The last one is what `caption` returns.
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: a setting is unknown or out of range, or cannot be followed.
+            ConfigError: as in `caption`.
         """
         chosen, constraints = self.header.plan(search, **changes)
         prepared = self._prepared(photo)
@@ -247,7 +250,7 @@ class Captioner(Reader):
         config: SearchConfig,
         constraints: Constraints,
     ) -> Caption:
-        """Describe the best candidate."""
+        """Turn the best candidate into a caption."""
         words: tuple[Word, ...] = ()
         if attended is not None and found.tokens[0]:
             tokens, logs = found.tokens[0], found.log_probabilities[0]
@@ -258,14 +261,17 @@ class Captioner(Reader):
 def choose_runtime(
     name: str, checkpoints: Sequence[Path], *, device: str = "auto", precision: str = "float32"
 ) -> str:
-    """Choose what runs the network: the name of a runtime.
+    """Choose the runtime.
 
     Args:
-        name: asked for; `auto` takes onnx where torch is not installed, or where onnx can do what
-            is asked and no GPU could do it faster.
-        checkpoints: files.
+        name: name of a runtime; `auto` takes onnx if PyTorch is not installed, or if onnx supports
+            the request and there is no GPU.
+        checkpoints: files of the checkpoints.
         device: as in `Captioner.load`.
         precision: as in `Captioner.load`.
+
+    Returns:
+        Name of the runtime.
 
     Raises:
         ConfigError: there is no such runtime.

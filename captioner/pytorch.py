@@ -27,17 +27,17 @@ from captioner.speed.precision import autocast, find_precision
 
 
 class TorchCaptioner(Captioner):
-    """Captions with PyTorch.
+    """Captioner on PyTorch.
 
     Args:
-        model: encoder and decoder; captioning leaves it in the mode it is in.
-        header: what the model was saved, or will be saved, with.
-        precision: what the encoder calculates in.
+        model: encoder and decoder; captioning restores its mode.
+        header: header of its checkpoint.
+        precision: number format of the encoder.
     """
 
     reads_in_parallel = True
     gradients = False
-    """Whether words tell their `gradient`."""
+    """Whether words have a `gradient` map."""
 
     def __init__(
         self, model: CaptionModel, header: Header, *, precision: torch.dtype = torch.float32
@@ -52,28 +52,28 @@ class TorchCaptioner(Captioner):
     def open(
         cls, checkpoints: Sequence[Path], *, device: str = "auto", precision: str = "float32"
     ) -> "TorchCaptioner":
-        """Load the files of one checkpoint, or of several that caption together."""
+        """Load the files of one checkpoint, or of an ensemble's members."""
         found = find_device(device)
         dtype = find_precision(precision, found)
         members = []
         for checkpoint in checkpoints:
             model, header = load_checkpoint(checkpoint, device=found)
-            # Convolutions are up to twice as fast so, and Vision Transformers have next to none.
+            # Makes convolutions up to twice as fast.
             model.encoder.to(memory_format=torch.channels_last)
             members.append(cls(model, header, precision=dtype))
         return cls.ensemble(members)
 
     @classmethod
     def ensemble(cls, members: Sequence["TorchCaptioner"]) -> "TorchCaptioner":
-        """Make an ensemble; one member alone is returned as it is.
+        """Make an ensemble; a single member is returned as it is.
 
-        A word's probability is the mean of those that the members give it. Where a word was looked
-        for is shown as the mean over the members, and by member as over heads; those whose grid
-        differs from the first one's have no part in that. The first one's are the recommended
-        search, the precision and the device.
+        The probability of a word is the mean over the members. Its attention is the mean over them
+        too, and each member's is a head; members whose grid differs from the first one's are
+        omitted. Decoding settings, precision and device are the first one's.
 
         Args:
-            members: with the same words, fed alike; their models are shared, not copied.
+            members: captioners with the same vocabulary and input; their models are shared, not
+                copied.
 
         Raises:
             ConfigError: vocabularies or inputs differ, or there is no member.
@@ -94,18 +94,18 @@ class TorchCaptioner(Captioner):
         return made
 
     def packed(self) -> "TorchCaptioner":
-        """Return a captioner with the same model, laid out to caption many photos faster.
+        """Return a captioner with packed weights, which is faster for many photos on some CPUs.
 
-        Its captions are the same but for rounding. It takes some memory more, and gains on CPUs
-        only; elsewhere it is no slower.
+        Its captions are the same up to rounding, and it takes more memory. Elsewhere it is no
+        slower.
         """
         return TorchCaptioner(pack(self.model), self.header, precision=self.precision)
 
     def compiled(self) -> "TorchCaptioner":
-        """Return what `packed` does, with the encoder as compiled code; that takes a minute.
+        """Return what `packed` returns, with a compiled encoder; compiling takes a minute.
 
         Raises:
-            ConfigError: it cannot be compiled, as where there is no C++ compiler.
+            ConfigError: the encoder cannot be compiled, for example without a C++ compiler.
         """
         encoder, preprocess = share_weights(self.model.encoder).eval(), self.header.preprocess
         size = (preprocess.height, preprocess.width)
@@ -114,30 +114,30 @@ class TorchCaptioner(Captioner):
         return TorchCaptioner(model, self.header, precision=self.precision)
 
     def with_gradients(self) -> "TorchCaptioner":
-        """Do what `Captioner.with_gradients` does."""
+        """See `Captioner.with_gradients`."""
         recording_twin(self.decoder)  # an unsuitable decoder is refused before photos are read
         made = TorchCaptioner(self.model, self.header, precision=self.precision)
         made.gradients = True
         return made
 
     def for_bulk(self, *, compiled: bool = False) -> "TorchCaptioner":
-        """Return what `compiled` does, or `packed`."""
+        """Return `compiled` or `packed`."""
         return self.compiled() if compiled else self.packed()
 
     @property
     def device(self) -> torch.device:
-        """Where the model is."""
+        """Device of the model."""
         return next(self.model.parameters()).device
 
     @contextmanager
     def lanes(self) -> Iterator[int]:
-        """Divide the cores between lanes, on a CPU; two keep a GPU busy."""
+        """Divide the cores between lanes on a CPU; on a GPU, two lanes keep it busy."""
         if self.device.type != "cpu":
             yield 2 if self.device.type == "cuda" else 1
             return
         cores = torch.get_num_threads()
         lanes = min(cores, MOST_LANES)
-        torch.set_num_threads(cores // lanes)  # of each thread that is started from now on
+        torch.set_num_threads(cores // lanes)  # applies to threads started from now on
         try:
             yield lanes
         finally:
@@ -145,7 +145,7 @@ class TorchCaptioner(Captioner):
 
     @contextmanager
     def lane(self) -> Iterator[None]:
-        """Caption a batch, on a GPU without waiting for the steps of another lane."""
+        """Caption a batch; on a GPU in its own stream, so that lanes do not wait for each other."""
         cuda = self.device.type == "cuda"
         stream = torch.cuda.stream(torch.cuda.Stream(self.device)) if cuda else nullcontext()  # type: ignore[no-untyped-call]
         try:
@@ -157,14 +157,14 @@ class TorchCaptioner(Captioner):
             raise
 
     def has_room(self) -> bool:
-        """Whether as much memory is free as was ever taken, on a GPU of its own."""
+        """Whether as much memory is free as was ever used, on a GPU its own memory."""
         if self.device.type != "cuda":
             return super().has_room()
         free, _ = torch.cuda.mem_get_info(self.device)
         return free > 2 * torch.cuda.max_memory_reserved(self.device)
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
-        """Read a photo as `Captioner.prepare` does, and resize it faster than Pillow."""
+        """Read a photo as `Captioner.prepare` does, resizing it faster than Pillow."""
         with memory_errors():
             return prepare(photo, self.header.preprocess, name=name, resize=resize)
 
@@ -175,7 +175,7 @@ class TorchCaptioner(Captioner):
         """Return the features of the images' regions, float32."""
         device = self.device
         pixels = torch.stack([torch.from_numpy(photo.pixels) for photo in photos])
-        if device.type == "cuda":  # from pinned memory, the copy does not keep this thread waiting
+        if device.type == "cuda":  # a copy from pinned memory does not block this thread
             pixels = pixels.pin_memory().to(device, non_blocking=True)
         pixels = pixels.to(device, memory_format=torch.channels_last)
         encoder = self.model.encoder
@@ -199,7 +199,7 @@ class TorchCaptioner(Captioner):
         *,
         prefix: Sequence[int],
     ) -> CaptionAttention:
-        """Do what `Reader.add_evidence` does, and add gradients where they are wanted."""
+        """See `Reader.add_evidence`; adds gradient maps if `gradients` is set."""
         attended = super().add_evidence(features, tokens, attended, prefix=prefix)
         if not self.gradients:
             return attended
@@ -214,7 +214,7 @@ class TorchCaptioner(Captioner):
         words: Int[np.ndarray, "1 T"],
         attention: Float[Float64Array, "1 M T P"],
     ) -> Float[Float64Array, "T P"] | None:
-        """Do what `Reader.find_evidence` does, with tensors."""
+        """See `Reader.find_evidence`."""
         given = (torch.from_numpy(x).to(features.device) for x in (words, np.float32(attention)))
         found = self.decoder.evidence(features, *given)
         return None if found is None else found[0].double().cpu().numpy()
@@ -223,7 +223,7 @@ class TorchCaptioner(Captioner):
     def run_decoder(
         self, features: Float[Tensor, "B P D"], words: Int[np.ndarray, "B K T"]
     ) -> DecoderOutput:
-        """Read K captions of each image, START first, all tokens at once."""
+        """Run the decoder on K captions of each image, START first, all tokens in parallel."""
         with evaluating(self.decoder):
             output: DecoderOutput = self.decoder(
                 features, torch.from_numpy(words).to(features.device), with_attention=True

@@ -1,6 +1,6 @@
 """Reader: photo and sentence -> Caption, with probability and attention of every word.
 
-A sentence is one that search found, a candidate that lost, or one of yours.
+The sentence is one that search found, another candidate, or one that the user typed.
 """
 
 from abc import ABC, abstractmethod
@@ -31,30 +31,30 @@ from captioner.search.arrays import to_numpy
 
 
 class Reader(ABC):
-    """A model ready to read sentences about photos."""
+    """A model that reads sentences about photos by teacher forcing."""
 
     decoder: Any
-    """What search asks; see `captioner.decoders.contract.Decoder`."""
+    """The decoder; see `captioner.decoders.contract.Decoder`."""
     grid: tuple[int, int]
-    """Regions down and across."""
+    """Rows and columns of regions."""
     header: Header
-    """What the model was saved, or will be saved, with."""
+    """Header of the checkpoint."""
     reads_in_parallel: ClassVar[bool] = False
-    """Whether `read` is faster than noting what is looked at during the search."""
+    """Whether reading a finished caption is faster than recording attention during the search."""
 
     @abstractmethod
     def encode(
         self, photos: Sequence[Prepared], *, task: Sequence[int] = ()
     ) -> Float[Any, "B ..."]:
-        """Return what `decoder.init_state` reads of the photos.
+        """Encode photos to the features that `decoder.init_state` reads.
 
         Args:
-            photos: prepared for this model.
-            task: token ids that the encoder is asked in place of its own task.
+            photos: photos prepared for this model.
+            task: token ids of a task that replaces the encoder's own.
         """
 
     def summarise(self, features: Float[Any, "B ..."]) -> Float[Any, "B D"] | None:
-        """Return the mean feature of each image's regions; None if the runtime does not show it."""
+        """Return the mean feature of each image; None if the runtime does not provide it."""
         return None
 
     def read(
@@ -64,15 +64,15 @@ class Reader(ABC):
         *,
         prefix: Sequence[int],
     ) -> list[list[tuple[list[float], CaptionAttention]]]:
-        """Read finished captions by teacher forcing, as many for each image, for their attention.
+        """Read finished captions by teacher forcing.
 
         Args:
-            features: from `encode`.
-            captions: token ids.
-            prefix: what was given before the first token; see `Constraints`.
+            features: features from `encode`.
+            captions: token ids by image and caption; the same number of captions for each image.
+            prefix: ids given before the first token; see `Constraints`.
 
         Returns:
-            Log-probabilities of the tokens, and where they looked, by image and caption.
+            Log-probabilities of the tokens, and their attention, by image and caption.
         """
         tokenizer = self.header.tokenizer
         longest = max(len(ids) for image in captions for ids in image)
@@ -101,12 +101,12 @@ class Reader(ABC):
         *,
         prefix: Sequence[int],
     ) -> CaptionAttention:
-        """Add what the regions added to the scores of the caption's tokens.
+        """Add evidence, and possibly gradient maps, to the attention of a caption.
 
         Args:
-            features: of the image.
-            tokens: of the caption.
-            attended: where it looked, the prompt included.
+            features: features of the image.
+            tokens: token ids of the caption.
+            attended: attention of the caption, prompt included.
             prefix: as in `read`.
         """
         prompt = len(prefix) - 1
@@ -120,12 +120,12 @@ class Reader(ABC):
         words: Int[np.ndarray, "1 T"],
         attention: Float[Float64Array, "1 M T P"],
     ) -> Float[Float64Array, "T P"] | None:
-        """Return what `Decoder.evidence` says of a caption."""
+        """Return `Decoder.evidence` of a caption as an array."""
         found = self.decoder.evidence(features, words, attention.astype(np.float32))
         return None if found is None else to_numpy(found)[0].astype(np.float64)
 
     def run_decoder(self, features: Float[Any, "B ..."], words: Int[Any, "B K T"]) -> DecoderOutput:
-        """Read K captions of each image, START first, token by token."""
+        """Run the decoder on K whole captions of each image, START first, token by token."""
         state = self.decoder.init_state(features).reorder(np.zeros(words.shape[:2], np.int64))
         outputs = []
         for t in range(words.shape[2]):
@@ -134,14 +134,15 @@ class Reader(ABC):
         return join_steps(outputs)
 
     def read_candidates(self, photo: Source | Prepared, caption: Caption) -> tuple[Caption, ...]:
-        """Read a caption's other candidates, for probability and attention of their words.
+        """Read the other candidates of a caption, for probability and attention of their words.
 
         Args:
-            photo: the captioned one.
-            caption: what this captioner made of it.
+            photo: the captioned photo.
+            caption: a caption of it by this captioner.
 
         Returns:
-            Each of `caption.candidates` as a caption of its own, without candidates.
+            A caption for each of `caption.candidates`, in their order, without candidates of its
+            own.
 
         Raises:
             ImageError: the photo cannot be read.
@@ -175,34 +176,41 @@ class Reader(ABC):
     def read_sentence(
         self, photo: Source | Prepared, text: str, *, prompt: str | None = None, rivals: int = 5
     ) -> Caption:
-        """Read a sentence of your own as if the model had written it about the photo.
+        """Read a sentence as if the model had written it about the photo.
 
         Args:
             photo: as in `caption`.
-            text: a sentence of words that the model knows, without the prompt. Capital or small at
-                its beginning, it is read as the model would rather write it.
-            prompt: what is given before it; the checkpoint knows what suits it best.
-            rivals: how many of the likeliest words to find for the place of each word.
+            text: a sentence without the prompt, with words in the vocabulary. The case of its first
+                letter is chosen by the model.
+            prompt: text given before the sentence; the checkpoint's by default.
+            rivals: number of likely alternatives to return for each word.
 
         Returns:
-            The sentence with probability, attention and rivals of every word.
+            The sentence with probability, attention and alternatives of every word.
 
         Raises:
             ImageError: the photo cannot be read.
-            ConfigError: the sentence is empty or too long, or has words the model does not know.
+            ConfigError: the sentence is empty or too long, or has words outside the vocabulary.
         """
         return self._read(photo, text, prompt=prompt, rivals=rivals, further=False)
 
     def complete(
         self, photo: Source | Prepared, start: str, *, prompt: str | None = None, rivals: int = 5
     ) -> Caption:
-        """Complete a sentence greedily, up to the recommended `max_words`.
+        """Complete a sentence by greedy decoding, up to the checkpoint's `max_words`.
 
         Args:
             photo: as in `caption`.
-            start: the first words; none is greedy search.
+            start: the first words; if empty, this is greedy decoding.
             prompt: as in `read_sentence`.
-            rivals: as in `read_sentence`, and so are the caption that is returned and the errors.
+            rivals: as in `read_sentence`.
+
+        Returns:
+            As `read_sentence`.
+
+        Raises:
+            ImageError: the photo cannot be read.
+            ConfigError: as in `read_sentence`.
         """
         return self._read(photo, start, prompt=prompt, rivals=rivals, further=True)
 
@@ -256,7 +264,7 @@ class Reader(ABC):
         *,
         prefix: Sequence[int],
     ) -> tuple[Word, ...]:
-        """Gather the tokens of a caption into words, with all that is known of them."""
+        """Turn the tokens of a caption into words, with evidence and gradients."""
         return make_words(
             tokens,
             log_probabilities,
@@ -267,7 +275,11 @@ class Reader(ABC):
         )
 
     def _spellings(self, text: str, prefix: Sequence[int]) -> list[list[int]]:
-        """Return the ids of all sentences that are shown as this one."""
+        """Return the ids of all sentences that are displayed like this text.
+
+        Raises:
+            ConfigError: the text is empty or too long, or has words outside the vocabulary.
+        """
         tokenizer, longest = self.header.tokenizer, self.header.longest
         tokens = tokenizer.encode(text)
         if not tokens:
@@ -306,18 +318,18 @@ class Reader(ABC):
     def _log_probabilities(
         self, features: Float[Any, "1 ..."], tokens: Sequence[int], prefix: Sequence[int]
     ) -> tuple[DecoderOutput, Float[np.ndarray, "T V"]]:
-        """Read the beginning of a caption; return what may come after each of its tokens."""
+        """Read the start of a caption; also return log-probabilities of what follows each token."""
         output = self.run_decoder(features, np.array([[[*prefix, *tokens]]]))
         logits = output.logits[:, :, len(prefix) - 1 :]
         never = self.header.tokenizer.never_written
         return output, to_numpy(log_probabilities(logits, never)[0, 0])
 
     def prepare(self, photo: Source, *, name: str | None = None) -> Prepared:
-        """Read a photo, without captioning it yet.
+        """Read a photo and prepare it for the encoder.
 
         Args:
             photo: as in `caption`.
-            name: what to call the photo in an error; without it, its path.
+            name: name of the photo in error messages; its path by default.
 
         Raises:
             ImageError: the photo cannot be read.
@@ -328,6 +340,6 @@ class Reader(ABC):
         return photo if isinstance(photo, Prepared) else self.prepare(photo)
 
     def _summaries(self, features: Float[Any, "B ..."]) -> Sequence[Float[Any, " D"] | None]:
-        """Return what `judge` needs to know of each image, where it asks."""
+        """Return the mean feature of each image, if `judge` needs it."""
         found = None if self.header.confidence is None else self.summarise(features)
         return [None] * len(features) if found is None else list(found)

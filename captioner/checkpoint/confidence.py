@@ -10,7 +10,7 @@ class LogisticConfig:
     """Logistic regression: a probability from weighted features."""
 
     weights: tuple[float, ...]
-    """One for each number."""
+    """A weight for each feature."""
     bias: float
     """Added to the sum."""
 
@@ -20,21 +20,21 @@ class ConfidenceConfig:
     """The fitted models behind confidence, calibration and photo probability."""
 
     token: LogisticConfig
-    """Of a token: how likely it is right, from log p and log (1 - p), p being what the decoder
-    gives it: beta calibration (Kull et al. 2017, section 4)."""
+    """Probability that a token is right, from log p and log (1 - p), where p is the decoder's
+    probability: beta calibration (Kull et al. 2017, section 4)."""
     doubtful: float
-    """Words less probable than this are marked."""
+    """Words with a lower probability are marked as doubtful."""
     caption: LogisticConfig
-    """Of a caption: the quality to be expected of it, 1 as good as people's, from its traits; see
-    `captioner.result.confidence`."""
+    """Expected quality of a caption, 1 as good as people's, from
+    `captioner.result.confidence.caption_statistics`."""
     medium: float
-    """From this confidence on, it is called medium, not low."""
+    """Minimum confidence of the level `medium`; below it, the level is `low`."""
     high: float
-    """From this confidence on, it is called high."""
+    """Minimum confidence of the level `high`."""
     photo: LogisticConfig
-    """Of an image: how likely it is a photo, from the caption's traits and those of its pixels."""
+    """Probability that an image is a photo, from its mean feature."""
     threshold: float
-    """An image less likely than this is called no photo."""
+    """Minimum probability of a photo; other images are reported as not a photo."""
 
     def __post_init__(self) -> None:
         for name in ("doubtful", "medium", "high", "threshold"):

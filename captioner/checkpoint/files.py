@@ -9,25 +9,25 @@ from captioner.pretrained.files import SETTINGS, weight_files
 WEIGHTS = "model.safetensors"
 """Header and weights, for either runtime."""
 DESCRIPTION = "captioner.json"
-"""How the graphs are run; what tells a folder to be an export."""
+"""Description of the graphs; its presence marks an export."""
 ENCODER = "encoder.onnx"
 """The graph that encodes a photo."""
 ENCODER_INT8 = "encoder.int8.onnx"
-"""The same, multiplying in eight bits."""
+"""The same graph with int8 products."""
 START = "start.onnx"
 """The graph that starts a caption."""
 STEP = "step.onnx"
-"""The graph that reads a word."""
+"""The graph that reads a word and scores the next."""
 GRAPHS = (ENCODER, ENCODER_INT8, START, STEP)
-"""Those that every export has."""
+"""Graphs of every export."""
 EVIDENCE = "evidence.onnx"
-"""The graph that says what regions added to the scores of words, where the decoder can tell."""
+"""The graph of `Decoder.evidence`, if the decoder has it."""
 CARD = "README.md"
-"""The card of the model."""
+"""Model card."""
 
 
 def checkpoint_digest(path: Path) -> str:
-    """Return the SHA-256 of what `find_checkpoint` found: of the file, or of those of a folder.
+    """Return the SHA-256 of a checkpoint from `find_checkpoint`, or of all files of its folder.
 
     Raises:
         OSError: a file cannot be read.
@@ -39,14 +39,14 @@ def checkpoint_digest(path: Path) -> str:
 
 
 def has_graphs(checkpoint: Path) -> bool:
-    """Whether graphs for onnxruntime lie beside the file of a checkpoint."""
+    """Whether a checkpoint has graphs for onnxruntime beside it."""
     return checkpoint.name == WEIGHTS and checkpoint.with_name(DESCRIPTION).is_file()
 
 
 def files_of(checkpoint: Path) -> list[Path]:
-    """Return the file of a checkpoint, first, and the graphs beside it, if it has some.
+    """Return the file of a checkpoint, first, and any graphs beside it.
 
-    Of a captioner that others trained, all files of its folder that are read.
+    For a pretrained captioner, return all files of its folder that are read.
     """
     if checkpoint.is_dir():
         settings = (checkpoint / name for name in SETTINGS)

@@ -1,16 +1,16 @@
 """Header of a checkpoint: settings, vocabulary, scores. Read without torch.
 
-A checkpoint is one `.safetensors` file. Beside the tensors it carries a JSON text, the header:
+A checkpoint is one `.safetensors` file. Beside the tensors it holds a JSON text, the header:
 
     {"format": 2, "name": ..., "model": {...}, "preprocess": {...}, "search": {...},
      "attention": {...}, "tokenizer": {...}, "marks": {...}, "trained_on": {...}, "scores": {...},
      "parameters": ..., "confidence": {...}}
 
-`marks` is there only where the vocabulary was not learned here, `confidence` where it was measured,
-`attention` where another view than the usual one is recommended.
+`marks` is present only if the vocabulary is pretrained, `confidence` only if the checkpoint is
+calibrated, and `attention` only if its default view differs from `AttentionConfig()`.
 
-`format` counts the changes that older programs cannot read. A header of an older format is brought
-up to date by one function per step, listed in `MIGRATIONS`.
+`format` increases when older programs could not read the file. Headers of older formats are
+migrated step by step by the functions in `MIGRATIONS`.
 """
 
 import json
@@ -39,12 +39,12 @@ from captioner.words.constraints import Constraints, constraints_of
 from captioner.words.tokenizer import TASKS, Marks, Tokenizer
 
 FORMAT = 2
-"""The format written, and the newest one read."""
+"""Format that is written, and the newest that is read."""
 METADATA_KEY = "captioner"
-"""Where the header's text stands among the file's metadata."""
+"""Key of the header among the file's metadata."""
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: dict}
-"""From a format to the function that turns its header into one of the next format. Format 2 has
-more settings of encoders and decoders, whose defaults are what format 1 meant."""
+"""Functions that convert a header to the next format, by format. Format 2 has more settings of
+encoders and decoders, whose defaults are what format 1 implied."""
 
 _PLAIN: dict[str, type] = {"name": str, "trained_on": dict, "scores": dict, "parameters": int}
 
@@ -54,51 +54,51 @@ class Header:
     """Everything in a checkpoint except its weights."""
 
     name: str
-    """What the checkpoint is called, such as `vit-tiny-transformer`."""
+    """Name of the checkpoint, such as `vit-tiny-transformer`."""
     model: ModelConfig
     """Encoder and decoder."""
     preprocess: PreprocessConfig
-    """What the encoder is fed."""
+    """Preprocessing of photos."""
     tokenizer: Tokenizer
-    """The words, in the order of the decoder's word table."""
+    """Vocabulary, in the order of the decoder's word table."""
     search: SearchConfig = field(default_factory=SearchConfig)
-    """How captions are best looked for with these weights."""
+    """Recommended decoding settings."""
     attention: AttentionConfig = field(default_factory=AttentionConfig)
-    """Which of these weights' attention is best shown."""
+    """Recommended view of attention."""
     trained_on: dict[str, Any] = field(default_factory=dict)
-    """Data set, split and recipe, for the reader."""
+    """Data set, split and recipe; for information only."""
     scores: dict[str, Any] = field(default_factory=dict)
-    """Results by data set and metric, fractions, for the reader."""
+    """Scores by data set and metric, as fractions; for information only."""
     parameters: int = 0
-    """Weights that training can change, encoder included; `save_checkpoint` counts them."""
+    """Number of parameters, encoder included; counted by `save_checkpoint`."""
     confidence: ConfidenceConfig | None = None
-    """How far what it says can be believed; None if that was not measured, and of an ensemble."""
+    """Confidence settings; None if it is not calibrated, or an ensemble."""
     members: tuple["Header", ...] = ()
-    """Of an ensemble: what each member says of itself; never saved."""
+    """Headers of an ensemble's members; never saved."""
 
     @property
     def longest(self) -> int | None:
-        """Tokens of the longest caption that the decoder, or each of several, can write."""
+        """Longest caption in tokens that every decoder can generate; None for no limit."""
         limits = [own.model.decoder.longest for own in self.members or (self,)]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def search_with(self, search: SearchConfig | None = None, **changes: Any) -> SearchConfig:
-        """Override single settings of a search; of the recommended one by default.
+        """Override single settings of a search, by default of the recommended one.
 
         Raises:
-            ConfigError: a setting is unknown, out of range or does nothing, the decoder cannot
-                write captions that long, or does not know a word that they are to have.
+            ConfigError: a setting is unknown, out of range or has no effect; captions of that
+                length exceed the decoder's limit; or a required word is not in the vocabulary.
         """
         return self.plan(search, **changes)[0]
 
     def view_with(self, **changes: Any) -> AttentionConfig:
         """Override single settings of the recommended view.
 
-        Another method begins from nothing, and so do a layer and a head where the recommended
-        method takes none.
+        Another method starts from the defaults, and so do layer and head if the recommended method
+        has neither.
 
         Raises:
-            ConfigError: a setting is out of range, or has no place beside the others.
+            ConfigError: a setting is out of range, or conflicts with another.
         """
         fixed = self.attention.method in WITHOUT_HEADS
         anew = "method" in changes or (fixed and changes)
@@ -107,7 +107,7 @@ class Header:
     def plan(
         self, search: SearchConfig | None = None, **changes: Any
     ) -> tuple[SearchConfig, Constraints]:
-        """Return what `search_with` does, and the constraints of that search as token ids."""
+        """Return what `search_with` returns, and its constraints as token ids."""
         table = to_table(search or self.search) | changes
         chosen = from_table(SearchConfig, table, where="search", given=changes)
         constraints = self._constraints_of(chosen)
@@ -121,7 +121,7 @@ class Header:
         return chosen, constraints
 
     def _constraints_of(self, search: SearchConfig) -> Constraints:
-        """Convert the words of a search to token ids; a task goes to encoders that take one."""
+        """Convert the words of a search to token ids; a task goes to an encoder that has tasks."""
         encoder, asked = self.model.encoder, TASKS.get(search.prompt)
         if asked is None or encoder.task is None or self.members:
             return constraints_of(search, self.tokenizer)
@@ -131,12 +131,12 @@ class Header:
 
 
 def join_headers(headers: Sequence[Header]) -> Header:
-    """Join headers of an ensemble; preprocessing and decoding settings are the first one's.
+    """Join the headers of an ensemble; preprocessing and decoding settings are the first one's.
 
     A single header is returned as it is.
 
     Raises:
-        ConfigError: vocabularies or inputs differ, or one is an ensemble.
+        ConfigError: vocabularies or inputs differ, or a member is an ensemble.
     """
     first, *others = headers
     if not others:
@@ -165,9 +165,9 @@ def join_headers(headers: Sequence[Header]) -> Header:
 
 
 def _require_alike(first: Header, other: Header) -> None:
-    """Refuse members that need different input; normalisation of colours may differ.
+    """Check that members need the same input; colour normalisation may differ.
 
-    Where photos are padded it does: each pads with the mean colour that it knows.
+    With letterboxing it may not: each model pads with its own mean colour.
     """
     for setting in fields(PreprocessConfig):
         one, another = (getattr(header.preprocess, setting.name) for header in (first, other))
@@ -181,17 +181,18 @@ def _require_alike(first: Header, other: Header) -> None:
 
 
 def read_header(path: Path | str) -> Header:
-    """Read a checkpoint's header, leaving its weights on disk.
+    """Read a checkpoint's header, without its weights.
 
     Args:
-        path: a file, or the folder of a captioner that others trained; see `captioner.pretrained`.
+        path: a file, or the folder of a pretrained captioner; see `captioner.pretrained`.
 
     Raises:
-        CheckpointError: no such file, not a checkpoint, damaged, or of a newer format.
+        CheckpointError: the file does not exist, is not a checkpoint, is damaged, or has a newer
+            format.
     """
     path = Path(path)
     if is_pretrained(path):
-        return _describe(path)
+        return _read_pretrained(path)
     if not path.is_file():
         problem = "is a folder" if path.is_dir() else "no such file"
         raise CheckpointError(f"{path}: {problem}; give the path of a .safetensors checkpoint.")
@@ -215,8 +216,8 @@ def read_header(path: Path | str) -> Header:
     return parse_header(metadata[METADATA_KEY], where=str(path))
 
 
-def _describe(folder: Path) -> Header:
-    """Say of a captioner that others trained what its own files say."""
+def _read_pretrained(folder: Path) -> Header:
+    """Make the header of a pretrained captioner from its own files."""
     origin, (family, tokenizer) = find_origin(folder), read_pretrained(folder)
     return Header(
         name=origin["pretrained"].rpartition("/")[2],
@@ -230,9 +231,9 @@ def _describe(folder: Path) -> Header:
 
 
 def format_header(header: Header) -> str:
-    """Write a header as JSON text, in the present format.
+    """Serialise a header as JSON in the current format.
 
-    What it was trained on and measured by names no folder of a machine.
+    Absolute paths in `trained_on` and `scores` are reduced to file names.
     """
     marks, attention = header.tokenizer.marks, header.attention
     table = {
@@ -254,7 +255,7 @@ def format_header(header: Header) -> str:
 
 
 def _without_folders(table: Any) -> Any:
-    """Leave the names alone of absolute paths: where they lay on one machine is of no use."""
+    """Reduce absolute paths to file names; folders of one machine mean nothing elsewhere."""
     if isinstance(table, dict):
         return {name: _without_folders(value) for name, value in table.items()}
     if isinstance(table, list | tuple):
@@ -265,10 +266,14 @@ def _without_folders(table: Any) -> Any:
 
 
 def parse_header(text: str, *, where: str) -> Header:
-    """Read a header's JSON text, of this format or an older one.
+    """Parse a header, of the current or an older format.
+
+    Args:
+        text: JSON text of the header.
+        where: name of the file in error messages.
 
     Raises:
-        CheckpointError: not a header, of a newer format, or with settings that make no sense.
+        CheckpointError: the text is not a header, has a newer format, or its settings are invalid.
     """
     try:
         table = json.loads(text)
@@ -304,7 +309,7 @@ def parse_header(text: str, *, where: str) -> Header:
 
 
 def _optional(settings: type[Settings], table: dict[str, Any], name: str) -> Settings | None:
-    """Read settings that not every header has."""
+    """Read settings that a header may lack."""
     found = table.get(name)
     return None if found is None else from_table(settings, found, where=name)
 

@@ -1,7 +1,7 @@
-"""Captioners that others trained and people know, by short names.
+"""Well-known pretrained captioners, by short names.
 
-Sizes, licences and scores are those that their pages and papers gave; what was not seen there is
-None. CIDEr is on the Karpathy test split of COCO, by the decoding that each family recommends.
+Sizes, licences and scores are those of their pages and papers; None if not stated there. CIDEr is
+on the Karpathy test split of COCO, with each family's recommended decoding.
 """
 
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """One line about a repository of the hub."""
+    """Summary of a repository on the hub."""
 
     name: str
-    """What to ask for it by."""
+    """Name to load it by."""
     address: str
     """hf:OWNER/NAME."""
     parameters: float
-    """Millions of weights, encoder included."""
+    """Millions of parameters, encoder included."""
     megabytes: int | None
-    """Of the weights that are fetched."""
+    """Size of the download in megabytes."""
     licence: str | None
-    """Identifier on its page."""
+    """Licence identifier on its page."""
     cider: float | None
-    """Published, a fraction."""
+    """Published CIDEr, a fraction."""
 
 
 KNOWN = {
@@ -91,7 +91,7 @@ KNOWN = {
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """How fast a checkpoint captions on the machine of benchmarks/README.md, by beam search."""
+    """Measured speed of beam search on the machine of benchmarks/README.md."""
 
     photos_per_second: float
     cores: int
@@ -104,4 +104,4 @@ SPEEDS = {
     "blip-base": Speed(photos_per_second=0.62, cores=1),
     "git-base-coco": Speed(photos_per_second=1.3, cores=1),
 }
-"""What was measured there; others are not known."""
+"""Measured speeds by checkpoint name; others are unknown."""

@@ -1,6 +1,6 @@
-"""Finding checkpoints by name: those in the installed package, and those in a checkout.
+"""Checkpoints by name: those in the installed package, and those in a checkout.
 
-A checkpoint called NAME lies at `checkpoints/NAME/model.safetensors`, beside its model card.
+The checkpoint NAME is `checkpoints/NAME/model.safetensors`, beside its model card.
 """
 
 from collections.abc import Iterator
@@ -17,42 +17,42 @@ from captioner.errors import CheckpointError
 from captioner.pretrained.files import is_pretrained
 
 DEFAULT = "vit-tiny-transformer"
-"""The checkpoint used where none is asked for."""
+"""Default checkpoint."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointInfo:
-    """One line about a checkpoint."""
+    """Summary of a checkpoint."""
 
     name: str
-    """What to ask for it by."""
+    """Name to load it by."""
     path: Path
-    """Its file."""
+    """Path of its file."""
     decoder: str
-    """`lstm`, `gru`, `transformer`, ..."""
+    """Kind of decoder: `lstm`, `gru`, `transformer`, ..."""
     encoder: str
     """timm name of the backbone."""
     parameters: int
-    """Weights, encoder included."""
+    """Number of parameters, encoder included."""
     scores: dict[str, Any]
-    """Results by data set and metric, fractions."""
+    """Scores by data set and metric, as fractions."""
 
 
 def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
-    """Find the file of a checkpoint.
+    """Find a checkpoint by name, path or address.
 
     Args:
-        name_or_path: name of a shipped checkpoint, or of one in `KNOWN`, which is fetched; a
-            `.safetensors` file, or a folder that holds `model.safetensors` or a captioner that
-            others trained, or another file of an export; or `hf:OWNER/NAME`, with `@REVISION` if
-            need be, on the Hugging Face hub. A name wins over a file that is called the same.
+        name_or_path: name of a shipped checkpoint, or of one in `KNOWN`, which is downloaded; a
+            `.safetensors` file, or another file of an export; a folder with `model.safetensors` or
+            a pretrained captioner; or `hf:OWNER/NAME` on the Hugging Face hub, optionally with
+            `@REVISION`. Names take precedence over files.
 
     Returns:
-        The file, or the folder of a captioner that others trained.
+        The file, or the folder of a pretrained captioner.
 
     Raises:
-        CheckpointError: there is neither such a name nor such a file nor such a repository.
-        MissingExtraError: it lies on the hub, and huggingface_hub is not installed.
+        CheckpointError: there is no such name, file or repository.
+        MissingExtraError: it is on the hub, and huggingface_hub is not installed.
     """
     known = _shipped()
     text, path = str(name_or_path), Path(name_or_path)
@@ -88,10 +88,10 @@ def find_checkpoint(name_or_path: str | Path = DEFAULT) -> Path:
 
 
 def list_checkpoints() -> list[CheckpointInfo]:
-    """Describe every shipped checkpoint from its header alone, by name, the default one first.
+    """Summarise the shipped checkpoints from their headers, by name, the default one first.
 
     Raises:
-        CheckpointError: one of them is damaged.
+        CheckpointError: a checkpoint is damaged.
     """
     return [_describe(name, path) for name, path in _shipped().items()]
 
@@ -109,14 +109,14 @@ def _describe(name: str, path: Path) -> CheckpointInfo:
 
 
 def _shipped() -> dict[str, Path]:
-    """Files of the checkpoints by name, the default one first."""
+    """Return the files of the checkpoints by name, the default one first."""
     files = [file for folder in _folders() for file in folder.glob(f"*/{WEIGHTS}")]
     found = {file.parent.name: file for file in files}
     return {name: found[name] for name in sorted(found, key=lambda n: (n != DEFAULT, n))}
 
 
 def _folders() -> Iterator[Path]:
-    """Folders of checkpoints; where both hold a name, the later one counts."""
+    """Yield the folders of checkpoints; for a name in both, the later one counts."""
     package = Path(__file__).parent.parent
     yield package / "checkpoints"
     if (package.parent / "pyproject.toml").is_file():  # a checkout, not site-packages

@@ -1,4 +1,4 @@
-"""Saving and loading a model, with settings and vocabulary, as one file. Never pickle."""
+"""Save and load a model with its settings and vocabulary as one file, without pickle."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -24,11 +24,11 @@ def save_checkpoint(path: Path | str, model: CaptionModel, header: Header, *, ha
     """Write weights and header to one file, atomically.
 
     Args:
-        path: file to write or replace; missing folders are made.
-        model: its weights may be on any device.
-        header: what the weights belong to; `parameters` is counted here.
-        half: store matrices in float16, half the size. Vectors (norms, biases) stay as they are:
-            they weigh little, and batch variances can leave float16's range.
+        path: file to write or replace; missing folders are created.
+        model: the model, on any device.
+        header: its header; `parameters` is counted here.
+        half: store matrices in float16, which halves the file. Vectors (norms, biases) keep their
+            format: they are small, and batch variances can exceed float16's range.
 
     Raises:
         CheckpointError: the file cannot be written.
@@ -46,15 +46,15 @@ def save_checkpoint(path: Path | str, model: CaptionModel, header: Header, *, ha
 def load_checkpoint(
     path: Path | str, *, device: torch.device | str = "cpu"
 ) -> tuple[CaptionModel, Header]:
-    """Read a model in float32, in evaluation mode, and its header.
+    """Load a model in float32 and evaluation mode, with its header.
 
     Args:
         path: as in `read_header`.
-        device: where to.
+        device: device to load to.
 
     Raises:
-        CheckpointError: no such file, not a checkpoint, damaged, of a newer format, or with
-            weights that do not fit its settings.
+        CheckpointError: the file does not exist, is not a checkpoint, is damaged, has a newer
+            format, or its weights do not fit its settings.
     """
     header = read_header(path)
     if is_pretrained(Path(path)):
@@ -78,11 +78,11 @@ def load_checkpoint(
 
 
 def _build_empty(path: Path | str, header: Header) -> CaptionModel:
-    """Build a model on the meta device, unless a part of it cannot be loaded."""
+    """Build a model on the meta device, or with memory if a part of it needs values."""
     try:
         with torch.device("meta"):
             model = _build(path, header)
-    except CheckpointError:  # there are layers that make no sense of it
+    except CheckpointError:  # some layers cannot be built there
         return _build(path, header)
     loaded = model.state_dict()
     if all(name in loaded for name, _ in model.named_buffers()):
@@ -95,7 +95,7 @@ def _build(path: Path | str, header: Header) -> CaptionModel:
         return build_model(header.model, preprocess=header.preprocess, words=len(header.tokenizer))
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from error
-    except Exception as error:  # torch and timm raise anything about settings out of all bounds
+    except Exception as error:  # torch and timm raise anything for extreme settings
         raise CheckpointError(
             f"{path}: no model can be built from its settings ({error}); "
             "download or save the checkpoint again."
@@ -108,7 +108,7 @@ def _stored(x: Tensor, *, half: bool) -> Tensor:
 
 
 def _to_float32(x: Tensor) -> Tensor:
-    """Take a weight as it is mapped from the file, or widen it: either is in memory once."""
+    """Convert a 16-bit weight to float32; a float32 weight stays mapped to the file."""
     return x.float() if x.is_floating_point() else x
 
 

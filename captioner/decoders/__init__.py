@@ -1,8 +1,7 @@
-"""Decoders: what writes a caption, word by word, of the features of image regions.
+"""Decoders: write a caption word by word from the features of image regions.
 
-Each kind is a class of settings, and beside it the network that they name.
-What all say of themselves is `settings.DecoderConfig` and `contract.Decoder`; whoever has a decoder
-asks these, never which one it is. docs/extending.md adds a third.
+Each kind is a settings class and the network it names. Callers use `settings.DecoderConfig` and
+`contract.Decoder`, and never ask which decoder they have. docs/extending.md adds another.
 """
 
 from captioner.decoders.settings import (
@@ -19,4 +18,4 @@ DECODERS: dict[str, type[DecoderConfig]] = {
     TransformerConfig.kind: TransformerConfig,
     PrefixConfig.kind: PrefixConfig,
 }
-"""Settings of every kind of decoder, by what `decoder.kind` calls it in tables and checkpoints."""
+"""Settings class of each kind of decoder, by its `decoder.kind` in tables and checkpoints."""

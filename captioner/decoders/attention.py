@@ -1,8 +1,8 @@
 """Attention over image regions: scores of a query against each region, as weights that sum to 1.
 
-Four ways of scoring share one frame, `RegionAttention`: the image's side of the score (`keys`) is
-worked out once per image, the query's side at every word. `MultiHeadAttention` is that of the
-Transformer, with a fused path that returns no weights and an exact path that does.
+Four scoring functions share one base class, `RegionAttention`: the image's part of the score
+(`keys`) is computed once per image, the query's part for every word. `MultiHeadAttention` is the
+Transformer's, with a fused kernel that returns no weights and a plain path that does.
 """
 
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ Scoring = Literal["additive", "dot", "scaled_dot", "general"]
 
 
 class RegionAttention(nn.Module):
-    """Weigh each region by a score of its key against a query; subclasses say which score."""
+    """Attend to regions by the score of their keys against a query; subclasses define the score."""
 
     def keys(self, features: Float[Tensor, "B P D"]) -> Float[Tensor, "B P A"]:
         """Compute the image's part of the score, once per image."""
@@ -127,15 +127,15 @@ def build_attention(
 
 
 class MultiHeadAttention(nn.Module):
-    """Scaled dot-product attention in several subspaces.
+    """Scaled dot-product attention with several heads.
 
     Source: Vaswani et al. 2017, section 3.2.2 (arXiv:1706.03762).
 
     Args:
         width: channels of the queries and of the result.
-        heads: subspaces; they divide `width`.
+        heads: number of heads; it divides `width`.
         dropout: probability of dropping a weight in training.
-        source_dim: channels of what is attended to, where they are not `width`.
+        source_dim: channels of the input of keys and values; `width` by default.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class MultiHeadAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def split(self, x: Float[Tensor, "B T C"]) -> Float[Tensor, "B M T d"]:
-        """Give every head its own channels."""
+        """Split the channels between the heads."""
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
     def keys_and_values(
@@ -167,7 +167,7 @@ class MultiHeadAttention(nn.Module):
         *,
         causal: bool = False,
     ) -> Float[Tensor, "B T C"]:
-        """Attend by the fused kernel, from each word to itself and those before it if `causal`."""
+        """Attend with the fused kernel; `causal` hides later words."""
         attended = F.scaled_dot_product_attention(
             self.split(self.query(x)),
             keys,
@@ -184,7 +184,7 @@ class MultiHeadAttention(nn.Module):
         *,
         causal: bool = False,
     ) -> Float[Tensor, "B M T S"]:
-        """Return the weights the fused kernel uses inside, summing to 1 over S."""
+        """Return the weights that the fused kernel uses inside, summing to 1 over S."""
         queries = self.split(self.query(x))
         scores = queries @ keys.mT * queries.shape[-1] ** -0.5
         if causal:
@@ -195,7 +195,7 @@ class MultiHeadAttention(nn.Module):
     def project_values(
         self, directions: Float[Tensor, "B T C"], values: Float[Tensor, "B M S d"]
     ) -> Float[Tensor, "B M T S"]:
-        """Return how far each value, read by its head alone, leads the result in each direction."""
+        """Return each value's contribution to the result along each direction, head by head."""
         return self.split(directions @ self.out.weight) @ values.mT
 
     def attend_unprojected(
@@ -205,14 +205,22 @@ class MultiHeadAttention(nn.Module):
         *,
         with_weights: bool = False,
     ) -> tuple[Float[Tensor, "B T C"], Float[Tensor, "B M T S"] | None]:
-        """Attend to what has no keys and values yet, without making them.
+        """Attend to inputs whose keys and values have not been computed, without computing them.
 
-        With keys K s + k and values V s + v, a score is q . (K s + k) = (q K) . s, up to q . k,
-        which is the same for all of `seen`; and the weighted mean of the values is V applied to the
-        weighted mean of `seen`, plus v. So the projections move to the queries' side: less work
-        than keys and values for all of `seen` as long as there are fewer queries than a head has
-        channels, and one thing to hold in memory in place of two a layer. What is left is attention
-        of all heads' queries to `seen` as it is, by the fused kernel unless weights are asked for.
+        With keys K s + k and values V s + v, a score is q . (K s + k) = (q K) . s + q . k, whose
+        last term is the same for all of `seen` and cancels in the softmax; and the weighted mean of
+        the values is V times the weighted mean of `seen`, plus v. So the projections are applied to
+        the queries' side: less work than computing keys and values, as long as there are fewer
+        queries than channels per head, and one tensor in memory instead of two per layer. The
+        attention itself uses the fused kernel unless weights are requested.
+
+        Args:
+            x: queries.
+            seen: inputs to attend to.
+            with_weights: whether to return the weights.
+
+        Returns:
+            The result, and the weights, summing to 1 over S, or None.
         """
         images = x.shape[0]
         to_key, to_value = (
@@ -239,9 +247,9 @@ class MultiHeadAttention(nn.Module):
 def project_through_norms(
     norms: Iterable[nn.Module], directions: Float[Tensor, "*rows C"]
 ) -> Float[Tensor, "*rows C"]:
-    """Turn directions behind some layer norms, the last one first, into those before them.
+    """Map directions at the output of layer norms back to their input, the last norm first.
 
-    The deviation that a norm divides by is left out: it is the same for all that comes to a word.
+    The division by the standard deviation is omitted: it scales all contributions to a word alike.
     """
     for norm in norms:
         if isinstance(norm, nn.LayerNorm):

@@ -1,7 +1,4 @@
-"""Shared by Transformer decoders: word and position embeddings, and the cache of keys and values.
-
-The blocks themselves are the decoder's own.
-"""
+"""Word and position embeddings, and the key-value cache, of all Transformer decoders."""
 
 import math
 from typing import NamedTuple
@@ -22,20 +19,20 @@ class Past(NamedTuple):
 
 
 class BlocksDecoder(Decoder):
-    """Decoder that reads all words of a caption at once.
+    """Base class of decoders that process all words of a caption in parallel.
 
     Args:
-        from_feature: brings the features of regions to what the blocks read.
-        embedding_norm: of the sum of word and position.
-        words: ids of the vocabulary.
+        from_feature: maps region features to the blocks' input.
+        embedding_norm: normalises the sum of word and position embedding.
+        words: vocabulary size.
         width: channels of the state.
-        layers: blocks.
-        heads: of attention.
-        dropout: of the words read.
-        max_positions: tokens of the longest caption, START counted.
-        tie: whether words are scored against the vectors by which they are read.
+        layers: number of blocks.
+        heads: attention heads of each block.
+        dropout: probability of dropping a channel of the embedded words.
+        max_positions: longest caption in tokens, START counted.
+        tie: whether the output layer shares the word embeddings.
         positions: `learned` or `sinusoidal`.
-        scaled_words: whether words are multiplied by sqrt(width).
+        scaled_words: whether word embeddings are multiplied by sqrt(width).
     """
 
     parallel = True
@@ -70,15 +67,15 @@ class BlocksDecoder(Decoder):
         self.dropout = nn.Dropout(dropout)
 
     def empty_past(self, features: Float[Tensor, "B P D"]) -> Past:
-        """Return what is remembered of no words yet."""
+        """Return the cache before the first word."""
         nothing = features.new_zeros(features.shape[0], 1, self.heads, 0, self.width // self.heads)
         return Past(keys=(nothing,) * self.layers, values=(nothing,) * self.layers)
 
     def embed(self, words: Int[Tensor, "B K T"], first_position: int) -> Float[Tensor, "B K T C"]:
-        """Look words up, at the places from `first_position` on.
+        """Embed words at consecutive positions, starting at `first_position`.
 
         Raises:
-            ValueError: there is no such place.
+            ValueError: the caption is longer than `max_positions`.
         """
         last = first_position + words.shape[-1]
         if last > len(self.positions):
@@ -90,7 +87,10 @@ class BlocksDecoder(Decoder):
 
 
 def sinusoids(length: int, width: int) -> Float[Tensor, "length width"]:
-    """Position vectors of Vaswani et al. 2017, section 3.5 (arXiv:1706.03762)."""
+    """Return sinusoidal position embeddings.
+
+    Source: Vaswani et al. 2017, section 3.5 (arXiv:1706.03762).
+    """
     angles = torch.arange(length)[:, None] * torch.exp(
         torch.arange(0, width, 2) * (-math.log(10_000) / width)
     )

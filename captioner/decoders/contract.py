@@ -1,11 +1,11 @@
-"""The contract of every decoder, and the state that passes through it.
+"""Interface of every decoder, and its state.
 
-A decoder reads the features of an image once (`init_state`) and then takes one word at a time
-(`step`). Search works on K hypotheses per image at once: whatever depends on the image alone is
-kept once per image (`DecoderState.memory`), whatever depends on the words so far once per
-hypothesis (`DecoderState.past`), so a wider beam never copies the image.
+A decoder reads the features of an image once (`init_state`) and then one word at a time (`step`).
+Search works on K hypotheses per image at once: what depends on the image alone is kept once per
+image (`DecoderState.memory`), what depends on the words so far once per hypothesis
+(`DecoderState.past`), so a wider beam never copies the image.
 
-Training and explanation read whole captions with `forward`; a test holds `step` to `forward`.
+Training reads whole captions with `forward`; a test checks that it equals `step`.
 """
 
 from abc import ABC, abstractmethod
@@ -27,9 +27,9 @@ class DecoderState:
     """A decoder's state between two words; a value, never modified in place."""
 
     memory: tuple[Any, ...]
-    """Nested tuples of tensors (B, ...), or None: what the image says."""
+    """Nested tuples of tensors (B, ...), or None, computed from the image."""
     past: tuple[Any, ...]
-    """Nested tuples of tensors (B, K, ...): what the words so far say."""
+    """Nested tuples of tensors (B, K, ...), computed from the words so far."""
 
     def reorder(self: State, parents: Int[Tensor, "B K"]) -> State:
         """Continue these hypotheses of each image: repeats widen a beam, omissions prune it."""
@@ -53,7 +53,7 @@ class DecoderState:
 
 
 def map_tensors(change: Callable[[Tensor], Any], tree: Any) -> Any:
-    """Change every tensor of nested tuples; named tuples keep their type."""
+    """Apply a function to every tensor of nested tuples; named tuples keep their type."""
     if tree is None:
         return None
     if isinstance(tree, Tensor):
@@ -63,10 +63,10 @@ def map_tensors(change: Callable[[Tensor], Any], tree: Any) -> Any:
 
 
 class Decoder(nn.Module, ABC):
-    """What search, training, explanation and export ask of a decoder.
+    """Interface that search, training and export use.
 
-    A decoder defines `init_state` and `look`. The rest follows from these two, and is overridden
-    where there is a faster way.
+    A decoder defines `init_state` and `step_with_attention`. The other methods build on these two,
+    and are overridden where there is a faster way.
     """
 
     layers: int = 1
@@ -74,22 +74,22 @@ class Decoder(nn.Module, ABC):
     heads: int = 1
     """Heads of each layer."""
     longest: int | None = None
-    """Words that a past can hold, and so a caption can have, START not counted; None: any."""
+    """Longest caption in tokens, START not counted; None for no limit."""
     parallel: bool = False
-    """Whether `forward` reads all words at once, rather than one after the other."""
+    """Whether `forward` processes all words in parallel."""
 
     has_evidence: bool = False
-    """Whether `evidence` can tell anything."""
+    """Whether `evidence` returns a value."""
 
     @abstractmethod
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
-        """Read the image, with one hypothesis of no words."""
+        """Read the images; return the state before the first word, with one hypothesis each."""
 
     @abstractmethod
     def step_with_attention(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[DecoderOutput, DecoderState]:
-        """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
+        """Read the latest words; return logits and attention (T = 1), and the next state."""
 
     def evidence(
         self,
@@ -97,24 +97,23 @@ class Decoder(nn.Module, ABC):
         words: Int[Tensor, "B T"],
         attention: Float[Tensor, "B M T R"],
     ) -> Float[Tensor, "B T R"] | None:
-        """Return what the features' rows add directly to the scores of words.
+        """Return the direct contribution of each feature row to the scores of words.
 
         Args:
-            features: of the images.
-            words: of a caption of each, START not among them.
-            attention: weights of the last layer's heads on deciding each word.
+            features: features of the images.
+            words: one caption of each image, without START.
+            attention: weights of the last layer's heads at the step that chose each word.
 
         Returns:
-            Shares of the scores, up to a positive factor of each word; None unless
-            `has_evidence`: not where scores are made by more than products and norms, so that
-            nothing adds up.
+            Contributions, up to a positive factor per word. None unless `has_evidence`: a score
+            decomposes only where features reach it through products and norms alone.
         """
         return None
 
     def step(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
-        """Do what `look` does; return the scores of the next word alone."""
+        """Read the latest words; return the logits of the next ones, and the next state."""
         output, state = self.step_with_attention(words, state)
         return output.logits[:, :, 0], state
 
@@ -125,7 +124,7 @@ class Decoder(nn.Module, ABC):
         *,
         with_attention: bool = False,
     ) -> DecoderOutput:
-        """Read K whole captions of each image, START first; `between_words` is left out here."""
+        """Read K whole captions of each image, START first; here `between_words` is None."""
         state = self.init_state(features).reorder(torch.zeros_like(words[..., 0]))
         outputs = []
         for t in range(words.shape[-1]):

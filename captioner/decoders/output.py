@@ -1,6 +1,6 @@
 """A decoder's output for tokens, and the attention of one caption.
 
-Here tensors and arrays are alike; `CaptionAttention` is NumPy's whatever it was read with.
+`DecoderOutput` holds tensors or NumPy arrays, `CaptionAttention` NumPy arrays only.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 Float64Array = np.ndarray[Any, np.dtype[np.float64]]
-"""NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
+"""jaxtyping cannot inspect NumPy's own NDArray, from NumPy 2.5 on."""
 
 
 class DecoderOutput(NamedTuple):
@@ -19,38 +19,43 @@ class DecoderOutput(NamedTuple):
     logits: Float[Any, "B K T V"]
     """Score of every token coming next at each position."""
     attention: Float[Any, "B K L M T P"] | None
-    """Weights by layer and head over P, all rows of the features; they sum to 1, or to less where
-    the rest went to words. None unless asked for."""
+    """Weights by layer and head over P, all rows of the features; they sum to 1, or less if the
+    rest went to words. None unless requested."""
     gate: Float[Any, "B K T"] | None = None
-    """How far the attended feature is let through, 0 to 1; only the recurrent decoder has one."""
+    """Gate (beta) on the attended feature, 0 to 1; recurrent decoder only."""
     between_words: Float[Any, "B K L M T S"] | None = None
-    """Weights of each token over itself and all S before it, beside `attention`; only the
-    Transformer has them."""
+    """Self-attention weights of each token over itself and all S before it; Transformer only, and
+    only together with `attention`."""
 
 
 class CaptionAttention(NamedTuple):
     """Attention of one caption; tokens after its last one are padding."""
 
     attention: Float[Float64Array, "L M T P"]
-    """Weights by layer and head, on reading each token, START first; the last gh*gw of P are those
-    of the regions, row by row."""
+    """Weights by layer and head at each input token, START first; the last gh*gw of P are those of
+    the regions, row by row."""
     between_words: Float[Float64Array, "L M T T"] | None
-    """Weights of each token over itself and those before it; only a Transformer has them."""
+    """Self-attention weights of each token over itself and earlier ones; Transformer only."""
     gate: Float[Float64Array, " T"] | None
-    """How far the attended feature was let in; only a recurrent decoder has one."""
+    """Gate (beta) on the attended feature; recurrent decoder only."""
     evidence: Float[Float64Array, "T P"] | None = None
-    """What the rows added to the score of each token of the caption; see `Decoder.evidence`."""
+    """Contribution of each feature row to the score of each token; see `Decoder.evidence`."""
     gradient: Float[Float64Array, "T P"] | None = None
-    """What the score of each token of the caption depends on; see `captioner.model.gradients`."""
+    """Gradient-weighted attention of each token; see `captioner.model.gradients`."""
 
 
 def region_weights(weights: Float[Any, "*rows P"], grid: tuple[int, int]) -> Float[Any, "*rows R"]:
-    """Leave out what was looked at beside the regions of a grid (down, across)."""
+    """Return the weights of the regions alone, without those of class or task tokens.
+
+    Args:
+        weights: weights of all P feature rows; regions come last.
+        grid: rows and columns of regions.
+    """
     return weights[..., weights.shape[-1] - grid[0] * grid[1] :]
 
 
 def caption_attention(output: DecoderOutput, image: int, caption: int) -> CaptionAttention:
-    """Take what was read of one caption."""
+    """Return the attention of one caption of one image, in float64."""
 
     def take(weights: Any) -> Any:
         if weights is None:
@@ -63,7 +68,7 @@ def caption_attention(output: DecoderOutput, image: int, caption: int) -> Captio
 
 
 def join_steps(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
-    """Put arrays read token by token, T = 1 each, one behind the other."""
+    """Concatenate the outputs of successive tokens, T = 1 each, along T."""
     logits, attention, gates, words = zip(*outputs, strict=True)
     between = None
     if words[0] is not None:
@@ -79,11 +84,11 @@ def join_steps(outputs: Sequence[DecoderOutput]) -> DecoderOutput:
 
 
 def gather_attention(outputs: Sequence[DecoderOutput], rows: Sequence[int]) -> CaptionAttention:
-    """Gather what was read of one caption token by token.
+    """Collect the attention of one caption from the outputs of a search.
 
     Args:
-        outputs: one for every step of a search.
-        rows: of the caption; see `Candidates.rows`.
+        outputs: one per step of the search.
+        rows: rows of the caption; see `Candidates.rows`.
     """
     own = []
     for output, row in zip(outputs, rows, strict=False):

@@ -1,8 +1,8 @@
-"""Prefix decoder: one self-attention over the image's regions and the words behind them.
+"""Prefix decoder: one self-attention over the image's regions and the words that follow them.
 
-Regions attend to regions only, so their keys and values depend on the image alone and are worked
-out once. A word's single softmax over regions and words is taken without copying the image for
-every hypothesis.
+Regions attend to regions only, so their keys and values depend on the image alone and are computed
+once. Each word takes one softmax over regions and words, without copying the image for every
+hypothesis.
 
 Source: GIT, Wang et al. 2022, section 3.1 (arXiv:2205.14100).
 """
@@ -27,7 +27,7 @@ class _Image(NamedTuple):
 
 
 class PrefixBlock(nn.Module):
-    """Self-attention and feed-forward, each added to what went in and normalised after."""
+    """Self-attention and feed-forward, each with a residual connection and a norm after it."""
 
     def __init__(
         self, *, width: int, heads: int, feedforward_width: int, dropout: float, eps: float
@@ -54,7 +54,7 @@ class PrefixBlock(nn.Module):
     def keys_and_values(
         self, x: Float[Tensor, "B K T C"]
     ) -> tuple[Float[Tensor, "B K M T d"], Float[Tensor, "B K M T d"]]:
-        """Work out what the words offer to those behind them."""
+        """Compute keys and values of the words."""
         keys, values = self.self_attention.keys_and_values(x.flatten(0, 1))
         return keys.unflatten(0, x.shape[:2]), values.unflatten(0, x.shape[:2])
 
@@ -66,7 +66,7 @@ class PrefixBlock(nn.Module):
         *,
         seen: Bool[Tensor, "T S"] | None = None,
     ) -> tuple[Float[Tensor, "B K T C"], Float[Tensor, "B K M T P"]]:
-        """Attend to all regions and to the words that are seen; return the regions' weights too."""
+        """Attend to all regions and to the words in `seen`; also return the regions' weights."""
         attention, (image_keys, image_values) = self.self_attention, image
         queries = attention.split(attention.query(x).flatten(0, 1)).unflatten(0, x.shape[:2])
         to_words = queries @ words[0].mT  # (B, K, M, T, S)
@@ -127,17 +127,17 @@ class PrefixDecoder(BlocksDecoder):
 
     @property
     def _blocks(self) -> list[PrefixBlock]:
-        """The blocks by their type, which a ModuleList forgets."""
+        """The blocks with their type, which ModuleList does not keep."""
         return cast(list[PrefixBlock], list(self.blocks))
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
-        """Read the image through all layers, once for all words."""
+        """Run the regions through all layers; return the state before the first word."""
         return DecoderState(memory=self._read_image(features), past=self.empty_past(features))
 
     def step_with_attention(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[DecoderOutput, DecoderState]:
-        """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
+        """Read the latest words; return logits and attention (T = 1), and the next state."""
         image, past = _Image(*state.memory), Past(*state.past)
         x = self.embed(words[..., None], past.keys[0].shape[3])
         grown_keys, grown_values, attention = [], [], []
@@ -182,7 +182,7 @@ class PrefixDecoder(BlocksDecoder):
         words: Int[Tensor, "B T"],
         attention: Float[Tensor, "B M T P"],
     ) -> Float[Tensor, "B T P"]:
-        """Return what the last layer reads for words, without its feed-forward."""
+        """Return contributions through the last layer's attention, without its feed-forward."""
         block, values = self._blocks[-1], self._read_image(features).values[-1]
         norms = [block.feedforward_norm, block.self_norm]
         directions = project_through_norms(norms, self.words.output_weights[words])

@@ -1,4 +1,4 @@
-"""Recurrent decoder with soft attention before every word."""
+"""Recurrent decoder with soft attention at every word."""
 
 from typing import Literal, NamedTuple
 
@@ -13,7 +13,7 @@ from captioner.decoders.words import WordTable
 
 
 class _Memory(NamedTuple):
-    """The regions, and the image's side of their scores."""
+    """Region features and their attention keys."""
 
     regions: Float[Tensor, "B P C"]
     keys: Float[Tensor, "B P A"]
@@ -67,7 +67,7 @@ class RecurrentDecoder(Decoder):
         self.dropout = nn.Dropout(dropout)
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
-        """Start from the mean feature, with one hypothesis of no words."""
+        """Initialise the state from the mean feature, with one hypothesis per image."""
         regions = self.from_feature(features)
         memory = _Memory(regions=regions, keys=self.attention.keys(regions))
         mean = regions.mean(dim=1, keepdim=True)  # (B, 1, C)
@@ -78,7 +78,7 @@ class RecurrentDecoder(Decoder):
     def step_with_attention(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[DecoderOutput, DecoderState]:
-        """Take the latest word of every hypothesis; return a reading of it (T = 1)."""
+        """Read the latest words; return logits and attention (T = 1), and the next state."""
         embedded = self._embed(words)
         past, context, weights, gate = self._advance(
             embedded, _Past(*state.past), _Memory(*state.memory)
@@ -122,7 +122,7 @@ class RecurrentDecoder(Decoder):
         words: Int[Tensor, "B T"],
         attention: Float[Tensor, "B M T P"],
     ) -> Float[Tensor, "B T P"]:
-        """Return what the regions add to the scores of words, without the way through the cell."""
+        """Return contributions through the context vector, ignoring those through the cell."""
         sought = self.words.output_weights[words] @ self.from_context.weight  # (B, T, C)
         return attention[:, 0] * (sought @ self.from_feature(features).mT)
 
@@ -158,6 +158,6 @@ class RecurrentDecoder(Decoder):
         hidden: Float[Tensor, "*rows C"],
         context: Float[Tensor, "*rows C"],
     ) -> Float[Tensor, "*rows V"]:
-        """Deep output layer, equation 7: word, state and what was seen vote together."""
+        """Deep output layer (equation 7): score the sum of word, state and context."""
         state = embedded + self.from_hidden(self.dropout(hidden)) + self.from_context(context)
         return self.words.logits(self.dropout(state))

@@ -1,4 +1,4 @@
-"""Settings of the decoders, which need no torch."""
+"""Settings of the decoders; importing them does not import torch."""
 
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
@@ -8,9 +8,9 @@ from captioner.errors import require
 
 @dataclass(frozen=True, kw_only=True)
 class DecoderConfig:
-    """Settings of a decoder: the arguments of its network, but for `words` and `feature_dim`.
+    """Settings of a decoder: the arguments of its network, except `words` and `feature_dim`.
 
-    Whole numbers among them are sizes, 1 or more; others, such as dropout, are in [0, 1).
+    Integers are sizes of 1 or more; floats, such as dropout, are in [0, 1).
     """
 
     kind: str
@@ -23,14 +23,14 @@ class DecoderConfig:
 
     @property
     def label(self) -> str:
-        """What people call such a decoder."""
+        """Name shown to users."""
         return self.kind
 
     @property
     def longest(self) -> int | None:
-        """Words of the longest caption, START and END not counted; None: any.
+        """Longest caption in tokens, START and END not counted; None for no limit.
 
-        Where there is a limit, the setting `max_positions` gives it, START counted.
+        If there is a limit, the setting `max_positions` gives it, START counted.
         """
         positions: int | None = getattr(self, "max_positions", None)
         return None if positions is None else positions - 1
@@ -41,7 +41,7 @@ class DecoderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class BlocksConfig(DecoderConfig):
-    """What the settings of all decoders made of blocks of attention say."""
+    """Settings shared by all Transformer decoders."""
 
     width: int = 256
     """Channels of the decoder's state."""
@@ -137,10 +137,10 @@ class PrefixConfig(BlocksConfig):
 
 
 def check_sizes(settings: Any, *, where: str) -> None:
-    """Refuse whole numbers below 1, and others outside of [0, 1).
+    """Check that integers are 1 or more, and floats in [0, 1).
 
     Raises:
-        ConfigError: one is; the text begins with `where`.
+        ConfigError: a value is out of range; the message begins with `where`.
     """
     for setting in fields(settings):
         name, value = setting.name, getattr(settings, setting.name)
@@ -151,10 +151,10 @@ def check_sizes(settings: Any, *, where: str) -> None:
 
 
 def check_heads(settings: Any, *, where: str) -> None:
-    """Refuse `heads` that do not divide `width`.
+    """Check that `heads` divides `width`.
 
     Raises:
-        ConfigError: they do not; the text begins with `where`.
+        ConfigError: it does not; the message begins with `where`.
     """
     require(
         settings.width % settings.heads == 0,

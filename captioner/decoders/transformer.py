@@ -21,10 +21,10 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention and feed-forward, each added to what went in, and normalised.
+    """Self-attention, cross-attention and feed-forward, each with a residual connection and a norm.
 
     Source: Vaswani et al. 2017, section 3.1 (arXiv:1706.03762), which normalises the sum (`post`);
-    with the norm moved inside the residual branch (`pre`), Xiong et al. 2020, section 3
+    with the norm inside the residual branch (`pre`), Xiong et al. 2020, section 3
     (arXiv:2002.04745).
     """
 
@@ -60,7 +60,7 @@ class Block(nn.Module):
     def read_words(
         self, x: Float[Tensor, "N T C"], *, with_weights: bool
     ) -> tuple[Float[Tensor, "N T C"], Float[Tensor, "N M T T"] | None]:
-        """Attend from every word to itself and those before it."""
+        """Attend from every word to itself and earlier words."""
         given = self.pre_norm(self.self_norm, x)
         keys, values = self.self_attention.keys_and_values(given)
         weights = self.self_attention.weights(given, keys, causal=True) if with_weights else None
@@ -73,7 +73,7 @@ class Block(nn.Module):
         past_keys: Float[Tensor, "N M t d"],
         past_values: Float[Tensor, "N M t d"],
     ) -> tuple[Float[Tensor, "N 1 C"], Float[Tensor, "N M T d"], Float[Tensor, "N M T d"]]:
-        """Attend from the latest word to the cached ones; return the grown cache too."""
+        """Attend from the latest word to all cached ones; also return the extended cache."""
         given = self.pre_norm(self.self_norm, x)
         keys, values = self.self_attention.keys_and_values(given)
         keys = torch.cat([past_keys, keys], dim=2)
@@ -98,14 +98,14 @@ class Block(nn.Module):
         *,
         with_weights: bool,
     ) -> tuple[Float[Tensor, "B Q C"], Float[Tensor, "B M Q P"] | None]:
-        """Do what `read_regions` does, for few words: without keys and values."""
+        """Do what `read_regions` does without projecting keys and values, which suits few words."""
         read, weights = self.cross_attention.attend_unprojected(
             self.pre_norm(self.cross_norm, x), regions, with_weights=with_weights
         )
         return self._feed_forward(self._add(self.cross_norm, x, read)), weights
 
     def pre_norm(self, norm: nn.Module, x: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows C"]:
-        """Return what a part reads of x."""
+        """Return the input of a sublayer: x, normalised first in a pre-norm block."""
         return norm(x) if self.norms_first else x
 
     def _add(
@@ -183,26 +183,26 @@ class TransformerDecoder(BlocksDecoder):
 
     @property
     def _blocks(self) -> list[Block]:
-        """The blocks by their type, which a ModuleList forgets."""
+        """The blocks with their type, which ModuleList does not keep."""
         return cast(list[Block], list(self.blocks))
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
-        """Bring the regions to the decoder's width, once for all words and layers."""
+        """Map the regions to the decoder's width; return the state before the first word."""
         return DecoderState(memory=(self.from_feature(features),), past=self.empty_past(features))
 
     def step(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
-        """Take the latest word of every hypothesis; return the scores of the next word."""
+        """Read the latest words; return the logits of the next ones, and the next state."""
         output, state = self._advance(words, state, with_attention=False)
         return output.logits[:, :, 0], state
 
     def step_with_attention(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[DecoderOutput, DecoderState]:
-        """Do what `step` does; return a reading of these words, with attention.
+        """Read the latest words; return logits and attention (T = 1), and the next state.
 
-        It has T = 1, but for the last axis of `between_words`, where all words so far stand.
+        The last axis of `between_words` has all words so far.
         """
         return self._advance(words, state, with_attention=True)
 
@@ -276,9 +276,10 @@ class TransformerDecoder(BlocksDecoder):
         words: Int[Tensor, "B T"],
         attention: Float[Tensor, "B M T P"],
     ) -> Float[Tensor, "B T P"] | None:
-        """Return what the last layer reads for words, without its feed-forward.
+        """Return contributions through the last layer's attention, without its feed-forward.
 
-        It is None with a head, which is no sum of what it is given.
+        Returns:
+            Contributions; None with a `head`, whose activation does not decompose.
         """
         if not self.has_evidence:
             return None

@@ -1,4 +1,4 @@
-"""Word embeddings: looked up on input and, when tied, used as output weights."""
+"""Word embeddings, which also serve as output weights if tied."""
 
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 
 class WordTable(nn.Module):
-    """Embedding per word; `logits` scores a state against every word.
+    """Embedding table; `logits` scores a state against every word.
 
-    Tying follows Press and Wolf 2017, section 3 (arXiv:1608.05859). The table is used twice rather
+    Tied as in Press and Wolf 2017, section 3 (arXiv:1608.05859). The table is used twice rather
     than registered twice, so a checkpoint holds it once.
     """
 
@@ -21,11 +21,11 @@ class WordTable(nn.Module):
 
     @property
     def output_weights(self) -> Float[Tensor, "V C"]:
-        """The vectors that a state is scored against."""
+        """Output weights: the embeddings themselves if tied."""
         return self.vectors.weight if self.output is None else self.output.weight
 
     def forward(self, words: Int[Tensor, "*rows"]) -> Float[Tensor, "*rows C"]:
-        """Look the words up."""
+        """Embed words."""
         return self.vectors(words)
 
     def logits(self, state: Float[Tensor, "*rows C"]) -> Float[Tensor, "*rows V"]:

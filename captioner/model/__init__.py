@@ -42,7 +42,7 @@ class CaptionModel(nn.Module):
 
     def __init__(self, encoder: Encoder | EnsembleEncoder, decoder: Decoder) -> None:
         super().__init__()
-        # Only what captions meets an ensemble, and that asks no more of it than of one encoder.
+        # Only inference meets an ensemble, and needs no more of it than of a single encoder.
         self.encoder = cast(Encoder, encoder)
         self.decoder = decoder
 
@@ -58,7 +58,13 @@ class CaptionModel(nn.Module):
 
 
 def build_decoder(config: DecoderConfig, *, words: int, feature_dim: int) -> Decoder:
-    """Build the decoder these settings describe, for a vocabulary and an encoder's channels."""
+    """Build a decoder from its settings.
+
+    Args:
+        config: settings of the decoder.
+        words: vocabulary size, special tokens included.
+        feature_dim: channels of the encoder's features.
+    """
     settings = asdict(config)
     del settings["kind"]
     return resolve_name(config.network)(words=words, feature_dim=feature_dim, **settings)
@@ -71,13 +77,17 @@ def build_model(
     words: int,
     encoder_weights: Path | bool = False,
 ) -> CaptionModel:
-    """Build the network these settings describe, with random weights except for `encoder_weights`.
+    """Build a model with random weights, except for `encoder_weights`.
 
     Args:
-        config: encoder and decoder.
-        preprocess: gives the input size.
-        words: size of the vocabulary, specials included.
+        config: settings of encoder and decoder.
+        preprocess: settings of the input, for its size.
+        words: vocabulary size, special tokens included.
         encoder_weights: a safetensors file with the backbone's weights, or True for timm's hub.
+
+    Raises:
+        ConfigError: the settings do not form a model.
+        CheckpointError: the encoder's weights do not fit.
     """
     encoder = _build_encoder(config.encoder, preprocess, weights=encoder_weights)
     decoder = build_decoder(config.decoder, words=words, feature_dim=encoder.feature_dim)
@@ -106,11 +116,11 @@ def _build_encoder(
 def join_models(
     models: Sequence[CaptionModel], preprocess: Sequence[PreprocessConfig]
 ) -> CaptionModel:
-    """Build an ensemble over the same vocabulary; weights are shared, not copied.
+    """Build an ensemble of models with the same vocabulary; weights are shared, not copied.
 
     Args:
-        models: from checkpoints.
-        preprocess: what each is fed; see `captioner.checkpoint.header.join_headers`.
+        models: the members.
+        preprocess: preprocessing of each; see `captioner.checkpoint.header.join_headers`.
     """
     encoder = EnsembleEncoder([model.encoder for model in models], preprocess)
     decoder = EnsembleDecoder([model.decoder for model in models], encoder.layouts)

@@ -21,31 +21,32 @@ from captioner.errors import CheckpointError, ConfigError
 _LOADING = ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay")
 """Arguments of `timm.create_model` that read files; a checkpoint's header must not name any."""
 _OF_PATCHES = ("img_size", "patch_size", "grid_size", "dynamic_img_pad")
-"""What is asked of timm's PatchEmbed, which documents none of it (docs/private_names.md)."""
+"""Attributes of timm's PatchEmbed used here; timm documents none of them
+(docs/private_names.md)."""
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Encoder(nn.Module):
-    """Any timm backbone with `forward_intermediates`, CNN, ViT or hierarchical, as a grid.
+    """Features of image regions from any timm backbone with `forward_intermediates`.
 
-    Batch norms always use their running statistics: the batches that fine-tune a captioner are too
-    small to measure better ones.
+    Batch norms always use their running statistics: batches for fine-tuning are too small to
+    improve on them.
 
-    Several levels are standardised over their channels, so that none drowns another, brought to the
-    finest one's grid and put together: the hypercolumns of Hariharan et al. 2015 (arXiv:1411.5752).
+    Several levels are each standardised over their channels, so that none dominates, resampled to
+    the finest grid and concatenated: hypercolumns (Hariharan et al. 2015, arXiv:1411.5752).
 
     Args:
-        backbone: timm model name.
+        backbone: timm model name of a CNN, ViT or hierarchical network.
         options: further arguments of `timm.create_model`.
         size: input height and width in pixels.
-        levels: feature maps taken, from the last one back.
-        class_token: keep it, as a row of features before those of the regions.
-        eps: added to variances by the layer norms, where timm's choice is another.
-        weights: a safetensors file with the backbone's weights, or True to ask timm's hub.
+        levels: number of feature maps, counted back from the last one.
+        class_token: keep the class token, as a row of features before those of the regions.
+        eps: epsilon of the layer norms; None keeps timm's.
+        weights: a safetensors file with the backbone's weights, or True for timm's hub.
 
     Raises:
-        ConfigError: the backbone is unknown, has no `forward_intermediates` or not so many levels,
-            or refuses the size.
+        ConfigError: the backbone is unknown, lacks `forward_intermediates` or enough levels, or
+            does not accept the size.
         CheckpointError: the weights do not fit.
     """
 
@@ -64,7 +65,7 @@ class Encoder(nn.Module):
         self.levels, self.class_token = levels, class_token
         self.backbone = _create(backbone, dict(options or {}), size=size, weights=weights)
         self.context = getattr(self.backbone, "num_prefix_tokens", 0) if class_token else 0
-        """Rows of features before those of the regions."""
+        """Feature rows before those of the regions."""
         if class_token and not self.context:
             raise ConfigError(f"encoder.class_token: {backbone!r} has none; leave it out.")
         for module in self.backbone.modules():
@@ -88,7 +89,7 @@ class Encoder(nn.Module):
         self.grid = max((height, width) for _, height, width in maps)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Return the regions' features, row by row from the top left, behind a class token kept."""
+        """Return region features, row by row from the top left, behind the class token if kept."""
         if self.class_token:
             ((regions, context),) = self.backbone.forward_intermediates(
                 pixels,
@@ -116,10 +117,10 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def _shapes(self, size: tuple[int, int]) -> list[tuple[int, ...]]:
-        """Return channels, height and width of the levels, without running the network if possible.
+        """Return channels, height and width of each level, without running the network if possible.
 
-        Those of a ViT have the grid of its patches. Any other backbone is run on the meta device,
-        which knows shapes only; what cannot be run there sees a black photo.
+        A ViT's levels have the grid of its patches. Any other backbone runs on the meta device,
+        which computes shapes only; one that cannot run there gets a black image.
         """
         embed = _patch_embed(self.backbone)
         taken = list(getattr(self.backbone, "feature_info", None) or ())[-self.levels :]
@@ -143,26 +144,30 @@ class Encoder(nn.Module):
 
 
 def _upsample(level: Float[Tensor, "B d h w"], grid: tuple[int, int]) -> Float[Tensor, "B d gh gw"]:
-    """Sample a coarser map at the centres of finer regions."""
+    """Resample a coarser map at the centres of finer regions."""
     if level.shape[2:] == grid:
         return level
     return F.interpolate(level, size=grid, mode="bilinear", align_corners=False)
 
 
 def _standardise(level: Float[Tensor, "B d gh gw"]) -> Float[Tensor, "B d gh gw"]:
-    """Give every region mean 0 and deviation 1 over the channels."""
+    """Standardise each region over its channels, to mean 0 and deviation 1."""
     return F.layer_norm(level.movedim(1, -1), level.shape[1:2]).movedim(-1, 1)
 
 
 def _patch_embed(backbone: nn.Module) -> Any:
-    """Return the layer that cuts photos into patches, if timm tells what is asked of it here."""
+    """Return timm's patch embedding; None if it lacks an attribute that is used here."""
     embed = getattr(backbone, "patch_embed", None)
     known = isinstance(embed, PatchEmbed) and all(hasattr(embed, name) for name in _OF_PATCHES)
     return embed if known else None
 
 
 def _require_whole_patches(name: str, backbone: nn.Module, size: tuple[int, int]) -> None:
-    """Refuse a size whose lower or right edge a ViT would silently leave unseen."""
+    """Check that patches tile the input; a ViT would silently ignore the lower or right edge.
+
+    Raises:
+        ConfigError: they do not.
+    """
     embed = _patch_embed(backbone)
     if embed is None or embed.dynamic_img_pad:
         return
@@ -177,9 +182,12 @@ def _require_whole_patches(name: str, backbone: nn.Module, size: tuple[int, int]
 def _require_whole_regions(
     name: str, size: tuple[int, int], *, step: int, grid: tuple[int, ...]
 ) -> None:
-    """Refuse a size that the regions do not tile: the last ones would reach into padding.
+    """Check that the regions tile the input.
 
-    A CNN then pads, so that overlays, which take the regions to tile the photo, would be shifted.
+    Otherwise a CNN pads, its last regions reach into the padding, and overlays would be shifted.
+
+    Raises:
+        ConfigError: they do not.
     """
     if any(side != step * regions for side, regions in zip(size, grid, strict=True)):
         raise ConfigError(

@@ -1,8 +1,8 @@
 """Ensembles: an encoder and a decoder made of several.
 
-An ensemble sees the regions of all members side by side, (B, P, D) with P the sum of theirs and D
-the widest, and gives each member its own back; its state holds theirs, member by member. So search
-meets a decoder like any other.
+The ensemble's features are those of all members side by side, (B, P, D), with P the sum of theirs
+and D the widest; each member reads its own part. The state holds the members' states. So search
+sees an ordinary decoder.
 """
 
 import math
@@ -21,31 +21,31 @@ from captioner.model.encoder import Encoder
 
 
 class FeatureLayout(NamedTuple):
-    """One member's part of the features."""
+    """Layout of one member's features."""
 
     grid: tuple[int, int]
-    """Regions down and across."""
+    """Rows and columns of regions."""
     channels: int
-    """Of its features."""
+    """Feature channels."""
     context: int = 0
-    """Rows of features before those of the regions."""
+    """Feature rows before those of the regions."""
 
     @property
     def rows(self) -> int:
-        """How many rows of features there are."""
+        """Number of feature rows."""
         return self.context + self.grid[0] * self.grid[1]
 
     def has_layout_of(self, other: "FeatureLayout") -> bool:
-        """Whether attention over one means the same as over the other, row by row."""
+        """Whether attention weights of both mean the same, row by row."""
         return (self.grid, self.context) == (other.grid, other.context)
 
 
 class EnsembleEncoder(nn.Module):
-    """The encoders of the members, fed from the input of the first.
+    """Encoders of the members, fed with the first one's input.
 
     Args:
-        encoders: of the members.
-        preprocess: what each was trained on; they differ in the normalisation of colours at most.
+        encoders: encoders of the members.
+        preprocess: preprocessing of each; only colour normalisation may differ.
     """
 
     scale: Tensor
@@ -55,7 +55,7 @@ class EnsembleEncoder(nn.Module):
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
         self.grid = encoders[0].grid
-        """Of the first member, whose attention the others' is laid upon."""
+        """Grid of the first member, on which the others' attention is drawn."""
         self.layouts = [
             FeatureLayout(encoder.grid, encoder.feature_dim, encoder.context)
             for encoder in encoders
@@ -68,7 +68,7 @@ class EnsembleEncoder(nn.Module):
         self.register_buffer("shift", (mean[0] - mean) / std, persistent=False)
 
     def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B P D"]:
-        """Return the regions of all members side by side."""
+        """Return the features of all members side by side."""
         features = [
             encoder(pixels * scale + shift)
             for encoder, scale, shift in zip(self.encoders, self.scale, self.shift, strict=True)
@@ -78,18 +78,18 @@ class EnsembleEncoder(nn.Module):
 
 
 class EnsembleDecoder(Decoder):
-    """The decoders of the members; a word's probability is the mean of those they give it.
+    """Decoders of the members; the probability of a word is the mean over them.
 
-    The arithmetic mean, as in the ensembles of Rennie et al. 2017 (arXiv:1612.00563): a word that
-    one member is sure of stays likely where another would not have thought of it. The geometric
-    mean, of the logits, would let every member veto every word.
+    It is the arithmetic mean, as in the ensembles of Rennie et al. 2017 (arXiv:1612.00563): a word
+    that one member is confident of stays likely. The geometric mean, an average of logits, would
+    let every member veto every word.
 
-    Attention is the members' own, each as a head of one layer: the mean over the heads of its last
-    layer. Members whose grid or class token is not the first one's are left out of it.
+    Attention has one layer with one head per member: the mean over the heads of its last layer.
+    Members whose grid or class token differs from the first one's are omitted.
 
     Args:
-        decoders: of the members, over the same words.
-        layouts: what each sees of the features.
+        decoders: decoders of the members, with the same vocabulary.
+        layouts: layout of each member's features.
     """
 
     def __init__(self, decoders: Sequence[Decoder], layouts: Sequence[FeatureLayout]) -> None:
@@ -104,11 +104,11 @@ class EnsembleDecoder(Decoder):
 
     @property
     def _decoders(self) -> list[Decoder]:
-        """The decoders by their type, which a ModuleList forgets."""
+        """The decoders with their type, which ModuleList does not keep."""
         return cast(list[Decoder], list(self.decoders))
 
     def init_state(self, features: Float[Tensor, "B P D"]) -> DecoderState:
-        """Start every member on its own features."""
+        """Read each member's features; return the state before the first word."""
         states = [
             decoder.init_state(own)
             for decoder, own in zip(self._decoders, self._divide(features), strict=True)
@@ -121,21 +121,21 @@ class EnsembleDecoder(Decoder):
     def step(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[Float[Tensor, "B K V"], DecoderState]:
-        """Take the latest word of every hypothesis; return the scores of the next word."""
+        """Read the latest words; return the logits of the next ones, and the next state."""
         logits, state = self._advance("step", words, state)
         return average_logits(logits), state
 
     def step_with_attention(
         self, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[DecoderOutput, DecoderState]:
-        """Do what `step` does; return a reading of these words, with attention."""
+        """Read the latest words; return logits and attention (T = 1), and the next state."""
         outputs, state = self._advance("step_with_attention", words, state)
         return self._merge(outputs), state
 
     def _advance(
         self, method: str, words: Int[Tensor, "B K"], state: DecoderState
     ) -> tuple[list[Any], DecoderState]:
-        """Advance every member by the same words."""
+        """Step every member with the same words."""
         found = [
             getattr(decoder, method)(words, DecoderState(*own))
             for decoder, *own in zip(self._decoders, state.memory, state.past, strict=True)

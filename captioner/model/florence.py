@@ -1,7 +1,7 @@
-"""Encoder of Florence-2 (Xiao et al. 2023, arXiv:2311.06242): regions meet a task in words.
+"""Encoder of Florence-2 (Xiao et al. 2023, arXiv:2311.06242), which reads photo and task prompt.
 
-timm's DaViT sees the photo; its regions, with positions by row and column, and their mean are
-projected, and BART's encoder lets them and the words of the task attend to each other.
+timm's DaViT reads the photo. Its regions, with row and column positions, and their mean are
+projected; then BART's encoder lets them and the words of the task attend to each other.
 """
 
 from collections.abc import Mapping
@@ -18,14 +18,14 @@ from captioner.model.encoder import Encoder
 
 
 class FlorenceEncoder(Encoder):
-    """A backbone and, behind it, layers in which regions and a task attend to each other.
+    """A backbone followed by layers in which regions and task words attend to each other.
 
     Args:
         backbone: timm model name.
         options: further arguments of `timm.create_model`.
         size: input height and width in pixels.
-        task: sizes of what is behind the backbone.
-        weights: of the backbone, as in `Encoder`.
+        task: settings of the layers after the backbone.
+        weights: weights of the backbone, as in `Encoder`.
     """
 
     def __init__(
@@ -62,11 +62,11 @@ class FlorenceEncoder(Encoder):
     def forward(
         self, pixels: Float[Tensor, "B 3 H W"], task: Float[Tensor, "T D"] | None = None
     ) -> Float[Tensor, "B P D"]:
-        """Return mean and task, then the regions row by row, after all have met.
+        """Return the mean feature, the task words, then the regions row by row, after attention.
 
         Args:
             pixels: prepared photos.
-            task: vectors of another task's words; without them, the usual one.
+            task: embedded words of another task; by default the one in the checkpoint.
         """
         asked = self.task if task is None else task
         down, across = self.grid

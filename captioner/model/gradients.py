@@ -1,8 +1,8 @@
-"""What a word depends on: attention weights times the gradient of its score.
+"""Gradient-weighted attention: attention weights times the gradient of a word's score.
 
-Grad-CAM on cross-attention, as ALBEF grounds with it (Li et al. 2021, section 5, arXiv:2107.07651),
-over all layers: weights times the gradient of the word's logit with respect to them where it is
-positive, mean over the heads, sum over the layers.
+Grad-CAM on cross-attention, as ALBEF uses it for grounding (Li et al. 2021, section 5,
+arXiv:2107.07651), but over all layers: weights times the gradient of the word's logit with respect
+to them, where positive; mean over heads, sum over layers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,19 +23,19 @@ from captioner.speed.packing import share_weights
 def gradient_maps(
     decoder: Decoder, features: Float[Tensor, "1 P D"], ids: Sequence[int], places: Sequence[int]
 ) -> Float[Tensor, "N P"]:
-    """Read a caption and find what its words depend on.
+    """Compute a gradient-weighted attention map for words of a caption.
 
     Args:
-        decoder: a single one that is recurrent, or attends to words and regions apart.
-        features: of the image.
-        ids: of the caption, what is given before its first token included.
-        places: positions of tokens; what the next token depends on is asked.
+        decoder: a single recurrent decoder or cross-attention Transformer.
+        features: features of the image.
+        ids: token ids, including those given before the first word.
+        places: positions in `ids`; the map explains the token after each.
 
     Returns:
-        For each place a map, not negative; it may be 0 everywhere.
+        A map for each place, never negative; it may be 0 everywhere.
 
     Raises:
-        ConfigError: the decoder is another one.
+        ConfigError: the decoder is of another kind.
     """
     with torch.inference_mode(False), torch.enable_grad():
         twin, kept = recording_twin(decoder)
@@ -51,18 +51,18 @@ def differentiate(
     kept: Sequence[Tensor],
     before: Sequence[Tensor] = (),
 ) -> Iterator[tuple[list[Tensor], list[Tensor], Tensor]]:
-    """Multiply weights by the gradients of the scores of words, where they are positive.
+    """Multiply attention weights by the gradients of word scores, where positive.
 
     Args:
-        logits: scores of a twin of `recording_twin`.
-        ids: as above.
-        places: as above.
-        kept: the twin's weights of the whole caption.
-        before: the encoder's, (1, M, N, N) each.
+        logits: output of a twin from `recording_twin`.
+        ids: as in `gradient_maps`.
+        places: as in `gradient_maps`.
+        kept: the twin's weights for the whole caption.
+        before: weights of the encoder, (1, M, N, N) each.
 
     Yields:
-        For each place the gains of the encoder's weights, those of the decoder's, means over the
-        heads, and the map (P) of the place.
+        For each place: products for the encoder's weights, products for the decoder's, both as
+            means over heads, and the map (P).
     """
     by_step = kept[0].ndim == 3  # of a recurrent decoder, in whose place there is one alone
     for place in places:
@@ -80,14 +80,15 @@ def differentiate(
 
 
 def recording_twin(decoder: Decoder) -> tuple[Decoder, list[Tensor]]:
-    """Make a twin that calculates with weights that can be differentiated by, and lists them.
+    """Make a copy of a decoder that computes attention differentiably and records its weights.
 
     Returns:
-        The twin, in evaluation mode, and the list: for each step of a recurrent decoder (1, 1, P);
-        for each layer of a Transformer (1, M, T, T) between words, then (1, M, T, P).
+        The copy, in evaluation mode and with shared parameters, and the list of weights: (1, 1, P)
+        for each step of a recurrent decoder; for each layer of a Transformer (1, M, T, T) between
+        words, then (1, M, T, P).
 
     Raises:
-        ConfigError: the decoder is that of GIT, or of several models.
+        ConfigError: the decoder is a prefix decoder or an ensemble.
     """
     if not isinstance(decoder, RecurrentDecoder | TransformerDecoder):
         raise ConfigError(
@@ -113,7 +114,7 @@ def _attend_heads(
     *,
     causal: bool = False,
 ) -> Tensor:
-    """Do what `MultiHeadAttention` does, through its weights (1, M, T, S)."""
+    """Do what `MultiHeadAttention.forward` does, recording the weights (1, M, T, S)."""
     kept.append(module.weights(x, keys, causal=causal))
     return module.out((kept[-1] @ values).transpose(1, 2).flatten(2))
 
@@ -121,6 +122,6 @@ def _attend_heads(
 def _attend_regions(
     module: RegionAttention, kept: list[Tensor], queries: Tensor, keys: Tensor, features: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Do what `RegionAttention` does, noting its weights (1, 1, P)."""
+    """Do what `RegionAttention.forward` does, recording the weights (1, 1, P)."""
     kept.append(module.score(queries, keys).softmax(dim=-1))
     return kept[-1] @ features, kept[-1]

@@ -1,4 +1,4 @@
-"""Evaluation mode for a network that may be in training."""
+"""Temporary evaluation mode."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from torch import nn
 
 @contextmanager
 def evaluating(network: Any) -> Iterator[None]:
-    """Put a network into evaluation mode, then restore the mode of each part.
+    """Put a network into evaluation mode, then restore the mode of each module.
 
-    What is no module has no modes.
+    Anything else than a PyTorch module is left alone.
     """
     modules = network.modules() if isinstance(network, nn.Module) else ()
     training = [module for module in modules if module.training]

@@ -1,8 +1,8 @@
 """Overlays: the attention of every word, drawn on the photo.
 
 attention of a word        (gh, gw)  weights of the regions
-regions.spread             (H, W)    weight of every pixel, in units of uniform attention
-heat.heatmap               RGB       a veil over the photo: heat, or a spotlight
+regions.spread             (H, W)    weight of every pixel, in multiples of uniform attention
+heat.heatmap               RGB       photo with a heat map, or a spotlight
 sheet, animation, figure   PNG, GIF or WebP, HTML
 """
 
@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 Format = Literal["png", "gif", "webp", "html"]
-"""Contact sheet, animation (twice), page."""
+"""Contact sheet; animation, in two formats; page."""
 
 
 def render(
@@ -62,17 +62,17 @@ def render(
     """Draw the overlays of a caption as a file.
 
     Args:
-        photo: mode RGB, as displayed, as `load_photo` returns it; or smaller, from `load_reduced`.
-        caption: of this photo.
+        photo: RGB, as displayed, from `load_photo`; or smaller, from `load_reduced`.
+        caption: caption of this photo.
         kind: a `Format`: contact sheet (png), animation (gif, webp) or page (html).
         style: how attention is drawn.
 
     Returns:
-        What to write to the file.
+        Content of the file.
 
     Raises:
-        ConfigError: there is no such kind of file.
-        ValueError: the photo is not the captioned one.
+        ConfigError: there is no such format.
+        ValueError: the caption is of another photo.
     """
     if kind == "png":
         stream = BytesIO()

@@ -1,4 +1,4 @@
-"""Animation: the photo with its caption, one frame for every word, and the most telling again."""
+"""Animation: the photo with its caption, one frame per word, ending on the most telling word."""
 
 from io import BytesIO
 
@@ -25,7 +25,7 @@ _LEAST_WIDTH = 240  # room for a caption
 _STILL = 2.0  # the first and the last frame stand this many times as long as a word
 
 Piece = tuple[float, int, str]
-"""Left edge, line and text of a word, or of what fits on its line."""
+"""Left edge, line and text of a word, or of the part of it on one line."""
 
 
 def animate(
@@ -40,15 +40,16 @@ def animate(
     """Draw a looping animation of the words' attention.
 
     Args:
-        photo: mode RGB, as displayed; of any size.
-        caption: of this photo.
-        kind: a `gif` plays everywhere and has 256 colours a frame; a `webp` has them all.
+        photo: RGB, as displayed; any size.
+        caption: caption of this photo.
+        kind: `gif`, which plays everywhere, with 256 colours per frame; or `webp`, with all
+            colours.
         style: how attention is drawn.
-        longest: longer side of the picture, pixels.
-        seconds: how long a word stands.
+        longest: longer side of the photo, pixels.
+        seconds: duration of a word's frame.
 
     Raises:
-        ValueError: the photo is not the captioned one.
+        ValueError: the caption is of another photo.
     """
     frames = draw_frames(photo, caption, style=style, longest=longest)
     if kind == "gif":
@@ -68,16 +69,16 @@ def draw_frames(
 ) -> list[Image.Image]:
     """Draw the plain photo, then the overlay of every word, above the caption.
 
-    The most telling word comes once more at the end, so that this is what an animation rests on.
+    The most telling word is repeated at the end, where an animation rests.
 
     Args:
-        photo: mode RGB, as displayed; of any size.
-        caption: of this photo.
+        photo: RGB, as displayed; any size.
+        caption: caption of this photo.
         style: how attention is drawn.
-        longest: longer side of the picture, pixels; the caption comes below it.
+        longest: longer side of the photo, pixels; the caption is below it.
 
     Raises:
-        ValueError: the photo is not the captioned one.
+        ValueError: the caption is of another photo.
     """
     photo = fit(photo, longest=longest)
     maps, scales = word_maps(caption, size=(photo.height, photo.width), style=style)
@@ -113,13 +114,13 @@ def draw_frames(
 
 
 def _quantise(frame: Image.Image) -> Image.Image:
-    """Choose 256 colours; Pillow's own choice would lose the few bright ones of the overlay."""
+    """Reduce to 256 colours; Pillow's default palette loses the few bright ones of the overlay."""
     colours = frame.quantize(256, method=Image.Quantize.FASTOCTREE)
     return frame.quantize(palette=colours, dither=Image.Dither.FLOYDSTEINBERG)
 
 
 def _place_words(caption: Caption, font: Font, width: int) -> list[list[Piece]]:
-    """Find a place for every word, a line after the other; a long word takes several."""
+    """Lay out the words, line by line; a long word takes several lines."""
     placed: list[list[Piece]] = []
     x, line = 0.0, 0
     for spaced, text in split_caption(caption):

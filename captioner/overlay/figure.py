@@ -1,8 +1,8 @@
-"""A photo, and its caption as words to point at: a page, or a part of one, without scripts.
+"""HTML figure: a photo with its caption, whose words show their attention; no scripts.
 
-Words are radio buttons, so mouse, touch and keyboard choose them without a script. A page may hold
-several figures, each with a name of its own. Everything is inside: pictures as data URIs, style
-inline, and a policy that lets the browser load nothing else.
+Words are radio buttons, so mouse, touch and keyboard select them. A page may hold several figures
+with different names. Everything is inline: images as data URIs, and a content security policy that
+blocks all requests.
 """
 
 from base64 import b64encode
@@ -19,10 +19,10 @@ from captioner.result.caption import Caption
 from captioner.result.diagnosis import diagnose
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-"""What a browser may load for a page of figures: nothing."""
+"""Content security policy of a page with figures: no requests."""
 
-# The photo and all layers have one place and one width; the layer of the word that is pointed at,
-# or else of the chosen word, is visible.
+# The photo and all layers overlap exactly; the layer of the hovered word, or else of the selected
+# word, is visible.
 CSS = """\
 :root { color-scheme: light dark; --ink: #161616; --pale: #5c5c5c; --paper: #fff; --sure: .75; }
 @media (prefers-color-scheme: dark) {
@@ -51,25 +51,25 @@ input:focus-visible + .name { outline: 3px solid #3b82f6; outline-offset: 2px; }
 p { margin: .3rem 0; }
 .pale { color: var(--pale); }
 """
-"""Style of figures, and of a page around them."""
+"""Style sheet of figures, and of a page around them."""
 
 
 def draw_page(
     photo: Image.Image, caption: Caption, *, style: Style = STYLE, longest: int = 960
 ) -> str:
-    """Write an HTML page that shows the attention of the word pointed at or chosen.
+    """Return an HTML page that shows the attention of the hovered or selected word.
 
     Args:
-        photo: mode RGB, as displayed; of any size.
-        caption: of this photo.
+        photo: RGB, as displayed; any size.
+        caption: caption of this photo.
         style: how attention is drawn.
-        longest: longer side of the pictures, pixels, unless the photo is smaller.
+        longest: maximum of the longer side of the images, pixels.
 
     Returns:
         The page; write it as UTF-8.
 
     Raises:
-        ValueError: the photo is not the captioned one.
+        ValueError: the caption is of another photo.
     """
     about = [caption.checkpoint, f"log-probability {caption.log_probability:.2f}"]
     if caption.image is not None:
@@ -104,20 +104,20 @@ def draw_figure(
     name: str = "word",
     about: str = "",
 ) -> str:
-    """Write the part of a page that shows the attention of the word chosen.
+    """Return the HTML of a figure that shows the attention of the hovered or selected word.
 
-    The most telling word is chosen first. Words are the more coloured the likelier they were.
+    The most telling word is selected at first. The colour of words follows their probability.
 
     Args:
-        photo: mode RGB, as displayed; of any size.
-        caption: of this photo.
+        photo: RGB, as displayed; any size.
+        caption: caption of this photo.
         style: how attention is drawn.
-        longest: longer side of the pictures, pixels, unless the photo is smaller.
-        name: of the figure, unlike those of all others on the page: small letters and digits.
-        about: HTML that goes below.
+        longest: maximum of the longer side of the images, pixels.
+        name: unique name of the figure on its page: small letters and digits.
+        about: HTML below the figure.
 
     Raises:
-        ValueError: the photo is not the captioned one.
+        ValueError: the caption is of another photo.
     """
     photo = fit(photo, longest=min(longest, max(photo.size)))
     maps, scales = word_maps(caption, size=(photo.height, photo.width), style=style)

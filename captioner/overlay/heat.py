@@ -1,4 +1,4 @@
-"""Pixel weights -> a heat map whose opacity follows the weight."""
+"""Pixel weights -> heat map, whose opacity follows the weight."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -14,17 +14,17 @@ from captioner.photo.framing import Float32Array, Levels
 from captioner.result.caption import Caption
 
 _REDUCING_GAP = 3.0
-"""Average whole pixels first, down to this many times the size; much faster for large photos."""
+"""Pillow's reducing_gap: average whole pixels first, down to this many times the size."""
 
 
 Drawing = Literal["heat", "spotlight"]
 Scale = Literal["word", "caption"]
 
 _HEAT_CURVE, _SPOT_CURVE = 0.7, 4
-"""Exponents that keep what is half as heavy well seen: of the weight, and of what it lacks."""
+"""Exponents of opacity, of the weight and of its complement, that keep half the maximum visible."""
 _DUSK, _DUSK_ALPHA = (34, 34, 42), 0.8
-"""Colour of what a spotlight leaves out, and its opacity at full strength; a neutral one takes the
-photo's colours as it dims them."""
+"""Colour that a spotlight puts over the rest, and its opacity at full strength; a neutral colour
+desaturates as it dims."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +32,15 @@ class Style:
     """How attention is drawn."""
 
     drawing: Drawing = "heat"
-    """Colours where the model attended and the bare photo elsewhere; or a spotlight on it, with the
-    rest dimmed and greyed."""
+    """Heat map, or a spotlight that dims and desaturates what was not attended to."""
     scale: Scale = "word"
-    """Which weight is drawn at full strength: the heaviest of each word, or of the caption."""
+    """Weight that is drawn at full strength: the maximum of each word, or of the caption."""
     smooth: bool = True
-    """Blend between the centres of regions instead of showing their edges."""
+    """Interpolate between regions instead of showing their edges."""
     colour_map: ColourMap = "inferno"
-    """Of heat, from no weight, dark, to the heaviest, bright."""
+    """Colour map of heat, from dark (no weight) to bright (maximum)."""
     alpha: float = 0.9
-    """Opacity of the veil where it is strongest, from 0 to 1."""
+    """Maximum opacity, from 0 to 1."""
 
     def __post_init__(self) -> None:
         palette(self.colour_map)
@@ -60,19 +59,19 @@ STYLE = Style()
 def heatmap(
     photo: Image.Image, weights: Float[Float32Array, "H W"], *, scale: float, style: Style = STYLE
 ) -> Image.Image:
-    """Blend the heat map over the photo.
+    """Draw a heat map over a photo.
 
     Args:
-        photo: mode RGB, as displayed; H x W pixels.
-        weights: one for every pixel, from `spread` at the photo's size.
-        scale: the weight that is drawn at full strength; heavier ones are, too.
-        style: drawing, colours and opacity; `smooth` and `scale` are decided already.
+        photo: RGB, as displayed; H x W pixels.
+        weights: weight of every pixel, from `spread` at the photo's size.
+        scale: weight drawn at full strength; higher weights are clipped.
+        style: drawing, colours and opacity; `smooth` and `scale` do not matter here.
 
     Returns:
-        A new picture of the photo's size.
+        A new image of the photo's size.
 
     Raises:
-        ValueError: the weights are of another size than the photo, or the scale is not positive.
+        ValueError: weights and photo differ in size, or the scale is not positive.
     """
     if tuple(weights.shape) != (photo.height, photo.width):
         raise ValueError(
@@ -86,15 +85,15 @@ def heatmap(
 def heat_layer(
     weights: Float[Float32Array, "H W"], *, scale: float, style: Style = STYLE
 ) -> Image.Image:
-    """Draw the veil alone, transparent, to be laid over the photo elsewhere.
+    """Draw the transparent heat map alone, to be composed with the photo elsewhere.
 
     Args:
-        weights: one for every pixel.
+        weights: weight of every pixel.
         scale: as in `heatmap`.
         style: as in `heatmap`.
 
     Returns:
-        A picture of mode P, whose 256 colours carry their opacity: small as a PNG.
+        An image of mode P, whose palette includes opacity: small as a PNG.
     """
     layer = Image.fromarray(_levels(weights, scale))
     colours, opacities = veil(style)
@@ -104,7 +103,7 @@ def heat_layer(
 
 
 def veil(style: Style) -> tuple[bytes, bytes]:
-    """Return RGB colours and opacities for each of 256 weights."""
+    """Return the RGB colours and the opacities of 256 weights, as bytes."""
     weight = np.arange(256) / 255
     if style.drawing == "spotlight":
         colours = bytes(_DUSK) * 256
@@ -118,15 +117,15 @@ def veil(style: Style) -> tuple[bytes, bytes]:
 def word_maps(
     caption: Caption, *, size: tuple[int, int], style: Style = STYLE
 ) -> tuple[list[Float[Float32Array, "H W"]], list[float]]:
-    """Spread the attention of every word, and find the weight each is drawn at full strength at.
+    """Return a pixel map for every word, and the weight to draw each at full strength.
 
     Args:
-        caption: its words, and where its photo lay on the model's input.
+        caption: the caption.
         size: (height, width) to draw at, in pixels; the whole photo as displayed.
-        style: says whether to smooth, and whether words share one scale.
+        style: whether to interpolate, and whether words share a scale.
 
     Raises:
-        ValueError: a photo of this size cannot be the caption's; perhaps it is not yet upright.
+        ValueError: the size does not fit the captioned photo; it may not be upright yet.
     """
     geometry = caption.geometry
     ratio = max(size) / max(geometry.height, geometry.width)
@@ -143,7 +142,7 @@ def word_maps(
 
 
 def fit(photo: Image.Image, *, longest: int) -> Image.Image:
-    """Scale the photo, up or down, until its longer side has this many pixels."""
+    """Resize a photo, up or down, to this length of its longer side in pixels."""
     ratio = longest / max(photo.size)
     size = (max(1, round(photo.width * ratio)), max(1, round(photo.height * ratio)))
     return photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)

@@ -1,4 +1,4 @@
-"""Text in overlays: fonts, line breaks, positions of words."""
+"""Text in overlays: fonts, line breaks, formatted numbers."""
 
 import unicodedata
 from collections.abc import Sequence
@@ -33,28 +33,28 @@ _FONTS = (
     "malgun.ttf",
     "Nirmala.ttf",
 )
-"""Pillow's own font, which knows little more than English and is always there, and fonts of Linux,
-macOS and Windows to look for when a caption has other letters."""
+"""Pillow's own font (None), which is always available but knows little beyond English, and fonts of
+Linux, macOS and Windows to try for other letters."""
 
 GATE = "Gate (beta): how much of the attended feature reached the word."
-"""What to say once, where any word has a gate."""
+"""Explanation shown once if any word has a gate."""
 
 _MISSING = "\U0010fffe"
-"""No character, and so drawn with the sign that stands for a missing one."""
+"""A noncharacter, which fonts draw with their glyph for missing characters."""
 
 
 def load_font(size: int, *, for_text: str) -> Font:
-    """Return the font that knows most letters of the text; of equals, the first of `_FONTS`.
+    """Return the font that has most letters of a text; ties go to the first of `_FONTS`.
 
     Args:
-        size: height of a line in pixels, about.
-        for_text: everything to be written in one look.
+        size: approximate line height in pixels.
+        for_text: all text to be drawn in one font.
     """
     return _load(_choose(_letters(for_text))[0], size)
 
 
 def find_font_problems(text: str) -> list[str]:
-    """Describe what cannot be drawn correctly, in full sentences; empty if nothing."""
+    """Return warnings about text that cannot be drawn correctly, in full sentences."""
     faults = []
     lacking = _choose(_letters(text))[1]
     if lacking:  # shown here, they would be boxes, too
@@ -73,13 +73,13 @@ def find_font_problems(text: str) -> list[str]:
 
 
 def clean(text: str) -> str:
-    """Make text one printable line: spaces for line breaks, nothing that UTF-8 cannot carry."""
+    """Return text as one printable line: spaces for line breaks, no characters invalid in UTF-8."""
     text = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(text.split())
 
 
 def wrap(text: str, font: Font, *, width: int) -> list[str]:
-    """Wrap text to this many pixels: at spaces, or within a long word."""
+    """Wrap text to a width in pixels: at spaces, or inside a long word."""
     lines: list[str] = []
     line = ""
     for word in text.split():
@@ -98,7 +98,7 @@ def wrap(text: str, font: Font, *, width: int) -> list[str]:
 
 
 def format_probability(probability: float) -> str:
-    """Format a fraction as a percentage, never rounded to 0 or 100."""
+    """Format a probability as a percentage, never rounded to 0 or 100."""
     if 0 < probability < 0.005:
         return "<1%"
     if 0.995 <= probability < 1:
@@ -107,7 +107,7 @@ def format_probability(probability: float) -> str:
 
 
 def format_note(word: Word) -> str:
-    """Write a word's probability, its heaviest attention, and a recurrent decoder's gate."""
+    """Format a word's probability, maximum attention and gate."""
     notes = [format_probability(word.probability), format_peak(peak(word.attention))]
     if word.gate is not None:
         notes.append(f"gate {format_probability(word.gate)}")
@@ -115,7 +115,7 @@ def format_note(word: Word) -> str:
 
 
 def format_scale(scales: Sequence[float]) -> str:
-    """Format the ends of a colour legend."""
+    """Format the range of a colour legend."""
     shown = {format_peak(scale) for scale in scales}
     return f"0 to {shown.pop()}" if len(shown) == 1 else "0 to the heaviest weight of each word"
 
@@ -126,7 +126,7 @@ def format_peak(weight: float) -> str:
 
 
 def split_caption(caption: Caption) -> list[tuple[bool, str]]:
-    """Return of every word whether a space goes before it in the sentence, and its text."""
+    """Return the words of a caption with whether a space precedes each."""
     pieces: list[tuple[bool, str]] = []
     end = 0
     for word in caption.words:
@@ -144,13 +144,13 @@ def _fits(text: str, font: Font, width: int) -> bool:
 
 
 def _letters(text: str) -> str:
-    """All letters once; what is not to be seen, such as marks of direction, needs no font."""
+    """Return the distinct letters; invisible characters, such as direction marks, need no font."""
     return "".join(sorted({letter for letter in clean(text) if not letter.isspace()}))
 
 
 @lru_cache(maxsize=256)
 def _choose(letters: str) -> tuple[str | None, str]:
-    """Name of the font that lacks the fewest letters, and these; None is Pillow's own font."""
+    """Return the font that lacks the fewest letters, and those; None is Pillow's own font."""
     best: str | None = None
     lacking = letters
     for name in _FONTS:

@@ -1,9 +1,9 @@
 """Attention over regions -> weight of every pixel of the photo.
 
-Unit: a weight of 1 is what every pixel gets from uniform attention; 5 is five times as much. It
-depends neither on the grid nor on the size of the display, so words, photos and models compare. The
-mean over the photo, times the share of the input that shows the photo, is the attention that fell
-on the photo; the rest went to the padding of a letterboxed input.
+Weights are multiples of uniform attention: 5 is five times as much as every pixel would get if
+attention were uniform. The unit depends neither on the grid nor on the display size, so words,
+photos and models can be compared. The mean over the photo, times the fraction of the input that
+shows the photo, is the attention on the photo; the rest fell on the padding of a letterboxed input.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,8 +15,8 @@ from captioner.decoders.output import Float64Array
 from captioner.photo.framing import Float32Array, Geometry
 
 LEAST_SCALE = 4.0
-"""No scale is below this many times uniform: else noise would look like attention wherever a model
-attends to everything at once."""
+"""Minimum scale, in multiples of uniform attention: otherwise noise would look like attention where
+a model attends to everything."""
 
 
 def spread(
@@ -26,27 +26,25 @@ def spread(
     smooth: bool = False,
     size: tuple[int, int] | None = None,
 ) -> Float[Float32Array, "H W"]:
-    """Spread one word's attention over the regions to the pixels of the photo.
+    """Spread one word's attention from the regions to the pixels of the photo.
 
-    Plain, every point of the photo has the weight of its region, and a pixel the mean over its
-    area. Smooth, a point's weight runs from the centre of one region to the next along a cubic
-    with no slope at the centres (the filter B = C = 0 of Mitchell and Netravali 1988): weights
-    are never negative, never above the heaviest region, and that weight is reached in the
-    heaviest region. Both keep the sum of the attention, up to what smoothing carries across the
-    edge of a letterboxed photo.
+    Without smoothing, every point of the photo has the weight of its region, and a pixel the mean
+    over its area. With smoothing, weights between the centres of neighbouring regions follow a
+    cubic with slope 0 at the centres (the filter B = C = 0 of Mitchell and Netravali 1988): they
+    are never negative and never exceed the maximum, which is reached in its region. Both preserve
+    the sum of attention, except for what smoothing carries across the edge of a letterboxed photo.
 
     Args:
-        attention: weights of the regions, none negative; summing to 1 if 1 is to mean even.
-        geometry: the part of the photo that the regions tile.
-        smooth: blend between the centres of regions instead of showing their edges.
-        size: (height, width) to draw at, in pixels, if not the photo's own: all of the photo at
-            another scale.
+        attention: weights of the regions, none negative; summing to 1 for multiples of uniform.
+        geometry: the part of the photo that the regions cover.
+        smooth: interpolate between regions instead of showing their edges.
+        size: (height, width) to draw at, in pixels; the photo's own by default.
 
     Returns:
-        Weight of every pixel, in units of uniform attention; 0 where the model saw nothing.
+        Weight of every pixel, in multiples of uniform attention; 0 outside the input.
 
     Raises:
-        ValueError: a weight is negative or not a number, or the size is not positive.
+        ValueError: a weight is negative or not finite, or the size is not positive.
     """
     if not ((attention >= 0).all() and np.isfinite(attention).all()):
         raise ValueError("attention must be finite, and nowhere negative.")
@@ -66,17 +64,17 @@ def spread(
 
 
 def peak(attention: Float[Float32Array, "gh gw"]) -> float:
-    """Return the heaviest region's weight, in units of uniform attention."""
+    """Return the maximum weight, in multiples of uniform attention."""
     return float(attention.max()) * attention.size
 
 
 def choose_scales(maps: Sequence[Float[Float32Array, "H W"]], *, shared: bool) -> list[float]:
-    """Return for each word the weight to draw at full strength; never below `LEAST_SCALE`.
+    """Return the weight to draw at full strength for each word, at least `LEAST_SCALE`.
 
     Args:
-        maps: one map a word, from `spread`.
-        shared: every word gets the heaviest weight of any, so that words compare, and most are
-            faint; else its own heaviest weight.
+        maps: a map per word, from `spread`.
+        shared: whether all words get the maximum over all of them, which makes them comparable and
+            most of them faint; otherwise each gets its own maximum.
     """
     scales = [max(LEAST_SCALE, float(weights.max())) for weights in maps]
     return [max(scales)] * len(scales) if shared and scales else scales
@@ -88,19 +86,19 @@ def _shares(
     photo: tuple[int, int],
     filter_sum: Callable[[Float64Array], Float64Array],
 ) -> Float[Float64Array, "pixels regions"]:
-    """How much of each region's weight each pixel takes, along one axis.
+    """Return the fraction of each region's weight that each pixel gets, along one axis.
 
     Args:
-        seen: start and length of what the regions tile, in pixels of the photo.
-        regions: how many tile it.
-        photo: length of the photo in its own pixels and in those to draw.
+        seen: start and length of the range that the regions cover, in pixels of the photo.
+        regions: number of regions.
+        photo: length of the photo in its own pixels and in pixels to draw.
         filter_sum: integral of the filter up to a distance from a region's centre, in regions.
     """
     (start, length), (extent, pixels) = seen, photo
     edges = np.arange(pixels + 1) * (extent / pixels)
     edges = ((edges - start) * (regions / length)).clip(0, regions)  # counted in regions
-    # Beyond the outermost centres the weight stays as it is: one more region there, of equal
-    # weight, gives what it reaches to its neighbour.
+    # Beyond the outermost centres weights are constant: an extra region there, of equal weight,
+    # passes its fraction to its neighbour.
     centres = np.arange(-1, regions + 1) + 0.5
     reached = np.diff(filter_sum(edges[:, None] - centres), axis=0)
     reached[:, 1] += reached[:, 0]
@@ -110,12 +108,12 @@ def _shares(
 
 
 def _box_filter_sum(distance: Float64Array) -> Float64Array:
-    """Integral of 1 over a region's own width."""
+    """Integrate 1 over a region's own width."""
     return distance.clip(-0.5, 0.5)
 
 
 def _smooth_filter_sum(distance: Float64Array) -> Float64Array:
-    """Integral of 2|x|^3 - 3x^2 + 1, which falls from 1 at a centre to 0 at its neighbours'."""
+    """Integrate 2|x|^3 - 3x^2 + 1, which falls from 1 at a centre to 0 at its neighbours'."""
     x = distance.clip(-1, 1)
     integral: Float64Array = x - x**3 + x**3 * np.abs(x) / 2
     return integral

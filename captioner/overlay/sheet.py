@@ -45,20 +45,19 @@ class _Panel:
 def contact_sheet(
     photo: Image.Image, caption: Caption, *, style: Style = STYLE, panel: int = 320
 ) -> Image.Image:
-    """Draw the photo under its caption, and the attention of every word.
+    """Draw a contact sheet: the caption, the photo, and a panel for every word.
 
-    The foot explains the scale of the panels. What they cannot show, because
-    attention is even or the same for all words or letters are missing, stands there too. A caption
-    that runs from right to left has its panels run so.
+    The foot explains the scale, and what panels cannot show: attention that is uniform or the same
+    for all words, and missing letters. Panels run from right to left if the caption does.
 
     Args:
-        photo: mode RGB, as displayed; of any size.
-        caption: of this photo.
+        photo: RGB, as displayed; any size.
+        caption: caption of this photo.
         style: how attention is drawn.
-        panel: longer side of a panel's picture, pixels.
+        panel: longer side of a panel's image, pixels.
 
     Raises:
-        ValueError: the photo is not the captioned one.
+        ValueError: the caption is of another photo.
     """
     photo = fit(photo, longest=panel)
     column = max(photo.width, _LEAST_COLUMN)
@@ -95,7 +94,7 @@ def contact_sheet(
 
 
 def _count_columns(panels: list[_Panel], column: int) -> int:
-    """Three panels side by side, or as many as give the sheet a pleasant shape."""
+    """Return the number of columns: three, or more for the intended aspect ratio."""
     height = panels[-1].height
     pleasant = math.sqrt(len(panels) * _SHAPE * height / (column + _GAP))
     return min(len(panels), max(3, round(pleasant)))
@@ -124,7 +123,7 @@ def _draw_panel(
 
 
 def _draw_foot(width: int, meaning: str, found: list[str], style: Style, font: Font) -> Image.Image:
-    """Draw the colours from end to end with their meaning, and what else is to be said."""
+    """Draw the colour legend, and the notes below it."""
     levels = np.linspace(0, 1, 256, dtype=np.float32)[None]
     bar = heatmap(Image.new("RGB", (256, 1), _PAPER), levels, scale=1.0, style=style)
     beside = width - _BAR[0] - _GAP

@@ -1,4 +1,4 @@
-"""The most telling word of a caption, which overlays end on."""
+"""The most telling word of a caption, which overlays show first or last."""
 
 from collections.abc import Sequence
 
@@ -13,13 +13,13 @@ below beside across along against towards inside outside is are was were be been
 has have had having do does doing did not no top front back side lot lots group
 one two three four five several many few couple bunch pair
 """
-"""Of English. Other languages have every word taken for a content word."""
+"""English function words. In other languages, every word counts as a content word."""
 
 
 def find_most_telling(words: Sequence[Word]) -> int | None:
-    """Return the number of the content word with the heaviest attention times probability.
+    """Return the index of the content word with the highest maximum attention times probability.
 
-    Where all are function words, one of these is taken; None for no words at all.
+    If all are function words, they are compared instead; None for no words.
     """
     function = set(_FUNCTION_WORDS.split())
     content = [n for n, word in enumerate(words) if word.text.lower() not in function]

@@ -15,11 +15,11 @@ _PQ, _WIDE = 16, 9
 """ITU-T H.273 codes: PQ transfer characteristics, BT.2020 primaries."""
 
 _ROWS = 256
-"""Rows scaled or converted at once."""
+"""Rows converted at a time, to limit memory."""
 _WHITE = 203.0
-"""Brightness of white paper in HDR, candela per square metre (ITU-R BT.2408)."""
+"""Luminance of diffuse white in HDR, in candela per square metre (ITU-R BT.2408)."""
 _FINE = 4096
-"""Steps of linear light from black to white."""
+"""Resolution of the table from linear light to sRGB."""
 _TO_SRGB = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]],
     np.float32,
@@ -109,7 +109,7 @@ def customary_white(peak: float, *, top: float | None) -> float:
 def quantise(values: NDArray[Any], *, white: float | NDArray[Any] = 1) -> NDArray[np.uint8]:
     """Scale values from 0 to white -> 0 to 255, clipped and rounded to nearest."""
     levels = np.empty(values.shape, np.uint8)
-    # Whole photos as floats would take eight times as much.
+    # A whole photo in float64 would take eight times as much memory.
     for top in range(0, len(values), _ROWS):
         fractions = np.clip(values[top : top + _ROWS] / white, 0, 1)
         levels[top : top + _ROWS] = np.rint(fractions * 255.0)

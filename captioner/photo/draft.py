@@ -5,18 +5,18 @@ from PIL.JpegImagePlugin import JpegImageFile
 from captioner.photo import faults
 
 _COEFFICIENTS = 3
-"""16-bit coefficients per pixel of the limit that a decoder may buffer; it buffers a few rows of a
+"""16-bit coefficients that a decoder may buffer, per pixel of the limit. It buffers a few rows of a
 baseline JPEG, but all of a progressive one."""
 
 _LEAST_BITS = 1
-"""Per block of 8 x 8 pixels; a file with fewer cannot hold the pixels it claims."""
+"""Minimum bits per block of 8 x 8 pixels; a file with fewer cannot hold the pixels it claims."""
 
 
 def draft(image: JpegImageFile, at_least: tuple[int, int]) -> int:
-    """Choose and return the coarsest scale that keeps (height, width).
+    """Set the coarsest decoding scale that keeps (height, width), and return its divisor.
 
-    The scale divides both sides, because libjpeg rounds up and the last pixels would reach beyond
-    the photo. Only a photo over the pixel limit is decoded at a scale that does not.
+    The divisor divides both sides: otherwise libjpeg rounds up, and the last pixels extend beyond
+    the photo. Only a photo over the pixel limit may be decoded at a scale that does not.
 
     Raises:
         ImageError: decoding takes too much memory at any scale.
@@ -35,7 +35,7 @@ def draft(image: JpegImageFile, at_least: tuple[int, int]) -> int:
 
 
 def _is_bounded(image: JpegImageFile) -> bool:
-    """Whether decoding a photo over the pixel limit at a smaller scale takes little memory."""
+    """Whether decoding a photo over the pixel limit at a reduced scale needs little memory."""
     if not hasattr(image, "layer"):  # Pillow does not document it
         return False
     assert image.fp is not None
@@ -52,7 +52,7 @@ def _is_bounded(image: JpegImageFile) -> bool:
 
 
 def _is_one_scan(image: JpegImageFile) -> bool:
-    """Whether the first scan, whose header Pillow has just read, holds all components."""
+    """Whether the first scan, whose header Pillow has just read, contains all components."""
     assert image.fp is not None
     length = 6 + 2 * len(image.layer)
     after = image.fp.tell()

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from captioner.errors import ImageError
 
 MAX_PIXELS = 178_956_970
-"""Limit on decoded pixels; Pillow itself warns from half of this on."""
+"""Limit on decoded pixels; Pillow itself warns above half of it."""
 
 _BY_CONTENT = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, ArithmeticError, RuntimeError,
@@ -32,7 +32,7 @@ _UNREAD = re.compile(
 
 @contextmanager
 def naming_errors(name: str) -> Iterator[None]:
-    """Make errors name the photo."""
+    """Prefix errors with the name of the photo."""
     try:
         yield
     except ImageError as error:
@@ -41,9 +41,9 @@ def naming_errors(name: str) -> Iterator[None]:
 
 @contextmanager
 def decoder_errors(*, decoder_alone: bool = False) -> Iterator[None]:
-    """Turn what decoders raise about a damaged file into an ImageError.
+    """Convert decoder errors about damaged files to ImageError.
 
-    Errors that point to a bug pass through, unless only a decoder runs inside (`decoder_alone`).
+    Errors that indicate a bug pass through, unless only a decoder runs inside (`decoder_alone`).
     """
     raised = _BY_PILLOW if decoder_alone else _BY_CONTENT
     try:
@@ -67,7 +67,7 @@ def decoder_errors(*, decoder_alone: bool = False) -> Iterator[None]:
 
 @contextmanager
 def enough_memory(size: tuple[int, int] | None = None) -> Iterator[None]:
-    """Turn a MemoryError into an ImageError, naming the (width, height) if known."""
+    """Convert MemoryError to ImageError, with the (width, height) if known."""
     try:
         yield
     except MemoryError as error:
@@ -78,15 +78,15 @@ def enough_memory(size: tuple[int, int] | None = None) -> Iterator[None]:
 
 
 def check_size(width: int, height: int, *, reduced: int = 1) -> None:
-    """Refuse an image with no pixels, or more than the limit after reduction.
+    """Check that an image has pixels, and not more than the limit after reduction.
 
     Args:
-        width: of the full photo, pixels.
-        height: of the full photo, pixels.
-        reduced: the factor by which decoding divides both sides.
+        width: width of the full photo in pixels.
+        height: height of the full photo in pixels.
+        reduced: divisor of both sides in decoding.
 
     Raises:
-        ImageError: it has none, or too many.
+        ImageError: it has no pixels, or too many.
     """
     if not width or not height:
         raise ImageError(f"it is {width} x {height} pixels; a photo needs one or more.")

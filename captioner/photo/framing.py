@@ -1,8 +1,8 @@
-"""Photo -> the encoder's input, and Geometry: which part of the photo each input pixel shows.
+"""Photo -> the encoder's input, and Geometry, which maps the input back to the photo.
 
-Unless the settings ask for its middle, the whole photo is seen. The way back (overlays, boxes of
-regions) reads the same Geometry, so it cannot drift from the way in. Nothing here needs torch;
-where that is at hand, `captioner.photo.preprocess` brings a faster way to resize.
+The whole photo is seen unless the settings crop it. Overlays and boxes use the same Geometry as the
+input, so they cannot drift from it. Nothing here needs PyTorch; `captioner.photo.preprocess`
+resizes faster with it.
 """
 
 import os
@@ -18,35 +18,34 @@ from captioner.config import PreprocessConfig, from_table
 from captioner.photo import Source, load_reduced
 
 Float32Array = np.ndarray[Any, np.dtype[np.float32]]
-"""NumPy's own NDArray is, from 2.5 on, nothing that jaxtyping can look into."""
+"""jaxtyping cannot inspect NumPy's own NDArray, from NumPy 2.5 on."""
 
 Levels = np.ndarray[Any, np.dtype[np.uint8]]
-"""Brightness from 0 to 255."""
+"""8-bit pixel values."""
 
 Resize = Callable[[Image.Image, tuple[int, int], str], UInt8[Levels, "h w 3"]]
-"""From a photo of mode RGB, (h, w) and a filter's name: bilinear, bicubic or lanczos."""
+"""Resizes an RGB photo to (h, w) with a filter: bilinear, bicubic or lanczos."""
 
 _DETAIL = 1.5
-"""A large JPEG is decoded no smaller than this many times the input. Of what the decoder averages
-away then, resizing would keep so little that captions score the same (`benchmarks/decoding.py`)."""
+"""Minimum size of a decoded JPEG, in multiples of the input. Finer detail would be lost in resizing
+anyway: captions score the same (`benchmarks/decoding.py`)."""
 
 _LONGEST_STRIP = 8
-"""Of a photo that is longer than this many times its width, a crop shows so little that the ends
-are cut off before it is resized."""
+"""Aspect ratio above which the ends of a photo are cut off before it is resized for a crop, which
+shows only its middle."""
 
 _REDUCING_GAP = 3.0
-"""Average whole pixels first, down to this many times the size; four times faster from 12
-megapixels, and on photos at most 2 of 255 levels away from the filter alone."""
+"""Pillow's reducing_gap: average whole pixels first, down to this many times the size. Four times
+faster from 12 megapixels on, and at most 2 of 255 levels from the exact filter."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Geometry:
-    """Where the encoder's input lies on the photo.
+    """Position of the encoder's input on the photo.
 
-    The input tiles a rectangle of the photo as displayed. Pixel edges, not centres, are counted: a
-    photo covers 0 to `height` and 0 to `width`. Squashed, the rectangle is the photo itself;
-    letterboxed, it reaches beyond the photo on two sides, by the padding; cropped, it is the
-    photo's middle.
+    The input covers a rectangle of the photo as displayed, in coordinates of pixel edges: a photo
+    covers 0 to `height` and 0 to `width`. Squashed, the rectangle is the photo itself; letterboxed,
+    it extends beyond the photo by the padding; cropped, it is the photo's middle.
     """
 
     height: int
@@ -58,21 +57,21 @@ class Geometry:
     input_width: int
     """Encoder's input, pixels."""
     top: float
-    """Upper edge of the rectangle, pixels of the photo; negative in the padding."""
+    """Top edge of the rectangle, in pixels of the photo; negative in the padding."""
     left: float
-    """Left edge of the rectangle, pixels of the photo; negative in the padding."""
+    """Left edge of the rectangle, in pixels of the photo; negative in the padding."""
     seen_height: float
-    """Height of the rectangle, pixels of the photo."""
+    """Height of the rectangle, in pixels of the photo."""
     seen_width: float
-    """Width of the rectangle, pixels of the photo."""
+    """Width of the rectangle, in pixels of the photo."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values by name, ready for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> "Geometry":
-        """Read `to_dict` back.
+        """Read what `to_dict` returned.
 
         Raises:
             ConfigError: a value is missing, unknown, or of the wrong type.
@@ -82,14 +81,14 @@ class Geometry:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Prepared:
-    """A photo read and brought to the encoder's input."""
+    """A photo prepared for the encoder."""
 
     image: str | None
     """Path of the photo as it was given; None if it was not a path."""
     pixels: Float[Any, "3 H W"]
     """The encoder's input, on the CPU."""
     geometry: Geometry
-    """Which part of the photo the input shows."""
+    """Part of the photo that the input shows."""
 
 
 def resize_with_pillow(
@@ -109,13 +108,13 @@ def prepare(
     name: str | None = None,
     resize: Resize = resize_with_pillow,
 ) -> Prepared:
-    """Read a photo and frame it.
+    """Read a photo and prepare it for the encoder.
 
     Args:
         photo: a path, the bytes of a file, a Pillow image or an array; see `load_photo`.
-        config: as in `frame`.
-        name: what to call the photo in an error; without it, its path.
-        resize: as in `frame`.
+        config: preprocessing settings.
+        name: name of the photo in error messages; its path by default.
+        resize: function that resizes the photo.
 
     Raises:
         ImageError: the photo cannot be read.
@@ -126,14 +125,14 @@ def prepare(
 
 
 def enough_for(config: PreprocessConfig, *, spare: float = 1) -> tuple[int, int]:
-    """Return the (height, width) that a JPEG may be decoded at; `spare` more to crop some away."""
+    """Return the minimum (height, width) to decode a JPEG at, times `spare` for crops."""
     return round(_DETAIL * spare * config.height), round(_DETAIL * spare * config.width)
 
 
 def prepare_all(
     photos: Sequence[Source | Prepared], prepare: Callable[..., Prepared]
 ) -> list[Prepared]:
-    """Prepare photos that are not prepared yet, naming each in its errors.
+    """Prepare photos that are not prepared yet, naming each in error messages.
 
     Raises:
         ImageError: a photo cannot be read.
@@ -147,7 +146,7 @@ def prepare_all(
 
 
 def path_of(photo: Source) -> str | None:
-    """Return the path as it was given; None for what is no path."""
+    """Return the path of a photo as given; None if it is not a path."""
     return os.fsdecode(photo) if isinstance(photo, str | os.PathLike) else None
 
 
@@ -158,14 +157,13 @@ def frame(
     size: tuple[int, int] | None = None,
     resize: Resize = resize_with_pillow,
 ) -> tuple[Float[Float32Array, "3 H W"], Geometry]:
-    """Turn a photo into the encoder's input.
+    """Convert a photo to the encoder's input.
 
     Args:
-        photo: mode RGB, upright, as `load_photo` returns it.
-        config: size of the input, how the photo is fitted, and how brightness is normalised.
-        size: (height, width) of the whole photo where `photo` was decoded smaller, as
-            `load_reduced` returns it.
-        resize: makes the photo as large as it is on the input.
+        photo: RGB and upright, from `load_photo` or `load_reduced`.
+        config: preprocessing settings.
+        size: (height, width) of the whole photo, if `photo` was decoded at a reduced size.
+        resize: function that resizes the photo.
 
     Returns:
         Normalised float32 input, and its Geometry in pixels of the whole photo.
@@ -203,14 +201,14 @@ def fit_geometry(height: int, width: int, config: PreprocessConfig) -> Geometry:
 
 
 def _crop_strip(photo: Image.Image) -> Image.Image:
-    """Keep the middle of a strip."""
+    """Crop a long photo to its middle."""
     width, height = (min(side, _LONGEST_STRIP * min(photo.size)) for side in photo.size)
     left, top = (photo.width - width) // 2, (photo.height - height) // 2
     return photo.crop((left, top, left + width, top + height))
 
 
 def _fit_rectangle(height: int, width: int, config: PreprocessConfig) -> tuple[int, int, int, int]:
-    """Where the photo lands on the input: top, left, height and width in input pixels."""
+    """Return the photo's rectangle on the input: top, left, height and width in input pixels."""
     if config.fit == "squash":
         return 0, 0, config.height, config.width
     if config.fit == "crop":  # rounded as CLIP's preprocessing does it
@@ -219,6 +217,6 @@ def _fit_rectangle(height: int, width: int, config: PreprocessConfig) -> tuple[i
     else:
         scale = min(config.height / height, config.width / width)
         inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
-    # Towards 0: no more is cut off above and at the left than below and at the right.
+    # Rounded towards 0: a crop removes no more at top and left than at bottom and right.
     top, left = int((config.height - inner_height) / 2), int((config.width - inner_width) / 2)
     return top, left, inner_height, inner_width

@@ -14,7 +14,7 @@ from PIL import Image
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _ORIENTATION = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0", b"Raw profile type APP1\0")
-"""Beginnings of texts that may hold an orientation."""
+"""Start of texts that may hold an orientation."""
 _LONGEST = 2**20
 """Largest text or profile that Pillow reads, in bytes."""
 _ALL = 32 * _LONGEST

@@ -54,7 +54,7 @@ def open_file(path: Path) -> Iterator[BinaryIO]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"cannot be opened ({reason}); check the path.") from error
-    with stream:  # a stream, such as /dev/stdin, cannot go back to its start
+    with stream:  # /dev/stdin, for example, is not seekable
         yield stream if stream.seekable() else _whole(stream)
 
 
@@ -122,7 +122,7 @@ def _others(stream: BinaryIO, head: bytes) -> Opened:
         if kinds.OTHERS.match(head):
             raise
         raise _not_read(head) from None
-    if image.format in _DRAWINGS:  # decoding would run a program on a stranger's program
+    if image.format in _DRAWINGS:  # decoding would run an external program on untrusted code
         raise ImageError(f"{image.format} is a drawing, not a photo; export it as PNG first.")
     if image.format in _DATA:
         raise ImageError(f"this is {image.format} data, not a photo; save it as JPEG.")

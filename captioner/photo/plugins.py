@@ -1,6 +1,6 @@
-"""HEIC, JPEG XL and the previews of camera raw files, read by optional packages.
+"""HEIC, JPEG XL and previews of camera raw files, read by optional packages.
 
-Each is imported when a photo needs it. Only pillow-jxl-plugin registers itself with Pillow.
+Each package is imported when a photo needs it. Only pillow-jxl-plugin registers itself with Pillow.
 """
 
 import struct
@@ -43,9 +43,9 @@ def open_jxl(stream: BinaryIO) -> tuple[Image.Image, int | None]:
     stream.seek(0)
     try:
         image = plugin.JXLImageFile(stream)
-    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # in developers' words
+    except (OSError, SyntaxError, ValueError, RuntimeError) as error:  # for developers
         raise ValueError("no complete JPEG XL image") from error
-    # A JPEG inside comes out as it went in.
+    # A JPEG inside is returned with its own orientation.
     return image, None if getattr(image, "jpeg", False) else 1
 
 
@@ -75,7 +75,7 @@ def _jxl_size(stream: BinaryIO) -> tuple[int, int]:
 
 
 def _seek_codestream(stream: BinaryIO) -> None:
-    """Go to the content of the box with the codestream, or its first part."""
+    """Seek to the codestream, or its first part."""
     stream.seek(0)
     while len(head := stream.read(8)) == 8:
         size, kind = struct.unpack(">I4s", head)
@@ -119,11 +119,15 @@ def open_raw(stream: BinaryIO) -> tuple[Image.Image, int]:
     image = JpegImageFile(BytesIO(preview.data))
     orientation = exif_orientation(image) or _FLIPS[sizes.flip & 7]
     lies, sensor_lies = image.width > image.height, sizes.raw_width > sizes.raw_height
-    return image, 1 if orientation >= 5 and lies != sensor_lies else orientation  # turned already
+    return image, 1 if orientation >= 5 and lies != sensor_lies else orientation  # already rotated
 
 
 def _load(module: str, what: str, package: str, *, extra: str) -> Any:
-    """Import an optional package, or name the line that installs it."""
+    """Import an optional package.
+
+    Raises:
+        ImageError: it is not installed; the message has the command that installs it.
+    """
     try:
         return import_module(module)
     except ImportError:

@@ -1,7 +1,7 @@
-"""Photo -> the encoder's input as a tensor; what is done to the photo stands in `framing`.
+"""Photo -> the encoder's input as a tensor; see `framing`.
 
-Pillow takes longer to resize a photo than to decode it. Torch's kernels for bytes are several times
-as fast, and one value in 400 differs from Pillow's, by 1 of 255 levels.
+Pillow takes longer to resize a photo than to decode it. PyTorch's uint8 kernels are several times
+faster; one value in 400 differs from Pillow's, by 1 of 255 levels.
 """
 
 import numpy as np
@@ -17,19 +17,19 @@ from captioner.photo.framing import Geometry, Levels, fit_geometry, frame, resiz
 __all__ = ["Geometry", "fit_geometry", "preprocess", "resize"]
 
 _REDUCED = 6
-"""From this many times the size on, Pillow averages whole pixels first and is the faster one."""
+"""Reduction factor from which Pillow, averaging whole pixels first, is faster."""
 
 
 def preprocess(
     photo: Image.Image, config: PreprocessConfig, *, size: tuple[int, int] | None = None
 ) -> tuple[Float[Tensor, "3 H W"], Geometry]:
-    """Do what `frame` does, with this resize, and return a tensor."""
+    """Do what `frame` does, resizing with PyTorch, and return a tensor."""
     pixels, geometry = frame(photo, config, size=size, resize=resize)
     return torch.from_numpy(pixels), geometry
 
 
 def resize(photo: Image.Image, size: tuple[int, int], interpolation: str) -> UInt8[Levels, "h w 3"]:
-    """Do what `resize_with_pillow` does."""
+    """See `resize_with_pillow`."""
     height, width = size
     large = photo.height >= _REDUCED * height or photo.width >= _REDUCED * width
     if large or interpolation == "lanczos":  # torch has no such filter

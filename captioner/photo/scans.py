@@ -1,7 +1,7 @@
 """TIFF files that Pillow shows wrong or does not open, read by tifffile.
 
-tifffile finds the strips and tiles and turns their bytes into samples. Compressed data other than
-deflate needs imagecodecs, which is large, so these files are refused.
+tifffile locates strips and tiles, and decodes their bytes. Compression other than deflate needs
+imagecodecs, which is large, so such files are refused.
 """
 
 import logging
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tifffile import TiffPage
 
 _LARGEST_PART = 2**31
-"""Bytes of a decompressed strip or tile: 178 megapixels of three 32-bit floats."""
+"""Maximum bytes of a decompressed strip or tile: 178 megapixels of three 32-bit floats."""
 
 
 def read_scan(stream: BinaryIO, tags: Directory) -> tuple[Image.Image, int]:
@@ -72,7 +72,7 @@ def read_scan(stream: BinaryIO, tags: Directory) -> tuple[Image.Image, int]:
 
 
 def _open(stream: BinaryIO, layout: Layout) -> "TiffPage":
-    """Let tifffile read the tags, and check that it understands them as we do."""
+    """Let tifffile parse the tags, and check that it agrees with `layout`."""
     from tifffile import TiffFile  # noqa: PLC0415  # few photos need it
 
     if not (logger := logging.getLogger("tifffile")).handlers:
@@ -92,9 +92,9 @@ def _open(stream: BinaryIO, layout: Layout) -> "TiffPage":
 def _blocks(
     stream: BinaryIO, page: "TiffPage", layout: Layout, parts: list[tuple[int, int]]
 ) -> Iterator[tuple[int, int, int, NDArray[Any]]]:
-    """Yield top, left and first sample of each strip or tile, and its (height, width, samples).
+    """Yield top, left and first sample of each strip or tile, and its array.
 
-    Those of tiles end at the edges of the image.
+    The array is (height, width, samples), cropped at the edges of the image.
     """
     assert page.dtype is not None
     if len(parts) < (count := prod(page.chunked)):

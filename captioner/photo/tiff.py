@@ -56,9 +56,9 @@ def is_scan(tags: Directory) -> bool:
 
 
 class Layout:
-    """How the samples are stored (TIFF 6.0, sections 3 to 8 and 14 to 19).
+    """Storage of the samples (TIFF 6.0, sections 3 to 8 and 14 to 19).
 
-    `bits`, per sample, is 0 if it varies; `mode` is Pillow's, empty if samples are not colours.
+    `bits` per sample is 0 if it varies; `mode` is Pillow's, empty if samples are not colours.
     """
 
     def __init__(self, tags: Directory) -> None:
@@ -127,10 +127,10 @@ def pillow_is_wrong(tags: Directory) -> bool:
 
 
 def refuse_wrong(image: Image.Image) -> None:
-    """Refuse an image opened by Pillow that Pillow shows wrong.
+    """Check that Pillow shows an image correctly.
 
     Raises:
-        ImageError: it is such an image.
+        ImageError: it does not.
     """
     if isinstance(image, TiffImageFile) and pillow_is_wrong(image.tag_v2):
         raise ImageError(
@@ -140,7 +140,7 @@ def refuse_wrong(image: Image.Image) -> None:
 
 
 def check_parts(tags: Directory) -> None:
-    """Refuse an uncompressed image with missing strips or tiles; Pillow shows them black.
+    """Check that an uncompressed image has all strips or tiles; Pillow shows missing ones black.
 
     Raises:
         ValueError: parts are missing.
@@ -169,7 +169,7 @@ def _compression(number: int) -> str:
 
 
 def _common(numbers: tuple[int, ...]) -> int:
-    """Return what all of them are; 0 if they differ."""
+    """Return the common value of all numbers; 0 if they differ."""
     return numbers[0] if len(set(numbers)) == 1 else 0
 
 

@@ -1,10 +1,10 @@
-"""Result of a search: the captions of one image as plain lists, best first."""
+"""Candidates: the captions that a search found for one image, as plain lists."""
 
 import math
 from dataclasses import dataclass, field
 
 NO_TOKEN = -1
-"""In place of a token, after the last one."""
+"""Padding after the last token."""
 
 
 @dataclass(frozen=True)
@@ -12,16 +12,17 @@ class Candidates:
     """Captions found for one image, best first; every list has one entry per caption."""
 
     tokens: list[list[int]]
-    """Ids, without START and END."""
+    """Token ids, without START and END."""
     log_probabilities: list[list[float]]
-    """Of each token given those before it; END's comes last where the caption is finished."""
+    """Log-probability of each token given those before it; END's comes last if the caption is
+    finished."""
     log_probability: list[float]
-    """Of the whole caption: the sum over its tokens, and END."""
+    """Log-probability of the caption: the sum over its tokens and END."""
     score: list[float]
-    """What ranks captions: log-probability / length ** length_penalty, where the length counts END,
-    less what `SearchConfig.agreement` takes."""
+    """Rank of the caption: log-probability / length ** length_penalty, where the length counts END,
+    less the penalty for disagreement (`SearchConfig.agreement`)."""
     finished: list[bool]
-    """Whether END came; if not, the caption was cut at `max_words`."""
+    """Whether the caption ended with END; if not, it was cut off at `max_words`."""
     rows: list[list[int]] = field(compare=False, repr=False)
     """Row of each token in its decoder step, over all images and hypotheses of that step; the
     prompt's tokens come first. It depends on the batch; `decoders.output.gather_attention` uses it
@@ -38,16 +39,16 @@ def collect(
     length_penalty: float,
     ranked: bool,
 ) -> Candidates:
-    """Gather the captions of one image.
+    """Build the candidates of one image.
 
     Args:
-        tokens: ids of each caption, END included, then `NO_TOKEN` or more END.
-        logs: log-probability of each of them.
+        tokens: ids of each caption, END included, then `NO_TOKEN` or further END.
+        logs: log-probability of each token.
         rows: as in `Candidates`.
         value: minus infinity where there is no caption.
-        end_id: the token that finishes a caption.
+        end_id: id of END.
         length_penalty: as in `SearchConfig`.
-        ranked: sort, best first, and drop duplicates; draws stay as they are.
+        ranked: sort, best first, and drop duplicates; if not, keep the order of the draws.
     """
     lengths = [
         own.index(end_id) + 1 if end_id in own else len(own) - own.count(NO_TOKEN) for own in tokens

@@ -1,7 +1,7 @@
-"""Result of captioning a photo: a sentence, with probability and attention of every word.
+"""Caption of a photo: a sentence, with probability and attention of every word.
 
-Attention is NumPy's, whatever the model runs on. `Caption.to_dict` holds all that overlays need, so
-that they can be drawn from JSON alone.
+Attention maps are NumPy arrays on every runtime. `Caption.to_dict` includes all that overlays need,
+so they can be drawn from JSON alone.
 """
 
 import math
@@ -17,7 +17,7 @@ from captioner.photo.framing import Float32Array, Geometry
 from captioner.result.confidence import Judgement
 
 _LEAST_LEFT = 1e-6
-"""Attention less than this, left by contrast, is rounding."""
+"""Sum of a contrast map below which it is rounding error."""
 _LACKING = {
     "rollout": "which needs a single Transformer, not an LSTM or an ensemble; choose 'layer'.",
     "evidence": "which ensembles, BLIP and exports of earlier versions do not have; choose "
@@ -25,64 +25,63 @@ _LACKING = {
     "gradient": "which captions have only on request: caption the photo with the captioner that "
     "`Captioner.with_gradients` returns.",
 }
-"""Why there may be no map of each method that derives one, in the order of `Word`'s fields."""
+"""Why a derived map may be missing, by method, in the order of `Word`'s fields."""
 
 
 class Rival(NamedTuple):
     """A likely alternative to a word."""
 
     text: str
-    """Empty where the caption could have ended."""
+    """The word; empty if it stands for the end of the caption."""
     probability: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Word:
-    """One word of a caption, as a reader sees it: endings such as 's belong to it."""
+    """One word of a caption, as displayed: endings such as 's belong to it."""
 
     text: str
     """The word."""
     probability: float
-    """How likely it is right, given the photo and the words before it; the product over its tokens.
-    Calibrated where the checkpoint knows how; otherwise the decoder's."""
+    """Probability that it is right, given the photo and the words before it; the product over its
+    tokens. Calibrated if the checkpoint is, otherwise the decoder's."""
     attention: Float[Float32Array, "gh gw"]
-    """Where the model looked: float32 weights of the regions, none negative, summing to 1. The
-    mean over its tokens, and over the heads of the last layer unless another view is chosen."""
+    """Attention map: float32 weights of the regions, none negative, summing to 1. It is the mean
+    over the word's tokens and, by default, over the heads of the last layer."""
     heads: Float[Float32Array, "L M gh gw"] | None
-    """The attention of each layer and head; a recurrent decoder has one of each. A map
-    sums to less than 1 where the rest went to a class token or to words. None if the caption was
-    read from JSON."""
+    """Attention of each layer and head; a recurrent decoder has one of each. A map sums to less
+    than 1 if the rest went to a class token or to words. None if the caption was read from JSON."""
     gate: float | None
-    """How far the photo's regions were let in, 0 to 1: the gate of a recurrent decoder; of a model
-    that also looks at a class token or at words, the regions' share of its attention. None where
-    there is neither."""
+    """Gate (beta) of a recurrent decoder, 0 to 1; for a model that also attends to a class token or
+    to words, the regions' share of its attention; None for others."""
     rollout: Float[Float32Array, "gh gw"] | None = None
-    """Attention rollout through all layers of a Transformer; None for the recurrent decoder."""
+    """Attention rollout through all layers of a Transformer; None for a recurrent decoder."""
     evidence: Float[Float32Array, "gh gw"] | None = None
-    """Regions that the last layer's heads agree on and that speak for the word, summing to what its
-    mean does; None where the decoder or an older export cannot tell."""
+    """Evidence: regions on which the last layer's heads agree and which raise the word's score; its
+    sum equals that of the layer's mean map. None if the decoder or an older export does not provide
+    it."""
     gradient: Float[Float32Array, "gh gw"] | None = None
-    """What the word's score depends on by the gradients of all layers, summing to what `evidence`
-    does; None unless the captioner came of `with_gradients`."""
+    """Gradient-weighted attention over all layers, with the sum of `evidence`; None unless the
+    captioner comes from `with_gradients`."""
     rivals: tuple[Rival, ...] = ()
-    """The likeliest first tokens in its place, itself perhaps among them; only `read_sentence`
-    finds them."""
+    """Likeliest first tokens at its position, possibly its own; only from `read_sentence` and
+    `complete`."""
     doubtful: bool = False
-    """Whether it is less probable than the checkpoint's limit."""
+    """Whether its probability is below the checkpoint's threshold."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A caption that did not win."""
+    """A caption that was not chosen."""
 
     text: str
     """The sentence."""
     log_probability: float
-    """Natural logarithm; the end mark is counted."""
+    """Log-probability, natural logarithm, END included."""
     score: float | None = None
-    """What ranked it: its log-probability, normalised by its length."""
+    """Score that ranked it: log-probability normalised by length."""
     tokens: tuple[int, ...]
-    """The ids it is made of; `Captioner.read_candidates` reads them."""
+    """Token ids; `Captioner.read_candidates` reads them."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,30 +93,33 @@ class Caption:
     text: str
     """The sentence: its words joined by spaces, in languages that write them."""
     words: tuple[Word, ...]
-    """Its words in order; none where they were not asked for."""
+    """Its words in order; empty if they were not requested."""
     log_probability: float
-    """Of the whole sentence: natural logarithm, summed over its tokens and the end mark."""
+    """Log-probability of the sentence: natural logarithm, summed over its tokens and END."""
     candidates: tuple[Candidate, ...]
-    """What else beam search found, best first."""
+    """The other candidates of beam search, best first."""
     geometry: Geometry
-    """The part of the photo that the attention lies on."""
+    """The part of the photo that the attention maps cover."""
     checkpoint: str
     """Name of the model."""
     search: SearchConfig
-    """How the sentence was looked for."""
+    """Decoding settings."""
     score: float | None = None
-    """What ranked it: its log-probability, normalised by its length; None if read from JSON."""
+    """Score that ranked it: log-probability normalised by length; None if read from JSON."""
     view: AttentionConfig = field(default_factory=AttentionConfig)
-    """What `attention` of the words is taken from."""
+    """How `attention` of the words was derived."""
     judgement: Judgement = field(default_factory=Judgement)
-    """How far it can be believed, and whether the image is a photo at all."""
+    """Confidence of the caption, and whether the image is a photo."""
 
     def with_view(self, view: AttentionConfig) -> "Caption":
-        """Show other attention of the same sentence, such as that of another layer or head.
+        """Return the caption with another view of its attention.
+
+        Args:
+            view: such as another layer or head.
 
         Raises:
-            ConfigError: the model has no such layer or head, nothing to roll out, no evidence or
-                gradient, or the caption was read from JSON, which holds one view.
+            ConfigError: the model has no such layer or head, or no map of this method; or the
+                caption was read from JSON, which holds one view.
         """
         words = []
         for word in self.words:
@@ -138,10 +140,10 @@ class Caption:
         return replace(self, words=tuple(words), view=view)
 
     def to_dict(self, *, attention: bool = True) -> dict[str, Any]:
-        """Plain values for JSON.
+        """Return plain values for JSON.
 
         Args:
-            attention: whether words have their weights, which `from_dict` needs.
+            attention: whether to include attention maps, which `from_dict` needs.
         """
         return {
             "image": self.image,
@@ -167,10 +169,10 @@ class Caption:
 
     @classmethod
     def from_dict(cls, table: dict[str, Any]) -> "Caption":
-        """Read `to_dict` back: all that overlays need, without layers, heads and candidates.
+        """Read what `to_dict` returned, which has neither layers, heads nor candidates.
 
         Raises:
-            ConfigError: a value is missing or makes no sense.
+            ConfigError: a value is missing or invalid.
         """
         try:
             return cls(
@@ -204,13 +206,13 @@ def _to_table(attention: Float[Float32Array, "gh gw"]) -> dict[str, Any]:
 
 
 def contrast(maps: Float[Float32Array, "T *regions"]) -> Float[Float32Array, "T *regions"]:
-    """Subtract each region's lowest weight for any word.
+    """Subtract from each region its lowest weight over all words.
 
-    Some regions get weight whatever is said; what is left tells the words apart. The map of a word
-    that keeps nothing stays as it is.
+    Some regions get weight whatever the word; the rest distinguishes the words. If nothing is left
+    of a word's map, it stays as it is.
 
     Args:
-        maps: of the words of a caption, each summing to 1.
+        maps: maps of the words of a caption, each summing to 1.
 
     Returns:
         Maps that sum to 1.
@@ -226,7 +228,7 @@ def contrast(maps: Float[Float32Array, "T *regions"]) -> Float[Float32Array, "T 
 def normalised_attention(
     heads: Float[Any, "L M gh gw"], view: AttentionConfig, *derived: Float[Any, "gh gw"] | None
 ) -> tuple[Float[Any, "gh gw"], float]:
-    """Choose as `select_attention` does; return a map that sums to 1, and what it summed to."""
+    """Return the map that `select_attention` selects, scaled to sum 1, and its sum before."""
     chosen = select_attention(heads, view, *derived)
     share = float(chosen.sum(dtype=np.float64))
     return (chosen if math.isclose(share, 1, abs_tol=1e-6) else chosen / np.float32(share)), share
@@ -237,15 +239,15 @@ def select_attention(
     view: AttentionConfig,
     *derived: Float[Any, "*regions"] | None,
 ) -> Float[Any, "*regions"]:
-    """Choose from the attention of every layer and head.
+    """Select or derive a map from the attention of all layers and heads.
 
     Args:
         heads: weights of every layer and head.
-        view: what to choose.
-        *derived: rollout, evidence and gradient, as of `Word`, as far as there are any.
+        view: the view.
+        *derived: `rollout`, `evidence` and `gradient` of the `Word`; None where there is none.
 
     Raises:
-        ConfigError: there is no such layer or head, nothing was rolled out, or no such map.
+        ConfigError: there is no such layer or head, or no map of this method.
     """
     for name, there in zip(("layer", "head"), heads.shape, strict=False):
         asked = getattr(view, name)
@@ -263,12 +265,12 @@ def select_attention(
 
 
 def entropy(attention: Float[Any, "gh gw"]) -> float:
-    """Return how evenly attention is spread: 0 on one region, 1 the same on all.
+    """Return the normalised entropy of attention: 0 for one region, 1 for uniform attention.
 
-    It is the Shannon entropy as a share of the largest possible one; 1 for a grid of one region.
+    It is the Shannon entropy divided by its maximum; 1 for a grid of one region.
 
     Args:
-        attention: weights of the regions, none negative, of positive sum.
+        attention: weights of the regions, none negative, with a positive sum.
     """
     weights = np.asarray(attention, dtype=np.float64).ravel()
     if len(weights) == 1:

@@ -1,6 +1,6 @@
-"""Confidence of a caption: evidence from search and image, turned into probabilities.
+"""Confidence of a caption: probabilities from statistics of its tokens and from the image.
 
-The settings come from the checkpoint's header; without them, words keep the decoder's probabilities
+The settings are in the checkpoint's header. Without them, words keep the decoder's probabilities,
 and captions have no confidence.
 """
 
@@ -16,11 +16,11 @@ from captioner.checkpoint.confidence import ConfidenceConfig, LogisticConfig
 Level = Literal["low", "medium", "high"]
 
 _CERTAIN = 1e-7
-"""Nearest to 0 and 1 that a probability is taken for."""
+"""Distance from 0 and 1 to which probabilities are clipped."""
 
 
 class Judgement(NamedTuple):
-    """Confidence of one caption; None where the checkpoint or the runtime cannot tell."""
+    """Confidence of one caption; None where checkpoint or runtime does not provide it."""
 
     confidence: float | None = None
     level: Level | None = None
@@ -39,12 +39,12 @@ def judge(
     summary: Float[Any, " D"] | None,
     config: ConfidenceConfig | None,
 ) -> Judgement:
-    """Judge a caption, and whether the image is a photo.
+    """Estimate the quality of a caption, and whether the image is a photo.
 
     Args:
-        log_probabilities: of the caption's tokens and of END, as the decoder gives them.
-        summary: mean feature of the image's regions; None if the runtime does not show it.
-        config: what the checkpoint says about itself.
+        log_probabilities: log-probability of each token and of END, from the decoder.
+        summary: mean feature of the image; None if the runtime does not provide it.
+        config: confidence settings of the checkpoint; None if it has none.
     """
     if config is None:
         return Judgement()
@@ -58,24 +58,24 @@ def judge(
 
 
 def caption_statistics(log_probabilities: Sequence[float]) -> list[float]:
-    """Return the features of a caption's confidence.
+    """Return the statistics that a caption's confidence is computed from.
 
     Args:
-        log_probabilities: of its tokens and of END, as the decoder gives them.
+        log_probabilities: log-probability of each token and of END, from the decoder.
 
     Returns:
-        Their mean, their least, and the logarithm of their number.
+        Their mean, their minimum, and the logarithm of their number.
     """
     count = len(log_probabilities)
     return [sum(log_probabilities) / count, min(log_probabilities), math.log(count)]
 
 
 def word_probability(log_probabilities: Sequence[float], config: ConfidenceConfig | None) -> float:
-    """Return how likely a word is right, the product over its tokens.
+    """Return the probability that a word is right: the product over its tokens.
 
     Args:
-        log_probabilities: of its tokens, as the decoder gives them.
-        config: what the checkpoint says about itself; None takes the decoder at its word.
+        log_probabilities: log-probability of each of its tokens, from the decoder.
+        config: confidence settings of the checkpoint; None leaves probabilities uncalibrated.
     """
     if config is None:
         return math.exp(sum(log_probabilities))
@@ -84,7 +84,7 @@ def word_probability(log_probabilities: Sequence[float], config: ConfidenceConfi
 
 
 def token_statistics(probability: Float[Any, " N"]) -> Float[Any, "N 2"]:
-    """Return the features of a token's calibrated probability."""
+    """Return the inputs of a token's calibration: log p and log (1 - p)."""
     p = np.clip(np.asarray(probability, np.float64), _CERTAIN, 1 - _CERTAIN)
     return np.stack([np.log(p), np.log1p(-p)], axis=-1)
 

@@ -1,4 +1,4 @@
-"""Candidates and attention by token -> a Caption by word."""
+"""Candidates and attention of tokens -> a Caption with words."""
 
 import math
 from collections.abc import Sequence
@@ -31,11 +31,11 @@ def make_caption(
     """Turn candidates into a caption.
 
     Args:
-        photo: the captioned one.
-        found: captions of it, best first.
-        words: of the first of them, from `make_words`; none leaves the caption without.
-        summary: mean feature of the image's regions; None if the runtime does not show it.
-        header: the words, the model's name, and how far it can be believed.
+        photo: the captioned photo.
+        found: its candidates, best first.
+        words: words of the first candidate, from `make_words`; empty for a caption without words.
+        summary: mean feature of the image; None if the runtime does not provide it.
+        header: header of the checkpoint.
         search: decoding settings.
     """
     tokenizer = header.tokenizer
@@ -69,15 +69,15 @@ def make_words(
     grid: tuple[int, int],
     prompt: int = 0,
 ) -> tuple[Word, ...]:
-    """Gather the tokens of a caption, ids without prefix and END, into words, in the usual view.
+    """Turn the tokens of a caption into words, in the default view.
 
     Args:
-        tokens: of the caption.
-        log_probabilities: of each.
-        attended: where the caption looked, the prompt included.
-        header: the words.
-        grid: regions down and across.
-        prompt: tokens of the prompt.
+        tokens: ids of the caption, without prefix and END.
+        log_probabilities: log-probability of each.
+        attended: attention of the caption, prompt included.
+        header: header of the checkpoint.
+        grid: rows and columns of regions.
+        prompt: number of tokens of the prompt.
     """
     rolled_out = None
     if attended.between_words is not None:
@@ -85,8 +85,8 @@ def make_words(
     gated = attended.gate is not None or attended.attention.shape[-1] > math.prod(grid)
     words = []
     for shown in header.tokenizer.words(list(tokens)):
-        # What is looked at on reading one token decides the next: START, or the last token of the
-        # prompt, goes with the first word.
+        # Attention while reading a token decides the next one: that of START, or of the last
+        # token of the prompt, belongs to the first word.
         own = list(shown.tokens)
         read = [prompt + token for token in own]
         heads = _to_grid(attended.attention[:, :, read].mean(axis=2), grid)
@@ -125,10 +125,10 @@ def find_rivals(
     """Return the likeliest tokens at one position as words, likeliest first.
 
     Args:
-        logs: log-probabilities of every token there.
+        logs: log-probability of every token at this position.
         before: ids of the tokens before it.
-        tokenizer: the words.
-        count: how many.
+        tokenizer: decodes them.
+        count: number of tokens to return.
     """
     rivals = []
     for token in np.argsort(-logs, kind="stable")[:count].tolist():
@@ -140,7 +140,7 @@ def find_rivals(
 def _to_grid(
     weights: Float[Float64Array, "*maps P"], grid: tuple[int, int]
 ) -> Float[Float32Array, "*maps gh gw"]:
-    """Make maps of the regions' weights, which sum to 1 where nothing else was looked at."""
+    """Arrange region weights as maps, which sum to 1 if nothing but regions was attended to."""
     regions = region_weights(weights, grid)
     if regions.shape == weights.shape:
         regions = regions / regions.sum(axis=-1, keepdims=True)

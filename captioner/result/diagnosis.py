@@ -7,19 +7,18 @@ import numpy as np
 from captioner.result.caption import Word, entropy
 
 DIFFUSE = 0.97
-"""Entropy from which a word's attention counts as even. As many regions looked at evenly, the
-others not at all: 44 of 49, or 168 of 196."""
+"""Normalised entropy from which a map counts as nearly uniform. It is that of uniform attention on
+44 of 49 regions, or on 168 of 196."""
 
 SAME = 0.05
-"""Words whose attention differs by less, pairwise on average, looked at the same place. The
-difference is the share of the attention that lies elsewhere (total variation distance)."""
+"""Mean pairwise total variation distance below which the maps of all words count as the same."""
 
 
 def difference(words: Sequence[Word]) -> float:
     """Return how much attention differs between words: 0 identical, 1 disjoint.
 
-    It is the mean over all pairs of words of the total variation distance of their attention. One
-    word or none has nothing to differ from, and gives 1.
+    It is the total variation distance between the maps of two words, averaged over all pairs; 1 for
+    fewer than two words.
     """
     if len(words) < 2:
         return 1.0
@@ -30,10 +29,10 @@ def difference(words: Sequence[Word]) -> float:
 
 
 def diagnose(words: Sequence[Word]) -> list[str]:
-    """Describe what overlays cannot show, in full sentences; empty if all is well.
+    """Return warnings about attention, in full sentences; empty if there are none.
 
     Args:
-        words: the words of one caption.
+        words: words of one caption.
     """
     diffuse = [word.text for word in words if entropy(word.attention) >= DIFFUSE]
     if len(diffuse) == len(words) > 0:

@@ -1,4 +1,4 @@
-"""Evidence: the regions on which heads agree and which raise the word's score."""
+"""Evidence maps: regions on which heads agree and which raise the word's score."""
 
 import numpy as np
 from jaxtyping import Float
@@ -6,26 +6,27 @@ from jaxtyping import Float
 from captioner.photo.framing import Float32Array
 
 _FLOOR = 0.02
-"""Least weight of a region, of uniform attention: no head alone can rule a region out."""
+"""Minimum weight of a region, as a fraction of uniform attention, so that no single head can
+exclude a region."""
 _POWER = 0.75
-"""Of the product, whose spots are smaller than things are; chosen on validation photos."""
+"""Exponent of the product, whose spots are smaller than objects; chosen on validation photos."""
 _KERNEL = (0.0625, 0.25, 0.375, 0.25, 0.0625)
-"""Binomial, with a deviation of one region."""
+"""Binomial filter with a standard deviation of one region."""
 
 
 def weigh_evidence(
     heads: Float[Float32Array, "M gh gw"], added: Float[Float32Array, "gh gw"]
 ) -> Float[Float32Array, "gh gw"]:
-    """Multiply what the heads of the last layer agree on by what the regions added to the score.
+    """Multiply the agreement of the last layer's heads by the regions' contributions to the score.
 
-    Heads agree where the geometric mean of their weights is large, a product of experts (Hinton
-    2002). What a region adds directly to the word's score is its value's share of it, as Elhage et
-    al. 2021 attribute logits; regions that speak against the word count as 0. Either is smoothed
-    over neighbouring regions before.
+    Agreement is the geometric mean of the heads' weights, a product of experts (Hinton 2002). The
+    direct contribution of a region to the word's score is attributed as in Elhage et al. 2021;
+    negative contributions count as 0. Both maps are smoothed over neighbouring regions first.
 
     Args:
         heads: weights of each head.
-        added: to the word's score; see `captioner.decoders.contract.Decoder.evidence`.
+        added: contributions to the word's score; see
+            `captioner.decoders.contract.Decoder.evidence`.
 
     Returns:
         A map that sums to 1.

@@ -10,17 +10,17 @@ def rollout(
 ) -> Float[Any, "*rows T P"]:
     """Trace attention from every word through earlier words to the regions.
 
-    Attention rollout (Abnar and Zuidema 2020, section 3, arXiv:2005.00928) takes each layer as the
-    mean of its attention A and of the residual stream around it, (A + I) / 2, and multiplies the
-    layers. A decoder layer has two such steps, and the regions enter at the second. So with
-    R (T, P) for what the words hold of the regions, 0 at first, layer by layer:
+    Attention rollout (Abnar and Zuidema 2020, section 3, arXiv:2005.00928) models each layer as the
+    mean of its attention A and of the residual connection, (A + I) / 2, and multiplies the layers.
+    A decoder layer has two such steps, and the regions enter at the second. With R (T, P) the share
+    of each region in each word, 0 at first, layer by layer:
 
-        R <- (S + I) / 2 @ R        S (T, T): how words attend to words
-        R <- (R + C) / 2            C (T, P): how words attend to regions
+        R <- (S + I) / 2 @ R        S (T, T): attention of words to words
+        R <- (R + C) / 2            C (T, P): attention of words to regions
 
-    which leaves out, as rollout does, what values and feed-forward parts do. What was held of no
-    region is left out too: every row of the result is divided by its sum. The encoder's own layers,
-    in which the regions mix, are not followed.
+    As in the paper, values and feed-forward parts are ignored. Shares that come from no region are
+    dropped: every row of the result is divided by its sum. Layers of the encoder, in which regions
+    mix, are not traced.
 
     Args:
         regions: weights over the regions by layer, mean over heads, summing to 1 over P.

@@ -1,23 +1,24 @@
 """Decoding: greedy, beam search and sampling, written once for every decoder and runtime.
 
-One loop goes on token by token; a strategy says how:
+One loop decodes token by token; a strategy decides which hypotheses continue:
 
     sampling      `Greedy`, `Sampling`
     beam          `Beam`
-    beams         `DiverseBeams`, `ConstrainedBeams`: several `Beam`s in one step of the decoder
+    beams         `DiverseBeams`, `ConstrainedBeams`: several beams in one decoder step
     filters       constraints: log-probabilities and the tokens so far -> log-probabilities
-    agreement     candidates of a beam, ranked anew by what they have in common
-    automaton     what is required, as a table of states
+    agreement     reranks the candidates of a beam by what they have in common
+    automaton     required phrases as a table of states
     hypotheses    the captions that a strategy considers, as arrays
-    arrays        what NumPy and PyTorch spell differently
+    arrays        functions that NumPy and PyTorch name differently
 
-Search knows tokens, hypotheses and probabilities; it never asks which decoder it has. A token's
-probability is the softmax of the decoder's logits over those that may be written, whatever the
-method: temperature, top-k, top-p and constraints decide what is taken, not what is reported.
+Search knows tokens, hypotheses and probabilities; it never asks which decoder it has. The
+probability of a token is the softmax of the decoder's logits over the tokens that may be generated,
+whatever the method: temperature, top-k, top-p and constraints affect which token is chosen, not
+what is reported.
 
-Each image is searched on its own: those around it in the batch change nothing but the rounding of
-the decoder's arithmetic. Of equally likely hypotheses the one with the better parent goes first,
-then the one with the lower token id.
+The captions of an image do not depend on the rest of the batch, except for rounding in the decoder.
+Among equally likely hypotheses, the one with the better parent comes first, then the one with the
+lower token id.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,11 +42,11 @@ from captioner.words.constraints import Constraints
 __all__ = ["Candidates", "draw", "log_probabilities", "make_noise", "search", "search_steps"]
 
 Strategy: TypeAlias = Greedy | Sampling | Beam | DiverseBeams | ConstrainedBeams
-"""How one search goes on. `live` holds the hypotheses of each image that the decoder reads next,
-`kept` what was found. `advance` extends them by token t, given its log-probabilities (B, K, V), and
-returns the parent of each new one (B, J), or None if all stay in place. `stop` settles hypotheses
-of `max_words` tokens: finished if END comes next, cut off if not. `can_improve` says which images
-(B) can still improve; `select` drops the others."""
+"""A decoding strategy. `live` holds the hypotheses of each image that the decoder reads next,
+`kept` the result so far. `advance` extends them by token t, given log-probabilities (B, K,
+V), and returns the parent of each new one (B, J), or None if all stay in place. `stop` settles
+hypotheses of `max_words` tokens: finished if END comes next, cut off if not. `can_improve` says
+which images (B) can still improve; `select` drops the others."""
 
 
 def search(
@@ -57,25 +58,25 @@ def search(
     noise: Float[Any, "B K T"] | None = None,
     outputs: list[Any] | None = None,
 ) -> list[Candidates]:
-    """Caption every image: `config.beam` candidates by beam search, one by the other methods.
+    """Caption images: `config.beam` candidates each by beam search, one by other methods.
 
     A hypothesis of `max_words` tokens is read once more: it is finished if END comes next, and
-    otherwise competes as it stands.
+    otherwise competes as it is.
 
     Args:
-        decoder: captions without dropout, and is left in the mode it is in.
-        features: what `decoder.init_state` reads of the images, tensors or arrays.
-        config: method and limits.
+        decoder: runs without dropout; its mode is restored.
+        features: input of `decoder.init_state`, as tensors or arrays.
+        config: decoding settings.
         constraints: special tokens; required, forbidden and repeated phrases.
-        noise: draws K captions of each image, returned in this order; see `make_noise`. By default
-            one, with noise made from the features.
+        noise: uniform noise for K captions of each image, returned in this order; see `make_noise`.
+            By default, noise for one caption derived from the features.
         outputs: collects the output of every step, for `decoders.output.gather_attention`.
 
     Returns:
-        Candidates of each image. There are fewer than `beam` only where fewer captions exist.
+        Candidates of each image; fewer than `beam` only if fewer captions exist.
 
     Raises:
-        ConfigError: no caption obeys the constraints.
+        ConfigError: no caption satisfies the constraints.
     """
     found: dict[int, Candidates] = {}
     strategy = _choose(features, config, constraints, noise)
@@ -97,8 +98,8 @@ def search_steps(
     """Caption one image as `search` does, yielding the candidates after every token.
 
     Yields:
-        The unfinished hypotheses, one token longer each time, by probability; beam search may drop
-        the first for another. At last, what `search` returns.
+        The unfinished hypotheses by probability, one token longer each time; beam search may drop
+        the first for another. Last, what `search` returns.
     """
     strategy = _choose(features, config, constraints, noise)
     steps = _decode(decoder, features, strategy, config, constraints, outputs=outputs)
@@ -142,7 +143,7 @@ def _decode(
     *,
     outputs: list[Any] | None,
 ) -> Iterator[tuple[Hypotheses, dict[int, Candidates]]]:
-    """Decode token by token; yield live hypotheses, and the results of images that are finished."""
+    """Decode token by token; yield live hypotheses, and the candidates of images that finished."""
     arrays, images = arrays_of(features), list(range(len(features)))
     filters, never = filters_of(constraints), arrays.integers(constraints.never_written)
     *given, last = constraints.prefix
@@ -188,7 +189,7 @@ def _decode(
 def _step(
     decoder: Any, latest: Int[Any, "B K"], state: Any, outputs: list[Any] | None
 ) -> tuple[Float[Any, "B K V"], Any]:
-    """Step the decoder, recording attention if outputs are collected."""
+    """Step the decoder, recording its output if `outputs` is a list."""
     if outputs is None:
         stepped: tuple[Any, Any] = decoder.step(latest, state)
         return stepped
@@ -200,7 +201,11 @@ def _step(
 def _gather(
     hypotheses: Hypotheses, config: SearchConfig, constraints: Constraints, images: Sequence[int]
 ) -> list[Candidates]:
-    """Turn the hypotheses of each of these images into plain lists."""
+    """Convert the hypotheses of these images to plain lists.
+
+    Raises:
+        ConfigError: there is none.
+    """
     how: dict[str, Any] = {"end_id": constraints.end_id, "length_penalty": config.length_penalty}
     found = [
         collect(*image, ranked=config.method == "beam", **how)

@@ -1,8 +1,8 @@
-"""Reranking candidates by their agreement on what the photo shows.
+"""Reranking of candidates by their agreement on what the photo shows.
 
-Words that candidates of little probability alone have are often invented. Petryk et al. 2024
-(arXiv:2305.06602) choose by the confidence of single words; here it is that of all candidates
-together, and costs nothing but a wider beam.
+Words that only improbable candidates contain are often hallucinated. Petryk et al. 2024
+(arXiv:2305.07021) select captions by the confidence of single words; here the confidence comes from
+all candidates together, at the cost of a wider beam alone.
 """
 
 import math
@@ -11,20 +11,20 @@ from collections import defaultdict
 from captioner.result.candidates import Candidates
 
 COMMON = 40
-"""Ids below this are not weighed: in word-level vocabularies, which are sorted by frequency, the
-special tokens and the commonest words, which differ between candidates that say the same."""
+"""Ids below this are ignored. In word-level vocabularies, sorted by frequency, they are the special
+tokens and the most frequent words, which differ between candidates that mean the same."""
 
 
 def rank_by_agreement(found: Candidates, *, weight: float) -> Candidates:
     """Rerank candidates, penalising disagreement.
 
     Args:
-        found: best first.
-        weight: what is subtracted from a candidate's score for each rarer token, times the
-            probability that the caption is a candidate without it.
+        found: candidates, best first.
+        weight: subtracted from a candidate's score for each rarer token, times the probability of
+            the candidates without that token.
 
     Returns:
-        The same candidates, best first; their scores are what is left.
+        The same candidates, best first, with penalised scores.
     """
     support = _support(found)
     scores = [
@@ -43,7 +43,7 @@ def rank_by_agreement(found: Candidates, *, weight: float) -> Candidates:
 
 
 def _support(found: Candidates) -> dict[int, float]:
-    """Probability that the caption is a candidate with this token; scores are logarithms."""
+    """Return the probability of the candidates with each token; scores are logarithms."""
     weights = [math.exp(score - found.score[0]) for score in found.score]
     support: dict[int, float] = defaultdict(float)
     for tokens, weight in zip(found.tokens, weights, strict=True):

@@ -1,6 +1,6 @@
-"""The array functions that search needs and that NumPy and PyTorch spell differently.
+"""Array functions that search needs and that NumPy and PyTorch name differently.
 
-With them, search is written once for both. PyTorch is imported when the first tensor comes in.
+With them, search is written once for both. PyTorch is imported when the first tensor arrives.
 """
 
 import math
@@ -14,11 +14,11 @@ from jaxtyping import Bool, Float, Int
 
 
 class Arrays:
-    """Arrays of NumPy.
+    """Array functions of NumPy.
 
     Args:
         library: `numpy` or `torch`.
-        **where: device, for functions that make arrays.
+        **where: device, for functions that create arrays.
     """
 
     def __init__(self, library: Any = np, **where: Any) -> None:
@@ -27,28 +27,28 @@ class Arrays:
         self.double: Any = library.float64
 
     def inference(self, decoder: Any) -> AbstractContextManager[None]:
-        """Run a decoder for inference, and restore its mode afterwards."""
+        """Context in which a decoder runs for inference; its mode is restored."""
         return nullcontext()
 
     def asarray(self, values: Any, kind: Any = None) -> Any:
-        """Move numbers to the arrays' device, optionally as another dtype."""
+        """Convert values to an array on this device, optionally of another dtype."""
         return self._library.asarray(values, dtype=kind, **self._where)
 
     def integers(self, values: Sequence[int]) -> Int[Any, " N"]:
-        """Make an array of integers."""
+        """Return an int64 array."""
         return self.asarray(values, self._library.int64)
 
     def full(self, shape: Sequence[int], value: int | float) -> Any:
-        """Make int64 of an integer, and float32 of any other number."""
+        """Return a filled array: int64 for an integer, float32 for any other number."""
         kind = self._library.int64 if isinstance(value, int) else self._library.float32
         return self._library.full(tuple(shape), value, dtype=kind, **self._where)
 
     def arange(self, *shape: int) -> Int[Any, "..."]:
-        """Number the places of an array from 0."""
+        """Return the indices 0, 1, ... of an array of this shape."""
         return self._library.arange(math.prod(shape), **self._where).reshape(shape)
 
     def concatenate(self, parts: Sequence[Any]) -> Any:
-        """Put arrays (B, K, ...) side by side along K."""
+        """Concatenate arrays (B, K, ...) along K."""
         return self._library.concatenate(parts, axis=1)
 
     def argsort(self, values: Any) -> Any:
@@ -56,19 +56,19 @@ class Arrays:
         return self._library.argsort(values, stable=True)
 
     def take(self, values: Any, places: Int[Any, "B J"]) -> Any:
-        """Take these of each row: values (B, N, ...) at places among N become (B, J, ...)."""
+        """Return `values[b, places[b]]` of each row b: (B, N, ...) at (B, J) gives (B, J, ...)."""
         return values[self.arange(len(values), 1), places]
 
     def none(self, flags: Bool[Any, "..."]) -> bool:
-        """Whether no flag is set; may say no rather than wait for a GPU."""
+        """Whether no flag is set; on a GPU always False, to avoid waiting for it."""
         return not flags.any()
 
     def in_order(self, places: Int[Any, "B J"], count: int) -> bool:
-        """Whether these are places 0 to `count` - 1, as far as can be told."""
+        """Whether the places are 0 to `count` - 1 in every row; may be False on a GPU."""
         return places.shape[1] == count and self.none(places != self.arange(count))
 
     def top(self, values: Float[Any, "B N"], count: int) -> Int[Any, "B J"]:
-        """Return the places of the largest values, largest first; of equals, the first."""
+        """Return the indices of the largest values, largest first; of ties, the lower index."""
         least = np.partition(values, -count, axis=-1)[:, -count, None]
         found = np.flatnonzero(values >= least)  # more than `count` where some equal the least
         rows, places = np.divmod(found, values.shape[1])
@@ -91,7 +91,7 @@ _NUMPY = Arrays()
 
 
 def arrays_of(x: Any) -> Arrays:
-    """Return the functions for arrays like this: its library's, on its device."""
+    """Return the functions for an array's library and device."""
     return _NUMPY if isinstance(x, np.ndarray) else _on_device(x.device)
 
 
@@ -109,5 +109,5 @@ def log_probabilities(logits: Float[Any, "*rows V"], never: Sequence[int]) -> Fl
 
 
 def to_numpy(x: Any) -> Any:
-    """Bring an array or tensor to NumPy, in float32."""
+    """Convert an array or tensor to a float32 array."""
     return np.asarray(x if isinstance(x, np.ndarray) else x.detach().float().cpu(), np.float32)

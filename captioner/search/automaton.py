@@ -1,4 +1,4 @@
-"""The constraint automaton: which required phrases a caption contains so far, as a table."""
+"""Constraint automaton: which required phrases a caption contains so far, as a table."""
 
 import math
 from itertools import product
@@ -13,8 +13,8 @@ from captioner.words.constraints import Phrase
 def automaton(required: tuple[Phrase, ...], *, words: int, end_id: int) -> Int[Any, "S V"]:
     """Return the next state by state and token.
 
-    A state is how much of each required phrase has been said. A caption begins in the first and
-    may end in the last, where all has been; elsewhere END leads nowhere, -1.
+    A state is the number of tokens matched of each required phrase. A caption begins in state 0 and
+    may end only in the last state, where all phrases are complete; elsewhere END leads to -1.
 
     Source: the finite-state machines of Anderson et al. 2017, section 3.2 (arXiv:1612.00576).
     """
@@ -28,7 +28,7 @@ def automaton(required: tuple[Phrase, ...], *, words: int, end_id: int) -> Int[A
 
 
 def _automaton_of(phrase: Phrase, words: int) -> Int[Any, "n V"]:
-    """Return how much of one phrase is matched, by how much was matched before and by token."""
+    """Return how many tokens of a phrase are matched, by number matched before and next token."""
     whole = len(phrase)
     leads = np.zeros((whole + 1, words), np.int64)
     leads[whole] = whole

@@ -1,7 +1,7 @@
 """Beam search: extend the likeliest hypotheses, and keep the best finished ones.
 
-Source: Sutskever et al. 2014, section 3.2 (arXiv:1409.3215). It stops as soon as no live hypothesis
-can beat a kept one, as in Huang et al. 2017, section 3 (arXiv:1809.00069).
+Source: Sutskever et al. 2014, section 3.2 (arXiv:1409.3215). It stops when no live hypothesis can
+beat a kept one, as in Huang et al. 2017, section 3 (arXiv:1809.00069).
 """
 
 import math
@@ -16,9 +16,9 @@ from captioner.search.hypotheses import Hypotheses, concatenate, empty_hypothese
 
 
 class Beam:
-    """A beam of K = `width` hypotheses of each image.
+    """A beam of K = `width` hypotheses per image.
 
-    It begins with an empty one; with none at all where not `begun`.
+    It begins with an empty hypothesis; with none at all unless `begun`.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class Beam:
         self.live = empty_hypotheses(arrays, images, int(begun), longest, value=0.0)
         self.kept = empty_hypotheses(arrays, images, width, longest, value=-math.inf)
         self.goal = self
-        """The beam that keeps what finishes: this one, or one that it leads to."""
+        """The beam that collects finished hypotheses: this one, or another of the same search."""
         self._arrays, self._config, self._end_id, self._width = arrays, config, end_id, width
 
     def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
@@ -55,13 +55,13 @@ class Beam:
 
         Args:
             pool: N hypotheses of each image.
-            log_p: of each token that may come next.
-            totals: log-probability of each continuation; minus infinity keeps it out.
-            t: place of the token.
-            cost: penalty of each token in the comparison, and only there.
+            log_p: log-probability of each next token.
+            totals: log-probability of each continuation; minus infinity excludes it.
+            t: position of the token.
+            cost: penalty per token, used for the comparison only.
 
         Returns:
-            The parent of each live hypothesis in the pool.
+            The parent of each live hypothesis, as an index in the pool.
         """
         arrays, (images, _, words) = self._arrays, log_p.shape
         compared = (totals if cost is None else totals - cost[:, None]).reshape(images, -1)
@@ -93,9 +93,10 @@ class Beam:
         self._keep(live._replace(value=score))
 
     def can_improve(self, t: int) -> Bool[Any, " B"]:
-        """See `Strategy`: a live hypothesis can still beat a kept one.
+        """See `Strategy`: whether a live hypothesis can still beat a kept one.
 
-        A log-probability never rises, so at best it stays, at the length that flatters it most.
+        Log-probabilities never increase, so the bound assumes that it stays the same, at the length
+        that gives the best score.
         """
         worst, value = self.goal.kept.value[:, -1:], self.live.value
         nearest, farthest = min(t + 2, self._config.max_words), self._config.max_words + 1
@@ -107,6 +108,6 @@ class Beam:
         self.live, self.kept = self.live.select(images), self.kept.select(images)
 
     def _keep(self, others: Hypotheses) -> None:
-        """Keep the best of what is kept and of others."""
+        """Merge finished hypotheses, and keep the best."""
         both = concatenate(self.kept, others)
         self.kept = both.take(self._arrays.argsort(-both.value)[:, : self._width])

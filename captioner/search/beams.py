@@ -1,4 +1,4 @@
-"""Several beams side by side in one step of the decoder: for required words, and for diversity."""
+"""Several beams in one decoder step: for required words, and for diversity."""
 
 import math
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from captioner.words.constraints import Phrase
 
 
 class _Beams:
-    """Shared by all searches with several beams."""
+    """Base class of searches with several beams."""
 
     def __init__(self, arrays: Arrays, beams: list[Beam]) -> None:
         self._arrays, self._beams = arrays, beams
@@ -43,7 +43,7 @@ class _Beams:
             beam.select(images)
 
     def _divided(self) -> Iterator[tuple[Beam, slice]]:
-        """Give each beam its part of the live hypotheses; yield it with their places."""
+        """Assign each beam its part of the live hypotheses; yield the beam and their range."""
         start = 0
         for beam in self._beams:
             own = slice(start, start + beam.live.value.shape[1])
@@ -57,10 +57,10 @@ class _Beams:
 
 
 class DiverseBeams(_Beams):
-    """Groups that choose in turn, each penalised for tokens chosen by earlier groups.
+    """Diverse beam search: groups that choose in turn, penalised for tokens of earlier groups.
 
     A token costs `diversity` for every hypothesis of an earlier group that has it at the same
-    place: the Hamming diversity of Vijayakumar et al. 2016, section 4.1 (arXiv:1610.02424).
+    position: the Hamming diversity of Vijayakumar et al. 2016, section 4.1 (arXiv:1610.02424).
     """
 
     def __init__(self, arrays: Arrays, images: int, *, config: SearchConfig, end_id: int) -> None:
@@ -85,10 +85,12 @@ class DiverseBeams(_Beams):
 
 
 class ConstrainedBeams(_Beams):
-    """A beam for each state of the constraint automaton; only in the last may captions end.
+    """Constrained beam search: a beam per state of the constraint automaton.
 
-    Hypotheses with more of the required words may be less likely; in a beam of their own they are
-    not crowded out. Source: Anderson et al. 2017, section 3.2 (arXiv:1612.00576).
+    Hypotheses that contain more required words may be less likely; in a beam of their own they are
+    not crowded out. Captions may end in the last state only.
+
+    Source: Anderson et al. 2017, section 3.2 (arXiv:1612.00576).
     """
 
     def __init__(
@@ -109,7 +111,7 @@ class ConstrainedBeams(_Beams):
         self._end_id, self._required = end_id, required
 
     def advance(self, log_p: Float[Any, "B K V"], t: int) -> Int[Any, "B J"]:
-        """See `Strategy`; each beam takes what enters its state, from any beam."""
+        """See `Strategy`; each beam takes the hypotheses that enter its state, from any beam."""
         if t == 0:
             leads = automaton(self._required, words=log_p.shape[-1], end_id=self._end_id)
             self._leads = self._arrays.asarray(leads)

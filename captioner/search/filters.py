@@ -1,7 +1,7 @@
 """Constraints as filters: log-probabilities and the tokens so far -> log-probabilities.
 
-A filter sets tokens to minus infinity, in place, and leaves the others as they are. Required
-phrases are no filter: see `automaton`.
+A filter sets the log-probability of forbidden tokens to minus infinity, in place. Required phrases
+are no filter: see `automaton`.
 """
 
 import math
@@ -28,7 +28,7 @@ def filters_of(constraints: Constraints) -> list[Filter]:
 def block_phrase(
     phrase: Phrase, log_p: Float[Any, "B K V"], tokens: Int[Any, "B K t"]
 ) -> Float[Any, "B K V"]:
-    """Forbid the last token of a phrase after the others."""
+    """Forbid the last token of a phrase where the tokens before it are there."""
     *before, last = phrase
     if len(before) <= tokens.shape[-1]:
         arrays = arrays_of(tokens)

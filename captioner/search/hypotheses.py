@@ -12,13 +12,13 @@ class Hypotheses(NamedTuple):
     """K captions of each image, finished or not."""
 
     tokens: Int[Any, "B K T"]
-    """END included, then `NO_TOKEN` up to T = max_words + 1."""
+    """Tokens, END included, then `NO_TOKEN`, up to T = max_words + 1."""
     logs: Float[Any, "B K T"]
     """Log-probability of each token."""
     rows: Int[Any, "B K T"]
-    """Each token's row among the B * K of its step; see `Candidates.rows`."""
+    """Row of each token among the B * K of its step; see `Candidates.rows`."""
     value: Float[Any, "B K"]
-    """What ranks them: log-probability while live, score when kept; minus infinity if absent."""
+    """Rank: log-probability while live, score once kept; minus infinity if absent."""
 
     def take(self, picks: Int[Any, "B J"]) -> "Hypotheses":
         """Select hypotheses within each image."""
@@ -26,11 +26,11 @@ class Hypotheses(NamedTuple):
         return Hypotheses(*(x[images, picks] for x in self))
 
     def part(self, places: slice) -> "Hypotheses":
-        """Take the hypotheses at these places of every image."""
+        """Select a range of hypotheses of every image."""
         return Hypotheses(*(x[:, places] for x in self))
 
     def select(self, images: Int[Any, " N"]) -> "Hypotheses":
-        """Take these images."""
+        """Select images."""
         return Hypotheses(*(x[images] for x in self))
 
 
@@ -41,7 +41,7 @@ def concatenate(*parts: Hypotheses) -> Hypotheses:
 
 
 def empty_hypotheses(arrays: Arrays, *shape: int, value: float) -> Hypotheses:
-    """Make hypotheses (B, K) of no tokens yet, with room for T of them."""
+    """Return hypotheses (B, K) without tokens, with room for T."""
     return Hypotheses(
         tokens=arrays.full(shape, NO_TOKEN),
         logs=arrays.full(shape, 0.0),

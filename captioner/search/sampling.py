@@ -1,4 +1,4 @@
-"""Greedy decoding and sampling: one token after another, without backtracking."""
+"""Greedy decoding and sampling: one token after another, without alternatives."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
@@ -14,9 +14,9 @@ from captioner.search.hypotheses import empty_hypotheses
 
 
 class Greedy:
-    """Always the likeliest token; ties go to the lowest id.
+    """Greedy decoding: the likeliest token; ties go to the lowest id.
 
-    Of several captions of an image, those that have ended repeat END until all have.
+    If there are several captions of an image, finished ones repeat END until all are finished.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Greedy:
 
 
 class Sampling(Greedy):
-    """Tokens drawn from the model's distribution, possibly truncated; see `draw`."""
+    """Sampling from the model's distribution, possibly truncated; see `draw`."""
 
     def __init__(
         self,
@@ -94,17 +94,17 @@ def draw(
     top_k: int = 0,
     top_p: float = 1.0,
 ) -> Int[Any, "*rows"]:
-    """Draw one token per row: temperature, then top-k, then top-p.
+    """Sample one token per row: temperature, then top-k, then top-p.
 
-    The noise is looked up in the cumulative distribution (inverse transform sampling), so tokens of
-    no probability are never drawn.
+    The noise is looked up in the cumulative distribution (inverse transform sampling), so tokens
+    with probability 0 are never sampled.
 
     Args:
         log_p: log-probabilities.
-        noise: uniform, from 0 to below 1.
+        noise: uniform noise in [0, 1).
         temperature: divides the log-probabilities.
-        top_k: draw from this many of the likeliest; 0 is all.
-        top_p: draw from the likeliest that together hold this probability.
+        top_k: sample from this many of the likeliest tokens; 0 for all.
+        top_p: sample from the likeliest tokens that together have this probability.
     """
     arrays = arrays_of(log_p)
     likely = arrays.asarray(log_p, arrays.double).reshape(-1, log_p.shape[-1])
@@ -125,18 +125,18 @@ def draw(
 def make_noise(
     photos: Iterable[Any], *, config: SearchConfig, seeds: Sequence[int] = ()
 ) -> Float[Any, "B K T"] | None:
-    """Make noise that depends only on photo and seed, not on the batch.
+    """Return noise that depends only on photo and seed, not on the batch.
 
-    A photo gets the same captions everywhere, and the draws of two photos are independent.
+    So a photo gets the same captions in any batch, and draws for different photos are independent.
 
     Args:
         photos: pixels or features, as arrays or tensors.
-        config: longest caption, and seed.
-        seeds: one for each of K captions, in place of that of `config`.
+        config: decoding settings, for the longest caption and the seed.
+        seeds: a seed for each of K captions, instead of the one in `config`.
 
     Returns:
-        Uniform numbers from 0 to below 1 for every token, END included; None unless
-        `config.method` is sampling.
+        Uniform numbers in [0, 1) for every token, END included; None unless `config.method` is
+        `sample`.
     """
     if config.method != "sample":
         return None

@@ -1,4 +1,4 @@
-"""The functions of `arrays` for PyTorch, where it spells them differently or has faster ones."""
+"""Functions of `arrays` for PyTorch."""
 
 import math
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from captioner.search.arrays import Arrays
 
 
 class Tensors(Arrays):
-    """Tensors on one device."""
+    """Array functions for tensors on one device."""
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(torch, device=device)
@@ -23,7 +23,7 @@ class Tensors(Arrays):
 
     @contextmanager
     def inference(self, decoder: Any) -> Iterator[None]:
-        """Disable gradients and dropout."""
+        """Run without gradients and dropout."""
         with torch.inference_mode(), evaluating(decoder):
             yield
 
@@ -33,8 +33,8 @@ class Tensors(Arrays):
 
     def top(self, values: Float[Tensor, "B N"], count: int) -> Int[Tensor, "B J"]:
         """See `Arrays`."""
-        # topk leaves the order of equals open. A stable sort settles it, but is slow on a CPU;
-        # there, we look for equals first, which are rare. On a GPU, looking would mean waiting.
+        # topk orders ties arbitrarily. A stable sort does not, but is slow on a CPU, so it is used
+        # there only if there are ties, which are rare. On a GPU, checking would mean waiting.
         if self._cpu:
             largest, places = values.topk(min(count + 1, values.shape[1]))
             absent = largest[:, 1:] == -math.inf

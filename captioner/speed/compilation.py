@@ -1,4 +1,4 @@
-"""Encoders as compiled code, for runs that are long enough to wait for it."""
+"""Compiled encoders, for runs that are long enough to make up for compilation."""
 
 from collections.abc import Callable
 from textwrap import shorten
@@ -18,19 +18,19 @@ def compile_encoder(
     precision: torch.dtype,
     backend: str | Callable[..., Any] = "inductor",
 ) -> None:
-    """Have torch.compile turn an encoder into code, for batches of any number of photos.
+    """Compile an encoder with torch.compile, for batches of any size.
 
-    Its features are the same but for rounding. The code is made here and now, so that what hinders
-    it is told before the work begins.
+    Features are the same up to rounding. Compilation happens here, so that failures are reported
+    before the run starts.
 
     Args:
-        encoder: in evaluation mode; called as before from now on.
+        encoder: in evaluation mode; modified in place.
         size: height and width of its input.
-        precision: what it will calculate in.
-        backend: of torch.compile.
+        precision: number format that it will run in.
+        backend: backend of torch.compile.
 
     Raises:
-        ConfigError: it cannot be compiled, as where there is no C++ compiler.
+        ConfigError: it cannot be compiled, for example without a C++ compiler.
     """
     device = next(encoder.parameters()).device
     encoder.compile(backend=backend, dynamic=True)

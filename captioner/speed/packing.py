@@ -1,9 +1,9 @@
-"""Weights laid out as the processor reads them fastest, for a model that captions many photos.
+"""Packed weights, in the memory layout that oneDNN multiplies fastest, for bulk captioning.
 
-On a CPU, PyTorch leaves products of float32 matrices to MKL, which uses half of what the vector
-units of AMD's processors can do. oneDNN, which PyTorch also has, uses all, and faster still on
-weights that lie in its own order. Such products are the same but for rounding. Only captioning
-takes this way: whatever learns, or calculates in another precision, finds the plain weights.
+On a CPU, PyTorch leaves float32 matrix products to MKL, which uses half of what the vector units of
+AMD processors can do. oneDNN uses all of it, and is faster still with weights in its own layout.
+Results are the same up to rounding. Packed weights are used for inference in float32 only; training
+and other formats use the plain weights.
 """
 
 import copy
@@ -20,11 +20,11 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def pack(network: Network) -> Network:
-    """Make a twin that shares all weights and has packed copies of those of linear layers.
+    """Return a copy of a network that shares all weights and has packed copies of linear layers'.
 
-    Where the twin's weights are changed or replaced later, it calculates with what they are then,
-    unpacked. Only changes through `weight.data`, of which PyTorch keeps no account, are not seen.
-    Where packing is known to gain nothing, the network itself is returned.
+    If weights of the copy are changed or replaced later, it uses them unpacked. Only changes
+    through `weight.data`, which PyTorch does not track, are missed. Where packing gains nothing,
+    the network itself is returned.
     """
     if not _gains():
         return network
@@ -37,12 +37,12 @@ def pack(network: Network) -> Network:
 
 
 def share_weights(network: Network) -> Network:
-    """Make a twin with the same weights, whose modes and modules are its own."""
+    """Return a copy of a network that shares its weights, with modules and modes of its own."""
     return copy.deepcopy(network, {id(x): x for x in (*network.parameters(), *network.buffers())})
 
 
 def _gains() -> bool:
-    """Whether oneDNN is there and was measured to be faster: with the vectors of AVX-512."""
+    """Whether oneDNN is available and measured to be faster, that is with AVX-512."""
     return (
         torch.backends.mkldnn.is_available()
         and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
@@ -53,16 +53,16 @@ def _gains() -> bool:
 
 
 def _can_be_packed(weight: Tensor) -> bool:
-    """Whether it is float32 on a CPU, and PyTorch keeps account of its changes."""
+    """Whether a weight is float32, on a CPU, and tracked by PyTorch."""
     return (
         weight.device.type == "cpu" and weight.dtype == torch.float32 and not weight.is_inference()
     )
 
 
 class _Product:
-    """x W^T + b, with a copy of W in oneDNN's order.
+    """x W^T + b, with a copy of W in oneDNN's layout.
 
-    These operators are what torch.compile makes of linear layers (docs/private_names.md).
+    The operators are those that torch.compile uses for linear layers (docs/private_names.md).
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -74,7 +74,7 @@ class _Product:
     def __call__(
         self, x: Float[Tensor, "*rows i"], weight: Tensor, bias: Tensor | None
     ) -> Float[Tensor, "*rows o"]:
-        """Multiply by the packed copy if it is up to date and the product is not to be learnt."""
+        """Multiply by the packed copy if it is current and no gradient or autocast is active."""
         if (
             torch.is_grad_enabled()
             or torch.is_autocast_enabled("cpu")
@@ -86,7 +86,7 @@ class _Product:
         return product
 
     def _is_of(self, weight: Tensor) -> bool:
-        """Whether the copy was made of this weight, and it was not written to since."""
+        """Whether the packed copy is of this weight, unmodified since."""
         return (
             weight is self._weight
             and weight.data_ptr() == self._kept.data_ptr()
@@ -94,7 +94,7 @@ class _Product:
         )
 
     def __reduce__(self) -> tuple[type["_Product"], tuple[Tensor]]:
-        """Have packed copies made anew where a network is copied or sent elsewhere."""
+        """Pack again when the network is copied or pickled."""
         return _Product, (self._weight,)
 
 

@@ -1,6 +1,6 @@
-"""Precision of the encoder: 16-bit formats are faster on processors that support them.
+"""Number format of the encoder: 16-bit formats are faster on processors that support them.
 
-Only the encoder, where the time goes: the decoder stays in float32, and so do the probabilities.
+Only the encoder uses them, which takes most of the time: decoder and probabilities stay in float32.
 Measured on the shipped checkpoints by `benchmarks.precision`.
 """
 
@@ -13,19 +13,19 @@ from captioner.errors import ConfigError
 from captioner.runtimes import PRECISIONS
 
 _INSTRUCTIONS = {"avx512_bf16", "amx_bf16"}
-"""Names, in Linux, of what multiplies bfloat16 as fast as it should."""
+"""CPU flags in Linux of fast bfloat16 products."""
 
 
 def find_precision(name: str, device: torch.device) -> torch.dtype:
-    """Choose what to calculate in on this device.
+    """Choose the number format for a device.
 
     Args:
-        name: `auto` takes bfloat16 where the processor has instructions for it, on a GPU without
-            them float16, and float32 elsewhere; or float32, bfloat16, float16.
-        device: where the model is.
+        name: float32, bfloat16 or float16; `auto` takes bfloat16 where the processor supports it,
+            float16 on other GPUs, and float32 elsewhere.
+        device: device of the model.
 
     Raises:
-        ConfigError: there is no such precision, or not on this device.
+        ConfigError: there is no such format, or not on this device.
     """
     if name not in PRECISIONS["torch"]:
         known = ", ".join(PRECISIONS["torch"])
@@ -45,16 +45,16 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
 
 
 def autocast(dtype: torch.dtype, device: torch.device) -> AbstractContextManager[object]:
-    """Let a network calculate so; its weights, and what must be exact, stay in float32."""
+    """Return a context that runs a network in this format; weights stay in float32."""
     if dtype == torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=dtype)
 
 
 def _knows_bfloat16(cpu: Path = Path("/proc/cpuinfo")) -> bool:
-    """Whether the processor supports bfloat16 natively; no if unknown.
+    """Whether the processor supports bfloat16 natively; False if unknown.
 
-    PyTorch calculates in bfloat16 on any CPU, but slower than in float32.
+    PyTorch emulates bfloat16 on other CPUs, slower than float32.
     """
     try:
         flags = next(line for line in cpu.read_text().splitlines() if line.startswith("flags"))

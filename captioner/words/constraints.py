@@ -9,44 +9,44 @@ from captioner.errors import ConfigError
 from captioner.words.tokenizer import Tokenizer
 
 Phrase = tuple[int, ...]
-"""Ids that follow each other: a word, the pieces of one, or several words."""
+"""Consecutive token ids: a word, its pieces, or several words."""
 
 _MOST_STATES = 16
-"""Of the constraint automaton, each with a beam of its own: four words have 16."""
+"""Maximum number of states of the constraint automaton, each with its own beam; four words need
+16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Constraints:
     """Constraints of one search, as token ids.
 
-    A token that would break a constraint is passed over; the others keep the probability that the
-    model gives them.
+    Tokens that would break a constraint are skipped; the others keep the model's probabilities.
     """
 
     prefix: tuple[int, ...]
-    """Given before the first word: START and the prompt; not part of the result."""
+    """Tokens before the first word: START and the prompt; not part of the result."""
     end_id: int
-    """Finishes a caption; not part of the result."""
+    """Token that finishes a caption; not part of the result."""
     never_written: tuple[int, ...] = ()
-    """Tokens that have no probability at all, such as padding, START and unknown."""
+    """Tokens that are never generated, such as padding, START and unknown."""
     forbidden: tuple[Phrase, ...] = ()
-    """Phrases that captions never contain; one that ends in END is no ending."""
+    """Phrases that captions must not contain; one that ends in END must not end a caption."""
     no_repeat: int = 0
-    """Size of the n-grams that no caption repeats; 0 allows all."""
+    """Size of the n-grams that must not repeat; 0 for none."""
     required: tuple[Phrase, ...] = ()
-    """Phrases that every caption contains, in any order."""
+    """Phrases that captions must contain, in any order."""
     task: tuple[int, ...] = ()
-    """What the encoder is asked in place of its own task; none leaves that."""
+    """Task that replaces the encoder's own; empty keeps that."""
 
 
 def constraints_of(config: SearchConfig, tokenizer: Tokenizer) -> Constraints:
     """Convert the required, forbidden and prompt words of a search to token ids.
 
-    An unknown word needs no forbidding: it is never said.
+    Forbidden words outside the vocabulary are ignored: they are never generated.
 
     Raises:
-        ConfigError: a required word or one of the prompt is not known, or the required ones are too
-            many, or too long for a caption; or the prompt is a task.
+        ConfigError: a required word or one of the prompt is not in the vocabulary; the required
+            words are too many, or too long for a caption; or the prompt is a task.
     """
     required = tuple(_required(text, tokenizer) for text in config.require)
     if math.prod(len(phrase) + 1 for phrase in required) > _MOST_STATES:

@@ -1,4 +1,4 @@
-"""Tokens -> displayed words, by the kind of vocabulary."""
+"""Detokenization: tokens -> displayed words, by kind of vocabulary."""
 
 import codecs
 import unicodedata
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 from captioner.words.writing import may_break
 
 ENDINGS = frozenset(("'s", "'re", "'ve", "'ll", "'d", "'m", "n't"))
-"""Possessives and contractions, as the Penn Treebank cuts them off: man 's, do n't."""
+"""Possessives and contractions, split as in the Penn Treebank: man 's, do n't."""
 
 _GLUE = frozenset("-/")
-"""What a piece before and a piece behind belong to: t - shirt."""
+"""Pieces that join both neighbours: t - shirt."""
 _GLUED = _GLUE | frozenset(",.!?;:'")
-"""What belongs to the piece before it."""
+"""Pieces that join the one before."""
 
 
 @dataclass(frozen=True)
 class DisplayWord:
-    """A word as a reader sees it, and the tokens it was made from."""
+    """A displayed word, and the tokens it consists of."""
 
     text: str
-    """What is shown, endings such as 's included."""
+    """The word, including endings such as 's."""
     tokens: tuple[int, ...]
-    """Positions of its tokens in the ids it was made from, ascending."""
+    """Positions of its tokens among the ids, ascending."""
     spaced: bool = True
-    """Whether a space sets it off from the word before; false in Chinese, for example."""
+    """Whether a space separates it from the word before; false in Chinese, for example."""
 
 
 def join_words(words: Iterable[DisplayWord]) -> str:
-    """Write the words as a sentence; where all are spaced, this is `" ".join` of their texts."""
+    """Join words to a sentence; if all are spaced, this is `" ".join` of their texts."""
     return "".join(" " * word.spaced + word.text for word in words).removeprefix(" ")
 
 
 def gather_words(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
-    """Join endings to the words they belong to."""
+    """Join possessives and contractions to their words."""
     words: list[DisplayWord] = []
     for position, token in tokens:
         if words and token in ENDINGS:
@@ -46,7 +46,7 @@ def gather_words(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
 
 
 def gather_wordpieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
-    """Join the pieces of BERT's vocabulary: ## goes on with a word, marks stand between words."""
+    """Join BERT's word pieces: ## continues a word, and punctuation stands between words."""
     words: list[DisplayWord] = []
     glued = True  # whether the next piece belongs to the word before
     for position, token in tokens:
@@ -64,7 +64,7 @@ def gather_wordpieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
 
 
 def gather_pieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
-    """Join pieces to words: at spaces, or where the writing has none, at every whole character."""
+    """Join byte-level pieces to words: at spaces, or at every character in unspaced writing."""
     words: list[DisplayWord] = []
     waiting: tuple[int, ...] = ()  # tokens that show nothing go with the next word
     space = False
@@ -86,9 +86,9 @@ def gather_pieces(tokens: list[tuple[int, str]]) -> list[DisplayWord]:
 
 
 def _whole_characters(tokens: list[tuple[int, str]]) -> list[tuple[str, tuple[int, ...]]]:
-    """Spell the tokens, together where one character is spread over several of them.
+    """Decode tokens to text, together if a character is spread over several of them.
 
-    Bytes that are no UTF-8 are left out; control characters become spaces.
+    Bytes that are not UTF-8 are dropped; control characters become spaces.
     """
     spelled: list[tuple[str, tuple[int, ...]]] = []
     decoder = codecs.getincrementaldecoder("utf-8")(errors="ignore")
@@ -109,16 +109,16 @@ def _is_blank(character: str) -> bool:
 
 
 def capitalise(word: DisplayWord) -> DisplayWord:
-    """Begin a word with a capital, unless it has one inside."""
+    """Capitalise a word, unless it contains a capital."""
     if any(c.isupper() for c in word.text):  # iPad
         return word
     return DisplayWord(word.text[0].title() + word.text[1:], word.tokens, word.spaced)
 
 
 def _byte_alphabet() -> dict[str, int]:
-    """Byte by the character that stands for it in the pieces: itself if printable in Latin-1.
+    """Return the byte for each character of byte-level pieces: itself if printable in Latin-1.
 
-    Source: the byte-level BPE of GPT-2 (Radford et al. 2019), as `tokenizers` has it.
+    Source: byte-level BPE of GPT-2 (Radford et al. 2019), as in `tokenizers`.
     """
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]

@@ -1,8 +1,8 @@
-"""Tokenizer: words to ids and back.
+"""Tokenizer: text to token ids and back.
 
-A `Tokenizer` is trained on captions, either on whole words or on pieces of words, or comes with a
-model that others trained, and travels as JSON inside a checkpoint. Reading text is the work of
-Hugging Face `tokenizers`; `gathering` puts a sentence together again.
+A `Tokenizer` is trained on captions, on whole words or on subwords, or comes with a pretrained
+model. It is stored as JSON in the checkpoint. Text is encoded by Hugging Face `tokenizers`;
+`gathering` turns tokens back into words.
 """
 
 import json
@@ -44,46 +44,46 @@ _WORD = (
 )
 
 _STOPS = ".,!?;:)\u060c\u061b\u061f\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f"
-"""Marks that no space goes before; those of Arabic and Chinese are among them."""
+"""Punctuation without a space before it, including Arabic and Chinese."""
 _DIRECTIONS = "[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]"
-"""Invisible marks that say which way text runs; its letters say that already."""
+"""Invisible characters that set the text direction; letters imply it already."""
 _LONGEST_PIECE = 16
-"""Bytes: room for any English word but the very longest, and for five Chinese characters. Without
-spaces to end it, a piece would else grow to a whole caption that occurs twice."""
+"""Maximum size of a piece in bytes: enough for nearly any English word, or five Chinese characters.
+Without spaces to end it, a piece would grow to a whole caption that occurs twice."""
 
 TASKS = {
     "<CAPTION>": "What does the image describe?",
     "<DETAILED_CAPTION>": "Describe in detail what is shown in the image.",
     "<MORE_DETAILED_CAPTION>": "Describe with a paragraph what is shown in the image.",
 }
-"""Prompts that stand for questions that the encoder of Florence-2 reads; those for captions, as in
-its authors' processing_florence2.py."""
+"""Prompts that stand for questions to Florence-2's encoder, for captions, from its authors'
+processing_florence2.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Marks:
-    """Ids of special tokens; the defaults are those of vocabularies learned here."""
+    """Ids of special tokens; the defaults are those of vocabularies trained here."""
 
     pad: int = 0
-    """Fills up the rows of a batch."""
+    """Padding."""
     start: int = 1
-    """Comes before every caption."""
+    """First token of every caption."""
     end: int = 2
-    """Finishes a caption; it may be the same as `start`."""
+    """Token that ends a caption; may equal `start`."""
     unk: int | None = 3
-    """Stands for words never learned; None where every text can be written."""
+    """Unknown word; None if every text can be encoded."""
     then: tuple[int, ...] = ()
-    """Follow `start` in every caption."""
+    """Tokens after `start` in every caption."""
     others: tuple[int, ...] = ()
-    """Further ids that captions never hold, such as those of masked words."""
+    """Further ids that never occur in captions, such as mask tokens."""
 
 
 class Tokenizer:
-    """Words or pieces of words, numbered.
+    """Encodes text as token ids, and decodes ids to words.
 
     Args:
-        engine: reads text.
-        marks: the ids that are no words; by default the first four.
+        engine: tokenizer of the library.
+        marks: ids of special tokens; by default the first four.
     """
 
     def __init__(self, engine: tokenizers.Tokenizer, marks: Marks | None = None) -> None:
@@ -95,22 +95,22 @@ class Tokenizer:
         self.pad_id, self.start_id, self.end_id = marks.pad, marks.start, marks.end
         self.unk_id = marks.unk
         self.prefix = (marks.start, *marks.then)
-        """What is given before the first word of every caption."""
+        """Tokens before the first word of every caption."""
         self._space = ""
         unknown = () if marks.unk is None else (marks.unk,)
         self._hidden = frozenset({marks.pad, *self.prefix, marks.end, *unknown, *marks.others})
         self.never_written = tuple(sorted(self._hidden - {marks.end}))
-        """Ids that no caption may hold; END may come, and ends it."""
+        """Ids that are never generated; END is, and ends the caption."""
 
     @classmethod
     def train_words(cls, captions: Iterable[str], *, min_count: int) -> "Tokenizer":
-        """Learn a vocabulary of words that occur `min_count` times or more, most frequent first.
+        """Train a vocabulary of words that occur `min_count` times or more, most frequent first.
 
-        Words are lower-case and without punctuation, as captions are scored.
+        Words are lower-case, without punctuation, as in scoring.
 
         Raises:
-            ConfigError: `min_count` is below 1, or so high that no word is left; or words have no
-                spaces between them, as in Chinese.
+            ConfigError: `min_count` is below 1, or exceeds the count of every word; or the captions
+                have no spaces between words, as in Chinese.
             DataError: there are no captions.
         """
         if min_count < 1:
@@ -140,16 +140,16 @@ class Tokenizer:
 
     @classmethod
     def train_bpe(cls, captions: Iterable[str], *, vocabulary: int) -> "Tokenizer":
-        """Learn a byte-level BPE vocabulary, which covers any text in any language.
+        """Train a byte-level BPE vocabulary, which covers any text in any language.
 
         Source: Sennrich et al. 2016 (arXiv:1508.07909), on the bytes of UTF-8.
 
         Args:
-            captions: texts to find the pieces in.
-            vocabulary: ids at most, the 4 specials and the 256 bytes included.
+            captions: texts to train on.
+            vocabulary: maximum number of ids, including 4 special tokens and 256 bytes.
 
         Raises:
-            ConfigError: `vocabulary` is too small for the specials and the bytes.
+            ConfigError: `vocabulary` is too small for special tokens and bytes.
             DataError: there are no captions.
         """
         alphabet = pre_tokenizers.ByteLevel.alphabet()
@@ -168,7 +168,7 @@ class Tokenizer:
             show_progress=False,
         )
         engine.train_from_iterator(texts, trainer)
-        # Taught as specials, the marks would be looked for in every text; so they are added after.
+        # Special tokens would be matched in every text, so the specials are added as plain ids.
         learned = json.loads(engine.to_str())["model"]
         pieces = sorted(learned["vocab"], key=learned["vocab"].__getitem__)
         merges = [tuple(pair) for pair in learned["merges"]]
@@ -177,14 +177,14 @@ class Tokenizer:
 
     @classmethod
     def from_json(cls, text: str, marks: Marks | None = None) -> "Tokenizer":
-        """Read what `to_json` wrote.
+        """Read what `to_json` returned.
 
         Args:
             text: JSON.
-            marks: of a vocabulary that was not learned here.
+            marks: special tokens of a pretrained vocabulary.
 
         Raises:
-            CheckpointError: the text is no tokenizer, or one of another program without its marks.
+            CheckpointError: the text is not a tokenizer, or one of another program without `marks`.
         """
         with _explained():
             engine = tokenizers.Tokenizer.from_str(text)
@@ -206,10 +206,11 @@ class Tokenizer:
         return tokenizer
 
     def _check_vocabulary(self) -> None:
-        """Check that every id below the vocabulary's size decodes.
+        """Check that every id below the vocabulary size can be decoded.
 
         Raises:
-            CheckpointError: ids are left out, a mark has none, or a token is empty or no bytes.
+            CheckpointError: an id is missing, also of a special token, or a token is empty or not
+                bytes.
         """
         outside = self._hidden - set(range(len(self)))
         if outside:
@@ -235,14 +236,14 @@ class Tokenizer:
         return self.marks == other.marks and self.to_json() == other.to_json()
 
     def __len__(self) -> int:
-        """Ids in use, the specials included."""
+        """Vocabulary size, special tokens included."""
         return len(self._vocabulary)
 
     def behind(self, prompt: str) -> "Tokenizer":
-        """Return a tokenizer for captions that continue a prompt, which joins their prefix.
+        """Return a tokenizer for captions that continue a prompt, which becomes part of the prefix.
 
         Raises:
-            ConfigError: a word of the prompt is not known, or it is a task for an encoder.
+            ConfigError: the prompt has a word outside the vocabulary, or is a task for an encoder.
         """
         if prompt in TASKS:
             raise ConfigError(
@@ -263,17 +264,17 @@ class Tokenizer:
         """Encode a caption as ids, without prefix and END; unknown words become UNK.
 
         Raises:
-            CheckpointError: the tokenizer was crafted so that it cannot read this text.
+            CheckpointError: a malicious tokenizer fails on this text.
         """
         return self._encode(self._space + text.lstrip() if self._space and text.strip() else text)
 
     def encode_each(self, captions: Iterable[Iterable[str]]) -> Iterator[list[list[int]]]:
-        """Encode the captions of many images, with the ids of `encode`: each word only once.
+        """Encode the captions of many images as `encode` does, encoding each word only once.
 
         Raises:
-            CheckpointError: as for one caption.
+            CheckpointError: as in `encode`.
         """
-        if self._gather is gather_pieces:  # they depend on what stands around a space
+        if self._gather is gather_pieces:  # pieces depend on their context
             yield from ([self.encode(text) for text in own] for own in captions)
             return
         read = cache(self._encode)
@@ -285,32 +286,32 @@ class Tokenizer:
             return self._engine.encode(text, add_special_tokens=False).ids
 
     def spellings(self, text: str) -> list[list[int]]:
-        """Return the ids of a text within a caption, and, where they differ, at its beginning."""
+        """Return the ids of a text inside a caption, and at its beginning if they differ."""
         first, within = (self._encode(space + text.strip()) for space in ("", " "))
         return [within] if within == first else [within, first]
 
     def knows(self, ids: Iterable[int]) -> bool:
-        """Whether all these ids are words, or pieces of some."""
+        """Whether none of the ids is a special token, such as UNK."""
         return self._hidden.isdisjoint(ids)
 
     def similar(self, word: str) -> list[str]:
-        """Return known words with a similar spelling; none for subword vocabularies."""
+        """Return words with a similar spelling; none for subword vocabularies."""
         if self._gather is not gather_words:
             return []
         return get_close_matches(word.lower(), self._vocabulary[len(SPECIALS) :], n=3)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Decode ids to a sentence: `join_words` of `words`."""
+        """Decode ids to a sentence."""
         return join_words(self.words(ids))
 
     def words(self, ids: Sequence[int]) -> list[DisplayWord]:
-        """Gather the tokens into words as a reader sees them; the first begins with a capital.
+        """Decode ids to displayed words; the first is capitalised.
 
-        Marks are left out, UNK among them. Every other token belongs to one word, except where
-        the bytes of the whole caption spell nothing visible.
+        Special tokens, UNK included, are dropped. Every other token belongs to one word, unless the
+        whole caption decodes to nothing visible.
 
         Raises:
-            ValueError: an id lies outside the vocabulary.
+            ValueError: an id is outside the vocabulary.
         """
         for i in ids:
             if not 0 <= i < len(self):
@@ -325,11 +326,11 @@ _GATHER = {
     models.BPE: gather_pieces,
     models.WordPiece: gather_wordpieces,
 }
-"""What puts the tokens of each kind of vocabulary together."""
+"""Functions that join tokens to words, by model of the vocabulary."""
 
 
 def _explained() -> AbstractContextManager[None]:
-    """Turn the library's errors about a foreign tokenizer into a CheckpointError."""
+    """Turn errors of the library about a stored tokenizer into a CheckpointError."""
     return wrap_library_errors(  # it raises nothing narrower than Exception, or panics
         CheckpointError,
         lambda error: (

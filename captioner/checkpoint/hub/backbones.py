@@ -1,4 +1,4 @@
-"""Weights of timm's backbones on the hub."""
+"""timm's backbone weights on the hub."""
 
 from pathlib import Path
 

@@ -20,7 +20,7 @@ _METRICS = {
     "CIDEr": ("cider", "CIDEr"),
     "SPICE": ("spice", "SPICE"),
 }
-"""Type and name of each metric on the hub; what else a report holds is left out."""
+"""Type and name of each metric on the hub; other scores are omitted."""
 
 _TASK = "image-to-text"
 # Links into our repository lead nowhere on the hub.
@@ -52,9 +52,9 @@ class Facts:
     language: str | None = None
     """Code of the captions' language."""
     datasets: tuple[str, ...] = ()
-    """What it was trained on; without them, the names of the annotation files."""
+    """Training data; by default, the names of the annotation files."""
     base_model: str | None = None
-    """What the encoder was before; without it, what the header knows."""
+    """Pretrained encoder; by default, from the header."""
 
 
 def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> str:
@@ -100,7 +100,7 @@ def _default_text(header: Header) -> str:
 
 
 def _results(scores: dict[str, Any], hub: Any) -> Iterator[Any]:
-    """Turn every report into results; scores of the official programs win over our own."""
+    """Convert every report to results; scores by the official implementation take precedence."""
     for name, report in scores.items():
         if not isinstance(report, dict):
             continue
@@ -130,13 +130,13 @@ def _results(scores: dict[str, Any], hub: Any) -> Iterator[Any]:
 
 
 def _source(header: Header) -> str | None:
-    """Return the repository that a converted checkpoint was made of."""
+    """Return the repository that a converted checkpoint comes from."""
     source = header.trained_on.get("pretrained")
     return source if isinstance(source, str) and "/" in source else None
 
 
 def _settings(trained_on: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Settings of this training, then of those it went on from."""
+    """Yield the settings of this training, then of those it started from."""
     stage: Any = trained_on
     while isinstance(stage, dict):
         if isinstance(settings := stage.get("settings"), dict):
@@ -145,7 +145,7 @@ def _settings(trained_on: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _datasets(trained_on: dict[str, Any]) -> Sequence[str]:
-    """Name the annotations of this training and of those it went on from."""
+    """Return the names of the annotations of this training and of those it started from."""
     names: dict[str, None] = {}
     for settings in _settings(trained_on):
         data = settings.get("data")
@@ -157,12 +157,12 @@ def _datasets(trained_on: dict[str, Any]) -> Sequence[str]:
 
 
 def _stem(annotations: str) -> str:
-    """`.../dataset_flickr8k.json.gz` -> `flickr8k`."""
+    """Return the data set's name: `.../dataset_flickr8k.json.gz` -> `flickr8k`."""
     return Path(annotations).name.partition(".")[0].removeprefix("dataset_")
 
 
 def _base_model(header: Header) -> str | None:
-    """Return where timm keeps the weights that the encoder began with, if it began with those."""
+    """Return timm's repository of the encoder's initial weights, if it started from them."""
     if "hub" not in [settings.get("encoder_weights") for settings in _settings(header.trained_on)]:
         return None
     return name_of(header.model.encoder.backbone)

@@ -17,15 +17,15 @@ from captioner.pretrained.files import CONFIG, SETTINGS, has_weights, parts_of, 
 from captioner.pretrained.files import WEIGHTS as PRETRAINED_WEIGHTS
 
 PREFIX = "hf:"
-"""What tells a repository of the hub from a name or a path."""
+"""Prefix of addresses on the hub."""
 
 _SETTINGS = re.compile(r"(all|https?|no)_proxy|HF_(ENDPOINT|HUB_OFFLINE|HUB_\w+_TIMEOUT)", re.I)
 _CERTIFICATES = re.compile(r"SSL_CERT_(FILE|DIR)|(REQUESTS|CURL)_CA_BUNDLE")
-"""Variables of the environment that the client of the hub obeys."""
+"""Environment variables that the hub's client reads."""
 _UNREACHABLE = re.compile("Connect|Timeout")
-"""In the names of errors that mean there is no network."""
+"""Matches class names of errors that mean there is no network."""
 _PATIENCE = 10.0
-"""Seconds that the hub is waited for."""
+"""Timeout for the hub's answer, in seconds."""
 _PART = r"[A-Za-z0-9][\w.-]*"
 _ADDRESS = re.compile(rf"hf:(?P<repo>{_PART}/{_PART})(?:@(?P<revision>[\w./-]+))?", re.ASCII)
 
@@ -108,9 +108,10 @@ def import_hub() -> Any:
 
 
 def _fetch_pretrained(text: str, address: Address, *, known: bool) -> Path | None:
-    """Fetch the captioner of a repository that others wrote; None if it is one of ours.
+    """Fetch a pretrained captioner; None if the repository is one of ours.
 
-    Its weights come last: where the cache has them, it has all. `known` asks the cache alone.
+    Weights are downloaded last, so if the cache has them, it has everything. `known` uses the cache
+    only.
     """
     try:
         folder = download(address, CONFIG, local_files_only=known).parent
@@ -155,7 +156,7 @@ def _fetch_pretrained(text: str, address: Address, *, known: bool) -> Path | Non
 
 
 def _fetch_own(address: Address, *, known: bool) -> Path:
-    """Fetch the file of a checkpoint of ours, and the graphs beside it where it has some."""
+    """Fetch the file of one of our checkpoints, and any graphs beside it."""
     weights = download(address, WEIGHTS, local_files_only=known)
     commit = Address(repo=address.repo, revision=weights.parent.name)
     missing = import_hub().errors.EntryNotFoundError
@@ -169,7 +170,7 @@ def _fetch_own(address: Address, *, known: bool) -> Path:
 
 
 def _named(text: str, path: Path, error: CheckpointError) -> CheckpointError:
-    """Call a path in the cache by the address that the user gave."""
+    """Name the address in an error about a file in the cache."""
     return CheckpointError(f"{text}: {str(error).removeprefix(str(path)).lstrip(':/ ')}")
 
 
@@ -204,7 +205,7 @@ def download(address: Address, name: str, *, local_files_only: bool = False) -> 
 
 @contextmanager
 def _explained(text: str, address: Address) -> Iterator[None]:
-    """Say why a repository cannot be fetched, and what to do."""
+    """Convert errors of the hub's client to CheckpointError."""
     errors = import_hub().errors
     try:
         yield

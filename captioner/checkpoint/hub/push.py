@@ -83,7 +83,7 @@ def write_folder(checkpoint: Path, repo: str, folder: Path, *, facts: Facts) -> 
 
 
 def _published(checkpoint: Path) -> dict[str, Path]:
-    """Files of a checkpoint by what they are called in a repository."""
+    """Return the files of a checkpoint by name in the repository."""
     weights, *graphs = files_of(checkpoint)
     return {WEIGHTS: weights, **{file.name: file for file in graphs}}
 
@@ -106,7 +106,7 @@ def _card(checkpoint: Path, repo: str, facts: Facts) -> str:
 
 
 def _explain(error: Exception) -> str:
-    """Say why the hub did not take it, and what would help."""
+    """Explain why the hub refused an upload, and how to fix it."""
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     if status == 401 or type(error).__name__ == "LocalTokenNotFoundError":
