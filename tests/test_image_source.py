@@ -213,7 +213,7 @@ def test_many_images_are_read_at_once_as_soon_as_one_is_waited_for(tmp_path, mon
 
 
 @pytest.mark.parametrize("slow", [0, math.inf])
-def test_an_image_that_cannot_be_read_is_told_at_its_turn(tmp_path, monkeypatch, slow):
+def test_an_image_that_cannot_be_read_is_reported_at_its_turn(tmp_path, monkeypatch, slow):
     monkeypatch.setattr("data.image_source._SLOW", slow)
     contents = ImageSource(folder(tmp_path, a=b"1")).read_each(["a.jpg", "a.jpg", "none.jpg"])
     assert [next(contents), next(contents)] == [b"1", b"1"]
@@ -221,17 +221,23 @@ def test_an_image_that_cannot_be_read_is_told_at_its_turn(tmp_path, monkeypatch,
         next(contents)
 
 
-def test_many_archives_are_looked_through_at_once(tmp_path, monkeypatch):
-    for n in range(3):
+@pytest.mark.parametrize("slow", [0, math.inf])
+def test_many_archives_are_indexed_at_once_as_soon_as_one_is_slow(tmp_path, monkeypatch, slow):
+    for n in range(5):
         tar(tmp_path / f"{n}.tar", **{f"p{n}": b"%d" % n})
-    company, opened = threading.Barrier(3), tarfile.open
+    company, threads, opened = threading.Barrier(4), [], tarfile.open
 
     def wait(*arguments, **named):
-        company.wait(timeout=300)
+        threads.append(threading.get_ident())
+        if len(threads) > 1 and not slow:
+            company.wait(timeout=300)
         return opened(*arguments, **named)
 
+    monkeypatch.setattr("data.image_source._SLOW_MEMBER", slow)
     monkeypatch.setattr(tarfile, "open", wait)
-    assert ImageSource(tmp_path).names() == ("p0.jpg", "p1.jpg", "p2.jpg")
+    assert ImageSource(tmp_path).names() == tuple(f"p{n}.jpg" for n in range(5))
+    here = threading.get_ident()
+    assert [thread == here for thread in threads] == [True, *[slow > 0] * 4]
 
 
 def test_paths_that_hold_nothing_are_refused(tmp_path):
