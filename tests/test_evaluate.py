@@ -18,7 +18,7 @@ from data.image_source import ImageSource
 from training import score
 from training.evaluate import _measure_candidates, main
 from training.scoring.measures import describe_captions
-from training.scoring.observing import caption_batches, join_likelihoods
+from training.scoring.predictions import caption_batches, join_likelihoods
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
@@ -117,9 +117,7 @@ def test_cached_features_give_the_captions_of_the_pixels(run, tmp_path):
     features = cache_features(model.encoder, pixels, tmp_path, batch_size=8, device="cpu")
     options = {"batch_size": 3, "shuffle": False, "pad_id": header.tokenizer.pad_id}
     found = [
-        caption_batches(
-            model, header.tokenizer, build_loader(data, **options), header.search, read=True
-        )
+        caption_batches(model, header.tokenizer, build_loader(data, **options), header.search)
         for data in (pixels, features)
     ]
     assert found[0][0] == found[1][0]

@@ -40,7 +40,7 @@ from training.scoring.measures import (
     read_training_captions,
     split_sentences,
 )
-from training.scoring.observing import observe
+from training.scoring.predictions import predict
 from training.scoring.provenance import git_commit
 from training.scoring.result_files import save_report, write_results
 
@@ -145,7 +145,7 @@ def evaluate(
         pad_id=header.tokenizer.pad_id,
         workers=workers,
     )
-    observed = observe(
+    predicted = predict(
         captioner.model,
         header.tokenizer,
         progress_bar(loader, title="captioning"),
@@ -153,7 +153,7 @@ def evaluate(
         drawing=drawing if options.samples else None,
         seeds=[derive_seed(options.seed, number) for number in range(options.samples)],
     )
-    found = observed.captions
+    found = predicted.captions
     captions = {record.image_id: found[record.image_id] for record in records}
     references = split_sentences({record.image_id: record.captions for record in records})
     resampled: dict[str, Any] = {"resamples": options.resamples, "seed": options.seed}
@@ -165,14 +165,14 @@ def evaluate(
     )
     report["scores"] |= describe_captions(captions)
     if options.candidates:
-        several = [observed.candidates[image] for image in captions]
+        several = [predicted.candidates[image] for image in captions]
         report["candidates"] = _measure_candidates(references, several, **resampled)
     if options.samples:
-        drawn = split_sentences({image: observed.samples[image] for image in captions})
+        drawn = split_sentences({image: predicted.samples[image] for image in captions})
         settings = {name: getattr(drawing, name) for name in ("temperature", "top_k", "top_p")}
         report["samples"] = settings | measure_samples(references, drawn, **resampled)
     token = None if header.confidence is None else header.confidence.token
-    report["calibration"] = observed.reading.report(token)
+    report["calibration"] = predicted.teacher_forced.report(token)
     if scorer is not None:
         report["clip"] = scorer.score(records, source, captions, **resampled)
     return captions, {

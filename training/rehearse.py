@@ -36,7 +36,7 @@ from data.ranks import Ranks
 from training.running.loaders import CaptionedPhotos, load_photos
 from training.running.stage import build_stage
 from training.running.start import choose_tokenizer, compile_model, start_model
-from training.scoring.observing import caption_batches
+from training.scoring.predictions import caption_batches
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, load_settings
 
@@ -187,7 +187,7 @@ def _rehearse_stage(
                 model.encoder(inputs.to(device))
             clock.seconds["encoder"] *= steps * stage.accumulate
         with clock.timing("validation"):
-            caption_batches(learner.eval_model, tokenizer, val_loader, config.search, read=True)
+            caption_batches(learner.eval_model, tokenizer, val_loader, config.search)
         learner.copy_average_to_model()
         frozen = stage.encoder == "frozen"
         views = (2 if stage.augment else 1) if frozen else 0

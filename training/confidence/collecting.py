@@ -19,7 +19,7 @@ from data.image_source import ImageSource
 from data.progress import progress_bar
 from training.metrics.cider import cider_d, document_frequencies
 from training.metrics.ptb import split_words
-from training.scoring.observing import TeacherForced, read_references
+from training.scoring.predictions import TeacherForced, predict_references
 
 _BATCH = 16
 _LONGEST = 40
@@ -72,7 +72,7 @@ def collect(
             texts.append(split_words(tokenizer.decode(found.tokens[0])))
         for place, record in enumerate(batch):  # references of different photos differ in number
             words = _ids(behind, record, longest=longest).to(device)
-            read_references(model, behind, features[place : place + 1], words, reading)
+            predict_references(model, behind, features[place : place + 1], words, reading)
     references = [[split_words(text) for text in record.captions] for record in records]
     return Predictions(
         confidence=np.concatenate(reading.confidence).astype(np.float64),

@@ -11,7 +11,7 @@ from data.progress import progress_bar
 from data.ranks import Ranks
 from training.metrics import score
 from training.scoring.measures import describe_captions
-from training.scoring.observing import caption_batches, join_likelihoods
+from training.scoring.predictions import caption_batches, join_likelihoods
 
 
 def validate(
@@ -38,7 +38,7 @@ def validate(
         captions by image id, in the order of the records.
     """
     batches = progress_bar(loader, title="validation", quiet=not ranks.first)
-    shares = ranks.gather(caption_batches(model, tokenizer, batches, search, read=True))
+    shares = ranks.gather(caption_batches(model, tokenizer, batches, search))
     found = {image: text for captions, _ in shares for image, text in captions.items()}
     captions = {record.image_id: found[record.image_id] for record in records}
     scores: dict[str, float] = {}

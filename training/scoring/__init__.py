@@ -1,6 +1,6 @@
 """Scoring of captions, and reports of the scores.
 
-observing       captions of a model, and its probabilities of the references
+predictions     captions of a model, and its probabilities of the references
 measures        everything measured on captions as text, with training.metrics
 official        coco-caption's Java programs: METEOR, SPICE
 clipscore       captions against photos, with a CLIP model

@@ -1,4 +1,4 @@
-"""What is seen of models: worked out by hand from tables, and the same for any batch."""
+"""Predictions of table models equal those computed by hand, for any batches."""
 
 import math
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from torch import nn
 from captioner.config import SearchConfig
 from tests.searching import find
 from tests.toys import END, GARDEN, PAD, SPECIALS, START, UNKNOWN, A, B, C, TableDecoder
-from training.scoring.observing import TEMPERATURES, TeacherForced, observe, read_references
+from training.scoring.predictions import TEMPERATURES, TeacherForced, predict, predict_references
 
 TOKENIZER = SimpleNamespace(
     pad_id=PAD,
@@ -29,7 +29,7 @@ def read(*captions: list[int], table=GARDEN) -> dict:
     words = torch.tensor([[[START, *c] + [PAD] * (longest - len(c)) for c in captions]])
     decoder, reading = TableDecoder(table), TeacherForced()
     model = SimpleNamespace(decoder=decoder)
-    read_references(model, TOKENIZER, decoder.images(), words, reading)
+    predict_references(model, TOKENIZER, decoder.images(), words, reading)
     return reading.report()
 
 
@@ -62,7 +62,7 @@ def test_what_is_given_before_the_words_is_read_and_not_foretold():
     decoder, reading = TableDecoder(GARDEN), TeacherForced()
     behind = SimpleNamespace(**{**vars(TOKENIZER), "prefix": (START, A)})
     model = SimpleNamespace(decoder=decoder)
-    read_references(model, behind, decoder.images(), words, reading)
+    predict_references(model, behind, decoder.images(), words, reading)
     assert reading.report()["words"] == 2
     assert reading.report()["perplexity"] == pytest.approx((0.3 * 1.0) ** (-1 / 2), rel=1e-5)
 
@@ -97,7 +97,7 @@ def batches(*groups: list[int]):
 def test_samples_are_those_of_the_search_with_their_seeds():
     config, seeds = SearchConfig(method="greedy", max_words=4), (8, 1, 8, 3, 5, 13)
     drawing = SearchConfig(method="sample", max_words=4)
-    seen = observe(TableModel(), TOKENIZER, batches([0, 1]), config, drawing=drawing, seeds=seeds)
+    seen = predict(TableModel(), TOKENIZER, batches([0, 1]), config, drawing=drawing, seeds=seeds)
     assert seen.captions == {0: "a", 1: "c"}
     assert seen.samples[1] == ["c"] * 6  # the only caption there is
     assert len(set(seen.samples[0])) > 1
@@ -111,10 +111,10 @@ def test_samples_are_those_of_the_search_with_their_seeds():
 def test_batches_change_nothing_that_is_seen():
     config = SearchConfig(beam=2, max_words=4)
     draws = {"drawing": SearchConfig(method="sample", max_words=4), "seeds": (0, 1)}
-    one = observe(TableModel(), TOKENIZER, batches([0, 1]), config, **draws)
-    two = observe(TableModel(), TOKENIZER, batches([0], [1]), config, **draws)
+    one = predict(TableModel(), TOKENIZER, batches([0, 1]), config, **draws)
+    two = predict(TableModel(), TOKENIZER, batches([0], [1]), config, **draws)
     assert (one.captions, one.samples) == (two.captions, two.samples)
-    first, second = one.reading.report(), two.reading.report()
+    first, second = one.teacher_forced.report(), two.teacher_forced.report()
     assert first.pop("bins") == second.pop("bins")
     assert first == pytest.approx(second)
-    assert np.concatenate(one.reading.correct).dtype == bool
+    assert np.concatenate(one.teacher_forced.correct).dtype == bool

@@ -30,7 +30,7 @@ from training.metrics.calibration import calibrate
 
 TEMPERATURES = tuple(n / 20 for n in range(10, 31))
 """Candidate temperatures; the report names the one that fits the references best."""
-_TRIED = 2000  # at most, words per batch that the temperatures are fitted on
+_FITTED = 2000  # maximum number of words per batch for fitting the temperature
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,17 +112,14 @@ def caption_batches(
     tokenizer: Tokenizer,
     batches: Iterable[Batch],
     config: SearchConfig,
-    *,
-    read: bool = False,
 ) -> tuple[dict[int, str], Likelihood]:
-    """Caption every image of these batches, given as pixels or as features.
+    """Caption the images of these batches, and compute the likelihood of their references.
 
     Args:
         model: its training or evaluation mode is restored.
         tokenizer: the model's tokenizer.
-        batches: photos and references, with the prompt as prefix.
+        batches: pixels or features, and references, with the prompt as prefix.
         config: decoding settings.
-        read: compute the likelihood of the references, too.
 
     Returns:
         Captions by image id, and the likelihood of the references.
@@ -136,28 +133,27 @@ def caption_batches(
             features = encode(model, batch.inputs.to(device))
             found = search_features(model, tokenizer, features, config, photos=batch.inputs)
             captions |= zip(batch.image_ids, (texts[0] for texts in found), strict=True)
-            if read:
-                words = batch.words.to(device)
-                target = words[:, :, first:]
-                logits = model.decoder(features, words[:, :, :-1]).logits[:, :, first - 1 :]
-                nats = F.cross_entropy(
-                    logits.flatten(0, 2).float(),
-                    target.flatten(),
-                    ignore_index=tokenizer.pad_id,
-                    reduction="sum",
-                )
-                count = int((target != tokenizer.pad_id).sum())
-                likelihood = likelihood.plus(float(nats), count)
+            words = batch.words.to(device)
+            target = words[:, :, first:]
+            logits = model.decoder(features, words[:, :, :-1]).logits[:, :, first - 1 :]
+            nats = F.cross_entropy(
+                logits.flatten(0, 2).float(),
+                target.flatten(),
+                ignore_index=tokenizer.pad_id,
+                reduction="sum",
+            )
+            count = int((target != tokenizer.pad_id).sum())
+            likelihood = likelihood.plus(float(nats), count)
     return captions, likelihood
 
 
 @dataclass
-class Observation:
-    """Results of one pass over the photos, by image id."""
+class PhotoPredictions:
+    """Captions by image id, and predictions on the references."""
 
     candidates: dict[int, list[str]] = field(default_factory=dict)
     samples: dict[int, list[str]] = field(default_factory=dict)
-    reading: TeacherForced = field(default_factory=TeacherForced)
+    teacher_forced: TeacherForced = field(default_factory=TeacherForced)
 
     @property
     def captions(self) -> dict[int, str]:
@@ -166,7 +162,7 @@ class Observation:
 
 
 @torch.inference_mode()
-def observe(
+def predict(
     model: CaptionModel,
     tokenizer: Tokenizer,
     batches: Iterable[Batch],
@@ -174,7 +170,7 @@ def observe(
     *,
     drawing: SearchConfig | None = None,
     seeds: Sequence[int] = (),
-) -> Observation:
+) -> PhotoPredictions:
     """Caption photos, sample further captions, and evaluate the references by teacher forcing.
 
     Args:
@@ -186,20 +182,21 @@ def observe(
         seeds: one per sample of a photo.
     """
     device = next(model.parameters()).device
-    seen = Observation()
+    prompted = tokenizer.behind(config.prompt)
+    predictions = PhotoPredictions()
     with evaluating(model):
         for batch in batches:
             features = encode(model, batch.inputs.to(device))
             found = search_features(model, tokenizer, features, config, photos=batch.inputs)
-            seen.candidates |= zip(batch.image_ids, found, strict=True)
+            predictions.candidates |= zip(batch.image_ids, found, strict=True)
             if drawing is not None:
                 drawn = search_features(
                     model, tokenizer, features, drawing, photos=batch.inputs, seeds=seeds
                 )
-                seen.samples |= zip(batch.image_ids, drawn, strict=True)
+                predictions.samples |= zip(batch.image_ids, drawn, strict=True)
             words = batch.words.to(device)
-            read_references(model, tokenizer.behind(config.prompt), features, words, seen.reading)
-    return seen
+            predict_references(model, prompted, features, words, predictions.teacher_forced)
+    return predictions
 
 
 def encode(model: CaptionModel, inputs: Tensor) -> Float[Tensor, "B P D"]:
@@ -208,7 +205,7 @@ def encode(model: CaptionModel, inputs: Tensor) -> Float[Tensor, "B P D"]:
     return features
 
 
-def read_references(
+def predict_references(
     model: CaptionModel,
     tokenizer: Tokenizer,
     features: Float[Tensor, "B P D"],
@@ -232,7 +229,7 @@ def read_references(
     known = ~torch.isin(target, torch.tensor(never, device=words.device))
     reading.unknown += int((~known).sum())
     reading.log_likelihood += _likelihood(logits[known], target[known], never)
-    every = slice(None, None, 1 + int(known.sum()) // _TRIED)  # from all positions
+    every = slice(None, None, 1 + int(known.sum()) // _FITTED)  # from all positions
     logits, target = logits[known][every], target[known][every]
     for index, temperature in enumerate(TEMPERATURES):
         reading.fit[index] += _likelihood(logits / temperature, target, never)
