@@ -34,9 +34,7 @@ class Batch:
     """Captions as text, image by image."""
     shares: Float[Tensor, "B K T P"] | None = None
     """Fraction of each region inside the boxes of the next token, given the prefix and T tokens; 0
-    for
-    padding and for words without boxes. None if boxes are not used.
-    """
+    for padding and for words without boxes. None if boxes are not used."""
 
     def to(self, device: torch.device | str) -> "Batch":
         """Move the tensors."""

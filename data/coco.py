@@ -4,11 +4,11 @@ Four formats, recognised by content:
 
     COCO captions    {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}
     Karpathy split   {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
-    CSV              a header with image and caption (and split), one caption a row
-    JSON lines       {"image", "caption" or "captions"} (and "split", "image_id"), one object a line
+    CSV              columns image and caption (and split), one caption per row
+    JSON lines       {"image", "caption" or "captions"} (and "split", "image_id"), one per line
 
-Any of them may be compressed with gzip. A file without splits is the split in its name
-(`captions_val2014.json` is val), or else train.
+Any of them may be compressed with gzip. Without splits in the file, all images belong to the split
+in its name (`captions_val2014.json`: val), or else to train.
 """
 
 import csv
@@ -35,16 +35,16 @@ _KINDS = {str: "a text", int: "a whole number", list: "a list"}
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One image and its captions."""
+    """An image and its captions."""
 
     image: str
-    """File name as the image source knows it: a relative path or an archive member."""
+    """Name in the image source: a relative path or an archive member."""
     image_id: int
-    """The data set's own number, or one counted through the whole file; no two images share it."""
+    """Id from the file, or the image's index in it; unique."""
     captions: tuple[str, ...]
-    """The captions as written, at least one."""
+    """Captions as written, at least one."""
     split: str
-    """`train`, `val`, `test`, ...; the `restval` of Karpathy's COCO split counts as train."""
+    """`train`, `val`, `test`, ...; `restval` of Karpathy's COCO split counts as train."""
 
 
 @dataclass
@@ -62,13 +62,12 @@ def load_records(annotations: Path, *, split: str | None = None) -> list[Record]
     """Read a caption file, in the file's order.
 
     Args:
-        annotations: a file in one of the formats above. Blank captions in it are left out.
-        split: keep the images of this split only; None keeps all.
+        annotations: a file in one of the formats above; blank captions are dropped.
+        split: split to keep; None keeps all.
 
     Raises:
-        DataError: the file is unreadable or empty, its format unknown, an entry incomplete, or
-            the split does not occur in it; images without captions, images or ids that occur
-            twice, and captions of no image are all named.
+        DataError: the file cannot be read, is empty or of an unknown format, lacks the split, or
+            has incomplete or duplicate entries. Images without captions and duplicates are listed.
     """
     records = _check(_parse(_read_text(annotations), path=annotations), path=annotations)
     return select_split(records, split, annotations=annotations)
@@ -80,7 +79,7 @@ def select_split(
     """Keep the records of a split; None keeps all.
 
     Raises:
-        DataError: the split does not occur among the records of this file.
+        DataError: no record of this file has the split.
     """
     counts = Counter(record.split for record in records)
     if split is not None and split not in counts:
@@ -90,7 +89,7 @@ def select_split(
 
 
 def digest_of(*sets: Sequence[Record]) -> str:
-    """Return a digest of captions and their images, in order."""
+    """Return a SHA-256 digest of images and captions, in order."""
     digest = hashlib.sha256()
     for records in sets:
         for record in records:
@@ -125,17 +124,17 @@ def _parse(text: str, *, path: Path) -> list[_Entry]:
     try:
         table = json.loads(text)
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data":  # one whole object, then more: a line of many
+        if error.msg == "Extra data":  # a complete object, then more: JSON lines
             return _merge(_parse_lines(text, path=path), path=path)
         raise DataError(
-            f"{path}, line {error.lineno}: broken JSON ({error.msg}). "
+            f"{path}, line {error.lineno}: invalid JSON ({error.msg}). "
             "If the file was downloaded, download it again."
         ) from error
     table = table if isinstance(table, dict) else {}
     if "image" in table:
         return _merge(_parse_lines(text, path=path), path=path)
     if "images" not in table:
-        raise DataError(f"{path} is JSON, but of no known caption format. {_FORMATS}")
+        raise DataError(f"{path} is JSON, but not in a known caption format. {_FORMATS}")
     _need(table, {"images": list}, where=str(path))
     if "annotations" in table:
         return list(_parse_coco(table, path=path))
@@ -153,11 +152,11 @@ def _parse_coco(table: dict[str, Any], *, path: Path) -> Iterator[_Entry]:
     orphans = [a for a in table["annotations"] if a["image_id"] not in captions]
     if orphans:
         raise DataError(
-            f"{path}: {len(orphans)} annotations are of images that are not listed, such as "
+            f"{path}: {len(orphans)} annotations refer to images that are not listed, such as "
             f"annotation {orphans[0]['id']} of image {orphans[0]['image_id']}; add these images, "
-            "or take the annotations out."
+            "or remove the annotations."
         )
-    for annotation in table["annotations"]:  # by image: joined files use an annotation's id twice
+    for annotation in table["annotations"]:  # merged files repeat annotation ids, never image ids
         captions[annotation["image_id"]].append(annotation["caption"])
     for image in table["images"]:
         yield _Entry(
@@ -193,15 +192,16 @@ def _parse_csv(text: str, *, path: Path) -> Iterator[_Entry]:
         for mark, name in ((";", "semicolons"), ("\t", "tabs")):
             if {"image", "caption"} <= set(next(csv.reader([first], delimiter=mark), ())):
                 raise DataError(
-                    f"{path}: its columns are separated by {name}, as some spreadsheets do; save "
-                    "it with commas between them."
+                    f"{path}: columns are separated by {name}; save it with commas instead."
                 )
-        raise DataError(f"{path} starts with {first[:60]!r}. {_FORMATS}")
+        raise DataError(
+            f"{path} is in no known caption format; it starts with {first[:60]!r}. {_FORMATS}"
+        )
     for row in rows:
         if None in row or None in row.values():
             raise DataError(
-                f"{path}, line {rows.line_num}: the header has {len(header)} columns and this row "
-                "has not. Put captions that hold a comma in double quotes."
+                f"{path}, line {rows.line_num}: the number of columns differs from the header's "
+                f"{len(header)}. Put captions that contain commas in double quotes."
             )
         yield _Entry(
             image=row["image"],
@@ -220,7 +220,7 @@ def _parse_lines(text: str, *, path: Path) -> Iterator[_Entry]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(
-                f"{where}: not one JSON object ({error.msg}); write one object a line."
+                f"{where}: not a JSON object ({error.msg}); write one object per line."
             ) from error
         captions = {"captions": list} if "captions" in row else {"caption": str}
         _need(row, {"image": str, **captions}, {"split": str, "image_id": int}, where=where)
@@ -242,7 +242,7 @@ def _need(
     *,
     where: str,
 ) -> None:
-    """Refuse an entry that is no object, lacks a key, or holds something of another type."""
+    """Check that an entry is an object with these keys, and values of these types."""
     if not isinstance(entry, dict):
         raise DataError(f"{where}: {entry!r} is not an object with {', '.join(keys)}. {_FORMATS}")
     missing = [key for key in keys if key not in entry]
@@ -256,7 +256,7 @@ def _need(
 
 
 def _merge(entries: Iterable[_Entry], *, path: Path) -> list[_Entry]:
-    """Join the rows of one image."""
+    """Merge the rows of each image."""
     merged: dict[str, _Entry] = {}
     for entry in entries:
         first = merged.setdefault(entry.image, entry)
@@ -265,16 +265,16 @@ def _merge(entries: Iterable[_Entry], *, path: Path) -> list[_Entry]:
         if (first.split, first.image_id) != (entry.split, entry.image_id):
             raise DataError(
                 f"{path}, {entry.where}: image {entry.image!r} has another split or image_id than "
-                f"in {first.where}; give it the same in all its rows."
+                f"in {first.where}; use the same in all its rows."
             )
         first.captions += entry.captions
     return list(merged.values())
 
 
 def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
-    """Turn entries into records that are whole and tell images apart."""
+    """Turn entries into records; check that each has captions, and a unique name and id."""
     if not entries:
-        raise DataError(f"Caption file {path} names no images. {_FORMATS}")
+        raise DataError(f"Caption file {path} contains no images. {_FORMATS}")
     numbered = sum(entry.image_id is not None for entry in entries)
     if numbered not in (0, len(entries)):
         raise DataError(
@@ -290,7 +290,7 @@ def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
         if not captions:
             faults.append(
                 f"{path}, {entry.where}: image {entry.image!r} has no captions; "
-                "add one, or take the image out of the file."
+                "add one, or remove the image from the file."
             )
         if (owner := by_id.setdefault(image_id, entry)) is not entry:
             faults.append(
@@ -299,7 +299,7 @@ def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
             )
         elif (owner := by_name.setdefault(entry.image, entry)) is not entry:
             faults.append(
-                f"{path}: {entry.image!r} is listed twice ({owner.where} and {entry.where}); give "
+                f"{path}: {entry.image!r} is listed twice ({owner.where} and {entry.where}); move "
                 "all its captions to one of them."
             )
         split = entry.split or default_split
@@ -310,7 +310,7 @@ def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
 
 
 def list_faults(faults: Sequence[str], *, most: int = 20) -> str:
-    """Return a text that lists the faults, or the first of very many."""
+    """List the faults, one per line, and count those beyond `most`."""
     more = [f"... and {len(faults) - most} more"] if len(faults) > most else []
     return "\n".join([*faults[:most], *more])
 

@@ -1,4 +1,4 @@
-"""Record -> training example: the image as input tensor, all its captions as token ids."""
+"""Records to training examples: image as input tensor, captions as token ids; augmentation."""
 
 import re
 from collections.abc import Sequence
@@ -22,48 +22,47 @@ from data.image_source import ImageSource
 from data.packed import Packed
 from data.pixels import load_for, to_input
 
-# "a dog on the left" is false in the mirror; so, to be safe, is "leftmost" or "right-handed".
+# Captions that name a side are wrong for the mirrored photo; "leftmost" and "right-handed" count.
 _SIDES = re.compile(r"\b(left|right)", re.IGNORECASE)
 
 _LEAST_AREA = 0.8
-"""Part of a photo that a crop leaves."""
+"""Minimum area of a crop, as a fraction of the photo's."""
 _SPARE = 1.2
-"""How many times as large a photo must be for its crop to be large enough, about."""
+"""Scale at which a photo is decoded for cropping, relative to the input size."""
 
 _jitter = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One image and all its captions."""
+    """An image and all its captions."""
 
     inputs: Float[Tensor, "3 H W"] | Float[Tensor, "P D"]
-    """Normalised pixels, or features of the image regions."""
+    """Normalised pixels, or region features."""
     words: list[list[int]]
-    """Ids of each caption behind the tokenizer's prefix. END comes last unless the caption was cut:
-    a cut caption must not teach the decoder to stop there."""
+    """Token ids of each caption: prefix, caption, END. A truncated caption has no END, so that the
+    decoder does not learn to stop there."""
     image_id: int
     captions: tuple[str, ...]
-    """The captions as written."""
+    """Captions as written."""
     shares: list[Float[Tensor, "T P"]] | None = None
-    """For each caption: which share of each region lies inside the boxes of the word that follows
-    prefix and T words; None where boxes are not asked for."""
+    """For each caption, the fraction of each region inside the boxes of the next token, given the
+    prefix and T tokens; None if boxes are not used."""
 
 
 class Variation(NamedTuple):
-    """The augmentation of an item."""
+    """Geometric augmentation of an item."""
 
     crop: Box = WHOLE
-    """What is left of the photo."""
+    """Part of the photo that is kept."""
     mirrored: bool = False
 
 
 class CaptionDataset(Dataset[Example]):
-    """Images with their captions; one item is one image.
+    """Images with their captions; one item per image.
 
-    An item is a pure function of (seed, epoch, index), whichever worker makes it, and in any order.
-    `dataset[index]` is the item of epoch 0; a sampler asks for a later
-    epoch by `dataset[epoch, index]`.
+    An item is a pure function of (seed, epoch, index), whatever the worker or the order.
+    `dataset[epoch, index]` is an item of any epoch, `dataset[index]` one of epoch 0.
     """
 
     def __init__(
@@ -79,19 +78,19 @@ class CaptionDataset(Dataset[Example]):
         seed: int = 0,
         boxes: BoxShares | None = None,
     ) -> None:
-        """Check that every image exists, and encode the captions.
+        """Check that all images exist, and encode the captions.
 
         Args:
-            records: images and captions; their order is that of the items.
-            source: where the images are.
-            preprocess: how a photo becomes the encoder's input.
-            tokenizer: captions to ids.
-            augment: crop, mirror and recolour the photos slightly, differently in each epoch.
-            randaugment: number and magnitude (0 to 30) of further operations; none mirrors, but
-                boxes do not follow them.
-            max_words: longest caption in tokens, without prefix and END; longer ones are truncated.
-            seed: of the augmentation, 0 or more.
-            boxes: of what the captions name, for supervised attention.
+            records: images and captions, in the order of the items.
+            source: the images.
+            preprocess: preprocessing of the encoder's input.
+            tokenizer: encodes the captions.
+            augment: crop, mirror and recolour photos slightly, differently in each epoch.
+            randaugment: number and magnitude (0 to 30) of RandAugment operations; they never
+                mirror, but boxes do not follow them.
+            max_words: maximum tokens of a caption, without prefix and END; longer ones are cut.
+            seed: seed of the augmentation, 0 or more.
+            boxes: boxes of the things that captions name, for supervised attention.
 
         Raises:
             DataError: images are missing.
@@ -105,15 +104,15 @@ class CaptionDataset(Dataset[Example]):
         self._ends = (tokenizer.prefix, tokenizer.end_id)
         self._max_words = max_words
         changes, magnitude = randaugment
-        fill = [round(255 * level) for level in preprocess.mean]  # where a photo is moved away
+        fill = [round(255 * level) for level in preprocess.mean]  # for pixels outside the photo
         self._randaugment = v2.RandAugment(changes, magnitude, fill=fill) if changes else None
         self._boxes = boxes
         encoded = tokenizer.encode_each(record.captions for record in self.records)
         self._ids = Packed([ids[: max_words + 1] for ids in own] for own in encoded)
         self.caption_counts = [len(own) for own in self._ids]
-        """Captions of each image."""
+        """Number of captions of each image."""
         self.lengths = [max(map(len, own)) for own in self._ids]
-        """Ids in the longest caption of each image."""
+        """Length of each image's longest caption, in tokens."""
 
     def __len__(self) -> int:
         return len(self.records)
@@ -123,13 +122,13 @@ class CaptionDataset(Dataset[Example]):
 
         Raises:
             ImageError: the photo cannot be decoded.
-            DataError: its file was deleted or changed.
+            DataError: its file was deleted or truncated.
         """
         epoch, index = place if isinstance(place, tuple) else (0, place)
         return self._item(epoch, index, self.source.read(self.records[index].image))
 
     def __getitems__(self, places: Sequence[tuple[int, int]]) -> list[Example]:
-        """Return the items of a batch, at (epoch, index) each, their photos read side by side.
+        """Return the items of a batch, at (epoch, index) each; slow reads are concurrent.
 
         Raises:
             ImageError, DataError: as for one item.
@@ -161,13 +160,14 @@ class CaptionDataset(Dataset[Example]):
         variation: Variation = Variation(),  # noqa: B008  # frozen
         geometry: Geometry | None = None,
     ) -> Example:
-        """Combine inputs with the captions of this image.
+        """Combine inputs with the captions of an image.
 
         Args:
-            index: of the image.
-            inputs: see `Example`.
-            variation: how the inputs differ from the photo.
-            geometry: how what is left of the photo lies on the input; found out unless given.
+            index: index of the image.
+            inputs: pixels or features, as in `Example`.
+            variation: augmentation of the inputs.
+            geometry: geometry of the cropped photo on the input; None computes that of the whole
+                photo.
         """
         record = self.records[index]
         words = self.words(index)
@@ -175,12 +175,12 @@ class CaptionDataset(Dataset[Example]):
         if self._boxes is not None:
             geometry = geometry or self._geometry(index)
             found = self._boxes(record, geometry=geometry, **variation._asdict())
-            given = len(self._ends[0])
-            shares = [x[: len(ids) - given] for x, ids in zip(found, words, strict=True)]
+            prefix = len(self._ends[0])
+            shares = [x[: len(ids) - prefix] for x, ids in zip(found, words, strict=True)]
         return Example(inputs, words, record.image_id, record.captions, shares)
 
     def pixels(self, indices: Sequence[int]) -> list[Float[Tensor, "3 H W"]]:
-        """The inputs of some images without augmentation, their photos read side by side."""
+        """Return the inputs of these images without augmentation; slow reads are concurrent."""
         contents = self.source.read_each(self.records[index].image for index in indices)
         return [
             to_input(self._photo(index, content), self.preprocess)[0]
@@ -188,7 +188,7 @@ class CaptionDataset(Dataset[Example]):
         ]
 
     def words(self, index: int) -> list[list[int]]:
-        """Ids of this image's captions, as in `Example`."""
+        """Return the token ids of an image's captions, as in `Example`."""
         start, end = self._ends
         return [
             [*start, *ids[:-1]] if len(ids) > self._max_words else [*start, *ids, end]
@@ -196,11 +196,11 @@ class CaptionDataset(Dataset[Example]):
         ]
 
     def may_be_mirrored(self, index: int) -> bool:
-        """Whether no caption of this image mentions left or right."""
+        """Whether no caption of the image mentions left or right."""
         return not any(_SIDES.search(caption) for caption in self.records[index].captions)
 
     def _geometry(self, index: int) -> Geometry:
-        """How the whole photo lies on the input; squashed, its shape plays no part."""
+        """Geometry of the whole photo on the input; with `squash`, of any photo."""
         height, width = self.preprocess.height, self.preprocess.width
         if self.preprocess.fit != "squash":
             photo = self._photo(index, self.source.read(self.records[index].image))
@@ -213,12 +213,12 @@ class CaptionDataset(Dataset[Example]):
 
 
 def derive_seed(*numbers: int) -> int:
-    """Return a well-mixed seed below 2**32 that depends only on these."""
+    """Hash numbers to a seed below 2**32."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def _vary(photo: Image.Image, *, mirror: bool) -> tuple[Image.Image, Variation]:
-    """Crop 80 to 100 % of the area at about its own aspect ratio, and mirror half."""
+    """Crop to 80 to 100 % of the area, at about the same aspect ratio; mirror every second time."""
     aspect = photo.width / photo.height
     top, left, height, width = v2.RandomResizedCrop.get_params(
         photo, scale=[_LEAST_AREA, 1.0], ratio=[0.9 * aspect, aspect / 0.9]

@@ -28,45 +28,44 @@ class _Place(NamedTuple):
     zipped: int | None = None  # in a zip archive, behind a header: compressed bytes, 0 for plain
 
 
-_ZIP_HEADER = 30  # bytes before the name; the last four say how much of names follows
+_ZIP_HEADER = 30  # bytes before the name; the last four are the lengths of name and extra field
 _DEFLATED = zipfile.ZIP_DEFLATED
 _AT_ONCE = 16
-"""Files that are asked for at once: on a network mount, each keeps one waiting for a while."""
+"""Files read concurrently, to hide the latency of network mounts."""
 _SLOW = 0.002
-"""Seconds: no file that is in memory, or on a disk in this machine without moving parts, takes as
-long, and threads would cost more than they save."""
+"""Seconds per file above which threads pay off; reads from memory and local SSDs are faster."""
 _SLOW_MEMBER = 0.0005
-"""Seconds per member of an archive, likewise."""
+"""Likewise, per member of an archive."""
 
 
 class ImageSource:
-    """The images of several folders and archives, by name.
+    """Images of several folders and archives, by name.
 
-    An image goes by its path inside its folder or archive. A shorter or longer path will do too, as
-    long as one image only fits it: captions that say `dog.jpg` or `photos/val/dog.jpg` find
-    `val/dog.jpg`, but never `train/dog.jpg`. Where no name fits exactly, accented letters may be
-    composed (NFC) or decomposed (NFD, as macOS writes them): they look alike.
+    An image's name is its path inside its folder or archive. A shorter or longer path also matches
+    if it is unambiguous: `dog.jpg` and `photos/val/dog.jpg` match `val/dog.jpg`, but the latter
+    never matches `train/dog.jpg`. If no name matches exactly, composed (NFC) and decomposed (NFD,
+    macOS) accents are treated as equal.
 
-    Archives are indexed once, here, and never unpacked. Every read reopens its file, so threads and
-    workers, forked or spawned, can share one source.
+    Archives are indexed once, on construction, and never unpacked. Every read opens its file anew,
+    so threads and workers, forked or spawned, can share one source.
     """
 
     def __init__(self, paths: str | Path | Iterable[str | Path]) -> None:
         """Index the files.
 
         Args:
-            paths: folders (looked through in depth, `.tar` archives in them included), `.tar` and
-                `.zip` archives, or patterns such as `shards/train-*.tar`; one of them or several.
+            paths: one or several folders (searched recursively, including `.tar` archives in
+                them), `.tar` and `.zip` archives, or patterns such as `shards/train-*.tar`.
 
         Raises:
-            DataError: a path does not exist, an archive is broken or compressed, or nothing is
-                found.
+            DataError: a path does not exist, an archive is damaged or compressed, or there are no
+                images.
         """
         given = [paths] if isinstance(paths, str | Path) else list(paths)
         self.paths = tuple(str(path) for path in given)
         places: dict[str, list[_Place]] = defaultdict(list)
         for name, place in _index([found for path in self.paths for found in _expand(path)]):
-            if place not in places[name]:  # a folder and, again, an archive inside it
+            if place not in places[name]:  # given twice: a folder, and an archive inside it
                 places[name].append(place)
         if not places:
             raise DataError(f"There are no images in {', '.join(self.paths) or 'an empty list'}.")
@@ -74,28 +73,29 @@ class ImageSource:
 
     @cached_property
     def _by_file_name(self) -> PackedDict[str, list[str]]:
-        """Names by their last part; where captions name all files exactly, nobody asks."""
+        """Full names by file name; built only if a name does not match exactly."""
         names: dict[str, list[str]] = defaultdict(list)
         for name in self._places:
             names[_compose(PurePosixPath(name).name)].append(name)
         return PackedDict(names)
 
     def names(self) -> tuple[str, ...]:
-        """Every file held, by its path inside its folder or archive."""
+        """Return all names: paths inside their folders or archives."""
         return tuple(self._places)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __contains__(self, name: str) -> bool:
-        """Whether exactly one image goes by this name."""
+        """Whether exactly one image matches this name."""
         return len(self._find(name)) == 1
 
     def read(self, name: str) -> bytes:
         """Return the encoded image.
 
         Raises:
-            DataError: no image goes by this name, several do, or its file has changed since.
+            DataError: no image or several match this name, or the file has changed or cannot be
+                read.
         """
         place = self._only(name)
         try:
@@ -109,18 +109,18 @@ class ImageSource:
             raise DataError(f"Image {name!r} cannot be read: {error}.") from error
         if place.size is not None and len(content) < place.size:
             raise DataError(
-                f"{place.path} ends inside image {name!r}; the archive was cut short since it was "
-                "opened. Fetch it again."
+                f"{place.path} ends inside image {name!r}: the archive was truncated after it was "
+                "indexed. Download it again."
             )
         return content
 
     def read_each(self, names: Iterable[str]) -> Iterator[bytes]:
-        """Return the encoded images in this order.
+        """Yield the encoded images, in this order.
 
-        Once one of them has been waited for, the others are read side by side, ahead of their turn.
+        As soon as a read is slow, the remaining ones are read concurrently.
 
         Raises:
-            DataError: as `read` does, at the turn of the image.
+            DataError: as `read`, when the image is due.
         """
         left = iter(names)
         for name in left:
@@ -134,15 +134,15 @@ class ImageSource:
             yield from pool.map(self.read, left)
 
     def size(self, name: str) -> int:
-        """Bytes of the encoded image."""
+        """Return the size of the encoded image in bytes."""
         place = self._only(name)
         return os.path.getsize(place.path) if place.size is None else place.size
 
     def require(self, names: Iterable[str]) -> None:
-        """Check that all these images exist, before hours of work.
+        """Check that each of these names matches exactly one image.
 
         Raises:
-            DataError: some are missing; the text says how many and names the first.
+            DataError: some do not; the message counts them and names the first three.
         """
         wanted = list(names)
         absent = [name for name in wanted if name not in self]
@@ -151,16 +151,16 @@ class ImageSource:
         if absent:
             shown = ", ".join(map(repr, absent[:3])) + (", ..." if len(absent) > 3 else "")
             raise DataError(
-                f"{len(absent)} of {len(wanted)} images with captions are not (or not only once) "
-                f"in {self._describe()}: {shown}. "
+                f"{len(absent)} of {len(wanted)} images with captions are missing or ambiguous in "
+                f"{self._describe()}: {shown}. "
                 + (
                     self._explain_backslashes(absent[0])
-                    or "Add their folder or archive, or take them out of the caption file."
+                    or "Add their folder or archive, or remove them from the caption file."
                 )
             )
 
     def _find(self, name: str) -> list[_Place]:
-        """All that could be meant; the exact path goes before the paths it ends, or that end it."""
+        """Return all matches; an exact match excludes longer and shorter paths."""
         if name not in self._places:
             name = _tidy(name)
         if name in self._places:
@@ -178,26 +178,26 @@ class ImageSource:
                 f"Image {name!r} is not in {self._describe()}. "
                 + (
                     self._explain_backslashes(name)
-                    or "Add its folder or archive, or take it out of the caption file."
+                    or "Add its folder or archive, or remove it from the caption file."
                 )
             )
         if len(places) > 1:
             raise DataError(
-                f"Image {name!r} could be any of {len(places)} files, among them one in "
-                f"{places[0].path} and one in {places[1].path}. Name it by its folder too, or give "
-                "only one of them."
+                f"Image {name!r} is ambiguous: {len(places)} files match, such as one in "
+                f"{places[0].path} and one in {places[1].path}. Add its folder to the name, or "
+                "give only one of the sources."
             )
         return places[0]
 
     def _explain_backslashes(self, name: str) -> str | None:
-        """Say that a path is written as on Windows, if that is all that is wrong with it."""
+        """Explain that a path uses Windows separators, if it exists otherwise."""
         path = name.replace("\\", "/")
         if path == name or path not in self:
             return None
-        return f"Its path is written with backslashes; write {path!r} in the caption file."
+        return f"Its path uses backslashes; write {path!r} in the caption file."
 
     def _describe(self) -> str:
-        return f"{', '.join(self.paths)} ({len(self)} in all, such as {next(iter(self._places))!r})"
+        return f"{', '.join(self.paths)} ({len(self)} images, such as {next(iter(self._places))!r})"
 
 
 def _expand(path: str) -> list[str]:
@@ -209,7 +209,7 @@ def _expand(path: str) -> list[str]:
 
 
 def _index(paths: list[str]) -> Iterator[tuple[str, _Place]]:
-    """Find the images."""
+    """Index the images of folders and archives."""
     files = [file for path in dict.fromkeys(paths) for file in _files(path)]
     indexed = _index_archives(path for name, path in files if name is None)
     for name, path in files:
@@ -220,10 +220,10 @@ def _index(paths: list[str]) -> Iterator[tuple[str, _Place]]:
 
 
 def _index_archives(paths: Iterator[str]) -> Iterator[list[tuple[str, _Place]]]:
-    """Index archives in order, many at once as soon as one is slow.
+    """Index archives in order, several concurrently as soon as one is slow.
 
-    On local disks threads would only compete for the interpreter: five times the seconds for COCO's
-    shards.
+    On local disks threads would only compete for the interpreter: COCO's shards took 3 times as
+    long.
     """
     for path in paths:
         started = time.perf_counter()
@@ -237,11 +237,11 @@ def _index_archives(paths: Iterator[str]) -> Iterator[list[tuple[str, _Place]]]:
 
 
 def _files(path: str) -> Iterator[tuple[str | None, str]]:
-    """Find images by their names, and archives, which have none."""
+    """Yield (name, path) of every image file, and (None, path) of every archive."""
     if not os.path.isdir(path):
         yield None, path
         return
-    # Data sets are often linked into place, so links to folders are followed.
+    # Data sets are often symlinked into place, so links to folders are followed.
     for folder, inside, files in os.walk(path, followlinks=True):
         inside[:] = sorted(name for name in inside if not name.startswith("."))
         above = "" if folder == path else _tidy(os.path.relpath(folder, path)) + "/"
@@ -254,11 +254,11 @@ def _index_archive(path: str) -> list[tuple[str, _Place]]:
 
 
 def _index_tar(path: str) -> Iterator[tuple[str, _Place]]:
-    """Find the images; WebDataset puts captions as JSON files beside them."""
+    """Index the images; WebDataset's JSON files with captions are skipped."""
     try:
         contents = list_archive(Path(path))
     except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
+        raise DataError(f"{path} cannot be read: {error.strerror}.") from error
     except ValueError as error:
         raise DataError(f"{path}: {error}.") from error
     if contents.damage:
@@ -274,16 +274,16 @@ def _index_zip(path: str) -> Iterator[tuple[str, _Place]]:
             members = archive.infolist()
     except (zipfile.BadZipFile, OSError) as error:
         raise DataError(
-            f"{path} is not a complete zip archive ({error}). Its download may have stopped; fetch "
-            "the rest, or all of it again."
+            f"{path} is not a complete zip archive ({error}). Resume the download, or download it "
+            "again."
         ) from error
     for member in members:
         if member.is_dir():
             continue
         if member.flag_bits & 1 or member.compress_type not in (zipfile.ZIP_STORED, _DEFLATED):
             raise DataError(
-                f"{path}: {member.filename!r} is encrypted or compressed in a rare way. Unpack the "
-                "archive."
+                f"{path}: {member.filename!r} is encrypted, or compressed with a method other than "
+                "deflate. Unpack the archive."
             )
         taken = member.compress_size if member.compress_type == _DEFLATED else 0
         yield (
@@ -293,7 +293,7 @@ def _index_zip(path: str) -> Iterator[tuple[str, _Place]]:
 
 
 def _unzip(file: io.FileIO, place: _Place) -> bytes:
-    """Read one member; the header in front of it has names of its own length."""
+    """Read one member, after its local header of variable length."""
     file.seek(place.offset)
     header = file.read(_ZIP_HEADER)
     names = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")

@@ -140,8 +140,8 @@ def test_captions_of_an_image_that_is_not_listed_are_refused(tmp_path):
         ],
     }
     assert refusal(write(tmp_path / "a.json", table)) == (
-        ": 2 annotations are of images that are not listed, such as annotation 5 of image 8; "
-        "add these images, or take the annotations out."
+        ": 2 annotations refer to images that are not listed, such as annotation 5 of image 8; "
+        "add these images, or remove the annotations."
     )
 
 
@@ -152,8 +152,8 @@ def test_all_faults_of_a_file_are_listed(tmp_path):
     }
     path = write(tmp_path / "a.json", table)
     assert refusal(path) == (
-        ": 'a' is listed twice (image 0 and image 2); give all its captions to one of them.\n"
-        f"{path}, image 4: image 'd' has no captions; add one, or take the image out of the file."
+        ": 'a' is listed twice (image 0 and image 2); move all its captions to one of them.\n"
+        f"{path}, image 4: image 'd' has no captions; add one, or remove the image from the file."
     )
 
 
@@ -226,11 +226,11 @@ def test_a_split_that_does_not_occur_is_answered_with_those_that_do(tmp_path):
     ("content", "text"),
     [
         (" \n", "Caption file {} is empty."),
-        ('{"images": [', "{}, line 1: broken JSON (Expecting value)."),
-        ('{"info": 1}', "{} is JSON, but of no known caption format."),
-        ("[1, 2]", "{} is JSON, but of no known caption format."),
-        ("a dog\na cat\n", "{} starts with 'a dog'."),
-        ({"images": []}, "Caption file {} names no images."),
+        ('{"images": [', "{}, line 1: invalid JSON (Expecting value)."),
+        ('{"info": 1}', "{} is JSON, but not in a known caption format."),
+        ("[1, 2]", "{} is JSON, but not in a known caption format."),
+        ("a dog\na cat\n", "{} is in no known caption format; it starts with 'a dog'."),
+        ({"images": []}, "Caption file {} contains no images."),
         ({"images": 3}, "{}: images is 3; it must be a list."),
         (
             {"images": [{"filename": "1.jpg"}]},
@@ -246,12 +246,20 @@ def test_a_split_that_does_not_occur_is_answered_with_those_that_do(tmp_path):
         ),
         (
             "\ufeffimage;caption;split\r\n1.jpg;a dog;train\r\n",
-            "{}: its columns are separated by semicolons, as some spreadsheets do; save it with "
-            "commas between them.",
+            "{}: columns are separated by semicolons; save it with commas instead.",
         ),
-        ("image\tcaption\n1.jpg\ta dog\n", "{}: its columns are separated by tabs, as some"),
-        ("image,caption\n1.jpg,a dog, asleep\n", "{}, line 2: the header has 2 columns"),
-        ("image,caption\n1.jpg\n", "{}, line 2: the header has 2 columns"),
+        (
+            "image\tcaption\n1.jpg\ta dog\n",
+            "{}: columns are separated by tabs; save it",
+        ),
+        (
+            "image,caption\n1.jpg,a dog, asleep\n",
+            "{}, line 2: the number of columns differs from",
+        ),
+        (
+            "image,caption\n1.jpg\n",
+            "{}, line 2: the number of columns differs from",
+        ),
         ("image,caption\n1.jpg,\n", "{}, line 2: image '1.jpg' has no captions;"),
         (
             "image,caption,split\n1.jpg,a,train\n1.jpg,b,val\n",
@@ -259,7 +267,7 @@ def test_a_split_that_does_not_occur_is_answered_with_those_that_do(tmp_path):
         ),
         (
             '{"image": "1.jpg", "caption": "a"}\n{"image": "1.jpg"',
-            "{}, line 2: not one JSON object",
+            "{}, line 2: not a JSON object",
         ),
         ('{"image": "1.jpg", "text": "a"}', "{}, line 1: caption missing; it has image, text."),
         (

@@ -78,8 +78,8 @@ def test_two_images_that_fit_a_name_are_not_guessed_between(tmp_path):
     with pytest.raises(DataError) as error:
         source.read("1.jpg")
     assert str(error.value) == (
-        f"Image '1.jpg' could be any of 2 files, among them one in {tmp_path}/train/1.jpg and one "
-        f"in {tmp_path}/val/1.jpg. Name it by its folder too, or give only one of them."
+        f"Image '1.jpg' is ambiguous: 2 files match, such as one in {tmp_path}/train/1.jpg and one "
+        f"in {tmp_path}/val/1.jpg. Add its folder to the name, or give only one of the sources."
     )
     assert source.read("val/1.jpg") == b"v"
 
@@ -104,7 +104,7 @@ def test_of_two_forms_of_a_name_the_exact_one_is_meant_and_a_third_is_not_guesse
         (tmp_path / name).write_bytes(name.encode())
     source = ImageSource(tmp_path)
     assert [source.read(name).decode() for name in (nfc, nfd)] == [nfc, nfd]
-    with pytest.raises(DataError, match="could be any of 2 files"):
+    with pytest.raises(DataError, match="is ambiguous: 2 files match"):
         source.read(mixed)
 
 
@@ -114,12 +114,12 @@ def test_backslashes_are_named_as_the_cause(tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / "photos" / name).write_bytes(b"1")
     source = ImageSource(tmp_path)
-    told = "Its path is written with backslashes; write 'photos/a.jpg' in the caption file."
+    told = "Its path uses backslashes; write 'photos/a.jpg' in the caption file."
     for names in (["photos\\a.jpg"], ["photos\\a.jpg", "photos\\b.jpg"]):
         with pytest.raises(DataError) as error:
             source.require(names)
         assert str(error.value).endswith(told)
-    with pytest.raises(DataError, match=r"Add its folder or archive, or take it out"):
+    with pytest.raises(DataError, match=r"Add its folder or archive, or remove it"):
         source.require(["photos\\c.jpg"])
 
 
@@ -150,8 +150,8 @@ def test_a_missing_image_is_named_with_where_it_was_looked_for(tmp_path):
     with pytest.raises(DataError) as error:
         source.read("b.jpg")
     assert str(error.value) == (
-        f"Image 'b.jpg' is not in {tmp_path} (1 in all, such as 'a.jpg'). Add its folder or "
-        "archive, or take it out of the caption file."
+        f"Image 'b.jpg' is not in {tmp_path} (1 images, such as 'a.jpg'). Add its folder or "
+        "archive, or remove it from the caption file."
     )
 
 
@@ -163,9 +163,9 @@ def test_all_missing_images_are_counted_before_the_work_begins(tmp_path):
     with pytest.raises(DataError) as error:
         source.require(["a.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg"])
     assert str(error.value) == (
-        "4 of 5 images with captions are not (or not only once) in "
-        f"{tmp_path} (1 in all, such as 'a.jpg'): '1.jpg', '2.jpg', '3.jpg', .... "
-        "Add their folder or archive, or take them out of the caption file."
+        "4 of 5 images with captions are missing or ambiguous in "
+        f"{tmp_path} (1 images, such as 'a.jpg'): '1.jpg', '2.jpg', '3.jpg', .... "
+        "Add their folder or archive, or remove them from the caption file."
     )
 
 

@@ -76,7 +76,7 @@ def test_the_captions_of_several_sources_are_joined_up_to_their_limits(sources):
 def test_missing_photos_are_told_before_anything_is_learned(sources):
     Path("photos/red-ball.png").unlink()
     Path("photos/green-ball.png").unlink()
-    with pytest.raises(DataError, match=r"4 of 11 images with captions are not .*'red-ball\.png'"):
+    with pytest.raises(DataError, match=r"4 of 11 images with captions are .*'red-ball\.png'"):
         load_sources(sources)
 
 

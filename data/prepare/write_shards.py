@@ -2,8 +2,7 @@
 
 In a shard, each photo is followed by a JSON file of the same name with its captions, as in
 WebDataset. Beside the shards are `captions.jsonl`, all captions in a format that training reads,
-and
-`manifest.json`: how the shards were made, and their sizes in bytes.
+and `manifest.json`, the settings of the shards and their sizes in bytes.
 
 A shard is renamed into place once it is complete and fsynced. A killed run resumes with the first
 missing shard; the same photos and settings always give the same bytes.
@@ -120,7 +119,7 @@ def _claim(output: Path, key: dict[str, Any]) -> None:
 
 
 _task: tuple[ImageSource, Path, ShardSettings] | None = None
-"""What a worker process needs, sent once."""
+"""Arguments of a worker process, sent once."""
 
 
 def _write_all(
@@ -163,7 +162,7 @@ def _start(*task: Any) -> None:
 
 
 def _end_with_parent() -> None:
-    """Exit with the parent process, which nobody would write for otherwise."""
+    """Exit when the parent process ends, even if it was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

@@ -1,4 +1,4 @@
-"""What lowers the reward of a sampled caption: hallucinations, and fitting other photos as well."""
+"""Reward penalties of sampled captions: hallucinations, and captions that fit other photos too."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from data.objects import Names
 from training.objectives.reward import Reward
 
 _OTHER_PHOTOS = 8
-"""Photos of the batch whose references a caption is compared with."""
+"""Maximum number of other photos in the batch that a caption is compared with."""
 
 
 def count_hallucinations(
@@ -29,7 +29,7 @@ def count_hallucinations(
         words: ids of sampled captions, then padding.
         references: captions of each image, as written.
         tokenizer: decodes the ids.
-        names: what counts as a thing.
+        names: names of things.
     """
     counts = words.new_zeros(words.shape[:2], dtype=torch.float32)
     for image, (own, written) in enumerate(zip(words.tolist(), references, strict=True)):

@@ -33,7 +33,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 @contextmanager
 def process_group(device: str) -> Iterator[tuple[Ranks, torch.device]]:
-    """Join the process group that torchrun started, if any, and choose this rank's device.
+    """Join the process group that torchrun started, if any, and yield this process's device.
 
     Args:
         device: `auto`, `cpu`, `cuda`, ...; with `cuda`, every rank gets a GPU of its own.

@@ -1,4 +1,4 @@
-"""Arithmetic of a training step: weights stay float32, matrix products may be narrower."""
+"""Mixed precision: weights stay float32, matrix products may use bfloat16 or float16."""
 
 from contextlib import AbstractContextManager
 from typing import Literal
