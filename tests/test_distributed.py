@@ -84,7 +84,7 @@ SUMMED = ("stages.0.accumulate=2", "stages.1.accumulate=2", "stages.0.ema=0.5", 
 
 
 @pytest.mark.parametrize("decoder", [(), LSTM, SUMMED], ids=["transformer", "lstm", "accumulated"])
-def test_two_processes_learn_what_one_learns_from_batches_twice_as_large(together, decoder):
+def test_two_processes_train_as_one_with_batches_twice_as_large(together, decoder):
     name = f"runs/{len(decoder)}"
     for ranks in (1, 2):
         changes = (*STAGES, *decoder, f"data.cache={name}-cache-{ranks}")
@@ -128,7 +128,7 @@ def test_only_the_first_process_writes_and_all_validation_photos_count(together)
     assert ended("runs/files")["progress"]["history"][-1].items() >= scores.items()
 
 
-def test_two_processes_learn_from_captions_they_draw(together):
+def test_two_processes_train_on_captions_they_sample(together):
     words = "{name='words', epochs=3, batch_size=20, learning_rate=4e-3}"
     own = "{name='own', objective='cider', epochs=2, batch_size=20, learning_rate=1e-3, samples=3}"
     together.run(arguments("runs/own", f"stages=[{words}, {own}]", "data.max_words=8"), ranks=2)
@@ -147,7 +147,7 @@ LONG = (
 )
 
 
-def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(together, place):
+def test_a_killed_worker_ends_the_job_and_the_same_command_resumes(together, place):
     together.run(arguments("runs/whole", *LONG), ranks=2)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     process = subprocess.Popen(
@@ -172,7 +172,7 @@ def test_a_killed_worker_ends_the_job_and_the_same_command_goes_on(together, pla
     assert same(cut, whole)
 
 
-def test_weights_shared_out_among_processes_learn_the_same_and_go_on_the_same(together):
+def test_sharded_weights_train_and_resume_as_whole_ones(together):
     whole = "{name='whole', encoder='trained', epochs=2, batch_size=20, frozen_layers=0.3}"
     own = "{name='own', objective='cider', encoder='trained', epochs=1, batch_size=20, samples=2}"
     changes = (f"stages=[{whole}, {own}]", "data.max_words=8", "save_minutes=0")
@@ -192,7 +192,7 @@ def test_weights_shared_out_among_processes_learn_the_same_and_go_on_the_same(to
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
-def test_shards_keep_the_average_and_leave_out_the_steps_that_one_process_does(together, precision):
+def test_sharded_weights_keep_the_average_and_skip_the_same_steps(together, precision):
     stage = (
         "{name='whole', encoder='trained', epochs=1, batch_size=20, frozen_layers=0.3, ema=0.5, "
         "final_rate=1.0, learning_rate=1e-2, encoder_learning_rate=1e-3}"

@@ -108,7 +108,7 @@ def test_one_loader_serves_pixels_and_features(tmp_path):
         assert got.inputs.shape == (len(got.image_ids), 4, 6)
 
 
-def test_features_are_computed_once_and_kept(tmp_path):
+def test_features_are_computed_once_and_reused(tmp_path):
     dataset, encoder = build(tmp_path / "photos"), Patches()
     cache(encoder, dataset, tmp_path / "cache")
     cache(encoder, build(tmp_path / "photos"), tmp_path / "cache")
@@ -130,7 +130,7 @@ def test_a_log_gets_whole_lines_while_features_are_computed(tmp_path, monkeypatc
     )
 
 
-def test_other_weights_photos_or_preprocessing_are_noticed(tmp_path):
+def test_other_weights_photos_or_preprocessing_get_features_of_their_own(tmp_path):
     photos, folder, encoder = tmp_path / "photos", tmp_path / "cache", Patches()
     first = cache(encoder, build(photos), folder)[2].inputs
     with torch.no_grad():
@@ -146,7 +146,7 @@ def test_other_weights_photos_or_preprocessing_are_noticed(tmp_path):
     assert encoder.seen == 4 * COUNT
 
 
-def test_two_runs_side_by_side_never_read_features_of_each_other(tmp_path):
+def test_concurrent_runs_never_read_each_others_features(tmp_path):
     dataset, folder = build(tmp_path / "photos"), tmp_path / "cache"
     first = cache(Patches(), dataset, folder)
     other = Patches()
@@ -158,7 +158,7 @@ def test_two_runs_side_by_side_never_read_features_of_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("levels", [2, 3])
-def test_features_of_other_levels_are_others(tmp_path, levels):
+def test_other_levels_of_the_encoder_get_features_of_their_own(tmp_path, levels):
     """Same weights, same structure: only a number says how many feature maps are taken."""
     photos, folder = tmp_path / "photos", tmp_path / "cache"
     encoder = Encoder("test_vit", size=(32, 32)).train(False)
@@ -183,7 +183,7 @@ def test_an_interrupted_run_leaves_the_old_features_whole(tmp_path):
     assert again.seen == 0
 
 
-def test_the_mirrored_view_is_taken_half_the_time_where_no_caption_knows_sides(tmp_path):
+def test_half_the_items_are_mirrored_unless_a_caption_names_a_side(tmp_path):
     dataset, encoder = build(tmp_path / "photos"), Patches()
     features = cache(encoder, dataset, tmp_path / "cache", views=("plain", "mirror"))
     plain = encode(encoder, dataset.pixels([0])[0])

@@ -145,7 +145,7 @@ def test_damage_in_the_middle_of_an_archive_is_noticed(tmp_path):
         ImageSource(shard)
 
 
-def test_a_missing_image_is_named_with_where_it_was_looked_for(tmp_path):
+def test_a_missing_image_is_named_with_the_sources_searched(tmp_path):
     source = ImageSource(folder(tmp_path, a=b"a"))
     with pytest.raises(DataError) as error:
         source.read("b.jpg")
@@ -194,7 +194,7 @@ def test_threads_read_from_one_source_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("slow", [0, math.inf])
-def test_many_images_are_read_at_once_as_soon_as_one_is_waited_for(tmp_path, monkeypatch, slow):
+def test_images_are_read_concurrently_once_a_read_is_slow(tmp_path, monkeypatch, slow):
     names = [f"p{n}.jpg" for n in range(5)]
     source = ImageSource(folder(tmp_path, **{name[:-4]: name.encode() for name in names}))
     company, threads, read = threading.Barrier(4), [], source.read
@@ -213,7 +213,7 @@ def test_many_images_are_read_at_once_as_soon_as_one_is_waited_for(tmp_path, mon
 
 
 @pytest.mark.parametrize("slow", [0, math.inf])
-def test_an_image_that_cannot_be_read_is_reported_at_its_turn(tmp_path, monkeypatch, slow):
+def test_an_image_that_cannot_be_read_is_reported_in_its_turn(tmp_path, monkeypatch, slow):
     monkeypatch.setattr("data.image_source._SLOW", slow)
     contents = ImageSource(folder(tmp_path, a=b"1")).read_each(["a.jpg", "a.jpg", "none.jpg"])
     assert [next(contents), next(contents)] == [b"1", b"1"]
@@ -222,7 +222,7 @@ def test_an_image_that_cannot_be_read_is_reported_at_its_turn(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("slow", [0, math.inf])
-def test_many_archives_are_indexed_at_once_as_soon_as_one_is_slow(tmp_path, monkeypatch, slow):
+def test_archives_are_indexed_concurrently_as_soon_as_one_is_slow(tmp_path, monkeypatch, slow):
     for n in range(5):
         tar(tmp_path / f"{n}.tar", **{f"p{n}": b"%d" % n})
     company, threads, opened = threading.Barrier(4), [], tarfile.open

@@ -80,7 +80,7 @@ def test_parts_are_in_training_mode_as_stage_and_objective_ask(settings, decoder
     assert {x.training for x in model.encoder.modules()} == {encoder}
 
 
-def test_two_batches_a_step_teach_what_one_batch_of_both_does():
+def test_accumulated_batches_equal_one_large_batch():
     whole = make_learner(coverage=0.5)
     parts = make_learner(coverage=0.5)
     at_once = whole.step([make_batch(0, 1)])
@@ -102,7 +102,7 @@ def test_a_schedule_counts_steps_not_batches():
     assert learner.schedule.last_epoch == 1
 
 
-def test_the_average_follows_the_weights_and_is_what_has_been_learned():
+def test_the_moving_average_follows_the_weights_and_is_evaluated():
     learner = make_learner(ema=0.3)
     name = "norm.weight"
     weights = [learner.model.decoder.get_parameter(name).detach().clone()]
@@ -120,7 +120,7 @@ def test_the_average_follows_the_weights_and_is_what_has_been_learned():
     assert torch.equal(learner.model.decoder.get_parameter(name), found)
 
 
-def test_without_an_average_the_model_is_what_has_been_learned():
+def test_without_a_moving_average_the_model_itself_is_evaluated():
     learner = make_learner()
     learner.step([make_batch(0, 1)])
     assert learner.eval_model is learner.model
@@ -128,7 +128,7 @@ def test_without_an_average_the_model_is_what_has_been_learned():
 
 
 @pytest.mark.parametrize("settings", [{"ema": 0.9}, {"precision": "float16"}])
-def test_all_that_is_needed_to_go_on_is_kept(settings):
+def test_the_saved_parts_resume_training_exactly(settings):
     learner = make_learner(**settings)
     for _ in range(2):
         learner.step([make_batch(0, 1)])
@@ -152,7 +152,7 @@ def test_all_that_is_needed_to_go_on_is_kept(settings):
     ("precision", "kind"),
     [("auto", torch.float32), ("bfloat16", torch.bfloat16), ("float16", torch.float16)],
 )
-def test_products_are_as_narrow_as_asked_for_and_weights_are_not(precision, kind):
+def test_matrix_products_have_the_precision_asked_for_and_weights_stay_float32(precision, kind):
     learner = make_learner(precision=precision)
     kinds = set()
     block = learner.model.encoder.backbone.blocks[0]
@@ -166,7 +166,7 @@ def test_products_are_as_narrow_as_asked_for_and_weights_are_not(precision, kind
     torch.testing.assert_close(numbers, plain, rtol=0.05, atol=0.05)
 
 
-def test_a_step_whose_gradients_overflow_is_left_out():
+def test_a_step_whose_gradients_overflow_is_skipped():
     learner = make_learner(precision="float16")
     scaler = learner.parts["scaler"]
     learner.step([make_batch(0, 1)])
@@ -179,7 +179,7 @@ def test_a_step_whose_gradients_overflow_is_left_out():
 
 
 @pytest.mark.parametrize("backbone", ["test_vit", "test_resnet"])
-def test_activations_computed_anew_give_the_same_gradients_in_less_memory(backbone):
+def test_activation_checkpointing_gives_the_same_gradients_in_less_memory(backbone):
     found, sizes = [], []
     for checkpointing in (False, True):
         learner = make_learner(make_model(backbone), checkpointing=checkpointing)
@@ -199,7 +199,7 @@ def test_activations_computed_anew_give_the_same_gradients_in_less_memory(backbo
         torch.testing.assert_close(found[1][name], gradient)
 
 
-def test_a_backbone_that_cannot_compute_anew_is_named(monkeypatch):
+def test_a_backbone_without_activation_checkpointing_is_named(monkeypatch):
     def refuse(self, enable: bool = True) -> None:
         assert not enable, "not supported"
 

@@ -111,7 +111,7 @@ def start(place: Path, output: str) -> subprocess.Popen:
     )
 
 
-def test_a_killed_run_goes_on_and_leaves_no_process_and_no_trace(mine):
+def test_a_killed_run_resumes_and_leaves_no_process_and_no_trace(mine):
     for number in range(12):  # large enough to be interrupted at
         noise(900, 1200, seed=number).save(mine / "photos" / f"{number}.jpg")
     peace = start(mine, "peace")
@@ -166,7 +166,7 @@ def test_a_broken_photo_is_named_and_the_shards_before_it_stay(mine, capsys):
     assert not any(name.endswith("unfinished") for name in files(mine / "shards"))
 
 
-def test_a_full_disk_is_told(mine, capsys, monkeypatch):
+def test_a_full_disk_is_reported(mine, capsys, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
@@ -181,7 +181,7 @@ def test_shards_do_not_lie_among_the_photos(mine, capsys):
     assert "lies inside" in capsys.readouterr().err
 
 
-def test_captions_that_are_no_file_are_told_apart_from_data_sets(mine, capsys):
+def test_a_missing_caption_file_is_not_taken_for_a_data_set(mine, capsys):
     assert main(["coca", "--root", str(mine)]) == 1
     assert capsys.readouterr().err == (
         "error: 'coca' is neither a known data set (coco, flickr8k, flickr30k) nor a "

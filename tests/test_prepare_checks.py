@@ -100,7 +100,7 @@ def test_the_captions_may_be_compressed_or_still_packed(tmp_path, monkeypatch):
     assert find(root, data_set, checked=tmp_path / "x").records == expected
 
 
-def test_what_is_missing_is_told_all_at_once_with_where_to_get_it(tmp_path, capsys):
+def test_all_missing_downloads_are_listed_with_their_addresses(tmp_path, capsys):
     (tmp_path / "coco").mkdir()
     assert main(["coco", "--root", str(tmp_path / "coco")]) == 1
     place = tmp_path / "coco"
@@ -124,7 +124,7 @@ def wrong(root: Path, data_set: DataSet) -> str:
     return str(error.value).partition(":\n  ")[2]
 
 
-def test_a_download_that_stopped_is_told_from_a_damaged_and_another_one(tmp_path):
+def test_incomplete_damaged_and_other_downloads_are_distinguished(tmp_path):
     data_set = small(root := tmp_path / "coco")
     path = root / "train2014.zip"
     whole = path.read_bytes()
@@ -155,7 +155,7 @@ def test_a_checksum_is_computed_once(tmp_path, monkeypatch):
     find(root, data_set, checked=tmp_path / "none.json", md5=False)
 
 
-def test_captions_missing_cut_short_or_of_another_split_are_told(tmp_path):
+def test_captions_missing_truncated_or_of_another_split_are_reported(tmp_path):
     data_set = small(root := tmp_path / "coco")
     path = root / "dataset_coco.json"
     text = path.read_text()

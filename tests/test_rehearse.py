@@ -26,7 +26,7 @@ def _there(tmp_path, monkeypatch):
     write_shapes(tmp_path)
 
 
-def test_every_stage_is_gone_through_and_nothing_is_kept(tmp_path):
+def test_every_stage_is_rehearsed_and_nothing_is_kept(tmp_path):
     config = load_settings(SMOKE, [STAGES])
     before = sorted(tmp_path.rglob("*"))
     train, val = load_photos(config)
@@ -66,7 +66,7 @@ def test_the_whole_run_is_the_sum_of_its_stages():
     assert faults == []
 
 
-def test_too_little_disk_is_said_before_the_first_day():
+def test_too_little_disk_space_is_reported_in_advance():
     config = load_settings(SMOKE, [STAGES])
     cost = StageCost(
         rate=1,
@@ -84,7 +84,7 @@ def test_too_little_disk_is_said_before_the_first_day():
     )
 
 
-def test_the_command_prints_stages_and_the_whole(capsys):
+def test_the_command_prints_the_cost_of_stages_and_run(capsys):
     arguments = [str(SMOKE), "--steps", "1", "--set", STAGES, "--device", "cpu"]
     assert main([*arguments, "--photos", "1000"]) == 0
     said = capsys.readouterr().out.splitlines()
@@ -102,7 +102,7 @@ def test_the_profiler_sees_the_steps_of_every_stage(tmp_path, capsys):
     assert "aten::" in capsys.readouterr().out  # the ten that take longest, whichever these are
 
 
-def test_what_the_run_would_fail_with_ends_the_rehearsal(capsys):
+def test_the_rehearsal_fails_where_the_run_would(capsys):
     assert main([str(SMOKE), "--set", "encoder_weights=no.safetensors"]) == 1
     assert (
         "encoder_weights is 'no.safetensors', but there is no such file" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def test_a_run_goes_on_as_if_nothing_had_happened(tmp_path):
+def test_a_resumed_run_continues_as_if_uninterrupted(tmp_path):
     torch.manual_seed(0)
     learner = Learner()
     learner.learn(3)
@@ -63,11 +63,11 @@ def test_a_run_goes_on_as_if_nothing_had_happened(tmp_path):
     assert torch.equal(other.learn(3), expected)
 
 
-def test_without_a_file_there_is_nothing_to_go_on_from(tmp_path):
+def test_without_a_file_there_is_nothing_to_resume(tmp_path):
     assert load_resume(tmp_path / "resume.pt", identity=IDENTITY) is None
 
 
-def test_another_run_is_not_gone_on_with(tmp_path):
+def test_another_run_is_not_resumed(tmp_path):
     path = tmp_path / "resume.pt"
     Learner().save(path, RunState())
     other = {"seed": 2, "stages": ({"epochs": 4, "name": "all"}, {}), "size": 3, "words": "ac"}
@@ -88,7 +88,7 @@ def test_a_damaged_file_is_named(tmp_path):
         load_resume(path, identity=IDENTITY)
 
 
-def test_the_last_files_are_kept_and_no_more(tmp_path):
+def test_only_the_last_files_are_kept(tmp_path):
     path = tmp_path / "resume.pt"
     for number in range(5):
         Learner().save(path, RunState(steps=number), keep=3)
@@ -100,7 +100,7 @@ def test_the_last_files_are_kept_and_no_more(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [flip, Path.unlink, lambda path: os.truncate(path, 1000)])
-def test_where_the_newest_file_is_damaged_the_one_before_is_taken(tmp_path, damage):
+def test_if_the_newest_file_is_damaged_the_previous_one_is_used(tmp_path, damage):
     path, said = tmp_path / "resume.pt", []
     for number in range(3):
         Learner().save(path, RunState(steps=number), keep=2)

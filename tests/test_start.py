@@ -73,7 +73,7 @@ def test_the_captions_of_several_sources_are_joined_up_to_their_limits(sources):
     assert photos.read("red-stick.png") == Path("photos/red-stick.png").read_bytes()
 
 
-def test_missing_photos_are_told_before_anything_is_learned(sources):
+def test_missing_photos_are_reported_before_training(sources):
     Path("photos/red-ball.png").unlink()
     Path("photos/green-ball.png").unlink()
     with pytest.raises(DataError, match=r"4 of 11 images with captions are .*'red-ball\.png'"):
@@ -86,7 +86,7 @@ def test_missing_captions_are_named(sources):
         load_sources(sources)
 
 
-def test_words_come_from_the_training_captions(sources):
+def test_the_tokenizer_is_trained_on_the_training_captions(sources):
     records, _ = load_sources(sources[:1])  # red ball, red stick, green ball
     words = DataConfig(train=sources, val=sources[0], min_count=2)
     assert len(build_tokenizer(words, records)) == 4 + 6  # a, red, ball, on, dark, table
@@ -121,7 +121,7 @@ def test_the_encoder_must_be_the_same_and_be_fed_the_same(tmp_path):
     assert text.endswith("; make preprocess the same.")
 
 
-def test_a_run_goes_on_from_a_whole_checkpoint_with_its_words(tmp_path, sources):
+def test_a_run_starts_from_a_checkpoint_with_its_tokenizer(tmp_path, sources):
     model = started("model.decoder.dropout=0.5")
     path = tmp_path / "other.safetensors"
     save(path, model, settings("model.decoder.dropout=0.5"))
@@ -144,7 +144,7 @@ def test_a_damaged_checkpoint_says_so_itself(tmp_path):
     )
 
 
-def test_encoder_weights_that_cannot_be_had_are_refused(tmp_path):
+def test_missing_or_damaged_encoder_weights_are_refused(tmp_path):
     assert refused("encoder_weights=absent.safetensors") == (
         "encoder_weights is 'absent.safetensors', but there is no such file; give 'hub' for timm's "
         "pretrained weights, 'none' for random weights, or the path of a safetensors file."
@@ -180,7 +180,7 @@ def minimal(tmp_path: Path, path: Path, *overrides: str) -> RunConfig:
     return load_settings(tmp_path / "mine.toml", overrides)
 
 
-def test_what_a_run_does_not_give_it_takes_from_the_checkpoint(tmp_path):
+def test_settings_default_to_those_of_the_start_from_checkpoint(tmp_path):
     other = settings("model.decoder.width=48", "search.beam=4", "preprocess.fit=letterbox")
     header = Header(
         name="other", model=other.model, preprocess=other.preprocess, search=other.search,
@@ -203,7 +203,7 @@ def test_what_a_run_does_not_give_it_takes_from_the_checkpoint(tmp_path):
         start_model(another, words=9)
 
 
-def test_captions_are_learned_behind_the_prompt_of_the_checkpoint_or_another(tmp_path):
+def test_captions_follow_the_prompt_of_the_checkpoint_or_another(tmp_path):
     folder = foreign.write(foreign.blip(), tmp_path / "blip")
     words = read_header(folder).tokenizer
 
@@ -238,7 +238,7 @@ augment = false
 """
 
 
-def test_a_captioner_that_others_trained_learns_on_is_saved_and_captions(tmp_path, monkeypatch):
+def test_a_pretrained_captioner_is_fine_tuned_saved_and_captions(tmp_path, monkeypatch):
     """From words that people wrote, then from its own, behind its prompt."""
     monkeypatch.chdir(tmp_path)
     write_shapes(tmp_path)
@@ -267,7 +267,7 @@ def test_a_captioner_that_others_trained_learns_on_is_saved_and_captions(tmp_pat
     assert sum(said[name] == told[name] for name in said) >= 6  # of eight
 
 
-def test_words_whose_padding_is_their_end_are_not_learned_on(tmp_path):
+def test_a_tokenizer_whose_padding_is_its_end_is_refused(tmp_path):
     folder = foreign.write(foreign.vit_gpt2(), tmp_path / "vit-gpt2")
     with pytest.raises(ConfigError) as caught:
         choose_tokenizer(minimal(tmp_path, folder), [])

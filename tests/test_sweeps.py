@@ -29,7 +29,7 @@ def test_a_list_of_values_is_a_run_for_each_and_lists_are_combined():
     assert {config.search.beam for _, config in runs} == {2}
 
 
-def test_texts_and_switches_are_swept_as_well():
+def test_strings_and_booleans_are_swept_as_well():
     runs = expand(SMOKE, ["precision=['auto', 'float32']", "stages.0.augment=[true, false]"])
     assert [label for label, _ in runs] == [
         "precision-auto-augment-true", "precision-auto-augment-false",
@@ -43,6 +43,6 @@ def test_a_setting_that_is_a_list_stays_one():
     assert (label, config.data.val.images) == ("", ("photos", "more"))
 
 
-def test_a_list_with_a_value_that_cannot_be_is_refused_as_it_stands():
+def test_a_list_with_an_invalid_value_is_refused_as_a_whole():
     with pytest.raises(ConfigError, match=r"seed"):
         expand(SMOKE, ["seed=[1, 'two']"])

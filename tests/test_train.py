@@ -68,19 +68,19 @@ def command(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
 
 
-def learned_by_heart(captions: dict[str, str]) -> bool:
+def is_overfitted(captions: dict[str, str]) -> bool:
     captioner = TorchCaptioner.load("runs/smoke/best.safetensors", device="cpu")
     return captions == {name: captioner.caption(f"photos/{name}").text for name in captions}
 
 
-def test_eight_photos_are_learned_by_heart_with_a_frozen_encoder(captions):
+def test_a_run_overfits_eight_photos_with_a_frozen_encoder(captions):
     stage = "stages=[{name='all', epochs=12, batch_size=8, learning_rate=4e-3, label_smoothing=0}]"
     run = command("-m", "training.train", *arguments(times(4), stage))
     assert run.stdout == "best validation CIDEr 10.0000: runs/smoke/best.safetensors\n", run.stderr
-    assert learned_by_heart(captions)
+    assert is_overfitted(captions)
 
 
-def test_eight_photos_are_learned_by_heart_by_the_lstm_with_its_encoder(captions):
+def test_an_lstm_and_its_encoder_overfit_eight_photos(captions):
     train(
         times(16),
         LSTM,
@@ -90,12 +90,12 @@ def test_eight_photos_are_learned_by_heart_by_the_lstm_with_its_encoder(captions
         "stages.0.label_smoothing=0",
         "stages.0.augment=false",
     )
-    assert learned_by_heart(captions)
+    assert is_overfitted(captions)
     header = read_header("runs/smoke/best.safetensors")
     assert header.scores["validation"]["CIDEr"] == pytest.approx(10)
 
 
-def test_captions_the_model_draws_itself_teach_it_what_scores_well(captions):
+def test_self_critical_training_raises_the_reward(captions):
     words = "{name='words', epochs=5, batch_size=8, learning_rate=4e-3}"
     own = "{name='own', objective='cider', epochs=4, batch_size=8, learning_rate=1e-3}"
     train(times(4), f"stages=[{words}, {own}]", "data.max_words=8")
@@ -107,7 +107,7 @@ def test_captions_the_model_draws_itself_teach_it_what_scores_well(captions):
     assert rewards[-1] > rewards[0] + 0.5
 
 
-def test_boxes_teach_either_decoder_where_to_look(captions):
+def test_grounding_moves_the_attention_of_either_decoder_into_boxes(captions):
     boxes = {"ball": [6, 6, 42, 42], "stick": [0, 8, 48, 18]}
     table = {}
     for name, text in captions.items():
@@ -136,7 +136,7 @@ def test_boxes_teach_either_decoder_where_to_look(captions):
         assert inside[1] > inside[0] + 0.15
 
 
-def test_a_run_goes_on_from_the_checkpoint_of_another(captions):
+def test_a_run_starts_from_the_checkpoint_of_another(captions):
     before = train(ONE_STAGE, folder="one")["model"]
     tiny = "stages=[{name='on', epochs=1, batch_size=8, learning_rate=1e-12, weight_decay=0}]"
     after = train("start_from=one/last.safetensors", tiny, folder="two")["model"]
@@ -196,7 +196,7 @@ for moment in sys.argv[1].split():
 """
 
 
-def test_a_run_killed_at_any_moment_ends_as_if_it_had_not_been(captions):
+def test_a_run_killed_at_any_moment_resumes_to_identical_weights(captions):
     changes = [
         "model.decoder.dropout=0.3",
         "save_minutes=0",  # after every step
@@ -246,7 +246,7 @@ def test_a_stage_killed_when_its_patience_ends_still_hands_on_its_average(captio
     assert not changed(resumed["model"], whole["model"])
 
 
-def test_a_finished_run_is_not_done_again(captions, capsys):
+def test_a_finished_run_is_not_trained_again(captions, capsys):
     train(ONE_STAGE)
     files = {path: path.read_bytes() for path in Path("runs/smoke").glob("*.safetensors")}
     said = capsys.readouterr().out
@@ -264,7 +264,7 @@ def test_a_stage_without_progress_is_stopped_early(captions):
     assert "whole 1/2  loss" in lines[at + 1]
 
 
-def test_a_stage_ends_after_so_many_steps_and_is_validated_on_the_way(captions):
+def test_max_steps_ends_a_stage_and_validate_steps_validates_within_epochs(captions):
     stage = "{name='one', epochs=9, batch_size=4, max_steps=5, validate_steps=2}"
     progress = train(f"stages=[{stage}]")["progress"]
     assert progress["steps"] == 5
@@ -296,7 +296,7 @@ def test_a_stage_begins_with_the_best_epoch_of_the_one_before_or_with_its_last(c
     assert last["progress"]["history"][4]["CIDEr"] == pytest.approx(scores[3])
 
 
-def test_patience_asks_for_the_best_epoch_of_the_stage_alone(captions):
+def test_patience_counts_from_the_best_validation_of_the_stage(captions):
     state = RunState(best=5.0, best_of_stage=5.0)
     state.begin_stage(1)
     assert [state.record_score(cider) for cider in (3.0, 4.0, 4.5, 4.2)] == [
@@ -308,7 +308,7 @@ def test_patience_asks_for_the_best_epoch_of_the_stage_alone(captions):
     assert (state.best, state.waited) == (5.0, 1)
 
 
-def test_a_log_without_a_terminal_says_how_the_steps_go(captions):
+def test_steps_are_logged_without_a_terminal(captions):
     run = command("-m", "training.train", *arguments(times(8), ONE_STAGE), "--log-every", "1e-9")
     said = [line for line in run.stderr.splitlines() if " batches  loss " in line]
     assert len(said) == 2 * 16  # epochs of as many batches
@@ -321,7 +321,7 @@ def test_a_log_without_a_terminal_says_how_the_steps_go(captions):
     assert said[2] in Path("runs/smoke/log.txt").read_text()
 
 
-def test_validation_reads_what_people_said(captions):
+def test_validation_measures_the_loss_of_the_references(captions):
     state = train(ONE_STAGE)
     lines = Path("runs/smoke/metrics.jsonl").read_text().splitlines()
     points = [json.loads(line) for line in lines]
@@ -333,7 +333,7 @@ def test_validation_reads_what_people_said(captions):
     assert val[1]["val/perplexity"] == pytest.approx(np.exp(val[1]["val/loss"]))
 
 
-def test_a_run_that_diverges_is_stopped_before_it_is_kept(captions, capsys):
+def test_a_run_that_diverges_stops_without_saving(captions, capsys):
     changes = [ONE_STAGE, "stages.0.learning_rate=1e30", "stages.0.clip=0"]
     assert main(arguments(*changes)) == 1
     assert "error: training diverged by step 2: loss " in capsys.readouterr().err
@@ -341,7 +341,7 @@ def test_a_run_that_diverges_is_stopped_before_it_is_kept(captions, capsys):
     assert not Path("runs/smoke/resume.pt").exists()
 
 
-def test_a_run_does_not_go_on_with_other_settings_or_words(captions, capsys):
+def test_a_run_does_not_resume_with_other_settings_or_captions(captions, capsys):
     train(ONE_STAGE)
     capsys.readouterr()
     assert main(arguments(ONE_STAGE, "stages.0.clip=2")) == 1
@@ -374,7 +374,7 @@ def test_a_run_does_not_go_on_with_other_settings_or_words(captions, capsys):
         (["--device", "abacus"], "device 'abacus' cannot be used"),
     ],
 )
-def test_a_users_mistake_is_answered_in_a_line_and_leaves_nothing(captions, capsys, words, text):
+def test_a_users_mistake_is_one_line_and_leaves_no_files(captions, capsys, words, text):
     assert main([str(SMOKE), *words]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: ")

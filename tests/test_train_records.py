@@ -48,7 +48,7 @@ def test_the_checkpoints_tell_where_they_come_from(captions):
         torch.testing.assert_close(x, state["model"][name], rtol=1e-3, atol=1e-6)
 
 
-def test_the_curves_can_be_looked_at(captions, monkeypatch):
+def test_curves_and_overlays_are_written_for_tensorboard(captions, monkeypatch):
     monkeypatch.setattr("training.train.REPORT_STEPS", 5)
     train(ONE_STAGE, "stages.0.epochs=5", "stages.0.warmup=0.5")
     events = EventAccumulator("runs/smoke/tensorboard", size_guidance={"images": 0})
