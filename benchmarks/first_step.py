@@ -97,14 +97,25 @@ KINDS = {"loose": "{0}", "zip": "{0}.zip", "shards": "{0}-*.tar"}
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its table; return 0, or 1 where photos cannot be read."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.first_step")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.first_step",
+        description="Seconds and memory up to the first training step, at COCO's scale.",
+    )
     parser.add_argument("--annotations", type=Path, required=True, help="a caption file")
     parser.add_argument("--images", nargs="+", required=True, help="folders or archives of photos")
-    parser.add_argument("--photos", type=int, default=113_287)
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--workers", nargs="+", type=int, default=[0, 2])
-    parser.add_argument("--runs", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--photos", type=int, default=113_287, help="training photos (113287)")
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=list(KINDS),
+        default=list(KINDS),
+        help="how photos are stored (default: all kinds)",
+    )
+    parser.add_argument(
+        "--workers", nargs="+", type=int, default=[0, 2], help="worker processes to measure (0 2)"
+    )
+    parser.add_argument("--runs", type=int, default=2, help="runs of each kind (2)")
+    parser.add_argument("--steps", type=int, default=200, help="training steps per run (200)")
     args = parser.parse_args(argv)
     try:
         with tempfile.TemporaryDirectory() as place:

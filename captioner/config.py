@@ -60,21 +60,21 @@ class TaskConfig:
     """Layers behind a backbone in which its regions meet a task in words, as in Florence-2."""
 
     width: int
-    """Channels of the features that come out."""
+    """Width of the output features."""
     layers: int
-    """Blocks of self-attention and feed-forward."""
+    """Transformer blocks."""
     heads: int
     """Attention heads; they divide `width`."""
     feedforward_width: int
-    """Hidden channels of the feed-forward part of a block."""
+    """Hidden width of the feed-forward layers."""
     max_positions: int
-    """Regions, mean and words of the task at most."""
+    """Maximum number of regions, mean and task tokens together."""
     tokens: int
-    """Words of the task, its marks included."""
+    """Tokens of the task, special ones included."""
     sides: int = 50
-    """Rows and columns of regions at most."""
+    """Maximum number of rows, and of columns, of regions."""
     dropout: float = 0.1
-    """Probability of dropping a channel after each part of a block."""
+    """Dropout after each sublayer of a block."""
 
     def __post_init__(self) -> None:
         check_sizes(self, where="task")
@@ -86,18 +86,18 @@ class EncoderConfig:
     """Which timm backbone reads the photo."""
 
     backbone: str = "vit_tiny_patch16_224"
-    """A timm model name that offers `forward_intermediates`."""
+    """Name of a timm model that has `forward_intermediates`."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further arguments of `timm.create_model`, such as `{pad_type = "same"}`."""
     levels: int = 1
-    """Feature maps taken, from the last one back: stages of a CNN, which makes its regions finer,
+    """Number of feature maps used, counted from the last: stages of a CNN (more give finer regions)
     or blocks of a ViT."""
     class_token: bool = False
     """Keep the class token of a ViT, as a row of features before those of the regions."""
     eps: float | None = None
-    """Added to variances by the layer norms; None leaves timm's choice."""
+    """Epsilon of the layer norms; None keeps timm's."""
     task: TaskConfig | None = None
-    """Layers in which the regions meet a task; None without."""
+    """Layers that mix regions with a task (Florence-2); None: no such layers."""
 
     def __post_init__(self) -> None:
         require(self.levels >= 1, f"encoder.levels is {self.levels}; it must be 1 or more.")
@@ -130,42 +130,42 @@ class SearchConfig:
     """Decoding settings."""
 
     method: Literal["beam", "greedy", "sample"] = "beam"
-    """Beam search, the likeliest word at each step, or a draw at each step."""
+    """Beam search; `greedy`: the likeliest token at each step; `sample`: a random one."""
     beam: int = beside(3, method="beam")
-    """Hypotheses per photo."""
+    """Beam width: hypotheses per photo."""
     max_words: int = 24
-    """Longest caption in tokens, the end mark not counted."""
+    """Maximum length of a caption in tokens, without the end token."""
     length_penalty: float = beside(0.0, method="beam")
-    """Candidates are ranked by log-probability / length^penalty: above 0, longer captions may
-    win."""
+    """Candidates are ranked by log-probability / length^penalty; above 0 favours longer
+    captions."""
     temperature: float = beside(1.0, method="sample")
-    """Divides the logits: below 1 is safer, above 1 is bolder."""
+    """Divides the logits before sampling; lower is less random."""
     top_k: int = beside(0, method="sample")
-    """Draw from this many likeliest words; 0 is all."""
+    """Sample from this many likeliest tokens; 0: from all."""
     top_p: float = beside(1.0, method="sample")
-    """Draw from the likeliest words that together have this probability."""
+    """Nucleus sampling: sample from the likeliest tokens up to this total probability."""
     seed: int = beside(0, method="sample")
-    """Seed of the draws; the same seed and photo give the same caption."""
+    """Seed of sampling; the same seed and photo give the same caption."""
     no_repeat: int = 0
-    """n-gram blocking: no run of this many tokens appears twice; 0 allows all. 1 would forbid a
-    second "a"."""
+    """n-gram blocking: no n-gram of this many tokens appears twice; 0 disables it. 1 would forbid
+    a second "a"."""
     forbid: tuple[str, ...] = ()
-    """Words, or runs of words, that captions must not contain."""
+    """Words or phrases that captions must not contain."""
     require: tuple[str, ...] = ()
-    """Words, or runs of words, that beam search must write, in any order."""
+    """Words or phrases that captions must contain, in any order; beam search only."""
     no_end: tuple[str, ...] = ()
-    """Words that a caption does not end with, such as "a" and "with"."""
+    """Words that must not end a caption, such as "a" and "with"."""
     prompt: str = ""
-    """Words given to the model before its own, such as "a picture of"; no part of the caption."""
+    """Words that the model continues, such as "a picture of"; not part of the caption."""
     groups: int = beside(1, method="beam")
     """Groups of diverse beam search, each penalised for words chosen by earlier ones; they divide
     the beam. 1 is plain beam search."""
     diversity: float = beside(0.5, method="beam", groups=SET)
-    """Penalty on a word's log-probability for every hypothesis of an earlier group that has it at
-    the same place."""
+    """Penalty on a token's log-probability for every hypothesis of an earlier group that has it at
+    the same position."""
     agreement: float = beside(0.0, method="beam")
-    """Candidates are ranked by their score, less this for each rarer token times the probability
-    that one without it is right, which invents less; such as 0.3 with a beam of 10."""
+    """Reranking for fewer invented objects: penalty for each rarer token, times the probability of
+    the candidates without it; such as 0.3 with a beam of 10."""
 
     def __post_init__(self) -> None:
         for name in ("beam", "max_words", "groups"):

@@ -118,7 +118,7 @@ def test_values_can_be_changed_from_outside():
         ("stages.0.draws=dice", "draws is 'dice'; choose from samples, beam."),
         (
             "precision=int8",
-            "precision is 'int8'; choose from auto, float32, bfloat16, float16 for torch.",
+            "precision is 'int8'; choose from auto, float32, bfloat16, float16.",
         ),
         ("stages.0.warmup=1.5", "stages.warmup is 1.5; it must be in [0, 1]."),
         ("stages.0.label_smoothing=1", "stages.label_smoothing is 1.0; it must be in [0, 1)."),

@@ -127,14 +127,15 @@ def add_settings(
     known, kinds = {f.name: f for f in fields(SearchConfig)}, get_type_hints(SearchConfig)
     for name in names:
         method = known[name].metadata.get("needs", {}).get("method")
-        text = explain(SearchConfig)[name].replace("%", "%%")
+        text = explain(SearchConfig)[name].replace("%", "%%").removesuffix(".")
+        text = text[0].lower() + text[1:]
         how: dict[str, Any] = {"help": f"({method}) {text}" if method else text}
         kind, choices = get_origin(kinds[name]) or kinds[name], get_args(kinds[name])
         if kind is Literal:
             how |= {"choices": choices}
         elif kind is tuple:
             how |= {"action": "append", "metavar": "WORD"}
-            how["help"] += " Can be given again."
+            how["help"] += "; repeatable"
         else:
             how |= {"type": kind, "metavar": {int: "N", float: "X", str: "TEXT"}[kind]}
         if not listed:

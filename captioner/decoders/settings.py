@@ -44,22 +44,22 @@ class BlocksConfig(DecoderConfig):
     """Settings shared by all Transformer decoders."""
 
     width: int = 256
-    """Channels of the decoder's state."""
+    """Width of the hidden state."""
     layers: int = 3
-    """Blocks, each of attention and a feed-forward part."""
+    """Transformer blocks."""
     heads: int = 4
     """Attention heads; they divide `width`."""
     feedforward_width: int = 1024
-    """Hidden channels of the feed-forward part of a block."""
+    """Hidden width of the feed-forward layers."""
     dropout: float = 0.1
-    """Probability of dropping a channel after each part of a block and of the words read."""
+    """Dropout of the input embeddings and after each sublayer of a block."""
 
     max_positions: int = 64
-    """Longest caption the decoder can read, in tokens, START counted."""
+    """Maximum length in tokens, with the start token."""
     tie: bool = True
-    """Share the word table between input and output."""
+    """Weight tying: input and output share the embedding table."""
     eps: float = 1e-5
-    """Added to variances by the norms."""
+    """Epsilon of the layer norms."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -73,21 +73,21 @@ class RecurrentConfig(DecoderConfig):
     network: ClassVar[str] = "captioner.decoders.recurrent:RecurrentDecoder"
 
     kind: Literal["lstm"] = "lstm"
-    """Which decoder these settings belong to; so called with either cell."""
+    """Which decoder these settings belong to, with either cell."""
     cell: Literal["lstm", "gru"] = "lstm"
     """Recurrent cell."""
     width: int = 512
-    """Channels of the recurrent state."""
+    """Width of the recurrent state."""
     embedding_dim: int = 256
-    """Channels of a word; weight tying uses the same table on output."""
+    """Width of the word embeddings."""
     attention: Literal["additive", "dot", "scaled_dot", "general"] = "additive"
-    """How a region is scored against the state."""
+    """Attention score between a region and the state."""
     attention_width: int = 256
-    """Channels in which features and state are compared."""
+    """Width of the space in which features and state are compared."""
     dropout: float = 0.3
-    """Probability of dropping a channel of the words read and of the output layer."""
+    """Dropout of the word embeddings and before the output layer."""
     tie: bool = True
-    """Share the word table between input and output."""
+    """Weight tying: input and output share the embedding table."""
 
     @property
     def label(self) -> str:
@@ -107,19 +107,19 @@ class TransformerConfig(BlocksConfig):
 
     kind: Literal["transformer"] = "transformer"
     positions: Literal["learned", "sinusoidal"] = "learned"
-    """How word order enters."""
+    """Position embeddings."""
     norm: Literal["pre", "post"] = "pre"
-    """Where each part of a block is normalised: before it, or after its sum with what went in."""
+    """Layer norm before each sublayer (pre), or after its residual sum (post)."""
     activation: Literal["relu", "gelu", "gelu_tanh"] = "relu"
-    """Of the feed-forward parts; `gelu_tanh` is the approximation that GPT-2 uses."""
+    """Activation of the feed-forward layers; `gelu_tanh` is GPT-2's approximation."""
     scaled_words: bool = True
-    """Multiply the words read by sqrt(width), as in the paper."""
+    """Multiply word embeddings by sqrt(width), as in the paper."""
     embedding_norm: bool = False
-    """Normalise the sum of word and position."""
+    """Layer norm on the sum of word and position embeddings."""
     bridge: Literal["linear_norm", "linear", "none"] = "linear_norm"
-    """What brings the features to `width`; with `none`, keys and values read them as they are."""
+    """Projection of the features to `width`; with `none`, keys and values use them unchanged."""
     head: bool = False
-    """Transform the state by a layer, activation and norm before words are scored, as in BERT."""
+    """Linear layer, activation and norm before the output layer, as in BERT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class PrefixConfig(BlocksConfig):
 
     kind: Literal["prefix"] = "prefix"
     bridge_eps: float = 1e-5
-    """The same, by the norm that features pass."""
+    """Epsilon of the norm on the features."""
 
 
 def check_sizes(settings: Any, *, where: str) -> None:
