@@ -48,7 +48,7 @@ def load_captioners(
     from PIL import Image
 
     with direct():
-        from app.together import Together
+        from app.ensemble import LazyEnsemble
     from captioner import Captioner, list_checkpoints
 
     chosen = checkpoints or [info.name for info in list_checkpoints()]
@@ -57,7 +57,7 @@ def load_captioners(
         captioner.caption(Image.new("RGB", (64, 64)))
     found = {captioner.header.name: captioner for captioner in loaded}
     if len(found) > 1 and runtime != "onnx" and find_spec("torch") is not None:
-        ensemble = Together(loaded, partial(Captioner.load, *chosen, device=device))
+        ensemble = LazyEnsemble(loaded, partial(Captioner.load, *chosen, device=device))
         found[ensemble.header.name] = cast("Captioner", ensemble)
     return found
 

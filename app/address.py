@@ -1,4 +1,4 @@
-"""Keeps sample, model and decoding settings in the page's address, so that links reproduce them."""
+"""Keeps sample, model and decoding settings in the page's address, so links reproduce them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ _KEEP = """(...values) => {{
   const settings = {settings};
   if (!window.addressIsRead) return;
   const named = (of) => Object.fromEntries(settings.map(({{ name }}, n) => [name, of(n)]));
-  keepInAddress(named((n) => values[n]), named((n) => settings[n].usual));
+  keepInAddress(named((n) => values[n]), named((n) => settings[n].initial));
 }}"""
 
 _READ = """() => {{
@@ -52,11 +52,11 @@ def keep_in_address(app: gr.Blocks, inputs: Mapping[str, gr.components.Component
 
 def _describe(name: str, made: Any) -> dict[str, Any]:
     """Return the default and the limits of an input, for `readSettings`."""
-    described = {"name": name, "usual": made.value}
+    described = {"name": name, "initial": made.value}
     if isinstance(made, gr.Radio):
         described["choices"] = [value for _, value in made.choices]
     elif isinstance(made, gr.Slider):
-        described |= {"least": made.minimum, "most": made.maximum}
+        described |= {"min": made.minimum, "max": made.maximum}
     elif isinstance(made, gr.Textbox):
-        described["most"] = made.max_length
+        described["max"] = made.max_length
     return described

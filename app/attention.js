@@ -1,9 +1,9 @@
 // Attention weights of a caption's words: unpacks what `payload.py` packed, and spreads it over the
 // pixels as `captioner.overlay.spread` does. Unit: 1 is uniform attention.
 
-const LEAST_SCALE = 4; // as in captioner.overlay
+const MIN_SCALE = 4; // as in captioner.overlay
 const DIFFUSE = 0.97;
-const LEAST_LEFT = 0.004; // contrast below this is 8-bit rounding error
+const MIN_CONTRAST = 0.004; // contrast below this is 8-bit rounding error
 
 function unpack(packed) {
   const bytes = Uint8Array.from(atob(packed.levels), (letter) => letter.charCodeAt(0));
@@ -22,13 +22,13 @@ function mean(maps) {
   return sum;
 }
 
-// Subtracts from each region its least weight for any word, as `captioner.result.caption.contrast` does.
+// Subtracts from each region its smallest weight for any word, as `captioner.result.caption.contrast` does.
 function contrast(caption, word, view) {
   const all = caption.words.map((other) => weigh(caption, other, view));
   const own = weigh(caption, word, view);
   const left = own.map((weight, n) => weight - Math.min(...all.map((weights) => weights[n])));
   const total = left.reduce((sum, weight) => sum + weight, 0) / left.length;
-  return total > LEAST_LEFT ? left.map((weight) => weight / total) : own;
+  return total > MIN_CONTRAST ? left.map((weight) => weight / total) : own;
 }
 
 // The weights of a word in one view; the default view if the model has no such layer or head.
@@ -46,20 +46,19 @@ function weigh(caption, word, view) {
   return chosen((layer ?? layers) - 1);
 }
 
-const heaviest = (weights) => weights.reduce((most, weight) => Math.max(most, weight), 0);
+const heaviest = (weights) => weights.reduce((max, weight) => Math.max(max, weight), 0);
 
 // The weight drawn at full opacity, per word: the word's own maximum, or that of all words.
 function chooseScales(maps, shared) {
-  const scales = maps.map((weights) => Math.max(LEAST_SCALE, heaviest(weights)));
+  const scales = maps.map((weights) => Math.max(MIN_SCALE, heaviest(weights)));
   return shared ? scales.map(() => Math.max(...scales)) : scales;
 }
 
 // Along one axis: for each pixel the two regions it lies between, and the weight of the second.
-function axis(pixels, regions, start, length, smooth) {
+function axis(pixels, regions, start, length) {
   return Array.from({ length: pixels }, (_, n) => {
     const at = (((n + 0.5) / pixels - start) / length) * regions; // in regions
     if (at < 0 || at > regions) return null;
-    if (!smooth) return [Math.min(Math.floor(at), regions - 1), 0, 0];
     const low = Math.floor(at - 0.5);
     const far = at - 0.5 - low;
     const inside = (region) => Math.min(Math.max(region, 0), regions - 1);
@@ -67,11 +66,11 @@ function axis(pixels, regions, start, length, smooth) {
   });
 }
 
-function spread(weights, caption, width, height, smooth) {
+function spread(weights, caption, width, height) {
   const [rows, cols] = caption.grid;
   const [top, left, tall, wide] = caption.seen;
-  const down = axis(height, rows, top, tall, smooth);
-  const across = axis(width, cols, left, wide, smooth);
+  const down = axis(height, rows, top, tall);
+  const across = axis(width, cols, left, wide);
   const pixels = new Float32Array(width * height);
   for (let y = 0; y < height; y++) {
     if (!down[y]) continue;
@@ -87,17 +86,17 @@ function spread(weights, caption, width, height, smooth) {
   return pixels;
 }
 
-// Draw the overlay of a word; `look` has drawing, colours and smooth; CSS sets the opacity.
-function paint(canvas, weights, scale, caption, look, longest = 480) {
+// Draw the overlay of a word; `display` has drawing and colours; CSS sets the opacity.
+function paint(canvas, weights, scale, caption, display, longest = 480) {
   const ratio = longest / Math.max(caption.width, caption.height);
   canvas.width = Math.max(1, Math.round(caption.width * ratio));
   canvas.height = Math.max(1, Math.round(caption.height * ratio));
-  const veil = VEILS[look.drawing === "spotlight" ? "spotlight" : look.colours];
+  const colours = COLOURS[display.drawing === "spotlight" ? "spotlight" : display.colours];
   const context = canvas.getContext("2d");
   const picture = context.createImageData(canvas.width, canvas.height);
-  spread(weights, caption, canvas.width, canvas.height, look.smooth).forEach((weight, n) => {
+  spread(weights, caption, canvas.width, canvas.height).forEach((weight, n) => {
     const level = Math.min(255, Math.round((weight * 255) / scale)) * 4;
-    picture.data.set(veil.subarray(level, level + 4), n * 4);
+    picture.data.set(colours.subarray(level, level + 4), n * 4);
   });
   context.putImageData(picture, 0, 0);
 }
@@ -115,10 +114,10 @@ function entropy(weights) {
 function place(weights, caption) {
   const cols = caption.grid[1];
   const [top, left, tall, wide] = caption.seen;
-  const most = weights.indexOf(heaviest(weights));
+  const max = weights.indexOf(heaviest(weights));
   const third = (at) => Math.min(2, Math.max(0, Math.floor(3 * at)));
-  const down = third(top + ((Math.floor(most / cols) + 0.5) / caption.grid[0]) * tall);
-  const across = third(left + (((most % cols) + 0.5) / cols) * wide);
+  const down = third(top + ((Math.floor(max / cols) + 0.5) / caption.grid[0]) * tall);
+  const across = third(left + (((max % cols) + 0.5) / cols) * wide);
   const words = [["top", "", "bottom"][down], ["left", "", "right"][across]];
   return words.filter(Boolean).join(" ") || "centre";
 }
@@ -132,11 +131,11 @@ function percent(probability) {
 const times = (weight) => `${weight.toFixed(weight < 3 ? 1 : 0)}x uniform`;
 
 function note(word, weights, caption) {
-  const sure = `${percent(word.probability)}${word.doubtful ? ", doubtful" : ""}`;
-  const told = [`${word.text}: ${sure}`, times(heaviest(weights))];
-  told.push(
+  const probability = `${percent(word.probability)}${word.doubtful ? ", doubtful" : ""}`;
+  const parts = [`${word.text}: ${probability}`, times(heaviest(weights))];
+  parts.push(
     entropy(weights) >= DIFFUSE ? "nearly everywhere" : `most at the ${place(weights, caption)}`,
   );
-  if (word.gate !== null) told.push(`gate ${percent(word.gate)}`);
-  return told.join(", ");
+  if (word.gate !== null) parts.push(`gate ${percent(word.gate)}`);
+  return parts.join(", ");
 }

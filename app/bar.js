@@ -1,6 +1,6 @@
 // Below the caption: play, hide the overlay, copy, and the colour legend; then downloads.
 
-function drawBar({ play, alone, copy, doubtful }) {
+function drawBar({ play, hide, copy, doubtful }) {
   const player = button("Play all words", { onclick: play, class: "small play" });
   const scale = make("span", { class: "scale", "aria-hidden": "true" });
   const meaning = make("span", { class: "meaning" });
@@ -8,23 +8,23 @@ function drawBar({ play, alone, copy, doubtful }) {
     "div",
     { class: "bar" },
     player,
-    button("Hide overlay", { onclick: alone }),
+    button("Hide overlay", { onclick: hide }),
     button("Copy caption", { onclick: (event) => copyText(event.currentTarget, copy()) }),
     make("span", { class: "legend" }, scale, meaning),
     make(
       "span",
       { class: "legend" },
-      make("span", { class: "sure", "aria-hidden": "true" }),
+      make("span", { class: "probability", "aria-hidden": "true" }),
       doubtful ? "underline: probability; wavy: doubtful" : "underline: probability",
     ),
   );
   bar.playing = (on) => (player.textContent = on ? "Stop" : "Play all words");
-  bar.tell = (weight, look) => {
+  bar.showScale = (weight, display) => {
     scale.parentElement.hidden = weight === null;
     if (weight === null) return;
-    const veil = VEILS[look.drawing === "spotlight" ? "spotlight" : look.colours];
+    const colours = COLOURS[display.drawing === "spotlight" ? "spotlight" : display.colours];
     const stops = Array.from({ length: 18 }, (_, n) => {
-      const [red, green, blue, opacity] = veil.subarray(60 * n, 60 * n + 4);
+      const [red, green, blue, opacity] = colours.subarray(60 * n, 60 * n + 4);
       return `rgb(${red} ${green} ${blue} / ${(opacity / 255).toFixed(2)})`;
     });
     scale.style.background = `linear-gradient(to right, ${stops}), #888`;

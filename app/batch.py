@@ -11,18 +11,19 @@ from typing import Any
 import gradio as gr
 
 from app.controls import (
-    AT_ONCE,
-    FORGET_AFTER,
     MODEL_EVENT,
     SAVE_FILE,
+    SESSION_TIMEOUT,
+    UNQUEUED_EVENT,
+    event_values,
     model_choice,
     open_upload,
-    pack,
-    values_of,
+    pack_download,
+    page_error,
 )
 from app.html import EDIT, BatchRow, draw_alert, draw_batch
 from app.payload import data_uri
-from app.picking import Picked
+from app.selection import Selection
 from captioner import Captioner, CaptionerError
 from captioner.interchange import guard, readable
 
@@ -42,16 +43,16 @@ class BatchWork:
     model: str = ""
     """Name of the model."""
     rows: tuple[BatchRow, ...] = ()
-    """Rows of the photos done, in order."""
+    """Rows of the finished photos, in order."""
 
     @property
     def unfinished(self) -> bool:
-        """Whether photos are left."""
+        """Whether any photo has no row yet."""
         return len(self.rows) < len(self.paths)
 
 
 def build_batch(
-    captioners: Mapping[str, Captioner], file: gr.Textbox, *, picked: gr.State, tabs: gr.Tabs
+    captioners: Mapping[str, Captioner], file: gr.Textbox, *, selected: gr.State, tabs: gr.Tabs
 ) -> Any:
     """Caption several photos, edit the captions, and save them as a table.
 
@@ -61,7 +62,7 @@ def build_batch(
     Args:
         captioners: models to choose from.
         file: hidden text box that carries a download to the browser.
-        picked: photo shown in the other tab.
+        selected: photo selected in the other tab.
         tabs: both tabs.
 
     Returns:
@@ -82,7 +83,7 @@ def build_batch(
     with gr.Row(elem_classes="downloads", visible=False) as downloads:
         as_csv = gr.Button("Save CSV", size="sm")
         as_json = gr.Button("Save JSON", size="sm")
-    work = gr.State(BatchWork(), time_to_live=FORGET_AFTER)
+    work = gr.State(BatchWork(), time_to_live=SESSION_TIMEOUT)
     turns = gr.State(0)  # its change triggers the next photo
     halted = gr.State(False)
 
@@ -91,7 +92,7 @@ def build_batch(
 
     def begin(paths: list[str] | None, choice: str, batch: BatchWork) -> dict[Any, Any]:
         if not paths or len(paths) > MOST_PHOTOS:
-            alert = draw_alert(refuse(len(paths or ())))
+            alert = draw_alert(explain_count(len(paths or ())))
             kept = draw_batch(batch.rows, total=len(batch.paths)) if batch.rows else ""
             return {table: alert + kept, halted: True}
         same = batch.unfinished and (batch.paths, batch.model) == (tuple(paths), choice)
@@ -123,7 +124,7 @@ def build_batch(
         return {table: shown, halted: True, **buttons(running=False)}
 
     begun = start.click(
-        begin, [files, model, work], [work, table, halted, downloads, start, stop], **AT_ONCE
+        begin, [files, model, work], [work, table, halted, downloads, start, stop], **UNQUEUED_EVENT
     )
     outcome = [table, halted, start, stop]
     steps = [
@@ -137,44 +138,44 @@ def build_batch(
         for when in (begun.success, turns.change)
     ]
     for running in steps:
-        running.failure(halt, work, outcome, **AT_ONCE)  # the queue is full
-    stop.click(halt, work, outcome, cancels=steps, **AT_ONCE)
+        running.failure(halt, work, outcome, **UNQUEUED_EVENT)  # the queue is full
+    stop.click(halt, work, outcome, cancels=steps, **UNQUEUED_EVENT)
 
-    def edit(batch: BatchWork, asked: gr.EventData) -> BatchWork:
-        number, text = _row_of(batch, asked), str(values_of(asked, "text").get("text"))
+    def edit(batch: BatchWork, event: gr.EventData) -> BatchWork:
+        number, text = _row_of(batch, event), str(event_values(event, "text").get("text"))
         rows = list(batch.rows)
         rows[number] = replace(rows[number], caption=text[:_LONGEST_CAPTION])
         return replace(batch, rows=tuple(rows))
 
-    def look(batch: BatchWork, asked: gr.EventData) -> tuple[Picked, gr.Tabs]:
-        return Picked.of(Path(batch.paths[_row_of(batch, asked)])), gr.Tabs(selected="one")
+    def open_row(batch: BatchWork, event: gr.EventData) -> tuple[Selection, gr.Tabs]:
+        return Selection.of(Path(batch.paths[_row_of(batch, event)])), gr.Tabs(selected="one")
 
-    table.edit(edit, work, work, **AT_ONCE)
-    looked = table.look(look, work, [picked, tabs], **AT_ONCE)
+    table.edit(edit, work, work, **UNQUEUED_EVENT)
+    opened = table.open_row(open_row, work, [selected, tabs], **UNQUEUED_EVENT)
     for button, write in ((as_csv, to_csv), (as_json, to_json)):
-        button.click(write, work, file, **AT_ONCE).then(None, file, js=SAVE_FILE)
-    return looked.success
+        button.click(write, work, file, **UNQUEUED_EVENT).then(None, file, js=SAVE_FILE)
+    return opened.success
 
 
-def _row_of(batch: BatchWork, asked: gr.EventData) -> int:
-    number: Any = values_of(asked, "row").get("row")
+def _row_of(batch: BatchWork, event: gr.EventData) -> int:
+    number: Any = event_values(event, "row").get("row")
     if number not in range(len(batch.rows)):
-        raise gr.Error("There is no such row.", print_exception=False)
+        raise page_error(f"row is {number!r}; it must be the index of a finished row.")
     return int(number)
 
 
-def refuse(count: int) -> str:
-    """Return the reason why this number of photos cannot be captioned."""
+def explain_count(count: int) -> str:
+    """Return the error for no photos or too many."""
     if not count:
-        return "Choose some photos first."
+        return "No photos chosen; choose some first."
     return (
-        f"{count} photos are too many at once; choose {MOST_PHOTOS} at most, or run `captioner "
-        "folder` on the folder they are in."
+        f"{count} photos are more than the limit of {MOST_PHOTOS}; choose fewer, or run "
+        "`captioner folder` on their folder."
     )
 
 
 def _caption_row(captioner: Captioner, path: Path) -> BatchRow:
-    """Caption one photo; an unreadable photo becomes a row with its error."""
+    """Caption one photo; an unreadable photo gets a row with its error."""
     try:
         upload = open_upload(path, size=_THUMBNAIL_PIXELS)
         caption = captioner.caption(captioner.prepare(upload.content, name=upload.name))
@@ -199,7 +200,7 @@ def to_csv(batch: BatchWork) -> str:
             guard(readable(cell)) for cell in (row.name, row.caption, row.error)
         )
         table.writerow([name, caption, row.log_probability, error])
-    return pack("captions.csv", text.getvalue().encode("utf-8-sig"))
+    return pack_download("captions.csv", text.getvalue().encode("utf-8-sig"))
 
 
 def to_json(batch: BatchWork) -> str:
@@ -213,4 +214,4 @@ def to_json(batch: BatchWork) -> str:
         }
         for r in batch.rows
     ]
-    return pack("captions.json", json.dumps(table, indent=1).encode())
+    return pack_download("captions.json", json.dumps(table, indent=1).encode())

@@ -18,7 +18,7 @@ from PIL import Image
 from captioner import Caption, Captioner, CaptionerError, load_reduced
 from captioner.overlay import Style, render
 
-FORGET_AFTER = 3600
+SESSION_TIMEOUT = 3600
 """Seconds after which an unused photo is dropped."""
 
 _LONGEST_NAME = 100
@@ -31,7 +31,11 @@ MODEL_EVENT: dict[str, Any] = {
 }
 """Options of every event that runs the model: one at a time, and not part of the public API."""
 
-AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+UNQUEUED_EVENT: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
 """Options of every event that does not run the model and so bypasses the queue."""
 
 _DRAWING = BoundedSemaphore(2)
@@ -48,12 +52,12 @@ SAVE_FILE = """(file) => {
 }"""
 
 
-def values_of(asked: gr.EventData, *names: str) -> dict[str, Any]:
+def event_values(event: gr.EventData, *names: str) -> dict[str, Any]:
     """Return the values sent with an event; missing ones are omitted."""
     found = {}
     for name in names:
         with suppress(AttributeError, TypeError):  # not sent
-            found[name] = getattr(asked, name)
+            found[name] = getattr(event, name)
     return found
 
 
@@ -62,13 +66,13 @@ def photo_input(**options: Any) -> gr.Image:
     # Patches the class, since Gradio recreates components from their class for sessions that have
     # changed one. A subclass would also work, but Gradio writes a stub file beside each. See
     # docs/private_names.md.
-    gr.Image.preprocess = _pass_on  # type: ignore[method-assign]
+    gr.Image.preprocess = _pass_path  # type: ignore[method-assign]
     if _fetch is not None:
         setattr(gr.Image, _FETCH, _fetch_or_explain)
     return gr.Image(type="filepath", image_mode=None, **options)
 
 
-def _pass_on(self: gr.Image, payload: Any) -> str | None:
+def _pass_path(self: gr.Image, payload: Any) -> str | None:
     return None if payload is None else payload.path
 
 
@@ -80,24 +84,23 @@ async def _fetch_or_explain(self: gr.Image, address: str | Path | None) -> str |
     except Exception as error:  # network error, server error, or refused address
         name, reason = str(address)[:_LONGEST_NAME], str(error) or type(error).__name__
         message = f"{name}: cannot be fetched ({reason}); give the public address of an image."
-        raise as_message(CaptionerError(message)) from error
+        raise page_error(message) from error
 
 
 def model_choice(captioners: Mapping[str, Captioner], more: Sequence[str]) -> gr.Radio:
-    """Create the choice of models, with further options after them."""
+    """Create the model selector; `more` options follow the models."""
     return gr.Radio([*captioners, *more], value=next(iter(captioners)), label="Model")
 
 
 @contextmanager
-def folded(title: str) -> Iterator[None]:
+def accordion(title: str) -> Iterator[None]:
     """Lay out inputs in a collapsible section.
 
-    They exist from the start: Gradio's accordion creates them when it is opened, and loses what is
-    typed meanwhile.
+    Unlike in Gradio's accordion, which creates its inputs on opening, early typing is not lost.
     """
-    with gr.Column(elem_classes="folder", min_width=300):
+    with gr.Column(elem_classes="accordion", min_width=300):
         gr.HTML(f"<details><summary>{title}</summary></details>", apply_default_css=False)
-        with gr.Column(elem_classes="folded"):
+        with gr.Column(elem_classes="accordion-body"):
             yield
 
 
@@ -156,21 +159,21 @@ def check_upload(path: str | Path) -> Path:
     uploads = os.environ.get("GRADIO_TEMP_DIR") or Path(gettempdir(), "gradio")
     if not (file.is_relative_to(Path(uploads).resolve()) and file.is_file()):
         name = Path(path).name[:_LONGEST_NAME]
-        raise CaptionerError(f"{name}: it was not uploaded; upload it.")
+        raise CaptionerError(f"{name}: not an uploaded file; upload it first.")
     return file
 
 
 def draw_file(photo: Image.Image, caption: Caption, *, kind: str, style: Style) -> bytes:
-    """Draw the overlays of a caption as a file; arguments and errors as in `render`."""
+    """Render a caption with its overlays to a file; arguments and errors as in `render`."""
     with _DRAWING:
         return render(photo, caption, kind=kind, style=style)
 
 
-def pack(name: str, content: bytes) -> str:
+def pack_download(name: str, content: bytes) -> str:
     """Pack a file for `SAVE_FILE` as a data URI, so that it is never stored on the server."""
     return json.dumps([name, f"data:application/octet-stream;base64,{b64encode(content).decode()}"])
 
 
-def as_message(error: CaptionerError) -> gr.Error:
-    """Convert an error to a message on the page."""
+def page_error(error: Exception | str) -> gr.Error:
+    """Convert an error to a message on the page, without a traceback on the server's console."""
     return gr.Error(escape(str(error), quote=False), print_exception=False)

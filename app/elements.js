@@ -17,7 +17,7 @@ const button = (text, attributes) =>
   make("button", { type: "button", class: "small", ...attributes }, text);
 
 // A collapsible section; `fill` redraws its content whenever it is visible, and focus is restored.
-function folded(title, fill, open = false) {
+function collapsible(title, fill, open = false) {
   const inside = make("div");
   const refresh = () => {
     if (!details.open) return;

@@ -1,6 +1,6 @@
 // Every layer and head of the selected word as small overlays; selecting one shows it everywhere.
 
-function drawHeads(inside, photo, caption, word, look) {
+function drawHeads(inside, photo, caption, word, display) {
   const { layers, heads } = caption;
   const members = photo.model.split(" + "); // in an ensemble, each member is a head
   const nameOf = (head) => (members.length === heads ? members[head - 1] : `head ${head}`);
@@ -8,16 +8,16 @@ function drawHeads(inside, photo, caption, word, look) {
     { layer },
     ...(heads > 1 ? Array.from({ length: heads }, (_, n) => ({ layer, head: n + 1 })) : []),
   ]);
-  const chosen = VIEWS[look.view];
+  const chosen = VIEWS[display.view];
   const cell = (view) => {
-    const usual = view.layer === layers && !view.head;
-    const [layer, head] = usual ? [null, null] : [view.layer, view.head ?? null];
+    const isDefault = view.layer === layers && !view.head;
+    const [layer, head] = isDefault ? [null, null] : [view.layer, view.head ?? null];
     const number = VIEWS.findIndex(
       (other) => other.method === "layer" && other.layer === layer && other.head === head,
     );
     const weights = weigh(caption, word, view);
     const canvas = make("canvas", { "aria-hidden": "true" });
-    paint(canvas, weights, Math.max(LEAST_SCALE, heaviest(weights)), caption, look, 160);
+    paint(canvas, weights, Math.max(MIN_SCALE, heaviest(weights)), caption, display, 160);
     const name = `layer ${view.layer}${view.head ? `, ${nameOf(view.head)}` : ", mean of heads"}`;
     const on =
       chosen.method === "layer" &&
@@ -31,7 +31,7 @@ function drawHeads(inside, photo, caption, word, look) {
         "aria-pressed": String(on),
         title: `${name}: ${times(heaviest(weights))}`,
         "aria-label": `${name}: ${times(heaviest(weights))}, most at the ${place(weights, caption)}`,
-        onclick: () => writeLook({ ...readLook(), view: number }),
+        onclick: () => writeDisplay({ ...readDisplay(), view: number }),
       },
       make("img", { src: photo.src, alt: "" }),
       canvas,
@@ -57,14 +57,14 @@ function drawHeads(inside, photo, caption, word, look) {
 }
 
 // All words side by side, each with its own overlay.
-function drawStrip(inside, photo, caption, maps, scales, look, choose, chosen) {
+function drawStrip(inside, photo, caption, maps, scales, display, choose, chosen) {
   inside.replaceChildren(
     make(
       "div",
       { class: "strip", style: { "--shape": photo.width / photo.height } },
       caption.words.map((word, n) => {
         const canvas = make("canvas", { "aria-hidden": "true" });
-        paint(canvas, maps[n], scales[n], caption, look, 160);
+        paint(canvas, maps[n], scales[n], caption, display, 160);
         return make(
           "button",
           {

@@ -1,4 +1,4 @@
-"""The table of a batch, as HTML: every text escaped, every picture a data URI."""
+"""The batch table as HTML, with every text escaped and every thumbnail a data URI."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,41 +12,41 @@ EDIT = """element.addEventListener("change", (event) => {
 });
 element.addEventListener("click", (event) => {
   const row = event.target.closest("button")?.dataset.row;
-  if (row !== undefined) trigger("look", { row: Number(row) });
+  if (row !== undefined) trigger("open_row", { row: Number(row) });
 });"""
 """Script of the table."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchRow:
-    """One photo of a batch; either a caption or an error."""
+    """One photo of a batch, with a caption or an error."""
 
     name: str
-    """The file as the user called it."""
+    """Name of the user's file."""
     caption: str = ""
     log_probability: float | None = None
-    """Of the whole caption."""
+    """Log-probability of the caption."""
     doubts: Sequence[str] = ()
-    """What to beware of."""
+    """Warnings about the caption, e.g. low confidence."""
     error: str = ""
     thumbnail: str = ""
-    """A data URI, or nothing."""
+    """A data URI; empty if the photo cannot be read."""
 
 
 def draw_alert(message: str) -> str:
-    """Say what cannot be done, to screen readers too."""
+    """Return an error as HTML; screen readers announce it."""
     return f'<p class="warning" role="alert">{_text(message)}</p>'
 
 
 def draw_batch(rows: Sequence[BatchRow], *, total: int, stopped: bool = False) -> str:
-    """Show how far a batch has come, and what it found."""
+    """Return the progress and the captions of a batch as HTML."""
     failed = sum(bool(row.error) for row in rows)
-    said = f"{len(rows)} of {total} photo{'s' * (total != 1)} done" + (
+    status = f"{len(rows)} of {total} photo{'s' * (total != 1)} done" + (
         f", {failed} could not be read" * bool(failed)
     )
     if stopped:
-        said = f"Stopped: {said}"
-    done = stopped or len(rows) == total  # else the next row would undo an edit
+        status = f"Stopped: {status}"
+    done = stopped or len(rows) == total  # until then, the next row would undo an edit
     body = "".join(
         f"<tr{' class=failed' * bool(row.error)}><td>{_thumbnail(row)}</td>"
         f'<th scope="row">{_text(row.name)}</th>'
@@ -55,7 +55,7 @@ def draw_batch(rows: Sequence[BatchRow], *, total: int, stopped: bool = False) -
         for n, row in enumerate(rows)
     )
     return (
-        f'<div class="batch"><p role="status">{said}</p>'
+        f'<div class="batch"><p role="status">{status}</p>'
         f'<progress max="{total}" value="{len(rows)}" aria-label="Photos done"></progress>'
         "<table><thead><tr><td></td><th>Photo</th><th>Caption</th><th>Log-probability</th></tr>"
         f"</thead><tbody>{body}</tbody></table></div>"
@@ -63,7 +63,7 @@ def draw_batch(rows: Sequence[BatchRow], *, total: int, stopped: bool = False) -
 
 
 def _caption(number: int, row: BatchRow, *, done: bool) -> str:
-    """Show an error, or a caption to edit, and a way to look at its photo."""
+    """Return an error, or an editable caption with a button that opens its photo."""
     if row.error:
         return _text(row.error.removeprefix(f"{row.name}: "))
     name = _text(row.name)
@@ -81,5 +81,5 @@ def _thumbnail(row: BatchRow) -> str:
 
 
 def _text(text: str) -> str:
-    """Make any text harmless in HTML, between tags and between quotes."""
+    """Escape a text for HTML elements and attributes."""
     return escape(printable(text))

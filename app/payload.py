@@ -1,7 +1,7 @@
-"""What the page draws from: photos and captions as plain values for JSON.
+"""Photos and captions as JSON for the page.
 
-The weights of every word, layer and head travel as bytes, so the page shows another word, view,
-candidate or colour without asking the server.
+The attention weights of every word, layer and head are sent as bytes, so the page switches word,
+view, candidate or colour map without the server.
 """
 
 import json
@@ -20,26 +20,26 @@ from captioner.overlay import ColourMap, Style, diagnose, find_most_telling, spl
 _HERE = Path(__file__).parent
 
 Views = Sequence[tuple[str, AttentionConfig]]
-"""What attention can be taken from, by name."""
+"""Attention views by name."""
 
 
 def pack_photo(
-    photo: Image.Image, *, key: str, model: str, sample: str = "", people: Any = None
+    photo: Image.Image, *, key: str, model: str, sample: str = "", annotations: Any = None
 ) -> dict[str, Any]:
-    """Give the page a photo to show.
+    """Pack a photo.
 
     Args:
-        photo: small enough to be looked at.
-        key: tells it from the photos before; captions of another one are not shown with it.
-        model: name of the model beside which it stands.
-        sample: name of the sample that it is, if any.
-        people: what they said about it, if anything.
+        photo: preview of the photo.
+        key: unique per selected photo; the page ignores captions with another key.
+        model: name of the model that captions it.
+        sample: name of the sample, if it is one.
+        annotations: human annotations of the sample, from `read_annotations`.
     """
     return {
         "key": key,
         "model": model,
         "sample": sample,
-        "people": people,
+        "annotations": annotations,
         "src": data_uri(photo),
         "width": photo.width,
         "height": photo.height,
@@ -47,24 +47,24 @@ def pack_photo(
 
 
 def pack_captions(captions: Iterable[Caption], *, key: str, kind: str = "done") -> dict[str, Any]:
-    """Give the page captions of one photo, the first one chosen.
+    """Pack captions of one photo; the page selects the first.
 
     Args:
-        captions: of the photo.
-        key: of the photo.
-        kind: `growing` while the first one is being written.
+        captions: captions of the photo.
+        key: key of the photo.
+        kind: what the page does with them; `partial` while the caption is being generated.
     """
     return {
         "kind": kind,
         "key": key,
-        "captions": [pack_caption(caption, growing=kind == "growing") for caption in captions],
+        "captions": [pack_caption(caption, partial=kind == "partial") for caption in captions],
     }
 
 
-def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
-    """Write a caption as the page reads it; a growing one has the usual view alone."""
+def pack_caption(caption: Caption, *, partial: bool = False) -> dict[str, Any]:
+    """Pack a caption; a partial one has the default attention view only."""
     geometry = caption.geometry
-    heads = caption.words[0].heads if caption.words and not growing else None
+    heads = caption.words[0].heads if caption.words and not partial else None
     layers, each = (1, 1) if heads is None else heads.shape[:2]
     return {
         "text": printable(caption.text),
@@ -83,7 +83,7 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
         ],
         "doubts": _doubts(caption),
         "telling": find_most_telling(caption.words),
-        "warnings": [] if growing else diagnose(caption.words),
+        "warnings": [] if partial else diagnose(caption.words),
         "words": [
             {
                 "text": printable(text),
@@ -92,7 +92,7 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
                 "doubtful": word.doubtful,
                 "gate": word.gate,
                 "rivals": [rival._asdict() for rival in word.rivals],
-                **_pack_weights(word, growing=growing),
+                **_pack_weights(word, partial=partial),
             }
             for (spaced, text), word in zip(split_caption(caption), caption.words, strict=True)
         ],
@@ -100,60 +100,60 @@ def pack_caption(caption: Caption, *, growing: bool = False) -> dict[str, Any]:
 
 
 def _doubts(caption: Caption) -> list[str]:
-    """Say what to beware of, with the numbers behind it."""
-    own = caption.judgement
-    shares = {"low confidence": own.confidence, "not a photo?": own.photo_probability}
-    return [f"{doubt} ({shares[doubt]:.0%})" for doubt in own.doubts]
+    """Return the caption's warnings, each with its probability."""
+    found = caption.judgement
+    shares = {"low confidence": found.confidence, "not a photo?": found.photo_probability}
+    return [f"{doubt} ({shares[doubt]:.0%})" for doubt in found.doubts]
 
 
 def _derived(word: Word) -> list[tuple[str, Any]]:
-    """List the maps that are made of more than the weights of layers and heads, by method."""
+    """List the maps that are computed from more than the attention weights, by method."""
     maps = (("rollout", word.rollout), ("evidence", word.evidence))
-    return [(name, own) for name, own in maps if own is not None]
+    return [(name, found) for name, found in maps if found is not None]
 
 
-def _pack_weights(word: Word, *, growing: bool) -> dict[str, Any]:
-    """Write every map in 255 levels of its heaviest weight."""
+def _pack_weights(word: Word, *, partial: bool) -> dict[str, Any]:
+    """Quantise every map to 8 bits, relative to its peak."""
     maps = word.attention[None]
-    if word.heads is not None and not growing:
+    if word.heads is not None and not partial:
         maps = word.heads.reshape(-1, *word.attention.shape)
-        maps = np.concatenate([maps, *(own[None] for _, own in _derived(word))])
+        maps = np.concatenate([maps, *(found[None] for _, found in _derived(word))])
     peaks = maps.max(axis=(1, 2))
     levels = np.rint(maps * (255 / peaks[:, None, None])).astype(np.uint8)
     return {"peaks": peaks.tolist(), "levels": b64encode(levels.tobytes()).decode()}
 
 
 def write_script(*names: str, views: Views = ()) -> str:
-    """Join scripts of this folder, after what they know as `VIEWS` and `VEILS`."""
+    """Join scripts of this folder, preceded by their constants `VIEWS` and `COLOURS`."""
     files = [(_HERE / f"{name}.js").read_text(encoding="utf-8") for name in names]
     return "\n".join([_constants(views), *files])
 
 
 def _constants(views: Views) -> str:
-    veils = {name: Style(colour_map=name, alpha=1.0) for name in get_args(ColourMap)}
-    veils["spotlight"] = Style(drawing="spotlight", alpha=1.0)
+    styles = {name: Style(colour_map=name, alpha=1.0) for name in get_args(ColourMap)}
+    styles["spotlight"] = Style(drawing="spotlight", alpha=1.0)
     lists = [{"name": n, "method": v.method, "layer": v.layer, "head": v.head} for n, v in views]
     packed = {}
-    for name, style in veils.items():
+    for name, style in styles.items():
         colours, opacities = veil(style)
         rgb = np.frombuffer(colours, np.uint8).reshape(256, 3)
         rgba = np.column_stack([rgb, np.frombuffer(opacities, np.uint8)])
         packed[name] = b64encode(rgba.tobytes()).decode()
     return (
         f"const VIEWS = {json.dumps(lists)};\n"
-        f"const VEILS = Object.fromEntries(Object.entries({json.dumps(packed)}).map("
+        f"const COLOURS = Object.fromEntries(Object.entries({json.dumps(packed)}).map("
         "([name, packed]) => [name, Uint8ClampedArray.from(atob(packed), (x) => x.charCodeAt(0))]"
         "));"
     )
 
 
 def printable(text: str) -> str:
-    """Leave out what no browser shows: control characters and halves of characters."""
+    """Replace control characters and lone surrogates, which browsers do not show, by spaces."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 
 def data_uri(photo: Image.Image) -> str:
-    """Write a photo as a JPEG that needs no file."""
+    """Encode a photo as a JPEG data URI."""
     stream = BytesIO()
     photo.save(stream, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{b64encode(stream.getvalue()).decode()}"

@@ -20,15 +20,15 @@ class Sample:
     """A photo to try the app with."""
 
     name: str
-    """Of the file, without its ending."""
+    """File name without extension."""
     credit: str
-    """Who took it, and under which licence it is shown."""
+    """Photographer and licence."""
     failure: bool = False
-    """Whether the models are known to be wrong about it."""
+    """Whether it is a known failure case of the models."""
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of the file."""
         return _FOLDER / f"{self.name}.jpg"
 
 
@@ -44,37 +44,38 @@ SAMPLES = (
     Sample(name="photographer", credit="Lav Varshney, CC0"),
     Sample(name="rocket", credit="SpaceX, public domain", failure=True),
 )
-"""The first one is the demo of a fresh page."""
+"""A fresh page shows the first one."""
 
 PICK = """element.addEventListener("click", (event) => {
   const sample = event.target.closest("button")?.dataset.sample;
   if (sample !== undefined) trigger("pick", { sample: Number(sample) });
 });"""
-"""Script of what `draw_samples` wrote."""
+"""Script of the buttons of `draw_samples`."""
 
 
 def name_sample(path: Path) -> str:
-    """Return the name of the sample that lies there; nothing for any other photo."""
+    """Return the name of the sample at a path; empty for any other photo."""
     return next((sample.name for sample in SAMPLES if sample.path == path), "")
 
 
 @cache
-def read_people(sample: str) -> dict[str, Any] | None:
-    """Return what people said about a sample, if anything: captions, and boxes by what they name.
+def read_annotations(sample: str) -> dict[str, Any] | None:
+    """Return the human annotations of a sample, if it has any.
 
-    A box is top, left, bottom and right, as shares of height and width; `names` holds the words of
-    captions for each thing that has boxes.
+    Returns:
+        `captions`; `boxes` by category, each (top, left, bottom, right) as fractions of height and
+        width; `names`, the words that name each category in captions.
     """
-    table = json.loads((_FOLDER / "people.json").read_text(encoding="utf-8"))
-    said: dict[str, Any] | None = table["photos"].get(sample)
-    if said is None:
+    table = json.loads((_FOLDER / "annotations.json").read_text(encoding="utf-8"))
+    found: dict[str, Any] | None = table["photos"].get(sample)
+    if found is None:
         return None
     names = {thing: words.split() for thing, words in table["names"].items()}
-    return said | {"names": {thing: names.get(thing, [thing]) for thing in said["boxes"]}}
+    return found | {"names": {thing: names.get(thing, [thing]) for thing in found["boxes"]}}
 
 
 def draw_samples() -> str:
-    """Draw a button for each sample, with its credit."""
+    """Return the HTML of a button for each sample, with its credit."""
     buttons = "".join(
         f'<li><button type="button" data-sample="{n}" data-name="{sample.name}" '
         f'title="{escape(sample.credit)}" '
@@ -86,7 +87,7 @@ def draw_samples() -> str:
     return (
         f'<h2>Examples</h2><ul class="samples">{buttons}</ul>'
         '<p class="credit">Photos: Flickr (CC BY 2.0), Lav Varshney (CC0), SpaceX (public domain). '
-        "None of them is in the training data; the model fails on the marked one.</p>"
+        "None is in the training data; the models fail on the marked one.</p>"
     )
 
 

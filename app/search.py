@@ -1,4 +1,4 @@
-"""Decoding settings, as inputs."""
+"""Inputs for the decoding settings."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -43,8 +43,9 @@ _RANGES = {
 }
 """Minimum, maximum and step of the sliders, widened to include the model's default."""
 _LONGEST = 40
+"""Upper limit of the maximum length, in tokens."""
 _LONGEST_LIST = 200
-"""Characters."""
+"""Maximum length of a list of words, in characters."""
 
 _DIVIDE = """(beam, groups) => {
   let parts = Math.min(groups, beam);
@@ -54,11 +55,11 @@ _DIVIDE = """(beam, groups) => {
 
 
 def search_inputs(captioners: Mapping[str, Captioner]) -> dict[str, gr.components.Component]:
-    """Lay out the method, and below it what that method uses; app.css hides the rest.
+    """Lay out the decoding method and its settings; app.css hides those of other methods.
 
     Returns:
-        An input for each setting of `SearchConfig` but the fixed ones, by name and in its order,
-        set to what the first model likes best.
+        An input for each setting of `SearchConfig` except the fixed ones, by name and in order,
+        with the first model's defaults.
     """
     best = next(iter(captioners.values())).header.search
     limits = (captioner.header.longest for captioner in captioners.values())
@@ -67,17 +68,17 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> dict[str, gr.component
 
     def make(name: str) -> Any:
         value, text = getattr(best, name), explain(SearchConfig)[name]
-        told: dict[str, Any] = {"label": _LABELS[name], "info": text}
+        options: dict[str, Any] = {"label": _LABELS[name], "info": text}
         if name == "method":
             return gr.Radio(_METHODS, value=value, label=_LABELS[name])
         if _is_list(name):
-            told["info"] += " Separate with commas."
+            options["info"] += " Separate with commas."
             words = ", ".join(value)
-            return gr.Textbox(words, placeholder="none", max_length=_LONGEST_LIST, **told)
+            return gr.Textbox(words, placeholder="none", max_length=_LONGEST_LIST, **options)
         if name not in ranges:
-            return gr.Number(value, precision=0, **told)
+            return gr.Number(value, precision=0, **options)
         low, high, step = ranges[name]
-        return gr.Slider(min(low, value), max(high, value), value, step=step, **told)
+        return gr.Slider(min(low, value), max(high, value), value, step=step, **options)
 
     made = {"method": make("method")}
     with gr.Column(elem_classes="for-beam"):
@@ -88,13 +89,13 @@ def search_inputs(captioners: Mapping[str, Captioner]) -> dict[str, gr.component
             made[name] = make(name)
     for name in ("max_words", "forbid", "no_repeat"):
         made[name] = make(name)
-    dividing = [made["beam"], made["groups"]]  # only what divides the beam can be chosen
+    dividing = [made["beam"], made["groups"]]  # the groups must divide the beam
     gr.on([made["beam"].change, made["groups"].change], None, dividing, made["groups"], js=_DIVIDE)
     return {name: made[name] for name in _NAMES}
 
 
 def describe_settings() -> str:
-    """Describe the settings as arguments of a function, a line each."""
+    """Describe the settings as the `Args` of a docstring, one line each."""
     return "\n".join(
         f"            {name}: {explain(SearchConfig)[name]}"
         + " Separate with commas." * _is_list(name)
@@ -103,32 +104,32 @@ def describe_settings() -> str:
 
 
 def name_labels(message: str) -> str:
-    """Call settings in an error as the page does."""
+    """Replace names of settings in an error by the labels of the page."""
     for name, label in _LABELS.items():
         message = re.sub(rf"\bsearch\.{name}\b", f"“{label}”", message)
     return message
 
 
 def search_settings(
-    values: Sequence[Any], *, sent_unasked: Sequence[Any] | None = None
+    values: Sequence[Any], *, defaults: Sequence[Any] | None = None
 ) -> dict[str, Any]:
-    """Name the values of `search_inputs`, for `Captioner.caption`.
+    """Convert the values of `search_inputs` to arguments of `Captioner.caption`.
 
     Args:
-        values: in order. The page hides those that do nothing, and they are left out.
-        sent_unasked: what programs send that choose nothing; what does nothing and is neither this
-            nor the default of `SearchConfig`, they have asked for: it stays, and will be refused.
+        values: values in order. Those without effect are omitted, since the page hides them.
+        defaults: values of an API request that chooses none. With them, a setting without effect
+            is omitted only if it has a default value; otherwise it was chosen, and is an error.
 
     Raises:
-        CaptionerError: one is no number or no text.
+        CaptionerError: a value is not a number or not a text.
     """
     named = _named(values)
-    unasked = named if sent_unasked is None else _named(sent_unasked)
+    unchosen = named if defaults is None else _named(defaults)
     plain = {setting.name: setting.default for setting in fields(SearchConfig)}
     idle = {name for name in named if why_idle(SearchConfig, named, name)}
     if named["method"] != "beam":
         idle.add("require")
-    return {n: x for n, x in named.items() if n not in idle or x not in (unasked[n], plain[n])}
+    return {n: x for n, x in named.items() if n not in idle or x not in (unchosen[n], plain[n])}
 
 
 def _named(values: Sequence[Any]) -> dict[str, Any]:
@@ -145,10 +146,10 @@ def _read(name: str, value: Any) -> float | tuple[str, ...]:
             return tuple(part.strip() for part in (value or "").split(",") if part.strip())
         return int(value or 0) if _KINDS[name] is int else float(value)
     except (AttributeError, OverflowError, TypeError, ValueError):
-        what = "a text" if _is_list(name) else "a number"
-        raise CaptionerError(f"{name} is {value!r}; it must be {what}.") from None
+        kind = "a text" if _is_list(name) else "a number"
+        raise CaptionerError(f"{name} is {value!r}; it must be {kind}.") from None
 
 
 def _is_list(name: str) -> bool:
-    """Whether a setting is words, typed with commas between them."""
+    """Whether a setting is a list of words, separated by commas."""
     return get_origin(_KINDS[name]) is tuple

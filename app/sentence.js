@@ -18,7 +18,7 @@ function drawSentence(caption, key, choose) {
   );
 }
 
-function drawGrowing(caption, chosen) {
+function drawPartial(caption, chosen) {
   const words = caption.words.flatMap((word, n) => [
     word.spaced && n ? " " : null,
     make(
@@ -29,17 +29,17 @@ function drawGrowing(caption, chosen) {
   ]);
   return make(
     "p",
-    { class: "sentence growing", dir: "auto", "aria-busy": "true" },
+    { class: "sentence partial", dir: "auto", "aria-busy": "true" },
     words,
     make("span", { class: "caret" }),
   );
 }
 
 // Light each word by its share of the attention at one place; null puts the lights out.
-function light(sentence, weights) {
-  const most = weights && Math.max(LEAST_SCALE, ...weights);
+function highlight(sentence, weights) {
+  const max = weights && Math.max(MIN_SCALE, ...weights);
   for (const label of sentence.querySelectorAll(".word")) {
-    const share = weights ? weights[label.dataset.n] / most : 0;
+    const share = weights ? weights[label.dataset.n] / max : 0;
     label.style.setProperty("--here", share.toFixed(3));
   }
   sentence.classList.toggle("pointed", Boolean(weights));

@@ -7,22 +7,36 @@ from typing import Any
 import gradio as gr
 
 from app.address import keep_in_address
-from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, folded, model_choice, photo_input
+from app.controls import (
+    MODEL_EVENT,
+    SESSION_TIMEOUT,
+    UNQUEUED_EVENT,
+    accordion,
+    model_choice,
+    photo_input,
+)
+from app.ensemble import LazyEnsemble
 from app.html import draw_alert
 from app.live import draw_live, follow_camera
 from app.payload import write_script
-from app.picking import Picked, open_picked, pick_sample, take_upload
 from app.samples import PICK, SAMPLES, draw_samples
 from app.search import name_labels, search_inputs, search_settings
-from app.together import Together
-from app.tray import Kept, draw_tray, keep, pick_kept
-from app.viewer import Shown, Viewer, answer_questions, build_viewer, list_views, offer_files
+from app.selection import Selection, open_selection, select_sample, select_upload
+from app.tray import TrayPhoto, add_to_tray, draw_tray, select_from_tray
+from app.viewer import (
+    Captioned,
+    Viewer,
+    build_viewer,
+    handle_downloads,
+    handle_questions,
+    list_views,
+)
 from captioner import Captioner, CaptionerError
 
 COMPARE = "Compare all"
 
 _BUSY = "The app is busy and its queue is full; press “Caption again” in a moment."
-_DRAW_LOOK = 'drawLook(element.querySelector(".look"));'
+_DRAW_DISPLAY = 'drawDisplay(element.querySelector(".display"));'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +57,11 @@ class _Layout:
 def build_single(
     captioners: Mapping[str, Captioner], file: gr.Textbox, app: gr.Blocks
 ) -> tuple[gr.State, Callable[[Any], None]]:
-    """Caption one photo, and look at it closely.
+    """Caption one photo, and show the attention of every word.
 
     Returns:
-        The photo that is picked, and what makes an event caption it that picked another: it takes
-        `success` of that event.
+        The selected photo, and a function that captions it after an event; it takes `success` of
+        the event that selects.
     """
     views = list_views(captioners)
     demo = _caption_demo(next(iter(captioners.values())))
@@ -57,91 +71,96 @@ def build_single(
     def chosen(choice: str) -> list[tuple[Captioner, Viewer]]:
         return [
             (captioner, viewer)
-            for (known, captioner), viewer in zip(captioners.items(), viewers, strict=True)
-            if choice == known or (choice == COMPARE and not isinstance(captioner, Together))
+            for (name, captioner), viewer in zip(captioners.items(), viewers, strict=True)
+            if choice == name or (choice == COMPARE and not isinstance(captioner, LazyEnsemble))
         ]
 
-    def show(picked: Picked | None, choice: str, kept: tuple[Kept, ...]) -> dict[Any, Any]:
-        """Show the photo at once; its caption has to wait for its turn."""
+    def show(
+        selected: Selection | None, choice: str, photos: tuple[TrayPhoto, ...]
+    ) -> dict[Any, Any]:
+        """Show the photo immediately, before its caption is queued."""
         try:
-            opened = open_picked(picked)
-        except CaptionerError as error:  # without a queue, Gradio shows no error's text
+            upload = open_selection(selected)
+        except CaptionerError as error:  # Gradio hides errors of events without a queue
             return {current: None, layout.alert: draw_alert(str(error))}
-        assert picked is not None  # else it could not be opened
-        picked = Picked.of(picked.path)
-        shown = Shown(key=picked.key, path=picked.path)
-        kept = keep(kept, picked.path, opened)
-        outcome: dict[Any, Any] = {current: picked, layout.alert: "", tray: kept}
-        outcome[layout.tray] = draw_tray(kept)
+        assert selected is not None  # else it could not be opened
+        waiting = Captioned.of(selected.path)
+        photos = add_to_tray(photos, selected.path, upload)
+        updates = {
+            current: waiting,
+            layout.alert: "",
+            tray: photos,
+            layout.tray: draw_tray(photos),
+        }
         for viewer in viewers:
-            outcome |= viewer.hide()
+            updates |= viewer.hide()
         for captioner, viewer in chosen(choice):
-            outcome |= viewer.open(shown, opened.picture, model=captioner.header.name)
-        return outcome
+            updates |= viewer.open(waiting, upload.picture, model=captioner.header.name)
+        return updates
 
-    def run(picked: Picked | None, choice: str, *values: Any) -> Iterator[dict[Any, Any]]:
+    def run(selected: Captioned | None, choice: str, *settings: Any) -> Iterator[dict[Any, Any]]:
         """Stream the captions of the chosen models, one model after the other."""
-        if picked is None:
+        if selected is None:
             return
-        sides = dict(zip((v.view for v in viewers), values, strict=False))
-        search = values[len(viewers) :]
         try:
-            content, name = picked.path.read_bytes(), picked.path.name
+            content, name = selected.path.read_bytes(), selected.path.name
             for captioner, viewer in chosen(choice):
-                side = sides[viewer.view]
                 prepared = captioner.prepare(content, name=name)
-                for caption in captioner.stream(prepared, **search_settings(search)):
-                    yield viewer.grow(side, caption)
+                for caption in captioner.stream(prepared, **search_settings(settings)):
+                    yield viewer.show_partial(selected.key, caption)
                 others = captioner.read_candidates(prepared, caption)
-                yield viewer.fill(replace(side, captions=(caption, *others)))
+                yield viewer.show(replace(selected, captions=(caption, *others)))
         except CaptionerError as error:
-            yield refuse(picked, choice, name_labels(str(error)))
+            yield fail(selected, choice, name_labels(str(error)))
 
-    def refuse(picked: Picked, choice: str, message: str = _BUSY) -> dict[Any, Any]:
-        refused: dict[Any, Any] = {}
+    def fail(selected: Selection, choice: str, message: str = _BUSY) -> dict[Any, Any]:
+        updates: dict[Any, Any] = {}
         for _, viewer in chosen(choice):
-            refused |= viewer.refuse(picked.key, message)
-        return refused
+            updates |= viewer.fail(selected.key, message)
+        return updates
 
-    picked = gr.State(Picked(path=SAMPLES[0].path, key=demo.key), time_to_live=FORGET_AFTER)
-    current = gr.State(time_to_live=FORGET_AFTER)
-    sides, pages = [v.shown for v in viewers], [v.view for v in viewers]
-    tray = gr.State((), time_to_live=FORGET_AFTER)
-    shown = [current, layout.alert, *(v.column for v in viewers), *pages, *sides, tray, layout.tray]
+    selected = gr.State(Selection(path=SAMPLES[0].path, key=demo.key), time_to_live=SESSION_TIMEOUT)
+    current = gr.State(time_to_live=SESSION_TIMEOUT)
+    tray = gr.State((), time_to_live=SESSION_TIMEOUT)
+    columns, pages = [v.column for v in viewers], [v.page for v in viewers]
+    states = [v.state for v in viewers]
+    shown = [current, layout.alert, tray, layout.tray, *columns, *pages, *states]
 
-    def follow(when: Any) -> None:
-        opened = when(show, [picked, layout.model, tray], shown, **AT_ONCE)
+    def follow(select: Any) -> None:
+        opened = select(show, [selected, layout.model, tray], shown, **UNQUEUED_EVENT)
         running = opened.success(
             run,
-            [current, layout.model, *sides, *layout.search.values()],
-            [*pages, *sides],
+            [current, layout.model, *layout.search.values()],
+            [*pages, *states],
             trigger_mode="always_last",
             show_progress="minimal",
             show_progress_on=pages,
             **MODEL_EVENT,
         )
-        running.failure(refuse, [current, layout.model], pages, **AT_ONCE)
+        running.failure(fail, [current, layout.model], pages, **UNQUEUED_EVENT)
 
-    for when in (*_picks(layout, picked, tray), layout.again.click, layout.model.input):
-        follow(when)
+    for select in (*_selections(layout, selected, tray), layout.again.click, layout.model.input):
+        follow(select)
     follow_camera(layout.live, layout.model, viewers, chosen)
     keep_in_address(app, {"model": layout.model, **layout.search})
     for captioner, viewer in zip(captioners.values(), viewers, strict=True):
-        offer_files(viewer, views, file, layout.alert)
-        answer_questions(viewer, captioner)
-    return picked, follow
+        handle_downloads(viewer, views, file, layout.alert)
+        handle_questions(viewer, captioner)
+    return selected, follow
 
 
-def _picks(layout: _Layout, picked: gr.State, tray: gr.State) -> list[Any]:
-    """Let photos be picked in all ways there are; return `success` of each."""
-    taken = layout.photo.input(take_upload, layout.photo, [layout.photo, picked], **AT_ONCE)
-    sampled = layout.samples.pick(pick_sample, None, picked, **AT_ONCE)
-    again = layout.tray.pick(pick_kept, tray, picked, **AT_ONCE)
-    return [event.success for event in (taken, sampled, again)]
+def _selections(layout: _Layout, selected: gr.State, tray: gr.State) -> list[Any]:
+    """Return `success` of every event that selects a photo."""
+    uploaded = layout.photo.input(
+        select_upload, layout.photo, [layout.photo, selected], **UNQUEUED_EVENT
+    )
+    sampled = layout.samples.pick(select_sample, None, selected, **UNQUEUED_EVENT)
+    again = layout.tray.pick(select_from_tray, tray, selected, **UNQUEUED_EVENT)
+    return [event.success for event in (uploaded, sampled, again)]
 
 
-def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
-    """Place the photo's input, the viewers, and the rest; app.css moves them by the screen."""
+def _lay_out(captioners: Mapping[str, Captioner], demo: Captioned) -> _Layout:
+    """Lay out the upload, the viewers and the controls; app.css adapts them to the screen."""
     views = list_views(captioners)
     with gr.Row(elem_classes="single"):
         with gr.Column(min_width=300, elem_classes="drop"):
@@ -166,14 +185,14 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
             samples = gr.HTML(draw_samples(), js_on_load=PICK, apply_default_css=False)
             model = model_choice(captioners, [COMPARE] if len(captioners) > 1 else [])
             again = gr.Button("Caption again", variant="primary")
-            with folded("Attention display"):
-                scripts = write_script("elements", "address", "look", views=views)
+            with accordion("Attention display"):
+                scripts = write_script("elements", "address", "display", views=views)
                 gr.HTML(
-                    html_template='<div class="look"></div>',
+                    html_template='<div class="display"></div>',
                     apply_default_css=False,
-                    js_on_load=f"{scripts}\n{_DRAW_LOOK}",
+                    js_on_load=f"{scripts}\n{_DRAW_DISPLAY}",
                 )
-            with folded("Decoding"):
+            with accordion("Decoding"):
                 search = search_inputs(captioners)
     return _Layout(
         photo=photo,
@@ -188,10 +207,10 @@ def _lay_out(captioners: Mapping[str, Captioner], demo: Shown) -> _Layout:
     )
 
 
-def _caption_demo(captioner: Captioner) -> Shown:
-    """Caption the sample of a fresh page; that warms the model up, too."""
-    picked = Picked(path=SAMPLES[0].path, key="demo")
-    prepared = captioner.prepare(picked.path)
+def _caption_demo(captioner: Captioner) -> Captioned:
+    """Caption the sample of a fresh page, which also warms the model up."""
+    path = SAMPLES[0].path
+    prepared = captioner.prepare(path)
     *_, caption = captioner.stream(prepared)
     captions = (caption, *captioner.read_candidates(prepared, caption))
-    return Shown(key=picked.key, path=picked.path, captions=captions)
+    return Captioned(key="demo", path=path, captions=captions)

@@ -1,7 +1,7 @@
 // The photo with the overlay of the selected word; pointing at it shows which words attended there.
 
 function drawStage(photo, { point, leave, pin }) {
-  const veil = make("canvas", { class: "veil", "aria-hidden": "true" });
+  const overlay = make("canvas", { class: "overlay", "aria-hidden": "true" });
   const frame = make("div", { class: "frame", hidden: true });
   const picture = make("img", {
     class: "photo",
@@ -20,7 +20,7 @@ function drawStage(photo, { point, leave, pin }) {
         "Photo. Use the arrow keys to select a region; words light up by their attention there.",
     },
     picture,
-    veil,
+    overlay,
     frame,
   );
 
@@ -104,8 +104,8 @@ function drawStage(photo, { point, leave, pin }) {
   });
   return {
     stage,
-    veil,
-    mark(boxes) {
+    overlay,
+    markBoxes(boxes) {
       // human boxes, as fractions of the photo
       for (const old of stage.querySelectorAll(".mark")) old.remove();
       const share = (number) => `${100 * number}%`;
@@ -134,10 +134,10 @@ function drawStage(photo, { point, leave, pin }) {
         left + ((pinned[3] + 1) / cols) * wide,
       ].map(share);
     },
-    use(next) {
+    setCaption(next) {
       caption = next;
     },
-    tell(text) {
+    describe(text) {
       picture.alt = text;
     },
     release() {
@@ -146,17 +146,17 @@ function drawStage(photo, { point, leave, pin }) {
       frame.hidden = true;
       stage.classList.remove("pointed");
     },
-    replace(src) {
+    setImage(src) {
       picture.src = src;
     },
-    again() {
+    redraw() {
       if (pinned) show(pinned);
     },
   };
 }
 
 // The mean weight of every word in a box of regions.
-function weighBox(caption, maps, [top, left, bottom, right]) {
+function averageBox(caption, maps, [top, left, bottom, right]) {
   const cols = caption.grid[1];
   return maps.map((weights) => {
     let sum = 0;

@@ -1,8 +1,8 @@
 // Timeline: a row per word, a column per region of the photo, row by row from the top left. Pointing
 // at a cell frames the region and highlights the words that attended there.
 
-function drawTimeline(inside, caption, maps, scales, look, choose, chosen, point) {
-  const veil = VEILS[look.drawing === "spotlight" ? "inferno" : look.colours];
+function drawTimeline(inside, caption, maps, scales, display, choose, chosen, point) {
+  const colours = COLOURS[display.drawing === "spotlight" ? "inferno" : display.colours];
   const [rows, cols] = caption.grid;
   const line = (weights, scale) => {
     const canvas = make("canvas", { width: rows * cols, height: 1, "aria-hidden": "true" });
@@ -10,7 +10,7 @@ function drawTimeline(inside, caption, maps, scales, look, choose, chosen, point
     const picture = context.createImageData(rows * cols, 1);
     weights.forEach((weight, n) => {
       const level = Math.min(255, Math.round((weight * 255) / scale)) * 4;
-      picture.data.set(veil.subarray(level, level + 3), n * 4);
+      picture.data.set(colours.subarray(level, level + 3), n * 4);
       picture.data[n * 4 + 3] = 255;
     });
     context.putImageData(picture, 0, 0);

@@ -8,10 +8,10 @@ from typing import Any
 
 import gradio as gr
 
-from app.controls import Upload, values_of
+from app.controls import Upload, event_values, page_error
 from app.payload import data_uri, printable
-from app.picking import Picked
 from app.samples import name_sample
+from app.selection import EXPIRED, Selection
 
 _MOST = 24
 """Maximum number of photos; the oldest is dropped."""
@@ -19,7 +19,7 @@ _THUMBNAIL_PIXELS = (120, 120)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kept:
+class TrayPhoto:
     """A photo of the tray."""
 
     path: Path
@@ -27,30 +27,32 @@ class Kept:
     """A data URI."""
 
 
-def keep(tray: Sequence[Kept], path: Path, opened: Upload) -> tuple[Kept, ...]:
+def add_to_tray(tray: Sequence[TrayPhoto], path: Path, upload: Upload) -> tuple[TrayPhoto, ...]:
     """Add a photo to the tray, unless it is there already or is a sample."""
-    if name_sample(path) or path in [kept.path for kept in tray]:
+    if name_sample(path) or path in [photo.path for photo in tray]:
         return tuple(tray)
-    small = opened.picture.copy()
+    small = upload.picture.copy()
     small.thumbnail(_THUMBNAIL_PIXELS)
-    return (Kept(path=path, thumbnail=data_uri(small)), *tray)[:_MOST]
+    return (TrayPhoto(path=path, thumbnail=data_uri(small)), *tray)[:_MOST]
 
 
-def draw_tray(tray: Sequence[Kept]) -> str:
+def draw_tray(tray: Sequence[TrayPhoto]) -> str:
     """Return the HTML of a button for each photo; the samples' script handles clicks."""
     if not tray:
         return ""
-    buttons = "".join(
-        f'<li><button type="button" data-sample="{n}" aria-label="{escape(printable(k.path.name))}"'
-        f' title="{escape(printable(k.path.name))}"><img src="{k.thumbnail}" alt=""></button></li>'
-        for n, k in enumerate(tray)
-    )
-    return f'<h2>Your photos</h2><ul class="samples tray">{buttons}</ul>'
+    buttons = []
+    for n, photo in enumerate(tray):
+        name = escape(printable(photo.path.name))
+        buttons.append(
+            f'<li><button type="button" data-sample="{n}" aria-label="{name}" title="{name}">'
+            f'<img src="{photo.thumbnail}" alt=""></button></li>'
+        )
+    return f'<h2>Your photos</h2><ul class="samples tray">{"".join(buttons)}</ul>'
 
 
-def pick_kept(tray: Sequence[Kept], asked: gr.EventData) -> Picked:
+def select_from_tray(tray: Sequence[TrayPhoto], event: gr.EventData) -> Selection:
     """Select the photo of the tray whose index the page sent."""
-    number: Any = values_of(asked, "sample").get("sample")
+    number: Any = event_values(event, "sample").get("sample")
     if number not in range(len(tray)):
-        raise gr.Error("That photo is no longer here; choose it again.", print_exception=False)
-    return Picked.of(tray[number].path)
+        raise page_error(EXPIRED)
+    return Selection.of(tray[number].path)

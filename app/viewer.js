@@ -5,7 +5,7 @@
 const HINT = "Point at the photo to see which words attended there; drag a box to paint it out.";
 const viewer = make("div", { class: "viewer" });
 const key = (window.viewers = (window.viewers ?? 0) + 1);
-let look = readLook();
+let display = readDisplay();
 let photo = null;
 let stage = null;
 let captions = [];
@@ -21,7 +21,7 @@ const live = make("p", { class: "unseen", role: "status" });
 viewer.append(title, screen, live, body);
 
 const caption = () => captions[candidate];
-const maps = () => caption().words.map((word) => weigh(caption(), word, VIEWS[look.view]));
+const maps = () => caption().words.map((word) => weigh(caption(), word, VIEWS[display.view]));
 const draft = {}; // the user's own sentence
 const parts = {}; // sections of the body, once there is a caption
 
@@ -55,7 +55,7 @@ function setPhoto(next) {
   if (photo.key !== "demo" && away) viewer.scrollIntoView({ block: "start" });
 }
 
-function wait() {
+function showWaiting() {
   const began = Date.now();
   const said = make("p", { class: "waiting" }, "Waiting for the model");
   body.replaceChildren(said);
@@ -71,22 +71,22 @@ function wait() {
   }, 500);
 }
 
-// Show a growing caption with the overlay of its last word, a webcam frame with its most telling word.
-function grow(growing, word = growing.words.length - 1) {
-  drop([growing]);
-  body.replaceChildren(drawGrowing(growing, word));
-  if (!growing.words.length) return;
-  const weights = weigh(growing, growing.words[word], {});
-  stage.veil.hidden = false;
-  paint(stage.veil, weights, Math.max(LEAST_SCALE, heaviest(weights)), growing, look);
+// Show a partial caption with the overlay of its last word, a webcam frame with its most telling word.
+function showPartial(partial, word = partial.words.length - 1) {
+  drop([partial]);
+  body.replaceChildren(drawPartial(partial, word));
+  if (!partial.words.length) return;
+  const weights = weigh(partial, partial.words[word], {});
+  stage.overlay.hidden = false;
+  paint(stage.overlay, weights, Math.max(MIN_SCALE, heaviest(weights)), partial, display);
 }
 
 function finish(all) {
   clearInterval(waiting);
   captions = all;
   open(0);
-  stage.tell(`The photo: ${caption().text}`);
-  if (look.scale === "models") useLook(look); // rescales the other viewers
+  stage.describe(`The photo: ${caption().text}`);
+  if (display.scale === "models") applyDisplay(display); // rescales the other viewers
   live.textContent = `Caption: ${caption().text || "none"}`;
 }
 
@@ -95,51 +95,51 @@ function open(number) {
   pause();
   candidate = number;
   const own = caption();
-  stage.use(own);
+  stage.setCaption(own);
   stage.release();
   const shown = () => own === caption(); // toggle events arrive late
-  const part = (name, title, fill, usual = false) =>
-    (parts[name] = folded(title, (inside) => shown() && fill(inside), parts[name]?.details.open ?? usual));
+  const part = (name, title, fill, initial = false) =>
+    (parts[name] = collapsible(title, (inside) => shown() && fill(inside), parts[name]?.details.open ?? initial));
   const pick = (n) => {
     pause();
     choose(n);
   };
   parts.sentence = drawSentence(own, key, (n) => {
     pick(n);
-    tell(n);
+    selectElsewhere(n);
   });
   parts.note = make("p", { class: "note", "aria-live": "polite" });
-  parts.whatif = make("div", { role: "status" });
+  parts.occlusion = make("div", { role: "status" });
   parts.bar = drawBar({
     play: () => (timer ? pause() : play()),
-    alone: () => pick(null),
+    hide: () => pick(null),
     copy: () => own.text,
     doubtful: own.words.some((word) => word.doubtful),
   });
   part(
     "strip",
     "All words",
-    (inside) => drawStrip(inside, photo, own, maps(), scales(), look, pick, chosen),
+    (inside) => drawStrip(inside, photo, own, maps(), scales(), display, pick, chosen),
     innerWidth > 640,
   );
   part("timeline", "Timeline (words by regions)", (inside) =>
-    drawTimeline(inside, own, maps(), scales(), look, pick, chosen, stage.point),
+    drawTimeline(inside, own, maps(), scales(), display, pick, chosen, stage.point),
   );
   part(
-    "people",
+    "annotations",
     "Human captions and boxes",
-    (inside) => photo.people && drawPeople(inside, photo.people, own, maps(), pick),
+    (inside) => photo.annotations && drawAnnotations(inside, photo.annotations, own, maps(), pick),
   );
-  parts.people.details.addEventListener("toggle", () => shown() && show(chosen));
+  parts.annotations.details.addEventListener("toggle", () => shown() && show(chosen));
   part("heads", "Layers and heads", (inside) =>
-    drawHeads(inside, photo, own, own.words[chosen ?? own.telling], look),
+    drawHeads(inside, photo, own, own.words[chosen ?? own.telling], display),
   );
-  part("own", "Your sentence and alternatives", (inside) => {
+  part("scoring", "Your sentence and alternatives", (inside) => {
     if (own.words.length && !own.words[0].rivals.length && !own.asked) {
       own.asked = true;
-      trigger("read", { text: own.text, rivals: true });
+      trigger("score", { text: own.text, rivals: true });
     }
-    inside.replaceChildren(drawOwn(own, chosen, ask, draft));
+    inside.replaceChildren(drawScoring(own, chosen, ask, draft));
   });
   const empty = own.words.length ? [] : [make("p", {}, "Empty caption.")];
   body.replaceChildren(
@@ -148,19 +148,19 @@ function open(number) {
     ...own.doubts.map((text) => make("p", { class: "doubt" }, text)),
     parts.note,
     parts.bar,
-    parts.whatif,
+    parts.occlusion,
     ...own.warnings.map((text) => make("p", { class: "warning" }, text)),
     drawCandidates(captions, candidate, key, open),
     ...(own.words.length
       ? [
           parts.strip.details,
           parts.timeline.details,
-          photo.people ? parts.people.details : "",
+          photo.annotations ? parts.annotations.details : "",
           own.layers * own.heads > 1 ? parts.heads.details : "",
         ]
       : []),
-    parts.own.details,
-    drawSaving((kind) => trigger("save", { kind, candidate, look })),
+    parts.scoring.details,
+    drawSaving((kind) => trigger("save", { kind, candidate, display })),
   );
   choose(own.words.length ? own.telling : null);
 }
@@ -173,13 +173,13 @@ function choose(number) {
   show(number);
   parts.strip.refresh();
   parts.timeline.refresh();
-  parts.people.refresh();
+  parts.annotations.refresh();
   parts.heads.refresh();
-  parts.own.refresh();
+  parts.scoring.refresh();
 }
 
 // The other viewers select the same word, if their caption has it.
-const tell = (number) =>
+const selectElsewhere = (number) =>
   document.dispatchEvent(
     new CustomEvent("word", { detail: { from: key, text: caption().words[number].text } }),
   );
@@ -194,30 +194,30 @@ document.addEventListener("word", ({ detail }) => {
   choose(same);
 });
 
-const ask = (text, complete) => trigger("read", { text, complete });
+const ask = (text, complete) => trigger("score", { text, complete });
 
 // Highlight a word without selecting it.
 function show(number) {
-  light(parts.sentence, null);
+  highlight(parts.sentence, null);
   for (const label of parts.sentence.querySelectorAll(".word")) {
     label.classList.toggle("on", Number(label.dataset.n) === number && number !== null);
   }
-  stage.veil.hidden = number === null;
-  parts.bar.tell(number === null ? null : scales()[number], look);
+  stage.overlay.hidden = number === null;
+  parts.bar.showScale(number === null ? null : scales()[number], display);
   parts.note.textContent =
     number === null ? "Overlay hidden" : note(caption().words[number], maps()[number], caption());
-  stage.mark(
-    parts.people.details.open && photo.people && number !== null
-      ? boxesOf(photo.people, caption().words[number]).boxes
+  stage.markBoxes(
+    parts.annotations.details.open && photo.annotations && number !== null
+      ? boxesOf(photo.annotations, caption().words[number]).boxes
       : [],
   );
-  if (number !== null) paint(stage.veil, maps()[number], scales()[number], caption(), look);
+  if (number !== null) paint(stage.overlay, maps()[number], scales()[number], caption(), display);
 }
 
 // The weight drawn at full opacity, per word; viewers may share one.
 function scales() {
-  const own = chooseScales(maps(), look.scale !== "word");
-  if (look.scale !== "models") return own;
+  const own = chooseScales(maps(), display.scale !== "word");
+  if (display.scale !== "models") return own;
   const all = window.peaks.map((peak) => peak());
   return own.map((scale) => Math.max(scale, ...all));
 }
@@ -227,10 +227,10 @@ function scales() {
 );
 
 function point(box) {
-  if (!parts.sentence) return; // a growing caption has a map for its last word only
+  if (!parts.sentence) return; // a partial caption has a map for its last word only
   pause();
-  const weights = weighBox(caption(), maps(), box);
-  light(parts.sentence, weights);
+  const weights = averageBox(caption(), maps(), box);
+  highlight(parts.sentence, weights);
   const order = weights
     .map((weight, n) => [weight, caption().words[n].text])
     .sort((a, b) => b[0] - a[0]);
@@ -242,14 +242,14 @@ function point(box) {
 
 // Offer to paint out the pinned region.
 function pin() {
-  if (!parts.whatif) return;
+  if (!parts.occlusion) return;
   const box = stage.box();
-  parts.whatif.replaceChildren(
+  parts.occlusion.replaceChildren(
     box
       ? button("Paint out this region", {
           onclick: () => {
-            parts.whatif.replaceChildren("Painting out and scoring again…");
-            trigger("hide", { box, candidate });
+            parts.occlusion.replaceChildren("Painting out and scoring again…");
+            trigger("occlude", { box, candidate });
           },
         })
       : make("p", { class: "hint" }, HINT),
@@ -280,14 +280,14 @@ function play() {
 
 // Handle a result from the server about a caption on the page.
 function answer(given) {
-  if (given.kind === "changed") {
+  if (given.kind === "occluded") {
     if (given.text === caption().text)
-      parts.whatif.replaceChildren(drawChange(caption(), given.changed));
+      parts.occlusion.replaceChildren(drawOcclusion(caption(), given.occluded));
     return;
   }
   if (given.kind !== "rivals") draft.said = given.message ?? "";
-  const read = given.kind === "unread" ? candidate : addRead(captions, given.captions[0]);
-  if (given.kind === "rivals" || read === candidate) parts.own.refresh();
+  const read = given.kind === "rejected" ? candidate : addScored(captions, given.captions[0]);
+  if (given.kind === "rivals" || read === candidate) parts.scoring.refresh();
   else open(read);
 }
 
@@ -295,17 +295,17 @@ function refresh() {
   mount();
   const given = JSON.parse(props.value || "{}");
   if (!photo || given.key !== photo.key) return; // for a photo that is no longer shown
-  if (["read", "rivals", "unread", "changed"].includes(given.kind))
+  if (["scored", "rivals", "rejected", "occluded"].includes(given.kind))
     return parts.sentence && answer(given);
   viewer.dataset.state = given.kind;
-  if (given.kind === "waiting") wait();
-  if (given.kind === "growing") grow(given.captions[0]);
-  if (given.kind === "live") grow(given.captions[0], given.captions[0].telling);
+  if (given.kind === "waiting") showWaiting();
+  if (given.kind === "partial") showPartial(given.captions[0]);
+  if (given.kind === "live") showPartial(given.captions[0], given.captions[0].telling);
   if (given.kind === "done") finish(given.captions);
   if (given.kind === "failed") {
     drop();
     body.replaceChildren(make("p", { class: "warning", role: "alert" }, given.message));
-    stage.veil.hidden = true;
+    stage.overlay.hidden = true;
   }
 }
 
@@ -313,18 +313,18 @@ function refreshPhoto() {
   mount();
   const given = JSON.parse(props.photo || "null");
   if (given?.key !== photo?.key) setPhoto(given);
-  else if (given?.src !== photo?.src) stage.replace((photo = given).src); // the next frame
+  else if (given?.src !== photo?.src) stage.setImage((photo = given).src); // the next frame
   refresh();
 }
 
-document.addEventListener("look", (event) => {
-  look = event.detail;
+document.addEventListener("display", (event) => {
+  display = event.detail;
   if (!parts.sentence) return;
   show(chosen);
-  stage.again();
+  stage.redraw();
   parts.strip.refresh();
   parts.timeline.refresh();
-  parts.people.refresh();
+  parts.annotations.refresh();
   parts.heads.refresh();
 });
 watch("photo", refreshPhoto);

@@ -1,4 +1,4 @@
-"""One model's caption of one photo: what the page draws, and files of it to save."""
+"""One model's caption of one photo: what the page shows, and downloads of it."""
 
 import json
 from collections.abc import Mapping
@@ -8,185 +8,212 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from app.controls import AT_ONCE, FORGET_AFTER, MODEL_EVENT, SAVE_FILE, draw_file, pack, values_of
+from app.controls import (
+    MODEL_EVENT,
+    SAVE_FILE,
+    SESSION_TIMEOUT,
+    UNQUEUED_EVENT,
+    draw_file,
+    event_values,
+    pack_download,
+    page_error,
+)
 from app.html import draw_alert
-from app.payload import Views, pack_captions, pack_photo, printable, write_script
-from app.picking import Picked, open_picked
-from app.samples import name_sample, read_people
-from app.whatif import change
+from app.occlusion import occlude
+from app.payload import (
+    Views,
+    data_uri,
+    pack_caption,
+    pack_captions,
+    pack_photo,
+    printable,
+    write_script,
+)
+from app.samples import name_sample, read_annotations
+from app.selection import EXPIRED, Selection, open_selection
 from captioner import AttentionConfig, Caption, Captioner, CaptionerError
 from captioner.overlay import Style
 
 _SCRIPTS = (
-    *("elements", "address", "attention", "look", "sentence", "stage", "bar"),
-    *("heads", "timeline", "candidates", "own", "people", "whatif", "viewer"),
+    *("elements", "address", "attention", "display", "sentence", "stage", "bar"),
+    *("heads", "timeline", "candidates", "scoring", "annotations", "occlusion", "viewer"),
 )
 _LONGEST_SENTENCE = 300
-"""Characters."""
+"""Maximum length of the user's sentence, in characters."""
+_PAINTED_PIXELS = (320, 320)
+"""Maximum (height, width) of the painted photo on the page, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shown(Picked):
-    """What a session has on one side of the page; the photo itself stays in its file."""
+class Captioned(Selection):
+    """A selected photo and one model's captions of it, kept for the session."""
 
     captions: tuple[Caption, ...] = ()
-    """The caption, then the other candidates of the beam, then sentences of the user's own."""
+    """The caption, the other candidates of the beam, then the user's sentences."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Viewer:
-    """The components that show one model's caption."""
+    """The components that show one model's caption; its methods return updates of them."""
 
     column: gr.Column
-    view: gr.HTML
-    shown: gr.State
+    page: gr.HTML
+    state: gr.State
+    """A `Captioned`, or None."""
 
     def hide(self) -> dict[Any, Any]:
-        """Show nothing."""
+        """Hide the viewer."""
         return {
             self.column: gr.Column(visible=False),
-            self.view: gr.HTML(value=None, photo=None),
-            self.shown: None,
+            self.page: gr.HTML(value=None, photo=None),
+            self.state: None,
         }
 
-    def open(self, shown: Shown, photo: Image.Image, *, model: str) -> dict[Any, Any]:
-        """Show a photo, small enough to be looked at, that waits for its caption."""
+    def open(self, selected: Captioned, photo: Image.Image, *, model: str) -> dict[Any, Any]:
+        """Show the preview of a photo that waits for its caption."""
         return {
             self.column: gr.Column(visible=True),
-            self.view: gr.HTML(
-                value=json.dumps({"kind": "waiting", "key": shown.key}),
-                photo=_pack(shown, photo, model),
+            self.page: gr.HTML(
+                value=json.dumps({"kind": "waiting", "key": selected.key}),
+                photo=_pack(selected, photo, model),
             ),
-            self.shown: shown,
+            self.state: selected,
         }
 
-    def grow(self, shown: Shown, caption: Caption) -> dict[Any, Any]:
-        """Show a caption that is being written."""
-        return {self.view: _draw(pack_captions([caption], key=shown.key, kind="growing"))}
+    def show_partial(self, key: str, caption: Caption) -> dict[Any, Any]:
+        """Show a caption while it is generated."""
+        return self.send(pack_captions([caption], key=key, kind="partial"))
 
-    def fill(self, shown: Shown) -> dict[Any, Any]:
+    def show(self, captioned: Captioned) -> dict[Any, Any]:
         """Show the finished captions."""
-        return {
-            self.shown: shown,
-            self.view: _draw(pack_captions(shown.captions, key=shown.key)),
-        }
+        page = pack_captions(captioned.captions, key=captioned.key)
+        return {self.state: captioned, **self.send(page)}
 
-    def refuse(self, key: str, message: str, *, kind: str = "failed") -> dict[Any, Any]:
-        """Say why a photo has no caption, or why a sentence is `unread`; keep all else."""
-        return {self.view: _draw({"kind": kind, "key": key, "message": message})}
+    def fail(self, key: str, message: str, *, kind: str = "failed") -> dict[Any, Any]:
+        """Show why a photo has no caption, or why a sentence was `rejected`."""
+        return self.send({"kind": kind, "key": key, "message": message})
+
+    def send(self, content: dict[str, Any]) -> dict[Any, Any]:
+        """Send JSON to the viewer's script."""
+        return {self.page: gr.HTML(value=json.dumps(content))}
 
 
-def build_viewer(views: Views, demo: Shown | None = None, *, model: str) -> Viewer:
+def build_viewer(views: Views, demo: Captioned | None = None, *, model: str) -> Viewer:
     """Lay out the photo with its overlay and its caption.
 
     Args:
-        views: what attention can be taken from.
-        demo: what to show and play on a fresh page.
+        views: attention views to choose from.
+        demo: shown and played on a fresh page.
         model: name of the model.
     """
     value = demo and json.dumps(pack_captions(demo.captions, key=demo.key))
-    photo = demo and _pack(demo, open_picked(demo).picture, model)
+    photo = demo and _pack(demo, open_selection(demo).picture, model)
     with gr.Column(visible=demo is not None, min_width=320) as column:
-        view = gr.HTML(
+        page = gr.HTML(
             value,
             html_template='<div class="here"></div>',
             apply_default_css=False,
             js_on_load=write_script(*_SCRIPTS, views=views),
             photo=photo,
         )
-    return Viewer(column=column, view=view, shown=gr.State(demo, time_to_live=FORGET_AFTER))
+    return Viewer(column=column, page=page, state=gr.State(demo, time_to_live=SESSION_TIMEOUT))
 
 
-def _pack(shown: Shown, photo: Image.Image, model: str) -> str:
-    sample = name_sample(shown.path)
-    people = read_people(sample)
-    packed = pack_photo(photo, key=shown.key, model=model, sample=sample, people=people)
-    return json.dumps(packed)
+def _pack(selected: Selection, photo: Image.Image, model: str) -> str:
+    sample = name_sample(selected.path)
+    annotations = read_annotations(sample)
+    return json.dumps(
+        pack_photo(photo, key=selected.key, model=model, sample=sample, annotations=annotations)
+    )
 
 
-def _draw(content: dict[str, Any]) -> gr.HTML:
-    return gr.HTML(value=json.dumps(content))
+def handle_questions(viewer: Viewer, captioner: Captioner) -> None:
+    """Score the user's sentences, and captions of the photo with a region painted out."""
 
-
-def answer_questions(viewer: Viewer, captioner: Captioner) -> None:
-    """Let the page have sentences of its own read, and parts of the photo painted out."""
-
-    # Not `read`: Gradio would give the API that name, though the page alone asks.
-    def read_own(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
-        if shown is None or not shown.path.is_file():
-            raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
-        given = values_of(asked, "complete", "rivals", "text")
-        ask = captioner.complete if given.get("complete") else captioner.read_sentence
+    # Gradio derives API names from these functions, so they differ from the public endpoints.
+    def score_own(captioned: Captioned | None, event: gr.EventData) -> dict[Any, Any]:
+        if captioned is None or not captioned.path.is_file():
+            raise page_error(EXPIRED)
+        asked = event_values(event, "complete", "rivals", "text")
+        score = captioner.complete if asked.get("complete") else captioner.read_sentence
         try:
-            prepared = captioner.prepare(shown.path.read_bytes(), name=shown.path.name)
-            own = ask(prepared, str(given.get("text") or "")[:_LONGEST_SENTENCE])
+            prepared = captioner.prepare(captioned.path.read_bytes(), name=captioned.path.name)
+            scored = score(prepared, str(asked.get("text") or "")[:_LONGEST_SENTENCE])
         except CaptionerError as error:
-            return viewer.refuse(shown.key, str(error), kind="unread")
-        if own.text not in [caption.text for caption in shown.captions]:
-            shown = replace(shown, captions=(*shown.captions, own))
-        kind = "rivals" if given.get("rivals") else "read"  # they alone were asked for
-        page = pack_captions([own], key=shown.key, kind=kind)
-        return {viewer.shown: shown, viewer.view: _draw(page)}
+            return viewer.fail(captioned.key, str(error), kind="rejected")
+        if scored.text not in [caption.text for caption in captioned.captions]:
+            captioned = replace(captioned, captions=(*captioned.captions, scored))
+        kind = "rivals" if asked.get("rivals") else "scored"
+        page = pack_captions([scored], key=captioned.key, kind=kind)
+        return {viewer.state: captioned, **viewer.send(page)}
 
-    def hide(shown: Shown | None, asked: gr.EventData) -> dict[Any, Any]:
-        if shown is None:
-            raise gr.Error("The photo is no longer here; choose it again.", print_exception=False)
-        given = values_of(asked, "box", "candidate")
+    def occlude_region(captioned: Captioned | None, event: gr.EventData) -> dict[Any, Any]:
+        if captioned is None:
+            raise page_error(EXPIRED)
+        asked = event_values(event, "box", "candidate")
         try:
-            top, left, bottom, right = map(float, given["box"])
-            text = shown.captions[int(given["candidate"])].text
-            photo = open_picked(shown).picture
-            changed = change(captioner, photo, text, (top, left, bottom, right))
+            top, left, bottom, right = map(float, asked["box"])
+            text = captioned.captions[int(asked["candidate"])].text
+            photo = open_selection(captioned).picture
+            found = occlude(captioner, photo, text, (top, left, bottom, right))
         except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise gr.Error(f"Cannot paint out: {error}", print_exception=False) from error
-        page = {"kind": "changed", "key": shown.key, "text": printable(text), "changed": changed}
-        return {viewer.view: _draw(page)}
+            raise page_error(f"Cannot paint out: {error}") from error
+        found.painted.thumbnail(_PAINTED_PIXELS)
+        occluded = {
+            "src": data_uri(found.painted),
+            "text": printable(found.recaptioned.text),
+            "rescored": pack_caption(found.rescored),
+        }
+        page = {"kind": "occluded", "key": captioned.key, "text": printable(text)}
+        return viewer.send(page | {"occluded": occluded})
 
     each: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple"} | MODEL_EVENT
-    viewer.view.hide(hide, viewer.shown, viewer.view, **each)
-    viewer.view.read(read_own, viewer.shown, [viewer.shown, viewer.view], **each)
+    viewer.page.occlude(occlude_region, viewer.state, viewer.page, **each)
+    viewer.page.score(score_own, viewer.state, [viewer.state, viewer.page], **each)
 
 
-def offer_files(viewer: Viewer, views: Views, file: gr.Textbox, alert: gr.HTML) -> None:
-    """Let the page save what it shows, or say why it cannot."""
+def handle_downloads(viewer: Viewer, views: Views, file: gr.Textbox, alert: gr.HTML) -> None:
+    """Save the caption as a file, or show why it cannot be saved."""
 
-    def write(shown: Shown | None, asked: gr.EventData) -> tuple[str, str]:
-        if shown is None or not shown.captions:
-            return "", draw_alert("This caption is no longer kept; caption the photo again.")
+    def write(captioned: Captioned | None, event: gr.EventData) -> tuple[str, str]:
+        if captioned is None or not captioned.captions:
+            return "", draw_alert("The caption has expired; caption the photo again.")
         try:
-            given = values_of(asked, "kind", "look", "candidate")
-            return _write_file(shown, given, views), ""
+            asked = event_values(event, "kind", "display", "candidate")
+            return _write_file(captioned, asked, views), ""
         except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
-            return "", draw_alert(f"This cannot be saved: {error}")
+            return "", draw_alert(f"Cannot save: {error}")
 
-    viewer.view.save(write, viewer.shown, [file, alert], **AT_ONCE).then(None, file, js=SAVE_FILE)
+    saved = viewer.page.save(write, viewer.state, [file, alert], **UNQUEUED_EVENT)
+    saved.then(None, file, js=SAVE_FILE)
 
 
-def _write_file(shown: Shown, asked: Mapping[str, Any], views: Views) -> str:
-    """Draw the file that a page asks for.
+def _write_file(captioned: Captioned, asked: Mapping[str, Any], views: Views) -> str:
+    """Write the file that a page asks for.
 
     Raises:
-        CaptionerError, IndexError, KeyError, TypeError, ValueError: there is no such file,
-            candidate or look; a program may ask for anything.
+        CaptionerError, IndexError, KeyError, TypeError, ValueError: there is no such kind of file,
+            candidate or display setting; a program may send anything.
     """
-    kind, look = asked["kind"], asked["look"]
-    caption = choose_view(shown.captions[int(asked["candidate"])], views[int(look["view"])][1])
-    caption = replace(caption, image=shown.path.name)
-    style = Style(
-        drawing=look["drawing"],
-        scale="caption" if look["scale"] == "models" else look["scale"],
-        colour_map=look["colours"],
-        alpha=float(look["strength"]),
-    )
+    kind, display = asked["kind"], asked["display"]
+    caption = captioned.captions[int(asked["candidate"])]
+    caption = choose_view(caption, views[int(display["view"])][1])
+    caption = replace(caption, image=captioned.path.name)
     if kind == "json":
         content = json.dumps(caption.to_dict(), indent=1).encode()
     else:
-        content = draw_file(open_picked(shown).picture, caption, kind=kind, style=style)
-    return pack(f"{shown.path.stem}.{caption.checkpoint}.{kind}", content)
+        style = Style(
+            drawing=display["drawing"],
+            scale="caption" if display["scale"] == "models" else display["scale"],
+            colour_map=display["colours"],
+            alpha=float(display["strength"]),
+        )
+        content = draw_file(open_selection(captioned).picture, caption, kind=kind, style=style)
+    return pack_download(f"{captioned.path.stem}.{caption.checkpoint}.{kind}", content)
 
 
 def list_views(captioners: Mapping[str, Captioner]) -> Views:
-    """List what attention can be taken from, the usual first."""
+    """List the attention views of all models, the default first."""
     decoders = [captioner.header.model.decoder for captioner in captioners.values()]
     layers = max(decoder.layers for decoder in decoders)
     heads = max(decoder.heads for decoder in decoders)
@@ -211,7 +238,7 @@ def list_views(captioners: Mapping[str, Captioner]) -> Views:
 
 
 def choose_view(caption: Caption, view: AttentionConfig) -> Caption:
-    """Show other attention; the usual where the model has no such layer or head."""
+    """Return the caption in another view, unchanged if the model has no such layer or head."""
     try:
         return caption.with_view(view)
     except CaptionerError:

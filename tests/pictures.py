@@ -104,7 +104,7 @@ def paint_out(page: Page) -> None:
     page.mouse.move(*at(0.75, 0.78), steps=3)
     page.mouse.up()
     page.get_by_role("button", name="Paint out this region").click()
-    page.locator(".whatif img").wait_for()
+    page.locator(".occlusion img").wait_for()
 
 
 def compare(page: Page) -> None:

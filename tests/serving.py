@@ -23,7 +23,7 @@ from pathlib import Path
 import httpx
 
 from app import build
-from app.together import Together
+from app.ensemble import LazyEnsemble
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.result.caption import Caption
@@ -102,7 +102,7 @@ def main(folder: Path) -> None:
     slow.folder = paced.folder = folder
     one, other = (kind(*TOYS["transformer"](tokenizer)) for kind in (Doubted, Planted))
     one.header, other.header = (replace(one.header, name=name) for name in ("doubted", "planted"))
-    together = Together([one, other], lambda: other)
+    together = LazyEnsemble([one, other], lambda: other)
     doubted = {own.header.name: own for own in (one, other, together)}
     apps = {
         "toys": build({toy.header.name: toy for toy in toys}),

@@ -19,9 +19,9 @@ from PIL import Image
 
 import ui
 from app.controls import read_upload
-from app.requests import explain_requests
+from app.occlusion import paint_out
+from app.validation import explain_invalid_requests
 from app.viewer import list_views
-from app.whatif import paint_out
 from captioner import AttentionConfig, CaptionerError, SearchConfig
 from captioner.pytorch import TorchCaptioner
 from tests.conftest import TOYS
@@ -165,8 +165,11 @@ def test_a_program_sees_what_a_part_of_the_photo_does_to_the_words(
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [
-        ({"top": 0.5, "bottom": 0.5}, "the box is (0.5, 0.0, 0.5, 1.0); it must lie within the"),
-        ({"right": 2}, "the box is (0.0, 0.0, 1.0, 2.0); it must lie within the photo."),
+        (
+            {"top": 0.5, "bottom": 0.5},
+            "right are (0.5, 0.0, 0.5, 1.0); use fractions from 0 to 1, with top",
+        ),
+        ({"right": 2}, "right are (0.0, 0.0, 1.0, 2.0); use fractions from 0 to 1, with top"),
         ({"sentence": "a unicorn"}, "words that toy-transformer does not know: unicorn; "),
     ],
 )
@@ -249,7 +252,7 @@ def test_a_value_that_no_page_sends_is_named(url, place, value, reason):
 
 
 def test_too_few_values_are_counted(url):
-    error = "2 values were sent, and 16 are needed; /gradio_api/info says what is expected."
+    error = "2 of 16 values were sent; see /gradio_api/info for the parameters."
     assert error in send(url, [None, "toy-lstm"])
 
 
@@ -259,7 +262,7 @@ def test_a_callers_mistake_is_no_traceback_on_the_console(raised):
         raise raised
 
     app, event = SimpleNamespace(preprocess_data=preprocess), SimpleNamespace(inputs=[])
-    explain_requests(app)
+    explain_invalid_requests(app)
     with pytest.raises(gr.Error) as told:
         asyncio.run(app.preprocess_data(event, []))
     assert not told.value.print_exception
@@ -331,7 +334,7 @@ def test_not_even_the_app_reads_what_was_not_uploaded(tmp_path, monkeypatch):
     (tmp_path / "link.jpg").symlink_to(outside)
     assert read_upload(inside) == (b"x", "b.jpg")
     for path in (outside, tmp_path / "a" / ".." / ".." / "c.jpg", tmp_path / "link.jpg"):
-        with pytest.raises(CaptionerError, match=r"c?(link)?\.jpg: it was not uploaded"):
+        with pytest.raises(CaptionerError, match=r"c?(link)?\.jpg: not an uploaded file"):
             read_upload(path)
 
 

@@ -3,7 +3,7 @@
 import json
 from base64 import b64decode
 
-from app.batch import BatchWork, refuse, to_csv, to_json
+from app.batch import BatchWork, explain_count, to_csv, to_json
 from app.html import BatchRow
 
 
@@ -13,9 +13,10 @@ def unpack(packed: str) -> tuple[str, str]:
 
 
 def test_a_batch_has_a_limit():
-    assert refuse(0) == "Choose some photos first."
-    assert refuse(201).startswith(
-        "201 photos are too many at once; choose 200 at most, or run `cap"
+    assert explain_count(0) == "No photos chosen; choose some first."
+    assert explain_count(201) == (
+        "201 photos are more than the limit of 200; choose fewer, or run `captioner folder` on "
+        "their folder."
     )
 
 

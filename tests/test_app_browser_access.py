@@ -117,7 +117,7 @@ def test_nothing_sticks_out_of_a_small_screen_with_all_parts_open(browser, url, 
     for page in opened(browser, url, viewport=size, is_mobile=True, has_touch=True):
         page.evaluate(OPEN_ALL)
         page.locator(".timeline canvas").first.tap(position={"x": 5, "y": 5})
-        expect(page.locator(".people")).to_be_visible()
+        expect(page.locator(".annotations")).to_be_visible()
         expect(page.locator(".heads")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 

@@ -34,9 +34,9 @@ def choose(page: Page, word: str) -> None:
 
 
 def look(page: Page, name: str, value: str) -> None:
-    if not page.locator(".look").is_visible():
+    if not page.locator(".display").is_visible():
         page.get_by_text("Attention display").click()
-    page.locator(f"[data-look={name}]").select_option(value)
+    page.locator(f"[data-setting={name}]").select_option(value)
 
 
 def brightest(page: Page) -> tuple[float, float]:
@@ -55,7 +55,7 @@ def brightest(page: Page) -> tuple[float, float]:
 
 def canvas(page: Page) -> np.ndarray:
     """The pixels of the veil: (height, width, RGBA)."""
-    height, width, pixels = page.locator(".stage .veil").evaluate(
+    height, width, pixels = page.locator(".stage .overlay").evaluate(
         """c => [c.height, c.width,
           [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]"""
     )
@@ -70,7 +70,7 @@ def test_each_word_shows_the_region_the_model_attended_to(planted):
         assert row / 4 <= down <= (row + 1) / 4, word
         assert col / 4 <= across <= (col + 1) / 4, word
     planted.get_by_role("button", name="Hide overlay").click()
-    expect(planted.locator(".stage .veil")).to_be_hidden()
+    expect(planted.locator(".stage .overlay")).to_be_hidden()
 
 
 @pytest.mark.parametrize("kind", list(TOYS))
@@ -148,15 +148,15 @@ def test_the_look_is_kept_in_the_address_and_found_there(browser, url):
         with page.expect_navigation():  # a link that is followed on the page itself
             page.evaluate("hash => (location.hash = hash)", address.partition("#")[2])
         page.get_by_text("Attention display").click()
-        expect(page.locator("[data-look=drawing]")).to_have_value("spotlight")
-        expect(page.locator("[data-look=view] option:checked")).to_have_text("layer 2, head 1")
+        expect(page.locator("[data-setting=drawing]")).to_have_value("spotlight")
+        expect(page.locator("[data-setting=view] option:checked")).to_have_text("layer 2, head 1")
 
 
 def test_changing_the_opacity_does_not_redraw_the_overlay(planted):
     planted.get_by_text("Attention display").click()
-    expect(planted.locator(".stage .veil")).to_have_css("opacity", "0.9")
-    planted.locator("[data-look=strength]").fill("0.2")
-    expect(planted.locator(".stage .veil")).to_have_css("opacity", "0.2")
+    expect(planted.locator(".stage .overlay")).to_have_css("opacity", "0.9")
+    planted.locator("[data-setting=strength]").fill("0.2")
+    expect(planted.locator(".stage .overlay")).to_have_css("opacity", "0.2")
 
 
 def test_thumbnails_and_play_choose_words_too(planted):
@@ -328,7 +328,7 @@ def test_a_part_of_the_photo_is_painted_out_and_the_words_are_read_again(page, t
     for shown, word in zip(page.locator(".changed").all(), words, strict=True):
         expect(shown).to_contain_text(word.text)
         expect(shown.locator("small")).to_have_text(re.compile(r"\S+% to \S+%"))
-    expect(page.locator(".whatif")).to_contain_text("ew caption")
+    expect(page.locator(".occlusion")).to_contain_text("ew caption")
     assert page.locator(".sentence").inner_text() == before
     page.locator("label.word").first.click()
-    expect(page.locator(".whatif")).to_have_count(0)
+    expect(page.locator(".occlusion")).to_have_count(0)

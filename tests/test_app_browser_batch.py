@@ -73,7 +73,7 @@ def test_too_few_and_too_many_photos_are_reported_on_the_page(page, count):
     answers = []
     page.on("response", lambda response: answers.append(response.status))
     page.get_by_role("button", name="Caption all").click()
-    said = "201 photos are too many at once" if count else "Choose some photos first."
+    said = "201 photos are more than the limit" if count else "No photos chosen; choose some"
     expect(page.locator("#batch [role=alert]")).to_contain_text(said)
     expect(page.get_by_role("button", name="Stop")).to_be_hidden()
     expect(page.get_by_role("button", name="Save CSV")).to_have_count(0)

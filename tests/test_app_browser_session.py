@@ -122,7 +122,7 @@ def test_a_link_brings_back_sample_model_settings_and_look(browser, url, tokeniz
         expect(page.locator(".viewer:visible h2")).to_have_text("toy-lstm")
         expect(page.locator(".viewer:visible .sentence")).to_contain_text(expected.text)
         page.get_by_text("Attention display").click()
-        expect(page.locator("[data-look=drawing]")).to_have_value("spotlight")
+        expect(page.locator("[data-setting=drawing]")).to_have_value("spotlight")
         page.get_by_text("Decoding").click()
         expect(page.get_by_label("Forbidden words")).to_have_value("dog, cat")
         caption(page, SAMPLES / "cat.jpg")  # which no link can hold

@@ -68,10 +68,10 @@ def test_a_sample_stands_beside_what_people_said_of_it(page, tokenizer):
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_count(6)
     page.get_by_text("Human captions and boxes").click()
-    people = json.loads((SAMPLES / "people.json").read_text())["photos"]["horses"]
-    expect(page.locator(".people ul").last.locator("li")).to_have_text(people["captions"])
-    expect(page.locator(".people .same").first).to_have_text("beach")
-    expect(page.locator(".people")).to_contain_text("Annotated, but not mentioned: horse.")
+    people = json.loads((SAMPLES / "annotations.json").read_text())["photos"]["horses"]
+    expect(page.locator(".annotations ul").last.locator("li")).to_have_text(people["captions"])
+    expect(page.locator(".annotations .same").first).to_have_text("beach")
+    expect(page.locator(".annotations")).to_contain_text("Annotated, but not mentioned: horse.")
     read = TorchCaptioner(*TOYS["transformer"](tokenizer)).read_sentence(
         SAMPLES / "horses.jpg", "Two girls run on the beach"
     )
@@ -80,7 +80,7 @@ def test_a_sample_stands_beside_what_people_said_of_it(page, tokenizer):
     for top, left, bottom, right in people["boxes"]["person"]:
         y, x = ((np.arange(n) + 0.5) / n for n in grid)
         inside |= np.outer((top <= y) & (y <= bottom), (left <= x) & (x <= right))
-    row = page.locator(".people li").first
+    row = page.locator(".annotations li").first
     hit = inside.ravel()[weights.argmax()]
     expect(row.locator("b")).to_have_text("hit" if hit else "miss")
     share, area = (format_probability(float(x)) for x in (weights[inside].sum(), inside.mean()))

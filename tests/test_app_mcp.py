@@ -13,7 +13,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 
 import ui
-from app.wording import describe
+from app.plain_text import describe
 from captioner import CaptionerError
 from captioner.pytorch import TorchCaptioner
 from tests.conftest import TOYS
@@ -51,12 +51,12 @@ def test_tools_say_what_they_do_and_what_they_take(talk):
     tools = {tool.name: tool for tool in talk("list_tools").tools}
     assert list(tools) == [
         "describe_photo",
-        "caption_photo_in_numbers",
+        "caption_photo",
         "read_sentence",
-        "paint_out_part",
+        "paint_out_region",
     ]
     described = tools["describe_photo"]
-    assert described.description.startswith("Caption a photo; say for each word its")
+    assert described.description.startswith("Caption a photo, and describe")
     assert described.inputSchema["required"] == ["photo"]
     taken = described.inputSchema["properties"]
     assert list(taken) == ["photo", "checkpoint"]
@@ -78,9 +78,9 @@ def test_a_photo_is_described_in_words(talk, tokenizer, photos, kind):
 @pytest.mark.parametrize(
     ("tool", "more"),
     [
-        ("caption_photo_in_numbers", {}),
+        ("caption_photo", {}),
         ("read_sentence", {"sentence": "a dog"}),
-        ("paint_out_part", {"bottom": 0.5}),
+        ("paint_out_region", {"bottom": 0.5}),
     ],
 )
 def test_numbers_come_as_json_in_text_and_structured(talk, photos, tool, more):
@@ -94,7 +94,7 @@ def test_numbers_come_as_json_in_text_and_structured(talk, photos, tool, more):
 
 def test_attention_comes_where_it_is_asked_for(talk, photos):
     asked = {"photo": as_uri(photos[1].read_bytes()), "attention": True}
-    answer = talk("call_tool", "caption_photo_in_numbers", asked)
+    answer = talk("call_tool", "caption_photo", asked)
     grid = answer.structuredContent["words"][0]["attention"]["grid"]
     assert grid == [10, 10]
 

@@ -17,7 +17,7 @@ def maps(packed: dict) -> np.ndarray:
     return levels / 255 * np.array(packed["peaks"])[:, None]
 
 
-def test_a_caption_travels_with_what_the_page_shows_of_it():
+def test_a_packed_caption_has_everything_the_page_shows():
     words = [word("A", even((2, 2)), 0.9), replace(word("dog's", TILTED, 0.5), gate=0.25)]
     caption = replace(caption_of(quarters(100, 50), words, fit="letterbox"), score=-0.5)
     packed = pack_caption(caption)
@@ -32,7 +32,7 @@ def test_a_caption_travels_with_what_the_page_shows_of_it():
     assert packed["warnings"] == ['Attention is nearly uniform for "A".']
 
 
-def test_weights_of_every_layer_and_head_and_maps_made_of_them_travel_in_eight_bits():
+def test_weights_of_all_layers_and_heads_and_derived_maps_are_packed_in_8_bits():
     heads = np.stack([TILTED, TILTED.T, TILTED[::-1], even((2, 2))]).reshape(2, 2, 2, 2)
     seen = word("dog", heads[1].mean(0))
     seen = replace(seen, heads=heads, rollout=TILTED, evidence=TILTED.T)
@@ -43,25 +43,25 @@ def test_weights_of_every_layer_and_head_and_maps_made_of_them_travel_in_eight_b
     assert maps(packed["words"][0]) == pytest.approx(expected, abs=0.5 / 510)
 
 
-def test_a_growing_caption_travels_light():
+def test_a_partial_caption_is_sent_with_its_default_view_only():
     heads = np.tile(TILTED, (3, 4, 1, 1))
     caption = caption_of(quarters(), [replace(word("dog", TILTED), heads=heads, rollout=TILTED)])
-    (packed,) = pack_captions([caption], key="k", kind="growing")["captions"]
+    (packed,) = pack_captions([caption], key="k", kind="partial")["captions"]
     assert (packed["layers"], packed["heads"], packed["derived"]) == (1, 1, [])
     assert maps(packed["words"][0]) == pytest.approx(TILTED.reshape(1, 4), abs=0.001)
 
 
-def test_a_caption_without_words_travels_too():
+def test_an_empty_caption_can_be_packed():
     packed = pack_caption(caption_of(quarters(), []))
     assert (packed["words"], packed["telling"], packed["grid"]) == ([], None, [1, 1])
 
 
-def test_what_no_browser_shows_is_left_out():
+def test_unprintable_characters_become_spaces():
     caption = caption_of(quarters(), [word("a\u2028b\0c\ud800", one_hot((2, 2), 0, 0))])
     assert pack_caption(caption)["words"][0]["text"] == "a b c "
 
 
-def test_scripts_are_joined_and_know_the_veils():
+def test_scripts_are_joined_after_their_constants():
     script = write_script("elements", "attention")
-    assert script.startswith("const VIEWS = [];\nconst VEILS = ")
+    assert script.startswith("const VIEWS = [];\nconst COLOURS = ")
     assert script.index("function make(") < script.index("function unpack(")

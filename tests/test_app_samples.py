@@ -1,9 +1,9 @@
 import json
 
-from app.samples import SAMPLES, name_sample, read_people
+from app.samples import SAMPLES, name_sample, read_annotations
 from data.objects import ObjectWords
 
-TABLE = json.loads((SAMPLES[0].path.parent / "people.json").read_text(encoding="utf-8"))
+TABLE = json.loads((SAMPLES[0].path.parent / "annotations.json").read_text(encoding="utf-8"))
 
 
 def test_a_photo_is_a_sample_by_where_it_lies(tmp_path):
@@ -12,15 +12,15 @@ def test_a_photo_is_a_sample_by_where_it_lies(tmp_path):
 
 
 def test_people_are_quoted_where_they_said_something():
-    said = read_people("horses")
+    said = read_annotations("horses")
     assert len(said["captions"]) == 5
     assert {thing: len(boxes) for thing, boxes in said["boxes"].items()} == {
         "horse": 2,
         "person": 2,
     }
     assert "riders" in said["names"]["person"]
-    assert read_people("rocket") is None
-    assert read_people("") is None
+    assert read_annotations("rocket") is None
+    assert read_annotations("") is None
 
 
 def test_boxes_lie_on_the_photo_and_their_words_name_them():

@@ -104,7 +104,7 @@ def test_the_app_opens_nothing_but_files(tmp_path, monkeypatch):
     (tmp_path / "folder.jpg").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
     for name in ("folder.jpg", "pipe.jpg", "missing.jpg"):
-        with pytest.raises(CaptionerError, match=rf"^{name}: it was not uploaded; upload it"):
+        with pytest.raises(CaptionerError, match=rf"^{name}: not an uploaded file"):
             open_upload(tmp_path / name, size=(1280, 1280))
 
 

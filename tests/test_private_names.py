@@ -169,9 +169,9 @@ def test_addresses_are_fetched_by_gradio_alone_where_its_way_is_not_known(monkey
 
 
 def test_requests_are_answered_by_gradio_alone_where_its_way_is_not_known():
-    requests = pytest.importorskip("app.requests")
+    requests = pytest.importorskip("app.validation")
     app = SimpleNamespace()
-    requests.explain_requests(app)
+    requests.explain_invalid_requests(app)
     assert vars(app) == {}
 
 

@@ -2,7 +2,7 @@
 // text, and whether the model continues it.
 
 // The text and the status are kept in `draft`, since alternatives may arrive while the user types.
-function drawOwn(caption, number, ask, draft) {
+function drawScoring(caption, number, ask, draft) {
   if (draft.of !== caption.text)
     Object.assign(draft, { of: caption.text, text: caption.text, said: "" });
   const input = make("input", {
@@ -20,7 +20,7 @@ function drawOwn(caption, number, ask, draft) {
   const form = make(
     "form",
     {
-      class: "own",
+      class: "scoring",
       onsubmit: (event) => {
         event.preventDefault();
         send(input.value, false);
@@ -61,7 +61,7 @@ function drawRivals(caption, number, send) {
 }
 
 // Adds a scored sentence to the captions; for a known one, updates only its alternatives.
-function addRead(captions, read) {
+function addScored(captions, read) {
   const known = captions.findIndex((caption) => caption.text === read.text);
   if (known < 0) return captions.push(read) - 1;
   captions[known].words.forEach((word, n) => (word.rivals = read.words[n]?.rivals ?? []));

@@ -1,48 +1,47 @@
 // Display settings of attention in all viewers; kept in the address, so that links reproduce them.
 
-const LOOK = {
+const DEFAULTS = {
   view: 0,
   drawing: "heat",
   scale: "word",
   colours: "inferno",
   strength: 0.9,
-  smooth: true,
 };
 
-function readLook() {
+function readDisplay() {
   const given = fromAddress();
-  const look = { ...LOOK };
+  const display = { ...DEFAULTS };
   const known = {
     drawing: ["heat", "spotlight"],
     scale: ["word", "caption", "models"],
-    colours: Object.keys(VEILS).slice(0, -1),
+    colours: Object.keys(COLOURS).slice(0, -1),
   };
   for (const [name, values] of Object.entries(known))
-    if (values.includes(given.get(name))) look[name] = given.get(name);
+    if (values.includes(given.get(name))) display[name] = given.get(name);
   const strength = Number(given.get("strength") ?? NaN);
-  if (strength >= 0 && strength <= 1) look.strength = strength;
-  look.view = Math.max(0, VIEWS.findIndex((view) => view.name === given.get("view")));
-  return look;
+  if (strength >= 0 && strength <= 1) display.strength = strength;
+  display.view = Math.max(0, VIEWS.findIndex((view) => view.name === given.get("view")));
+  return display;
 }
 
-function writeLook(look) {
+function writeDisplay(display) {
   const named = (own) => ({ ...own, view: VIEWS[own.view].name }); // indices differ between models
-  keepInAddress(named(look), named(LOOK));
-  useLook(look);
+  keepInAddress(named(display), named(DEFAULTS));
+  applyDisplay(display);
 }
 
-function useLook(look) {
-  for (const field of document.querySelectorAll("[data-look=colours]"))
-    field.disabled = look.drawing === "spotlight"; // which has a colour of its own
-  document.documentElement.style.setProperty("--strength", look.strength);
-  document.dispatchEvent(new CustomEvent("look", { detail: look }));
+function applyDisplay(display) {
+  for (const field of document.querySelectorAll("[data-setting=colours]"))
+    field.disabled = display.drawing === "spotlight"; // which has a colour of its own
+  document.documentElement.style.setProperty("--strength", display.strength);
+  document.dispatchEvent(new CustomEvent("display", { detail: display }));
 }
 
-function drawLook(root) {
-  const look = readLook();
+function drawDisplay(root) {
+  const display = readDisplay();
   const change = (name, read) => (event) => {
-    Object.assign(look, readLook(), { [name]: read(event.target) });
-    writeLook(look);
+    Object.assign(display, readDisplay(), { [name]: read(event.target) });
+    writeDisplay(display);
   };
   const choice = (name, label, options, read = (input) => input.value) =>
     make(
@@ -51,9 +50,9 @@ function drawLook(root) {
       label,
       make(
         "select",
-        { "data-look": name, onchange: change(name, read) },
+        { "data-setting": name, onchange: change(name, read) },
         options.map(([value, text]) =>
-          make("option", { value, selected: String(look[name]) === String(value) }, text),
+          make("option", { value, selected: String(display[name]) === String(value) }, text),
         ),
       ),
     );
@@ -76,7 +75,7 @@ function drawLook(root) {
     choice(
       "colours",
       "Colour map",
-      Object.keys(VEILS)
+      Object.keys(COLOURS)
         .slice(0, -1)
         .map((name) => [name, name]),
     ),
@@ -89,15 +88,15 @@ function drawLook(root) {
         min: 0,
         max: 1,
         step: 0.05,
-        value: look.strength,
-        "data-look": "strength",
+        value: display.strength,
+        "data-setting": "strength",
         oninput: change("strength", (input) => Number(input.value)),
       }),
     ),
   );
-  useLook(look);
-  document.addEventListener("look", (event) => {
-    for (const input of root.querySelectorAll("[data-look]"))
-      input.value = event.detail[input.dataset.look];
+  applyDisplay(display);
+  document.addEventListener("display", (event) => {
+    for (const input of root.querySelectorAll("[data-setting]"))
+      input.value = event.detail[input.dataset.setting];
   });
 }

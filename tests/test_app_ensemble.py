@@ -1,6 +1,6 @@
 import pytest
 
-from app.together import Together
+from app.ensemble import LazyEnsemble
 from captioner import CaptionerError, list_checkpoints
 from captioner.pytorch import TorchCaptioner
 from tests.conftest import TOYS
@@ -20,7 +20,7 @@ def test_an_ensemble_is_loaded_once_and_only_when_it_is_asked(member):
         loaded.append(1)
         return TorchCaptioner.ensemble([member, member])
 
-    together = Together([member, member], load)
+    together = LazyEnsemble([member, member], load)
     assert together.header.name == "toy-transformer + toy-transformer"
     assert together.header.search == member.header.search
     assert loaded == []
@@ -35,7 +35,7 @@ def test_members_that_do_not_fit_are_named_when_they_are_asked(member):
         raise CaptionerError("they have other words")
 
     with pytest.raises(CaptionerError, match="they have other words"):
-        Together([member, member], load).caption(noise(50, 60))
+        LazyEnsemble([member, member], load).caption(noise(50, 60))
 
 
 @pytest.mark.parametrize(("runtime", "more"), [("auto", 1), ("onnx", 0)])

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from captioner import Captioner
 
 
-class Together:
+class LazyEnsemble:
     """A lazily loaded ensemble with the interface of `Captioner`.
 
     Args:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.wording import describe, note, place
+from app.plain_text import describe, describe_word, locate_peak
 from captioner.result.caption import Candidate
 from tests.captions import caption_of, even, one_hot, word
 from tests.photos import quarters
@@ -26,16 +26,18 @@ WORDS = [
         (8, 4, "bottom"),
     ],
 )
-def test_places_are_named_by_thirds_of_the_photo(row, col, expected):
-    assert place(one_hot((9, 9), row, col)) == expected
+def test_the_attention_peak_is_located_by_thirds_of_the_photo(row, col, expected):
+    geometry = caption_of(quarters(), []).geometry
+    assert locate_peak(one_hot((9, 9), row, col), geometry) == expected
 
 
-def test_a_recurrent_decoders_gate_is_told():
+def test_the_gate_of_a_recurrent_decoder_is_described():
     gated = replace(word("A", one_hot((5, 5), 2, 2), 0.5), gate=0.25)
-    assert note(gated, gated.attention) == "A: 50%, 25x uniform, most at the centre, gate 25%"
+    text = describe_word(gated, caption_of(quarters(), []).geometry)
+    assert text == "A: 50%, 25x uniform, most at the centre, gate 25%"
 
 
-def test_a_caption_is_described_in_words():
+def test_a_caption_is_described_as_plain_text():
     caption = replace(caption_of(quarters(), WORDS, text="A dog's ball"), score=-0.5)
     other = Candidate(text="A ball", log_probability=-2.25, score=-0.75, tokens=())
     assert describe(replace(caption, candidates=(other,))).splitlines() == [
@@ -51,6 +53,6 @@ def test_a_caption_is_described_in_words():
         "- -0.500 this caption",
         "- -0.750 A ball",
         "",
-        "Written by toy.",
+        "Model: toy.",
     ]
     assert describe(caption_of(quarters(), [])) == "Empty caption."

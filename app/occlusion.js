@@ -1,8 +1,8 @@
 // Occlusion: the server paints out a region, scores the caption again and generates a new one; each
 // word shows how its probability changed.
 
-function drawChange(caption, changed) {
-  const words = changed.read.words.map((word, n) => {
+function drawOcclusion(caption, occluded) {
+  const words = occluded.rescored.words.map((word, n) => {
     const before = caption.words[n].probability;
     const fell = word.probability < before;
     const factor = Math.abs(Math.log2(Math.max(word.probability, 1e-6) / Math.max(before, 1e-6)));
@@ -18,8 +18,8 @@ function drawChange(caption, changed) {
   });
   return make(
     "div",
-    { class: "whatif" },
-    make("img", { src: changed.src, alt: "The photo with the region painted out" }),
+    { class: "occlusion" },
+    make("img", { src: occluded.src, alt: "The photo with the region painted out" }),
     make(
       "div",
       {},
@@ -28,9 +28,9 @@ function drawChange(caption, changed) {
       make(
         "p",
         {},
-        changed.text === caption.text
+        occluded.text === caption.text
           ? "The new caption is the same."
-          : `New caption: ${changed.text}`,
+          : `New caption: ${occluded.text}`,
       ),
     ),
   );

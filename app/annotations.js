@@ -1,14 +1,14 @@
 // Human captions of a sample, and whether the attention of a word lies in the human boxes around what
 // it names.
 
-const boxesOf = (people, word) => {
+const boxesOf = (annotations, word) => {
   const plain = word.text.toLowerCase().replace(/'s$/, "");
-  const thing = Object.keys(people.names).find((name) => people.names[name].includes(plain));
-  return { thing, boxes: people.boxes[thing] ?? [] };
+  const thing = Object.keys(annotations.names).find((name) => annotations.names[name].includes(plain));
+  return { thing, boxes: annotations.boxes[thing] ?? [] };
 };
 
 // Whether the attention peak lies in a box, the share of attention inside, and the share of regions.
-function weighBoxes(caption, weights, boxes) {
+function measureBoxes(caption, weights, boxes) {
   const [rows, cols] = caption.grid;
   const [top, left, tall, wide] = caption.seen;
   const inside = Array.from(weights, (_, n) => {
@@ -26,14 +26,14 @@ function weighBoxes(caption, weights, boxes) {
 
 const SMALL = new Set("the and are with for his her two one its from next over into".split(" "));
 
-function drawPeople(inside, people, caption, maps, choose) {
+function drawAnnotations(inside, annotations, caption, maps, choose) {
   const plain = (text) => text.toLowerCase().replace(/[^\p{L}]/gu, "");
   const ours = new Set(caption.words.map((word) => plain(word.text)));
   const shared = (word) => word.length > 2 && !SMALL.has(word) && ours.has(word);
-  const named = caption.words.map((word) => boxesOf(people, word));
+  const named = caption.words.map((word) => boxesOf(annotations, word));
   const rows = named.flatMap(({ thing, boxes }, n) => {
     if (!boxes.length) return [];
-    const { hit, share, area } = weighBoxes(caption, maps[n], boxes);
+    const { hit, share, area } = measureBoxes(caption, maps[n], boxes);
     const where = `${percent(share)} of its attention inside ${thing} boxes, which cover ${percent(area)}`;
     return make(
       "li",
@@ -43,11 +43,11 @@ function drawPeople(inside, people, caption, maps, choose) {
       make("span", {}, where),
     );
   });
-  const missing = Object.keys(people.boxes).filter((name) => !named.some((n) => n.thing === name));
+  const missing = Object.keys(annotations.boxes).filter((name) => !named.some((n) => n.thing === name));
   inside.replaceChildren(
     make(
       "div",
-      { class: "people" },
+      { class: "annotations" },
       rows.length ? make("p", {}, "Pointing game (hit: the attention peak lies in a human box):") : "",
       rows.length ? make("ul", {}, rows) : "",
       missing.length
@@ -57,7 +57,7 @@ function drawPeople(inside, people, caption, maps, choose) {
       make(
         "ul",
         {},
-        people.captions.map((text) =>
+        annotations.captions.map((text) =>
           make(
             "li",
             {},
