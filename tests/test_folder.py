@@ -167,7 +167,7 @@ def test_a_dry_run_tells_everything_and_writes_nothing(command, folder, monkeypa
     before = sorted(folder.rglob("*"))
     status, lines, errors = command(folder, "--dry-run", "--sidecar", "txt")
     assert status == 0
-    assert errors == ["captioner: dry run, nothing written: 1 skip, 3 caption."]
+    assert errors == ["captioner: dry run, nothing written: skip 1, caption 3."]
     assert lines == [
         "skip\tflag.png\tflag.txt exists",
         "caption\tmore/large.jpg",

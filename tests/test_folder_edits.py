@@ -252,4 +252,4 @@ def test_a_dry_run_names_what_would_be_written_and_what_was_replaced(command, fo
     assert lines == [
         "caption again\tflag.png", "done\tmore/large.jpg", "done\tstrip.jpg", "write\ttower.png",
     ]  # fmt: skip
-    assert summary == ("captioner: dry run, nothing written: 1 caption again, 2 done, 1 write.")
+    assert summary == ("captioner: dry run, nothing written: caption again 1, done 2, write 1.")

@@ -196,7 +196,7 @@ def test_a_dry_run_names_captions_that_are_kept(command, folder, tmp_path):
     edit(tmp_path / "c.csv", "flag.png", "a flag of mine")
     _, lines, (summary,) = command(folder, *options, "--dry-run")
     assert lines[0] == "keep edit\tflag.png"
-    assert summary == "captioner: dry run, nothing written: 1 keep edit, 4 done."
+    assert summary == "captioner: dry run, nothing written: keep edit 1, done 4."
 
 
 def test_events_of_edits_follow_the_first_one(command, folder, tmp_path):

@@ -88,7 +88,7 @@ def test_a_dry_run_estimates_the_cost_of_the_whole_run(command, tmp_path):
     status, lines, errors = command(photos, "--dry-run")
     assert status == 0
     assert len(lines) == 2 * SAMPLE
-    assert errors[0] == "captioner: dry run, nothing written: 64 caption."
+    assert errors[0] == "captioner: dry run, nothing written: caption 64."
     found = re.fullmatch(
         r"captioner: estimate for 64 photos: about ([\d.]+) minutes, ([\d.]+) kB to read, "
         r"([\d.]+) kB of captions\.",
@@ -101,7 +101,7 @@ def test_a_dry_run_estimates_the_cost_of_the_whole_run(command, tmp_path):
     assert command(photos)[0] == 0
     lines = (photos / "captions.jsonl").stat().st_size
     assert float(found[3]) == pytest.approx(lines / 1000, rel=0.1)
-    assert command(photos, "--dry-run")[2] == ["captioner: dry run, nothing written: 64 done."]
+    assert command(photos, "--dry-run")[2] == ["captioner: dry run, nothing written: done 64."]
 
 
 def test_an_estimate_grows_with_the_photos_that_passed(tmp_path):

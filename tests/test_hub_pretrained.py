@@ -155,7 +155,7 @@ def test_a_short_name_is_a_repository(published, monkeypatch, capsys):
     )
     assert listed[-2:] == [
         "blip-tiny: hf:them/blip, 0.1 M parameters, size unknown",
-        "    COCO: CIDEr none published; licence not stated; speed unknown",
+        "    COCO: no published CIDEr; licence not stated; speed unknown",
     ]
     _, (text,), _ = call(capsys, "checkpoints", "--json")
     names = [each["name"] for each in json.loads(text)]

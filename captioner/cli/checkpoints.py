@@ -51,9 +51,11 @@ def run(args: argparse.Namespace) -> int:
     for known in KNOWN.values():
         size = "size unknown" if known.megabytes is None else f"{known.megabytes} MB to fetch"
         print(f"{known.name}: {known.address}, {known.parameters:.1f} M parameters, {size}")
-        score = "none published" if known.cider is None else f"{known.cider:.3f} as published"
+        score = (
+            "no published CIDEr" if known.cider is None else f"CIDEr {known.cider:.3f} as published"
+        )
         speed = _format_speed(SPEEDS.get(known.name))
-        print(f"    COCO: CIDEr {score}; licence {known.licence or 'not stated'}; {speed}")
+        print(f"    COCO: {score}; licence {known.licence or 'not stated'}; {speed}")
     return 0
 
 

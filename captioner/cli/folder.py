@@ -242,6 +242,8 @@ def _no_photos(args: argparse.Namespace, root: "StrPath") -> str:
     """Return a message that no photos were found, with the likely cause."""
     if "-" in (args.list, args.folder) or args.list:
         return "no photos on the list."
+    if args.shard != "1/1":
+        return f"{root}: no photos in shard {args.shard}."
     if args.include or args.exclude:
         return f"{root}: no photos match --include and --exclude; check the patterns."
     return f"{root}: no photos found; check the path (--hidden includes hidden files)."

@@ -62,6 +62,6 @@ def print_plan(
             sample.add(step.found)
         print("\t".join(filter(None, (step.kind, one_line(step.found.name), step.reason))))
     if not args.quiet:
-        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "no photos"
+        counts = ", ".join(f"{kind} {count}" for kind, count in kinds.items()) or "no photos"
         print(f"captioner: dry run, nothing written: {counts}.", file=sys.stderr)
     return sample
