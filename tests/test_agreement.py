@@ -70,7 +70,7 @@ def test_the_search_ranks_its_candidates_so(checkpoints, photos, monkeypatch):
     assert any(changed)
 
 
-def test_a_weight_that_makes_no_sense_or_does_nothing_is_refused(checkpoints, photos):
+def test_an_invalid_weight_or_one_without_effect_is_refused(checkpoints, photos):
     with pytest.raises(ConfigError, match=r"search\.agreement is -1; it must be 0 or more"):
         SearchConfig(agreement=-1)
     captioner = TorchCaptioner.load(checkpoints["transformer"], device="cpu")

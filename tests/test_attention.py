@@ -155,7 +155,7 @@ def torchs_own(ours):
     return theirs
 
 
-def test_causal_attention_looks_back_only():
+def test_causal_attention_covers_no_later_word():
     attention = heads()
     x = torch.randn(1, 5, 8).double()
     causal = attention(x, *attention.keys_and_values(x), causal=True)

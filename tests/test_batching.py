@@ -111,7 +111,7 @@ def test_images_keep_their_company_in_no_two_epochs():
     assert len(company[0] & company[1]) < 10
 
 
-def test_an_epoch_can_go_on_where_it_was_left(dataset):
+def test_an_epoch_resumes_where_it_stopped(dataset):
     batches = sampler([5] * 30, list(range(30)))
     batches.set_epoch(1)
     whole = list(batches)
@@ -157,7 +157,7 @@ def test_workers_change_nothing_in_any_epoch(dataset):
     assert [b.image_ids for b in first] != [b.image_ids for b in second]
 
 
-def test_a_loader_augments_anew_in_each_epoch(dataset):
+def test_a_loader_augments_differently_in_each_epoch(dataset):
     loader = build_loader(dataset, batch_size=11, shuffle=False, pad_id=PAD)
     seen = []
     for epoch in (0, 1, 0):

@@ -26,7 +26,7 @@ def select(**view):
     return select_attention(HEADS, AttentionConfig(**view), ROLLED, SPEAKING)
 
 
-def test_unless_told_otherwise_it_is_the_mean_over_heads_of_the_last_layer():
+def test_by_default_attention_is_the_mean_over_heads_of_the_last_layer():
     assert np.array_equal(select(), HEADS[1].mean(axis=0))
 
 
@@ -65,7 +65,7 @@ def test_all_layers_are_averaged_or_rolled_out():
         ),
     ],
 )
-def test_attention_that_is_not_there_is_an_error(view, problem):
+def test_requesting_missing_attention_is_an_error(view, problem):
     with pytest.raises(ConfigError) as caught:
         select(**view)
     assert str(caught.value) == problem
@@ -80,7 +80,7 @@ def test_a_recurrent_decoder_has_nothing_to_roll_out():
     )
 
 
-def test_evidence_that_nobody_told_is_an_error():
+def test_requesting_missing_evidence_is_an_error():
     with pytest.raises(ConfigError) as caught:
         select_attention(HEADS, AttentionConfig(method="evidence"))
     assert str(caught.value) == (

@@ -163,7 +163,7 @@ def test_others_may_read_a_checkpoint_as_any_new_file(toy, tmp_path):
     assert len(modes) == 1
 
 
-def test_a_file_that_is_not_there_is_told_from_a_folder(tmp_path):
+def test_a_missing_file_and_a_folder_have_different_errors(tmp_path):
     way_out = "give the path of a .safetensors checkpoint."
     assert problem(tmp_path / "nothing.safetensors") == f"no such file; {way_out}"
     assert problem(tmp_path) == f"is a folder; {way_out}"
@@ -187,7 +187,7 @@ def test_a_pickle_is_refused_unread(toy, tmp_path):
     )
 
 
-def test_bare_weights_are_no_checkpoint(checkpoint, tmp_path):
+def test_weights_without_a_header_are_not_a_checkpoint(checkpoint, tmp_path):
     save_file(load_file(checkpoint), tmp_path / "m.safetensors", {"format": "pt"})
     assert problem(tmp_path / "m.safetensors") == (
         "holds weights, but no captioner header; give a checkpoint that training or "
@@ -236,7 +236,7 @@ def test_settings_out_of_all_bounds_are_named_with_the_file(checkpoint, tmp_path
     assert problem(path).startswith("no model can be built from its settings (")
 
 
-def test_a_newer_checkpoint_is_refused_before_its_weights_are_looked_at(checkpoint, tmp_path):
+def test_a_newer_checkpoint_is_refused_before_its_weights_are_read(checkpoint, tmp_path):
     table = header_table(checkpoint) | {"format": 3}
     path = rewrite(tmp_path / "m.safetensors", checkpoint, {}, table)
     assert problem(path) == (

@@ -237,7 +237,7 @@ def test_where_no_photo_can_be_read_nothing_is_printed(caption, tmp_path):
     assert (status, lines, len(errors)) == (1, [], 1)
 
 
-def test_a_folder_is_told_what_to_do(caption, photos, tmp_path):
+def test_a_folder_given_as_photo_is_an_error_that_names_the_way_out(caption, photos, tmp_path):
     folder = photos[0].parent
     status, lines, errors = caption(folder, tmp_path)
     assert (status, lines) == (1, [])
@@ -248,7 +248,7 @@ def test_a_folder_is_told_what_to_do(caption, photos, tmp_path):
     ]
 
 
-def test_an_unknown_checkpoint_is_told_before_anything_is_loaded(capsys, photos):
+def test_an_unknown_checkpoint_is_reported_before_anything_is_loaded(capsys, photos):
     status, lines, errors = call(capsys, "caption", photos[0], "--checkpoint", "nothing")
     assert (status, lines) == (2, [])
     assert errors[0].startswith("captioner: No checkpoint is called 'nothing'")
@@ -279,7 +279,7 @@ def test_a_damaged_checkpoint_is_named(capsys, photos, tmp_path):
         (["--beem", "3"], "unrecognized arguments: --beem 3"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_a_usage_error(caption, photos, arguments, problem):
+def test_an_invalid_setting_is_a_usage_error(caption, photos, arguments, problem):
     status, lines, errors = caption(photos[0], *arguments)
     assert (status, lines) == (2, [])
     assert problem in errors[-1]
@@ -306,7 +306,7 @@ def test_a_setting_of_another_search_is_refused(caption, photos, arguments, erro
 
 
 @pytest.mark.parametrize("arguments", [[], ["caption"], ["describe"], ["caption", "--json"]])
-def test_a_command_line_that_is_not_whole_is_a_usage_error(capsys, arguments):
+def test_an_incomplete_command_line_is_a_usage_error(capsys, arguments):
     status, lines, errors = call(capsys, *arguments)
     assert (status, lines) == (2, [])
     assert errors[0].startswith("usage: captioner")

@@ -88,7 +88,9 @@ def test_the_overlay_is_drawn_in_the_style_asked_for(caption, checkpoints, photo
         ),
     ],
 )
-def test_attention_that_is_not_there_makes_no_sense(caption, checkpoints, kind, options, problem):
+def test_requesting_attention_that_a_model_lacks_is_an_error(
+    caption, checkpoints, kind, options, problem
+):
     photo = Path(__file__).parents[1] / "data" / "samples" / "cat.jpg"
     status, lines, errors = caption(photo, "--json", "--checkpoint", checkpoints[kind], *options)
     assert (status, lines) == (2, [])

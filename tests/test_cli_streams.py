@@ -42,7 +42,9 @@ def test_a_list_from_a_closed_standard_input_is_refused(checkpoints, folder, tmp
     assert not output.exists()
 
 
-def test_a_full_disk_under_a_log_ends_no_run_and_under_results_is_told(checkpoints, folder):
+def test_a_full_disk_stops_no_run_under_its_log_and_is_reported_under_its_results(
+    checkpoints, folder
+):
     (folder / "bad.png").write_bytes(b"")
     done = shell("captioner 2>/dev/full", checkpoints, folder)
     assert done.returncode == 1

@@ -45,7 +45,7 @@ def test_code_is_made_before_the_work_begins_and_seldom_again(encoder):
     assert len(made) == before
 
 
-def test_what_cannot_be_compiled_is_told(encoder):
+def test_an_encoder_that_cannot_be_compiled_is_an_error(encoder):
     def broken(graph, inputs):
         raise RuntimeError("no C++ compiler was found")
 

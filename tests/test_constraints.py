@@ -67,7 +67,7 @@ def test_a_word_in_pieces_is_a_run_of_them():
     assert PIECES.decode(found.required[0]) == "Stone"
 
 
-def test_more_than_can_be_looked_for_is_refused():
+def test_too_many_required_words_are_refused():
     assert len(limits(require=("a", "dog", "on", "hot")).required) == 4
     with pytest.raises(ConfigError, match=r"search\.require is .* leave some out"):
         limits(require=("a", "dog", "on", "hot", "stone"))

@@ -76,7 +76,7 @@ def test_so_it_does_for_several_captions_of_an_image_at_once(decoder):
     assert_close(stepped, decoder(features(), words).logits)
 
 
-def test_looking_word_by_word_sees_what_reading_the_whole_sees(decoder):
+def test_attention_step_by_step_equals_that_of_whole_captions(decoder):
     words = captions(count=3)
     whole = decoder(features(), words, with_attention=True)
     state = decoder.init_state(features()).reorder(torch.zeros(3, 3, dtype=torch.long))
@@ -91,7 +91,7 @@ def test_looking_word_by_word_sees_what_reading_the_whole_sees(decoder):
             assert_close(reading.between_words, expected)
 
 
-def test_reordered_hypotheses_go_on_from_their_parents(decoder):
+def test_reordered_hypotheses_continue_from_their_parents(decoder):
     words = captions(count=3)
     widened = decoder.init_state(features()).reorder(torch.zeros(3, 3, dtype=torch.long))
     _, state = step_through(decoder, widened, words[:, :, :3])
@@ -103,7 +103,7 @@ def test_reordered_hypotheses_go_on_from_their_parents(decoder):
     assert_close(stepped, decoder(features(), joined).logits[:, :, 3:])
 
 
-def test_selected_images_go_on_without_the_others(decoder):
+def test_selected_images_continue_without_the_others(decoder):
     words = captions(count=3)
     widened = decoder.init_state(features()).reorder(torch.zeros(3, 3, dtype=torch.long))
     _, state = step_through(decoder, widened, words[:, :, :3])

@@ -44,7 +44,7 @@ def read(captioner, photo, caption):
     return weights, gate
 
 
-def test_a_class_token_has_no_place_on_the_map_and_its_share_is_told(tokenizer, photos):
+def test_a_class_token_is_not_on_the_map_and_lowers_the_gate(tokenizer, photos):
     captioner = with_class_token(tokenizer, TRANSFORMER)
     caption = captioner.caption(photos[0])
     weights, _ = read(captioner, photos[0], caption)
@@ -62,7 +62,7 @@ def test_a_class_token_has_no_place_on_the_map_and_its_share_is_told(tokenizer, 
             assert_allclose(word.heads.reshape(2, 2, -1), weights[:, :, number, 1:], rtol=1e-3)
 
 
-def test_a_recurrent_gate_lets_in_what_the_class_token_leaves(tokenizer, photos):
+def test_a_recurrent_gate_is_multiplied_by_the_regions_share(tokenizer, photos):
     captioner = with_class_token(tokenizer, LSTM, seed=7)
     caption = captioner.caption(photos[0])
     weights, gate = read(captioner, photos[0], caption)

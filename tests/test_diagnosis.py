@@ -64,7 +64,7 @@ def test_a_model_that_always_looks_everywhere_is_found_out():
     assert diagnose([word("a", even()), word("dog", even())]) == [EVERYWHERE]
 
 
-def test_a_model_that_always_looks_at_one_place_is_found_out():
+def test_attention_on_the_same_place_for_every_word_is_diagnosed():
     centre = 0.9 * one_hot((7, 7), 3, 3) + 0.1 * even()
     words = [word("a", centre), word("dog", 0.96 * centre + 0.04 * even()), word("runs", centre)]
     assert 0 < difference(words) < SAME

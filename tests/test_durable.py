@@ -96,9 +96,7 @@ def test_when_the_disk_is_full_or_damaged_the_old_file_and_nothing_else_is_there
 
 @pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
 @pytest.mark.parametrize("write", [edit_file, replace_file])
-def test_a_file_system_that_brings_nothing_to_disk_on_demand_is_trusted(
-    tmp_path, monkeypatch, code, write
-):
+def test_a_file_system_without_fsync_is_trusted(tmp_path, monkeypatch, code, write):
     monkeypatch.setattr(os, "fsync", refused(code))
     write(tmp_path / "photo.jpg", b"new")
     sync_folder(tmp_path)

@@ -68,7 +68,7 @@ def test_a_class_token_kept_stands_before_the_regions():
     assert kept.feature_dim == features.shape[-1]
 
 
-def test_a_class_token_that_is_not_there_is_an_error():
+def test_requesting_a_missing_class_token_is_an_error():
     with pytest.raises(ConfigError) as caught:
         make("test_resnet", class_token=True)
     assert str(caught.value) == "encoder.class_token: 'test_resnet' has none; leave it out."
@@ -237,7 +237,7 @@ def test_an_unheard_of_backbone_is_refused():
     )
 
 
-def test_a_misspelt_backbone_brings_suggestions():
+def test_a_misspelt_backbone_gets_suggestions():
     with pytest.raises(ConfigError) as refused:
         Encoder("vit_tini_patch16_224")
     message = str(refused.value)

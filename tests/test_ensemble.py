@@ -156,7 +156,9 @@ def test_what_grows_ends_as_the_caption(members, photos):
     assert_same(last, ensemble.caption(photos[0]))
 
 
-def test_packed_or_in_bfloat16_it_says_what_it_says_otherwise(members, photos, monkeypatch):
+def test_packed_weights_and_bfloat16_leave_an_ensembles_captions_unchanged(
+    members, photos, monkeypatch
+):
     monkeypatch.setattr(packing, "_gains", lambda: True)
     plain = TorchCaptioner.ensemble(members)
     for ours, theirs in zip(
@@ -231,7 +233,7 @@ def test_the_command_captions_with_several_checkpoints(files, members, photos, c
     )
 
 
-def test_a_folder_is_captioned_by_several_and_goes_on_with_the_same_only(
+def test_a_folder_captioned_by_an_ensemble_resumes_with_the_same_ensemble_only(
     files, members, folder, capsys
 ):
     command = ["folder", str(folder), "--precision", "float32", "--quiet"]

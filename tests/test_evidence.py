@@ -32,7 +32,7 @@ def spot(row, col):
     return spread
 
 
-def test_smoothing_spreads_a_weight_by_a_binomial_and_goes_on_as_edges_end():
+def test_smoothing_is_binomial_and_replicates_edges():
     assert_allclose(smooth(one_hot(GRID, 2, 2)), spot(2, 2))
     assert_allclose(smooth(even(GRID)), even(GRID), rtol=1e-6)
     corner = smooth(one_hot((5, 1), 0, 0))[:, 0]
@@ -106,7 +106,7 @@ def test_a_transformer_adds_what_gradients_give_without_feed_forward_and_deviati
     assert_close(added[0, 0], (attention * gradient)[0, :, 0].sum(dim=0))
 
 
-def test_a_decoder_over_regions_and_words_tells_too_and_one_with_a_head_does_not():
+def test_prefix_decoders_have_evidence_and_transformers_with_a_head_do_not():
     sizes = {"width": 8, "layers": 2, "heads": 2, "feedforward_width": 12, "max_positions": 9}
     features, words = torch.randn(2, 4, 7), torch.tensor([[3, 5, 1], [2, 2, 9]])
     attention = torch.rand(2, 2, 3, 4)

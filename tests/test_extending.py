@@ -143,7 +143,7 @@ def test_its_settings_are_read_and_checked(bag):
         bag.BagConfig(width=0)
 
 
-def test_its_checkpoint_captions_and_shows_where_it_looked(saved, photos):
+def test_its_checkpoint_captions_with_attention(saved, photos):
     captioner = TorchCaptioner.load(saved, device="cpu")
     for method in ("beam", "greedy", "sample"):
         caption = captioner.caption(photos[0], method=method, max_words=5)

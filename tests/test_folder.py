@@ -161,7 +161,7 @@ def test_photos_in_archives_are_captioned_but_get_no_sidecar(command, folder, mo
     assert "3 captioned, 0 already captioned, 1 skipped" in lines[0]
 
 
-def test_a_dry_run_tells_everything_and_writes_nothing(command, folder, monkeypatch):
+def test_a_dry_run_prints_the_plan_and_writes_nothing(command, folder, monkeypatch):
     monkeypatch.delattr(TorchCaptioner, "open")
     (folder / "flag.txt").write_text("sks dog")
     before = sorted(folder.rglob("*"))
@@ -291,7 +291,7 @@ def test_a_half_line_at_the_end_is_cut_off_and_its_photo_captioned_again(command
         assert captions(output) == told
 
 
-def test_damage_in_the_middle_is_no_trace_of_a_crash(command, folder):
+def test_damage_in_the_middle_does_not_come_from_a_crash(command, folder):
     command(folder)
     output = folder / "captions.jsonl"
     first, second, *rest = output.read_bytes().splitlines(keepends=True)

@@ -132,7 +132,7 @@ def test_a_table_in_another_encoding_is_asked_about(command, folder, table):
     assert "it is not UTF-8" in error
 
 
-def test_a_table_that_a_killed_run_left_behind_the_journal_is_no_edit(command, folder, table):
+def test_a_table_older_than_the_journal_after_a_kill_is_not_an_edit(command, folder, table):
     command(folder, "--output", table, "--include", "flag.png")
     old = table.read_bytes()
     command(folder, "--output", table)

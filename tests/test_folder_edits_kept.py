@@ -40,7 +40,7 @@ def add(journal, **captions):
         )
 
 
-def test_an_edit_made_while_the_run_goes_on_is_kept(command, folder, tmp_path, monkeypatch):
+def test_an_edit_made_during_the_run_is_kept(command, folder, tmp_path, monkeypatch):
     from captioner.folder.engines.local import LocalEngine
 
     table, run = tmp_path / "c.csv", LocalEngine.run
@@ -124,7 +124,7 @@ def test_reading_a_table_takes_no_memory_for_what_was_not_edited(tmp_path):
     assert peak < 2_000_000
 
 
-def test_a_table_that_says_what_the_journal_says_is_not_written_again(command, folder, tmp_path):
+def test_a_table_that_matches_the_journal_is_not_rewritten(command, folder, tmp_path):
     table = tmp_path / "c.csv"
     command(folder, "--output", table)
     before = table.stat()

@@ -94,7 +94,7 @@ def test_links_are_followed_but_never_in_circles(tmp_path):
 
 
 @POSIX
-def test_a_folder_named_like_a_photo_is_a_folder_and_a_pipe_is_no_photo(tmp_path):
+def test_folders_and_pipes_with_names_of_photos_are_not_photos(tmp_path):
     lay_out(tmp_path, "x.jpg/1.jpg")
     os.mkfifo(tmp_path / "pipe.jpg")
     os.mkfifo(tmp_path / "pipe")
@@ -107,7 +107,7 @@ def test_a_folder_named_like_a_photo_is_a_folder_and_a_pipe_is_no_photo(tmp_path
 
 
 @POSIX
-def test_names_that_are_no_text_come_through(tmp_path):
+def test_names_that_are_not_text_round_trip(tmp_path):
     odd = os.fsencode(tmp_path) + b"/odd-\xff.jpg"
     with open(odd, "wb"):
         pass
@@ -116,7 +116,9 @@ def test_names_that_are_no_text_come_through(tmp_path):
     assert listed(b"odd-\xff.jpg\n", tmp_path) == [found]
 
 
-def test_a_folder_that_cannot_be_listed_is_a_problem_and_the_others_go_on(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_listed_is_a_problem_and_the_others_are_searched(
+    tmp_path, monkeypatch
+):
     lay_out(tmp_path, "a/1.jpg", "b/2.jpg")
     scandir = os.scandir
 
@@ -240,7 +242,7 @@ def test_what_is_excluded_is_not_looked_into(tmp_path, monkeypatch):
     assert entered == [str(tmp_path)]
 
 
-def test_downloads_on_their_way_are_no_photos_yet(tmp_path):
+def test_incomplete_downloads_are_not_photos(tmp_path):
     endings = (".part", ".crdownload", ".download", ".TMP")
     content = encode(quarters(), "PNG")
     lay_out(tmp_path, *(f"a.png{ending}" for ending in endings), content=content)

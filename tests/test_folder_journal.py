@@ -135,7 +135,7 @@ def test_a_journal_saved_by_an_editor_is_still_one(command, folder):
         assert captions(output) == told
 
 
-def test_photos_and_their_captions_are_copied_and_go_on_elsewhere(command, folder, tmp_path):
+def test_a_run_resumes_after_photos_and_captions_were_copied_elsewhere(command, folder, tmp_path):
     command(folder, "--include", "flag.png", "--sidecar", "txt")
     shutil.copytree(folder, tmp_path / "copy")
     assert command(tmp_path / "copy", "--sidecar", "txt")[0] == 0

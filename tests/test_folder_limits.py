@@ -18,7 +18,7 @@ from tests.test_folder import captions
 FIRST = ("--batch-size", "1")
 
 
-def test_a_run_in_which_too_many_photos_fail_ends_and_can_go_on(command, folder):
+def test_too_many_failures_stop_a_run_that_can_be_resumed(command, folder):
     for number in range(5):
         (folder / f"a{number}.png").write_bytes(b"")
     output = folder / "captions.jsonl"

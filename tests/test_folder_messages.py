@@ -131,7 +131,7 @@ def test_errors_are_json_events_too(command, folder):
         ([".", "--workers", "0"], "argument --workers: 0 is not 1 or more"),
     ],
 )
-def test_what_makes_no_sense_is_a_usage_error(command, tmp_path, monkeypatch, arguments, problem):
+def test_invalid_options_are_usage_errors(command, tmp_path, monkeypatch, arguments, problem):
     monkeypatch.chdir(tmp_path)
     status, lines, errors = command(*arguments)
     assert (status, lines) == (2, [])

@@ -52,7 +52,7 @@ def test_a_file_gets_no_bar(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_json_events_tell_everything_now_and_then(capsys, monkeypatch):
+def test_json_events_report_progress_at_intervals(capsys, monkeypatch):
     clock = count(0, 2)
     monkeypatch.setattr(progress_module, "_EVERY", 0.0)
     monkeypatch.setattr(progress_module.time, "monotonic", lambda: next(clock))

@@ -26,12 +26,12 @@ def test_a_line_is_read_back_as_it_was_written():
 @pytest.mark.parametrize(
     "style", [{"separators": (",", ":")}, {"ensure_ascii": False}, {"sort_keys": True}]
 )
-def test_json_in_another_style_is_no_edit(style):
+def test_reformatted_json_is_not_an_edit(style):
     line = json.dumps(json.loads(RECORD.to_line()), **style).encode() + b"\n"
     assert JournalRecord.from_line(line) == RECORD
 
 
-def test_a_line_without_a_checksum_is_no_edit():
+def test_a_line_without_a_checksum_is_not_an_edit():
     line = json.dumps(RECORD.to_dict()).encode() + b"\n"
     assert JournalRecord.from_line(line) == RECORD
 

@@ -59,7 +59,7 @@ def test_a_photo_that_failed_and_is_deleted_leaves_the_report(command, folder, t
         assert records(tmp_path / "c.failed.jsonl")[0]["image"] == "none.png"
 
 
-def test_a_photo_listed_twice_ends_twice_as_what_it_is(command, folder, tmp_path):
+def test_a_photo_listed_twice_has_the_same_outcome_twice(command, folder, tmp_path):
     (folder / "bad.png").write_bytes(b"")
     (tmp_path / "list.txt").write_text("bad.png\nbad.png\nflag.png\nflag.png\n")
     _, lines, errors = command(
@@ -71,7 +71,7 @@ def test_a_photo_listed_twice_ends_twice_as_what_it_is(command, folder, tmp_path
     assert len(records(tmp_path / "c.jsonl")) == 2
 
 
-def test_a_photo_met_by_two_names_gets_its_caption_once(command, folder, tmp_path):
+def test_a_photo_found_under_two_names_is_captioned_once(command, folder, tmp_path):
     (folder / "link.png").symlink_to("flag.png")
     (tmp_path / "list.txt").write_text("flag.png\n./flag.png\nlink.png\n")
     for existing in ("append", "prepend"):

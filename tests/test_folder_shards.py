@@ -178,7 +178,7 @@ def test_every_output_is_named_after_its_shard(command, many):
     ]  # fmt: skip
 
 
-def test_a_shard_goes_on_with_what_is_new_and_with_what_failed(command, many):
+def test_a_shard_resumes_with_new_and_failed_photos(command, many):
     for number in (1, 2):
         command(many, "--shard", f"{number}/2")
     for number in range(50, 60):

@@ -240,7 +240,7 @@ def test_a_text_file_in_an_unknown_encoding_is_refused_and_stays(
 
 
 @pytest.mark.parametrize("blank", [b"\xff\xfe", " \r\n".encode("utf-16"), b"\xef\xbb\xbf\n", b"\0"])
-def test_a_blank_text_file_is_no_caption(command, folder, blank):
+def test_a_blank_text_file_is_not_a_caption(command, folder, blank):
     (folder / "flag.txt").write_bytes(blank)
     command(folder, "--include", "flag.png", "--sidecar", "txt")
     assert captions(folder / "captions.jsonl")["flag.png"]

@@ -109,7 +109,7 @@ def test_other_limits_are_another_run(run, believed, folder, capfd):
     assert "withhold" in capfd.readouterr().err
 
 
-def test_a_checkpoint_that_cannot_tell_is_refused(command, folder):
+def test_a_checkpoint_without_confidence_is_refused(command, folder):
     status, _, err = command(folder, "--skip-non-photos")
     assert status == 2
     assert err == [

@@ -141,7 +141,7 @@ def test_words_the_model_does_not_know_are_left_out(planted):
     )
 
 
-def test_every_head_and_layer_is_looked_at():
+def test_views_cover_every_layer_head_and_method():
     views = views_of(1, 1, evidence=False)
     assert [(v.layer, v.head) for v in views] == [(1, 1), (1, None), (None, None)]
     views = views_of(2, 2, evidence=True)
@@ -329,7 +329,7 @@ def test_photos_can_be_fewer_and_deletions_left_out(data, checkpoints, capsys):
         (["--images", "nowhere"], "Image folder or archive nowhere does not exist."),
     ],
 )
-def test_a_mistake_is_told_in_one_line(data, checkpoints, capsys, arguments, problem):
+def test_an_error_takes_one_line(data, checkpoints, capsys, arguments, problem):
     assert main(["--checkpoint", str(checkpoints["lstm"]), *data, *arguments]) == 1
     out, err = capsys.readouterr()
     assert out == ""

@@ -87,7 +87,7 @@ def test_a_header_must_be_a_table(text):
         parse_header(text, where="m.safetensors")
 
 
-def test_a_header_cut_off_is_no_json(header):
+def test_a_truncated_header_is_not_json(header):
     with pytest.raises(CheckpointError, match=r"^m\.safetensors: its header is not JSON \("):
         parse_header(format_header(header)[:-1], where="m.safetensors")
 
@@ -100,7 +100,7 @@ def test_a_header_cut_off_is_no_json(header):
         '{"format": ' + "1" * 5000 + "}",
     ],
 )
-def test_a_header_made_to_exhaust_python_is_no_json(text):
+def test_a_deeply_nested_header_is_not_json(text):
     with pytest.raises(CheckpointError, match=r"^m\.safetensors: its header is not JSON \("):
         parse_header(text, where="m.safetensors")
 
@@ -113,7 +113,7 @@ def test_a_number_without_end_is_named(header):
     )
 
 
-def test_words_that_make_the_library_panic_are_told_with_the_file(header):
+def test_a_vocabulary_that_makes_the_library_panic_is_an_error_that_names_the_file(header):
     changed = table(header)
     changed["tokenizer"]["normalizer"]["normalizers"][0]["pattern"]["Regex"] = ""
     assert problem(changed).startswith(
@@ -130,7 +130,7 @@ def test_what_a_header_lacks_is_named(header, name):
     )
 
 
-def test_a_setting_that_makes_no_sense_is_named_with_the_file(header):
+def test_an_invalid_setting_is_reported_with_the_file(header):
     changed = table(header)
     changed["search"]["beam"] = 0
     assert problem(changed) == (
@@ -150,7 +150,7 @@ def test_a_value_of_another_type_is_named_with_the_file(header, name, value):
     )
 
 
-def test_words_that_cannot_be_read_are_told_with_the_file(header):
+def test_an_unreadable_vocabulary_is_reported_with_the_file(header):
     assert problem(table(header) | {"tokenizer": {}}).startswith(
         "m.safetensors: its header is damaged: The checkpoint's tokenizer cannot be read"
     )

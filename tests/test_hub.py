@@ -84,7 +84,7 @@ def test_an_address_is_a_repository_and_perhaps_a_revision(text, repo, revision)
 @pytest.mark.parametrize(
     "text", ["hf:", "hf:toy", "hf:/toy", "hf:me/toy/x", "hf:me/../x", "hf:me/toy@"]
 )
-def test_what_is_no_address_is_told_how_one_looks(text):
+def test_a_malformed_address_is_an_error_that_shows_the_format(text):
     with pytest.raises(CheckpointError) as caught:
         find_checkpoint(text)
     assert str(caught.value) == (
@@ -126,7 +126,7 @@ def test_without_a_network_the_cache_is_taken(published, monkeypatch):
     assert find_checkpoint("hf:me/toy") == path
 
 
-def test_weights_of_a_backbone_come_from_the_cache_or_the_way_out_is_told(hub, monkeypatch):
+def test_backbone_weights_come_from_the_cache_or_are_an_error_with_a_way_out(hub, monkeypatch):
     name = "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"
     hub.repos[name] = Repo()
     hub.repos[name].commit({"model.safetensors": b"weights"})
@@ -157,7 +157,7 @@ def problem(text):
     return str(caught.value).removeprefix(f"{text}: ")
 
 
-def test_without_network_and_cache_the_way_out_is_told(published, monkeypatch):
+def test_without_network_and_cache_the_error_names_the_way_out(published, monkeypatch):
     for name in filter(SET.fullmatch, list(os.environ)):
         monkeypatch.delenv(name)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -200,7 +200,7 @@ def test_a_way_to_the_hub_that_cannot_be_is_named(tmp_path, photos, name, value,
     assert error.endswith(f"); check the network and {name}.")
 
 
-def test_what_the_hub_does_not_have_is_told(published):
+def test_missing_repositories_and_revisions_are_reported(published):
     assert problem("hf:me/nothing") == (
         "no such repository, or a private one; check the name, or `hf auth login`."
     )
@@ -219,7 +219,7 @@ def test_a_private_repository_is_for_those_who_log_in(published, monkeypatch):
     assert find_checkpoint("hf:me/toy").is_file()
 
 
-def test_a_repository_of_another_kind_is_told(hub, tmp_path, checkpoints):
+def test_a_repository_of_another_kind_is_an_error(hub, tmp_path, checkpoints):
     hub.repos["me/other"] = Repo()
     hub.repos["me/other"].commit({"pytorch_model.bin": b"\x80\x04."})
     assert problem("hf:me/other") == (
@@ -234,7 +234,7 @@ def test_a_repository_of_another_kind_is_told(hub, tmp_path, checkpoints):
     assert problem("hf:me/other").startswith("holds weights but no captioner header; ")
 
 
-def test_a_missing_package_is_told_with_the_line_that_installs_it(monkeypatch):
+def test_a_missing_package_is_an_error_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(MissingExtraError) as caught:
         find_checkpoint("hf:me/toy")
@@ -278,7 +278,7 @@ def test_graphs_are_pushed_and_fetched_so_that_torch_is_not_needed(hub, exports,
     )
 
 
-def test_a_repository_that_lacks_a_graph_counts_as_one_without(hub, exports):
+def test_a_repository_that_lacks_one_graph_counts_as_without_graphs(hub, exports):
     files = {
         name: (exports["lstm"] / name).read_bytes() for name in (WEIGHTS, *GRAPHS, DESCRIPTION)
     }
@@ -324,7 +324,7 @@ def test_only_a_repository_can_be_pushed_to(hub, capsys, checkpoints, repo):
     assert hub.requests == []
 
 
-def test_a_dry_run_writes_what_would_be_pushed_and_asks_nobody(hub, capsys, checkpoints, tmp_path):
+def test_a_dry_run_writes_what_would_be_pushed_without_network(hub, capsys, checkpoints, tmp_path):
     folder = tmp_path / "new" / "folder"
     status, lines, errors = call(capsys, "push", checkpoints["lstm"], "me/toy", "--dry-run", folder)
     assert (status, lines, errors) == (0, [str(folder)], [])
@@ -341,7 +341,7 @@ def test_a_dry_run_writes_what_would_be_pushed_and_asks_nobody(hub, capsys, chec
 # As a user would
 
 
-def test_the_real_commands_push_fetch_and_go_on_without_the_hub(checkpoints, photos, tmp_path):
+def test_the_real_commands_push_fetch_and_work_offline(checkpoints, photos, tmp_path):
     environment = os.environ | {
         "PYTHONPATH": str(ROOT),
         "HF_HOME": str(tmp_path),

@@ -81,7 +81,7 @@ def test_without_a_network_the_cache_is_taken(published, monkeypatch):
     assert find_checkpoint("hf:them/blip") == found
 
 
-def test_a_download_that_was_broken_off_goes_on(published, monkeypatch):
+def test_an_interrupted_download_resumes(published, monkeypatch):
     found = find_checkpoint("hf:them/blip")
     (found / "model.safetensors").unlink()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
@@ -128,7 +128,7 @@ def test_divided_weights_are_fetched_by_their_index(published, folder):
     assert (found / "model-1-of-1.safetensors").read_bytes() == content
 
 
-def test_a_repository_without_weights_is_told(published, folder):
+def test_a_repository_without_weights_is_an_error(published, folder):
     published.repos["them/bare"] = Repo()
     published.repos["them/bare"].commit({"config.json": (folder / "config.json").read_bytes()})
     assert problem("hf:them/bare") == (
@@ -176,7 +176,7 @@ def test_the_command_captions_with_it(published, photos, capsys):
     assert json.loads(text)["search"]["prompt"] == ""
 
 
-def test_folders_are_captioned_with_it_and_go_on(published, photos, tmp_path, capsys):
+def test_folders_are_captioned_with_it_and_resume(published, photos, tmp_path, capsys):
     place = tmp_path / "photos"
     place.mkdir()
     shutil.copy(photos[0], place)

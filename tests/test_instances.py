@@ -74,7 +74,7 @@ def test_categories_are_found_among_the_words_by_name_plural_and_what_people_say
     ]
 
 
-def test_a_hot_dog_is_no_dog_and_what_has_no_boxes_is_no_phrase(path):
+def test_a_hot_dog_is_not_a_dog_and_a_phrase_needs_boxes(path):
     (image,) = load_instances(path, [record("7.jpg", "a dog eats hot dogs with knives")])
     assert image.captions[0].phrases == (found(1, 1, "animal", DOG),)
 

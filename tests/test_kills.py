@@ -94,7 +94,7 @@ def cut_short(together: Together, folder: Path) -> None:
     assert together.ended() == [1]
 
 
-def test_a_full_disk_is_told_and_costs_nothing(place, together, whole):
+def test_a_full_disk_is_reported_and_costs_nothing(place, together, whole):
     folder = place / "full"
     cut_short(together, folder)
     saved = {file: file.read_bytes() for file in folder.glob("resume*")}
@@ -111,7 +111,7 @@ def test_a_full_disk_is_told_and_costs_nothing(place, together, whole):
     assert same(state(folder / "resume.pt"), state(whole / "resume.pt"))
 
 
-def test_a_run_goes_on_from_the_file_before_where_the_newest_is_damaged(place, together, whole):
+def test_a_run_resumes_from_the_previous_file_if_the_newest_is_damaged(place, together, whole):
     folder = place / "damaged"
     cut_short(together, folder)
     content = bytearray((folder / "resume.pt").read_bytes())

@@ -163,7 +163,7 @@ def test_words_of_an_animation_are_placed_from_the_right():
 # Letters that no font has
 
 
-def test_missing_letters_are_told(monkeypatch):
+def test_missing_letters_are_reported(monkeypatch):
     monkeypatch.setattr(lettering, "_FONTS", (None, "no such font.ttf"))
     lettering._choose.cache_clear()
     try:

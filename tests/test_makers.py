@@ -188,7 +188,7 @@ def test_nothing_but_the_caption_changes(command, makers, existing, prefix):
 
 
 @EXIFTOOL
-def test_skipping_changes_nothing_at_all(command, makers):
+def test_skipping_leaves_the_file_unchanged(command, makers):
     command(makers, "--in-place", "--output", makers.parent / "first.jsonl")
     before = contents(makers)
     command(makers, "--in-place", "--output", makers.parent / "second.jsonl")

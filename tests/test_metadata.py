@@ -314,7 +314,7 @@ def test_extended_xmp_is_kept_unless_it_holds_the_caption():
     )
 
 
-def test_fill_bytes_before_a_marker_are_no_damage():
+def test_fill_bytes_before_a_marker_are_not_damage():
     file = b"\xff\xd8\xff\xff" + FILES["jpeg"][2:]
     captioned = embed(file, CAPTION, name="p")
     assert captioned.startswith(b"\xff\xd8\xff\xff\xff\xe0")

@@ -148,7 +148,7 @@ def test_a_model_that_is_right_as_often_as_it_is_sure_is_calibrated():
     assert calibrate(confidence**2, correct)["ece"] > 0.1
 
 
-def test_calibration_of_nothing_is_refused():
+def test_calibration_without_data_is_an_error():
     with pytest.raises(ValueError, match="the same length"):
         calibrate(np.zeros(0), np.zeros(0, dtype=bool))
 

@@ -9,7 +9,7 @@ from training.nonphotos.drawing import KINDS, draw_nonphoto
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_images_of_a_kind_repeat_themselves_by_number_and_differ_otherwise(kind):
+def test_images_of_a_kind_depend_on_their_number_alone(kind):
     contents = [draw_nonphoto(kind, number) for number in range(8)]
     assert [draw_nonphoto(kind, number) for number in range(8)] == contents
     assert len(set(contents)) == 8

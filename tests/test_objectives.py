@@ -68,7 +68,7 @@ def test_bleu_joins_the_reward_of_the_same_draws():
 
 
 @pytest.mark.parametrize("kind", DECODERS)
-def test_as_a_stage_goes_on_more_of_the_words_read_are_the_models_own(kind):
+def test_the_share_of_the_models_own_words_grows_during_a_stage(kind):
     decoder = make_decoder(kind)
     plain, _, _ = learn(decoder)
     begun, _, _ = learn(decoder, scheduled_sampling=1.0)

@@ -51,7 +51,7 @@ def test_longer_names_come_first(text, objects):
         ("orange and white cakes", ["cake"]),
     ],
 )
-def test_a_colour_is_no_fruit(text, objects):
+def test_a_colour_is_not_a_fruit(text, objects):
     assert named(text) == objects
 
 

@@ -332,7 +332,7 @@ def test_an_export_may_lie_beside_its_own_checkpoint(checkpoints, spare, tmp_pat
         ),
     ],
 )
-def test_a_command_that_makes_no_sense_is_a_usage_error(capsys, arguments, problem):
+def test_an_invalid_command_is_a_usage_error(capsys, arguments, problem):
     status, lines, errors = call(capsys, *arguments)
     assert (status, lines) == (2, [])
     assert problem in errors[-1]

@@ -75,7 +75,7 @@ def test_a_folder_that_cannot_be_written_is_named(checkpoints, tmp_path):
         export_onnx(checkpoints["lstm"], tmp_path / "file" / "export")
 
 
-def test_missing_packages_are_told_with_the_line_that_installs_them(
+def test_missing_packages_are_errors_with_the_command_that_installs_them(
     checkpoints, exports, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(sys.modules, "onnxscript", None)

@@ -149,7 +149,7 @@ def test_what_the_input_shows_bright_is_bright_on_the_displayed_photo(orientatio
 
 
 @pytest.mark.parametrize("smooth", [False, True])
-def test_an_even_look_weighs_one_everywhere(smooth):
+def test_uniform_attention_is_one_everywhere(smooth):
     for fit, grid in product(FITS, GRIDS):
         weights = spread(even(grid), geometry_of(97, 61, fit), smooth=smooth)
         assert_allclose(weights, np.ones((97, 61)), atol=1e-5, rtol=1.3e-6)

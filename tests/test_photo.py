@@ -160,7 +160,7 @@ def test_a_jpeg_is_only_decoded_at_scales_that_divide_its_sides():
 
 
 @pytest.mark.parametrize("orientation", TURNS)
-def test_a_reduced_photo_is_upright_and_tells_its_displayed_size(orientation):
+def test_a_reduced_photo_is_upright_and_returned_with_its_full_size(orientation):
     file = turned(quarters(800, 1200), orientation, "JPEG")
     picture, size = load_reduced(file, at_least=(150, 300))
     assert size == (800, 1200)

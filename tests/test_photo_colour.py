@@ -228,5 +228,5 @@ def test_arrays_of_every_kind_become_the_same_photo():
         ),
     ],
 )
-def test_an_array_that_is_no_photo_says_why(array, text):
+def test_an_array_that_is_not_a_photo_is_an_error_with_the_reason(array, text):
     assert error(array) == text

@@ -75,7 +75,7 @@ def test_an_empty_file_and_something_else_than_a_photo_say_so(tmp_path):
     )
 
 
-def test_drawings_are_told_apart_from_broken_photos():
+def test_drawings_and_broken_photos_have_different_errors():
     drawing = "the photo: SVG is a drawing, not a photo; export it as PNG first."
     assert error(b'<svg xmlns="http://www.w3.org/2000/svg"/>') == drawing
     assert (
@@ -192,7 +192,7 @@ def test_a_sound_file_of_a_kind_that_is_not_read_is_not_called_damaged():
     )
 
 
-def test_want_of_memory_is_told_as_such_and_says_for_how_many_megapixels(tmp_path):
+def test_out_of_memory_is_reported_as_such_with_the_megapixels(tmp_path):
     path = tmp_path / "large.png"
     Image.new("RGB", (12000, 9000)).save(path)
     reader = (

@@ -96,7 +96,7 @@ def test_what_is_brighter_than_white_paper_is_white_and_black_stays_black():
         assert shown[2:] == [255, 255]
 
 
-def test_a_heic_photo_is_read_without_pillow_being_told():
+def test_a_heic_photo_is_read_without_registering_a_plugin_in_pillow():
     pytest.importorskip("pillow_heif")
     check = (
         "import sys; from PIL import Image; from captioner.photo import load_photo\n"

@@ -197,7 +197,7 @@ def test_floats_packed_by_another_program_are_read():
         (lambda: tiff(stored(ramps(), "u2"), photometric="cielab"), "16-bit LAB"),
     ],
 )
-def test_a_kind_that_nobody_reads_is_named(file, what):
+def test_an_unsupported_kind_of_tiff_is_named(file, what):
     assert error(file()) == (
         f"the photo: a kind of TIFF that cannot be read ({what}); save it as 8-bit TIFF, PNG or "
         "JPEG."

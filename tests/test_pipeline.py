@@ -344,7 +344,7 @@ def test_an_overlay_is_drawn_from_json_alone(model, photos, kind):
         read.with_view(AttentionConfig(layer=1))
 
 
-def test_a_photo_that_is_no_path_has_no_name(model):
+def test_a_photo_without_a_path_has_no_name(model):
     assert model.caption(quarters()).image is None
     assert model.caption(quarters()).to_dict()["image"] is None
 

@@ -57,7 +57,7 @@ def test_padding_is_not_read():
     assert together["words"] == sum(one["words"] for one in alone)
 
 
-def test_what_is_given_before_the_words_is_read_and_not_foretold():
+def test_the_prompt_is_read_and_not_predicted():
     words = torch.tensor([[[START, A, B, END]]])
     decoder, reading = TableDecoder(GARDEN), TeacherForced()
     behind = SimpleNamespace(**{**vars(TOKENIZER), "prefix": (START, A)})
@@ -67,7 +67,7 @@ def test_what_is_given_before_the_words_is_read_and_not_foretold():
     assert reading.report()["perplexity"] == pytest.approx((0.3 * 1.0) ** (-1 / 2), rel=1e-5)
 
 
-def test_a_model_less_sure_than_it_should_be_wants_a_temperature_below_1():
+def test_an_underconfident_model_gets_a_temperature_below_1():
     # It gives A two thirds of what there is, and is right four times of five: T = ln 2 / ln 4.
     table = {(): {A: 2 / 3, B: 1 / 3}}
     found = read(*[[A, END]] * 4, [B, END], table=table)

@@ -224,7 +224,7 @@ def test_every_weight_of_the_real_sizes_has_its_place(name):
 
 
 @families
-def test_a_photo_is_captioned_and_the_class_tokens_share_is_told(pairs, family, photos):
+def test_a_caption_reports_the_share_of_attention_on_the_class_token(pairs, family, photos):
     captioner = Captioner.load(pairs(family)[1])
     assert captioner.header.search.prompt == ("a picture of" if family == "blip" else "")
     caption = captioner.caption(photos[0], max_words=8)

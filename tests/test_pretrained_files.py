@@ -240,7 +240,7 @@ def test_an_unsupported_model_type_is_refused(folder):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
-def test_a_config_that_is_no_table_is_refused(folder, text):
+def test_a_config_that_is_not_a_table_is_refused(folder, text):
     (folder / "config.json").write_text(text)
     assert problem(folder).startswith("config.json: ")
 

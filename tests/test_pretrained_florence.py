@@ -107,7 +107,7 @@ def test_microsofts_own_layout_is_the_same_model(theirs, original):
         ("visual_temporal_embedding", {"type": "x"}, "type is 'x', and only 'COSINE' is supported"),
     ],
 )
-def test_what_is_built_otherwise_is_refused(theirs, setting, value, message):
+def test_an_unsupported_architecture_is_refused(theirs, setting, value, message):
     table = json.loads((theirs / "config.json").read_text())
     table["vision_config"][setting] = value
     (theirs / "config.json").write_text(json.dumps(table))

@@ -67,7 +67,7 @@ def test_the_transformer_draws_from_a_first_reading(likeliest):
     assert torch.equal(mixed[:, :, 1:][real], said[real])
 
 
-def test_the_lstm_goes_on_from_what_it_drew_itself(likeliest):
+def test_the_lstm_continues_from_its_own_samples(likeliest):
     decoder = make_decoder("lstm")
     words, mixed = mix(decoder, probability=1.0)
     said = best(decoder(make_batch().inputs, mixed).logits)[:, :, :-1]  # having read its own words

@@ -22,7 +22,7 @@ in_each_namespace = pytest.mark.usefixtures("namespace")
 
 @in_each_namespace
 @pytest.mark.parametrize("method", ["beam", "greedy", "sample"])
-def test_a_search_goes_on_from_what_it_is_given_and_returns_the_rest(method):
+def test_a_search_continues_the_prompt_and_returns_the_rest(method):
     (found,) = find(TableDecoder(ENDINGS), constraints=AFTER_B, method=method, max_words=2)
     assert found.tokens[0] in ([A], [C])
     assert found.tokens[0] == [A] or method == "sample"

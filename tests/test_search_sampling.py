@@ -128,7 +128,7 @@ def test_noise_is_uniform_and_independent_of_seed_photo_caption_and_token():
         assert abs(np.corrcoef(first, second)[0, 1]) < 3.3 / len(first) ** 0.5
 
 
-def test_noise_stays_what_it_is():
+def test_noise_is_shake_256_of_photo_and_seed():
     # A change here changes every drawn caption: 16 hexadecimal digits of SHAKE-256 each.
     noise = make_noise(np.zeros((1, 2), np.float32), config=replace(SAMPLE, max_words=2, seed=5))
     key = hashlib.sha256(bytes(8)).digest() + (5).to_bytes(8, "little")

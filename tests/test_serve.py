@@ -179,7 +179,7 @@ def test_openais_client_gets_a_completion_whole_or_streamed(url, captioner):
          "response_format must be text; captions are plain text."),
     ],
 )  # fmt: skip
-def test_openais_client_is_told_what_is_wrong(url, changed, kind, message):
+def test_openais_client_receives_the_error_message(url, changed, kind, message):
     request = {"model": MODEL, "messages": chat(CAT)} | changed
     with (
         openai.OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0) as client,
@@ -306,7 +306,7 @@ def test_our_own_api_tells_what_is_wrong(url, request_, status, message):
     assert (answer.status_code, answer.json()) == (status, {"error": message})
 
 
-def test_a_path_or_a_method_that_there_is_not_is_told_as_each_api_does(url):
+def test_unknown_paths_and_methods_are_errors_in_the_format_of_each_api(url):
     assert httpx.get(f"{url}/caption").status_code == 405
     shown = {
         "/v1/embeddings": {"error": {

@@ -137,7 +137,7 @@ def test_a_photo_that_the_model_fails_on_fails_alone_and_so_does_one_that_is_non
     assert str(bad).startswith("bad.png: not an image")
 
 
-def test_the_service_goes_on_after_a_batch_that_failed_as_a_whole():
+def test_the_service_survives_a_batch_that_fails_as_a_whole():
     captioner = Held()
 
     async def try_it():
@@ -203,7 +203,7 @@ def test_the_model_is_loaded_on_demand_let_go_when_idle_and_loaded_again():
     assert loads == [0, 1, 2]
 
 
-def test_a_request_without_a_slot_is_told_to_come_back():
+def test_a_request_without_a_slot_gets_retry_after():
     batching = batching_of(Held(), slots=1)
 
     async def try_it():
@@ -282,7 +282,7 @@ def test_a_client_that_went_away_is_not_captioned_and_a_full_service_says_so():
         assert captioner.batches.get(timeout=PATIENCE) == [22]
 
 
-def test_photoprism_is_told_how_far_a_caption_can_be_believed():
+def test_photoprism_receives_the_confidence_of_a_caption():
     captioner = Held()
     captioner.go.release(100)
     with serving(batching_of(captioner)) as url:

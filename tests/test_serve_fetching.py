@@ -123,7 +123,7 @@ def test_a_redirect_to_another_address_is_checked_again(server, port):
     assert [path for path, _ in server.asked] == ["/away"]
 
 
-def test_what_cannot_be_fetched_is_told_without_what_is_secret_in_its_address(port):
+def test_fetch_errors_omit_credentials_and_query(port):
     base = f"http://127.0.0.1:{port}"
     assert refusal(f"{base}/loop", allowed=here) == (f"{base}/loop redirects more than 3 times.")
     assert refusal(f"{base}/none?key=1", allowed=here) == f"{base}/none returned status 404."

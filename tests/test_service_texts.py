@@ -45,7 +45,7 @@ def test_every_option_that_is_named_exists(capsys):
     assert [option for option in named if f"{option} " not in help_] == []
 
 
-def test_the_limits_that_are_told_are_the_defaults(capsys):
+def test_the_documented_limits_are_the_defaults(capsys):
     with pytest.raises(SystemExit):
         main(["serve", "--help"])
     help_ = " ".join(capsys.readouterr().out.split())

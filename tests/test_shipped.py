@@ -95,7 +95,7 @@ def test_where_nothing_is_shipped_the_error_asks_for_a_path(root):
     )
 
 
-def test_a_path_that_leads_nowhere_is_told_from_a_name(root, tmp_path):
+def test_a_missing_path_and_an_unknown_name_have_different_errors(root, tmp_path):
     assert problem("runs/best") == "runs/best: no such checkpoint file; check the path."
     assert problem("x.safetensors") == "x.safetensors: no such checkpoint file; check the path."
     assert problem(tmp_path) == (

@@ -98,7 +98,7 @@ INTERRUPTED = (
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_ends_at_once_when_told_to_and_the_same_command_goes_on(
+def test_a_signal_stops_a_run_at_once_and_the_same_command_resumes(
     command, checkpoints, folder, number, status
 ):
     output, table = folder / "captions.jsonl", folder / "captions.csv"
@@ -115,7 +115,7 @@ def test_a_run_ends_at_once_when_told_to_and_the_same_command_goes_on(
     assert list(captions(output)) == NAMES
 
 
-def test_told_again_while_tables_are_written_it_dies_there_and_loses_nothing(
+def test_a_second_signal_kills_it_while_tables_are_written_and_loses_nothing(
     command, checkpoints, folder
 ):
     output, table = folder / "captions.jsonl", folder / "slow.csv"
@@ -166,7 +166,7 @@ def test_what_is_not_to_be_interrupted_leaves_signals_as_they_were():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_threads_that_receive_no_signals_go_on_as_they_are():
+def test_threads_that_receive_no_signals_are_left_alone():
     handlers = []
 
     def work():

@@ -103,7 +103,7 @@ def test_every_norm_adds_the_eps_asked_for(eps):
     assert [norm.eps for norm in norms] == [eps] * (3 * 3 + 4)
 
 
-def test_a_bridge_left_out_lets_keys_and_values_read_the_features_as_they_are():
+def test_without_a_bridge_keys_and_values_read_the_features():
     decoder = make(bridge="none")
     assert decoder.from_feature(features()).equal(features())
     assert decoder.blocks[0].cross_attention.key.in_features == 7

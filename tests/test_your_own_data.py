@@ -84,7 +84,7 @@ def test_ten_commands_are_enough():
     assert {shlex.split(line)[0] for line in COMMANDS} == {"python", "captioner"}
 
 
-def test_the_captioner_learned_what_it_was_told(done):
+def test_the_captioner_learned_the_training_captions(done):
     folder, printed = done
     before = TorchCaptioner.load(ROOT / "checkpoints" / "vit-tiny-transformer", device="cpu")
     after = TorchCaptioner.load(folder / "runs" / "mine" / "best.safetensors", device="cpu")
