@@ -47,11 +47,7 @@ class PreprocessConfig:
     """Divided by per colour channel, in fractions of full brightness."""
 
     def __post_init__(self) -> None:
-        for side in ("height", "width"):
-            require(
-                getattr(self, side) >= 1,
-                f"preprocess.{side} is {getattr(self, side)}; it must be 1 or more.",
-            )
+        _at_least(self, 1, "height", "width", where="preprocess")
         require(min(self.std) > 0, f"preprocess.std is {self.std}; every value must be above 0.")
 
 
@@ -100,7 +96,7 @@ class EncoderConfig:
     """Layers that mix regions with a task (Florence-2); None: no such layers."""
 
     def __post_init__(self) -> None:
-        require(self.levels >= 1, f"encoder.levels is {self.levels}; it must be 1 or more.")
+        _at_least(self, 1, "levels", where="encoder")
         plain = self.levels == 1 and not self.class_token and self.eps is None
         require(
             self.task is None or plain,
@@ -168,11 +164,7 @@ class SearchConfig:
     the candidates without it; such as 0.3 with a beam of 10."""
 
     def __post_init__(self) -> None:
-        for name in ("beam", "max_words", "groups"):
-            require(
-                getattr(self, name) >= 1,
-                f"search.{name} is {getattr(self, name)}; it must be 1 or more.",
-            )
+        _at_least(self, 1, "beam", "max_words", "groups", where="search")
         require(
             0 < self.temperature < math.inf,
             f"search.temperature is {self.temperature}; it must be above 0 "
@@ -186,9 +178,7 @@ class SearchConfig:
             -(2**63) <= self.seed < 2**63, f"search.seed is {self.seed}; it must fit into 64 bits."
         )
         require(0 < self.top_p <= 1, f"search.top_p is {self.top_p}; it must be in (0, 1].")
-        for name in ("top_k", "no_repeat"):
-            value = getattr(self, name)
-            require(value >= 0, f"search.{name} is {value}; it must be 0 or more.")
+        _at_least(self, 0, "top_k", "no_repeat", where="search")
         require(
             not self.require or self.method == "beam",
             f"search.require is {list(self.require)}, which needs beam search; search.method is "
@@ -255,6 +245,12 @@ class AttentionConfig:
             f"attention.method is {self.method!r}, which uses all heads; "
             f"leave out attention.head = {self.head}.",
         )
+
+
+def _at_least(settings: Any, least: int, *names: str, where: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        require(value >= least, f"{where}.{name} is {value}; it must be {least} or more.")
 
 
 def from_table(

@@ -77,7 +77,9 @@ class Captioner(Reader):
         kind: type[Own] = cls
         if kind is Captioner:
             runtime = choose_runtime(runtime, files, device=device, precision=precision)
-            kind = _runtime_class(runtime)
+            module, name = RUNTIMES[runtime]
+            with require_torch():
+                kind = getattr(import_module(module), name)
         return kind.open(files, device=device, precision=precision)
 
     @classmethod
@@ -284,9 +286,3 @@ def choose_runtime(
     if name not in RUNTIMES:
         raise ConfigError(f"runtime is {name!r}; choose from auto, {', '.join(RUNTIMES)}.")
     return name
-
-
-def _runtime_class(name: str) -> Any:
-    module, kind = RUNTIMES[name]
-    with require_torch():
-        return getattr(import_module(module), kind)

@@ -43,7 +43,7 @@ def captioner(tokenizer):
 # Arithmetic
 
 
-def test_traits_of_a_caption_are_mean_least_and_length_of_its_log_probabilities():
+def test_statistics_of_a_caption_are_mean_least_and_length_of_its_log_probabilities():
     assert caption_statistics([-1.0, -4.0, -1.0, -2.0]) == [-2.0, -4.0, math.log(4)]
 
 
@@ -55,7 +55,7 @@ def test_a_words_probability_is_the_product_of_its_calibrated_tokens():
     assert 0 < word_probability([0.0, -1000.0], KNOWN) < 1
 
 
-def test_a_caption_is_judged_by_its_traits_and_the_image_by_its_summary():
+def test_a_caption_is_judged_by_its_statistics_and_the_image_by_its_summary():
     logs, summary = [-1.0, -2.0, -3.0], np.array([0.1, 0.2, 0.4])
     confidence = sigmoid(-2.0 + 0.5 * -3.0 + 0.25 * math.log(3) + 1)
     photo = sigmoid(0.2 - 0.2 + 0.2 + 0.25)
@@ -124,8 +124,8 @@ def test_captions_say_how_far_they_can_be_believed(captioner):
     assert before.log_probability == caption.log_probability
     for word, other in zip(caption.words, before.words, strict=True):
         if " " not in word.text and "'" not in word.text:
-            traits = token_statistics(np.array([other.probability]))
-            expected = float(logistic(traits, config.token)[0])
+            statistics = token_statistics(np.array([other.probability]))
+            expected = float(logistic(statistics, config.token)[0])
             assert word.probability == pytest.approx(expected, rel=1e-4)
         assert word.doubtful == (word.probability < config.doubtful)
         assert not other.doubtful

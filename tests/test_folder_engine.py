@@ -246,7 +246,7 @@ def run_sizes(size, seconds, batches=40):
     sizes = []
     for _ in range(batches):
         sizes.append(size.now)
-        size.took(size.now, seconds(size.now))
+        size.record_time(size.now, seconds(size.now))
     return sizes
 
 
@@ -279,7 +279,7 @@ def test_a_batch_size_found_on_a_busy_machine_is_searched_again():
 def test_half_a_batch_teaches_nothing_about_the_size():
     size = BatchSize(None, lambda: True)
     for _ in range(9):
-        size.took(3, 0.001)
+        size.record_time(3, 0.001)
     assert size.now == 4
 
 

@@ -78,9 +78,9 @@ def test_shards_together_are_the_whole_and_no_photo_is_in_two(many):
 
 def test_what_a_photo_is_called_decides_for_ever_and_on_every_machine():
     names = [f"photo-{number}.jpg" for number in range(9)]
-    owners = [next(s.number for s in THIRDS if s.holds(name)) for name in names]
+    owners = [next(s.number for s in THIRDS if s.contains(name)) for name in names]
     assert owners == [2, 3, 1, 1, 1, 2, 3, 2, 2]  # by `b2sum -l 128`
-    sizes = Counter(s.number for n in range(9000) for s in THIRDS if s.holds(f"{n}.jpg"))
+    sizes = Counter(s.number for n in range(9000) for s in THIRDS if s.contains(f"{n}.jpg"))
     assert all(2800 < size < 3200 for size in sizes.values())
 
 

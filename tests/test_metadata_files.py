@@ -11,8 +11,8 @@ from tests.test_metadata import FILES
 
 
 def test_a_sidecar_is_named_as_photo_managers_expect():
-    assert SIDECARS["xmp"].place("a/b.c.JPG") == "a/b.c.JPG.xmp"
-    assert SIDECARS["lightroom"].place("a/b.c.JPG") == "a/b.c.xmp"
+    assert SIDECARS["xmp"].path_for("a/b.c.JPG") == "a/b.c.JPG.xmp"
+    assert SIDECARS["lightroom"].path_for("a/b.c.JPG") == "a/b.c.xmp"
 
 
 def test_a_new_sidecar_is_this_text():

@@ -35,7 +35,12 @@ def save_checkpoint(path: Path | str, model: CaptionModel, header: Header, *, ha
     """
     path = Path(path)
     header = replace(header, parameters=sum(p.numel() for p in model.parameters()))
-    tensors = {name: _stored(x, half=half) for name, x in model.state_dict().items()}
+    tensors = {name: x.detach().cpu().contiguous() for name, x in model.state_dict().items()}
+    if half:
+        tensors = {
+            name: x.half() if x.is_floating_point() and x.dim() >= 2 else x
+            for name, x in tensors.items()
+        }
     written = save(tensors, metadata={METADATA_KEY: format_header(header)})
     with explained(path, raised=CheckpointError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +77,8 @@ def load_checkpoint(
     ):
         stored = list_weights(Path(path))
         _check_fit(model.state_dict(), {name: shape for name, (shape, _) in stored.items()}, path)
-        state = {name: _to_float32(read()) for name, (_, read) in stored.items()}
+        tensors = ((name, read()) for name, (_, read) in stored.items())
+        state = {name: x.float() if x.is_floating_point() else x for name, x in tensors}
     model.load_state_dict(state, assign=True)
     return model.to(device).eval(), header
 
@@ -100,16 +106,6 @@ def _build(path: Path | str, header: Header) -> CaptionModel:
             f"{path}: no model can be built from its settings ({error}); "
             "download or save the checkpoint again."
         ) from error
-
-
-def _stored(x: Tensor, *, half: bool) -> Tensor:
-    x = x.detach().cpu().contiguous()
-    return x.half() if half and x.is_floating_point() and x.dim() >= 2 else x
-
-
-def _to_float32(x: Tensor) -> Tensor:
-    """Convert a 16-bit weight to float32; a float32 weight stays mapped to the file."""
-    return x.float() if x.is_floating_point() else x
 
 
 def _check_fit(

@@ -216,10 +216,8 @@ def _keep_edits(args: argparse.Namespace, job: "Job", results: "Results") -> Non
 
 
 def _caption(args: argparse.Namespace, job: "Job", find: Find, results: "Results") -> None:
-    from captioner.folder.sources.inputs import count
-
     again = not args.watch and "-" not in (args.list, args.folder)  # the input can be read twice
-    job.progress.begin(count(find()) if again and job.progress.wants_total else None)
+    job.progress.begin(sum(1 for _ in find()) if again and job.progress.wants_total else None)
     _keep_edits(args, job, results)
     if args.watch:
         job.watch(find, seconds=_WATCH_SECONDS)

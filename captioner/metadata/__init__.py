@@ -24,6 +24,7 @@ from captioner.metadata.marks import Fields, Mark, alt_text, text_digest
 from captioner.metadata.placeholders import distinct
 from captioner.metadata.png import Png
 from captioner.metadata.webp import WebP
+from captioner.metadata.xmp import is_bare
 
 __all__ = [
     "Fields",
@@ -193,11 +194,6 @@ def sidecar(
     packet = xmp.new_sidecar() if existing is None or _is_blank(existing) else existing
     with _named(name):
         return xmp.set_caption(packet, caption, over_exif=over_exif, fields=fields, mark=mark)
-
-
-def is_bare(existing: bytes) -> bool:
-    """Whether a sidecar was created by this program and is empty now."""
-    return xmp.is_bare(existing)
 
 
 def read_sidecar_digests(existing: bytes, *, name: str) -> frozenset[str]:

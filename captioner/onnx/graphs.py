@@ -6,8 +6,9 @@ nothing is converted, and every onnxruntime since 1.14 runs it.
 """
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,71 +36,40 @@ _MANY = 2**20
 Tensors = tuple[Tensor, ...]
 
 
-class EncoderGraph(nn.Module):
-    """Pixels -> features of the regions."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, pixels: Float[Tensor, "B 3 H W"]) -> Tensor:
-        """Return what the decoder reads."""
-        features: Tensor = self.encoder(pixels)
-        return features
-
-
-class StartGraph(nn.Module):
-    """Features -> every tensor of the state before the first word."""
-
-    def __init__(self, decoder: Decoder) -> None:
-        super().__init__()
-        self.decoder = decoder
-
-    def forward(self, features: Float[Tensor, "B P D"]) -> Tensors:
-        """Return memory, then past."""
-        state = self.decoder.init_state(features)
-        # An output has one name: what stands in the state twice becomes two tensors.
-        return tuple(x.clone() for x in (*_tensors(state.memory), *_tensors(state.past)))
-
-
-class StepGraph(nn.Module):
-    """Words and the tensors of a state -> logits, attention, grown past.
+class Graph(nn.Module):
+    """A function of one part of a model, under the part's name, as its weights are in checkpoints.
 
     Args:
-        decoder: takes in the words.
-        state: any of its states, for the tree that memory and past are.
+        run: computes the outputs from the part and the inputs.
+        **part: `encoder` or `decoder`.
     """
 
-    def __init__(self, decoder: Decoder, state: DecoderState) -> None:
+    def __init__(self, run: Callable[..., Any], **part: nn.Module) -> None:
         super().__init__()
-        self.decoder = decoder
-        self._state = state
+        ((self._name, module),) = part.items()
+        self.add_module(self._name, module)
+        self._run = run
 
-    def forward(self, words: Int[Tensor, "B K"], memory: Tensors, past: Tensors) -> Tensors:
-        """Return logits (B, K, V), what `seen` names, and past, in this order."""
-        state = DecoderState(
-            memory=_fill(self._state.memory, memory), past=_fill(self._state.past, past)
-        )
-        output, state = self.decoder.step_with_attention(words, state)
-        seen = _seen(output._asdict()).values()
-        return (output.logits[:, :, 0], *seen, *_tensors(state.past))
+    def forward(self, *inputs: Any) -> Any:
+        """Return the outputs."""
+        return self._run(getattr(self, self._name), *inputs)
 
 
-class EvidenceGraph(nn.Module):
-    """Features, words and attention -> contribution of each region to the words' scores."""
+def _start(decoder: Decoder, features: Float[Tensor, "B P D"]) -> Tensors:
+    """Return memory, then past, of the state before the first word."""
+    state = decoder.init_state(features)
+    # Each output has one name: what the state holds twice becomes two tensors.
+    return tuple(x.clone() for x in (*_tensors(state.memory), *_tensors(state.past)))
 
-    def __init__(self, decoder: Decoder) -> None:
-        super().__init__()
-        self.decoder = decoder
 
-    def forward(
-        self,
-        features: Float[Tensor, "B P D"],
-        words: Int[Tensor, "B T"],
-        attention: Float[Tensor, "B M T P"],
-    ) -> Tensor | None:
-        """Return (B, T, P)."""
-        return self.decoder.evidence(features, words, attention)
+def _step(
+    like: DecoderState, decoder: Decoder, words: Int[Tensor, "B K"], memory: Tensors, past: Tensors
+) -> Tensors:
+    """Return logits (B, K, V), what `seen` names, and the grown past, given a state's tensors."""
+    state = DecoderState(memory=_fill(like.memory, memory), past=_fill(like.past, past))
+    output, state = decoder.step_with_attention(words, state)
+    seen = _seen(output._asdict()).values()
+    return (output.logits[:, :, 0], *seen, *_tensors(state.past))
 
 
 def write_graphs(model: CaptionModel, folder: Path, *, header: Header, weights: Path) -> Export:
@@ -142,7 +112,7 @@ def write_graphs(model: CaptionModel, folder: Path, *, header: Header, weights: 
         quantised=(),
     )
     _write(
-        EncoderGraph(model.encoder),
+        Graph(lambda encoder, pixels: encoder(pixels), encoder=model.encoder),
         (pixels,),
         folder / ENCODER,
         inputs=["pixels"],
@@ -150,7 +120,7 @@ def write_graphs(model: CaptionModel, folder: Path, *, header: Header, weights: 
         shapes=({0: images},),
     )
     _write(
-        StartGraph(model.decoder),
+        Graph(_start, decoder=model.decoder),
         (features,),
         folder / START,
         inputs=["features"],
@@ -159,7 +129,7 @@ def write_graphs(model: CaptionModel, folder: Path, *, header: Header, weights: 
     )
     grows = [_growing(x, y) for x, y in zip(_tensors(shorter.past), past, strict=True)]
     _write(
-        StepGraph(model.decoder, state),
+        Graph(partial(_step, state), decoder=model.decoder),
         (words, memory, past),
         folder / STEP,
         inputs=["words", *export.memory, *export.past],
@@ -176,7 +146,7 @@ def write_graphs(model: CaptionModel, folder: Path, *, header: Header, weights: 
     if model.decoder.has_evidence:
         graphs.append(EVIDENCE)
         _write(
-            EvidenceGraph(model.decoder),
+            Graph(type(model.decoder).evidence, decoder=model.decoder),
             (features, words, deciding),
             folder / EVIDENCE,
             inputs=["features", "words", "attention"],
@@ -210,14 +180,14 @@ def _write(
             # A name of a size that several inputs share, and PyTorch's own future.
             warnings.simplefilter("ignore")
             # Traced here, as the exporter would fix a size by itself that the graph is fixed to.
-            traced = torch.export.export(graph.eval(), arguments, dynamic_shapes=shapes)
+            traced = torch.export.export(graph.eval(), arguments, dynamic_shapes=(shapes,))
             torch.onnx.export(
                 traced,
                 (),
                 path,
                 dynamo=True,
                 opset_version=OPSET,
-                dynamic_shapes=shapes,  # for their names
+                dynamic_shapes=(shapes,),  # for their names
                 input_names=inputs,
                 output_names=outputs,
                 external_data=False,

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
 from captioner.errors import ConfigError
 from captioner.overlay.colours import ColourMap, palette
 from captioner.overlay.regions import choose_scales, spread
-from captioner.photo.framing import Float32Array, Levels
+from captioner.photo.framing import Float32Array
 from captioner.result.caption import Caption
 
 _REDUCING_GAP = 3.0
@@ -95,7 +95,10 @@ def heat_layer(
     Returns:
         An image of mode P, whose palette includes opacity: small as a PNG.
     """
-    layer = Image.fromarray(_levels(weights, scale))
+    if not scale > 0:
+        raise ValueError(f"scale is {scale}; it must be above 0.")
+    levels = np.rint((weights * (255 / scale)).clip(0, 255)).astype(np.uint8)
+    layer = Image.fromarray(levels)
     colours, opacities = veil(style)
     layer.putpalette(colours)
     layer.info["transparency"] = opacities
@@ -146,10 +149,3 @@ def fit(photo: Image.Image, *, longest: int) -> Image.Image:
     ratio = longest / max(photo.size)
     size = (max(1, round(photo.width * ratio)), max(1, round(photo.height * ratio)))
     return photo.resize(size, Image.Resampling.LANCZOS, reducing_gap=_REDUCING_GAP)
-
-
-def _levels(weights: Float[Float32Array, "H W"], scale: float) -> UInt8[Levels, "H W"]:
-    if not scale > 0:
-        raise ValueError(f"scale is {scale}; it must be above 0.")
-    levels: UInt8[Levels, "H W"] = np.rint((weights * (255 / scale)).clip(0, 255)).astype(np.uint8)
-    return levels

@@ -91,7 +91,9 @@ def wrap(text: str, font: Font, *, width: int) -> list[str]:
             lines.append(line)
         line = word
         while font.getlength(line) > width and len(line) > 1:
-            kept = next(n for n in range(len(line) - 1, 0, -1) if _fits(line[:n], font, width))
+            kept = len(line) - 1
+            while kept > 1 and font.getlength(line[:kept]) > width:
+                kept -= 1
             lines.append(line[:kept])
             line = line[kept:]
     return [*lines, line] if line else lines
@@ -137,10 +139,6 @@ def split_caption(caption: Caption) -> list[tuple[bool, str]]:
         pieces.append((start > end, word.text))
         end = start + len(word.text)
     return pieces
-
-
-def _fits(text: str, font: Font, width: int) -> bool:
-    return len(text) == 1 or font.getlength(text) <= width
 
 
 def _letters(text: str) -> str:

@@ -57,18 +57,14 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         # Corrupt profiles, and those of another colour space than the pixels, are ignored.
         with suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
-            if image.mode == "RGB" and _is_srgb(source):
+            # Converting takes as long as decoding four times, and most profiles are sRGB.
+            if image.mode == "RGB" and ImageCms.getProfileDescription(source).startswith("sRGB"):
                 return image.copy()
             target = ImageCms.createProfile("sRGB")
             converted = ImageCms.profileToProfile(image, source, target, outputMode="RGB")
             if converted is not None:
                 return converted
     return image.convert("RGB")
-
-
-def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
-    """Whether a profile is named sRGB, as most are; converting costs as much as four decodings."""
-    return ImageCms.getProfileDescription(profile).startswith("sRGB")
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:

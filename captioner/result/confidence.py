@@ -79,8 +79,8 @@ def word_probability(log_probabilities: Sequence[float], config: ConfidenceConfi
     """
     if config is None:
         return math.exp(sum(log_probabilities))
-    traits = token_statistics(np.exp(np.asarray(log_probabilities, np.float64)))
-    return float(logistic(traits, config.token).prod())
+    statistics = token_statistics(np.exp(np.asarray(log_probabilities, np.float64)))
+    return float(logistic(statistics, config.token).prod())
 
 
 def token_statistics(probability: Float[Any, " N"]) -> Float[Any, "N 2"]:

@@ -7,6 +7,7 @@ all candidates together, at the cost of a wider beam alone.
 
 import math
 from collections import defaultdict
+from dataclasses import fields, replace
 
 from captioner.result.candidates import Candidates
 
@@ -32,14 +33,8 @@ def rank_by_agreement(found: Candidates, *, weight: float) -> Candidates:
         for score, tokens in zip(found.score, found.tokens, strict=True)
     ]
     order = sorted(range(len(scores)), key=lambda k: -scores[k])
-    return Candidates(
-        tokens=[found.tokens[k] for k in order],
-        log_probabilities=[found.log_probabilities[k] for k in order],
-        log_probability=[found.log_probability[k] for k in order],
-        score=[scores[k] for k in order],
-        finished=[found.finished[k] for k in order],
-        rows=[found.rows[k] for k in order],
-    )
+    ranked = replace(found, score=scores)
+    return Candidates(*([getattr(ranked, f.name)[k] for k in order] for f in fields(Candidates)))
 
 
 def _support(found: Candidates) -> dict[int, float]:

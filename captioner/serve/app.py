@@ -31,7 +31,7 @@ _LISTS = {
 _ERRORS = {
     "/v1/": openai.show_error,
     "/api/v1/": photoprism.show_error,
-    "/api/": ollama.show_error,
+    "/api/": native.show_error,  # Ollama has the same format
     "/": native.show_error,
 }
 """Error format by path prefix; the first match counts."""

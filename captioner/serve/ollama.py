@@ -12,11 +12,6 @@ from captioner import __version__
 from captioner.serve.request import CaptionRequest, Service
 
 
-def show_error(status: int, message: str) -> dict[str, Any]:
-    """Return an error in this API's format."""
-    return {"error": message}
-
-
 async def answer(request: CaptionRequest) -> Response:
     """Caption the image; the prompt is ignored. As in Ollama, the default response is NDJSON."""
     began = time.perf_counter_ns()

@@ -1,7 +1,7 @@
 """Detokenization: tokens -> displayed words, by kind of vocabulary."""
 
 import codecs
-import unicodedata
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -101,11 +101,8 @@ def _whole_characters(tokens: list[tuple[int, str]]) -> list[tuple[str, tuple[in
             spelled.append((text, positions))
             text, positions = "", ()
     spelled.append((text, positions))
-    return [("".join(" " if _is_blank(c) else c for c in text), at) for text, at in spelled]
-
-
-def _is_blank(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) == "Cc"
+    blank = re.compile(r"[\s\x00-\x1f\x7f-\x9f]")
+    return [(blank.sub(" ", text), at) for text, at in spelled]
 
 
 def capitalise(word: DisplayWord) -> DisplayWord:

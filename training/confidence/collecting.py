@@ -36,8 +36,8 @@ class Predictions:
     """(N,), the decoder's probability of its best next token, given each reference so far."""
     correct: NDArray[np.bool_]
     """(N,), whether that token is the reference's."""
-    traits: Numbers
-    """(photos, 3), confidence traits of each photo's caption."""
+    statistics: Numbers
+    """(photos, 3), confidence statistics of each photo's caption."""
     cider: Numbers
     """(photos,), CIDEr-D of each caption; 1 is the average of human captions."""
     summaries: Numbers
@@ -58,7 +58,7 @@ def collect(
     config, constraints = captioner.header.plan()
     behind, longest = tokenizer.behind(config.prompt), captioner.header.longest or _LONGEST
     reading = TeacherForced()
-    traits, texts, summaries = [], [], []
+    statistics, texts, summaries = [], [], []
     for batch in progress_bar(list(_batches(records)), title="captioning"):
         contents = source.read_each(record.image for record in batch)
         photos = [
@@ -68,7 +68,7 @@ def collect(
         features = captioner.encode(photos)
         summaries.append(captioner.summarise(features))
         for found in search(model.decoder, features, config=config, constraints=constraints):
-            traits.append(caption_statistics(found.log_probabilities[0]))
+            statistics.append(caption_statistics(found.log_probabilities[0]))
             texts.append(split_words(tokenizer.decode(found.tokens[0])))
         for place, record in enumerate(batch):  # references of different photos differ in number
             words = _ids(behind, record, longest=longest).to(device)
@@ -77,7 +77,7 @@ def collect(
     return Predictions(
         confidence=np.concatenate(reading.confidence).astype(np.float64),
         correct=np.concatenate(reading.correct),
-        traits=np.array(traits),
+        statistics=np.array(statistics),
         cider=_scores(references, texts),
         summaries=np.concatenate(summaries),
     )

@@ -33,10 +33,10 @@ def fit_confidence(
         doubtful: calibrated probability below which words are marked.
     """
     quality = np.minimum(predictions.cider, 1.0)
-    caption = fit_logistic(predictions.traits, quality, ridge=_RIDGE)
-    medium, high = np.quantile(logistic(predictions.traits, caption), [1 / 3, 2 / 3]).tolist()
-    traits = token_statistics(predictions.confidence)
-    token = fit_logistic(traits, predictions.correct.astype(float), ridge=1e-7)
+    caption = fit_logistic(predictions.statistics, quality, ridge=_RIDGE)
+    medium, high = np.quantile(logistic(predictions.statistics, caption), [1 / 3, 2 / 3]).tolist()
+    statistics = token_statistics(predictions.confidence)
+    token = fit_logistic(statistics, predictions.correct.astype(float), ridge=1e-7)
     photo, threshold = fit_photo(photos, others)
     return ConfidenceConfig(
         token=token,

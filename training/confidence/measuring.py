@@ -28,7 +28,7 @@ def measure_captions(predictions: Predictions, config: ConfidenceConfig) -> dict
 
     The correlation is None if all captions are equal in one of them.
     """
-    confidence = logistic(predictions.traits, config.caption)
+    confidence = logistic(predictions.statistics, config.caption)
     ranks: Numbers = np.stack([_ranks(confidence), _ranks(predictions.cider)])
     differ = all(np.ptp(own) > 0 for own in ranks)
     level = np.digitize(confidence, [config.medium, config.high])

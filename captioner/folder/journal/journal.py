@@ -201,14 +201,14 @@ class Journal:
         """Write the sidecars, then append the lines."""
         outcomes = [_apply(entry) for entry in entries]
         with explained(self.path, option="--output"):
-            self._append([record for record, _ in outcomes if not self._stands(record)])
+            unwritten = []
+            for record, _ in outcomes:
+                key = digest(record.image)
+                if key not in self.index.captioned or self.index.read(key) != record:
+                    unwritten.append(record)
+            self._append(unwritten)
             self._pending.path.unlink(missing_ok=True)
         return outcomes
-
-    def _stands(self, record: JournalRecord) -> bool:
-        """Whether the journal already holds this record."""
-        key = digest(record.image)
-        return key in self.index.captioned and self.index.read(key) == record
 
     def _append(self, records: Sequence[JournalRecord]) -> None:
         lines = [record.to_line() for record in records]

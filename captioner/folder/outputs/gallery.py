@@ -8,7 +8,6 @@ from pathlib import Path
 
 from captioner.durable import explained, make_folder
 from captioner.folder.journal.index import read_records
-from captioner.folder.journal.records import JournalRecord
 from captioner.folder.outputs.originals import Originals
 from captioner.folder.sources.filters import NO_PHOTOS
 from captioner.folder.sources.remote import StrPath
@@ -61,17 +60,14 @@ def _entries(journal: Path, root: StrPath) -> Iterator[GalleryPhoto]:
     originals = Originals(root)
     for record, _ in read_records(journal):
         if record.caption is not None:
+            # The confidence of an edited caption is unknown.
+            level = None if record.edited else record.level
+            judgement = Judgement(level=level, is_photo=record.is_photo)
             yield GalleryPhoto(
                 name=record.image,
                 source=originals.find(record.image),
                 caption=record.caption,
                 words=record.words or (),
                 geometry=Geometry.from_dict(record.geometry) if record.geometry else None,
-                doubts=_judge(record).doubts,
+                doubts=judgement.doubts,
             )
-
-
-def _judge(record: JournalRecord) -> Judgement:
-    """Return the confidence in a caption; that of an edited caption is unknown."""
-    level = None if record.edited else record.level
-    return Judgement(level=level, is_photo=record.is_photo)

@@ -30,7 +30,8 @@ class ParquetTable(Table):
         arrow, parquet = _import_arrow(path)
         schema = _schema(arrow, words=words)
         with parquet.ParquetWriter(path, schema) as writer:
-            for rows in _groups(records):
+            while part := list(islice(records, _GROUP)):
+                rows = [portable(record.to_dict()) for record in part]
                 writer.write_table(arrow.Table.from_pylist(rows, schema=schema))
 
     def read(self, path: Path) -> Iterator[tuple[str, str]]:
@@ -62,12 +63,6 @@ def _schema(arrow: Any, *, words: bool) -> Any:
         word += [("gate", number), ("entropy", number)]
         columns.append(("words", arrow.list_(arrow.struct([*word, ("attention", attention)]))))
     return arrow.schema(columns)
-
-
-def _groups(records: Iterator[JournalRecord]) -> Iterator[list[dict[str, Any]]]:
-    """Split records into row groups."""
-    while part := list(islice(records, _GROUP)):
-        yield [portable(record.to_dict()) for record in part]
 
 
 def _import_arrow(path: Path) -> tuple[Any, Any]:

@@ -79,10 +79,9 @@ def _fit(name: str, patterns: Iterable[str]) -> bool:
 def _compiled(pattern: str) -> re.Pattern[str]:
     plain = pattern.casefold().removeprefix("./").rstrip("/")
     readings = dict.fromkeys((plain, plain.replace("[", "[[]")))
-    return re.compile("|".join(f"(?s:.*)/{_translated(reading)}" for reading in readings))
-
-
-def _translated(pattern: str) -> str:
-    """Translate a pattern to a regular expression in which `**/` may match nothing."""
-    parts = map(translate, re.split(r"(?:(?<=/)|\A)\*\*/", pattern))
-    return "(?s:.*/)?".join(part[:-2] for part in parts)  # without the end-of-string anchor
+    expressions = []
+    for reading in readings:
+        parts = map(translate, re.split(r"(?:(?<=/)|\A)\*\*/", reading))
+        # `**/` may match nothing; [:-2] drops the end-of-string anchor.
+        expressions.append("(?s:.*)/" + "(?s:.*/)?".join(part[:-2] for part in parts))
+    return re.compile("|".join(expressions))

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -273,7 +273,9 @@ def _members(path: str, prefix: str, chosen: Filter) -> Iterator[Found]:
     for name, (offset, size) in contents.files.items():
         if (_is_photo(name) or name in unnamed) and chosen.accepts(prefix + name):
             yield Photo(name=prefix + name, path=path, offset=offset, size=size)
-        elif _is_archive(name) and not chosen.excludes(prefix + name):
+        elif (name.lower().endswith(".tar") or is_packed(name)) and not chosen.excludes(
+            prefix + name
+        ):
             reason = "nested archive; unpack the outer one, or use --exclude."
             yield Problem(name=prefix + name, reason=reason, path=path)
     for name, reason in contents.unreadable.items():
@@ -314,12 +316,3 @@ def _unnamed_photos(path: str, contents: Contents) -> set[str]:
 
 def _is_photo(name: str) -> bool:
     return bool(_SUFFIXES.fullmatch(os.path.splitext(name)[1]))
-
-
-def _is_archive(name: str) -> bool:
-    return name.lower().endswith(".tar") or is_packed(name)
-
-
-def count(found: Iterable[Found]) -> int:
-    """Count items without keeping them."""
-    return sum(1 for _ in found)
