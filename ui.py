@@ -1,4 +1,4 @@
-"""`python ui.py` opens the app in the browser: on this machine alone, and offline."""
+"""`python ui.py` serves the app: offline, and to this machine only by default."""
 
 import argparse
 import os
@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from captioner import Captioner
 
 MAX_FILE_SIZE = "50mb"
+"""Maximum size of an uploaded file."""
 
 
 @contextmanager
-def direct() -> Iterator[None]:
-    """Ignore proxies: Gradio asks its own address whether it is up, which no proxy can answer.
+def without_proxies() -> Iterator[None]:
+    """Ignore proxies, through which Gradio could not reach itself to check that it is up.
 
-    Its HTTP client, made when it is imported, would also refuse SOCKS without another package.
+    Its HTTP client, created on import, would also reject SOCKS without an optional package.
     """
     before = os.environ.get("no_proxy")
     os.environ["no_proxy"] = "*"
@@ -38,35 +39,42 @@ def direct() -> Iterator[None]:
 def load_captioners(
     checkpoints: Sequence[str], *, runtime: str = "auto", device: str = "auto"
 ) -> "dict[str, Captioner]":
-    """Load the models by name, all shipped ones if none is named, and warm them up.
+    """Load and warm up models, and with PyTorch an ensemble of them if there are several.
 
-    Where there is PyTorch, several may also caption together.
+    Args:
+        checkpoints: names or paths; empty means all shipped checkpoints.
+        runtime: `auto`, `onnx` or `torch`.
+        device: `auto`, `cpu`, `cuda`, ...
+
+    Returns:
+        The models by name.
 
     Raises:
-        CaptionerError: there is no such checkpoint or device.
+        CaptionerError: a checkpoint, the runtime or the device does not exist.
     """
     from PIL import Image
 
-    with direct():
+    with without_proxies():
         from app.ensemble import LazyEnsemble
     from captioner import Captioner, list_checkpoints
 
-    chosen = checkpoints or [info.name for info in list_checkpoints()]
-    loaded = [Captioner.load(checkpoint, runtime=runtime, device=device) for checkpoint in chosen]
+    names = checkpoints or [info.name for info in list_checkpoints()]
+    loaded = [Captioner.load(checkpoint, runtime=runtime, device=device) for checkpoint in names]
     for captioner in loaded:
         captioner.caption(Image.new("RGB", (64, 64)))
     found = {captioner.header.name: captioner for captioner in loaded}
     if len(found) > 1 and runtime != "onnx" and find_spec("torch") is not None:
-        ensemble = LazyEnsemble(loaded, partial(Captioner.load, *chosen, device=device))
+        ensemble = LazyEnsemble(loaded, partial(Captioner.load, *names, device=device))
         found[ensemble.header.name] = cast("Captioner", ensemble)
     return found
 
 
 def check_address(host: str, port: int | None) -> None:
-    """Make sure that the app can listen there; Gradio would try for ever.
+    """Check that the app can listen on an address, since Gradio would retry forever.
 
     Raises:
-        CaptionerError: the host is not of this machine, or the port is none or taken.
+        CaptionerError: the host is not an address of this machine, or the port is invalid or in
+            use.
     """
     way_out = "choose another --port, or leave it out for the first free one"
     listen(host, port, way_out=way_out).close()
@@ -75,32 +83,30 @@ def check_address(host: str, port: int | None) -> None:
 def launch_options(
     *, host: str, port: int | None, mcp: bool, proxies: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Say how the app is served: to this machine alone unless told otherwise, and offline.
+    """Return the arguments of Gradio's `launch`.
 
     Args:
         host: address to listen on.
-        port: port to listen on; None is port (the first free one from 7860).
-        mcp: whether language models may call the API too.
-        proxies: names by which proxies before the app are called.
+        port: port to listen on; None means the first free one from 7860.
+        mcp: whether to serve the API to MCP clients too.
+        proxies: host names of reverse proxies.
 
     Raises:
-        CaptionerError: `CAPTIONER_AUTH` is set, and is no name with a password; or language models
-            are to call, and need a package that is not installed, or would not be asked for it.
+        CaptionerError: `CAPTIONER_AUTH` is not NAME:PASSWORD, or MCP lacks its package or is
+            combined with a password.
     """
     if mcp and find_spec("mcp") is None:
-        raise CaptionerError(
-            '--mcp needs the package mcp; `pip install --editable ".[mcp]"` brings it.'
-        )
+        raise CaptionerError('--mcp needs the package mcp: pip install ".[mcp]"')
     user, colon, password = os.environ.get("CAPTIONER_AUTH", "").partition(":")
     if user and not (colon and password):
-        raise CaptionerError("CAPTIONER_AUTH is not understood; set it to NAME:PASSWORD.")
+        raise CaptionerError("CAPTIONER_AUTH lacks a name or a password; set it to NAME:PASSWORD.")
     if user and mcp:
         raise CaptionerError(
-            "--mcp and CAPTIONER_AUTH do not go together: the MCP endpoint asks for no password, "
-            "tells everybody which tools there are, and then cannot call them. Serve language "
-            "models with a second `python ui.py --mcp`, to this machine alone."
+            "--mcp and CAPTIONER_AUTH cannot be combined: MCP clients send no password, so they "
+            "could list the tools but not call them. For MCP, run a second `python ui.py --mcp` "
+            "without CAPTIONER_AUTH, on this machine only."
         )
-    with direct():
+    with without_proxies():
         import gradio as gr
         from starlette.middleware import Middleware
 
@@ -126,7 +132,7 @@ def launch_options(
             font=["system-ui", "sans-serif"],
             font_mono=["ui-monospace", "monospace"],
         ).set(
-            # Gradio's own are too pale to be read by everybody.
+            # Gradio's defaults have too little contrast (WCAG AA).
             button_primary_background_fill="*primary_600",
             button_primary_background_fill_hover="*primary_700",
             color_accent="*primary_600",
@@ -144,24 +150,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="0.0.0.0 listens on the network",
+        help="address to listen on (127.0.0.1, this machine only); 0.0.0.0 listens on the network",
     )
     parser.add_argument("--port", type=int, help="port (the first free one from 7860)")
-    parser.add_argument("--checkpoint", action="append", default=[], metavar="NAME|PATH")
-    parser.add_argument("--runtime", choices=("auto", "onnx", "torch"), default="auto")
+    parser.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="NAME|PATH",
+        help="model to offer; repeatable (all shipped checkpoints)",
+    )
+    parser.add_argument(
+        "--runtime",
+        choices=("auto", "onnx", "torch"),
+        default="auto",
+        help="auto: PyTorch with a GPU or where it is required, otherwise onnxruntime",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
-    parser.add_argument("--mcp", action="store_true", help="also serve language models")
+    parser.add_argument(
+        "--mcp", action="store_true", help="also serve an MCP server, for language models"
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="host name of the app behind a proxy; repeatable",
+        help="host name of a reverse proxy before the app; repeatable",
     )
     args = parser.parse_args(argv)
     try:
         check_address(args.host, args.port)
-        print("captioner: starting; this takes some seconds.", file=sys.stderr, flush=True)
+        print("ui: loading models; this takes some seconds.", file=sys.stderr, flush=True)
         options = launch_options(
             host=args.host, port=args.port, mcp=args.mcp, proxies=args.allow_host
         )
@@ -172,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from app import build
 
     app = build(captioners)
-    with direct():  # checkpoints of the hub are loaded by now
+    with without_proxies():  # models are loaded: no downloads after this point
         app.launch(**options)
     return 0
 

@@ -1,5 +1,5 @@
-// Human captions of a sample, and whether the attention of a word lies in the human boxes around what
-// it names.
+// Human captions of a sample, and whether the attention of a word lies in the human boxes of the
+// thing it names (pointing game).
 
 const boxesOf = (annotations, word) => {
   const plain = word.text.toLowerCase().replace(/'s$/, "");

@@ -14,7 +14,7 @@ from app.controls import (
     MODEL_EVENT,
     SAVE_FILE,
     SESSION_TIMEOUT,
-    UNQUEUED_EVENT,
+    UNQUEUED,
     event_values,
     model_choice,
     open_upload,
@@ -97,10 +97,9 @@ def build_batch(
             return {table: alert + kept, halted: True}
         same = batch.unfinished and (batch.paths, batch.model) == (tuple(paths), choice)
         batch = batch if same else BatchWork(paths=tuple(paths), model=choice)
-        shown = draw_batch(batch.rows, total=len(paths))
         return {
             work: batch,
-            table: shown,
+            table: draw_batch(batch.rows, total=len(paths)),
             halted: False,
             downloads: gr.Row(visible=True),
             **buttons(running=True),
@@ -111,10 +110,9 @@ def build_batch(
             return buttons(running=False)
         row = _caption_row(captioners[batch.model], Path(batch.paths[len(batch.rows)]))
         batch = replace(batch, rows=(*batch.rows, row))
-        shown = draw_batch(batch.rows, total=len(batch.paths))
         return {
             work: batch,
-            table: shown,
+            table: draw_batch(batch.rows, total=len(batch.paths)),
             turns: turn + batch.unfinished,
             **buttons(running=batch.unfinished),
         }
@@ -124,7 +122,7 @@ def build_batch(
         return {table: shown, halted: True, **buttons(running=False)}
 
     begun = start.click(
-        begin, [files, model, work], [work, table, halted, downloads, start, stop], **UNQUEUED_EVENT
+        begin, [files, model, work], [work, table, halted, downloads, start, stop], **UNQUEUED
     )
     outcome = [table, halted, start, stop]
     steps = [
@@ -138,8 +136,8 @@ def build_batch(
         for when in (begun.success, turns.change)
     ]
     for running in steps:
-        running.failure(halt, work, outcome, **UNQUEUED_EVENT)  # the queue is full
-    stop.click(halt, work, outcome, cancels=steps, **UNQUEUED_EVENT)
+        running.failure(halt, work, outcome, **UNQUEUED)  # the queue is full
+    stop.click(halt, work, outcome, cancels=steps, **UNQUEUED)
 
     def edit(batch: BatchWork, event: gr.EventData) -> BatchWork:
         number, text = _row_of(batch, event), str(event_values(event, "text").get("text"))
@@ -150,10 +148,10 @@ def build_batch(
     def open_row(batch: BatchWork, event: gr.EventData) -> tuple[Selection, gr.Tabs]:
         return Selection.of(Path(batch.paths[_row_of(batch, event)])), gr.Tabs(selected="one")
 
-    table.edit(edit, work, work, **UNQUEUED_EVENT)
-    opened = table.open_row(open_row, work, [selected, tabs], **UNQUEUED_EVENT)
+    table.edit(edit, work, work, **UNQUEUED)
+    opened = table.open_row(open_row, work, [selected, tabs], **UNQUEUED)
     for button, write in ((as_csv, to_csv), (as_json, to_json)):
-        button.click(write, work, file, **UNQUEUED_EVENT).then(None, file, js=SAVE_FILE)
+        button.click(write, work, file, **UNQUEUED).then(None, file, js=SAVE_FILE)
     return opened.success
 
 

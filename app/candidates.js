@@ -1,8 +1,8 @@
-// The captions of a photo to choose from: beam candidates, and the user's own sentences.
+// The captions of a photo to choose from: beam candidates, and the user's sentences.
 
 function drawCandidates(captions, candidate, key, open) {
   if (captions.length < 2) return "";
-  const ranked = captions.some((own) => own.score !== null);
+  const ranked = captions.some((caption) => caption.score !== null);
   return make(
     "fieldset",
     { class: "candidates" },
@@ -13,7 +13,7 @@ function drawCandidates(captions, candidate, key, open) {
         ? "Beam candidates by score (length-normalised log-probability)"
         : "Captions",
     ),
-    captions.map((own, n) =>
+    captions.map((caption, n) =>
       make(
         "label",
         {},
@@ -27,8 +27,8 @@ function drawCandidates(captions, candidate, key, open) {
             document.querySelector(`input[name="candidate-${key}"][value="${n}"]`)?.focus();
           },
         }),
-        make("span", { class: "number" }, own.score === null ? "yours" : own.score.toFixed(3)),
-        make("span", {}, own.text),
+        make("span", { class: "number" }, caption.score === null ? "yours" : caption.score.toFixed(3)),
+        make("span", {}, caption.text),
       ),
     ),
   );

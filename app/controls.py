@@ -31,11 +31,7 @@ MODEL_EVENT: dict[str, Any] = {
 }
 """Options of every event that runs the model: one at a time, and not part of the public API."""
 
-UNQUEUED_EVENT: dict[str, Any] = {
-    "queue": False,
-    "show_progress": "hidden",
-    "api_visibility": "private",
-}
+UNQUEUED: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 """Options of every event that does not run the model and so bypasses the queue."""
 
 _DRAWING = BoundedSemaphore(2)

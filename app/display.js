@@ -25,7 +25,7 @@ function readDisplay() {
 }
 
 function writeDisplay(display) {
-  const named = (own) => ({ ...own, view: VIEWS[own.view].name }); // indices differ between models
+  const named = (settings) => ({ ...settings, view: VIEWS[settings.view].name }); // indices differ between models
   keepInAddress(named(display), named(DEFAULTS));
   applyDisplay(display);
 }

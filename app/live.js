@@ -5,12 +5,12 @@ const START = "Live webcam";
 function drawLive(root, send) {
   const canvas = make("canvas");
   const video = Object.assign(make("video", { playsinline: true }), { muted: true });
-  const said = make("p", { class: "said", role: "status" });
+  const status = make("p", { class: "status", role: "status" });
   const toggle = button(START, { onclick: () => (stream ? (stopping = true) : start()) });
   let stream = null;
   let stopping = false;
   let number = 0;
-  root.replaceChildren(toggle, said);
+  root.replaceChildren(toggle, status);
 
   async function start() {
     try {
@@ -19,11 +19,11 @@ function drawLive(root, send) {
     } catch (error) {
       // mediaDevices exists only on localhost and over https
       const reason = navigator.mediaDevices ? error.message : "the page needs https";
-      said.textContent = `Webcam not available: ${reason}`;
+      status.textContent = `Webcam not available: ${reason}`;
       return;
     }
     stopping = false;
-    said.textContent = "";
+    status.textContent = "";
     toggle.textContent = "Stop and keep photo";
     video.srcObject = stream;
     await video.play();
@@ -39,7 +39,7 @@ function drawLive(root, send) {
     for (const track of stream.getTracks()) track.stop();
     stream = null;
     toggle.textContent = START;
-    said.textContent = text;
+    status.textContent = text;
   }
   function keep() {
     canvas.toBlob((blob) => {

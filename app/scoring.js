@@ -1,10 +1,12 @@
-// The user's own sentence, and the alternatives for a word. The server scores them; `ask` sends it a
-// text, and whether the model continues it.
+// The user's sentence, and the alternatives for a word. `ask` sends the server a text to score, and
+// whether the model continues it.
+
+const PENDING = "Scoring…";
 
 // The text and the status are kept in `draft`, since alternatives may arrive while the user types.
 function drawScoring(caption, number, ask, draft) {
   if (draft.of !== caption.text)
-    Object.assign(draft, { of: caption.text, text: caption.text, said: "" });
+    Object.assign(draft, { of: caption.text, text: caption.text, status: "" });
   const input = make("input", {
     type: "text",
     value: draft.text,
@@ -12,9 +14,10 @@ function drawScoring(caption, number, ask, draft) {
     "aria-label": "Your sentence",
     oninput: () => (draft.text = input.value),
   });
-  const said = make("p", { class: "said", role: "status" }, draft.said);
+  const failed = draft.status && draft.status !== PENDING;
+  const status = make("p", { class: failed ? "warning" : "status", role: "status" }, draft.status);
   const send = (text, complete) => {
-    said.textContent = draft.said = "Scoring…";
+    status.textContent = draft.status = PENDING;
     ask(text, complete);
   };
   const form = make(
@@ -30,7 +33,7 @@ function drawScoring(caption, number, ask, draft) {
     make("button", { type: "submit", class: "small" }, "Score"),
     button("Continue", { onclick: () => send(input.value, true) }),
   );
-  return make("div", {}, form, drawRivals(caption, number, send), said);
+  return make("div", {}, form, drawRivals(caption, number, send), status);
 }
 
 function drawRivals(caption, number, send) {
@@ -61,9 +64,9 @@ function drawRivals(caption, number, send) {
 }
 
 // Adds a scored sentence to the captions; for a known one, updates only its alternatives.
-function addScored(captions, read) {
-  const known = captions.findIndex((caption) => caption.text === read.text);
-  if (known < 0) return captions.push(read) - 1;
-  captions[known].words.forEach((word, n) => (word.rivals = read.words[n]?.rivals ?? []));
+function addScored(captions, scored) {
+  const known = captions.findIndex((caption) => caption.text === scored.text);
+  if (known < 0) return captions.push(scored) - 1;
+  captions[known].words.forEach((word, n) => (word.rivals = scored.words[n]?.rivals ?? []));
   return known;
 }

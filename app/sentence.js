@@ -35,7 +35,7 @@ function drawPartial(caption, chosen) {
   );
 }
 
-// Light each word by its share of the attention at one place; null puts the lights out.
+// Highlights each word by its attention to one region; null clears the highlights.
 function highlight(sentence, weights) {
   const max = weights && Math.max(MIN_SCALE, ...weights);
   for (const label of sentence.querySelectorAll(".word")) {

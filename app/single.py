@@ -10,7 +10,7 @@ from app.address import keep_in_address
 from app.controls import (
     MODEL_EVENT,
     SESSION_TIMEOUT,
-    UNQUEUED_EVENT,
+    UNQUEUED,
     accordion,
     model_choice,
     photo_input,
@@ -127,7 +127,7 @@ def build_single(
     shown = [current, layout.alert, tray, layout.tray, *columns, *pages, *states]
 
     def follow(select: Any) -> None:
-        opened = select(show, [selected, layout.model, tray], shown, **UNQUEUED_EVENT)
+        opened = select(show, [selected, layout.model, tray], shown, **UNQUEUED)
         running = opened.success(
             run,
             [current, layout.model, *layout.search.values()],
@@ -137,7 +137,7 @@ def build_single(
             show_progress_on=pages,
             **MODEL_EVENT,
         )
-        running.failure(fail, [current, layout.model], pages, **UNQUEUED_EVENT)
+        running.failure(fail, [current, layout.model], pages, **UNQUEUED)
 
     for select in (*_selections(layout, selected, tray), layout.again.click, layout.model.input):
         follow(select)
@@ -151,11 +151,9 @@ def build_single(
 
 def _selections(layout: _Layout, selected: gr.State, tray: gr.State) -> list[Any]:
     """Return `success` of every event that selects a photo."""
-    uploaded = layout.photo.input(
-        select_upload, layout.photo, [layout.photo, selected], **UNQUEUED_EVENT
-    )
-    sampled = layout.samples.pick(select_sample, None, selected, **UNQUEUED_EVENT)
-    again = layout.tray.pick(select_from_tray, tray, selected, **UNQUEUED_EVENT)
+    uploaded = layout.photo.input(select_upload, layout.photo, [layout.photo, selected], **UNQUEUED)
+    sampled = layout.samples.pick(select_sample, None, selected, **UNQUEUED)
+    again = layout.tray.pick(select_from_tray, tray, selected, **UNQUEUED)
     return [event.success for event in (uploaded, sampled, again)]
 
 

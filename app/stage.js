@@ -37,24 +37,26 @@ function drawStage(photo, { point, leave, pin }) {
     const col = Math.floor((((event.clientX - box.left) / box.width - left) / wide) * cols);
     return [inside(row, rows), inside(col, cols)];
   }
+  // A box of regions as fractions of the photo's height and width: top, left, bottom, right.
+  function toFractions([row, col, lastRow, lastCol]) {
+    const [rows, cols] = caption.grid;
+    const [top, left, tall, wide] = caption.seen;
+    return [
+      top + (row / rows) * tall,
+      left + (col / cols) * wide,
+      top + ((lastRow + 1) / rows) * tall,
+      left + ((lastCol + 1) / cols) * wide,
+    ].map((at) => Math.min(1, Math.max(0, at)));
+  }
+  function position(element, [top, left, bottom, right]) {
+    const sides = { top, left, height: bottom - top, width: right - left };
+    for (const [name, share] of Object.entries(sides)) element.style[name] = `${100 * share}%`;
+  }
   function show(box) {
     frame.hidden = !box;
     stage.classList.toggle("pointed", Boolean(box));
     if (!box) return leave();
-    const [rows, cols] = caption.grid;
-    const [top, left, tall, wide] = caption.seen;
-    const share = (from, to, start, length, count) => [
-      start + (from / count) * length,
-      ((to + 1 - from) / count) * length,
-    ];
-    const [y, height] = share(box[0], box[2], top, tall, rows);
-    const [x, width] = share(box[1], box[3], left, wide, cols);
-    Object.assign(frame.style, {
-      top: `${100 * y}%`,
-      left: `${100 * x}%`,
-      width: `${100 * width}%`,
-      height: `${100 * height}%`,
-    });
+    position(frame, toFractions(box));
     point(box);
   }
   function drawn(event) {
@@ -108,11 +110,9 @@ function drawStage(photo, { point, leave, pin }) {
     markBoxes(boxes) {
       // human boxes, as fractions of the photo
       for (const old of stage.querySelectorAll(".mark")) old.remove();
-      const share = (number) => `${100 * number}%`;
-      for (const [top, left, bottom, right] of boxes) {
+      for (const box of boxes) {
         const mark = make("div", { class: "mark" });
-        Object.assign(mark.style, { top: share(top), left: share(left) });
-        Object.assign(mark.style, { height: share(bottom - top), width: share(right - left) });
+        position(mark, box);
         stage.append(mark);
       }
     },
@@ -122,17 +122,8 @@ function drawStage(photo, { point, leave, pin }) {
       show(box);
     },
     box() {
-      // the pinned box as fractions of the photo's height and width, or null
-      if (!pinned) return null;
-      const [rows, cols] = caption.grid;
-      const [top, left, tall, wide] = caption.seen;
-      const share = (at) => Math.min(1, Math.max(0, at));
-      return [
-        top + (pinned[0] / rows) * tall,
-        left + (pinned[1] / cols) * wide,
-        top + ((pinned[2] + 1) / rows) * tall,
-        left + ((pinned[3] + 1) / cols) * wide,
-      ].map(share);
+      // the pinned box as fractions, or null
+      return pinned && toFractions(pinned);
     },
     setCaption(next) {
       caption = next;

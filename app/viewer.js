@@ -22,8 +22,10 @@ viewer.append(title, screen, live, body);
 
 const caption = () => captions[candidate];
 const maps = () => caption().words.map((word) => weigh(caption(), word, VIEWS[display.view]));
-const draft = {}; // the user's own sentence
-const parts = {}; // sections of the body, once there is a caption
+const draft = {}; // the user's sentence
+const parts = {}; // elements of the body, once there is a caption
+const sections = {}; // collapsible sections of the body
+const refreshSections = () => Object.values(sections).forEach((section) => section.refresh());
 
 function mount() {
   if (!element.contains(viewer)) element.querySelector(".here")?.replaceChildren(viewer);
@@ -57,8 +59,8 @@ function setPhoto(next) {
 
 function showWaiting() {
   const began = Date.now();
-  const said = make("p", { class: "waiting" }, "Waiting for the model");
-  body.replaceChildren(said);
+  const status = make("p", { class: "waiting" }, "Waiting for the model");
+  body.replaceChildren(status);
   clearInterval(waiting);
   waiting = setInterval(() => {
     // Gradio's own progress indicator would cover the photo, so it is hidden
@@ -67,7 +69,7 @@ function showWaiting() {
       ?.querySelector(".progress-text")
       ?.textContent.match(/(\d+)\/(\d+)/);
     const place = queue ? `, place ${queue[1]} of ${queue[2]} in the queue` : "";
-    said.textContent = `Waiting for the model: ${Math.round((Date.now() - began) / 1000)} s${place}`;
+    status.textContent = `Waiting for the model: ${Math.round((Date.now() - began) / 1000)} s${place}`;
   }, 500);
 }
 
@@ -94,17 +96,17 @@ function finish(all) {
 function open(number) {
   pause();
   candidate = number;
-  const own = caption();
-  stage.setCaption(own);
+  const current = caption();
+  stage.setCaption(current);
   stage.release();
-  const shown = () => own === caption(); // toggle events arrive late
-  const part = (name, title, fill, initial = false) =>
-    (parts[name] = collapsible(title, (inside) => shown() && fill(inside), parts[name]?.details.open ?? initial));
+  const shown = () => current === caption(); // toggle events arrive late
+  const section = (name, title, fill, initial = false) =>
+    (sections[name] = collapsible(title, (inside) => shown() && fill(inside), sections[name]?.details.open ?? initial));
   const pick = (n) => {
     pause();
     choose(n);
   };
-  parts.sentence = drawSentence(own, key, (n) => {
+  parts.sentence = drawSentence(current, key, (n) => {
     pick(n);
     selectElsewhere(n);
   });
@@ -113,56 +115,56 @@ function open(number) {
   parts.bar = drawBar({
     play: () => (timer ? pause() : play()),
     hide: () => pick(null),
-    copy: () => own.text,
-    doubtful: own.words.some((word) => word.doubtful),
+    copy: () => current.text,
+    doubtful: current.words.some((word) => word.doubtful),
   });
-  part(
+  section(
     "strip",
     "All words",
-    (inside) => drawStrip(inside, photo, own, maps(), scales(), display, pick, chosen),
+    (inside) => drawStrip(inside, photo, current, maps(), scales(), display, pick, chosen),
     innerWidth > 640,
   );
-  part("timeline", "Timeline (words by regions)", (inside) =>
-    drawTimeline(inside, own, maps(), scales(), display, pick, chosen, stage.point),
+  section("timeline", "Timeline (words by regions)", (inside) =>
+    drawTimeline(inside, current, maps(), scales(), display, pick, chosen, stage.point),
   );
-  part(
+  section(
     "annotations",
     "Human captions and boxes",
-    (inside) => photo.annotations && drawAnnotations(inside, photo.annotations, own, maps(), pick),
+    (inside) => photo.annotations && drawAnnotations(inside, photo.annotations, current, maps(), pick),
   );
-  parts.annotations.details.addEventListener("toggle", () => shown() && show(chosen));
-  part("heads", "Layers and heads", (inside) =>
-    drawHeads(inside, photo, own, own.words[chosen ?? own.telling], display),
+  sections.annotations.details.addEventListener("toggle", () => shown() && show(chosen));
+  section("heads", "Layers and heads", (inside) =>
+    drawHeads(inside, photo, current, current.words[chosen ?? current.telling], display),
   );
-  part("scoring", "Your sentence and alternatives", (inside) => {
-    if (own.words.length && !own.words[0].rivals.length && !own.asked) {
-      own.asked = true;
-      trigger("score", { text: own.text, rivals: true });
+  section("scoring", "Your sentence and alternatives", (inside) => {
+    if (current.words.length && !current.words[0].rivals.length && !current.asked) {
+      current.asked = true;
+      trigger("score", { text: current.text, rivals: true });
     }
-    inside.replaceChildren(drawScoring(own, chosen, ask, draft));
+    inside.replaceChildren(drawScoring(current, chosen, ask, draft));
   });
-  const empty = own.words.length ? [] : [make("p", {}, "Empty caption.")];
+  const empty = current.words.length ? [] : [make("p", {}, "Empty caption.")];
   body.replaceChildren(
     ...empty,
     parts.sentence,
-    ...own.doubts.map((text) => make("p", { class: "doubt" }, text)),
+    ...current.doubts.map((text) => make("p", { class: "doubt" }, text)),
     parts.note,
     parts.bar,
     parts.occlusion,
-    ...own.warnings.map((text) => make("p", { class: "warning" }, text)),
+    ...current.warnings.map((text) => make("p", { class: "warning" }, text)),
     drawCandidates(captions, candidate, key, open),
-    ...(own.words.length
+    ...(current.words.length
       ? [
-          parts.strip.details,
-          parts.timeline.details,
-          photo.annotations ? parts.annotations.details : "",
-          own.layers * own.heads > 1 ? parts.heads.details : "",
+          sections.strip.details,
+          sections.timeline.details,
+          photo.annotations ? sections.annotations.details : "",
+          current.layers * current.heads > 1 ? sections.heads.details : "",
         ]
       : []),
-    parts.scoring.details,
+    sections.scoring.details,
     drawSaving((kind) => trigger("save", { kind, candidate, display })),
   );
-  choose(own.words.length ? own.telling : null);
+  choose(current.words.length ? current.telling : null);
 }
 
 function choose(number) {
@@ -171,11 +173,7 @@ function choose(number) {
   const radio = parts.sentence.querySelector(`input[value="${number}"]`);
   for (const other of parts.sentence.querySelectorAll("input")) other.checked = other === radio;
   show(number);
-  parts.strip.refresh();
-  parts.timeline.refresh();
-  parts.annotations.refresh();
-  parts.heads.refresh();
-  parts.scoring.refresh();
+  refreshSections();
 }
 
 // The other viewers select the same word, if their caption has it.
@@ -207,7 +205,7 @@ function show(number) {
   parts.note.textContent =
     number === null ? "Overlay hidden" : note(caption().words[number], maps()[number], caption());
   stage.markBoxes(
-    parts.annotations.details.open && photo.annotations && number !== null
+    sections.annotations.details.open && photo.annotations && number !== null
       ? boxesOf(photo.annotations, caption().words[number]).boxes
       : [],
   );
@@ -216,10 +214,10 @@ function show(number) {
 
 // The weight drawn at full opacity, per word; viewers may share one.
 function scales() {
-  const own = chooseScales(maps(), display.scale !== "word");
-  if (display.scale !== "models") return own;
+  const scales = chooseScales(maps(), display.scale !== "word");
+  if (display.scale !== "models") return scales;
   const all = window.peaks.map((peak) => peak());
-  return own.map((scale) => Math.max(scale, ...all));
+  return scales.map((scale) => Math.max(scale, ...all));
 }
 
 (window.peaks ??= []).push(() =>
@@ -265,12 +263,12 @@ function pause() {
 
 // Play all words, and stop at the most telling one.
 function play() {
-  const own = caption();
+  const current = caption();
   let next = 0;
   const step = () => {
-    if (next < own.words.length) return choose(next++);
+    if (next < current.words.length) return choose(next++);
     pause();
-    choose(own.telling);
+    choose(current.telling);
   };
   parts.note.setAttribute("aria-live", "off");
   timer = setInterval(step, 900);
@@ -285,9 +283,9 @@ function answer(given) {
       parts.occlusion.replaceChildren(drawOcclusion(caption(), given.occluded));
     return;
   }
-  if (given.kind !== "rivals") draft.said = given.message ?? "";
+  if (given.kind !== "rivals") draft.status = given.message ?? "";
   const read = given.kind === "rejected" ? candidate : addScored(captions, given.captions[0]);
-  if (given.kind === "rivals" || read === candidate) parts.scoring.refresh();
+  if (given.kind === "rivals" || read === candidate) sections.scoring.refresh();
   else open(read);
 }
 
@@ -322,10 +320,7 @@ document.addEventListener("display", (event) => {
   if (!parts.sentence) return;
   show(chosen);
   stage.redraw();
-  parts.strip.refresh();
-  parts.timeline.refresh();
-  parts.annotations.refresh();
-  parts.heads.refresh();
+  refreshSections();
 });
 watch("photo", refreshPhoto);
 watch("value", refresh);

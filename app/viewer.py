@@ -12,7 +12,7 @@ from app.controls import (
     MODEL_EVENT,
     SAVE_FILE,
     SESSION_TIMEOUT,
-    UNQUEUED_EVENT,
+    UNQUEUED,
     draw_file,
     event_values,
     pack_download,
@@ -184,7 +184,7 @@ def handle_downloads(viewer: Viewer, views: Views, file: gr.Textbox, alert: gr.H
         except (CaptionerError, IndexError, KeyError, TypeError, ValueError) as error:
             return "", draw_alert(f"Cannot save: {error}")
 
-    saved = viewer.page.save(write, viewer.state, [file, alert], **UNQUEUED_EVENT)
+    saved = viewer.page.save(write, viewer.state, [file, alert], **UNQUEUED)
     saved.then(None, file, js=SAVE_FILE)
 
 

@@ -1,4 +1,4 @@
-"""The app as programs and careless settings meet it; a browser meets it in test_app_browser.py."""
+"""The app's HTTP API and its limits; test_app_browser*.py drive the page."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ from tests.serving import uploaded
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 CLIENTS = 20
 GREEDY = ("greedy", 3, 8, 0, 1, 0, 1, 0, 0, "", "", 1, 0.5, False)
-"""The settings of a search, in order, and no attention."""
+"""Decoding settings in order, without attention."""
 PATIENCE = 120
 """Seconds to wait for what a slow machine does late."""
 
@@ -57,12 +57,12 @@ def client(url) -> Client:
 
 
 def post(url: str, photo: object) -> str:
-    """What `/caption` answers to a photo given as it stands."""
+    """The answer of `/caption` to a raw photo value."""
     return send(url, [photo, "toy-lstm", *GREEDY])
 
 
 def send(url: str, data: list) -> str:
-    """What `/caption` answers to values given as they stand, NaN among them."""
+    """The answer of `/caption` to raw values, which may include NaN."""
     kind = {"Content-Type": "application/json"}
     content = json.dumps({"data": data})
     begun = httpx.post(f"{url}gradio_api/call/caption", content=content, headers=kind)
@@ -72,7 +72,7 @@ def send(url: str, data: list) -> str:
     return httpx.get(f"{url}gradio_api/call/caption/{event}", timeout=PATIENCE).text
 
 
-def test_a_program_gets_caption_words_probabilities_and_attention(client, captioners, photos):
+def test_the_api_returns_caption_words_probabilities_and_attention(client, captioners, photos):
     answer = client.predict(
         photo=handle_file(photos[1]),
         checkpoint="toy-lstm",
@@ -84,7 +84,7 @@ def test_a_program_gets_caption_words_probabilities_and_attention(client, captio
     assert answer == json.loads(json.dumps(expected | {"image": "strip.jpg"}))
 
 
-def test_attention_is_long_and_sent_only_if_asked_for(client, photos):
+def test_attention_is_sent_only_on_request(client, photos):
     answer = client.predict(photo=handle_file(photos[1]), api_name="/caption")
     assert [list(word) for word in answer["words"]] == [
         ["word", "probability", "doubtful", "gate", "entropy"]
@@ -92,7 +92,7 @@ def test_attention_is_long_and_sent_only_if_asked_for(client, photos):
 
 
 @pytest.mark.parametrize("complete", [False, True])
-def test_a_program_has_a_sentence_of_its_own_read(client, captioners, photos, complete):
+def test_the_api_scores_a_sentence(client, captioners, photos, complete):
     answer = client.predict(
         photo=handle_file(photos[1]),
         sentence="Two dog's",
@@ -113,12 +113,12 @@ def test_a_program_has_a_sentence_of_its_own_read(client, captioners, photos, co
     assert weights == pytest.approx(expected.words[1].attention, abs=1e-6)
 
 
-def test_a_word_the_model_does_not_know_is_named(client, photos):
+def test_unknown_words_are_named(client, photos):
     with pytest.raises(AppError, match=r"words that toy-transformer does not know: unicorn; "):
         client.predict(photo=handle_file(photos[1]), sentence="a unicorn", api_name="/read")
 
 
-def test_a_seed_gives_programs_the_same_draw(client, captioners, photos):
+def test_a_seed_reproduces_a_sample(client, captioners, photos):
     settings = {"method": "sample", "temperature": 1.5, "top_p": 0.9, "seed": 3}
     answer = client.predict(photo=handle_file(photos[3]), api_name="/caption", **settings)
     expected = captioners["toy-transformer"].caption(photos[3].read_bytes(), **settings)
@@ -126,7 +126,7 @@ def test_a_seed_gives_programs_the_same_draw(client, captioners, photos):
 
 
 @pytest.mark.parametrize("sentence", ["", "A dog's ball"])
-def test_a_program_sees_what_a_part_of_the_photo_does_to_the_words(
+def test_the_api_returns_probabilities_with_and_without_a_region(
     client, captioners, photos, sentence
 ):
     box = (0.25, 0.0, 1.0, 0.5)
@@ -178,7 +178,7 @@ def test_painting_out_reports_invalid_arguments(client, photos, asked, reason):
         client.predict(photo=handle_file(photos[1]), api_name="/paint_out", **asked)
 
 
-def test_programs_see_four_endpoints_with_their_explanations(client):
+def test_the_api_documents_four_endpoints(client):
     described = client.view_api(return_format="dict")
     endpoints = described["named_endpoints"]
     assert list(endpoints) == ["/describe", "/caption", "/read", "/paint_out"]
@@ -198,14 +198,14 @@ def test_programs_see_four_endpoints_with_their_explanations(client):
         {"method": "sample", "top_k": 2, "temperature": 2, "seed": 5},
     ],
 )
-def test_every_setting_of_the_search_reaches_it(client, captioners, photos, changes):
+def test_every_decoding_setting_takes_effect(client, captioners, photos, changes):
     answer = client.predict(photo=handle_file(photos[1]), api_name="/caption", **changes)
     expected = captioners["toy-transformer"].caption(photos[1].read_bytes(), **changes)
     assert answer["caption"] == expected.text
     assert {name: answer["search"][name] for name in changes} == changes
 
 
-def test_programs_say_which_words_are_wanted(client, captioners, photos):
+def test_required_and_forbidden_words_take_effect(client, captioners, photos):
     tokenizer = captioners["toy-transformer"].header.tokenizer
     wanted, other, unwanted = "a", "the", "dog"
     answer = client.predict(
@@ -220,7 +220,7 @@ def test_programs_say_which_words_are_wanted(client, captioners, photos):
     assert tokenizer.encode(unwanted)[0] not in said
 
 
-def test_a_setting_out_of_range_is_named(client, photos):
+def test_a_setting_out_of_range_is_an_error(client, photos):
     with pytest.raises(AppError, match="Value 11 is greater than maximum value 10"):
         client.predict(photo=handle_file(photos[1]), beam=11, api_name="/caption")
 
@@ -241,7 +241,7 @@ def test_a_setting_out_of_range_is_named(client, photos):
         (9, 10**30, "search.seed is 1000000000000000000000000000000; it must fit into 64 bits"),
     ],
 )
-def test_a_value_that_no_page_sends_is_named(url, place, value, reason):
+def test_an_invalid_value_is_named(url, place, value, reason):
     data = [uploaded(url, SAMPLES / "cat.jpg"), "toy-lstm", *GREEDY]
     data[place] = value
     answer = send(url, data)
@@ -257,7 +257,7 @@ def test_too_few_values_are_counted(url):
 
 
 @pytest.mark.parametrize("raised", [gr.Error("beam is 99"), TypeError("of Gradio's, with a path")])
-def test_a_callers_mistake_is_no_traceback_on_the_console(raised):
+def test_invalid_requests_print_no_traceback(raised):
     async def preprocess(event, values):
         raise raised
 
@@ -269,14 +269,14 @@ def test_a_callers_mistake_is_no_traceback_on_the_console(raised):
     assert "path" not in told.value.message
 
 
-def test_a_file_that_is_no_photo_is_named_with_the_reason(client, tmp_path):
+def test_a_file_that_is_no_photo_is_an_error_with_the_reason(client, tmp_path):
     file = tmp_path / "notes.jpg"
     file.write_text("no photo")
     with pytest.raises(AppError, match=r"notes\.jpg: not an image .*; save it as JPEG or PNG"):
         client.predict(photo=handle_file(file), api_name="/caption")
 
 
-def test_clients_at_once_all_get_their_own_captions(url, captioners, tmp_path):
+def test_concurrent_clients_get_their_own_captions(url, captioners, tmp_path):
     captioner = captioners["toy-transformer"]
     files = []
     for seed in range(CLIENTS):
@@ -295,7 +295,7 @@ def test_clients_at_once_all_get_their_own_captions(url, captioners, tmp_path):
     assert len({answer["log_probability"] for answer in answers}) == CLIENTS
 
 
-def test_a_full_queue_says_so_and_loses_nothing(slow):
+def test_a_full_queue_rejects_requests_and_loses_none(slow):
     url, folder = slow
     data = {"data": [uploaded(url, SAMPLES / "cat.jpg"), "slow", *GREEDY]}
 
@@ -325,7 +325,7 @@ def test_a_path_that_was_not_uploaded_is_never_opened(url, path, meta):
     assert "not an image" not in answer  # which would quote the file
 
 
-def test_not_even_the_app_reads_what_was_not_uploaded(tmp_path, monkeypatch):
+def test_only_uploaded_files_are_read(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     inside, outside = tmp_path / "a" / "b.jpg", tmp_path.parent / "c.jpg"
     inside.parent.mkdir()
@@ -344,7 +344,7 @@ def test_files_of_this_machine_are_not_served(url, path):
     assert httpx.get(f"{url}gradio_api/file={full}").status_code in (403, 404)
 
 
-def test_a_script_in_a_drawing_does_not_run_from_this_address(url):
+def test_scripts_in_uploaded_svg_files_do_not_run(url):
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
     (path,) = httpx.post(f"{url}gradio_api/upload", files={"files": ("a.svg", drawing)}).json()
     served = httpx.get(f"{url}gradio_api/file={path}")
@@ -353,19 +353,19 @@ def test_a_script_in_a_drawing_does_not_run_from_this_address(url):
     assert "event: error" in answer
 
 
-def test_a_file_that_is_too_large_is_refused(url):
+def test_a_file_that_is_too_large_is_rejected(url):
     files = {"files": ("a.jpg", bytes(51 * 1024**2))}
     assert httpx.post(f"{url}gradio_api/upload", files=files, timeout=PATIENCE).status_code == 413
 
 
-def test_the_page_asks_nothing_of_other_machines(url):
+def test_the_page_loads_nothing_from_other_hosts(url):
     page = httpx.get(url).text
     loaded = re.findall(r'<(?:script|link|img|iframe)[^>]+(?:src|href)="(?:https?:)?//[^"]+"', page)
     assert loaded == []
     assert "fonts.googleapis" not in page
 
 
-def test_layers_and_heads_are_offered_where_there_are_some(captioners):
+def test_attention_views_include_the_layers_and_heads_of_the_models(captioners):
     assert [name for name, _ in list_views(captioners)] == [
         "last layer",
         "evidence",

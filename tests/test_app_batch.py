@@ -1,4 +1,4 @@
-"""Several photos at once: the limit, and the table that is saved."""
+"""The batch: its limit, and its downloads."""
 
 import json
 from base64 import b64decode
@@ -20,7 +20,7 @@ def test_a_batch_has_a_limit():
     )
 
 
-def test_a_batch_is_saved_as_a_table_for_people_and_for_programs():
+def test_a_batch_is_saved_as_csv_and_json():
     rows = (
         BatchRow(name="a.jpg", caption='A "dog", running', log_probability=-0.5),
         BatchRow(name="=1+1.jpg", error="=1+1.jpg: not an image"),

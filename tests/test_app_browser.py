@@ -44,7 +44,7 @@ def expected(tokenizer, photo: Path, kind: str = "transformer", **changes):
     return TorchCaptioner(*TOYS[kind](tokenizer)).caption(photo, **changes)
 
 
-def test_a_fresh_page_shows_a_sample_that_is_captioned_already(planted):
+def test_a_fresh_page_shows_a_captioned_sample(planted):
     assert texts(planted) == list(PLANTED)
     expect(planted.locator(".photo")).to_have_attribute("alt", f"The photo: {' '.join(PLANTED)}")
     expect(planted.get_by_role("button", name="Stop", exact=True)).to_be_visible()  # it plays
@@ -52,7 +52,7 @@ def test_a_fresh_page_shows_a_sample_that_is_captioned_already(planted):
     expect(planted.locator(".word.on")).to_have_text("red")  # of equals, the first
 
 
-def test_a_fresh_page_keeps_still_for_those_who_ask_for_it(browser, planted_url):
+def test_a_fresh_page_respects_reduced_motion(browser, planted_url):
     for page in opened(browser, planted_url, reduced_motion="reduce"):
         expect(page.locator(".word.on")).to_have_text("red")
         expect(page.get_by_role("button", name="Play all words")).to_be_visible()
@@ -66,7 +66,7 @@ def test_the_demo_can_be_saved_and_captioned_again(page):
     expect(page.locator(".viewer:visible h2")).to_have_text("toy-lstm")
 
 
-def test_a_photo_is_captioned_as_by_the_library(page, tokenizer):
+def test_a_photo_gets_the_caption_of_the_library(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     ours = expected(tokenizer, SAMPLES / "cat.jpg")
     assert texts(page) == [word.text for word in ours.words]
@@ -78,7 +78,7 @@ def test_a_photo_is_captioned_as_by_the_library(page, tokenizer):
     assert underlines == pytest.approx([word.probability for word in ours.words], abs=0.001)
 
 
-def test_candidates_stand_in_the_order_of_the_score_they_are_ranked_by(page, tokenizer):
+def test_candidates_are_listed_by_score(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     ours = expected(tokenizer, SAMPLES / "cat.jpg")
     scores = page.locator(".candidates .number").all_inner_texts()
@@ -88,13 +88,13 @@ def test_candidates_stand_in_the_order_of_the_score_they_are_ranked_by(page, tok
     assert names == [ours.text, *(candidate.text for candidate in ours.candidates)]
 
 
-def test_the_next_photo_is_read_as_it_comes_too(page, tokenizer):
+def test_the_next_photo_is_captioned_too(page, tokenizer):
     for name in ("photographer.jpg", "astronaut.jpg"):
         caption(page, SAMPLES / name)
         assert texts(page) == [word.text for word in expected(tokenizer, SAMPLES / name).words]
 
 
-def test_a_sample_is_captioned_and_the_failure_among_them_is_marked(page, tokenizer):
+def test_a_sample_is_captioned_and_the_failure_case_is_marked(page, tokenizer):
     before = page.locator(".viewer").first.get_attribute("data-key")
     failure = page.get_by_role("button", name="rocket, a known failure")
     expect(failure).to_contain_text("a failure")
@@ -105,19 +105,19 @@ def test_a_sample_is_captioned_and_the_failure_among_them_is_marked(page, tokeni
     assert page.locator(".samples button").count() == 8
 
 
-def test_the_photo_stands_on_the_page_once(page):
+def test_the_photo_is_shown_once(page):
     caption(page, SAMPLES / "cat.jpg")
     assert page.locator("#photo img").count() == 0  # and there is room for another one
     assert page.locator(".stage .photo").count() == 1
 
 
-def test_a_photo_lying_on_its_side_is_shown_upright(planted):
+def test_a_photo_is_shown_in_its_exif_orientation(planted):
     caption(planted, as_file("turned.jpg", turned(noise(60, 120), 6, "JPEG")))
     box = planted.locator(".stage").bounding_box()
     assert box["width"] / box["height"] == pytest.approx(2, rel=0.02)
 
 
-def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
+def test_only_settings_of_the_method_are_shown_and_they_take_effect(page, tokenizer):
     page.get_by_text("Decoding").click()
     expect(page.get_by_label("number input for Beam width")).to_be_visible()
     for name in ("Temperature", "Top-k", "Top-p", "Seed"):
@@ -140,7 +140,7 @@ def test_only_what_the_method_uses_is_offered_and_it_is_used(page, tokenizer):
     assert texts(page) == [word.text for word in ours.words]
 
 
-def test_a_setting_typed_as_soon_as_it_can_be_seen_is_kept(page):
+def test_a_setting_typed_immediately_is_kept(page):
     page.get_by_text("Decoding").click()
     words = page.get_by_label("Required words")
     words.fill("dog")
@@ -160,7 +160,7 @@ def test_groups_that_do_not_divide_the_beam_cannot_be_chosen(page):
     expect(groups).to_have_value("3")
 
 
-def test_a_refused_setting_is_named_as_on_the_page_and_everything_stays(page):
+def test_an_invalid_setting_is_named_by_its_label_and_the_photo_stays(page):
     caption(page, SAMPLES / "cat.jpg")
     page.get_by_text("Decoding").click()
     page.get_by_label("Required words").fill("unicorn")
@@ -182,7 +182,7 @@ def test_the_caption_is_copied(browser, planted_url):
         assert page.evaluate("navigator.clipboard.readText()") == " ".join(PLANTED)
 
 
-def test_another_candidate_brings_its_own_words_without_the_server(page, tokenizer):
+def test_selecting_a_candidate_shows_its_words_without_the_server(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     other = expected(tokenizer, SAMPLES / "cat.jpg").candidates[1]
     requests = []
@@ -205,7 +205,7 @@ def test_models_are_compared_side_by_side(page, tokenizer):
     assert left["x"] + left["width"] <= right["x"]
 
 
-def test_overlays_are_saved_under_the_names_of_photo_and_model(page):
+def test_downloads_are_named_after_photo_and_model(page):
     caption(page, SAMPLES / "cat.jpg")
     starts = {"PNG": b"\x89PNG", "GIF": b"GIF89a", "HTML": b"<!DOCTYPE html>", "JSON": b"{"}
     for kind, start in starts.items():
@@ -230,7 +230,7 @@ def test_overlays_are_saved_under_the_names_of_photo_and_model(page):
         ("<img src=x onerror=alert(1)>.jpg", b"no photo", "jpg: not an image"),
     ],
 )
-def test_what_is_no_photo_is_named_with_the_reason(page, name, content, reason):
+def test_a_file_that_is_no_photo_is_reported_with_the_reason(page, name, content, reason):
     upload(page, as_file(name, content))
     expect(page.get_by_text(reason).first).to_be_visible()
     expect(page.locator("#photo img")).to_have_count(0)  # and there is room for another one
@@ -244,7 +244,7 @@ def test_a_photo_of_40_megapixels_is_captioned(page, tmp_path):
     assert 1280 <= width <= 2048
 
 
-def test_what_is_to_be_doubted_is_marked_and_said(browser, served):
+def test_doubtful_words_and_captions_are_marked(browser, served):
     for page in opened(browser, served[0]["doubted"], reduced_motion="reduce"):
         expect(page.locator(".doubt")).to_have_text(["low confidence (25%)", "not a photo? (12%)"])
         expect(page.locator(".word.doubtful")).to_have_text("blue")
@@ -253,7 +253,7 @@ def test_what_is_to_be_doubted_is_marked_and_said(browser, served):
         expect(page.locator(".note")).to_contain_text("blue: 50%, doubtful, 16x uniform")
 
 
-def test_a_caption_without_words_says_so(page):
+def test_an_empty_caption_is_reported(page):
     page.get_by_text("Decoding").click()
     caption(page, grey())
     assert texts(page)  # the toys always say something; the text is that of `viewer.js`

@@ -36,7 +36,7 @@ def reach(page: Page, selector: str) -> None:
     assert page.evaluate(outlined), f"{selector} has the focus, and nobody sees it"
 
 
-def test_words_are_chosen_with_the_keyboard_alone(planted):
+def test_words_are_selected_with_the_keyboard(planted):
     reach(planted, ".word input")
     for word in ("green", "blue", "yellow"):
         planted.keyboard.press("ArrowRight")
@@ -45,7 +45,7 @@ def test_words_are_chosen_with_the_keyboard_alone(planted):
     assert planted.evaluate("document.activeElement.textContent") == "Play all words"
 
 
-def test_a_sample_is_chosen_and_looked_at_with_the_keyboard_alone(planted):
+def test_a_sample_is_captioned_and_played_with_the_keyboard(planted):
     before = planted.locator(".viewer").get_attribute("data-key")
     reach(planted, ".samples button[aria-label=gull]")
     planted.keyboard.press("Enter")
@@ -59,7 +59,7 @@ def test_a_sample_is_chosen_and_looked_at_with_the_keyboard_alone(planted):
     expect(planted.get_by_role("button", name="Stop", exact=True)).to_be_visible()
 
 
-def test_the_photo_is_pointed_at_with_the_arrow_keys(planted):
+def test_regions_are_selected_with_the_arrow_keys(planted):
     reach(planted, ".stage")
     for key in ("ArrowUp", "ArrowUp", "ArrowUp", "ArrowLeft", "ArrowLeft"):
         planted.keyboard.press(key)
@@ -69,7 +69,7 @@ def test_the_photo_is_pointed_at_with_the_arrow_keys(planted):
     expect(planted.locator(".note")).to_contain_text("red: 50%")
 
 
-def test_models_methods_and_candidates_are_chosen_with_the_arrow_keys(page):
+def test_models_methods_and_candidates_are_selected_with_the_arrow_keys(page):
     reach(page, ".candidates input")
     page.keyboard.press("ArrowDown")
     expect(page.locator(".candidates input").nth(1)).to_be_checked()
@@ -88,7 +88,7 @@ def test_models_methods_and_candidates_are_chosen_with_the_arrow_keys(page):
     expect(page.get_by_role("radio", name="Greedy")).to_be_checked()
 
 
-def test_no_key_of_gradios_texts_is_read_out(page):
+def test_no_label_is_an_untranslated_key_of_gradio(page):
     """Gradio has no words of its own for some tips, and shows the name of the text instead."""
     names = page.locator("[title], [aria-label]").evaluate_all(
         "all => all.flatMap((e) => [e.title, e.getAttribute('aria-label')])"
@@ -97,7 +97,7 @@ def test_no_key_of_gradios_texts_is_read_out(page):
 
 
 @pytest.mark.parametrize("size", [PHONE, TABLET])
-def test_nothing_sticks_out_of_a_small_screen(browser, served, size):
+def test_nothing_overflows_a_small_screen(browser, served, size):
     options = {"viewport": size, "is_mobile": True, "has_touch": True}
     for page in opened(browser, served[0]["planted"], **options):
         caption(page, grey())
@@ -113,7 +113,7 @@ def test_nothing_sticks_out_of_a_small_screen(browser, served, size):
 
 
 @pytest.mark.parametrize("size", [PHONE, TABLET])
-def test_nothing_sticks_out_of_a_small_screen_with_all_parts_open(browser, url, size):
+def test_nothing_overflows_a_small_screen_with_all_sections_open(browser, url, size):
     for page in opened(browser, url, viewport=size, is_mobile=True, has_touch=True):
         page.evaluate(OPEN_ALL)
         page.locator(".timeline canvas").first.tap(position={"x": 5, "y": 5})
@@ -122,7 +122,7 @@ def test_nothing_sticks_out_of_a_small_screen_with_all_parts_open(browser, url, 
         assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
 
 
-def test_a_phone_comes_back_to_the_photo_when_a_sample_is_chosen(browser, served):
+def test_a_phone_scrolls_to_the_photo_when_a_sample_is_chosen(browser, served):
     options = {"viewport": PHONE, "is_mobile": True, "has_touch": True}
     for page in opened(browser, served[0]["planted"], **options):
         page.get_by_role("button", name="gull").tap()
@@ -138,7 +138,7 @@ def test_a_tablet_shows_compared_models_side_by_side(browser, url):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_nobody_is_shut_out(browser, url, scheme):
+def test_the_page_passes_axe(browser, url, scheme):
     """No violation of the rules that axe-core checks, contrast and names among them."""
     for page in opened(browser, url, color_scheme=scheme, reduced_motion="reduce"):
         for state in ("fresh", "all open", "captioned"):

@@ -33,7 +33,7 @@ def choose(page: Page, word: str) -> None:
     page.locator("label.word", has_text=word).click()
 
 
-def look(page: Page, name: str, value: str) -> None:
+def set_display(page: Page, name: str, value: str) -> None:
     if not page.locator(".display").is_visible():
         page.get_by_text("Attention display").click()
     page.locator(f"[data-setting={name}]").select_option(value)
@@ -42,7 +42,7 @@ def look(page: Page, name: str, value: str) -> None:
 def brightest(page: Page) -> tuple[float, float]:
     """Where the overlay shines most: fractions of the photo's height and width."""
     page.mouse.move(0, 0)
-    page.wait_for_timeout(300)  # the veil fades in
+    page.wait_for_timeout(300)  # the overlay fades in
     picture = Image.open(BytesIO(page.locator(".stage").screenshot())).convert("L")
     levels = np.asarray(picture).astype(float)
     inner = levels[ROUNDING:-ROUNDING, ROUNDING:-ROUNDING]
@@ -54,7 +54,7 @@ def brightest(page: Page) -> tuple[float, float]:
 
 
 def canvas(page: Page) -> np.ndarray:
-    """The pixels of the veil: (height, width, RGBA)."""
+    """The pixels of the overlay: (height, width, RGBA)."""
     height, width, pixels = page.locator(".stage .overlay").evaluate(
         """c => [c.height, c.width,
           [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]]"""
@@ -75,12 +75,12 @@ def test_each_word_shows_the_region_the_model_attended_to(planted):
 
 @pytest.mark.parametrize("kind", list(TOYS))
 @pytest.mark.parametrize(("drawing", "scale"), [("heat", "word"), ("spotlight", "caption")])
-def test_veils_are_those_of_the_library(page, tokenizer, kind, drawing, scale):
+def test_overlays_match_those_of_the_library(page, tokenizer, kind, drawing, scale):
     if kind == "lstm":
         choose_model(page, "toy-lstm")
     caption(page, SAMPLES / "coffee.jpg")
-    look(page, "drawing", drawing)
-    look(page, "scale", scale)
+    set_display(page, "drawing", drawing)
+    set_display(page, "scale", scale)
     ours = TorchCaptioner(*TOYS[kind](tokenizer)).caption(SAMPLES / "coffee.jpg")
     page.locator(".viewer:visible label.word").first.click()
     page.mouse.move(0, 0)
@@ -104,11 +104,11 @@ def test_another_view_style_or_colour_is_shown_without_the_server(page, tokenize
     page.on("request", lambda request: requests.append(request.url))
     before = canvas(page)
     for name, value in (("colours", "viridis"), ("drawing", "spotlight")):
-        look(page, name, value)
+        set_display(page, name, value)
         after = canvas(page)
         assert (before != after).any()
         before = after
-    look(page, "view", "layer 1, head 2")
+    set_display(page, "view", "layer 1, head 2")
     first = ours.with_view(AttentionConfig(layer=1, head=2)).words[0]
     peak = first.attention.max() * first.attention.size
     shown = f"{peak:.{int(peak < 3)}f}x uniform"
@@ -120,13 +120,13 @@ def test_another_view_style_or_colour_is_shown_without_the_server(page, tokenize
     ("view", "method"),
     [("contrast", "contrast"), ("evidence", "evidence")],
 )
-def test_views_made_of_several_maps_are_those_of_the_library(page, tokenizer, view, method):
+def test_derived_views_match_those_of_the_library(page, tokenizer, view, method):
     caption(page, SAMPLES / "cat.jpg")
     page.get_by_text("Your sentence and alternatives").click()
     page.get_by_label("Your sentence").fill("A dog on the beach")
     page.keyboard.press("Enter")
     expect(page.locator(".sentence .word")).to_have_count(5)
-    look(page, "view", view)
+    set_display(page, "view", view)
     model = TorchCaptioner(*TOYS["transformer"](tokenizer))
     ours = model.read_sentence(SAMPLES / "cat.jpg", "A dog on the beach")
     ours = ours.with_view(AttentionConfig(method=method))
@@ -138,10 +138,10 @@ def test_views_made_of_several_maps_are_those_of_the_library(page, tokenizer, vi
         assert shown == pytest.approx(peak, rel=0.05, abs=0.6)
 
 
-def test_the_look_is_kept_in_the_address_and_found_there(browser, url):
+def test_display_settings_are_kept_in_the_address(browser, url):
     for page in opened(browser, url):
-        look(page, "drawing", "spotlight")
-        look(page, "view", "layer 2, head 1")
+        set_display(page, "drawing", "spotlight")
+        set_display(page, "view", "layer 2, head 1")
         address = page.url
     assert address.endswith("#drawing=spotlight&view=layer+2%2C+head+1")
     for page in opened(browser, url):
@@ -159,7 +159,7 @@ def test_changing_the_opacity_does_not_redraw_the_overlay(planted):
     expect(planted.locator(".stage .overlay")).to_have_css("opacity", "0.2")
 
 
-def test_thumbnails_and_play_choose_words_too(planted):
+def test_thumbnails_and_playing_select_words(planted):
     planted.locator(".thumb", has_text="green").click()
     expect(planted.locator(".word.on")).to_have_text("green")
     planted.get_by_role("button", name="Play all words").click()
@@ -168,7 +168,7 @@ def test_thumbnails_and_play_choose_words_too(planted):
     expect(planted.get_by_role("button", name="Play all words")).to_be_visible()
 
 
-def test_pointing_at_the_photo_lights_the_words_that_attended_there(planted):
+def test_pointing_at_the_photo_highlights_words_that_attended_there(planted):
     box = planted.locator(".stage").bounding_box()
     for word, (row, col) in PLANTED.items():
         x, y = box["x"] + box["width"] * (col + 0.5) / 4, box["y"] + box["height"] * (row + 0.5) / 4
@@ -184,7 +184,7 @@ def test_pointing_at_the_photo_lights_the_words_that_attended_there(planted):
     expect(planted.locator(".frame")).to_be_hidden()
 
 
-def test_a_part_of_the_photo_is_drawn_with_the_mouse_and_stays_until_it_is_clicked_again(planted):
+def test_a_box_drawn_with_the_mouse_stays_until_it_is_clicked_again(planted):
     box = planted.locator(".stage").bounding_box()
     across = lambda share: box["x"] + box["width"] * share  # noqa: E731
     down = lambda share: box["y"] + box["height"] * share  # noqa: E731
@@ -200,7 +200,7 @@ def test_a_part_of_the_photo_is_drawn_with_the_mouse_and_stays_until_it_is_click
     expect(planted.locator(".frame")).to_be_hidden()
 
 
-def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
+def test_layers_and_heads_are_shown_in_a_grid_and_can_be_selected(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     page.get_by_text("Layers and heads").click()
     cells = page.locator(".cell")
@@ -221,7 +221,7 @@ def test_layers_and_heads_stand_side_by_side_and_can_be_chosen(page, tokenizer):
     expect(page.locator(".note")).to_contain_text(f"{peak:.{int(peak < 3)}f}x uniform")
 
 
-def test_a_sentence_of_your_own_is_read_beside_the_models(page, tokenizer):
+def test_your_sentence_is_scored_and_listed_after_the_candidates(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     count = page.locator(".candidates input").count()
     page.get_by_text("Your sentence and alternatives").click()
@@ -242,7 +242,7 @@ def test_a_sentence_of_your_own_is_read_beside_the_models(page, tokenizer):
     assert b'"caption": "Two dog\'s ball"' in Path(download.value.path()).read_bytes()
 
 
-def test_parts_that_open_late_draw_nothing_of_a_caption_that_is_gone(page):
+def test_late_toggle_events_draw_nothing_of_a_replaced_caption(page):
     page.evaluate(
         """() => {
           const [viewer, seen] = [document.querySelector(".viewer"), new Set()];
@@ -268,7 +268,7 @@ def test_parts_that_open_late_draw_nothing_of_a_caption_that_is_gone(page):
     expect(page.locator(".thumb")).to_have_count(page.locator(".sentence .word").count())
 
 
-def test_rivals_that_come_late_leave_the_candidate_that_is_shown(page):
+def test_late_alternatives_keep_the_selected_candidate(page):
     caption(page, SAMPLES / "cat.jpg")
     held = []
     page.route("**/queue/join**", lambda route: held.append(route))  # noqa: PLW0108
@@ -285,7 +285,7 @@ def test_rivals_that_come_late_leave_the_candidate_that_is_shown(page):
     expect(page.locator(".candidates input").nth(1)).to_be_checked()
 
 
-def test_a_rival_takes_the_place_of_a_word_and_the_model_goes_on(page, tokenizer):
+def test_an_alternative_replaces_a_word_and_the_model_continues(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     model = TorchCaptioner(*TOYS["transformer"](tokenizer))
     ours = model.read_sentence(SAMPLES / "cat.jpg", model.caption(SAMPLES / "cat.jpg").text)
@@ -302,7 +302,7 @@ def test_a_rival_takes_the_place_of_a_word_and_the_model_goes_on(page, tokenizer
     )
 
 
-def test_words_the_model_does_not_know_are_named_below_and_nothing_is_lost(page):
+def test_unknown_words_are_named_and_the_caption_stays(page):
     caption(page, SAMPLES / "cat.jpg")
     before = page.locator(".sentence").inner_text()
     page.get_by_text("Your sentence and alternatives").click()
@@ -313,7 +313,7 @@ def test_words_the_model_does_not_know_are_named_below_and_nothing_is_lost(page)
     assert page.locator(".sentence").inner_text() == before
 
 
-def test_a_part_of_the_photo_is_painted_out_and_the_words_are_read_again(page, tokenizer):
+def test_a_region_is_painted_out_and_the_words_are_scored_again(page, tokenizer):
     caption(page, SAMPLES / "cat.jpg")
     box = page.locator(".stage").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.1, box["y"] + box["height"] * 0.1)

@@ -16,7 +16,7 @@ pytestmark = needs_chromium
 SAMPLES = Path(__file__).parent.parent / "data" / "samples"
 
 
-def test_a_batch_goes_on_after_a_broken_file_and_is_saved(page):
+def test_a_batch_continues_after_a_broken_file_and_is_saved(page):
     page.get_by_role("tab", name="Several photos").click()
     files = page.locator("input[type=file][multiple]")
     broken = (SAMPLES / "cat.jpg").read_bytes()[:9000]
@@ -43,7 +43,7 @@ def test_a_batch_goes_on_after_a_broken_file_and_is_saved(page):
     assert [bool(row["caption"]) for row in table] == [True, False, True]
 
 
-def test_captions_are_edited_before_they_are_saved_and_their_photos_looked_at(page):
+def test_captions_are_edited_and_saved_and_their_photos_opened(page):
     page.get_by_role("tab", name="Several photos").click()
     files = [as_file(f"{n}.jpg", (SAMPLES / f"{n}.jpg").read_bytes()) for n in ("cat", "coffee")]
     page.locator("input[type=file][multiple]").set_input_files(files)
@@ -104,7 +104,7 @@ def test_a_full_queue_is_reported_and_retrying_works(browser, slow):
         await_caption(page, before)
 
 
-def test_who_waits_sees_the_photo_the_place_in_the_queue_and_the_time(browser, slow):
+def test_a_queued_photo_is_shown_with_its_queue_position_and_the_time(browser, slow):
     url, folder = slow
     data = {"data": [uploaded(url, SAMPLES / "cat.jpg"), "slow"]}
     for page in opened(browser, url):
@@ -145,7 +145,7 @@ def queued(url: str, photo: Path, checkpoint: str) -> str:
     return f"{url}gradio_api/call/describe/{answer.json()['event_id']}"
 
 
-def test_others_get_their_turn_between_the_photos_of_a_batch(batch, served, photos):
+def test_other_users_are_served_between_the_photos_of_a_batch(batch, served, photos):
     page, notes = batch
     other = queued(served[0]["paced"], Path(photos[0]), "paced")
     (served[1] / "allowed").unlink()
@@ -159,7 +159,7 @@ def test_others_get_their_turn_between_the_photos_of_a_batch(batch, served, phot
     assert [height for height in heights if height != ours] == [str(50 + n) for n in range(8)]
 
 
-def test_a_batch_stops_at_once_and_goes_on_where_it_was(batch, served, photos):
+def test_a_batch_stops_immediately_and_resumes(batch, served, photos):
     page, notes = batch
     page.get_by_role("button", name="Stop").click()
     status = page.locator(".batch [role=status]")

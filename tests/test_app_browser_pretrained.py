@@ -50,9 +50,7 @@ def address(folder, tmp_path_factory):
     assert any("hf:them/blip: fetching" in line for line in lines), "".join(lines)
 
 
-def test_it_captions_shows_attention_and_reads_a_sentence_behind_its_prompt(
-    browser, address, folder
-):
+def test_a_prompted_model_captions_shows_attention_and_scores_a_sentence(browser, address, folder):
     ours = TorchCaptioner.load(folder, device="cpu")
     written = ours.caption(SAMPLE)
     for page in opened(browser, address):

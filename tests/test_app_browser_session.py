@@ -27,7 +27,7 @@ def sentence(page: Page) -> str:
     return " ".join(page.locator(".viewer:visible .word > span").all_inner_texts())
 
 
-def test_photos_of_the_session_lie_in_a_tray_and_are_come_back_to(page, tokenizer):
+def test_photos_of_the_session_are_kept_in_the_tray(page, tokenizer):
     expect(page.locator(".tray")).to_have_count(0)
     for name in ("cat.jpg", "coffee.jpg", "cat.jpg"):
         caption(page, SAMPLES / name)
@@ -65,7 +65,7 @@ def drop(page: Page, *names: str) -> None:
     page.locator("#photo button").first.dispatch_event("drop", {"dataTransfer": dropped})
 
 
-def test_several_photos_dropped_at_once_go_to_the_tab_for_several(page):
+def test_several_dropped_photos_open_the_tab_for_several_photos(page):
     for names in (("cat.jpg", "gull.jpg", "kites.jpg"), ("rocket.jpg", "street.jpg")):
         page.get_by_role("tab", name="One photo").click()
         drop(page, *names)
@@ -80,7 +80,7 @@ def test_several_photos_dropped_at_once_go_to_the_tab_for_several(page):
     expect(page.locator(".batch [role=status]")).to_have_text("2 of 2 photos done")
 
 
-def test_several_photos_are_chosen_at_once_too_and_a_single_one_stays(page):
+def test_several_chosen_photos_open_that_tab_and_a_single_one_does_not(page):
     with page.expect_file_chooser() as chooser:
         page.locator("#photo button").first.click()
     assert chooser.value.is_multiple()
@@ -93,7 +93,7 @@ def test_several_photos_are_chosen_at_once_too_and_a_single_one_stays(page):
     expect(page.locator(".file-preview tr")).to_have_count(2)
 
 
-def test_a_link_brings_back_sample_model_settings_and_look(browser, url, tokenizer):
+def test_a_link_reproduces_sample_model_decoding_and_display_settings(browser, url, tokenizer):
     changes = {"beam": 2, "forbid": ("dog", "cat"), "max_words": 5}
     for page in opened(browser, url):
         choose_model(page, "toy-lstm")
@@ -142,7 +142,7 @@ def test_an_invalid_link_falls_back_to_the_defaults(browser, url, tokenizer, lin
 
 
 @pytest.mark.parametrize("size", [{"width": 1280, "height": 900}, PHONE])
-def test_the_webcam_is_captioned_live_and_its_last_frame_kept(browser, url, size):
+def test_webcam_frames_are_captioned_and_the_last_one_is_kept(browser, url, size):
     for page in opened(browser, url, permissions=["camera"], viewport=size):
         page.get_by_role("button", name="Live webcam").click()
         viewer = page.locator(".viewer").first
@@ -159,7 +159,7 @@ def test_the_webcam_is_captioned_live_and_its_last_frame_kept(browser, url, size
         assert download.value.suggested_filename == "webcam.toy-transformer.json"
 
 
-def test_a_frame_that_is_no_photo_ends_the_camera_with_a_word(browser, url):
+def test_an_invalid_frame_stops_the_webcam_with_a_message(browser, url):
     for page in opened(browser, url, permissions=["camera"]):
         page.evaluate("HTMLCanvasElement.prototype.toDataURL = () => 'data:image/jpeg;base64,AAAA'")
         page.get_by_role("button", name="Live webcam").click()
@@ -175,7 +175,7 @@ def test_a_missing_webcam_is_reported(page):
     expect(page.locator(".viewer").first).to_have_attribute("data-state", "done")
 
 
-def test_models_that_caption_together_are_a_choice_of_their_own(browser, served):
+def test_an_ensemble_is_among_the_models(browser, served):
     for page in opened(browser, served[0]["doubted"], reduced_motion="reduce"):
         choose_model(page, "doubted + planted")
         expect(page.locator(".viewer:visible h2")).to_have_text("doubted + planted")

@@ -11,7 +11,7 @@ from captioner.pytorch import TorchCaptioner
 from tests.browsing import caption, choose_model, grey, needs_chromium, opened
 from tests.conftest import TOYS
 from tests.serving import PLANTED
-from tests.test_app_browser_attention import SAMPLES, look
+from tests.test_app_browser_attention import SAMPLES, set_display
 
 pytestmark = needs_chromium
 
@@ -23,7 +23,7 @@ def planted(browser, served):
         yield page
 
 
-def test_models_side_by_side_go_to_the_same_word_where_both_wrote_it(page):
+def test_compared_models_select_the_same_word(page):
     choose_model(page, "Compare all")
     first, second = (page.locator(".viewer:visible").nth(n) for n in (0, 1))
     for viewer, text in ((first, "A dog on the beach"), (second, "The beach")):
@@ -62,7 +62,7 @@ def test_the_timeline_shows_words_by_regions_and_points_at_them(planted):
     expect(rows.nth(2)).to_be_focused()
 
 
-def test_a_sample_stands_beside_what_people_said_of_it(page, tokenizer):
+def test_a_sample_is_compared_with_its_human_annotations(page, tokenizer):
     page.get_by_text("Your sentence and alternatives").click()
     page.get_by_label("Your sentence").fill("Two girls run on the beach")
     page.keyboard.press("Enter")
@@ -94,11 +94,11 @@ def test_a_sample_stands_beside_what_people_said_of_it(page, tokenizer):
     expect(page.get_by_text("Human captions and boxes")).to_have_count(0)
 
 
-def test_compared_models_are_drawn_by_one_scale_if_asked(page, tokenizer):
+def test_compared_models_can_share_one_scale(page, tokenizer):
     choose_model(page, "Compare all")
     caption(page, SAMPLES / "cat.jpg")
     legends = page.locator(".viewer:visible .meaning")
-    look(page, "scale", "caption")
+    set_display(page, "scale", "caption")
     maps = [
         [word.attention for word in TorchCaptioner(*make(tokenizer)).caption(file).words]
         for make in TOYS.values()
@@ -108,7 +108,7 @@ def test_compared_models_are_drawn_by_one_scale_if_asked(page, tokenizer):
     say = lambda peak: f"0 to {peak:.0f}x uniform"  # noqa: E731
     expect(legends).to_have_text([say(peak) for peak in peaks])
     assert say(peaks[0]) != say(peaks[1])
-    look(page, "scale", "models")
+    set_display(page, "scale", "models")
     expect(legends).to_have_text([say(max(peaks))] * 2)
     caption(page, SAMPLES / "coffee.jpg")
     first, second = legends.all_inner_texts()

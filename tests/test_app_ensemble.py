@@ -13,7 +13,7 @@ def member(tokenizer) -> TorchCaptioner:
     return TorchCaptioner(*TOYS["transformer"](tokenizer))
 
 
-def test_an_ensemble_is_loaded_once_and_only_when_it_is_asked(member):
+def test_an_ensemble_is_loaded_once_on_first_use(member):
     loaded = []
 
     def load():
@@ -30,7 +30,7 @@ def test_an_ensemble_is_loaded_once_and_only_when_it_is_asked(member):
     assert loaded == [1]
 
 
-def test_members_that_do_not_fit_are_named_when_they_are_asked(member):
+def test_incompatible_members_are_reported_on_first_use(member):
     def load():
         raise CaptionerError("they have other words")
 
@@ -39,7 +39,7 @@ def test_members_that_do_not_fit_are_named_when_they_are_asked(member):
 
 
 @pytest.mark.parametrize(("runtime", "more"), [("auto", 1), ("onnx", 0)])
-def test_shipped_models_are_offered_together_where_there_is_pytorch(runtime, more):
+def test_an_ensemble_of_the_shipped_models_is_offered_with_pytorch(runtime, more):
     captioners = load_captioners([], runtime=runtime, device="cpu")
     alone = [info.name for info in list_checkpoints()]
     assert list(captioners) == [*alone, *[" + ".join(alone)] * more]

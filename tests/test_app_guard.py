@@ -18,7 +18,7 @@ def url(served) -> str:
 
 
 @pytest.mark.parametrize("path", ["", "gradio_api/info", "gradio_api/mcp/", "config"])
-def test_a_host_that_is_not_this_machine_is_refused(url, path):
+def test_a_foreign_host_header_is_rejected(url, path):
     """As where a name of another site was made to lead here."""
     answer = httpx.get(f"{url}{path}", headers={"Host": "evil.example:7860"})
     assert answer.status_code == 400
@@ -30,7 +30,7 @@ def test_a_host_that_is_not_this_machine_is_refused(url, path):
 @pytest.mark.parametrize(
     "origin", ["http://evil.example", "null", "https://127.0.0.1.evil.example"]
 )
-def test_a_page_of_another_site_may_not_upload_or_ask(url, origin):
+def test_cross_site_requests_are_rejected(url, origin):
     headers = {"Origin": origin}
     files = {"files": ("cat.jpg", (SAMPLES / "cat.jpg").read_bytes())}
     upload = httpx.post(f"{url}gradio_api/upload", files=files, headers=headers)
@@ -41,7 +41,7 @@ def test_a_page_of_another_site_may_not_upload_or_ask(url, origin):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-def test_its_own_pages_and_programs_may(url, host):
+def test_same_origin_requests_and_programs_are_allowed(url, host):
     address = url.replace("127.0.0.1", host)
     files = {"files": ("cat.jpg", (SAMPLES / "cat.jpg").read_bytes())}
     for headers in ({}, {"Origin": address.rstrip("/")}):
@@ -96,12 +96,12 @@ def _answering(*statuses: int):
             "host": "127.0.0.1:7860", "origin": "https://photos.example"}, 200),
     ],
 )  # fmt: skip
-def test_names_depend_on_where_the_app_is_shown(host, proxies, headers, status):
+def test_accepted_host_names_depend_on_host_and_proxies(host, proxies, headers, status):
     guard = Guard(_answering(200), host=host, proxies=proxies)
     assert asyncio.run(_ask(guard, **headers)) == status
 
 
-def test_wrong_passwords_are_tried_ever_more_slowly_and_one_after_the_other(monkeypatch):
+def test_failed_logins_are_serialised_with_backoff(monkeypatch):
     waits = []
 
     async def sleep(seconds):
@@ -128,7 +128,7 @@ def test_wrong_passwords_are_tried_ever_more_slowly_and_one_after_the_other(monk
     ]  # the first three are free, and those after a right one
 
 
-def test_the_apps_own_login_is_slowed_down(served):
+def test_the_login_of_the_app_is_slowed_down(served):
     address = f"{served[0]['locked']}login"
     began = time.monotonic()
     for _ in range(4):

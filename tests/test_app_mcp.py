@@ -1,4 +1,4 @@
-"""The app as a language model meets it: over the Model Context Protocol, by a client of its own."""
+"""The app's MCP server, called by an MCP client."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ from tests.conftest import TOYS
 
 @pytest.fixture(scope="module")
 def talk(served) -> Callable[..., Any]:
-    """Say something to the server within a session, and return the answer."""
+    """Call the server in a session of its own."""
     url = f"{served[0]['toys']}gradio_api/mcp/"
 
     def talk(method: str, *args: Any) -> Any:
@@ -47,7 +47,7 @@ def as_uri(content: bytes, kind: str = "image/jpeg") -> str:
     return f"data:{kind};base64,{b64encode(content).decode()}"
 
 
-def test_tools_say_what_they_do_and_what_they_take(talk):
+def test_tools_describe_themselves_and_their_arguments(talk):
     tools = {tool.name: tool for tool in talk("list_tools").tools}
     assert list(tools) == [
         "describe_photo",
@@ -67,7 +67,7 @@ def test_tools_say_what_they_do_and_what_they_take(talk):
 
 
 @pytest.mark.parametrize("kind", list(TOYS))
-def test_a_photo_is_described_in_words(talk, tokenizer, photos, kind):
+def test_a_photo_is_described_as_text(talk, tokenizer, photos, kind):
     captioner = TorchCaptioner(*TOYS[kind](tokenizer))
     photo = {"photo": as_uri(photos[1].read_bytes()), "checkpoint": captioner.header.name}
     answer = talk("call_tool", "describe_photo", photo)
@@ -83,7 +83,7 @@ def test_a_photo_is_described_in_words(talk, tokenizer, photos, kind):
         ("paint_out_region", {"bottom": 0.5}),
     ],
 )
-def test_numbers_come_as_json_in_text_and_structured(talk, photos, tool, more):
+def test_results_are_json_as_text_and_as_structured_content(talk, photos, tool, more):
     answer = talk("call_tool", tool, {"photo": as_uri(photos[1].read_bytes()), **more})
     assert not answer.isError
     assert json.loads(text(answer)) == answer.structuredContent
@@ -92,7 +92,7 @@ def test_numbers_come_as_json_in_text_and_structured(talk, photos, tool, more):
     assert len(text(answer)) < 4000
 
 
-def test_attention_comes_where_it_is_asked_for(talk, photos):
+def test_attention_is_returned_on_request(talk, photos):
     asked = {"photo": as_uri(photos[1].read_bytes()), "attention": True}
     answer = talk("call_tool", "caption_photo", asked)
     grid = answer.structuredContent["words"][0]["attention"]["grid"]
@@ -109,14 +109,15 @@ def test_attention_comes_where_it_is_asked_for(talk, photos):
         ("http://169.254.169.254/latest/", "http://169.254.169.254/latest/: cannot be fetched ("),
     ],
 )
-def test_what_is_no_photo_or_lies_on_this_machine_is_refused(talk, photo, reason):
+def test_files_that_are_no_photos_or_are_on_this_machine_are_rejected(talk, photo, reason):
     answer = talk("call_tool", "describe_photo", {"photo": photo})
     assert answer.isError
     assert reason in text(answer)
     assert "root:" not in text(answer)
 
 
-def test_a_missing_package_is_named_with_the_way_to_get_it(monkeypatch):
+def test_a_missing_package_is_reported_with_its_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "mcp", None)
-    with pytest.raises(CaptionerError, match=r'--mcp needs the package mcp; .*"\.\[mcp\]"'):
+    problem = r'^--mcp needs the package mcp: pip install "\.\[mcp\]"$'
+    with pytest.raises(CaptionerError, match=problem):
         ui.launch_options(host="127.0.0.1", port=None, mcp=True)

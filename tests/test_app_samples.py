@@ -6,12 +6,12 @@ from data.objects import ObjectWords
 TABLE = json.loads((SAMPLES[0].path.parent / "annotations.json").read_text(encoding="utf-8"))
 
 
-def test_a_photo_is_a_sample_by_where_it_lies(tmp_path):
+def test_a_sample_is_recognised_by_its_path(tmp_path):
     assert [name_sample(sample.path) for sample in SAMPLES] == [own.name for own in SAMPLES]
     assert name_sample(tmp_path / "horses.jpg") == ""
 
 
-def test_people_are_quoted_where_they_said_something():
+def test_samples_with_annotations_have_captions_and_boxes():
     said = read_annotations("horses")
     assert len(said["captions"]) == 5
     assert {thing: len(boxes) for thing, boxes in said["boxes"].items()} == {
@@ -23,7 +23,7 @@ def test_people_are_quoted_where_they_said_something():
     assert read_annotations("") is None
 
 
-def test_boxes_lie_on_the_photo_and_their_words_name_them():
+def test_boxes_are_inside_the_photo_and_their_words_name_them():
     assert set(TABLE["photos"]) < {sample.name for sample in SAMPLES}
     for photo in TABLE["photos"].values():
         for boxes in photo["boxes"].values():

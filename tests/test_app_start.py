@@ -1,4 +1,4 @@
-"""`python ui.py` as a program: what it refuses at once, and proxies it ignores."""
+"""`python ui.py`: invalid options, and proxies."""
 
 import os
 import re
@@ -55,7 +55,7 @@ def test_help_loads_neither_gradio_nor_a_model():
         ),
     ],
 )
-def test_an_address_that_is_none_ends_the_program_with_a_line(options, reason):
+def test_an_invalid_address_ends_the_program_with_one_line(options, reason):
     done = run(*options)
     assert (done.returncode, done.stdout, done.stderr) == (2, "", f"ui: {reason}\n")
 
@@ -84,7 +84,7 @@ libc.fflush(None)
     assert heaps[0] > heaps[1] == 1
 
 
-def test_a_port_that_is_taken_is_named():
+def test_a_port_in_use_is_named():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -102,7 +102,7 @@ def test_a_port_that_is_taken_is_named():
         ("all_proxy", "socks5://127.0.0.1:9"),
     ],
 )
-def test_no_proxy_comes_between_the_app_and_itself(checkpoints, tmp_path, name, value):
+def test_proxies_are_ignored(checkpoints, tmp_path, name, value):
     plain = {key: text for key, text in os.environ.items() if not key.lower().endswith("_proxy")}
     process = subprocess.Popen(
         [sys.executable, "-u", "ui.py", "--checkpoint", checkpoints["lstm"], "--device", "cpu"],

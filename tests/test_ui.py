@@ -1,4 +1,4 @@
-"""The program that starts the app: options, passwords, mistakes."""
+"""`ui.py`: launch options, passwords, errors."""
 
 import pytest
 
@@ -6,7 +6,7 @@ import ui
 from captioner import CaptionerError
 
 
-def test_the_app_is_served_to_this_machine_alone(monkeypatch):
+def test_the_app_is_served_to_this_machine_only(monkeypatch):
     monkeypatch.delenv("CAPTIONER_AUTH", raising=False)
     options = ui.launch_options(host="127.0.0.1", port=None, mcp=False)
     expected = {"server_name": "127.0.0.1", "share": False, "auth": None, "allowed_paths": []}
@@ -19,18 +19,18 @@ def test_a_password_comes_from_the_environment(monkeypatch):
     assert options["auth"] == ("ann", "b:c")
 
 
-def test_a_password_without_a_name_is_refused(monkeypatch):
+def test_a_password_without_a_name_is_an_error(monkeypatch):
     monkeypatch.setenv("CAPTIONER_AUTH", "secret")
     with pytest.raises(CaptionerError, match=r"CAPTIONER_AUTH .* NAME:PASSWORD"):
         ui.launch_options(host="127.0.0.1", port=None, mcp=False)
 
 
-def test_a_password_and_an_endpoint_that_asks_for_none_do_not_go_together(monkeypatch):
+def test_mcp_and_a_password_cannot_be_combined(monkeypatch):
     monkeypatch.setenv("CAPTIONER_AUTH", "ann:secret")
-    with pytest.raises(CaptionerError, match=r"--mcp and CAPTIONER_AUTH do not go together: "):
+    with pytest.raises(CaptionerError, match=r"--mcp and CAPTIONER_AUTH cannot be combined: "):
         ui.launch_options(host="127.0.0.1", port=None, mcp=True)
 
 
-def test_an_unknown_checkpoint_ends_the_program_with_a_line(capsys):
+def test_an_unknown_checkpoint_ends_the_program_with_one_line(capsys):
     assert ui.main(["--checkpoint", "vit-tiny-lstn"]) == 2
     assert "vit-tiny-lstn" in capsys.readouterr().err
