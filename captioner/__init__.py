@@ -1,4 +1,4 @@
-"""Photos into sentences, and where the model looked for every word.
+"""Photos into sentences, with an attention map for every word.
 
     from captioner import Captioner
 

@@ -145,13 +145,7 @@ def edit_file(path: str | os.PathLike[str], content: bytes, *, keep_times: bool 
 def _atomic_replacement(
     path: Path, unfinished: Path, copy_attributes: Callable[[Path, Path], None]
 ) -> Iterator[Path]:
-    """Let a file that is filled meanwhile take another one's place: whole and on disk, or never.
-
-    Args:
-        path: what is replaced, if it is there.
-        unfinished: the file to be filled.
-        copy_attributes: gives the second what it shall have of the first.
-    """
+    """Replace `path` with `unfinished`, filled inside the block: whole and on disk, or never."""
     try:
         yield unfinished
         with unfinished.open("rb+") as file:

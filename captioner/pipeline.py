@@ -63,9 +63,9 @@ class Captioner(Reader):
             *checkpoints: names or paths; see `find_checkpoint`.
             runtime: a name in `RUNTIMES`; see `choose_runtime` for `auto`.
             device: `auto` takes a GPU if PyTorch finds one; or `cpu`, `cuda` and so on.
-            precision: number format of the encoder: `float32`; `bfloat16` or `float16` with
-                PyTorch, `int8` with onnxruntime, which are faster and change a few captions; or
-                `auto`, the fastest on this machine.
+            precision: format of the encoder: `float32`; `bfloat16` or `float16` with PyTorch,
+                `int8` with onnxruntime, which are faster and change a few captions; or `auto`, a
+                16-bit format where PyTorch's device supports it, and float32 otherwise.
 
         Raises:
             CheckpointError: the checkpoint does not exist, is damaged, or lacks what the runtime

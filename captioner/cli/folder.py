@@ -174,12 +174,7 @@ def _work(
 ) -> None:
     """Caption, and write the outputs made from the journal, even if interrupted.
 
-    Args:
-        args: arguments of the command.
-        job: the run.
-        caption: runs the job.
-        results: outputs to write.
-        before: problems of the last run, which an interrupted run may not have reached again.
+    `before` has the problems of the last run, which an interrupted run may not have reached again.
     """
     journal, over = job.journal, False
     try:

@@ -71,7 +71,9 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
         MissingExtraError: huggingface_hub is not installed.
     """
     hub = import_hub()
-    base = facts.base_model or _source(header) or _base_model(header)
+    source = header.trained_on.get("pretrained")  # the repository that it was converted from
+    source = source if isinstance(source, str) and "/" in source else None
+    base = facts.base_model or source or _base_model(header)
     text = text or _default_text(header)
     own = hub.ModelCard(text if text.startswith("---\n") else f"---\n{{}}\n---\n{text}")
     derived = hub.ModelCardData(
@@ -127,12 +129,6 @@ def _results(scores: dict[str, Any], hub: Any) -> Iterator[Any]:
                     metric_value=round(100 * value, 2),
                     metric_args={k: v for k, v in settings.items() if v is not None} or None,
                 )
-
-
-def _source(header: Header) -> str | None:
-    """Return the repository that a converted checkpoint comes from."""
-    source = header.trained_on.get("pretrained")
-    return source if isinstance(source, str) and "/" in source else None
 
 
 def _settings(trained_on: dict[str, Any]) -> Iterator[dict[str, Any]]:
