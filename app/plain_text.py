@@ -3,9 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from captioner import Caption, Word
+from captioner import Caption, Geometry, Word
 from captioner.overlay import DIFFUSE, diagnose, entropy, format_peak, format_probability, peak
-from captioner.photo.framing import Geometry
 
 
 def describe(caption: Caption) -> str:

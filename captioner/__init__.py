@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from captioner.config import AttentionConfig, SearchConfig
     from captioner.errors import CaptionerError
     from captioner.photo import load_photo, load_reduced
+    from captioner.photo.framing import Geometry
     from captioner.pipeline import Captioner
     from captioner.result.caption import Caption, Word
 
@@ -24,6 +25,7 @@ __all__ = [
     "Caption",
     "Captioner",
     "CaptionerError",
+    "Geometry",
     "SearchConfig",
     "Word",
     "__version__",
@@ -39,6 +41,7 @@ _HOMES = {
     "Caption": "result.caption",
     "Captioner": "pipeline",
     "CaptionerError": "errors",
+    "Geometry": "photo.framing",
     "SearchConfig": "config",
     "Word": "result.caption",
     "list_checkpoints": "checkpoint.shipped",
