@@ -8,17 +8,13 @@ from typing import Any
 from captioner.serve.guard import App, HostGuard, Receive, Scope, Send
 
 _FREE_TRIES = 3
+"""Failed logins of a client before the first delay."""
 _LONGEST_WAIT = 30.0
+"""Maximum delay of a login, in seconds."""
 
 
 class Guard(HostGuard):
-    """A `HostGuard` that also slows down wrong passwords.
-
-    Args:
-        app: as in `HostGuard`.
-        host: as in `HostGuard`.
-        proxies: as in `HostGuard`.
-    """
+    """A `HostGuard`, with the same arguments, that also slows down password guessing."""
 
     def __init__(self, app: App, *, host: str, proxies: Iterable[str] = ()) -> None:
         super().__init__(app, host=host, proxies=proxies)

@@ -18,7 +18,9 @@ function drawLive(root, send) {
       stream = await navigator.mediaDevices.getUserMedia({ video: wanted });
     } catch (error) {
       // mediaDevices exists only on localhost and over https
-      const reason = navigator.mediaDevices ? error.message : "the page needs https";
+      const reason = navigator.mediaDevices
+        ? `${error.message}; connect one, and allow this page to use it.`
+        : "browsers allow it only over https or on localhost; open the app there.";
       status.textContent = `Webcam not available: ${reason}`;
       return;
     }
@@ -52,7 +54,7 @@ function drawLive(root, send) {
   }
   document.addEventListener("visibilitychange", () => (stopping ||= document.hidden));
   return (answer) => {
-    if (answer.failed) return end("This frame could not be captioned.");
+    if (answer.failed) return end("A frame could not be captioned; start the webcam again.");
     if (!stopping) return next();
     end("");
     keep();

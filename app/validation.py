@@ -48,11 +48,11 @@ def find_invalid_value(inputs: Sequence[Any], values: Sequence[Any]) -> str:
         number = isinstance(value, int | float) and abs(value) < 2**63
         if isinstance(component, gr.Slider | gr.Number) and not number:
             return f"{name} is {shown}; it must be a number{way_out}"
-        if isinstance(component, gr.Image) and value is not None and not _is_file(value):
+        path = value.get("path") if isinstance(value, dict) else None
+        if (
+            isinstance(component, gr.Image)
+            and value is not None
+            and not (path and isinstance(path, str))
+        ):
             return f"{name} is {shown}; it must be an uploaded file or an address{way_out}"
     return f"invalid request{way_out}"
-
-
-def _is_file(value: Any) -> bool:
-    """Whether a value has the shape of Gradio's `FileData`."""
-    return isinstance(value, dict) and isinstance(value.get("path"), str) and bool(value["path"])

@@ -1,11 +1,11 @@
-"""Pictures of the app for the README, made anew: `python -m tests.pictures` after a model changed.
+"""Screenshots of the app for the README; run `python -m tests.pictures` after a model changed.
 
 app/screenshot.jpg    a fresh page, a word chosen
 app/compare.jpg       both models side by side
-app/timeline.jpg      words by regions, and a sample against people
+app/timeline.jpg      words by regions, and human annotations
 
-`--show FOLDER` puts pictures to judge the app by into a folder instead: each state of the page on a
-desktop, a tablet and a phone, light and dark.
+`--show FOLDER` saves screenshots for review instead: each state of the page on a desktop, a tablet
+and a phone, light and dark.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from app import build
-from tests.browsing import CHROMIUM, as_file, await_caption, caption
+from tests.browsing import CHROMIUM, as_file, await_caption, caption, upload
 from ui import launch_options, load_captioners
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +41,7 @@ def open_page(browser: Browser, url: str, size: dict[str, int], **options) -> It
 
 
 def save(page: Page, path: Path, *, width: int | None = None, **options) -> None:
-    """Save what is seen of the page, made smaller to this width."""
+    """Save a screenshot, scaled down to this width."""
     page.mouse.move(0, 0)
     page.wait_for_timeout(500)  # until the overlay is drawn
     picture = Image.open(BytesIO(page.screenshot(**options))).convert("RGB")
@@ -124,6 +124,20 @@ def caption_several(page: Page) -> None:
     page.get_by_text("5 of 5").wait_for()
 
 
+def open_settings(page: Page) -> None:
+    for title in ("Attention display", "Decoding"):
+        page.get_by_text(title, exact=True).click()
+
+
+def doubt(page: Page) -> None:
+    caption(page, SAMPLES / "rocket.jpg")
+
+
+def fail(page: Page) -> None:
+    upload(page, as_file("notes.jpg", b"no photo"))
+    page.locator("#alert [role=alert]").wait_for()
+
+
 STATES: dict[str, Callable[[Page], None]] = {
     "fresh": lambda page: None,
     "tray": pick_two,
@@ -132,6 +146,9 @@ STATES: dict[str, Callable[[Page], None]] = {
     "whatif": paint_out,
     "compare": compare,
     "several": caption_several,
+    "settings": open_settings,
+    "doubtful": doubt,
+    "error": fail,
 }
 
 

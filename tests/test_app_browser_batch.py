@@ -98,10 +98,30 @@ def test_a_full_queue_is_reported_and_retrying_works(browser, slow):
         expect(page.locator(".stage .photo")).to_be_visible()
         (folder / "go").touch()
         for event in (first, second):
-            assert "Written by toy-lstm" in httpx.get(event, timeout=120).text
+            assert "Model: toy-lstm" in httpx.get(event, timeout=120).text
         before = page.locator(".viewer").get_attribute("data-key")
         page.get_by_role("button", name="Caption again").click()
         await_caption(page, before)
+
+
+def test_a_batch_reports_a_full_queue_and_can_be_continued(browser, slow):
+    url, folder = slow
+    for page in opened(browser, url):
+        first = queued(url, SAMPLES / "cat.jpg", "slow")
+        while not (folder / "started").exists():
+            page.wait_for_timeout(50)
+        second = queued(url, SAMPLES / "cat.jpg", "slow")
+        page.get_by_role("tab", name="Several photos").click()
+        page.locator("input[type=file][multiple]").set_input_files([grey(9, 9)])
+        page.get_by_role("button", name="Caption all").click()
+        expect(page.locator("#batch [role=alert]")).to_contain_text("its queue is full; press")
+        expect(page.locator(".batch [role=status]")).to_have_text("Stopped: 0 of 1 photo done")
+        (folder / "go").touch()
+        for event in (first, second):
+            httpx.get(event, timeout=120)
+        page.get_by_role("button", name="Caption all").click()
+        expect(page.locator(".batch [role=status]")).to_have_text("1 of 1 photo done")
+        expect(page.locator("#batch [role=alert]")).to_have_count(0)
 
 
 def test_a_queued_photo_is_shown_with_its_queue_position_and_the_time(browser, slow):
@@ -170,6 +190,7 @@ def test_a_batch_stops_immediately_and_resumes(batch, served, photos):
     other = queued(served[0]["paced"], Path(photos[0]), "paced")  # behind all that is under way
     assert "event: complete" in httpx.get(other, timeout=120).text
     assert f"Stopped: {done} of 8" in status.inner_text()
+    expect(page.locator("#batch [role=alert]")).to_have_count(0)
     *heights, ours = notes.read_text().split()
     assert len(heights) <= done + 1  # one was under way
     page.get_by_role("button", name="Caption all").click()

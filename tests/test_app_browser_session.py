@@ -164,7 +164,7 @@ def test_an_invalid_frame_stops_the_webcam_with_a_message(browser, url):
         page.evaluate("HTMLCanvasElement.prototype.toDataURL = () => 'data:image/jpeg;base64,AAAA'")
         page.get_by_role("button", name="Live webcam").click()
         said = page.locator(".live [role=status]")
-        expect(said).to_have_text("This frame could not be captioned.")
+        expect(said).to_have_text("A frame could not be captioned; start the webcam again.")
         expect(page.get_by_role("button", name="Live webcam")).to_be_visible()
         caption(page, SAMPLES / "cat.jpg")
 
