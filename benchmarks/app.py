@@ -28,6 +28,10 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from benchmarks.command import command
+from captioner.cli.options import positive
+from captioner.errors import CaptionerError
+
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "data" / "samples"
 _EACH = 10
@@ -38,16 +42,15 @@ AIMS = {"first word, s": 0.4, "40 megapixels, s": 3.0, "memory grown, %": 5.0}
 def serve(port: int, errors: Path) -> subprocess.Popen[bytes]:
     """Start the app and wait until it responds."""
     command = [sys.executable, "ui.py", "--port", str(port), "--device", "cpu"]
-    server = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors.open("wb")
-    )
+    with errors.open("wb") as file:
+        server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=file)
     while True:
         try:
             httpx.get(f"http://127.0.0.1:{port}/", timeout=5, trust_env=False)
             return server
         except httpx.HTTPError:
             if server.poll() is not None:
-                raise SystemExit(errors.read_text()) from None
+                raise CaptionerError(errors.read_text().strip()) from None
             time.sleep(0.2)
 
 
@@ -129,16 +132,19 @@ def watch_memory(browser: Browser, url: str, pid: int, captions: int) -> tuple[f
     return index[len(index) // 5], index[-1]
 
 
+@command
 def main() -> int:
     """Run the benchmark, print its table, and fail if an aim is missed."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.app", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--rounds", type=int, default=5, help="measured page loads and uploads (5)")
     parser.add_argument(
-        "--captions", type=int, default=300, help="captions of the memory test (300)"
+        "--rounds", type=positive, default=5, help="measured page loads and uploads (5)"
     )
-    parser.add_argument("--clients", type=int, default=20, help="concurrent clients (20)")
+    parser.add_argument(
+        "--captions", type=positive, default=300, help="captions of the memory test (300)"
+    )
+    parser.add_argument("--clients", type=positive, default=20, help="concurrent clients (20)")
     parser.add_argument("--port", type=int, default=7999, help="port to serve on (7999)")
     args = parser.parse_args()
     url = f"http://127.0.0.1:{args.port}/"

@@ -20,7 +20,9 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.command import command
 from captioner.checkpoint.shipped import find_checkpoint
+from captioner.cli.options import positive
 from training.report.run_files import Points, read_run
 
 WAYS = {
@@ -98,6 +100,7 @@ def _curve(folder: Path, name: str = "train/loss") -> Points:
     return [(point["step"], point[name]) for point in points if name in point]
 
 
+@command
 def main() -> int:
     """Train in all ways, and print the table."""
     parser = argparse.ArgumentParser(
@@ -105,8 +108,8 @@ def main() -> int:
     )
     parser.add_argument("--annotations", type=Path, required=True, help="human captions")
     parser.add_argument("--images", nargs="+", required=True, help="folders or tar archives")
-    parser.add_argument("--photos", type=int, default=640, help="training photos (640)")
-    parser.add_argument("--epochs", type=int, default=6, help="epochs of every run (6)")
+    parser.add_argument("--photos", type=positive, default=640, help="training photos (640)")
+    parser.add_argument("--epochs", type=positive, default=6, help="epochs of every run (6)")
     parser.add_argument(
         "--folder",
         type=Path,

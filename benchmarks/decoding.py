@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from captioner.errors import CaptionerError
+from benchmarks.command import command
+from captioner.cli.options import above_zero, positive
 from captioner.photo import load_photo, load_reduced
 from captioner.photo.framing import Prepared
 from captioner.photo.preprocess import preprocess
@@ -73,29 +74,26 @@ def enlarge(content: bytes, short_side: int) -> bytes:
     return stream.getvalue()
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.decoding", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--checkpoint", help="name or path of a checkpoint")
-    parser.add_argument("--photos", type=int, default=1000, help="number of photos (1000)")
+    parser.add_argument("--photos", type=positive, default=1000, help="number of photos (1000)")
     parser.add_argument(
         "--times",
-        type=float,
+        type=above_zero,
         nargs="+",
         default=[1.5, 2.0, 3.0],
         help="half sizes as multiples of the encoder's input (1.5 2 3)",
     )
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
-        captioner = TorchCaptioner.load(args.checkpoint, device="cpu", precision="auto").packed()
-        records = load_records(CAPTIONS, split="val")[: args.photos]
-        source = ImageSource(PHOTOS)
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    captioner = TorchCaptioner.load(args.checkpoint, device="cpu", precision="auto").packed()
+    records = load_records(CAPTIONS, split="val")[: args.photos]
+    source = ImageSource(PHOTOS)
     references = {record.image_id: record.captions for record in records}
     side = min(captioner.header.preprocess.height, captioner.header.preprocess.width)
     std = torch.tensor(captioner.header.preprocess.std)[:, None, None] * 255

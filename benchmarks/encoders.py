@@ -9,11 +9,15 @@ all of them. Weights are random, which does not change the speed.
 
 import argparse
 import statistics
+import sys
 import time
 
 import torch
 
+from benchmarks.command import command
+from captioner.cli.options import positive
 from captioner.model import Encoder
+from captioner.pytorch import find_device
 
 SHIPPED = "vit_tiny_patch16_224"
 OTHERS = ("mobilenetv2_100", "tf_efficientnet_lite0", "resnet18", "resnet50")
@@ -29,7 +33,8 @@ def photos_per_second(encoder: Encoder, pixels: torch.Tensor) -> float:
     return len(pixels) / (time.perf_counter() - started)
 
 
-def main() -> None:
+@command
+def main() -> int:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.encoders", description=__doc__.splitlines()[0]
@@ -40,16 +45,19 @@ def main() -> None:
         default=[SHIPPED, *OTHERS],
         help="timm models; the first is the reference",
     )
-    parser.add_argument("--batch", type=int, default=16, help="photos per batch (16)")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (5)")
-    parser.add_argument("--size", type=int, default=224, help="side of the input in pixels (224)")
+    parser.add_argument("--batch", type=positive, default=16, help="photos per batch (16)")
+    parser.add_argument("--rounds", type=positive, default=5, help="measured rounds (5)")
+    parser.add_argument(
+        "--size", type=positive, default=224, help="side of the input in pixels (224)"
+    )
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, ..."
     )
     args = parser.parse_args()
+    device = find_device(args.device)
     size = (args.size, args.size)
-    encoders = {name: Encoder(name, size=size).to(args.device) for name in args.backbones}
-    pixels = torch.randn(args.batch, 3, *size, device=args.device)
+    encoders = {name: Encoder(name, size=size).to(device) for name in args.backbones}
+    pixels = torch.randn(args.batch, 3, *size, device=device)
     rates: dict[str, list[float]] = {name: [] for name in encoders}
     for round_number in range(args.rounds + 1):
         for name, encoder in encoders.items():
@@ -64,7 +72,8 @@ def main() -> None:
         rate = statistics.median(rates[name])
         grid = "x".join(map(str, encoder.grid))
         print(f"{name:<28}{weights:>10.1f}{grid:>8}{rate:>10.1f}{rate / base:>7.2f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

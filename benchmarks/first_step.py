@@ -39,10 +39,13 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+from benchmarks.command import command
+from captioner.cli.options import positive
 from captioner.errors import CaptionerError
 from captioner.photo import load_photo
 from data.coco import load_records
 from data.image_source import ImageSource
+from training.options import at_least
 
 VALIDATED = 5000
 DISTINCT = 64
@@ -95,6 +98,7 @@ KINDS = {"loose": "{0}", "zip": "{0}.zip", "shards": "{0}-*.tar"}
 """Where photos of a split lie."""
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark and print its table; return 0, or 1 where photos cannot be read."""
     parser = argparse.ArgumentParser(
@@ -103,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--annotations", type=Path, required=True, help="a caption file")
     parser.add_argument("--images", nargs="+", required=True, help="folders or archives of photos")
-    parser.add_argument("--photos", type=int, default=113_287, help="training photos (113287)")
+    parser.add_argument("--photos", type=positive, default=113_287, help="training photos (113287)")
     parser.add_argument(
         "--kinds",
         nargs="+",
@@ -112,36 +116,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="how photos are stored (default: all kinds)",
     )
     parser.add_argument(
-        "--workers", nargs="+", type=int, default=[0, 2], help="worker processes to measure (0 2)"
+        "--workers",
+        nargs="+",
+        type=at_least(0),
+        default=[0, 2],
+        help="worker processes to measure (0 2)",
     )
-    parser.add_argument("--runs", type=int, default=2, help="runs of each kind (2)")
-    parser.add_argument("--steps", type=int, default=200, help="training steps per run (200)")
+    parser.add_argument("--runs", type=positive, default=2, help="runs of each kind (2)")
+    parser.add_argument("--steps", type=positive, default=200, help="training steps per run (200)")
     args = parser.parse_args(argv)
-    try:
-        with tempfile.TemporaryDirectory() as place:
-            folder = Path(place)
-            contents = write_captions(args.annotations, args.images, folder, count=args.photos)
-            for kind in args.kinds:
-                places = {split: KINDS[kind].format(split) for split in ("train", "val")}
-                for split, number in (("train", args.photos), ("val", VALIDATED)):
-                    WRITERS[kind](folder / split, partial(content_of, contents, split), number)
-                settings = folder / f"{kind}.toml"
-                rare = args.photos // 50  # a few hundred words, for quick steps
-                settings.write_text(
-                    SETTINGS.format(folder=folder, batch=BATCH, rare=rare, **places)
-                )
-                for workers, turn in product(args.workers, range(args.runs)):
-                    report(
-                        f"{kind}, {workers} workers, run {turn + 1}", "ours", str(settings),
-                        "--device", "cpu", "--folder", str(folder / f"{kind}-{workers}-{turn}"),
-                        "--set", f"data.workers={workers}", steps=args.steps,
-                    )  # fmt: skip
-            for workers in args.workers if "loose" in args.kinds else ():
-                name = f"CocoCaptions, {workers} workers"
-                report(name, "plain", str(folder / "train"), str(workers), steps=args.steps)
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if BATCH * args.steps > args.photos:
+        needed = f"--steps {args.steps} takes {BATCH * args.steps} photos"
+        parser.error(f"{needed}; raise --photos {args.photos}, or lower --steps")
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        contents = write_captions(args.annotations, args.images, folder, count=args.photos)
+        for kind in args.kinds:
+            places = {split: KINDS[kind].format(split) for split in ("train", "val")}
+            for split, number in (("train", args.photos), ("val", VALIDATED)):
+                WRITERS[kind](folder / split, partial(content_of, contents, split), number)
+            settings = folder / f"{kind}.toml"
+            rare = args.photos // 50  # a few hundred words, for quick steps
+            settings.write_text(SETTINGS.format(folder=folder, batch=BATCH, rare=rare, **places))
+            for workers, turn in product(args.workers, range(args.runs)):
+                report(
+                    f"{kind}, {workers} workers, run {turn + 1}", "ours", str(settings),
+                    "--device", "cpu", "--folder", str(folder / f"{kind}-{workers}-{turn}"),
+                    "--set", f"data.workers={workers}", steps=args.steps,
+                )  # fmt: skip
+        for workers in args.workers if "loose" in args.kinds else ():
+            name = f"CocoCaptions, {workers} workers"
+            report(name, "plain", str(folder / "train"), str(workers), steps=args.steps)
     return 0
 
 
@@ -151,7 +156,7 @@ def report(name: str, way: str, *arguments: str, steps: int) -> None:
     command = [sys.executable, "-c", program, str(time.time()), str(steps), way, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if not done.stdout:
-        raise RuntimeError(done.stderr)
+        raise CaptionerError(f"{name} ended early: {done.stderr.strip()}")
     said = json.loads(done.stdout.splitlines()[-1])
     parts = ", ".join(f"{part} {took:.1f}" for part, took in said["parts"].items() if took > 0.05)
     workers = " and ".join(f"{size:.0f}" for size in said["workers"]) or "none"
@@ -174,6 +179,8 @@ def write_captions(
     records = load_records(annotations)
     source = ImageSource(images)
     shown = [record for record in records if record.image in source][:DISTINCT]
+    if not shown:
+        raise CaptionerError(f"{', '.join(images)}: no photo of {annotations}; check the path.")
     contents = []
     for record in shown:
         stream = io.BytesIO()

@@ -29,9 +29,10 @@ from typing import Any, TypeVar
 import torch
 from PIL import Image
 
+from benchmarks.command import check_plot, command
 from benchmarks.peers import build_peer, caption_files
+from captioner.cli.options import positive
 from captioner.config import SearchConfig
-from captioner.errors import CaptionerError
 from captioner.folder.engines.local import LocalEngine
 from captioner.folder.job import Job
 from captioner.folder.journal.journal import Journal
@@ -224,20 +225,22 @@ def draw(rows: list[tuple[str, dict[str, float]]], path: Path, title: str) -> No
     figure.savefig(path, dpi=110, metadata={"Software": ""})
 
 
+@command
 def main() -> int:
     """Run the benchmark, print its tables and draw its plot."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.folder", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--photos", type=int, default=384, help="number of photos (384)")
+    parser.add_argument("--photos", type=positive, default=384, help="number of photos (384)")
     parser.add_argument(
         "--sizes",
         nargs="+",
-        default=["224x224", "1024x768"],
+        type=size_of,
+        default=[(224, 224), (1024, 768)],
         help="width and height of the photos, such as 1024x768",
     )
-    parser.add_argument("--batch", type=int, default=32, help="photos per batch (32)")
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
+    parser.add_argument("--batch", type=positive, default=32, help="photos per batch (32)")
+    parser.add_argument("--rounds", type=positive, default=3, help="measured rounds (3)")
     parser.add_argument("--checkpoint", help="name or path of a checkpoint")
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     parser.add_argument(
@@ -248,12 +251,19 @@ def main() -> int:
     )
     parser.add_argument("--plot", type=Path, help="draw the times of the components to this file")
     args = parser.parse_args()
-    try:
-        compare(args)
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    check_plot(args.plot)
+    compare(args)
     return 0
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Read a width and a height, for argparse."""
+    try:
+        width, height = map(positive, text.split("x"))
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        reason = f"{text} is not a width and a height, such as 1024x768"
+        raise argparse.ArgumentTypeError(reason) from error
+    return width, height
 
 
 def compare(args: argparse.Namespace) -> None:
@@ -263,12 +273,13 @@ def compare(args: argparse.Namespace) -> None:
     print(f"{'photos/s':>9}{'encoder':>9}{'loop':>6}", end="")
     print("".join(f"{part:>8}" for part in PARTS), "ms a photo, one core")
     with tempfile.TemporaryDirectory() as folder:
-        for size, runtime, precision in itertools.product(args.sizes, args.runtime, args.precision):
+        ways = itertools.product(args.sizes, args.runtime, args.precision)
+        for (width, height), runtime, precision in ways:
             names = [args.checkpoint] if args.checkpoint else []
             captioner = Captioner.load(
                 *names, runtime=runtime, device=args.device, precision=precision
             ).for_bulk()
-            width, height = map(int, size.split("x"))
+            size = f"{width}x{height}"
             photos = make_photos(Path(folder), (width, height), args.photos)
             bench = Bench(captioner, photos, args.batch)
             rates = measure(bench, args.rounds)

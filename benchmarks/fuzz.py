@@ -24,7 +24,10 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from benchmarks.command import command
 from captioner import metadata
+from captioner.cli.options import above_zero, positive
+from captioner.durable import check_writable
 from captioner.errors import ImageError, MetadataError
 from captioner.photo import load_photo, load_reduced
 from tests.odd_images import corpus
@@ -134,18 +137,21 @@ class Worker:
         return answer
 
 
-def main() -> None:
+@command
+def main() -> int:
     """Run, print the table, and fail on any other outcome."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.fuzz", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--photos", type=int, default=10_000, help="number of photos (10000)")
+    parser.add_argument("--photos", type=positive, default=10_000, help="number of photos (10000)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the first photo (0)")
     parser.add_argument(
-        "--seconds", type=float, default=5.0, help="processor seconds a photo may take (5)"
+        "--seconds", type=above_zero, default=5.0, help="processor seconds a photo may take (5)"
     )
     parser.add_argument("--keep", type=Path, help="folder for photos that cause a failure")
     args = parser.parse_args()
+    if args.keep:
+        check_writable(args.keep, folder=True, option="--keep")
     worker = Worker(args.seconds)
     print(f"{args.photos} photos from {worker.originals}, seeds from {args.seed}")
     counts: Counter[str] = Counter()
@@ -170,8 +176,8 @@ def main() -> None:
         photos = originals()
         for seed, _ in harmful:
             (args.keep / str(seed)).write_bytes(spoil(photos, seed))
-    sys.exit(1 if harmful else 0)
+    return 1 if harmful else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

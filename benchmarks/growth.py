@@ -21,9 +21,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from benchmarks.command import check_plot, command
+from captioner.cli.options import positive
 from captioner.config import SearchConfig
 from captioner.decoders import DecoderConfig, RecurrentConfig, TransformerConfig
-from captioner.errors import CaptionerError
 from captioner.model import Decoder, build_decoder
 from captioner.pytorch import find_device
 from captioner.search import search
@@ -127,22 +128,20 @@ def draw(found: dict[str, dict[str, Row]], path: Path) -> None:
     figure.savefig(path)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark, print its tables and draw its plot."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.growth", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--device", default="cpu", help="cpu (the default), cuda, ...")
-    parser.add_argument("--batch", type=int, default=4, help="photos per batch (4)")
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
+    parser.add_argument("--batch", type=positive, default=4, help="photos per batch (4)")
+    parser.add_argument("--rounds", type=positive, default=3, help="measured rounds (3)")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the results to this file")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
-        device = find_device(args.device)
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    device = find_device(args.device)
+    check_plot(args.plot)
     found = {}
     for axis, sizes in (("regions", REGIONS), ("words", WORDS)):
         found[axis] = measure(axis, device=device, batch=args.batch, rounds=args.rounds)

@@ -17,6 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.command import command
+from captioner.cli.options import positive
+
 ROOT = Path(__file__).parents[1]
 PHOTO = ROOT / "data" / "samples" / "cat.jpg"
 KINDS = {"base": (".", "onnx"), "torch": (".[torch]", "torch")}
@@ -62,12 +65,13 @@ def caption(folder: Path, runtime: str) -> tuple[float, float]:
     return time.perf_counter() - started, used.ru_maxrss / 1e3
 
 
+@command
 def main() -> int:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.install", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
+    parser.add_argument("--rounds", type=positive, default=3, help="measured rounds (3)")
     parser.add_argument(
         "--keep", type=Path, help="create the environments here, or reuse those here"
     )

@@ -33,8 +33,10 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms as T
 
+from benchmarks.command import command
+from captioner.cli.options import positive
 from captioner.config import PreprocessConfig
-from captioner.errors import CaptionerError
+from captioner.errors import DataError
 from captioner.photo import load_photo, load_reduced
 from captioner.photo.framing import enough_for
 from captioner.photo.preprocess import preprocess
@@ -52,23 +54,20 @@ SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 Loader = Callable[[int], Tensor]
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 if pixels differ too much or a photo cannot be read."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.loading", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--images", nargs="+", help="folders or archives of photos")
-    parser.add_argument("--photos", type=int, default=60, help="photos per round (60)")
-    parser.add_argument("--rounds", type=int, default=15, help="measured rounds (15)")
+    parser.add_argument("--photos", type=positive, default=60, help="photos per round (60)")
+    parser.add_argument("--rounds", type=positive, default=15, help="measured rounds (15)")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            contents = read_photos(args.images, args.photos)
-            return compare(contents, Path(folder), rounds=args.rounds)
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    with tempfile.TemporaryDirectory() as folder:
+        contents = read_photos(args.images, args.photos)
+        return compare(contents, Path(folder), rounds=args.rounds)
 
 
 def read_photos(images: Sequence[str] | None, count: int) -> list[bytes]:
@@ -76,6 +75,8 @@ def read_photos(images: Sequence[str] | None, count: int) -> list[bytes]:
     if images:
         source = ImageSource(images)
         names = [name for name in source.names() if name.lower().endswith((".jpg", ".jpeg"))]
+        if not names:
+            raise DataError(f"{', '.join(images)}: no .jpg files; check the path.")
         return [source.read(name) for name in names[:count]]
     contents = []
     for path in sorted(SAMPLES.glob("*.jpg")):

@@ -17,7 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.command import command
 from captioner.checkpoint.weights import save_checkpoint
+from captioner.cli.options import positive
 from captioner.words.tokenizer import Tokenizer
 from tests.conftest import CAPTIONS, TOYS
 from tests.photos import noise
@@ -68,17 +70,22 @@ def run(checkpoint: Path, folder: Path, output: Path, batch: int) -> tuple[float
     return time.perf_counter() - started, int(done.stdout) / 1024, lines
 
 
-def main() -> None:
+@command
+def main() -> int:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.memory", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--few", type=int, default=1000, help="photos of the smaller run (1000)")
     parser.add_argument(
-        "--many", type=int, default=100_000, help="photos of the larger run (100000)"
+        "--few", type=positive, default=1000, help="photos of the smaller run (1000)"
     )
-    parser.add_argument("--batch", type=int, default=64, help="photos per batch (64)")
+    parser.add_argument(
+        "--many", type=positive, default=100_000, help="photos of the larger run (100000)"
+    )
+    parser.add_argument("--batch", type=positive, default=64, help="photos per batch (64)")
     args = parser.parse_args()
+    if args.few >= args.many:
+        parser.error(f"--few {args.few} must be below --many {args.many}")
     peaks = {}
     with tempfile.TemporaryDirectory() as place:
         checkpoint = Path(place) / "toy.safetensors"
@@ -95,7 +102,8 @@ def main() -> None:
     share = more / peaks[args.few]
     each = more * 2**20 / (args.many - args.few)
     print(f"{more:.1f} MiB more, {100 * share:.1f} %: {each:.0f} bytes a photo")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

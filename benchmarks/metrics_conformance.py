@@ -13,7 +13,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from captioner.errors import CaptionerError, DataError, MissingExtraError
+from benchmarks.command import command
+from captioner.errors import DataError, MissingExtraError
 from data.coco import load_records
 from training.metrics import score_words
 from training.metrics.ptb import split_words
@@ -100,6 +101,7 @@ def _score_both(sentences: Sentences) -> tuple[dict[str, float], dict[str, float
     return score_with_ours(references, candidates), score_with_pycocoevalcap(references, candidates)
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0 if both agree, otherwise 1."""
     parser = argparse.ArgumentParser(
@@ -109,11 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("annotations", type=Path, help="human captions")
     parser.add_argument("--split", help="val, test, ...; all images by default")
     args = parser.parse_args(argv)
-    try:
-        return 0 if compare(args.annotations, split=args.split) else 1
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return 0 if compare(args.annotations, split=args.split) else 1
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from typing import Any
 
 import torch
 
-from captioner.errors import MissingExtraError
-
 WORDS = 3250
 """Vocabulary size of the shipped checkpoints."""
 ENCODER_WIDTH, ENCODER_LAYERS, ENCODER_HEADS = 192, 12, 3
@@ -16,15 +14,9 @@ PAD, START, END = 0, 1, 2
 
 
 def transformers() -> Any:
-    """Import transformers.
+    """Import transformers, which takes seconds."""
+    import transformers as package  # noqa: PLC0415
 
-    Raises:
-        MissingExtraError: the package is not installed.
-    """
-    try:
-        import transformers as package  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError("This compares with transformers: pip install it.") from error
     return package
 
 

@@ -17,6 +17,7 @@ takes a minute, and many minutes for convolutions.
 import argparse
 import copy
 import statistics
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -25,12 +26,16 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from benchmarks.command import command
+from captioner.cli.options import positive
+from captioner.errors import DataError
 from captioner.model import Encoder
 from captioner.photo.framing import Prepared
 from captioner.pytorch import TorchCaptioner
 from captioner.search import search
 from captioner.speed.compilation import compile_encoder
 from captioner.speed.packing import pack
+from training.options import at_least
 
 Way = Callable[[Tensor], Tensor]
 
@@ -111,7 +116,8 @@ def compare(ours: list[tuple[str, float]], theirs: list[tuple[str, float]]) -> s
     return f"{100 * len(same) / len(ours):6.1f} % same, {apart:.4f} apart"
 
 
-def main() -> None:
+@command
+def main() -> int:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.precision", description=__doc__.splitlines()[0]
@@ -125,10 +131,10 @@ def main() -> None:
     parser.add_argument(
         "--backbones", nargs="*", default=["tf_efficientnet_lite0"], help="timm models to measure"
     )
-    parser.add_argument("--batch", type=int, default=16, help="photos per batch (16)")
-    parser.add_argument("--rounds", type=int, default=7, help="measured rounds (7)")
+    parser.add_argument("--batch", type=positive, default=16, help="photos per batch (16)")
+    parser.add_argument("--rounds", type=positive, default=7, help="measured rounds (7)")
     parser.add_argument(
-        "--threads", type=int, default=0, help="CPU threads; 0 uses PyTorch's default"
+        "--threads", type=at_least(0), default=0, help="CPU threads; 0 uses PyTorch's default"
     )
     parser.add_argument("--photos", type=Path, help="folder of JPEG files to compare captions on")
     parser.add_argument("--compile", action="store_true", help="also measure torch.compile")
@@ -136,6 +142,8 @@ def main() -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     files = sorted(args.photos.glob("*.jpg"))[:200] if args.photos else []
+    if args.photos and not files:
+        raise DataError(f"{args.photos}: no .jpg files; check the path.")
     print(f"{torch.get_num_threads()} threads, batch {args.batch}, {len(files)} photos compared")
     for name in [*args.checkpoints, *args.backbones]:
         captioner = TorchCaptioner.load(name, device="cpu") if name in args.checkpoints else None
@@ -152,7 +160,8 @@ def main() -> None:
             if captioner and photos:
                 line += compare(captions(captioner, photos, choices[way]), exact)
             print(line, flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -26,10 +26,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.command import command
 from captioner.checkpoint.header import Header
 from captioner.checkpoint.shipped import find_checkpoint
+from captioner.cli.options import positive
 from captioner.config import SearchConfig
-from captioner.errors import CaptionerError, MissingExtraError
+from captioner.errors import CaptionerError
 from captioner.pytorch import TorchCaptioner
 from captioner.search import search
 from captioner.words.tokenizer import TASKS
@@ -86,10 +88,8 @@ def caption_there(
 
 def compare(checkpoint: str, photos: Sequence[Path], *, beam: int, words: int) -> int:
     """Print captions and speed of both; return how many greedy captions differ."""
-    try:
-        import transformers  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        raise MissingExtraError('transformers is needed: pip install "captioner[clip]"') from error
+    import transformers  # noqa: PLC0415  # an extra
+
     folder = find_checkpoint(checkpoint)
     if not folder.is_dir():
         raise CaptionerError(f"{checkpoint}: is no captioner that others trained.")
@@ -145,6 +145,7 @@ def _compare_pixels(
         print(f"pixels of {photo.name}: at most {(theirs - ours).abs().max():.1e} apart")
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 1 if greedy captions differ or something is missing."""
     parser = argparse.ArgumentParser(
@@ -152,16 +153,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("checkpoint", help="pretrained model: a name, hf:OWNER/NAME, or a folder")
     parser.add_argument("photos", nargs="+", type=Path, help="photos to caption")
-    parser.add_argument("--beam", type=int, default=3, help="beam width (3)")
-    parser.add_argument("--words", type=int, default=20, help="maximum tokens per caption (20)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
+    parser.add_argument("--beam", type=positive, default=3, help="beam width (3)")
+    parser.add_argument(
+        "--words", type=positive, default=20, help="maximum tokens per caption (20)"
+    )
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (1)")
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    try:
-        return int(compare(args.checkpoint, args.photos, beam=args.beam, words=args.words) > 0)
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return int(compare(args.checkpoint, args.photos, beam=args.beam, words=args.words) > 0)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import torch
 
-from captioner.errors import CaptionerError, MissingExtraError
+from benchmarks.command import command
+from captioner.cli.options import positive
 from captioner.words.tokenizer import Tokenizer
 from data.coco import load_records
 from training.objectives.overlap import pad
@@ -29,6 +30,7 @@ FASTER = 10
 BATCH = 32
 
 
+@command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 if the scores differ or the input is wrong."""
     parser = argparse.ArgumentParser(
@@ -37,16 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("annotations", type=Path, help="human captions")
     parser.add_argument("--split", help="train, val, test, ...; all images by default")
     parser.add_argument(
-        "--samples", type=int, default=5, metavar="K", help="captions per image (5)"
+        "--samples", type=positive, default=5, metavar="K", help="captions per image (5)"
     )
     args = parser.parse_args(argv)
-    try:
-        records = load_records(args.annotations, split=args.split)
-        captions = [list(record.captions) for record in records]
-        return compare(captions, samples=args.samples)
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    records = load_records(args.annotations, split=args.split)
+    captions = [list(record.captions) for record in records]
+    return compare(captions, samples=args.samples)
 
 
 def compare(captions: list[list[str]], *, samples: int) -> int:
@@ -91,10 +89,8 @@ def score_with_pycocoevalcap(
     written: list[list[list[int]]], drawn: list[list[list[int]]]
 ) -> tuple[torch.Tensor, float]:
     """Return scores (B, K), from 0 to 10, and seconds."""
-    try:
-        from pycocoevalcap.cider.cider_scorer import CiderScorer  # noqa: PLC0415
-    except ImportError as error:
-        raise MissingExtraError("This needs pycocoevalcap: pip install 'captioner[dev]'") from error
+    from pycocoevalcap.cider.cider_scorer import CiderScorer  # noqa: PLC0415  # an extra
+
     texts = [[" ".join(map(str, ids)) for ids in own] for own in written]
     candidates = [[" ".join(map(str, ids)) for ids in own] for own in drawn]
     started = time.perf_counter()

@@ -19,8 +19,9 @@ from typing import Any
 
 import torch
 
+from benchmarks.command import command
 from captioner.checkpoint.shipped import DEFAULT, find_checkpoint
-from captioner.errors import CaptionerError
+from captioner.cli.options import positive
 from captioner.onnx import OnnxCaptioner
 from captioner.photo.framing import Prepared, prepare
 from captioner.pipeline import Captioner
@@ -60,43 +61,40 @@ def measure(
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
+@command
 def main() -> int:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.runtimes", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--checkpoint", default=DEFAULT, help="name or path of a checkpoint")
-    parser.add_argument("--timed", type=int, default=32, help="photos per round (32)")
+    parser.add_argument("--timed", type=positive, default=32, help="photos per round (32)")
     parser.add_argument(
-        "--scored", type=int, default=200, help="photos to compute CIDEr-D on (200)"
+        "--scored", type=positive, default=200, help="photos to compute CIDEr-D on (200)"
     )
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
-    parser.add_argument("--batch", type=int, default=32, help="photos per batch (32)")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads (1)")
+    parser.add_argument("--rounds", type=positive, default=3, help="measured rounds (3)")
+    parser.add_argument("--batch", type=positive, default=32, help="photos per batch (32)")
+    parser.add_argument("--threads", type=positive, default=1, help="CPU threads (1)")
     parser.add_argument("--annotations", type=Path, default=CAPTIONS, help="human captions")
     parser.add_argument("--images", default=PHOTOS, help="folder or tar archive of their photos")
     parser.add_argument("--split", default="val", help="val (the default), test, ...")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    try:
-        checkpoint = [find_checkpoint(args.checkpoint)]
-        plain = TorchCaptioner.open(checkpoint, device="cpu")
-        ways = {
-            "torch": plain,
-            "torch, packed": plain.packed(),
-            "torch, packed, bfloat16": TorchCaptioner.open(
-                checkpoint, device="cpu", precision="bfloat16"
-            ).packed(),
-            "onnx": OnnxCaptioner.open(checkpoint, threads=args.threads),
-            "onnx, int8": OnnxCaptioner.open(checkpoint, precision="int8", threads=args.threads),
-        }
-        records = load_records(args.annotations, split=args.split)
-        records = records[: max(args.timed, args.scored)]
-        source = ImageSource(args.images)
-        photos = [prepare(source.read(record.image), plain.header.preprocess) for record in records]
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    checkpoint = [find_checkpoint(args.checkpoint)]
+    plain = TorchCaptioner.open(checkpoint, device="cpu")
+    ways = {
+        "torch": plain,
+        "torch, packed": plain.packed(),
+        "torch, packed, bfloat16": TorchCaptioner.open(
+            checkpoint, device="cpu", precision="bfloat16"
+        ).packed(),
+        "onnx": OnnxCaptioner.open(checkpoint, threads=args.threads),
+        "onnx, int8": OnnxCaptioner.open(checkpoint, precision="int8", threads=args.threads),
+    }
+    records = load_records(args.annotations, split=args.split)
+    records = records[: max(args.timed, args.scored)]
+    source = ImageSource(args.images)
+    photos = [prepare(source.read(record.image), plain.header.preprocess) for record in records]
     programs: dict[str, Program] = {}
     for name, captioner in ways.items():
         programs[f"{name}: encoder"] = captioner.encode

@@ -1,6 +1,6 @@
 """Cost of `captioner folder` per photo: seconds of one core, bytes of journal.
 
-    python benchmarks/scale.py --photos datasets/coco_sample/multi-00.tar
+    python -m benchmarks.scale --photos datasets/coco_sample/multi-00.tar
 
 Runs the real command on one core, with the original photos and with the same photos enlarged to
 camera resolution. Counts processor time, which other programs on the machine hardly affect, and
@@ -15,28 +15,35 @@ import os
 import resource
 import subprocess
 import sys
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from PIL import Image
 
+from benchmarks.command import command
+from captioner.cli.options import positive
+from captioner.errors import DataError
+from data.image_source import ImageSource
+
 CAMERA = (4000, 3000)
 
 
-def main() -> None:
+@command
+def main() -> int:
     """Print one line per measurement."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.scale", description=__doc__.splitlines()[0], allow_abbrev=False
     )
     parser.add_argument("--photos", type=Path, required=True, help="tar archive of JPEG photos")
-    parser.add_argument("--many", type=int, default=240, help="photos of the longer run (240)")
-    parser.add_argument("--few", type=int, default=48, help="photos of the shorter run (48)")
+    parser.add_argument("--many", type=positive, default=240, help="photos of the longer run (240)")
+    parser.add_argument("--few", type=positive, default=48, help="photos of the shorter run (48)")
     parser.add_argument(
-        "--smallest", type=int, default=640, help="minimum pixels on the longer side (640)"
+        "--smallest", type=positive, default=640, help="minimum pixels on the longer side (640)"
     )
     args = parser.parse_args()
+    if not 4 <= args.few < args.many:
+        parser.error(f"--few {args.few} must be at least 4, and below --many {args.many}")
     with TemporaryDirectory() as place:
         for kind, share in (("as they are", 1), ("12 megapixels", 4)):
             few, many = args.few // share, args.many // share
@@ -55,6 +62,7 @@ def main() -> None:
         for words in ([], ["--words"]):
             size = caption(folders[0], *words)[1]
             print(f"journal {' '.join(words)}: {size:.0f} bytes a photo")
+    return 0
 
 
 def lay_out(folder: Path, archive: Path, count: int, smallest: int, *, camera: bool) -> None:
@@ -62,7 +70,7 @@ def lay_out(folder: Path, archive: Path, count: int, smallest: int, *, camera: b
     folder.mkdir()
     contents = list(large_enough(archive, smallest))
     if not contents:
-        raise SystemExit(f"{archive}: no JPEG in it is {smallest} pixels wide or high.")
+        raise DataError(f"{archive}: no JPEG in it is {smallest} pixels wide or high.")
     for number in range(count):
         content = contents[number % len(contents)]
         path = folder / f"{number:04}.jpg"
@@ -75,14 +83,10 @@ def lay_out(folder: Path, archive: Path, count: int, smallest: int, *, camera: b
 
 def large_enough(archive: Path, smallest: int) -> Iterator[bytes]:
     """Yield the photos with at least this many pixels on the longer side."""
-    with tarfile.open(archive) as tar:
-        for member in tar:
-            file = tar.extractfile(member)
-            if file is None or not member.name.endswith(".jpg"):
-                continue
-            content = file.read()
-            if max(Image.open(io.BytesIO(content)).size) >= smallest:
-                yield content
+    source = ImageSource([str(archive)])
+    for content in source.read_each(n for n in source.names() if n.endswith(".jpg")):
+        if max(Image.open(io.BytesIO(content)).size) >= smallest:
+            yield content
 
 
 def caption(folder: Path, *options: str) -> tuple[float, float]:
@@ -103,6 +107,7 @@ def caption(folder: Path, *options: str) -> tuple[float, float]:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         preexec_fn=lambda: os.sched_setaffinity(0, {core}),
         stderr=subprocess.PIPE,
+        text=True,
         check=True,
     )
     end = json.loads(done.stderr.splitlines()[-1])
@@ -112,4 +117,4 @@ def caption(folder: Path, *options: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,6 +20,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from benchmarks.command import command
 from benchmarks.peers import (
     ENCODER_WIDTH,
     END,
@@ -33,12 +34,14 @@ from benchmarks.peers import (
     build_peer,
     generation,
 )
+from captioner.cli.options import positive
 from captioner.config import SearchConfig
 from captioner.decoders import TransformerConfig
-from captioner.errors import CaptionerError
 from captioner.model import Decoder, build_decoder
+from captioner.pytorch import find_device
 from captioner.search import search
 from captioner.words.constraints import Constraints
+from training.options import at_least
 
 REGIONS = 196
 
@@ -104,17 +107,18 @@ def measure(programs: dict[str, Program], *, batch: int, rounds: int) -> dict[st
     return {name: statistics.median(values) for name, values in rates.items()}
 
 
+@command
 def main() -> int:
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.search", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--batch", type=int, default=32, help="photos per batch (32)")
-    parser.add_argument("--beam", type=int, default=3, help="beam width (3)")
-    parser.add_argument("--words", type=int, default=16, help="tokens per caption (16)")
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds (5)")
+    parser.add_argument("--batch", type=positive, default=32, help="photos per batch (32)")
+    parser.add_argument("--beam", type=positive, default=3, help="beam width (3)")
+    parser.add_argument("--words", type=positive, default=16, help="tokens per caption (16)")
+    parser.add_argument("--rounds", type=positive, default=5, help="measured rounds (5)")
     parser.add_argument(
-        "--threads", type=int, default=0, help="CPU threads; 0 uses PyTorch's default"
+        "--threads", type=at_least(0), default=0, help="CPU threads; 0 uses PyTorch's default"
     )
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu", help="cpu, cuda, ..."
@@ -123,17 +127,13 @@ def main() -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    features = torch.randn(args.batch, REGIONS, ENCODER_WIDTH, device=args.device)
+    features = torch.randn(args.batch, REGIONS, ENCODER_WIDTH, device=find_device(args.device))
     size = {"beam": args.beam, "words": args.words}
-    try:
-        programs = {
-            "captioner": ours(features, **size),
-            "plain loop": ours(features, **size, kind="plain"),
-            "transformers": hugging_face(features, **size),
-        }
-    except CaptionerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    programs = {
+        "captioner": ours(features, **size),
+        "plain loop": ours(features, **size, kind="plain"),
+        "transformers": hugging_face(features, **size),
+    }
     rates = measure(programs, batch=args.batch, rounds=args.rounds)
     print(
         f"batch {args.batch}, beam {args.beam}, {args.words} words, {args.device}, "

@@ -23,6 +23,10 @@ from pathlib import Path
 
 import httpx
 
+from benchmarks.command import command
+from captioner.cli.options import positive
+from captioner.errors import CaptionerError
+
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 AIM = 2.0
 
@@ -34,9 +38,11 @@ def serving(*options: str) -> Iterator[tuple[str, int]]:
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
-            line = process.stderr.readline()
-            if "http://" not in line:
-                raise SystemExit(line)
+            said = ""
+            while "http://" not in (line := process.stderr.readline()):
+                if not line:
+                    raise CaptionerError(said.strip())
+                said = line
             yield line.split()[-1], process.pid
         finally:
             process.terminate()
@@ -45,7 +51,10 @@ def serving(*options: str) -> Iterator[tuple[str, int]]:
 def ask(url: str, photos: list[bytes]) -> list[str]:
     """Have photos captioned one by one."""
     with httpx.Client(base_url=url, timeout=300, trust_env=False) as client:
-        return [client.post("/caption", content=photo).json()["caption"] for photo in photos]
+        replies = [client.post("/caption", content=photo) for photo in photos]
+    if wrong := [reply.text for reply in replies if not reply.is_success]:
+        raise CaptionerError(f"{len(wrong)} photos were not captioned: {wrong[0]}")
+    return [reply.json()["caption"] for reply in replies]
 
 
 def processor_seconds(pid: int) -> float:
@@ -67,14 +76,15 @@ def measure(url: str, photos: list[bytes], clients: int) -> tuple[float, list[st
     return len(photos) / taken, [said[n % clients][n // clients] for n in range(len(photos))]
 
 
+@command
 def main() -> int:
     """Run the benchmark and print its results."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.service", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--rounds", type=int, default=3, help="measured rounds (3)")
-    parser.add_argument("--clients", type=int, default=20, help="concurrent clients (20)")
-    parser.add_argument("--captions", type=int, default=100, help="captions per round (100)")
+    parser.add_argument("--rounds", type=positive, default=3, help="measured rounds (3)")
+    parser.add_argument("--clients", type=positive, default=20, help="concurrent clients (20)")
+    parser.add_argument("--captions", type=positive, default=100, help="captions per round (100)")
     args, options = parser.parse_known_args()
     files = [path.read_bytes() for path in sorted(SAMPLES.glob("*.jpg"))]
     photos = [files[n % len(files)] for n in range(args.captions)]

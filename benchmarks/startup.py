@@ -15,6 +15,9 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks.command import command
+from captioner.cli.options import positive
+
 PHOTO = Path(__file__).parents[1] / "data" / "samples" / "cat.jpg"
 PROGRAMS = {
     "python -c pass": ["-c", "pass"],
@@ -35,12 +38,13 @@ def seconds(arguments: list[str]) -> float:
     return time.perf_counter() - started
 
 
+@command
 def main() -> int:
     """Run the benchmark, print its table, and fail if an aim is missed."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.startup", description=__doc__.splitlines()[0]
     )
-    parser.add_argument("--rounds", type=int, default=7, help="measured rounds (7)")
+    parser.add_argument("--rounds", type=positive, default=7, help="measured rounds (7)")
     args = parser.parse_args()
     took: dict[str, list[float]] = {name: [] for name in PROGRAMS}
     for turn in range(args.rounds + 1):

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from captioner.errors import CaptionerError
 
@@ -75,6 +76,27 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(folder))
+
+
+def check_writable(path: Path, *, folder: bool = False, option: str = "") -> None:
+    """Check that a file or folder can be written, before time is spent on its content.
+
+    Creates nothing: if the path does not exist, its closest existing folder is tried.
+
+    Args:
+        path: what will be written.
+        folder: whether it is a folder.
+        option: of the command, with which one chooses another place.
+
+    Raises:
+        CaptionerError: it cannot be written.
+    """
+    with explained(path, option=option):
+        if folder or not path.exists():
+            closest = next(place for place in (path, *path.parents) if place.exists())
+            TemporaryFile(dir=closest).close()
+        elif path.is_file() or path.is_dir():  # opening a pipe would wait for its reader
+            path.open("ab").close()
 
 
 @contextmanager

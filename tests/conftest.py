@@ -48,8 +48,8 @@ SLOW = {
     "onnx_errors", "onnx_search", "packed", "prepare", "pretrained", "pretrained_florence",
     "pretrained_weights", "private_names", "readme", "recipe", "release", "report", "score",
     "serve", "serve_command", "start", "stopping",
-    "agreement", "benchmark_pretrained", "compilation", "ensemble", "logbook", "photo_plugins",
-    "train", "train_records", "your_own_data",
+    "agreement", "benchmark_pretrained", "benchmarks", "compilation", "ensemble", "logbook",
+    "photo_plugins", "train", "train_records", "your_own_data",
 }  # fmt: skip
 """Modules whose tests train, start browsers and servers, kill processes or trace networks."""
 

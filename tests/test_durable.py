@@ -3,17 +3,20 @@
 import errno
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
 from captioner.durable import (
     TEMPORARY,
+    check_writable,
     edit_file,
     file_digest,
     replace_file,
     replacing,
     sync_folder,
 )
+from captioner.errors import CaptionerError
 
 
 def refused(code):
@@ -167,3 +170,36 @@ def test_a_digest_is_that_of_the_bytes(tmp_path):
     file = tmp_path / "weights"
     file.write_bytes(b"a" * 100_000)
     assert file_digest(file) == hashlib.sha256(b"a" * 100_000).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "reason"),
+    [
+        ("file/new", False, "Not a directory"),
+        ("file/new/deeper", True, "Not a directory"),
+        ("file", True, "Not a directory"),
+        (".", False, "Is a directory"),
+        (f"{'n' * 300}/new", False, "File name too long"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_there_is_content(tmp_path, name, folder, reason):
+    (tmp_path / "file").write_text("kept")
+    path = tmp_path / name
+    with pytest.raises(CaptionerError) as caught:
+        check_writable(path, folder=folder, option="--output")
+    assert str(caught.value) == f"{path}: cannot be written: {reason}; check the path."
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_file_system_that_cannot_be_written_is_told_with_a_way_out(tmp_path):
+    with pytest.raises(CaptionerError, match=r"cannot be written: .*; "):
+        check_writable(Path("/proc/nothing/report.json"), option="--json")
+
+
+@pytest.mark.parametrize(("name", "folder"), [("file", False), ("a/b", False), ("a", True)])
+def test_a_check_changes_nothing(tmp_path, name, folder):
+    (tmp_path / "file").write_text("kept")
+    check_writable(tmp_path / name, folder=folder)
+    check_writable(Path("/dev/null"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "kept"
