@@ -29,7 +29,6 @@ from captioner.interchange import guard, readable
 
 MOST_PHOTOS = 200
 """Photos per batch; they stay on the server until the page is closed."""
-_BUSY = "The app is busy and its queue is full; press “Caption all” in a moment to continue."
 _THUMBNAIL_PIXELS = (128, 128)
 _LONGEST_CAPTION = 1000
 """Maximum length of an edited caption, in characters."""
@@ -122,10 +121,6 @@ def build_batch(
         shown = draw_batch(batch.rows, total=len(batch.paths), stopped=batch.unfinished)
         return {table: shown, halted: True, **buttons(running=False)}
 
-    def pause(batch: BatchWork) -> dict[Any, Any]:
-        updates = halt(batch)
-        return updates | {table: draw_alert(_BUSY) + updates[table]}
-
     begun = start.click(
         begin, [files, model, work], [work, table, halted, downloads, start, stop], **UNQUEUED
     )
@@ -141,7 +136,7 @@ def build_batch(
         for when in (begun.success, turns.change)
     ]
     for running in steps:
-        running.failure(pause, work, outcome, **UNQUEUED)
+        running.failure(halt, work, outcome, **UNQUEUED)  # a full queue, or a cancelled event
     stop.click(halt, work, outcome, cancels=steps, **UNQUEUED)
 
     def edit(batch: BatchWork, event: gr.EventData) -> BatchWork:

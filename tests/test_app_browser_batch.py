@@ -104,7 +104,7 @@ def test_a_full_queue_is_reported_and_retrying_works(browser, slow):
         await_caption(page, before)
 
 
-def test_a_batch_reports_a_full_queue_and_can_be_continued(browser, slow):
+def test_a_batch_stopped_by_a_full_queue_can_be_continued(browser, slow):
     url, folder = slow
     for page in opened(browser, url):
         first = queued(url, SAMPLES / "cat.jpg", "slow")
@@ -114,14 +114,12 @@ def test_a_batch_reports_a_full_queue_and_can_be_continued(browser, slow):
         page.get_by_role("tab", name="Several photos").click()
         page.locator("input[type=file][multiple]").set_input_files([grey(9, 9)])
         page.get_by_role("button", name="Caption all").click()
-        expect(page.locator("#batch [role=alert]")).to_contain_text("its queue is full; press")
         expect(page.locator(".batch [role=status]")).to_have_text("Stopped: 0 of 1 photo done")
         (folder / "go").touch()
         for event in (first, second):
             httpx.get(event, timeout=120)
         page.get_by_role("button", name="Caption all").click()
         expect(page.locator(".batch [role=status]")).to_have_text("1 of 1 photo done")
-        expect(page.locator("#batch [role=alert]")).to_have_count(0)
 
 
 def test_a_queued_photo_is_shown_with_its_queue_position_and_the_time(browser, slow):
