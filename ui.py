@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, cast
 
 from captioner import CaptionerError
+from captioner.serve.guard import is_local
 from captioner.serve.listening import listen
 from captioner.speed.resources import share_heap
 
@@ -81,7 +82,12 @@ def check_address(host: str, port: int | None) -> None:
 
 
 def launch_options(
-    *, host: str, port: int | None, mcp: bool, proxies: Sequence[str] = ()
+    *,
+    host: str,
+    port: int | None,
+    mcp: bool,
+    proxies: Sequence[str] = (),
+    allow_anyone: bool = False,
 ) -> dict[str, Any]:
     """Return the arguments of Gradio's `launch`.
 
@@ -90,21 +96,27 @@ def launch_options(
         port: port to listen on; None means the first free one from 7860.
         mcp: whether to serve the API to MCP clients too.
         proxies: host names of reverse proxies.
+        allow_anyone: serve other machines without a password too.
 
     Raises:
-        CaptionerError: `CAPTIONER_AUTH` is not NAME:PASSWORD, or MCP lacks its package or is
-            combined with a password.
+        CaptionerError: `CAPTIONER_AUTH` is not NAME:PASSWORD, or not set although other machines
+            are served, or MCP lacks its package or is combined with a password.
     """
     if mcp and find_spec("mcp") is None:
         raise CaptionerError('--mcp needs the package mcp: pip install ".[mcp]"')
-    user, colon, password = os.environ.get("CAPTIONER_AUTH", "").partition(":")
-    if user and not (colon and password):
-        raise CaptionerError("CAPTIONER_AUTH lacks a name or a password; set it to NAME:PASSWORD.")
-    if user and mcp:
+    auth = os.environ.get("CAPTIONER_AUTH", "")
+    user, _, password = auth.partition(":")
+    if auth and not (user and password):
+        raise CaptionerError("CAPTIONER_AUTH must have the form NAME:PASSWORD.")
+    if auth and mcp:
         raise CaptionerError(
-            "--mcp and CAPTIONER_AUTH cannot be combined: MCP clients send no password, so they "
-            "could list the tools but not call them. For MCP, run a second `python ui.py --mcp` "
-            "without CAPTIONER_AUTH, on this machine only."
+            "--mcp cannot be combined with CAPTIONER_AUTH: MCP clients send no password. Run a "
+            "second `python ui.py --mcp`, for this machine only."
+        )
+    if not (auth or allow_anyone or is_local(host)):
+        raise CaptionerError(
+            f"--host {host!r} is reachable from other machines; set CAPTIONER_AUTH to "
+            "NAME:PASSWORD, or use --allow-anyone."
         )
     with without_proxies():
         import gradio as gr
@@ -114,7 +126,7 @@ def launch_options(
     return {
         "server_name": host,
         "server_port": port,
-        "auth": (user, password) if user else None,
+        "auth": (user, password) if auth else None,
         "share": False,
         "mcp_server": mcp,
         "max_file_size": MAX_FILE_SIZE,
@@ -177,12 +189,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="host name of a reverse proxy before the app; repeatable",
     )
+    parser.add_argument(
+        "--allow-anyone",
+        action="store_true",
+        help="serve the network although CAPTIONER_AUTH is not set",
+    )
     args = parser.parse_args(argv)
     try:
         check_address(args.host, args.port)
         print("ui: loading models; this takes some seconds.", file=sys.stderr, flush=True)
         options = launch_options(
-            host=args.host, port=args.port, mcp=args.mcp, proxies=args.allow_host
+            host=args.host,
+            port=args.port,
+            mcp=args.mcp,
+            proxies=args.allow_host,
+            allow_anyone=args.allow_anyone,
         )
         captioners = load_captioners(args.checkpoint, runtime=args.runtime, device=args.device)
     except CaptionerError as error:

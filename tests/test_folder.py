@@ -108,10 +108,20 @@ def test_what_failed_is_tried_again_only_when_asked(command, folder):
     command(folder)
     quarters().save(broken)
     quarters().save(folder / "new.png")
-    status, lines, errors = command(folder, "--exclude", "new.png")
-    assert (status, errors) == (1, [])
-    assert lines[0].endswith("5 photos: 0 captioned, 4 already captioned, 0 skipped, 1 failed")
-    assert (folder / "captions.failed.jsonl").exists()
+    failures = folder / "captions.failed.jsonl"
+    for quiet in ([], ["--quiet"]):
+        status, lines, errors = command(folder, "--exclude", "new.png", *quiet)
+        assert (status, errors) == (
+            1,
+            [
+                "captioner: 1 photo failed in an earlier run, for the reasons in "
+                f"{failures}; --retry-failed retries them."
+            ],
+        )
+        assert quiet or lines[0].endswith(
+            "5 photos: 0 captioned, 4 already captioned, 0 skipped, 1 failed"
+        )
+    assert failures.exists()
     status, lines, _ = command(folder, "--retry-failed")
     assert status == 0
     assert lines[0].endswith("6 photos: 1 captioned, 4 already captioned, 1 skipped, 0 failed")

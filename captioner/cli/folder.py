@@ -70,7 +70,7 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
     from captioner.folder.journal.joining import join_shards
     from captioner.folder.journal.journal import Journal
     from captioner.folder.limits import Limits
-    from captioner.folder.outputs.failures import name_prefixes, read_problems
+    from captioner.folder.outputs.failures import failures_path, name_prefixes, read_problems
     from captioner.folder.outputs.results import Results
     from captioner.folder.sources.remote import is_remote
     from captioner.folder.sources.shards import Shard
@@ -139,6 +139,13 @@ def _run(args: argparse.Namespace, progress: "Progress") -> int:
             limits=limits,
         )
         _work(args, job, partial(_caption, args, job, find, results), results, before)
+    if args.log == "text" and job.failed_before:
+        photos = f"{job.failed_before} photo{'s' if job.failed_before > 1 else ''}"
+        print(
+            f"captioner: {photos} failed in an earlier run, for the reasons in "
+            f"{failures_path(path)}; --retry-failed retries them.",
+            file=sys.stderr,
+        )
     if args.log == "text" and not args.quiet:
         if not progress.tally.total:
             print(f"captioner: {_no_photos(args, root)}", file=sys.stderr)

@@ -74,6 +74,8 @@ class Job:
         """Folders and archives that cannot be listed, with the reason."""
         self.met: set[bytes] = set()
         """Digests of the failed photos seen in this run, whichever run they failed in."""
+        self.failed_before = 0
+        """Number of those that failed in an earlier run, and were not retried."""
         self._unreadable: set[str] = set()  # problems counted in the tally
         self._replaced: set[bytes] = set()  # digests of photos to caption again
         self.updater = SidecarUpdater(
@@ -161,6 +163,7 @@ class Job:
                     yield photo
                 else:
                     self.progress.tally.failed += 1
+                    self.failed_before += 1
             else:
                 if step.kind == "caption again":
                     self._replaced.add(digest(photo.name))

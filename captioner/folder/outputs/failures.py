@@ -28,7 +28,7 @@ def write_report(
     Raises:
         CaptionerError: the list cannot be written.
     """
-    path = _place(journal.path)
+    path = failures_path(journal.path)
     with explained(path, option="--output"):
         lines = chain(
             _failures(journal, met, root) if journal.index.failed else (), problems.items()
@@ -51,7 +51,7 @@ def read_problems(journal: Path, index: JournalIndex) -> dict[str, str]:
         index: index of the journal, which tells photos from folders and archives.
     """
     try:
-        lines = _place(journal).read_bytes().splitlines()
+        lines = failures_path(journal).read_bytes().splitlines()
         tables = [restored(json.loads(line)) for line in lines]
         reasons = {table["image"]: table["reason"] for table in tables}
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # missing or damaged
@@ -85,5 +85,6 @@ def _is_there(root: StrPath, name: str) -> bool:
     return os.path.lexists(path) or any(os.path.isfile(above) for above in path.parents)
 
 
-def _place(journal: Path) -> Path:
+def failures_path(journal: Path) -> Path:
+    """Return the path of the list, beside the journal."""
     return journal.with_suffix(".failed.jsonl")
