@@ -187,7 +187,7 @@ def test_a_users_mistake_is_answered_in_a_line(run, capsys, options, text):
 
 def test_results_that_cannot_be_written_are_named(run, capsys):
     assert evaluate(run, "--results", str(run / "photos")) == 1
-    assert f"error: Results {run}/photos cannot be written: Is a dir" in capsys.readouterr().err
+    assert f"error: {run}/photos: cannot be written: Is a dir" in capsys.readouterr().err
 
 
 def test_counts_are_checked_by_the_command(run, capsys):
@@ -256,4 +256,4 @@ def test_one_draw_is_refused(run, capsys):
 
 def test_a_report_that_cannot_be_written_is_named(run, capsys):
     assert evaluate(run, "--json", str(run / "photos")) == 1
-    assert f"error: Report {run}/photos cannot be written: Is a dir" in capsys.readouterr().err
+    assert f"error: {run}/photos: cannot be written: Is a dir" in capsys.readouterr().err

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -263,6 +265,17 @@ def test_boxes_are_needed_to_learn_where_to_look():
         "set grounding to 0."
     )
     assert refused("stages.0.samples=1") == "stages.samples is 1; it must be 2 or more."
+
+
+def test_the_page_of_settings_has_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "training.settings_page", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.startswith("usage: python -m training.settings_page [-h]\n")
 
 
 def test_every_setting_is_explained_and_the_page_of_settings_is_made_from_that():

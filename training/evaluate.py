@@ -19,6 +19,7 @@ from typing import Any
 from captioner.checkpoint.files import checkpoint_digest
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import to_table
+from captioner.durable import check_writable
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
 from data.batching import build_loader
@@ -251,6 +252,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
+        for option in ("results", "json"):
+            if path := getattr(args, option):
+                check_writable(path, option=f"--{option}")
         captions, report = evaluate(
             args.checkpoint,
             annotations=args.annotations,

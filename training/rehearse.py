@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch.profiler import profile
 
+from captioner.durable import check_writable
 from captioner.errors import CaptionerError, ConfigError
 from captioner.model import CaptionModel
 from captioner.pytorch import find_device, memory_errors
@@ -290,6 +291,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
+        if args.profile:
+            check_writable(args.profile, folder=True, option="--profile")
         config = load_settings(args.config, args.overrides)
         if config.threads:
             torch.set_num_threads(config.threads)

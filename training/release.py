@@ -19,6 +19,7 @@ from typing import Any
 from captioner.checkpoint.files import WEIGHTS
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.config import OF_CAPTIONS, AttentionConfig, AttentionMethod
+from captioner.durable import check_writable
 from captioner.errors import CaptionerError, ConfigError, MissingExtraError
 from captioner.onnx.export import export_onnx
 from data.coco import load_records
@@ -51,6 +52,10 @@ def release(
     Raises:
         CaptionerError: checkpoint, captions or photos cannot be read or do not fit together.
     """
+    check_writable(folder / (name or ""), folder=True, option="--folder")
+    model, header = load_checkpoint(checkpoint)
+    if attention == "evidence" and not model.decoder.has_evidence:
+        raise ConfigError(f"{checkpoint} does not support --attention evidence; leave it out.")
     captions, report = evaluate(
         checkpoint,
         annotations=annotations,
@@ -65,9 +70,6 @@ def release(
         report["official"] = {"tokenizer": TOKENIZER, "scores": official}
     except MissingExtraError as error:
         print(f"METEOR is left out: {error}", file=sys.stderr)
-    model, header = load_checkpoint(checkpoint)
-    if attention == "evidence" and not model.decoder.has_evidence:
-        raise ConfigError(f"{checkpoint} does not support --attention evidence; leave it out.")
     report["seed"] = header.trained_on.get("settings", {}).get("seed")
     header = replace(
         header,

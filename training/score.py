@@ -21,7 +21,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from captioner.durable import file_digest
+from captioner.durable import check_writable, file_digest
 from captioner.errors import CaptionerError, DataError
 from data.coco import Record, load_records, select_split
 from training import metrics
@@ -148,6 +148,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_report_options(parser)
     args = parser.parse_args(argv)
     try:
+        if args.json:
+            check_writable(args.json, option="--json")
         report = score_results(
             args.annotations,
             args.results,

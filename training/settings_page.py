@@ -1,5 +1,6 @@
 """Generate the settings reference: `python -m training.settings_page > docs/settings.md`."""
 
+import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, fields
@@ -55,4 +56,8 @@ def _show(value: Any) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(
+        prog="python -m training.settings_page",
+        description="Print the reference of all settings, as Markdown.",
+    ).parse_args()
     print("\n".join(page()), end="")

@@ -29,6 +29,7 @@ from tqdm import tqdm
 from captioner.checkpoint.header import Header, read_header
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.config import AttentionConfig, to_table
+from captioner.durable import check_writable
 from captioner.errors import CaptionerError
 from captioner.pytorch import TorchCaptioner
 from data.batching import BatchLoader
@@ -305,6 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                     torch.set_num_threads(config.threads)
                 folder = args.folder or Path("runs") / config.name
                 folder = folder.with_name(f"{folder.name}-{label}") if label else folder
+                check_writable(folder, folder=True, option="--folder")
                 run = Run(config, folder, device=device, ranks=ranks, log_every=args.log_every)
                 run.train()
                 finished.append((run.progress.best, folder / "best.safetensors"))

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from captioner.cli.options import Subcommands, add_checkpoint, add_command
+from captioner.durable import check_writable
 from captioner.errors import CaptionerError, require_torch
 
 _EPILOG = """\
@@ -40,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.output.suffix != ".safetensors":
         raise CaptionerError(f"{args.output}: give a file that ends in .safetensors.")
+    check_writable(args.output, option="--output")
     checkpoint = find_checkpoint(args.checkpoint)
 
     with require_torch():

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from captioner.cli.options import Subcommands, add_checkpoint, add_command
+from captioner.durable import check_writable
 from captioner.errors import require_torch
 
 _EPILOG = """\
@@ -41,6 +42,7 @@ def run(args: argparse.Namespace) -> int:
     """Export, and tell how near it is to PyTorch."""
     from captioner.checkpoint.shipped import find_checkpoint
 
+    check_writable(args.output, folder=True, option="--output")
     checkpoint = find_checkpoint(args.checkpoint)
 
     with require_torch():

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from captioner.durable import check_writable
 from captioner.errors import CaptionerError, DataError
 from data.coco import list_faults, load_records
 from data.image_source import ImageSource
@@ -80,6 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"{output} lies inside {args.root}, where its photos would be found twice; choose "
                 "another folder with --output."
             )
+        if not args.check:
+            check_writable(output, folder=True, option="--output")
         found = _find(args.data, args.root, checked=output / "checked.json", md5=args.md5)
         counts = Counter(record.split for record in found.records)
         say(", ".join(f"{count:,} {split}" for split, count in counts.items()))

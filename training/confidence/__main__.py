@@ -14,6 +14,7 @@ import numpy as np
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import save_checkpoint
 from captioner.cli.options import positive
+from captioner.durable import check_writable
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
 from data.coco import load_records
@@ -79,6 +80,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(args: argparse.Namespace) -> dict[str, Any]:
+    if args.output:
+        check_writable(args.output, option="--output")
     captioner = TorchCaptioner.load(find_checkpoint(args.checkpoint), device=args.device)
     config = captioner.header.confidence
     if config is None and args.output is None:

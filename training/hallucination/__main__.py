@@ -9,7 +9,7 @@ from typing import Any
 
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.cli.options import positive
-from captioner.durable import file_digest
+from captioner.durable import check_writable, file_digest
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
 from data.coco import Record, load_records
@@ -114,6 +114,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.instances and args.entities:
         parser.error("give --instances or --entities, not both")
     try:
+        if args.json:
+            check_writable(args.json, option="--json")
         report = _measure(args)
         print(write_tables(report), file=sys.stderr)
         print(json.dumps(report))

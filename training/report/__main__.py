@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from captioner.durable import file_digest
+from captioner.durable import check_writable, file_digest
 from captioner.errors import CaptionerError, ConfigError
 from training.evaluate import evaluate
 from training.options import at_least
@@ -141,6 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     (run, *others) = args.runs
     output = args.output or (Path("comparison.html") if others else run / "report.html")
     try:
+        if args.output or run.is_dir():
+            check_writable(output, option="--output")
         if others:
             save_comparison(args.runs, output)
             print(output)
