@@ -89,7 +89,7 @@ def load_entities(path: Path, *, split: str | None = None) -> list[BoxedImage]:
         ]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"Boxes {path} are not Flickr30k Entities ({error!r}); data/boxes.py shows the format."
+            f"Boxes {path} are not Flickr30k Entities; data/boxes.py shows the format."
         ) from error
     if not found:
         raise DataError(f"Boxes {path} have no split {split!r}; choose from {sorted(splits)}.")

@@ -195,13 +195,14 @@ def _parse_csv(text: str, *, path: Path) -> Iterator[_Entry]:
                     f"{path}: columns are separated by {name}; save it with commas instead."
                 )
         raise DataError(
-            f"{path} is in no known caption format; it starts with {first[:60]!r}. {_FORMATS}"
+            f"{path} is not in a known caption format; it starts with {first[:60]!r}. {_FORMATS}"
         )
     for row in rows:
         if None in row or None in row.values():
+            columns = len([*header, *(row.get(None) or ())]) - list(row.values()).count(None)
             raise DataError(
-                f"{path}, line {rows.line_num}: the number of columns differs from the header's "
-                f"{len(header)}. Put captions that contain commas in double quotes."
+                f"{path}, line {rows.line_num}: the header has {len(header)} columns, this row "
+                f"{columns}. Quote captions that contain commas."
             )
         yield _Entry(
             image=row["image"],

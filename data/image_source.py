@@ -204,7 +204,7 @@ def _expand(path: str) -> list[str]:
     """Turn a path or pattern into paths that exist."""
     found = [path] if os.path.exists(path) else sorted(glob.glob(path))
     if not found:
-        raise DataError(f"Image folder or archive {path} does not exist.")
+        raise DataError(f"Image folder or archive {path} does not exist. Check the path.")
     return found
 
 

@@ -55,8 +55,7 @@ def read_instances(path: Path) -> Instances:
                 here[categories[found["category_id"]][0]].append(_box(found, image))
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(
-            f"Boxes {path} are not COCO instances ({error!r}); give a file such as "
-            "instances_val2017.json."
+            f"Boxes {path} are not COCO instances; give a file such as instances_val2017.json."
         ) from error
     return Instances(boxes, dict(categories.values()))
 

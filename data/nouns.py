@@ -82,7 +82,7 @@ def load_nouns(path: Path, *, split: str = "train") -> Nouns:
                 things += [nouns for number, nouns in named.items() if str(number) != "0"]
     except (AttributeError, KeyError, TypeError) as error:
         raise DataError(
-            f"Boxes {path} are not Flickr30k Entities ({error!r}); data/boxes.py shows the format."
+            f"Boxes {path} are not Flickr30k Entities; data/boxes.py shows the format."
         ) from error
     nouns = {
         noun

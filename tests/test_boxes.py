@@ -84,8 +84,8 @@ def test_a_split_is_taken_alone_and_dev_is_val(tmp_path):
         ("{", "cannot be read: "),
         ("[1]", "hold no images; data/boxes.py shows the format"),
         ("{}", "hold no images; data/boxes.py shows the format"),
-        ('{"images": []}', "are not Flickr30k Entities ("),
-        ('{"1.jpg": {"split": "test"}}', "are not Flickr30k Entities (KeyError('orig_"),
+        ('{"images": []}', "are not Flickr30k Entities; data/boxes.py shows"),
+        ('{"1.jpg": {"split": "test"}}', "are not Flickr30k Entities; data/boxes.py shows"),
     ],
 )
 def test_a_file_without_boxes_is_named(tmp_path, content, problem):

@@ -229,7 +229,7 @@ def test_a_split_that_does_not_occur_is_answered_with_those_that_do(tmp_path):
         ('{"images": [', "{}, line 1: invalid JSON (Expecting value)."),
         ('{"info": 1}', "{} is JSON, but not in a known caption format."),
         ("[1, 2]", "{} is JSON, but not in a known caption format."),
-        ("a dog\na cat\n", "{} is in no known caption format; it starts with 'a dog'."),
+        ("a dog\na cat\n", "{} is not in a known caption format; it starts with 'a dog'."),
         ({"images": []}, "Caption file {} contains no images."),
         ({"images": 3}, "{}: images is 3; it must be a list."),
         (
@@ -254,11 +254,11 @@ def test_a_split_that_does_not_occur_is_answered_with_those_that_do(tmp_path):
         ),
         (
             "image,caption\n1.jpg,a dog, asleep\n",
-            "{}, line 2: the number of columns differs from",
+            "{}, line 2: the header has 2 columns, this row 3. Quote captions that contain commas.",
         ),
         (
             "image,caption\n1.jpg\n",
-            "{}, line 2: the number of columns differs from",
+            "{}, line 2: the header has 2 columns, this row 1. Quote captions that contain commas.",
         ),
         ("image,caption\n1.jpg,\n", "{}, line 2: image '1.jpg' has no captions;"),
         (

@@ -174,7 +174,7 @@ def test_descriptions_count_words_of_writings_without_spaces(captions, vocabular
         (["--max-words", "64"], "search.max_words is 64; smoke writes 63 at most."),
         (["--device", "abacus"], "device 'abacus' cannot be used"),
         (["--checkpoint", "absent.safetensors"], "absent.safetensors: no such checkpoint file"),
-        (["--images", "absent"], "Image folder or archive absent does not exist."),
+        (["--images", "absent"], "Image folder or archive absent does not exist. Check the path."),
     ],
 )
 def test_a_users_mistake_is_answered_in_a_line(run, capsys, options, text):

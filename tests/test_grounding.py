@@ -326,7 +326,10 @@ def test_photos_can_be_fewer_and_deletions_left_out(data, checkpoints, capsys):
         (["--split", "val"], "have no split 'val'"),
         (["--layer", "2"], "attention.layer is 2; the last layer is 1."),
         (["--attention", "rollout"], "attention.method is 'rollout', which needs a single"),
-        (["--images", "nowhere"], "Image folder or archive nowhere does not exist."),
+        (
+            ["--images", "nowhere"],
+            "Image folder or archive nowhere does not exist. Check the path.",
+        ),
     ],
 )
 def test_an_error_takes_one_line(data, checkpoints, capsys, arguments, problem):

@@ -88,6 +88,5 @@ def test_files_that_do_not_fit_are_named(path, tmp_path):
     with pytest.raises(DataError) as caught:
         load_instances(captions, [record("8.jpg", "a dog")])
     assert str(caught.value) == (
-        f"Boxes {captions} are not COCO instances (KeyError('categories')); give a file such as "
-        "instances_val2017.json."
+        f"Boxes {captions} are not COCO instances; give a file such as instances_val2017.json."
     )

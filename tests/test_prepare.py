@@ -184,8 +184,8 @@ def test_shards_do_not_lie_among_the_photos(mine, capsys):
 def test_a_missing_caption_file_is_not_taken_for_a_data_set(mine, capsys):
     assert main(["coca", "--root", str(mine)]) == 1
     assert capsys.readouterr().err == (
-        "error: 'coca' is neither a known data set (coco, flickr8k, flickr30k) nor a "
-        "caption file.\n"
+        "error: Caption file coca does not exist, and no known data set (coco, flickr8k, "
+        "flickr30k) has this name; check the path.\n"
     )
 
 
@@ -279,12 +279,17 @@ def test_a_check_logs_its_progress_without_a_terminal(mine, capsys, monkeypatch)
 
 def test_a_check_lists_all_faults(mine, capsys):
     photos = mine / "photos"
+    whole = {name: (photos / name).read_bytes() for name in ("2.jpg", "3.jpg")}
     (photos / "1.jpg").write_bytes(b"no photo")
     (photos / "2.jpg").unlink()
     (photos / "3.jpg").write_bytes((photos / "8.jpg").read_bytes())  # 3 is val, 8 is train
     assert prepare(mine, "--check") == 1
     said = capsys.readouterr().err.partition("error: ")[2].splitlines()
-    assert said[0] == "3 faults:"
+    assert said[0] == "3 problems:"
     assert said[1].startswith("1.jpg: not an image")
     assert said[2].startswith("Image '2.jpg' is not in ")
     assert said[3] == "8.jpg of split train is also 3.jpg of split val; remove one of them."
+    for name, content in whole.items():
+        (photos / name).write_bytes(content)
+    assert prepare(mine, "--check") == 1
+    assert capsys.readouterr().err.partition("error: ")[2].startswith("1 problem:\n1.jpg: ")

@@ -164,7 +164,7 @@ def test_files_that_do_not_lie_beside_the_index_are_refused(folder):
         places = {"weight_map": {"x": name, "y": "model-1.safetensors"}}
         (folder / "model.safetensors.index.json").write_text(json.dumps(places))
         assert problem(folder) == (
-            "model.safetensors.index.json: lists no weight files in its folder; fetch it again."
+            "model.safetensors.index.json: lists no weight files in its folder; download it again."
         )
 
 
@@ -186,7 +186,7 @@ def test_a_missing_weight_is_reported(folder):
     del state["vision_model.encoder.layers.1.self_attn.qkv.bias"]
     rewrite(folder, state)
     assert problem(folder) == (
-        ": weight encoder.backbone.blocks.1.attn.qkv.bias is missing; fetch or save it again."
+        ": weight encoder.backbone.blocks.1.attn.qkv.bias is missing; download or save it again."
     )
 
 

@@ -259,7 +259,7 @@ def test_a_stage_without_progress_is_stopped_early(captions):
     train("stages.0.epochs=9", "stages.0.patience=2", "stages.0.learning_rate=1e-9")
     lines = Path("runs/smoke/log.txt").read_text().splitlines()
     at = next(i for i, line in enumerate(lines) if line.endswith("stopped early"))
-    assert lines[at].endswith("  decoder: no better for 2 epochs, stopped early")
+    assert lines[at].endswith("  decoder: no improvement for 2 epochs, stopped early")
     assert "decoder 3/9  CIDEr" in lines[at - 1]
     assert "whole 1/2  loss" in lines[at + 1]
 
@@ -281,7 +281,7 @@ def test_patience_counts_validations_between_epochs(captions):
     progress = train(f"stages=[{still}, validate_steps=2, patience=2}}]")["progress"]
     assert (progress["steps"], len(progress["history"])) == (6, 3)
     lines = Path("runs/smoke/log.txt").read_text().splitlines()
-    assert lines[-1].endswith("  one: no better for 2 validations, stopped early")
+    assert lines[-1].endswith("  one: no improvement for 2 validations, stopped early")
 
 
 def test_a_stage_begins_with_the_best_epoch_of_the_one_before_or_with_its_last(captions):

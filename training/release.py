@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from captioner.checkpoint.files import WEIGHTS
+from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import load_checkpoint, save_checkpoint
 from captioner.config import OF_CAPTIONS, AttentionConfig, AttentionMethod
 from captioner.durable import check_writable
@@ -53,7 +54,7 @@ def release(
         CaptionerError: checkpoint, captions or photos cannot be read or do not fit together.
     """
     check_writable(folder / (name or ""), folder=True, option="--folder")
-    model, header = load_checkpoint(checkpoint)
+    model, header = load_checkpoint(find_checkpoint(str(checkpoint)))
     if attention == "evidence" and not model.decoder.has_evidence:
         raise ConfigError(f"{checkpoint} does not support --attention evidence; leave it out.")
     captions, report = evaluate(

@@ -149,7 +149,9 @@ class Run:
                 self._validate(learner, val_loader)
             if progress.out_of_patience(stage) and progress.epoch + 1 < stage.epochs:
                 unit = "validations" if stage.validate_steps else "epochs"
-                folder.log(f"{stage.name}: no better for {progress.waited} {unit}, stopped early")
+                folder.log(
+                    f"{stage.name}: no improvement for {progress.waited} {unit}, stopped early"
+                )
             progress.end_epoch(stage)
             if progress.epoch == stage.epochs:
                 learner.copy_average_to_model()

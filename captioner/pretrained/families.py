@@ -50,7 +50,7 @@ def read_family(folder: Path) -> Family:
     where = str(folder / CONFIG)
     config = read_json(folder, CONFIG)
     if config is None:
-        raise CheckpointError(f"{where}: no such file; fetch it again.")
+        raise CheckpointError(f"{where}: no such file; download it again.")
     kind = config.get("model_type")
     if not isinstance(kind, str) or kind not in FAMILIES:
         raise CheckpointError(

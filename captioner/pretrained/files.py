@@ -51,10 +51,10 @@ def read_json(folder: Path, name: str) -> dict[str, Any] | None:
         table = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
-            f"{folder / name}: is not JSON ({error}); fetch or save it again."
+            f"{folder / name}: is not JSON ({error}); download or save it again."
         ) from error
     if not isinstance(table, dict):
-        raise CheckpointError(f"{folder / name}: is not a JSON object; fetch or save it again.")
+        raise CheckpointError(f"{folder / name}: is not a JSON object; download or save it again.")
     return table
 
 
@@ -71,9 +71,9 @@ def read_text(folder: Path, name: str) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{path}: cannot be read ({error}); fetch it again.") from error
+        raise CheckpointError(f"{path}: cannot be read ({error}); download it again.") from error
     if len(text) > _MOST_BYTES:
-        raise CheckpointError(f"{path}: is too large for such a file; fetch it again.")
+        raise CheckpointError(f"{path}: is too large for such a file; download it again.")
     return text
 
 
@@ -110,7 +110,7 @@ def parts_of(table: dict[str, Any] | None, *, where: str) -> list[str]:
     names = list(named.values()) if isinstance(named, dict) else []
     plain = all(isinstance(name, str) and Path(name).name == name for name in names)
     if not names or not plain:
-        raise CheckpointError(f"{where}: lists no weight files in its folder; fetch it again.")
+        raise CheckpointError(f"{where}: lists no weight files in its folder; download it again.")
     return sorted(set(names))
 
 

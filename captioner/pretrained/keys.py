@@ -111,7 +111,8 @@ def assign(
     for target, shape in expected.items():
         pieces = found.get(target) or spares.get(target, [])[:1]
         if not pieces and target not in zeros:
-            raise CheckpointError(f"{where}: weight {target} is missing; fetch or save it again.")
+            problem = f"{where}: weight {target} is missing; download or save it again."
+            raise CheckpointError(problem)
         ordered = tuple(piece for _, piece in sorted(pieces, key=lambda placed: placed[0]))
         _check(target, shape, ordered, stored, where=where)
         more = added.get(target)

@@ -36,7 +36,7 @@ def read_photos(
         table = whole.get("image_processor") or {}
         where = f"{folder / 'processor_config.json'}: image_processor"
     if not isinstance(table, dict):
-        raise CheckpointError(f"{where}: is not a JSON object; fetch it again.")
+        raise CheckpointError(f"{where}: is not a JSON object; download it again.")
     for name in ("do_resize", "do_rescale"):
         if not table.get(name, True):
             raise CheckpointError(f"{where}: {name} is off, which is not supported.")

@@ -24,7 +24,7 @@ def read_vocabulary(folder: Path, vocabulary: Vocabulary) -> Tokenizer:
     try:
         with wrap_library_errors(  # the library raises nothing narrower than Exception, or panics
             CheckpointError,
-            lambda error: f"its vocabulary cannot be read ({error}); fetch or save it again.",
+            lambda error: f"its vocabulary cannot be read ({error}); download or save it again.",
         ):
             engine = _read_engine(folder)
             _fill_up(engine, vocabulary, where=str(folder))

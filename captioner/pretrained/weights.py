@@ -122,7 +122,7 @@ def _explained(path: Path) -> AbstractContextManager[None]:
     def explain(error: BaseException) -> str:
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         return (
-            f"{path}: its weights cannot be read ({reason}); fetch or save it again, as "
+            f"{path}: its weights cannot be read ({reason}); download or save it again, as "
             "safetensors if it is an old file."
         )
 

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="open every photo, list all faults, and write no shards",
+        help="open every photo, list all problems, and write no shards",
     )
     args = parser.parse_args(argv)
     output = args.output or args.root.with_name(args.root.name + "_shards")
@@ -90,7 +90,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.check:
             faults = find_faults(found.records, source, workers=args.workers)
             if faults:
-                raise DataError(f"{len(faults)} faults:\n{list_faults(faults, most=1000)}")
+                problems = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+                raise DataError(f"{problems}:\n{list_faults(faults, most=1000)}")
             say("all photos exist and can be read, and none is in two splits")
             return 0
         write_shards(
@@ -119,7 +120,8 @@ def _find(data: str, root: Path, *, checked: Path, md5: bool) -> Found:
         return find(root, KNOWN[data], checked=checked, md5=md5)
     if not Path(data).exists():
         raise DataError(
-            f"{data!r} is neither a known data set ({', '.join(KNOWN)}) nor a caption file."
+            f"Caption file {data} does not exist, and no known data set ({', '.join(KNOWN)}) has "
+            "this name; check the path."
         )
     return Found(load_records(Path(data)), [str(root)])
 
