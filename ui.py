@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         action="append",
         default=[],
         metavar="NAME",
-        help="host name of a reverse proxy before the app; repeatable",
+        help="host name of a reverse proxy in front of the app; repeatable",
     )
     parser.add_argument(
         "--allow-anyone",
