@@ -47,11 +47,13 @@ def test_help_loads_neither_gradio_nor_a_model():
         ),
         (
             ("--port", "99999"),
-            "--port 99999 is not from 1 to 65535; choose another --port, or leave it out",
+            "--port 99999 is not from 1 to 65535; choose another --port, or leave it out for the "
+            "first free one.",
         ),
         (
             ("--port", "0"),
-            "--port 0 is not from 1 to 65535; choose another --port, or leave it out",
+            "--port 0 is not from 1 to 65535; choose another --port, or leave it out for the "
+            "first free one.",
         ),
     ],
 )
@@ -89,7 +91,7 @@ def test_a_port_in_use_is_named():
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        reason = rf"^--port {port} is in use; choose another --port, or leave it out"
+        reason = rf"^--port {port} is in use; choose another --port, or leave it out for the first free one."
         with pytest.raises(CaptionerError, match=reason):
             ui.check_address("127.0.0.1", port)
     ui.check_address("127.0.0.1", None)

@@ -279,9 +279,42 @@ def test_a_missing_file_is_named(annotations, tmp_path, capsys):
 
 def test_usage_errors_exit_with_2(capsys):
     with pytest.raises(SystemExit) as stopped:
-        main(["captions.json"])
+        main([])
     assert stopped.value.code == 2
-    assert "the following arguments are required: results" in capsys.readouterr().err
+    assert "the following arguments are required: annotations" in capsys.readouterr().err
+
+
+def test_without_results_human_captions_are_scored_against_each_other(annotations, capsys):
+    assert main([annotations]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    rounds = min(map(len, REFERENCES.values()))
+    expected = [
+        metrics.score(
+            {i: [text for k, text in enumerate(group) if k != n] for i, group in REFERENCES.items()},
+            {i: group[n] for i, group in REFERENCES.items()},
+        )
+        for n in range(rounds)
+    ]
+    assert printed["rounds"] == rounds > 1
+    assert printed["scores"]["Bleu_1"] > 0.1
+    assert printed["scores"] == pytest.approx(
+        {name: sum(each[name] for each in expected) / rounds for name in expected[0]}
+    )
+
+
+def test_an_image_with_one_caption_needs_results(tmp_path, capsys):
+    path = tmp_path / "captions.csv"
+    path.write_text("image,caption\n1.jpg,A dog.\n2.jpg,A cat.\n", encoding="utf-8")
+    assert main([str(path)]) == 1
+    assert capsys.readouterr().err == (
+        f"error: {path}: an image has one caption only; compare with RESULTS.\n"
+    )
+
+
+def test_options_of_results_are_refused_without_results(annotations, capsys):
+    with pytest.raises(SystemExit):
+        main([annotations, "--official"])
+    assert "--official and --training-captions need RESULTS" in capsys.readouterr().err
 
 
 def test_official_scores_without_java_say_what_to_install(

@@ -1,11 +1,11 @@
 """Score existing captions, of any model, against human ones.
 
-    python -m training.score ANNOTATIONS RESULTS [--split S] [--official]
+    python -m training.score ANNOTATIONS [RESULTS] [--split S] [--official]
 
 ANNOTATIONS is any file that `data.coco` reads. RESULTS is COCO's results format, a JSON list of
 {"image_id", "caption"}, or the .jsonl output of `captioner folder`, whose photos are matched by
-file
-name. One JSON object goes to standard output, a table to standard error:
+file name. Without RESULTS the human captions are scored, each against the others of its image.
+One JSON object goes to standard output, a table to standard error:
 
     {"scores": {"Bleu_1": 0.64, ...}, "intervals": {"Bleu_1": {"low": 0.62, "high": 0.66}, ...},
      "wording": {...}, "tokenizer": "captioner-ptb", "images": 1000, ...}
@@ -105,6 +105,42 @@ def score_results(
     }
 
 
+def score_people(annotations: Path, *, split: str | None = None) -> dict[str, Any]:
+    """Score human captions against the others of their images.
+
+    Args:
+        annotations: human captions in any format that `data.coco` reads.
+        split: score only this split.
+
+    Returns:
+        The mean scores of as many rounds as every image has captions: the first captions against
+        the others, then the second ones, and so on.
+
+    Raises:
+        CaptionerError: the file cannot be read, or an image has one caption only.
+    """
+    records = select_split(load_records(annotations), split, annotations=annotations)
+    rounds = min(len(record.captions) for record in records)
+    if rounds < 2:
+        raise DataError(f"{annotations}: an image has one caption only; compare with RESULTS.")
+    scores = [
+        metrics.score(
+            {r.image_id: [*r.captions[:n], *r.captions[n + 1 :]] for r in records},
+            {r.image_id: r.captions[n] for r in records},
+        )
+        for n in range(rounds)
+    ]
+    return {
+        "scores": {name: sum(each[name] for each in scores) / rounds for name in scores[0]},
+        "rounds": rounds,
+        "tokenizer": metrics.TOKENIZER,
+        "images": len(records),
+        "split": split,
+        "annotations": annotations.name,
+        "commit": git_commit(),
+    }
+
+
 def _load(
     results: Path, records: Sequence[Record], references: Mapping[int, Any]
 ) -> dict[int, str]:
@@ -137,7 +173,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("annotations", type=Path, help="human captions: COCO, Karpathy, CSV, JSONL")
     parser.add_argument(
-        "results", type=Path, help="JSON list of {image_id, caption}, or .jsonl of captioner folder"
+        "results",
+        type=Path,
+        nargs="?",
+        help="JSON list of {image_id, caption}, or .jsonl of captioner folder; without it, human "
+        "captions are scored against each other",
     )
     parser.add_argument("--split", help="val, test, ...; all images by default")
     parser.add_argument(
@@ -147,18 +187,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     add_report_options(parser)
     args = parser.parse_args(argv)
+    if args.results is None and (args.official or args.training_captions):
+        parser.error("--official and --training-captions need RESULTS")
     try:
         if args.json:
             check_writable(args.json, option="--json")
-        report = score_results(
-            args.annotations,
-            args.results,
-            split=args.split,
-            with_java=args.official,
-            training=args.training_captions,
-            resamples=args.bootstrap,
-            seed=args.seed,
-        )
+        if args.results is None:
+            report = score_people(args.annotations, split=args.split)
+        else:
+            report = score_results(
+                args.annotations,
+                args.results,
+                split=args.split,
+                with_java=args.official,
+                training=args.training_captions,
+                resamples=args.bootstrap,
+                seed=args.seed,
+            )
         if args.json:
             save_report(args.json, report)
     except CaptionerError as error:
