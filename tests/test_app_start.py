@@ -91,7 +91,10 @@ def test_a_port_in_use_is_named():
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        reason = rf"^--port {port} is in use; choose another --port, or leave it out for the first free one."
+        reason = (
+            rf"^--port {port} is in use; choose another --port, or leave it out for the first free "
+            r"one\."
+        )
         with pytest.raises(CaptionerError, match=reason):
             ui.check_address("127.0.0.1", port)
     ui.check_address("127.0.0.1", None)

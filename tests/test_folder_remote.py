@@ -301,4 +301,4 @@ def test_single_photos_are_captioned_from_a_store(bucket, checkpoints, folder, t
     out, err = capfd.readouterr()
     assert json.loads(out)["image"] == photo
     gone = f"{URL}/gone.png"
-    assert err.startswith(f"captioner: {gone}: {gone}: no such bucket or object; check the name.")
+    assert err.startswith(f"captioner: {gone}: no such bucket or object; check the name.")

@@ -231,7 +231,7 @@ def test_a_repository_of_another_kind_is_an_error(hub, tmp_path, checkpoints):
     assert problem("hf:me/other").startswith("not a whole safetensors file (")
     stranger = checkpoints["lstm"].read_bytes().replace(METADATA_KEY.encode(), b"strangers", 1)
     hub.repos["me/other"].commit({"model.safetensors": stranger})
-    assert problem("hf:me/other").startswith("holds weights but no captioner header; ")
+    assert problem("hf:me/other").startswith("holds weights, but no captioner header; ")
 
 
 def test_a_missing_package_is_an_error_with_the_command_that_installs_it(monkeypatch):

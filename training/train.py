@@ -190,7 +190,7 @@ class Run:
             now = time.monotonic()
             save, log = self.ranks.agree((now - saved > save_every, now - logged >= log_every))
             if save:
-                meter.mean(1, step=progress.steps)  # raises if training diverged
+                meter.check(step=progress.steps)
                 learner.gather_weights()
                 folder.save_resume(progress, learner.parts)
                 saved = now

@@ -95,8 +95,8 @@ class Decoder(nn.Module, ABC):
         self,
         features: Float[Tensor, "B P D"],
         words: Int[Tensor, "B T"],
-        attention: Float[Tensor, "B M T R"],
-    ) -> Float[Tensor, "B T R"] | None:
+        attention: Float[Tensor, "B M T P"],
+    ) -> Float[Tensor, "B T P"] | None:
         """Return the direct contribution of each feature row to the scores of words.
 
         Args:

@@ -180,7 +180,7 @@ def _decode(
             state = state.select(stay)
             parents = None if parents is None else parents[stay]
         # Reorder the state.
-        if parents is not None and not arrays.in_order(parents, latest.shape[1]):
+        if parents is not None and not arrays.surely_in_order(parents, latest.shape[1]):
             state = state.reorder(parents)
         latest = strategy.live.tokens[..., t]
         yield strategy.live, done

@@ -59,13 +59,13 @@ class Arrays:
         """Return `values[b, places[b]]` of each row b: (B, N, ...) at (B, J) gives (B, J, ...)."""
         return values[self.arange(len(values), 1), places]
 
-    def none(self, flags: Bool[Any, "..."]) -> bool:
-        """Whether no flag is set; on a GPU always False, to avoid waiting for it."""
+    def surely_none(self, flags: Bool[Any, "..."]) -> bool:
+        """Whether no flag is set; False on a GPU, where finding out would mean waiting."""
         return not flags.any()
 
-    def in_order(self, places: Int[Any, "B J"], count: int) -> bool:
-        """Whether the places are 0 to `count` - 1 in every row; may be False on a GPU."""
-        return places.shape[1] == count and self.none(places != self.arange(count))
+    def surely_in_order(self, places: Int[Any, "B J"], count: int) -> bool:
+        """Whether the places are 0 to `count` - 1 in every row; False on a GPU."""
+        return places.shape[1] == count and self.surely_none(places != self.arange(count))
 
     def top(self, values: Float[Any, "B N"], count: int) -> Int[Any, "B J"]:
         """Return the indices of the largest values, largest first; of ties, the lower index."""

@@ -74,7 +74,7 @@ class Beam:
         value = arrays.take(totals.reshape(images, -1), places)
 
         ended = tokens == self._end_id
-        if not arrays.none(ended):
+        if not arrays.surely_none(ended):
             score = arrays.where(ended, value, -math.inf) / (t + 1) ** self._config.length_penalty
             self._keep(grown._replace(value=score).part(slice(self._width)))
         picks = arrays.argsort(ended)[:, : self._width]  # the best that did not end

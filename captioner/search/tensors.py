@@ -27,9 +27,9 @@ class Tensors(Arrays):
         with torch.inference_mode(), evaluating(decoder):
             yield
 
-    def none(self, flags: Bool[Tensor, "..."]) -> bool:
+    def surely_none(self, flags: Bool[Tensor, "..."]) -> bool:
         """See `Arrays`."""
-        return self._cpu and super().none(flags)
+        return self._cpu and super().surely_none(flags)
 
     def top(self, values: Float[Tensor, "B N"], count: int) -> Int[Tensor, "B J"]:
         """See `Arrays`."""

@@ -4,14 +4,13 @@ Source: Rennie et al. 2017, section 3 (arXiv:1612.00563). The baseline of a capt
 reward of the other captions of the same image, as in Luo 2020, section 3 (arXiv:2003.09971).
 """
 
-import math
-
 import torch
 from torch import Tensor
 
 from captioner.config import SearchConfig
 from captioner.model import Decoder
 from captioner.search import search
+from captioner.search.arrays import log_probabilities
 from captioner.words.constraints import constraints_of
 from captioner.words.tokenizer import Tokenizer
 from training.objectives.loss import LOCAL_AVERAGE, Average
@@ -82,14 +81,8 @@ def self_critical_loss(
     """
     count = rewards.shape[1]
     baseline = (rewards.sum(dim=1, keepdim=True) - rewards) / (count - 1)
-    log_p = _allowed_logits(logits, temperature, tokenizer).log_softmax(dim=-1)
+    log_p = log_probabilities(logits.float() / temperature, tokenizer.never_written)
     target = words[:, :, 1:]
     real = target != tokenizer.pad_id
     chosen = log_p.gather(-1, target[..., None]).squeeze(-1).masked_fill(~real, 0.0)
     return average(-((rewards - baseline)[..., None] * chosen).sum(), real.sum())
-
-
-def _allowed_logits(logits: Tensor, temperature: float, tokenizer: Tokenizer) -> Tensor:
-    """Scaled logits with tokens that are never written at minus infinity."""
-    banned = torch.tensor(tokenizer.never_written, device=logits.device)
-    return (logits.float() / temperature).index_fill(-1, banned, -math.inf)

@@ -62,6 +62,14 @@ class Meter:
             )
         return {self.measure: measure, "objective": objective, "gradient_norm": norm}
 
+    def check(self, *, step: int) -> None:
+        """Check that the latest step has not diverged.
+
+        Raises:
+            ConfigError: a value is NaN or infinite.
+        """
+        self.mean(1, step=step)
+
     def describe(self, *, step: int) -> str:
         """Format the means and the throughput of all ranks for a log line."""
         means = self.mean(step=step)
