@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture
-def path_for(tmp_path):
+def place(tmp_path):
     """A folder where syncing costs nothing: whether a disk keeps its promises is not tested."""
     memory = Path("/dev/shm")
     with TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else tmp_path) as folder:

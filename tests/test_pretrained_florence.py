@@ -166,5 +166,7 @@ def test_a_task_is_refused_where_it_cannot_be_asked(original, checkpoints, tmp_p
     with without_shapes():
         assert call(capsys, "export", "--onnx", original, "--output", exported)[0] == 0
     runner = Captioner.load(exported)
-    with pytest.raises(ConfigError, match="and an export supports only its own; leave it out"):
+    with pytest.raises(
+        ConfigError, match="and an export supports only the one it was made with; leave it out"
+    ):
         runner.caption(torch.zeros(64, 64, 3, dtype=torch.uint8).numpy(), prompt="<CAPTION>")
