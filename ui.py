@@ -158,7 +158,10 @@ def launch_options(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the app until it is interrupted."""
     share_heap()
-    parser = argparse.ArgumentParser(description="Caption photos in the browser.")
+    parser = argparse.ArgumentParser(
+        description="Caption photos in the browser.",
+        epilog="Set CAPTIONER_AUTH=NAME:PASSWORD to require a password.",
+    )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -176,9 +179,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--runtime",
         choices=("auto", "onnx", "torch"),
         default="auto",
-        help="auto: PyTorch with a GPU or where it is required, otherwise onnxruntime",
+        help="auto (the default): PyTorch with a GPU or where it is required, otherwise "
+        "onnxruntime",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
+    parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     parser.add_argument(
         "--mcp", action="store_true", help="also serve an MCP server, for language models"
     )

@@ -4,10 +4,9 @@
 
 Serves the app as `ui.py` does, and drives it with Chromium through Playwright, then with HTTP
 clients. Times of a photo start at the end of its upload. Prints medians over the rounds; exit
-status
-1 if an aim is missed: first word 0.4 s, caption of a 40-megapixel photo 3 s, final memory at most
-5 % above that after the first fifth of the captions. The aims are for an idle machine, so the load
-average is printed first.
+status 1 if an aim is missed: first word 0.4 s, caption of a 40-megapixel photo 3 s, final memory at
+most 5 % above that after the first fifth of the captions. The aims are for an idle machine, so the
+load average is printed first.
 """
 
 import argparse

@@ -5,8 +5,8 @@
 Photos of Flickr8k's validation split are enlarged until half of their short side is the given
 multiple of the encoder's input, and saved as JPEG, quality 90. Each is preprocessed twice: decoded
 at full and at half size. Prints milliseconds of one thread for both (median), the speed-up, the
-mean
-difference of the inputs in levels of 255, the share of identical captions, and CIDEr-D of both.
+mean difference of the inputs in levels of 255, the share of identical captions, and CIDEr-D of
+both.
 """
 
 import argparse

@@ -5,8 +5,7 @@
                                 [--plot FILE]
 
 The photos are the samples, resized and saved as JPEG. In every round, the bare encoder encodes all
-of
-them, already decoded, with as many threads as the command; then the command processes the files,
+of them, already decoded, with as many threads as the command; then the command processes the files,
 greedy and with beam 3, with the model loaded; then a plain loop over the files does the same with
 transformers' VisionEncoderDecoderModel of the same size in bfloat16, writing as many words per
 caption as ours on average. Prints photos per second (median over the rounds), the ratio to the bare

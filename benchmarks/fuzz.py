@@ -4,11 +4,9 @@
 
 Each is a photo of the tests' collection of odd ones, or a sample, with some bytes flipped, cut,
 repeated, or taken from another photo. Accepted outcomes are a decoded photo or an `ImageError`, and
-a
-written caption or a `MetadataError`. A worker process reads the photos, so that crashes of a
-decoder,
-hangs and excessive memory are caught. Prints a table, and fails with the seeds of all other
-outcomes; a seed always makes the same photo.
+a written caption or a `MetadataError`. A worker process reads the photos, so that crashes of a
+decoder, hangs and excessive memory are caught. Prints a table, and fails with the seeds of all
+other outcomes; a seed always makes the same photo.
 """
 
 import argparse

@@ -3,16 +3,14 @@
     python -m benchmarks.loading [--images PATH ...] [--photos 60] [--rounds 15]
 
 Both turn a file into the input of an encoder of 224 x 224 pixels: read, decode, resize with the
-same
-antialiased bicubic filter, normalise. The plain loader is the usual code: `Image.open`, `convert`,
-`Resize`, `ToTensor`, `Normalize`, on a folder of files. Ours reads tar shards, with the original
-files, and in a second row as `data.prepare --short-side 256` packs them once before training. All
-are repeated with crop, flip and colour jitter.
+same antialiased bicubic filter, normalise. The plain loader is the usual code: `Image.open`,
+`convert`, `Resize`, `ToTensor`, `Normalize`, on a folder of files. Ours reads tar shards, with the
+original files, and in a second row as `data.prepare --short-side 256` packs them once before
+training. All are repeated with crop, flip and colour jitter.
 
 Loaders alternate within a round; the first round is a warm-up. Prints photos per second of
-processor
-time of one thread (median over the rounds, lowest and highest) and the speed-up. Exit status 1 if
-the pixels of a file differ by more than 2 of 255 levels from those of captioning.
+processor time of one thread (median over the rounds, lowest and highest) and the speed-up. Exit
+status 1 if the pixels of a file differ by more than 2 of 255 levels from those of captioning.
 
 Without `--images`, the sample photos stand in for COCO's: resized to 640 x 480 pixels, JPEG
 quality 90.

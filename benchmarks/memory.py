@@ -3,10 +3,9 @@
     python -m benchmarks.memory [--few 1000] [--many 100000]
 
 The photos are links to a few tiny ones, and the model is a toy of the tests, so that many photos
-take
-only minutes; what the command keeps per photo does not depend on its size. Each run is a separate
-process, on Linux. Prints the peak memory of each, and the additional bytes per photo of the larger
-run.
+take only minutes; what the command keeps per photo does not depend on its size. Each run is a
+separate process, on Linux. Prints the peak memory of each, and the additional bytes per photo of
+the larger run.
 """
 
 import argparse

@@ -4,8 +4,7 @@
                                    [--rounds 7] [--threads N] [--photos FOLDER] [--compile]
 
 Variants alternate within a round. Prints photos per second (median over the rounds) and the ratio
-to
-plain float32. With `--photos`, captions of up to 200 of them, with the checkpoint's decoding
+to plain float32. With `--photos`, captions of up to 200 of them, with the checkpoint's decoding
 settings, are compared with those of float32: how many are the same, and how much their
 log-probabilities differ (median). Backbones have random weights, which does not change the speed.
 

@@ -5,9 +5,8 @@
 CHECKPOINT is a pretrained model as for `captioner caption --checkpoint`: a name from `captioner
 checkpoints`, hf:OWNER/NAME, or a folder. Both programs get the same pixels, preprocessed here, and
 the model's default prompt, and may write any token. Prints, for greedy decoding and beam search,
-the
-seconds per photo of each program, wall clock and processor time (all photos in one batch, after a
-warm-up), and the captions, both where they differ; and how far the pixels of transformers' own
+the seconds per photo of each program, wall clock and processor time (all photos in one batch, after
+a warm-up), and the captions, both where they differ; and how far the pixels of transformers' own
 preprocessing differ. Those of photos with an EXIF rotation or a colour profile differ on purpose:
 transformers ignores both.
 

@@ -4,10 +4,9 @@
 
 K captions of other images stand in for the samples of every image. Both programs take document
 frequencies from the references and score all captions; the scores must agree to 1e-6. Converting
-the
-captions to the input format of each is not timed: text for pycocoevalcap, token ids for ours, which
-training already has. Everything else is: document frequencies, n-grams of references and captions,
-and their comparison. Exit status 1 if the scores differ or ours is not 10 times as fast.
+the captions to the input format of each is not timed: text for pycocoevalcap, token ids for ours,
+which training already has. Everything else is: document frequencies, n-grams of references and
+captions, and their comparison. Exit status 1 if the scores differ or ours is not 10 times as fast.
 """
 
 import argparse

@@ -4,11 +4,9 @@
 
 Three programs search for captions of the same features, with decoders of the same widths, depth and
 vocabulary. Weights are random, and END is forbidden, so every beam has exactly `--words` tokens.
-The
-plain loop is a textbook beam search: one photo at a time, without a key/value cache. Programs
+The plain loop is a textbook beam search: one photo at a time, without a key/value cache. Programs
 alternate within a round. Prints captions per second (median over the rounds) and our speed-up.
-Needs
-the package `transformers`.
+Needs the package `transformers`.
 """
 
 import argparse

@@ -4,10 +4,9 @@
 
 Further options go to `captioner serve`. Clients are threads of another process on the same machine,
 each with one connection, and send the sample photos to `POST /caption`. Each round sends requests
-one
-by one, then concurrently. Prints medians over the rounds and their ratio, the service's processor
-time per caption (Linux), which a busy machine affects less, and the load average; exit status 1 if
-the ratio is below the aim of 2.
+one by one, then concurrently. Prints medians over the rounds and their ratio, the service's
+processor time per caption (Linux), which a busy machine affects less, and the load average; exit
+status 1 if the ratio is below the aim of 2.
 """
 
 import argparse

@@ -2,8 +2,7 @@
 
 Flickr30k Entities (Plummer et al. 2015, arXiv:1505.04870) marks phrases in captions and numbers the
 objects they name: the last word of a phrase is a noun, and two phrases with the same number name
-the
-same object.
+the same object.
 """
 
 from collections import Counter, defaultdict

@@ -4,8 +4,7 @@
 
 Several checkpoints, each with its own `--checkpoint`, form an ensemble. One JSON object goes to
 standard output: the scores, and everything needed to reproduce them. A table goes to standard
-error.
-docs/scores.md explains every measure.
+error. docs/scores.md explains every measure.
 """
 
 import argparse

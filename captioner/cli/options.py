@@ -77,7 +77,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, precision: str) -> Non
         default=precision,
         help="number format of the encoder: bfloat16 and float16 with PyTorch, int8 with "
         "onnxruntime; all are faster than float32 and change some captions; auto chooses for this "
-        f"machine, and never int8 ({precision})",
+        f"machine, but never int8 (default: {precision})",
     )
 
 

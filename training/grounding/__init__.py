@@ -3,10 +3,9 @@
     python -m training.grounding --checkpoint C --boxes B --images I [--split test] [--limit N]
 
 The model reads human captions (teacher forcing), and its attention for the last word of every
-phrase
-with boxes is compared with the boxes, beside two baselines that ignore the photo: uniform
-attention,
-and a Gaussian at the centre. One JSON object goes to standard output, tables to standard error.
+phrase with boxes is compared with the boxes, beside two baselines that ignore the photo: uniform
+attention, and a Gaussian at the centre. One JSON object goes to standard output, tables to standard
+error.
 
     phrases     captions -> attention map of every phrase
     pointing    attention correctness, pointing game, bootstrap intervals

@@ -1,9 +1,9 @@
 """Deletion test: does a word become less likely when its attended regions are hidden?
 
 The most attended tenth of the encoder's input is replaced by the mean colour, and for comparison a
-random tenth. If attention matters, the word's probability drops further. Source: the deletion
-metric
-of Petsiuk et al. 2018, section 3.2 (arXiv:1806.07421), at a single point.
+random tenth. If attention matters, the word's probability drops further.
+
+Source: the deletion metric of Petsiuk et al. 2018, section 3.2 (arXiv:1806.07421), at one point.
 """
 
 import math

@@ -3,9 +3,8 @@
 A box is cut from the map of each noun at half its maximum, as grounded video description does with
 its attention (Zhou et al. 2019, section 5.1 and appendix A.1, arXiv:1812.06587). The noun is
 grounded if the references use it for an object in the photo and the box overlaps one of the
-object's
-boxes with an IoU of at least 0.5. Objects are those that phrases of the references give boxes to;
-phrases with the same boxes name the same object.
+object's boxes with an IoU of at least 0.5. Objects are those that phrases of the references give
+boxes to; phrases with the same boxes name the same object.
 
 precision   grounded nouns, of all nouns in captions
 recall      objects with a grounded noun, of all objects
