@@ -95,14 +95,15 @@ class Decoder(nn.Module, ABC):
         self,
         features: Float[Tensor, "B P D"],
         words: Int[Tensor, "B T"],
-        attention: Float[Tensor, "B M T P"],
-    ) -> Float[Tensor, "B T P"] | None:
-        """Return the direct contribution of each feature row to the scores of words.
+        attention: Float[Tensor, "B M T R"],
+    ) -> Float[Tensor, "B T R"] | None:
+        """Return the direct contribution of each attended row of features to the scores of words.
 
         Args:
             features: features of the images.
             words: one caption of each image, without START.
-            attention: weights of the last layer's heads at the step that chose each word.
+            attention: weights of the last layer's heads at the step that chose each word, over the
+                R rows that a decoder attends to; R is P, except for ensembles.
 
         Returns:
             Contributions, up to a positive factor per word. None unless `has_evidence`: a score
