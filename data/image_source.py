@@ -8,15 +8,17 @@ import unicodedata
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from captioner.errors import DataError
 from captioner.folder.sources.archives import list_archive
 from data.packed import PackedDict
+
+Result = TypeVar("Result")
 
 
 class _Place(NamedTuple):
@@ -122,16 +124,7 @@ class ImageSource:
         Raises:
             DataError: as `read`, when the image is due.
         """
-        left = iter(names)
-        for name in left:
-            started = time.perf_counter()
-            content = self.read(name)
-            slow = time.perf_counter() - started > _SLOW
-            yield content
-            if slow:
-                break
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            yield from pool.map(self.read, left)
+        return _map(self.read, names, expected=lambda content: _SLOW)
 
     def size(self, name: str) -> int:
         """Return the size of the encoded image in bytes."""
@@ -211,7 +204,8 @@ def _expand(path: str) -> list[str]:
 def _index(paths: list[str]) -> Iterator[tuple[str, _Place]]:
     """Index the images of folders and archives."""
     files = [file for path in dict.fromkeys(paths) for file in _files(path)]
-    indexed = _index_archives(path for name, path in files if name is None)
+    archives = [path for name, path in files if name is None]
+    indexed = _map(_index_archive, archives, expected=lambda found: _SLOW_MEMBER * len(found))
     for name, path in files:
         if name is None:
             yield from next(indexed)
@@ -219,21 +213,29 @@ def _index(paths: list[str]) -> Iterator[tuple[str, _Place]]:
             yield name, _Place(path)
 
 
-def _index_archives(paths: Iterator[str]) -> Iterator[list[tuple[str, _Place]]]:
-    """Index archives in order, several concurrently as soon as one is slow.
+def _map(
+    read: Callable[[str], Result], files: Iterable[str], *, expected: Callable[[Result], float]
+) -> Iterator[Result]:
+    """Apply `read` in order, and concurrently as soon as one call is slow.
 
-    On local disks threads would only compete for the interpreter: COCO's shards took 3 times as
-    long.
+    Threads from the start would only compete for the interpreter on local disks: COCO's shards took
+    3 times as long.
+
+    Args:
+        read: reads one file.
+        files: the files.
+        expected: longest time, in seconds, that such a result may take on a local disk.
     """
-    for path in paths:
+    left = iter(files)
+    for file in left:
         started = time.perf_counter()
-        found = _index_archive(path)
-        slow = time.perf_counter() - started > _SLOW_MEMBER * len(found)
-        yield found
+        result = read(file)
+        slow = time.perf_counter() - started > expected(result)
+        yield result
         if slow:
             break
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield from pool.map(_index_archive, paths)
+        yield from pool.map(read, left)
 
 
 def _files(path: str) -> Iterator[tuple[str | None, str]]:

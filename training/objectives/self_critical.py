@@ -9,8 +9,7 @@ from torch import Tensor
 
 from captioner.config import SearchConfig
 from captioner.model import Decoder
-from captioner.search import search
-from captioner.search.arrays import log_probabilities
+from captioner.search import log_probabilities, search
 from captioner.words.constraints import constraints_of
 from captioner.words.tokenizer import Tokenizer
 from training.objectives.loss import LOCAL_AVERAGE, Average
