@@ -45,7 +45,7 @@ def draw_batch(rows: Sequence[BatchRow], *, total: int, stopped: bool = False) -
         f", {failed} could not be read" * bool(failed)
     )
     if stopped:
-        status = f"Stopped: {status}"
+        status = f"Stopped: {status}. “Caption all” continues."
     done = stopped or len(rows) == total  # until then, the next row would undo an edit
     body = "".join(
         f"<tr{' class=failed' * bool(row.error)}><td>{_thumbnail(row)}</td>"

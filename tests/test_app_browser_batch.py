@@ -114,7 +114,9 @@ def test_a_batch_stopped_by_a_full_queue_can_be_continued(browser, slow):
         page.get_by_role("tab", name="Several photos").click()
         page.locator("input[type=file][multiple]").set_input_files([grey(9, 9)])
         page.get_by_role("button", name="Caption all").click()
-        expect(page.locator(".batch [role=status]")).to_have_text("Stopped: 0 of 1 photo done")
+        expect(page.locator(".batch [role=status]")).to_have_text(
+            "Stopped: 0 of 1 photo done. “Caption all” continues."
+        )
         (folder / "go").touch()
         for event in (first, second):
             httpx.get(event, timeout=120)

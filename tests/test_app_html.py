@@ -21,4 +21,5 @@ def test_a_batch_reports_an_error_per_photo():
     assert page.named("script") == []
     assert page.text.count(": not an image") == 0  # the name stands beside it
     assert page.named("progress") == [{"max": "3", "value": "2", "aria-label": "Photos done"}]
-    assert "Stopped: 2 of 3 photos done" in Page(draw_batch(rows, total=3, stopped=True)).text
+    stopped = Page(draw_batch(rows, total=3, stopped=True))
+    assert "Stopped: 2 of 3 photos done. “Caption all” continues." in stopped.text

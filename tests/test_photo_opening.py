@@ -62,7 +62,7 @@ def test_an_empty_file_and_something_else_than_a_photo_say_so(tmp_path):
     path = tmp_path / "letter.jpg"
     path.write_text("Dear reader, this is no picture.")
     assert error(path) == (
-        f"{path}: not an image (it starts with b'Dear reader, thi'); save it as JPEG or PNG."
+        f"{path}: not an image (it starts with 'Dear reader, thi'); save it as JPEG or PNG."
     )
     path.write_bytes(b"")
     assert error(path) == f"{path}: the file is empty (0 bytes); copy or download it again."

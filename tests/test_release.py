@@ -1,4 +1,5 @@
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -50,6 +51,20 @@ def test_a_release_goes_by_the_name_it_is_given(checkpoints, shapes):
     arguments = [checkpoints["lstm"], *given, "--split", "train", "--folder", shapes, "--name", "b"]
     assert main([str(argument) for argument in arguments]) == 0
     assert read_header(shapes / "b" / "model.safetensors").name == "b"
+
+
+def test_what_cannot_be_exported_fails_before_the_measuring(
+    checkpoints, shapes, monkeypatch, capsys
+):
+    given = ["--annotations", shapes / "captions.jsonl", "--images", shapes / "photos"]
+    arguments = [checkpoints["lstm"], *given, "--split", "train", "--folder", shapes / "shipped"]
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    monkeypatch.setattr("training.release.evaluate", lambda *_, **__: pytest.fail("measured"))
+    assert main([str(argument) for argument in arguments]) == 1
+    assert capsys.readouterr().err == (
+        'error: Exporting needs onnxscript: pip install "captioner[export]"\n'
+    )
+    assert not list((shapes / "shipped").rglob("*.safetensors"))
 
 
 def test_a_run_that_does_not_exist_is_named(shapes, capsys):

@@ -20,6 +20,7 @@ import pytest
 from PIL import Image
 
 from captioner import Captioner, __version__
+from captioner.cli import main
 
 SAMPLES = sorted((Path(__file__).parent.parent / "data" / "samples").glob("*.jpg"))
 CAT = next(path for path in SAMPLES if path.name == "cat.jpg").read_bytes()
@@ -40,7 +41,7 @@ print(sorted({"gradio", "timm", "torch", "torchvision"} & set(sys.modules)), wri
 sys.exit(status)
 """
 """The command; in the end, what it has imported of what it must not need, and files it wrote."""
-NOT_AN_IMAGE = "not an image (it starts with b'hello'); save it as JPEG or PNG."
+NOT_AN_IMAGE = "not an image (it starts with 'hello'); save it as JPEG or PNG."
 PATIENCE = 300
 
 
@@ -354,6 +355,13 @@ def test_a_token_is_asked_of_all_and_the_network_is_not_served_without_one():
             "loaded": True,
             "in_flight": 0,
         }
+
+
+def test_a_model_that_cannot_be_loaded_is_an_error_before_the_service_starts(capsys):
+    assert main(["serve", "--port", "0", "--device", "tpu9"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("captioner: device 'tpu9' cannot be used (")
+    assert error.endswith("; choose auto or cpu.\n")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")

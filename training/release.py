@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from captioner.checkpoint.files import WEIGHTS
@@ -51,12 +52,15 @@ def release(
         and the seed of the training run.
 
     Raises:
-        CaptionerError: checkpoint, captions or photos cannot be read or do not fit together.
+        CaptionerError: checkpoint, captions or photos cannot be read or do not fit together, or the
+            network cannot be exported.
     """
     check_writable(folder / (name or ""), folder=True, option="--folder")
     model, header = load_checkpoint(find_checkpoint(str(checkpoint)))
     if attention == "evidence" and not model.decoder.has_evidence:
         raise ConfigError(f"{checkpoint} does not support --attention evidence; leave it out.")
+    with TemporaryDirectory() as trial:  # what cannot be exported fails before the measuring
+        export_onnx(find_checkpoint(str(checkpoint)), Path(trial))
     captions, report = evaluate(
         checkpoint,
         annotations=annotations,

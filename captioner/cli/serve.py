@@ -106,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     from captioner.serve.guard import is_local
     from captioner.serve.listening import listen
     from captioner.serve.request import Service
+    from captioner.speed.resources import release_memory
 
     token = os.environ.get(_TOKEN, "").strip()
     if not (token or args.allow_anyone or is_local(args.host)):
@@ -114,8 +115,11 @@ def run(args: argparse.Namespace) -> int:
             "clients must send, or use --allow-anyone."
         )
     checkpoints, header = find_models(args)
+    load = partial(load_captioner, args, checkpoints)
+    load()  # what cannot be loaded fails now, and not with the first request
+    release_memory()
     batching = Batching(
-        partial(load_captioner, args, checkpoints),
+        load,
         search=choose_search(header, args),
         batch_size=args.batch_size,
         slots=args.queue,

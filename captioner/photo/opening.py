@@ -138,4 +138,5 @@ def _not_read(head: bytes) -> ImageError:
         )
     if kinds.SVG.match(head):
         return ImageError("SVG is a drawing, not a photo; export it as PNG first.")
-    return ImageError(f"not an image (it starts with {head[:16]!r}); save it as JPEG or PNG.")
+    start = repr(head[:16]).removeprefix("b")
+    return ImageError(f"not an image (it starts with {start}); save it as JPEG or PNG.")

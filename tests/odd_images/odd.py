@@ -10,7 +10,7 @@ from tests.photos import noise, quarters
 
 DAMAGED = r"damaged or cut short \(.+\); copy or download it again\."
 UNREAD = r"of a kind that cannot be read \(.+\); save it as JPEG or PNG\."
-NO_IMAGE = r"not an image \(it starts with b.+\); save it as JPEG or PNG\."
+NO_IMAGE = r"not an image \(it starts with .+\); save it as JPEG or PNG\."
 MISSING = r".+ are read by .+; install it \(pip install 'captioner\[.+\]'\), or save it as JPEG\."
 TOO_LARGE = r"(\d+ x \d+ is \d+ megapixels, )?over the limit of 178( megapixels)?; make it .+\."
 
