@@ -2,6 +2,7 @@
 
 One loop decodes token by token; a strategy decides which hypotheses continue:
 
+    strategy      `Strategy`: what the loop asks of it
     sampling      `Greedy`, `Sampling`
     beam          `Beam`
     beams         `DiverseBeams`, `ConstrainedBeams`: several beams in one decoder step
@@ -23,7 +24,7 @@ lower token id.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from jaxtyping import Float, Int
 
@@ -37,16 +38,10 @@ from captioner.search.beams import ConstrainedBeams, DiverseBeams
 from captioner.search.filters import filters_of
 from captioner.search.hypotheses import Hypotheses
 from captioner.search.sampling import Greedy, Sampling, draw, make_noise
+from captioner.search.strategy import Strategy
 from captioner.words.constraints import Constraints
 
 __all__ = ["Candidates", "draw", "log_probabilities", "make_noise", "search", "search_steps"]
-
-Strategy: TypeAlias = Greedy | Sampling | Beam | DiverseBeams | ConstrainedBeams
-"""A decoding strategy. `live` holds the hypotheses of each image that the decoder reads next,
-`kept` the result so far. `advance` extends them by token t, given log-probabilities (B, K,
-V), and returns the parent of each new one (B, J), or None if all stay in place. `stop` settles
-hypotheses of `max_words` tokens: finished if END comes next, cut off if not. `can_improve` says
-which images (B) can still improve; `select` drops the others."""
 
 
 def search(
@@ -213,12 +208,13 @@ def _gather(
     ]
     if config.agreement:
         found = [rank_by_agreement(own, weight=config.agreement) for own in found]
-    for number, candidates in zip(images, found, strict=True):  # K is 1 until the prompt is read
-        given = [number] * (len(constraints.prefix) - 1)
-        candidates.rows[:] = [[*given, *own] for own in candidates.rows]
     if not all(candidates.tokens for candidates in found):
         raise ConfigError(
             "no caption contains all of search.require and meets the other constraints; require "
             "less, or raise search.max_words."
         )
-    return found
+    prompt = len(constraints.prefix) - 1  # until it is read, K is 1: an image is a row
+    return [
+        replace(own, rows=[[image] * prompt + rows for rows in own.rows])
+        for image, own in zip(images, found, strict=True)
+    ]

@@ -65,7 +65,7 @@ class Beam:
         """
         arrays, (images, _, words) = self._arrays, log_p.shape
         compared = (totals if cost is None else totals - cost[:, None]).reshape(images, -1)
-        # At most one continuation of a hypothesis ends, so K of the 2K best do not.
+        # Only hypotheses of this beam may end in it, once each, so K of the 2K best do not end.
         places = arrays.top(compared, min(2 * self._width, compared.shape[1]))
         parents, tokens = places // words, places % words
         grown = pool.take(parents)
