@@ -61,6 +61,16 @@ def test_pages_use_the_terms_of_the_field(page):
     assert [phrase for phrase in OUT if phrase in text] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_tests_that_pages_name_exist(page):
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    for command in re.findall(r"`pytest ([^`]*)`", text):
+        files, _, word = command.partition(" -k ")
+        for file in files.split():
+            names = re.findall(r"^def (test_\w+)", (ROOT / file).read_text(), re.MULTILINE)
+            assert [name for name in names if word in name], command
+
+
 def test_every_option_of_the_command_is_documented():
     text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
     named = set(re.findall(r"--[a-z][a-z-]*", text))
