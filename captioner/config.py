@@ -216,16 +216,14 @@ class AttentionConfig:
     """Which of a model's attention is shown. A recurrent decoder has one layer and one head."""
 
     method: AttentionMethod = "layer"
-    """One layer, the mean over all layers, or what passes through all layers of a Transformer; see
-    `captioner.result.rollout`. `contrast` is one layer less what all words of a caption have in
-    common: from each region its least weight for any of them is taken. `evidence` is what the heads
-    of the last layer agree on and what speaks for the word; see `captioner.result.evidence`.
-    `gradient` is weights times the gradient of the word's score, of captions that were made by
-    `Captioner.with_gradients`; see `captioner.model.gradients`."""
+    """`layer`: attention of one layer; `mean`: over all layers; `rollout`: through all layers of a
+    Transformer; `contrast`: one layer minus what all words share; `evidence`: regions on which the
+    last layer's heads agree and which raise the word's score; `gradient`: regions on which its
+    score depends (PyTorch only, and in Python after `Captioner.with_gradients`)."""
     layer: int | None = None
-    """Which layer, counted from 1; None is the last one."""
+    """Layer, counted from 1; the last one by default."""
     head: int | None = None
-    """Which head, counted from 1; None is the mean over all."""
+    """Head, counted from 1; the mean over heads by default."""
 
     def __post_init__(self) -> None:
         for name in ("layer", "head"):

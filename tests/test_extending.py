@@ -2,7 +2,9 @@
 
 import importlib
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -128,6 +130,28 @@ def test_an_encoder_is_built_loaded_and_looked_at_as_those_of_timm(
     for word in caption.words:
         assert word.attention.shape == (4, 6)
         assert float(word.attention.sum()) == pytest.approx(1, abs=1e-5)
+
+
+def test_the_documented_commands_import_a_module_first(bag, saved, photos, tmp_path):
+    commands = re.findall(r'python -c "(.*my_module.*)"', DOCS.read_text(encoding="utf-8"))
+    train, caption = (command.replace("my_module", "bag") for command in commands)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(
+        'name = "a"\nmodel.decoder.kind = "bag"\nstages = [{name = "a", epochs = 1}]\n'
+        'data.val = {annotations = "a", images = ["a"]}\n'
+        'data.train = [{annotations = "b", images = ["b"]}]\n'
+    )
+    for command, *arguments in (
+        (train, recipe, "--print-config"),
+        (caption, "caption", photos[0], "--checkpoint", saved, "--json"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", command, *map(str, arguments)],
+            check=False, capture_output=True, text=True,
+            env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout.splitlines()[0] if command == caption else done.stdout)
 
 
 def test_without_its_line_a_decoder_is_unknown():

@@ -26,6 +26,7 @@ from captioner.config import AttentionConfig, AttentionMethod
 from captioner.durable import explained
 from captioner.errors import ConfigError, ImageError
 from captioner.interchange import portable
+from captioner.schema import explain
 
 if TYPE_CHECKING:
     from captioner.config import SearchConfig
@@ -102,18 +103,14 @@ def add_parser(commands: Subcommands) -> None:
 def _add_view_options(parser: argparse.ArgumentParser) -> None:
     """Add which of the model's attention is shown."""
     view = parser.add_argument_group("attention", "The maps that overlays and JSON contain.")
+    texts = {name: text.replace("`", "") for name, text in explain(AttentionConfig).items()}
     view.add_argument(
         "--attention",
         choices=get_args(AttentionMethod),
-        help="layer: attention of one layer; mean: over all layers; rollout: through all layers "
-        "of a Transformer; contrast: one layer minus what all words share; evidence: regions on "
-        "which the last layer's heads agree and which raise the word's score; gradient: regions "
-        "on which its score depends (PyTorch only). The default comes from the checkpoint.",
+        help=texts["method"] + " The default comes from the checkpoint.",
     )
-    view.add_argument("--layer", type=int, metavar="N", help="layer, counted from 1 (the last one)")
-    view.add_argument(
-        "--head", type=int, metavar="N", help="head, counted from 1 (mean over heads)"
-    )
+    view.add_argument("--layer", type=int, metavar="N", help=texts["layer"])
+    view.add_argument("--head", type=int, metavar="N", help=texts["head"])
     view.add_argument(
         "--style",
         choices=("heat", "spotlight"),

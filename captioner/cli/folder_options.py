@@ -282,10 +282,11 @@ def check_together(args: argparse.Namespace) -> None:
             "photos: own replaces those that captioner wrote and nobody edited, overwrite replaces "
             "all, skip skips their photos."
         )
+    in_photo = ["photo"] if args.in_place else []
     idle = {
         "--existing has no effect without --sidecar or --in-place": args.existing and not elsewhere,
         "--alt-text has no effect without --in-place or XMP files": args.alt_text
-        and not (args.in_place or {"xmp", "lightroom"} & set(args.sidecar)),
+        and not any(f"{kind}+alt-text" in SIDECARS for kind in (*args.sidecar, *in_photo)),
         "--separator has no effect without --existing append or prepend": args.separator is not None
         and args.existing not in ("append", "prepend"),
         "--null has no effect without a list": args.null
