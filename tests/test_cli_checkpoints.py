@@ -28,7 +28,7 @@ def test_checkpoints_are_listed_for_people(two_shipped, capsys):
         r"91 photos a second on 2 cores",
         lines[0],
     )
-    assert lines[1] == "    toys: BLEU-4 0.250, CIDEr 0.500"
+    assert lines[1] == "    toys: BLEU-4 25.0, CIDEr 50.0"
     assert lines[2].startswith("a-toy: lstm on test_resnet, ")
     assert lines[2].endswith(" M parameters, speed unknown")
     assert lines[3].startswith(f"{next(iter(KNOWN))}: hf:")

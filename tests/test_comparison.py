@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 from shapes import write_shapes
 
 from training.report.__main__ import main
-from training.report.comparison import compare, write_table
+from training.report.comparison import compare, write_comparison, write_table
+from training.report.curves import write_curves
 from training.report.run_files import RunFiles
 from training.train import main as train
 
@@ -19,9 +21,9 @@ SMOKE = Path(__file__).parent / "smoke.toml"
 class _Run(RunFiles):
     """A run with this history and these settings, without files."""
 
-    def __init__(self, name, history, settings):
+    def __init__(self, name, history, settings, curves=None):
         super().__init__(
-            folder=Path(name), checkpoint=None, header=None, curves={},
+            folder=Path(name), checkpoint=None, header=None, curves=curves or {},
             log=[(datetime(2026, 1, 1), "")],
         )  # fmt: skip
         object.__setattr__(self, "_told", (history, settings))
@@ -56,6 +58,19 @@ def test_a_run_counts_by_its_best_epoch_and_seeds_are_averaged():
     assert (mean.runs, mean.means["CIDEr"]) == (2, pytest.approx(60))
     assert mean.deviations["CIDEr"] == pytest.approx(math.sqrt(2) * 10)
     assert "loss" not in mean.means  # which one of them has not
+
+
+def test_charts_show_the_same_scale_as_tables():
+    curves = {
+        "val/CIDEr": [(4, 5.8361)], "train/reward": [(4, 0.5432)], "train/loss": [(4, 2.345)],
+    }  # fmt: skip
+    runs = [_Run("one", [entry(1, 5.8361)], {}, curves), _Run("two", [], {})]
+    for page in (write_comparison(runs, compare(runs)), write_curves(runs[0])):
+        assert re.findall("<title>(.*?)</title>", page)[0] == "583.6 at 4"
+        assert {"54.32 at 4", "2.345 at 4"} < set(re.findall("<title>(.*?)</title>", page))
+    assert "<td class='n'>583.6</td>" in write_comparison(runs, compare(runs))
+    without_events = _Run("one", [entry(1, 5.8361)], {})
+    assert "583.6 at 1" in write_curves(without_events)
 
 
 def test_the_table_is_read_by_others_and_runs_no_formula(tmp_path):

@@ -151,7 +151,7 @@ def test_a_short_name_is_a_repository(published, monkeypatch, capsys):
         "blip-base: hf:Salesforce/blip-image-captioning-base, 224.0 M parameters, 990 MB to fetch"
     )
     assert listed[listed.index(base) + 1] == (
-        "    COCO: CIDEr 1.335 as published; licence bsd-3-clause; 0.62 photos a second on 1 core"
+        "    COCO: CIDEr 133.5 as published; licence bsd-3-clause; 0.62 photos a second on 1 core"
     )
     assert listed[-2:] == [
         "blip-tiny: hf:them/blip, 0.1 M parameters, size unknown",

@@ -76,7 +76,7 @@ def is_overfitted(captions: dict[str, str]) -> bool:
 def test_a_run_overfits_eight_photos_with_a_frozen_encoder(captions):
     stage = "stages=[{name='all', epochs=12, batch_size=8, learning_rate=4e-3, label_smoothing=0}]"
     run = command("-m", "training.train", *arguments(times(4), stage))
-    assert run.stdout == "best validation CIDEr 10.0000: runs/smoke/best.safetensors\n", run.stderr
+    assert run.stdout == "best validation CIDEr 1000.0: runs/smoke/best.safetensors\n", run.stderr
     assert is_overfitted(captions)
 
 
@@ -104,7 +104,7 @@ def test_self_critical_training_raises_the_reward(captions):
         float(line.split("  reward ")[1].split()[0]) for line in lines if "  reward " in line
     ]
     assert len(rewards) == 4
-    assert rewards[-1] > rewards[0] + 0.5
+    assert rewards[-1] > rewards[0] + 50
 
 
 def test_grounding_moves_the_attention_of_either_decoder_into_boxes(captions):
@@ -331,6 +331,19 @@ def test_validation_measures_the_loss_of_the_references(captions):
     ]
     assert val[0]["val/loss"] > val[1]["val/loss"] > 0
     assert val[1]["val/perplexity"] == pytest.approx(np.exp(val[1]["val/loss"]))
+
+
+def test_people_read_scores_times_100_and_programs_as_they_are(captions, capsys):
+    best = train(ONE_STAGE)["progress"]["best"]
+    assert capsys.readouterr().out == (
+        f"best validation CIDEr {100 * best:.1f}: runs/smoke/best.safetensors\n"
+    )
+    last = json.loads(Path("runs/smoke/metrics.jsonl").read_text().splitlines()[-1])
+    assert 0 < last["val/Bleu_4"] < 1
+    assert (
+        f"  all 2/2  CIDEr {100 * last['val/CIDEr']:.1f}  BLEU-4 {100 * last['val/Bleu_4']:.1f}  "
+        f"loss {last['val/loss']:.3f}  perplexity {last['val/perplexity']:.1f}  "
+    ) in Path("runs/smoke/log.txt").read_text()
 
 
 def test_a_run_that_diverges_stops_without_saving(captions, capsys):

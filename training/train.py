@@ -47,6 +47,7 @@ from training.running.run_folder import RESUME, RunFolder
 from training.running.stage import build_stage
 from training.running.start import choose_tokenizer, compile_model, start_model
 from training.running.validation import validate
+from training.scoring.layout import describe_measure
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, recipe
 from training.sweeps import expand
@@ -182,7 +183,7 @@ class Run:
             progress.count_step(batches=len(group))
             if progress.steps % REPORT_STEPS == 0:
                 means = meter.mean(REPORT_STEPS, step=progress.steps)
-                bar.set_postfix({meter.measure: f"{means[meter.measure]:.3f}"})
+                bar.set_postfix_str(describe_measure(meter.measure, means[meter.measure]))
                 folder.plot("train", {**means, "rate": learner.learning_rate}, step=progress.steps)
             if stage.validate_steps and progress.stage_steps % stage.validate_steps == 0:
                 learner.gather_weights()
@@ -223,9 +224,9 @@ class Run:
         progress.history.append({"stage": stage.name, "epoch": progress.epoch + 1, **scores})
         folder.plot("val", scores, step=progress.steps)
         folder.log(
-            f"{stage.name} {progress.epoch + 1}/{stage.epochs}  CIDEr {scores['CIDEr']:.4f}  "
-            f"Bleu_4 {scores['Bleu_4']:.4f}  loss {scores['loss']:.3f}  "
-            f"perplexity {scores['perplexity']:.1f}  "
+            f"{stage.name} {progress.epoch + 1}/{stage.epochs}  "
+            + "".join(f"{describe_measure(n, scores[n])}  " for n in ("CIDEr", "Bleu_4", "loss"))
+            + f"perplexity {scores['perplexity']:.1f}  "
             f"{scores['distinct_captions']} distinct captions, such as "
             f"{next(iter(captions.values()))!r}{'  best so far' if best else ''}"
         )
@@ -320,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     if ranks.first:
         for best, path in finished:
-            print(f"best validation CIDEr {best:.4f}: {path}")
+            print(f"best validation {describe_measure('CIDEr', best)}: {path}")
     return 0
 
 

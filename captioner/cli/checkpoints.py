@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     for known in KNOWN.values():
         size = "size unknown" if known.megabytes is None else f"{known.megabytes} MB to fetch"
         print(f"{known.name}: {known.address}, {known.parameters:.1f} M parameters, {size}")
-        score = (
-            "no published CIDEr" if known.cider is None else f"CIDEr {known.cider:.3f} as published"
-        )
+        score = "no published CIDEr"
+        if known.cider is not None:
+            score = f"CIDEr {100 * known.cider:.1f} as published"
         speed = _format_speed(SPEEDS.get(known.name))
         print(f"    COCO: {score}; licence {known.licence or 'not stated'}; {speed}")
     return 0
@@ -68,11 +68,16 @@ def _format_speed(speed: "Speed | None") -> str:
 
 
 def _format_result(result: Any) -> str:
-    """Show the numbers of a result, briefly; the JSON has all of it."""
+    """Show the numbers of a result, scores times 100; the JSON has all of it, unscaled."""
     if not isinstance(result, dict):
         return str(result)
     numbers = result.get("scores", result)
-    return ", ".join(
-        f"{name} {value:.3f}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in numbers.items()
-    )
+    return ", ".join(_format_number(name, value) for name, value in numbers.items())
+
+
+def _format_number(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return f"{name} {value}"
+    if name.upper().startswith(("BLEU", "METEOR", "ROUGE", "CIDER", "SPICE")):
+        return f"{name.replace('Bleu', 'BLEU').replace('_', '-')} {100 * value:.1f}"
+    return f"{name} {value:.3f}"

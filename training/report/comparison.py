@@ -14,10 +14,10 @@ from captioner.overlay.figure import text
 from training.report.blocks import chart
 from training.report.figures import COLOURS, draw_lines
 from training.report.run_files import RunFiles
+from training.scoring.layout import NAMES, for_people
 
 MEASURES = ("CIDEr", "Bleu_4", "ROUGE_L", "loss", "distinct_captions")
-"""Columns: validation measures of the epoch with the best CIDEr; scores in per cent."""
-_SCORES = MEASURES[:3]
+"""Columns: measures of the validation with the best CIDEr."""
 _CHARTS = {
     "val/CIDEr": "Validation CIDEr",
     "val/loss": "Validation loss, nats per token",
@@ -35,6 +35,7 @@ class Row:
     epoch: str
     """Stage and number of the best epoch; empty for several runs."""
     means: dict[str, float]
+    """Measures by name; scores times 100."""
     deviations: dict[str, float]
     """Sample standard deviations over runs; empty for one run."""
 
@@ -47,11 +48,7 @@ def compare(runs: Sequence[RunFiles]) -> list[Row]:
         if not run.history:
             continue
         best = max(run.history, key=lambda entry: entry["CIDEr"])
-        values = {
-            name: best[name] * (100.0 if name in _SCORES else 1.0)
-            for name in MEASURES
-            if name in best
-        }
+        values = {name: for_people(name, best[name]) for name in MEASURES if name in best}
         epoch = f"{best['stage']} {best['epoch']}"
         rows.append(Row(name=run.folder.name, runs=1, epoch=epoch, means=values, deviations={}))
         same = {k: v for k, v in run.settings.items() if k not in ("seed", "name")}
@@ -93,10 +90,11 @@ def write_comparison(runs: Sequence[RunFiles], rows: Sequence[Row]) -> str:
     )
     charts = []
     for curve, title in _CHARTS.items():
-        lines = {run.folder.name: run.curves.get(curve, []) for run in runs}
+        lines = {run.folder.name: run.curve(curve) for run in runs}
         drawing = draw_lines(lines, title=title, x_label="steps", dots=curve.startswith("val/"))
         charts.append(chart(title, drawing))
-    head = "".join(f"<th class='n'>{name}</th>" for name in MEASURES)
+    titles = (NAMES.get(name, name.replace("_", " ")) for name in MEASURES)
+    head = "".join(f"<th class='n'>{title}</th>" for title in titles)
     lines_of = "".join(
         f"<tr><td>{text(row.name)}</td><td>{text(row.epoch)}</td>"
         + "".join(f"<td class='n'>{_cell(row, name)}</td>" for name in MEASURES)

@@ -18,7 +18,7 @@ def write_cost(record: RunFiles) -> str:
     }
     lines = "".join(
         f"<tr><td>{text(e.stage)}</td><td class='n'>{e.number}</td>"
-        f"<td class='n'>{text(e.measure)} {e.value:.3f}</td>"
+        f"<td class='n'>{text(e.measure)} {e.value}</td>"
         f"<td class='n'>{e.photos_per_second:.1f}</td>"
         f"<td class='n'>{duration(e.seconds)}</td></tr>\n"
         for e in epochs

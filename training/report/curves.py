@@ -3,6 +3,7 @@
 from training.report.blocks import chart
 from training.report.figures import draw_lines
 from training.report.run_files import RunFiles
+from training.scoring.layout import for_people
 
 _TRAINING = {
     "loss": "Training loss, nats per token",
@@ -24,17 +25,17 @@ def write_curves(record: RunFiles) -> str:
     ends = [step for step, _ in record.stage_ends]
     charts = []
     for name, title in _VALIDATION.items():
-        line, label, marks = record.curves.get(f"val/{name}", []), "steps", ends
+        line, label, marks = record.curve(f"val/{name}"), "steps", ends
         if not line:  # without TensorBoard's events: history of the checkpoint, by epoch
             history = enumerate(record.history, start=1)
-            line = [(n, entry[name]) for n, entry in history if name in entry]
+            line = [(n, for_people(name, entry[name])) for n, entry in history if name in entry]
             label, marks = "epochs", []
         drawing = draw_lines(
             {title: line}, title=title, x_label=label, marks=marks, dots=True, best=name == "CIDEr"
         )
         charts.append(chart(title, drawing))
     for name, title in _TRAINING.items():
-        line = record.curves.get(f"train/{name}", [])
+        line = record.curve(f"train/{name}")
         drawing = draw_lines({title: line}, title=title, x_label="steps", marks=ends)
         charts.append(chart(title, drawing))
     if not any(charts):

@@ -9,6 +9,7 @@ from typing import Any
 
 from captioner.checkpoint.header import Header, read_header
 from captioner.errors import DataError
+from training.scoring.layout import for_people
 
 Points = list[tuple[float, float]]
 """Pairs of step (or epoch) and value."""
@@ -33,7 +34,8 @@ class Epoch:
     number: int
     measure: str
     """`loss` or `reward`."""
-    value: float
+    value: str
+    """As logged: the loss in nats, the reward times 100."""
     photos_per_second: float
     seconds: int
 
@@ -48,11 +50,16 @@ class RunFiles:
     header: Header | None
     """Header of the latest checkpoint."""
     curves: dict[str, Points]
-    """Points over steps, by name, such as `train/loss` or `val/CIDEr`."""
+    """Recorded points over steps, by name, such as `train/loss` or `val/CIDEr`."""
     log: list[tuple[datetime, str]]
     """Log lines with their time."""
     evaluation: dict[str, Any] | None = None
     grounding: dict[str, Any] | None = None
+
+    def curve(self, name: str) -> Points:
+        """Points of a curve for people: scores and rewards times 100."""
+        measure = name.rpartition("/")[2]
+        return [(step, for_people(measure, value)) for step, value in self.curves.get(name, [])]
 
     @property
     def history(self) -> list[dict[str, Any]]:
@@ -73,7 +80,7 @@ class RunFiles:
                 stage=m[1],
                 number=int(m[2]),
                 measure=m[4],
-                value=float(m[5]),
+                value=m[5],
                 photos_per_second=float(m[6]),
                 seconds=int(m[7]),
             )

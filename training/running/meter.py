@@ -10,6 +10,7 @@ from torch import Tensor
 from captioner.errors import ConfigError
 from data.batching import Batch
 from data.ranks import Ranks
+from training.scoring.layout import describe_measure
 
 
 class Meter:
@@ -75,6 +76,7 @@ class Meter:
         means = self.mean(step=step)
         rate = sum(self._ranks.gather(self._photos)) / self.seconds
         return (
-            f"{self.measure} {means[self.measure]:.3f}  objective {means['objective']:.3f}  "
+            f"{describe_measure(self.measure, means[self.measure])}  "
+            f"objective {means['objective']:.3f}  "
             f"{rate:.1f} photos/s"
         )

@@ -112,6 +112,20 @@ def in_percent(value: float) -> str:
     return f"{100 * value:.1f}"
 
 
+def for_people(name: str, value: float) -> float:
+    """Scale a measure for people: scores and rewards times 100, losses and counts as they are."""
+    return 100 * value if _is_score(name) else value
+
+
+def describe_measure(name: str, value: float) -> str:
+    """Name a measure with its value for people, such as `CIDEr 62.4` or `loss 2.866`."""
+    return f"{NAMES.get(name, name)} {in_percent(value) if _is_score(name) else f'{value:.3f}'}"
+
+
+def _is_score(name: str) -> bool:
+    return name in NAMES or name == "reward"  # which is the CIDEr-D of sampled captions
+
+
 def between(interval: Mapping[str, float] | None) -> str:
     """Format an interval times 100."""
     return f"{in_percent(interval['low'])} to {in_percent(interval['high'])}" if interval else ""
