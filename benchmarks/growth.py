@@ -6,20 +6,24 @@ Measures a training step (forward and backward, on random features) and a beam s
 full length, with 49 to 2,304 regions at 16 words, and 8 to 128 words at 196 regions. `lstm` has
 additive attention (Xu et al. 2015), `lstm, fused` scaled dot-product attention, `transformer`
 PyTorch's fused kernel. Seconds are processor time on a CPU, where other programs may run, and the
-best of the rounds; megabytes are the activations that the forward pass saves for the backward pass.
-The last column is the exponent of growth between the last two sizes: 1 is linear, 2 quadratic. The
-plot needs matplotlib.
+best of the rounds. Megabytes are what a step saves for the backward pass, and the most that a
+search holds at once, both with weights. The last column is the exponent of growth between the last
+two sizes: 1 is linear, 2 quadratic. The plot needs matplotlib.
 """
 
 import argparse
 import math
 import sys
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from benchmarks.command import check_plot, command
 from captioner.cli.options import positive
@@ -88,6 +92,38 @@ def kept_by(program: Callable[[], object]) -> float:
     return sum(kept.values()) / 1e6
 
 
+class _Held(TorchDispatchMode):
+    """Counts the bytes of all tensors that operations read or make, while these exist."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self._known: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves((args, kwargs, made)):
+            if isinstance(tensor, Tensor) and tensor.untyped_storage() not in self._known:
+                storage = tensor.untyped_storage()
+                self._known.add(storage)
+                self._count(storage.nbytes())
+                weakref.finalize(storage, self._count, -storage.nbytes())
+        self.peak = max(self.peak, self.now)
+        return made
+
+    def _count(self, size: int) -> None:
+        self.now += size
+
+
+def held_by(program: Callable[[], object]) -> float:
+    """Return the megabytes of tensors that exist at once, at the most."""
+    with _Held() as held:
+        program()
+    return held.peak / 1e6
+
+
 def exponent(sizes: Sequence[int], values: Row) -> float:
     """Return the exponent of growth between the last two values: 1 is linear."""
     return math.log(values[-1] / values[-2]) / math.log(sizes[-1] / sizes[-2])
@@ -107,6 +143,7 @@ def measure(axis: str, *, device: torch.device, batch: int, rounds: int) -> dict
                 ("step, s", seconds_of(step, device, rounds=rounds)),
                 ("step, MB", kept_by(step)),
                 ("search, s", seconds_of(caption, device, rounds=rounds)),
+                ("search, MB", held_by(caption)),
             ):
                 rows.setdefault(f"{kind}: {what}", []).append(value)
     return rows
@@ -116,8 +153,8 @@ def draw(found: dict[str, dict[str, Row]], path: Path) -> None:
     """Plot all rows with logarithmic axes, on which powers are straight lines."""
     import matplotlib.pyplot as plt  # noqa: PLC0415  # only for the plot
 
-    quantities = ("step, s", "step, MB", "search, s")
-    figure, axes = plt.subplots(2, 3, figsize=(11, 6), layout="constrained")
+    quantities = ("step, s", "step, MB", "search, s", "search, MB")
+    figure, axes = plt.subplots(2, 4, figsize=(14, 6), layout="constrained")
     for line, (axis, rows) in zip(axes, found.items(), strict=True):
         for place, quantity in zip(line, quantities, strict=True):
             for kind in KINDS:
