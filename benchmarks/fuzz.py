@@ -29,6 +29,7 @@ from captioner.durable import check_writable
 from captioner.errors import ImageError, MetadataError
 from captioner.photo import load_photo, load_reduced
 from tests.odd_images import corpus
+from training.options import at_least
 
 SAMPLES = Path(__file__).parents[1] / "data" / "samples"
 LARGEST = 200_000  # bytes of an original; larger ones only take time
@@ -76,9 +77,9 @@ def spoil(photos: list[bytes], seed: int) -> bytes:
 def read(photo: bytes) -> str:
     """Load a photo whole and reduced, and caption its file; return the outcome in a word or two."""
     outcome = "read"
-    for at_least in (None, (64, 64)):
+    for size in (None, (64, 64)):
         try:
-            load_reduced(photo, at_least=at_least) if at_least else load_photo(photo)
+            load_reduced(photo, at_least=size) if size else load_photo(photo)
         except ImageError as error:
             outcome = re.split(r" \(| is |;|, ", str(error).removeprefix("the photo: "))[0]
     try:
@@ -142,7 +143,7 @@ def main() -> int:
         prog="python -m benchmarks.fuzz", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--photos", type=positive, default=10_000, help="number of photos (10000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first photo (0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the first photo (0)")
     parser.add_argument(
         "--seconds", type=above_zero, default=5.0, help="processor seconds a photo may take (5)"
     )

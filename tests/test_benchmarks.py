@@ -5,6 +5,9 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+import torch
+
+from benchmarks.growth import held_by
 
 NAMES = sorted(
     path.stem
@@ -40,6 +43,7 @@ def test_every_benchmark_has_help(monkeypatch, capsys, name):
         ("folder --sizes 0x8", "--sizes: 0x8 is not a width and a height, such as 1024x768"),
         ("decoding --times 0", "--times: 0 is not above 0"),
         ("fuzz --seconds 0", "--seconds: 0 is not above 0"),
+        ("fuzz --seed -1", "--seed: -1 is too small; it must be 0 or more"),
         ("search --threads -1", "--threads: -1 is too small; it must be 0 or more"),
         ("memory --few 9 --many 9", "--few 9 must be below --many 9"),
         ("scale --photos a.tar --few 3", "--few 3 must be at least 4, and below --many 240"),
@@ -100,3 +104,15 @@ def test_a_first_step_needs_a_photo_of_the_captions(tmp_path, monkeypatch, capsy
     line = f"first_step --annotations {captions} --images {SAMPLES}"
     problem = f"error: {SAMPLES}: no photo of {captions}; check the path.\n"
     assert run(monkeypatch, capsys, line) == (1, problem)
+
+
+def test_memory_is_that_of_all_tensors_that_exist_at_once():
+    given = torch.zeros(250_000)  # 1 MB
+
+    def program():
+        second = given + 1
+        third = second.view(500, 500) * 2  # 3 MB, a view taking none
+        del second
+        return third[:250] + 1  # 2.5 MB
+
+    assert held_by(program) == 3.0

@@ -1,6 +1,7 @@
 """A run that ends before its time, what it would take, and options that go together."""
 
 import json
+import math
 import re
 from types import SimpleNamespace
 
@@ -72,6 +73,7 @@ def test_a_share_says_something_once_a_hundred_photos_were_tried():
         ("many", None, "--max-failures many: give a number, or a share such as 10%."),
         ("-1", None, "--max-failures -1: give a number, or a share such as 10%."),
         (None, 0.0, "--max-hours 0: give more than 0."),
+        (None, math.nan, "--max-hours nan: give more than 0."),
     ],
 )
 def test_limits_that_make_no_sense_are_refused(failures, hours, message):

@@ -206,6 +206,7 @@ def test_no_two_photos_share_a_name_and_no_name_has_a_dot():
         ({"short_side": -1}, "short_side is -1; it must be 0 to 10000."),
         ({"quality": 96}, "quality is 96; it must be 1 to 95."),
         ({"photos": 0}, "photos is 0; it must be 1 or more."),
+        ({"seed": -1}, "seed is -1; it must be 0 or more."),
     ],
 )
 def test_settings_out_of_range_are_refused(settings, message):

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from captioner.cli.options import add_settings
 from training.scoring.measures import RESAMPLES
@@ -15,15 +15,19 @@ SEARCH = (
 """Decoding settings that commands take as options."""
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Return an argparse type for integers of at least this value."""
+Number = TypeVar("Number", int, float)
 
-    def count(text: str) -> int:
-        if int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is too small; it must be {least} or more")
-        return int(text)
 
-    return count
+def at_least(least: Number) -> Callable[[str], Number]:
+    """Return an argparse type for numbers of the same type that are not below this one."""
+
+    def number(text: str) -> Number:
+        given = type(least)(text)
+        if not given >= least:  # NaN is not
+            raise argparse.ArgumentTypeError(f"{text} is too small; it must be {least:g} or more")
+        return given
+
+    return number
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -58,4 +62,4 @@ def add_report_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="caption files whose split train the model was trained on, to measure novelty",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of random choices (0)")

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch.profiler import profile
 
+from captioner.cli.options import positive
 from captioner.durable import check_writable
 from captioner.errors import CaptionerError, ConfigError
 from captioner.model import CaptionModel
@@ -278,16 +279,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="override a setting, as for training.train; may be repeated",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
-    parser.add_argument("--steps", type=int, default=20, help="steps to measure per stage (20)")
+    parser.add_argument(
+        "--steps", type=positive, default=20, help="steps to measure per stage (20)"
+    )
     parser.add_argument(
         "--profile", type=Path, metavar="FOLDER",
         help="write traces of PyTorch's profiler here, one file per stage",
     )  # fmt: skip
     parser.add_argument(
-        "--photos", type=int, help="training photos of the whole run (default: all in the captions)"
+        "--photos",
+        type=positive,
+        help="training photos of the whole run (default: all in the captions)",
     )
     parser.add_argument(
-        "--val-photos", type=int, help="validation photos of the whole run (likewise)"
+        "--val-photos", type=positive, help="validation photos of the whole run (likewise)"
     )
     args = parser.parse_args(argv)
     try:

@@ -37,6 +37,7 @@ from data.coco import digest_of
 from data.dataset import derive_seed
 from data.progress import duration
 from data.ranks import Ranks
+from training.options import at_least
 from training.running.distributed import process_group
 from training.running.learner import Learner
 from training.running.loaders import load_photos
@@ -290,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     parser.add_argument(
         "--log-every",
-        type=float,
+        type=at_least(0.0),
         metavar="SECONDS",
         default=0 if sys.stderr.isatty() else 60,
         help="log training progress every SECONDS seconds; 0 disables it (default: 60 if stderr is "

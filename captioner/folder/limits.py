@@ -32,7 +32,7 @@ class Limits:
         Raises:
             ConfigError: a value is malformed.
         """
-        if hours is not None and hours <= 0:
+        if hours is not None and not hours > 0:
             raise ConfigError(f"--max-hours {hours:g}: give more than 0.")
         if failures is None:
             return cls(max_hours=hours)

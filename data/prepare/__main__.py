@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from captioner.cli.options import positive
 from captioner.durable import check_writable
 from captioner.errors import CaptionerError, DataError
 from data.coco import list_faults, load_records
@@ -58,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of the photo order")
     parser.add_argument(
         "--workers",
-        type=int,
+        type=positive,
         default=os.cpu_count() or 1,
         help="worker processes (default: one per core)",
     )

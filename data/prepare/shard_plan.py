@@ -30,6 +30,7 @@ class ShardSettings:
             ("short_side", 0, 10_000),
             ("quality", 1, 95),
             ("photos", 1, None),
+            ("seed", 0, None),  # Python's generator ignores the sign
         ):
             value = getattr(self, name)
             if value < least or (most is not None and value > most):

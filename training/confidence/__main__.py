@@ -13,7 +13,7 @@ import numpy as np
 
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.checkpoint.weights import save_checkpoint
-from captioner.cli.options import positive
+from captioner.cli.options import fraction, positive
 from captioner.durable import check_writable
 from captioner.errors import CaptionerError, ConfigError
 from captioner.pytorch import TorchCaptioner
@@ -64,7 +64,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="random photos to take from each of --photos (1500)",
     )
     parser.add_argument(
-        "--doubtful", type=float, default=DOUBTFUL, help="probability below which words are marked"
+        "--doubtful",
+        type=fraction,
+        default=DOUBTFUL,
+        help="probability below which words are marked",
     )
     parser.add_argument(
         "--output", type=Path, help="fit, and write the checkpoint with the new settings here"

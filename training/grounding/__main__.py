@@ -19,6 +19,7 @@ from data.image_source import ImageSource
 from data.instances import load_instances
 from training.grounding.layout import write_tables
 from training.grounding.summary import measure_grounding
+from training.options import at_least
 from training.scoring.provenance import git_commit
 
 
@@ -49,11 +50,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--attention", choices=OF_CAPTIONS, help="attention method (default: the checkpoint's)"
     )
-    parser.add_argument("--layer", type=int, help="attention layer, from 1 (default: the last)")
-    parser.add_argument("--head", type=int, help="attention head, from 1 (default: mean of all)")
+    parser.add_argument("--layer", type=positive, help="layer, from 1 (default: the last)")
+    parser.add_argument("--head", type=positive, help="head, from 1 (default: mean of all)")
     parser.add_argument("--limit", type=positive, help="use only this many random photos")
     parser.add_argument(
-        "--deletions", type=int, default=2, help="words per photo in the deletion test (2)"
+        "--deletions", type=at_least(0), default=2, help="words per photo in the deletion test (2)"
     )
     parser.add_argument(
         "--captions", action="store_true", help="also ground the model's own captions"
@@ -67,11 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=1000,
         help="bootstrap resamples of the intervals (1000)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of all random choices (0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of random choices (0)")
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     args = parser.parse_args(argv)
-    if args.deletions < 0:
-        parser.error(f"--deletions is {args.deletions}; it must be 0 or more")
     try:
         asked = {"method": args.attention, "layer": args.layer, "head": args.head}
         asked = {name: value for name, value in asked.items() if value is not None}

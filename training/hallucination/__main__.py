@@ -107,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="N",
         help=f"bootstrap resamples of the intervals ({RESAMPLES}); 0 omits them",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="seed of the bootstrap (0)")
     args = parser.parse_args(argv)
     if not args.checkpoint and not args.results:
         parser.error("give --checkpoint or --results")
