@@ -3,38 +3,18 @@
 import csv
 import math
 import re
-from datetime import datetime
 from pathlib import Path
 
 import pytest
+from runs import ToyRun
 from shapes import write_shapes
 
 from training.report.__main__ import main
 from training.report.comparison import compare, write_comparison, write_table
 from training.report.curves import write_curves
-from training.report.run_files import RunFiles
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
-
-
-class _Run(RunFiles):
-    """A run with this history and these settings, without files."""
-
-    def __init__(self, name, history, settings, curves=None):
-        super().__init__(
-            folder=Path(name), checkpoint=None, header=None, curves=curves or {},
-            log=[(datetime(2026, 1, 1), "")],
-        )  # fmt: skip
-        object.__setattr__(self, "_told", (history, settings))
-
-    @property
-    def history(self):
-        return self._told[0]
-
-    @property
-    def settings(self):
-        return self._told[1]
 
 
 def entry(epoch, cider, **more):
@@ -44,10 +24,10 @@ def entry(epoch, cider, **more):
 def test_a_run_counts_by_its_best_epoch_and_seeds_are_averaged():
     rows = compare(
         [
-            _Run("one", [entry(1, 0.5), entry(2, 0.4)], {"seed": 1, "clip": 1}),
-            _Run("two", [entry(1, 0.3), entry(2, 0.7, loss=2.0)], {"seed": 2, "clip": 1}),
-            _Run("other", [entry(1, 0.9)], {"seed": 1, "clip": 2}),
-            _Run("begun", [], {}),
+            ToyRun("one", [entry(1, 0.5), entry(2, 0.4)], {"seed": 1, "clip": 1}),
+            ToyRun("two", [entry(1, 0.3), entry(2, 0.7, loss=2.0)], {"seed": 2, "clip": 1}),
+            ToyRun("other", [entry(1, 0.9)], {"seed": 1, "clip": 2}),
+            ToyRun("begun", [], {}),
         ]
     )
     assert [(row.name, row.epoch) for row in rows] == [
@@ -64,17 +44,17 @@ def test_charts_show_the_same_scale_as_tables():
     curves = {
         "val/CIDEr": [(4, 5.8361)], "train/reward": [(4, 0.5432)], "train/loss": [(4, 2.345)],
     }  # fmt: skip
-    runs = [_Run("one", [entry(1, 5.8361)], {}, curves), _Run("two", [], {})]
+    runs = [ToyRun("one", [entry(1, 5.8361)], {}, curves=curves), ToyRun("two", [], {})]
     for page in (write_comparison(runs, compare(runs)), write_curves(runs[0])):
         assert re.findall("<title>(.*?)</title>", page)[0] == "583.6 at 4"
         assert {"54.32 at 4", "2.345 at 4"} < set(re.findall("<title>(.*?)</title>", page))
     assert "<td class='n'>583.6</td>" in write_comparison(runs, compare(runs))
-    without_events = _Run("one", [entry(1, 5.8361)], {})
+    without_events = ToyRun("one", [entry(1, 5.8361)], {})
     assert "583.6 at 1" in write_curves(without_events)
 
 
 def test_the_table_is_read_by_others_and_runs_no_formula(tmp_path):
-    rows = compare([_Run("=1+1", [entry(1, 0.5)], {"seed": 1})])
+    rows = compare([ToyRun("=1+1", [entry(1, 0.5)], {"seed": 1})])
     (head, row) = csv.reader(write_table(rows).splitlines())
     assert head[:5] == ["run", "runs", "epoch", "CIDEr", "CIDEr_sd"]
     assert row[:5] == ["'=1+1", "1", "a 1", "50.0", ""]

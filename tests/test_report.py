@@ -9,6 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from runs import ToyRun
 from shapes import write_shapes
 
 from captioner.errors import DataError
@@ -161,7 +162,7 @@ def test_without_photos_a_sentence_says_so(run, tmp_path, monkeypatch):
         "Intervals, lengths and calibration are missing: Caption file captions.jsonl" in page.text
     )
     assert page.tags.count("fieldset") == 0
-    assert "Validation after every epoch" in page.text
+    assert "Every validation" in page.text
 
 
 def test_photos_may_lie_elsewhere(run, trained, tmp_path, monkeypatch):
@@ -178,7 +179,7 @@ def test_a_run_that_has_hardly_begun_has_a_page(run):
     lines = (run / "log.txt").read_text().splitlines(keepends=True)
     (run / "log.txt").write_text("".join(lines[:2]))
     page = make(run)
-    assert "no epoch finished yet" in page.text
+    assert "not finished: no validation yet" in page.text
     assert "No photos yet" in page.text
     assert "No points yet." in page.text
 
@@ -187,7 +188,65 @@ def test_without_events_the_checkpoints_history_is_drawn(run):
     shutil.rmtree(run / "tensorboard")
     page = make(run, "--no-measure", "--photos", "0")
     assert page.tags.count("svg") == 4
-    assert "epochs" in page.text
+    assert page.text.count("validations") == 4  # under the axes
+
+
+def run_with(*lines: str, validated: list[tuple[str, int]], epochs=(3,), curves=None, **settings):
+    """A run of stages a and b, of so many epochs, with validations in these epochs."""
+    stages = [
+        {"name": name, "epochs": number, **settings}
+        for name, number in zip("ab", epochs, strict=False)
+    ]
+    history = [{"stage": stage, "epoch": epoch, "CIDEr": 0.5} for stage, epoch in validated]
+    return ToyRun("r", history, {"stages": stages}, log=lines, curves=curves)
+
+
+DONE = "finished after 5 steps, best validation CIDEr 50.0"
+
+
+@pytest.mark.parametrize(
+    ("record", "state"),
+    [
+        (run_with(validated=[("a", 1), ("a", 2), ("a", 3)]), "finished: 3 epochs"),
+        (
+            run_with(validated=[("a", 1), ("a", 2)]),
+            "not finished: last validation in epoch 2 of 3 of a, stage 1 of 1",
+        ),
+        (
+            run_with(validated=[("a", 1), ("a", 1), ("a", 1)], validate_steps=2),
+            "not finished: last validation in epoch 1 of 3 of a, stage 1 of 1",
+        ),
+        (
+            run_with(validated=[("a", 1), ("a", 2), ("a", 3)], validate_steps=2),
+            "not finished: last validation in epoch 3 of 3 of a, stage 1 of 1",
+        ),
+        (
+            run_with(DONE, validated=[("a", 1), ("a", 2), ("a", 3), ("a", 3)], validate_steps=2),
+            "finished: 3 epochs",
+        ),
+        (
+            run_with("a: max_steps reached, stopped early", DONE, validated=[("a", 1)]),
+            "finished: 1 of 3 epochs; a: max_steps reached, stopped early",
+        ),
+        (
+            run_with(
+                "a: no improvement for 1 epochs, stopped early",
+                epochs=(3, 2),
+                validated=[("a", 1), ("a", 2), ("b", 1)],
+            ),
+            "not finished: last validation in epoch 1 of 2 of b, stage 2 of 2",
+        ),
+    ],
+)
+def test_a_run_is_finished_when_its_last_stage_is_and_not_by_its_validations(record, state):
+    assert record.state == state
+
+
+def test_several_validations_in_an_epoch_end_no_stage():
+    validated = [("a", 1), ("a", 1), ("a", 2), ("b", 1), ("b", 1)]
+    curve = [(step, 0.5) for step in (2, 4, 5, 7, 8)]
+    record = run_with(epochs=(2, 1), validated=validated, curves={"val/CIDEr": curve})
+    assert record.stage_ends == [(5, 2)]
 
 
 def test_stages_cost_and_machine_are_read_from_what_the_run_left(run):

@@ -13,6 +13,7 @@ from shapes import write_shapes
 
 from captioner.checkpoint.header import read_header
 from captioner.pytorch import TorchCaptioner
+from training.report.run_files import read_run
 from training.running.resume import RunState
 from training.settings import load_settings
 from training.train import Run, main
@@ -272,6 +273,12 @@ def test_max_steps_ends_a_stage_and_validate_steps_validates_within_epochs(capti
     lines = Path("runs/smoke/metrics.jsonl").read_text().splitlines()
     points = [json.loads(line) for line in lines]
     assert [point["step"] for point in points if "val/CIDEr" in point] == [2, 4, 5]
+    log = Path("runs/smoke/log.txt").read_text().splitlines()
+    assert log[-2].endswith("  one: max_steps reached, stopped early")
+    assert re.search(r"  finished after 5 steps, best validation CIDEr \d+\.\d$", log[-1])
+    assert read_run(Path("runs/smoke")).state == (
+        "finished: 3 of 9 epochs; one: max_steps reached, stopped early"
+    )
     short = train("stages=[{name='one', epochs=1, batch_size=4, max_steps=5}]", folder="short")
     assert short["progress"]["steps"] == 2
 
@@ -281,7 +288,7 @@ def test_patience_counts_validations_between_epochs(captions):
     progress = train(f"stages=[{still}, validate_steps=2, patience=2}}]")["progress"]
     assert (progress["steps"], len(progress["history"])) == (6, 3)
     lines = Path("runs/smoke/log.txt").read_text().splitlines()
-    assert lines[-1].endswith("  one: no improvement for 2 validations, stopped early")
+    assert lines[-2].endswith("  one: no improvement for 2 validations, stopped early")
 
 
 def test_a_stage_begins_with_the_best_epoch_of_the_one_before_or_with_its_last(captions):

@@ -119,6 +119,11 @@ class Run:
                 self._train_stage(stage, resumed)
             self.progress.begin_stage(self.progress.stage + 1)
             resumed = None
+        progress = self.progress
+        self.folder.log(
+            f"finished after {progress.steps} steps, "
+            f"best validation {describe_measure('CIDEr', progress.best)}"
+        )
         self.folder.close()
 
     def _train_stage(self, stage: StageConfig, resumed: Mapping[str, Any] | None) -> None:
@@ -154,6 +159,8 @@ class Run:
                 folder.log(
                     f"{stage.name}: no improvement for {progress.waited} {unit}, stopped early"
                 )
+            elif progress.must_stop(stage) and progress.epoch + 1 < stage.epochs:
+                folder.log(f"{stage.name}: max_steps reached, stopped early")
             progress.end_epoch(stage)
             if progress.epoch == stage.epochs:
                 learner.copy_average_to_model()

@@ -26,10 +26,10 @@ def write_curves(record: RunFiles) -> str:
     charts = []
     for name, title in _VALIDATION.items():
         line, label, marks = record.curve(f"val/{name}"), "steps", ends
-        if not line:  # without TensorBoard's events: history of the checkpoint, by epoch
+        if not line:  # without TensorBoard's events: history of the checkpoint
             history = enumerate(record.history, start=1)
             line = [(n, for_people(name, entry[name])) for n, entry in history if name in entry]
-            label, marks = "epochs", []
+            label, marks = "validations", []
         drawing = draw_lines(
             {title: line}, title=title, x_label=label, marks=marks, dots=True, best=name == "CIDEr"
         )

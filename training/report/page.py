@@ -120,7 +120,7 @@ def _summary(record: RunFiles) -> str:
         best = max(record.history, key=lambda entry: entry["CIDEr"])
         rows["best"] = (
             f"validation CIDEr {in_percent(best['CIDEr'])}, BLEU-4 {in_percent(best['Bleu_4'])}, "
-            f"{best['distinct_captions']} distinct captions, after epoch {best['epoch']} of "
+            f"{best['distinct_captions']} distinct captions, in epoch {best['epoch']} of "
             f"{best['stage']}"
         )
     if record.header:

@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from captioner.errors import DataError
 from training.scoring.layout import for_people
 
 Points = list[tuple[float, float]]
-"""Pairs of step (or epoch) and value."""
+"""Pairs of step (or number of the validation) and value."""
 
 EVALUATION = "evaluation.json"
 """Report of `training.evaluate` on the run's best checkpoint."""
@@ -24,6 +25,8 @@ _EPOCH = re.compile(
     r"(.+) (\d+)/(\d+)  (\w+) (-?[\d.]+)(?:  objective -?[\d.]+)?  ([\d.]+) photos/s  (\d+) s"
 )
 _MACHINE = "machine: "
+_FINISHED = "finished after "
+_EARLY = "stopped early"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,25 +103,42 @@ class RunFiles:
         steps = [step for step, _ in self.curves.get("val/CIDEr", [])]
         if len(steps) != len(self.history):
             return []
-        stages = [(entry["stage"], entry["epoch"]) for entry in self.history]
         return [
             (steps[place], place)
-            for place, (_, epoch) in enumerate(stages[1:])
-            if epoch <= stages[place][1]
+            for place, ((stage, _), (following, _)) in enumerate(pairwise(self.places))
+            if following != stage
         ]
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Stage, from 0, and epoch, from 1, of each validation; an epoch may have several."""
+        number, found = 0, []
+        for before, entry in pairwise([*self.history[:1], *self.history]):
+            number += entry["stage"] != before["stage"] or entry["epoch"] < before["epoch"]
+            found.append((number, entry["epoch"]))
+        return found
 
     @property
     def state(self) -> str:
         """Describe how far the run is."""
-        planned = sum(stage["epochs"] for stage in self.settings.get("stages", []))
-        done = len(self.history)
-        if not done:
-            return "no epoch finished yet"
-        if done >= planned:
+        if not self.history:
+            return "not finished: no validation yet"
+        stages: list[dict[str, Any]] = self.settings["stages"]
+        number, epoch = self.places[-1]
+        planned, lines = stages[number]["epochs"], [line for _, line in self.log]
+        # The last epoch ends with a validation, but may have others before.
+        ended = (number + 1, epoch) == (len(stages), planned)
+        ended = ended and not stages[number].get("validate_steps")
+        if not ended and not any(line.startswith(_FINISHED) for line in lines):
+            return (
+                f"not finished: last validation in epoch {epoch} of {planned} of "
+                f"{stages[number]['name']}, stage {number + 1} of {len(stages)}"
+            )
+        done, total = len(set(self.places)), sum(stage["epochs"] for stage in stages)
+        if done == total:
             return f"finished: {done} epochs"
-        if any("stopped early" in line for _, line in self.log):
-            return f"{done} of {planned} epochs; a stage was stopped early"
-        return f"not finished: {done} of {planned} epochs"
+        early = dict.fromkeys(line for line in lines if line.endswith(_EARLY))
+        return "; ".join([f"finished: {done} of {total} epochs", *early])
 
 
 def read_run(folder: Path) -> RunFiles:

@@ -1,4 +1,4 @@
-"""Scores of a run's best checkpoint, and validation scores of every epoch."""
+"""Scores of a run's best checkpoint, and of every validation."""
 
 from captioner.overlay.figure import text
 from training.grounding.layout import Table, describe_deletion, describe_origin, tables
@@ -78,7 +78,7 @@ def _table(table: Table) -> str:
 
 
 def _history(record: RunFiles) -> str:
-    """Build the table of validation scores, epoch by epoch."""
+    """Build the table of validation scores."""
     if not record.history:
         return ""
     columns = ("CIDEr", "Bleu_4", "ROUGE_L")
@@ -91,7 +91,7 @@ def _history(record: RunFiles) -> str:
     )
     shown = "" if record.evaluation else " open"
     return (
-        f"<details{shown}><summary>Validation after every epoch</summary>"
+        f"<details{shown}><summary>Every validation</summary>"
         "<div class='wide'><table>\n"
         f"<tr><th>stage</th><th class='n'>epoch</th>{heads}<th class='n'>distinct</th></tr>\n"
         f"{rows}</table></div></details>\n"
