@@ -72,8 +72,8 @@ def test_runs_of_a_sweep_are_compared(tmp_path, monkeypatch, capsys):
     assert main(["runs/smoke-seed-1", "runs/smoke-seed-2"]) == 0
     assert capsys.readouterr().out == "comparison.html\n"
     page = Path("comparison.html").read_text()
-    assert page.count("<svg") == 2  # CIDEr and loss of validation; too few steps for another
-    assert page.count('class="line ') == 2 * 2
+    assert page.count("<svg") == 3  # CIDEr and loss of validation, loss of training
+    assert page.count('class="line ') == 3 * 2
     assert "smoke-seed-1 + smoke-seed-2" in page
     rows = list(csv.DictReader(Path("comparison.csv").read_text().splitlines()))
     assert [row["runs"] for row in rows] == ["1", "1", "2"]

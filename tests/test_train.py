@@ -356,7 +356,11 @@ def test_people_read_scores_times_100_and_programs_as_they_are(captions, capsys)
 def test_a_run_that_diverges_stops_without_saving(captions, capsys):
     changes = [ONE_STAGE, "stages.0.learning_rate=1e30", "stages.0.clip=0"]
     assert main(arguments(*changes)) == 1
-    assert "error: training diverged by step 2: loss " in capsys.readouterr().err
+    assert re.search(
+        r"error: training diverged by step 2: loss \S+, gradient norm \S+\. Lower "
+        r"stages\.learning_rate or set stages\.clip, which is 0, and start over\.\n$",
+        capsys.readouterr().err,
+    )
     assert not Path("runs/smoke/best.safetensors").exists()
     assert not Path("runs/smoke/resume.pt").exists()
 

@@ -54,7 +54,8 @@ from training.settings import RunConfig, StageConfig, recipe
 from training.sweeps import expand
 
 REPORT_STEPS = 20
-"""Steps between two points of the training curves; each point is their mean."""
+"""Steps between two points of the training curves, fewer at the end of an epoch; each point is the
+mean over the steps since the last one, or since the run resumed."""
 
 
 class Run:
@@ -180,7 +181,7 @@ class Run:
             disable=None if self.ranks.first else True,  # None: hidden without a terminal
         )
         batches = iter(bar)
-        meter = Meter(learner.objective.measure, ranks=self.ranks)
+        meter = Meter(learner.objective.measure, clip=stage.clip, ranks=self.ranks)
         save_every, log_every = 60 * self.config.save_minutes, self.log_every or math.inf
         saved = logged = time.monotonic()
         while not progress.must_stop(stage):
@@ -190,9 +191,7 @@ class Run:
             meter.add(learner.step(group), group)
             progress.count_step(batches=len(group))
             if progress.steps % REPORT_STEPS == 0:
-                means = meter.mean(REPORT_STEPS, step=progress.steps)
-                bar.set_postfix_str(describe_measure(meter.measure, means[meter.measure]))
-                folder.plot("train", {**means, "rate": learner.learning_rate}, step=progress.steps)
+                bar.set_postfix_str(self._plot(meter, learner))
             if stage.validate_steps and progress.stage_steps % stage.validate_steps == 0:
                 learner.gather_weights()
                 self._validate(learner, val_loader)
@@ -212,9 +211,18 @@ class Run:
                     f"{peak_memory(self.device) / 1e9:.1f} GB peak memory"
                 )
                 logged = now
+        if meter.new_steps:
+            self._plot(meter, learner)
         learner.gather_weights()
         if meter:
             folder.log(f"{title}  {meter.describe(step=progress.steps)}  {meter.seconds:.0f} s")
+
+    def _plot(self, meter: Meter, learner: Learner) -> str:
+        """Add the mean of the latest steps to the training curves; describe it."""
+        step = self.progress.steps
+        means = meter.latest(step=step)
+        self.folder.plot("train", {**means, "rate": learner.learning_rate}, step=step)
+        return describe_measure(meter.measure, means[meter.measure])
 
     def _validate(self, learner: Learner, loader: BatchLoader) -> None:
         """Validate the model, and save it as a checkpoint."""

@@ -18,11 +18,15 @@ class Meter:
 
     Args:
         measure: name of the objective's measure: `loss` or `reward`.
+        clip: maximum gradient norm, 0 without clipping; for the advice of an error.
         ranks: the processes that train together.
     """
 
-    def __init__(self, measure: str, *, ranks: Ranks) -> None:
+    def __init__(self, measure: str, *, clip: float, ranks: Ranks) -> None:
         self.measure = measure
+        self.new_steps = 0
+        """Steps since the last `latest`."""
+        self._clip = clip
         self.batches = 0
         """Batches since the start."""
         self._photos = 0  # of this rank
@@ -33,6 +37,7 @@ class Meter:
     def add(self, numbers: Tensor, batches: Sequence[Batch]) -> None:
         """Add a step on these batches: its measure, loss and gradient norm, (3,)."""
         self._steps.append(numbers)
+        self.new_steps += 1
         self.batches += len(batches)
         self._photos += sum(len(batch.image_ids) for batch in batches)
 
@@ -44,24 +49,15 @@ class Meter:
     def __bool__(self) -> bool:
         return bool(self._steps)
 
-    def mean(self, latest: int = 0, *, step: int) -> Mapping[str, float]:
-        """Average over steps and ranks.
-
-        Args:
-            latest: number of steps to average over, the latest ones; 0 averages over all.
-            step: global step, for the error message.
+    def latest(self, *, step: int) -> Mapping[str, float]:
+        """Average over the new steps, at least one, and over ranks.
 
         Raises:
             ConfigError: a value is NaN or infinite.
         """
-        numbers = torch.stack(self._steps[-latest:]).mean(dim=0)
-        measure, objective, norm = self._ranks.mean(numbers).tolist()
-        if not all(map(math.isfinite, (measure, objective, norm))):
-            raise ConfigError(
-                f"training diverged by step {step}: {self.measure} {measure}, gradient norm "
-                f"{norm}. Lower stages.learning_rate or stages.clip, and start over."
-            )
-        return {self.measure: measure, "objective": objective, "gradient_norm": norm}
+        means = self._mean(self._steps[-self.new_steps :], step=step)
+        self.new_steps = 0
+        return means
 
     def check(self, *, step: int) -> None:
         """Check that the latest step has not diverged.
@@ -69,14 +65,30 @@ class Meter:
         Raises:
             ConfigError: a value is NaN or infinite.
         """
-        self.mean(1, step=step)
+        self._mean(self._steps[-1:], step=step)
 
     def describe(self, *, step: int) -> str:
-        """Format the means and the throughput of all ranks for a log line."""
-        means = self.mean(step=step)
+        """Format the means and the throughput of all ranks for a log line.
+
+        Raises:
+            ConfigError: a value is NaN or infinite.
+        """
+        means = self._mean(self._steps, step=step)
         rate = sum(self._ranks.gather(self._photos)) / self.seconds
         return (
             f"{describe_measure(self.measure, means[self.measure])}  "
             f"objective {means['objective']:.3f}  "
             f"{rate:.1f} photos/s"
         )
+
+    def _mean(self, steps: Sequence[Tensor], *, step: int) -> Mapping[str, float]:
+        numbers = torch.stack(list(steps)).mean(dim=0)
+        measure, objective, norm = self._ranks.mean(numbers).tolist()
+        if not all(map(math.isfinite, (measure, objective, norm))):
+            set_it = "" if self._clip else "set "
+            raise ConfigError(
+                f"training diverged by step {step}: {self.measure} {measure}, gradient norm "
+                f"{norm}. Lower stages.learning_rate or {set_it}stages.clip, which is "
+                f"{self._clip:g}, and start over."
+            )
+        return {self.measure: measure, "objective": objective, "gradient_norm": norm}
