@@ -3,14 +3,16 @@
 With a frozen encoder, epochs need not read photos. The cache is a folder with one file per dataset
 and view, `<view>-<digest>.npy`: float16 (N, P, D) in the order of the dataset, memory-mapped. The
 digest covers everything the features depend on, so runs share a file exactly if their features
-agree.
+agree. The file ends with view and whole digest, which are checked whenever it is opened.
 """
 
 import hashlib
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Literal
 
 import numpy as np
@@ -27,7 +29,51 @@ from data.ranks import Ranks
 View = Literal["plain", "mirror"]
 """The photo as it is, or flipped horizontally."""
 
-_FORMAT = 1
+_FORMAT = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureFile:
+    """A file of features in the cache."""
+
+    path: Path
+    mark: bytes
+    """View and digest, at the end of the file."""
+    images: int
+    """Number of images."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the file exists and can be opened."""
+        try:
+            self.open()
+        except DataError:
+            return False
+        return True
+
+    def open(self) -> np.ndarray:
+        """Map the file into memory: float16 (N, P, D).
+
+        Raises:
+            DataError: it is missing, damaged, or holds other features.
+        """
+        try:
+            features: np.ndarray = np.load(self.path, mmap_mode="r")
+            with self.path.open("rb") as file:
+                file.seek(-len(self.mark), os.SEEK_END)
+                known = file.read() == self.mark
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(f"{self._problem}: {error}. {_ANEW}") from error
+        if not known or features.ndim != 3 or len(features) != self.images:
+            raise DataError(f"{self._problem}: it holds others. {_ANEW}")
+        return features
+
+    @property
+    def _problem(self) -> str:
+        return f"{self.path} is no longer the cache of these photos' features"
+
+
+_ANEW = "The same command resumes and computes them anew."
 
 
 class FeatureDataset(Dataset[Example]):
@@ -37,12 +83,12 @@ class FeatureDataset(Dataset[Example]):
     caption mentions left or right.
     """
 
-    def __init__(self, dataset: CaptionDataset, files: Sequence[Path]) -> None:
+    def __init__(self, dataset: CaptionDataset, files: Sequence[FeatureFile]) -> None:
         """Combine captions and features.
 
         Args:
             dataset: gives the captions and the seed; its `augment` is ignored.
-            files: features (N, P, D) of each view, the plain one first.
+            files: the features of each view, the plain one first.
         """
         self.dataset = dataset
         self.caption_counts = dataset.caption_counts
@@ -54,13 +100,17 @@ class FeatureDataset(Dataset[Example]):
         return len(self.dataset)
 
     def __getitem__(self, place: int | tuple[int, int]) -> Example:
-        """Return the item at an index, or at (epoch, index); its inputs are float32 (P, D)."""
+        """Return the item at an index, or at (epoch, index); its inputs are float32 (P, D).
+
+        Raises:
+            DataError: a file of features was removed or replaced by another.
+        """
         epoch, index = place if isinstance(place, tuple) else (0, place)
         view = 0
         if len(self._files) > 1 and self.dataset.may_be_mirrored(index):
             view = derive_seed(self.dataset.seed, epoch, index) % len(self._files)
         if not self._maps:
-            self._maps = [np.load(file, mmap_mode="r") for file in self._files]
+            self._maps = [file.open() for file in self._files]
         features = torch.from_numpy(self._maps[view][index].astype(np.float32))
         return self.dataset.example(index, features, variation=Variation(mirrored=view == 1))
 
@@ -82,8 +132,8 @@ def cache_features(
 ) -> FeatureDataset:
     """Compute the features of all images, or reuse those in the folder.
 
-    Features are reused if encoder, images (names and sizes in bytes, in order) and preprocessing
-    are the same. An interrupted run leaves no partial file.
+    Features are reused if encoder, images (names, sizes in bytes and modification times, in order)
+    and preprocessing are the same. An interrupted run leaves no partial file.
 
     Args:
         encoder: pixels (B, 3, H, W) -> features (B, P, D); left in evaluation mode on `device`.
@@ -103,12 +153,22 @@ def cache_features(
         raise ValueError(f"views is {views}; the first must be 'plain'.")
     encoder = encoder.eval().to(device)
     folder.mkdir(parents=True, exist_ok=True)
-    key = _key(encoder, dataset)
-    files = [folder / f"{view}-{key}.npy" for view in views]
-    for view, target in zip(views, files, strict=True):
-        if ranks.agree(target.exists()):
+    # The first rank's, since copies of the photos on other nodes may have other times.
+    key = ranks.agree(_key(encoder, dataset) if ranks.first else "")
+    files = [
+        FeatureFile(
+            path=folder / f"{view}-{key[:16]}.npy",
+            mark=f"{view} {key}".encode(),
+            images=len(dataset),
+        )
+        for view in views
+    ]
+    for view, file in zip(views, files, strict=True):
+        if ranks.agree(ranks.first and file.is_whole):
             continue
-        unfinished = target.with_suffix(f".{ranks.agree(os.getpid())}.unfinished")
+        target = file.path
+        # Not the process id, which containers that share a folder may have in common.
+        unfinished = target.with_suffix(f".{ranks.agree(token_hex(8))}.unfinished")
         places = range(len(dataset))
         batches = [list(places[start : start + batch_size]) for start in places[::batch_size]]
         mine = ranks.share(batches)
@@ -118,6 +178,8 @@ def cache_features(
                 _write(encoder, loader, mine, unfinished, device=device, ranks=ranks)
                 ranks.wait()
                 if ranks.first:
+                    with unfinished.open("ab") as end:
+                        end.write(file.mark)
                     unfinished.replace(target)
             finally:
                 if ranks.first:
@@ -205,6 +267,7 @@ def _key(encoder: nn.Module, dataset: CaptionDataset) -> str:
     for name, tensor in encoder.state_dict().items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    for record in dataset.records:
-        digest.update(f"{record.image}\0{dataset.source.size(record.image)}\0".encode())
-    return digest.hexdigest()[:16]
+    names = [record.image for record in dataset.records]
+    for name, stamp in zip(names, dataset.source.stamps(names), strict=True):
+        digest.update(f"{name}\0{stamp}\0".encode())
+    return digest.hexdigest()

@@ -127,9 +127,30 @@ class ImageSource:
         return _map(self.read, names, expected=lambda content: _SLOW)
 
     def size(self, name: str) -> int:
-        """Return the size of the encoded image in bytes."""
+        """Return the size of the encoded image in bytes.
+
+        Raises:
+            DataError: no image or several match this name, or its file is gone.
+        """
         place = self._only(name)
-        return os.path.getsize(place.path) if place.size is None else place.size
+        return _status(place, name).st_size if place.size is None else place.size
+
+    def stamps(self, names: Iterable[str]) -> Iterator[tuple[int, ...]]:
+        """Yield numbers that change when an image does, in this order, without reading the images.
+
+        They are size and modification time, in nanoseconds, of the image's file or archive, and its
+        place in the archive. A copy of the data has the same ones only if it keeps the times.
+
+        Raises:
+            DataError: as `size`, when the image is due.
+        """
+        archives: dict[str, os.stat_result] = {}
+        for name in names:
+            place = self._only(name)
+            status = archives.get(place.path) or _status(place, name)
+            if place.size is not None:
+                archives[place.path] = status
+            yield status.st_size, status.st_mtime_ns, place.offset, place.size or 0
 
     def require(self, names: Iterable[str]) -> None:
         """Check that each of these names matches exactly one image.
@@ -191,6 +212,15 @@ class ImageSource:
 
     def _describe(self) -> str:
         return f"{', '.join(self.paths)} ({len(self)} images, such as {next(iter(self._places))!r})"
+
+
+def _status(place: _Place, name: str) -> os.stat_result:
+    try:
+        return os.stat(place.path)
+    except OSError as error:
+        raise DataError(
+            f"Image {name!r} is gone: {error}. Put it back, and run the same command again."
+        ) from error
 
 
 def _expand(path: str) -> list[str]:

@@ -1,4 +1,8 @@
+import os
 import pickle
+import shutil
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -144,6 +148,83 @@ def test_other_weights_photos_or_preprocessing_get_features_of_their_own(tmp_pat
     assert not torch.equal(third, second)
     assert cache(encoder, build(photos, height=16), folder)[2].inputs.shape == (8, 6)
     assert encoder.seen == 4 * COUNT
+
+
+def repaint(photos, *, seed):
+    """Replace the third photo by another of the same size in bytes."""
+    before = (photos / "2.png").stat()
+    noise = np.random.default_rng(seed).integers(0, 256, (16, 12, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(photos / "2.png", compress_level=0)
+    os.utime(photos / "2.png", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    return (photos / "2.png").stat().st_size
+
+
+def pack(photos, path):
+    """Pack the photos into a folder, a zip or a tar archive."""
+    for file in sorted(photos.iterdir()):
+        if path.suffix == ".zip":
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.write(file, file.name)
+        elif path.suffix == ".tar":
+            with tarfile.open(path, "a") as archive:
+                archive.add(file, file.name)
+        else:
+            path.mkdir(exist_ok=True)
+            shutil.copy2(file, path)
+
+
+@pytest.mark.parametrize("kind", ["loose", "photos.zip", "photos.tar"])
+def test_a_photo_replaced_by_another_of_the_same_size_gets_features_of_its_own(tmp_path, kind):
+    photos, packed, encoder = tmp_path / "photos", tmp_path / kind, Patches()
+    dataset = build(photos)
+
+    def features():
+        shutil.rmtree(packed) if packed.is_dir() else packed.unlink(missing_ok=True)
+        pack(photos, packed)
+        dataset.source = ImageSource(packed)
+        return cache(encoder, dataset, tmp_path / "cache")[2].inputs, packed.stat().st_size
+
+    size = repaint(photos, seed=10)
+    first, archive = features()
+    assert repaint(photos, seed=11) == size
+    second, same = features()
+    assert same == archive
+    assert encoder.seen == 2 * COUNT
+    torch.testing.assert_close(second, encode(encoder, dataset.pixels([2])[0]), atol=1e-3, rtol=0)
+    assert not torch.equal(first, second)
+    cache(encoder, dataset, tmp_path / "cache")
+    assert encoder.seen == 2 * COUNT + 1  # once by the line above, and none again
+
+
+def test_a_file_of_other_features_in_their_place_is_not_read(tmp_path):
+    dataset, folder = build(tmp_path / "photos"), tmp_path / "cache"
+    features = cache(Patches(), dataset, folder)
+    first = features[0].inputs
+    (file,) = folder.iterdir()
+    whole = file.read_bytes()
+    other = Patches()
+    with torch.no_grad():
+        other.conv.bias += 1
+    cache(other, dataset, folder)
+    (foreign,) = (path.read_bytes() for path in folder.iterdir() if path != file)
+    for content, why in (
+        (foreign, "it holds others"),
+        (whole[:-1], "it holds others"),
+        (whole[:200], "mmap length is greater than file size"),
+        (b"", "No data left in file"),
+        (None, f"[Errno 2] No such file or directory: '{file}'"),
+    ):
+        file.unlink() if content is None else file.write_bytes(content)
+        with pytest.raises(DataError) as error:
+            pickle.loads(pickle.dumps(features))[0]  # as a worker opens it
+        assert str(error.value) == (
+            f"{file} is no longer the cache of these photos' features: {why}. The same command "
+            "resumes and computes them anew."
+        )
+        again = Patches()
+        assert torch.equal(cache(again, dataset, folder)[0].inputs, first)
+        assert again.seen == COUNT
+        assert file.read_bytes() == whole
 
 
 def test_concurrent_runs_never_read_each_others_features(tmp_path):

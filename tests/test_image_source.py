@@ -61,6 +61,32 @@ def test_a_folder_of_shards_a_pattern_and_a_list_find_the_same(tmp_path):
     assert ImageSource([tmp_path / "shards", *shards]).read("p1.jpg") == b"1"
 
 
+def test_an_image_has_other_stamps_once_its_file_or_archive_is_written_anew(tmp_path):
+    loose, shard = folder(tmp_path / "loose", a=b"1", b=b"2"), tar(tmp_path / "s.tar", c=b"3")
+    source, names = ImageSource([loose, shard]), ["a.jpg", "b.jpg", "c.jpg"]
+    before = list(source.stamps(names))
+    assert list(source.stamps(names)) == before
+    for path, changed in ((loose / "a.jpg", "a.jpg"), (shard, "c.jpg")):
+        path.write_bytes(path.read_bytes())
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+        after = list(source.stamps(names))
+        pairs = zip(names, before, after, strict=True)
+        assert [name for name, old, new in pairs if old != new] == [changed]
+        before = after
+
+
+def test_an_image_that_was_deleted_is_named(tmp_path):
+    source = ImageSource(folder(tmp_path, a=b"1"))
+    (tmp_path / "a.jpg").unlink()
+    for ask in (source.size, lambda name: list(source.stamps([name]))):
+        with pytest.raises(DataError) as error:
+            ask("a.jpg")
+        assert str(error.value) == (
+            f"Image 'a.jpg' is gone: [Errno 2] No such file or directory: '{tmp_path}/a.jpg'. Put "
+            "it back, and run the same command again."
+        )
+
+
 def test_a_name_may_say_less_or_more_of_the_path_but_nothing_else(tmp_path):
     source = ImageSource(folder(tmp_path, val__dog=b"val", val__x=b"deep", x=b"top"))
     assert source.read("dog.jpg") == b"val"

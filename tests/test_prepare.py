@@ -150,6 +150,21 @@ def test_shards_of_other_settings_or_captions_are_not_mixed(mine, capsys):
     ]
 
 
+def test_shards_of_a_photo_that_was_replaced_since_are_not_kept(mine, capsys):
+    prepare(mine)
+    shards, photo = files(mine / "shards"), mine / "photos" / "7.jpg"
+    prepare(mine)
+    assert "2 of 2 shards exist already" in capsys.readouterr().err
+    content = photo.read_bytes()
+    photo.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    assert prepare(mine) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        f"error: {mine}/shards holds shards made with other captions or photos; choose another "
+        "folder with --output, or delete this one."
+    )
+    assert files(mine / "shards") == shards
+
+
 def test_archives_of_somebody_else_are_left_alone(mine, capsys):
     (mine / "shards").mkdir()
     (mine / "shards" / "holiday.tar").write_bytes(b"")

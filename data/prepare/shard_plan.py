@@ -10,6 +10,7 @@ from typing import Any
 
 from captioner.errors import ConfigError
 from data.coco import Record
+from data.image_source import ImageSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +92,10 @@ def _choose_keys(records: Sequence[Record]) -> list[str]:
     return keys
 
 
-def fingerprint(records: Sequence[Record]) -> str:
-    """Return a digest of all names, captions and splits."""
+def fingerprint(records: Sequence[Record], source: ImageSource) -> str:
+    """Return a digest of all names, captions and splits, and of what changes when photos do."""
     digest = sha256()
-    for record in records:
-        digest.update(json.dumps(describe_record(record)).encode())
+    stamps = source.stamps(record.image for record in records)
+    for record, stamp in zip(records, stamps, strict=True):
+        digest.update(json.dumps([describe_record(record), stamp]).encode())
     return digest.hexdigest()

@@ -5,7 +5,8 @@ WebDataset. Beside the shards are `captions.jsonl`, all captions in a format tha
 and `manifest.json`, the settings of the shards and their sizes in bytes.
 
 A shard is renamed into place once it is complete and fsynced. A killed run resumes with the first
-missing shard; the same photos and settings always give the same bytes.
+missing shard, unless a photo was replaced since; the same photos and settings always give the same
+shards.
 """
 
 import io
@@ -34,7 +35,7 @@ from data.prepare.shard_plan import (
 )
 from data.prepare.shrink import pack_photo
 
-FORMAT = 1
+FORMAT = 2
 
 
 def write_shards(
@@ -62,7 +63,7 @@ def write_shards(
     """
     source.require(record.image for record in records)
     shards = plan_shards(records, settings)
-    key = {"format": FORMAT, **asdict(settings), "records": fingerprint(records)}
+    key = {"format": FORMAT, **asdict(settings), "records": fingerprint(records, source)}
     with _explained(output):
         output.mkdir(parents=True, exist_ok=True)
         _claim(output, key)
