@@ -67,6 +67,42 @@ def test_what_has_a_default_may_be_left_out_when_a_header_is_made(tokenizer):
     assert header.trained_on == header.scores == {}
 
 
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("/home/me/photos", "photos"),
+        ("../../../tmp/x/photos", "photos"),
+        ("./../shards/train-*.tar", "train-*.tar"),
+        ("photos/../../me/photos.zip", "photos.zip"),
+        ("..", ""),
+        ("../..", ""),
+        ("~/photos", "photos"),
+        ("~me/photos/", "photos"),
+        ("~me", ""),
+        ("C:\\Users\\me\\photos", "photos"),
+        ("c:/Users/me/photos", "photos"),
+        ("D:photos\\birds", "birds"),
+        ("\\\\server\\share\\me\\photos", "photos"),
+        ("..\\me\\photos", "photos"),
+        ("file:///home/me/photos", "photos"),
+        ("datasets/coco/train2014", "datasets/coco/train2014"),
+        ("datasets/../photos", "datasets/../photos"),
+        ("hf://datasets/me/photos", "hf://datasets/me/photos"),
+        ("hf:me/net", "hf:me/net"),
+        ("~5 words, ...", "~5 words, ..."),
+        ("...and a dog", "...and a dog"),
+        ("a: b", "a: b"),
+    ],
+)
+def test_no_header_holds_a_path_out_of_the_working_directory(header, path, kept):
+    settings = {"data": {"train": [{"images": [path]}], "cache": path}, path: 1}
+    header = replace(header, trained_on={"before": settings}, scores={"test": {"file": path}})
+    again = parse_header(format_header(header), where="m.safetensors")
+    kept_settings = {"data": {"train": [{"images": [kept]}], "cache": kept}, kept: 1}
+    assert again.trained_on == {"before": kept_settings}
+    assert again.scores == {"test": {"file": kept}}
+
+
 def test_a_newer_format_asks_for_an_upgrade(header):
     assert problem(table(header) | {"format": 7}) == (
         "m.safetensors: has format 7, but this version reads formats up to 2; "

@@ -14,9 +14,11 @@ migrated step by step by the functions in `MIGRATIONS`.
 """
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from posixpath import normpath
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
@@ -46,6 +48,8 @@ MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: dict}
 """Functions that convert a header to the next format, by format. Format 2 has more settings of
 encoders and decoders, whose defaults are what format 1 implied."""
 
+_OUTSIDE = re.compile(r"/|file:/|(\.\.|~[\w.-]*)(/|$)|[A-Za-z]:(\S|$)")
+"""Start of a path that leaves the working directory, after normalisation."""
 _PLAIN: dict[str, type] = {"name": str, "trained_on": dict, "scores": dict, "parameters": int}
 
 
@@ -233,7 +237,7 @@ def _read_pretrained(folder: Path) -> Header:
 def format_header(header: Header) -> str:
     """Serialise a header as JSON in the current format.
 
-    Absolute paths in `trained_on` and `scores` are reduced to file names.
+    Paths in `trained_on` and `scores` that leave the working directory are reduced to file names.
     """
     marks, attention = header.tokenizer.marks, header.attention
     table = {
@@ -255,13 +259,14 @@ def format_header(header: Header) -> str:
 
 
 def _without_folders(table: Any) -> Any:
-    """Reduce absolute paths to file names; folders of one machine mean nothing elsewhere."""
+    """Reduce paths out of the working directory to file names; elsewhere they mean nothing."""
     if isinstance(table, dict):
-        return {name: _without_folders(value) for name, value in table.items()}
+        return {_without_folders(name): _without_folders(value) for name, value in table.items()}
     if isinstance(table, list | tuple):
         return [_without_folders(value) for value in table]
-    if isinstance(table, str) and Path(table).is_absolute():
-        return Path(table).name
+    if isinstance(table, str) and _OUTSIDE.match(normpath(table.replace("\\", "/"))):
+        name = PureWindowsPath(table).name  # after either kind of slash
+        return "" if name in ("..", table) else name
     return table
 
 
