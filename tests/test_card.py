@@ -1,5 +1,6 @@
 """A card says what is known of a checkpoint, and nothing else."""
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -99,6 +100,40 @@ def test_what_the_command_says_and_what_the_readme_says_goes_into_the_metadata(
     (checkpoint.parent / "README.md").write_text(
         "---\nlicense: cc-by-4.0\ntags: [birds]\n---\n\n# Birds\n\n[why](../why.md)\n"
     )
-    card = dry(checkpoint, "--license", "mit")
+    card = dry(checkpoint)
     assert (card.data.license, card.data.tags) == ("cc-by-4.0", ["birds"])
     assert card.text.strip().startswith("# Birds\n\nwhy\n")
+
+
+def test_what_the_command_says_goes_before_what_the_readme_says(dry, checkpoints, tmp_path):
+    checkpoint = tmp_path / "mine" / "model.safetensors"
+    checkpoint.parent.mkdir()
+    checkpoint.write_bytes(checkpoints["lstm"].read_bytes())
+    theirs = {
+        "license": "other", "license_name": "birds-1.0", "license_link": "LICENSE",
+        "language": "en", "datasets": ["birds"], "base_model": "timm/net", "tags": ["birds"],
+    }  # fmt: skip
+    text = f"---\n{json.dumps(theirs)}\n---\n\n# Birds\n"
+    (checkpoint.parent / "README.md").write_text(text)
+    given = {
+        "--license": {"license": "mit", "license_name": None, "license_link": None},
+        "--language": {"language": "de"},
+        "--dataset": {"datasets": ["me/photos"]},
+        "--base-model": {"base_model": "me/net"},
+    }
+
+    def stated(*arguments):
+        data = dry(checkpoint, *arguments).data
+        return {key: data.get(key) for key in theirs}
+
+    assert stated() == theirs
+    arguments = []
+    for option, values in given.items():
+        value = next(iter(values.values()))
+        own = [option, value[0] if isinstance(value, list) else value]
+        assert stated(*own) == theirs | values
+        arguments += own
+    assert stated(*arguments) == {
+        "license": "mit", "license_name": None, "license_link": None,
+        "language": "de", "datasets": ["me/photos"], "base_model": "me/net", "tags": ["birds"],
+    }  # fmt: skip

@@ -36,7 +36,9 @@ def add_parser(commands: Subcommands) -> None:
         metavar="DIR",
         help="write the files to DIR instead of uploading them",
     )
-    card = parser.add_argument_group("the card", "Metadata that the checkpoint does not hold.")
+    card = parser.add_argument_group(
+        "the card", "Metadata instead of that of README.md and header."
+    )
     card.add_argument("--license", metavar="ID", help="such as apache-2.0")
     card.add_argument("--language", metavar="CODE", help="language of the captions, such as en")
     card.add_argument(
@@ -49,7 +51,7 @@ def add_parser(commands: Subcommands) -> None:
     card.add_argument(
         "--base-model",
         metavar="NAME",
-        help="pretrained encoder; needed only if training did not download it through timm",
+        help="pretrained encoder (default: the one that training downloaded through timm)",
     )
 
 

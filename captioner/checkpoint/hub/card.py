@@ -45,16 +45,16 @@ print(caption.text, [word.probability for word in caption.words])
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """Metadata that the header does not contain."""
+    """Metadata that was given, instead of that of README and header."""
 
     licence: str | None = None
     """Identifier such as `apache-2.0`."""
     language: str | None = None
     """Code of the captions' language."""
     datasets: tuple[str, ...] = ()
-    """Training data; by default, the names of the annotation files."""
+    """Training data; by default, from the README, or the names of the annotation files."""
     base_model: str | None = None
-    """Pretrained encoder; by default, from the header."""
+    """Pretrained encoder; by default, from the README, or the header."""
 
 
 def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> str:
@@ -65,7 +65,7 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
         text: the checkpoint's README. Its metadata takes precedence over derived metadata; relative
             links become plain text. If empty, a short text is generated.
         repo: OWNER/NAME.
-        facts: further metadata.
+        facts: metadata that takes precedence over both.
 
     Raises:
         MissingExtraError: huggingface_hub is not installed.
@@ -73,21 +73,27 @@ def write_card(header: Header, text: str | None, *, repo: str, facts: Facts) -> 
     hub = import_hub()
     source = header.trained_on.get("pretrained")  # the repository that it was converted from
     source = source if isinstance(source, str) and "/" in source else None
-    base = facts.base_model or source or _base_model(header)
     text = text or _default_text(header)
     own = hub.ModelCard(text if text.startswith("---\n") else f"---\n{{}}\n---\n{text}")
     derived = hub.ModelCardData(
-        license=facts.licence,
-        language=facts.language,
         library_name="captioner",
         pipeline_tag=_TASK,
         tags=["image-captioning", "attention", header.model.decoder.label],
-        datasets=list(facts.datasets or _datasets(header.trained_on)) or None,
-        base_model=base,
+        datasets=list(_datasets(header.trained_on)) or None,
+        base_model=source or _base_model(header),
         model_name=header.name,
         eval_results=list(_results(header.scores, hub)) or None,
     )
-    data = hub.ModelCardData(**derived.to_dict() | own.data.to_dict(), ignore_metadata_errors=True)
+    given = hub.ModelCardData(
+        license=facts.licence,
+        language=facts.language,
+        datasets=list(facts.datasets) or None,
+        base_model=facts.base_model,
+    )
+    known = derived.to_dict() | own.data.to_dict()
+    if facts.licence:  # the README's may have a name and a link
+        known = {key: value for key, value in known.items() if not key.startswith("license")}
+    data = hub.ModelCardData(**known | given.to_dict(), ignore_metadata_errors=True)
     body = _RELATIVE_LINK.sub(r"\1", own.text).strip()
     return f"---\n{data.to_yaml()}\n---\n\n{body}\n\n{_USE.format(repo=repo)}"
 

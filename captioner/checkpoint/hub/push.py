@@ -25,7 +25,7 @@ def push(checkpoint: Path, repo: str, *, facts: Facts, private: bool = False) ->
     Args:
         checkpoint: file of the checkpoint; a README.md beside it becomes the card's text.
         repo: OWNER/NAME.
-        facts: metadata for the card that the header lacks.
+        facts: metadata for the card, instead of the README's and the header's.
         private: create a private repository.
 
     Returns:
