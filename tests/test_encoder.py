@@ -20,6 +20,9 @@ FAMILIES = {
     "deit_tiny_distilled_patch16_224": {"depth": 2, "embed_dim": 24, "num_heads": 2},
     "swin_tiny_patch4_window7_224": {"embed_dim": 12, "depths": (1, 1, 1, 1)},
 }
+WAYS_OUT = (
+    "give the path of a safetensors file of this backbone, or 'none' to begin with random weights."
+)
 STRIDE = {"test_vit": 16, "deit_tiny_distilled_patch16_224": 16}
 
 
@@ -226,7 +229,7 @@ def test_a_missing_weights_file_is_named(tmp_path):
     path = tmp_path / "none.safetensors"
     with pytest.raises(CheckpointError) as refused:
         make("test_vit", weights=path)
-    assert str(refused.value) == f"{path}: no such file of encoder weights."
+    assert str(refused.value) == f"{path}: no such file of encoder weights; {WAYS_OUT}"
 
 
 def test_an_unheard_of_backbone_is_refused():
@@ -254,6 +257,7 @@ def test_a_corrupt_weights_file_is_named(content, tmp_path):
     with pytest.raises(CheckpointError) as refused:
         make("test_vit", weights=path)
     assert str(refused.value).startswith(f"{path}: not a safetensors file: ")
+    assert str(refused.value).endswith(f"; {WAYS_OUT}")
 
 
 def test_pickled_weights_are_refused(tmp_path):
@@ -270,6 +274,7 @@ def test_weights_of_another_backbone_are_refused_rather_than_left_random(tmp_pat
     message = str(refused.value)
     assert message.startswith(f"{path}: no weights of 'test_vit': ")
     assert 'Missing key(s) in state_dict: "cls_token"' in message
+    assert message.endswith(f"; {WAYS_OUT}")
     assert len(message) < len(str(path)) + 400
 
 

@@ -18,6 +18,7 @@ from captioner.checkpoint.hub.fetch import Address, download, parse_address
 from captioner.checkpoint.hub.push import push
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.errors import CaptionerError, CheckpointError, MissingExtraError
+from captioner.model.encoder import Encoder
 from captioner.pipeline import Captioner
 from captioner.pytorch import TorchCaptioner
 from tests.hub import TOKEN, Repo, serve
@@ -124,6 +125,18 @@ def test_without_a_network_the_cache_is_taken(published, monkeypatch):
     assert find_checkpoint("hf:me/toy") == path
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     assert find_checkpoint("hf:me/toy") == path
+
+
+def test_when_the_hub_has_no_weights_of_a_backbone_the_error_has_a_way_out(hub):
+    assert find_weights("test_vit") is True  # the hub answers, with 404
+    with pytest.raises(CheckpointError) as caught:
+        Encoder("test_vit", weights=True)
+    message = str(caught.value)
+    assert message.startswith("timm's hub: no weights of 'test_vit': 404 Client Error.")
+    assert message.endswith(
+        "; check the network and the name of the backbone, or give the path of a safetensors file "
+        "of this backbone, or 'none' to begin with random weights."
+    )
 
 
 def test_backbone_weights_come_from_the_cache_or_are_an_error_with_a_way_out(hub, monkeypatch):

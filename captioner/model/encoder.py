@@ -23,6 +23,9 @@ _LOADING = ("checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_o
 _OF_PATCHES = ("img_size", "patch_size", "grid_size", "dynamic_img_pad")
 """Attributes of timm's PatchEmbed used here; timm documents none of them
 (docs/private_names.md)."""
+_WAYS_OUT = (
+    "give the path of a safetensors file of this backbone, or 'none' to begin with random weights."
+)
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
@@ -47,7 +50,7 @@ class Encoder(nn.Module):
     Raises:
         ConfigError: the backbone is unknown, lacks `forward_intermediates` or enough levels, or
             does not accept the size.
-        CheckpointError: the weights do not fit.
+        CheckpointError: the weights do not fit, or the hub does not give them.
     """
 
     def __init__(
@@ -221,9 +224,13 @@ def _create(
     except TypeError as error:
         raise ConfigError(f"encoder.options for {backbone!r}: {error}") from error
     except Exception as error:  # of timm, or of the HTTP library that fetches the weights
-        what = weights if isinstance(weights, Path) else "timm's hub"
-        why = shorten(str(error), 300)  # it may name every tensor
-        raise CheckpointError(f"{what}: no weights of {backbone!r}: {why}") from error
+        why = shorten(str(error), 250).rstrip(".")  # it may name every tensor
+        what, check = "timm's hub", "check the network and the name of the backbone, or "
+        if isinstance(weights, Path):
+            what, check = str(weights), ""
+        raise CheckpointError(
+            f"{what}: no weights of {backbone!r}: {why}; {check}{_WAYS_OUT}"
+        ) from error
     if not hasattr(model, "forward_intermediates"):
         raise ConfigError(
             f"encoder.backbone {backbone!r} gives no spatial features; choose a timm model "
@@ -236,11 +243,11 @@ def _create(
 def _read(path: Path, *, classifier: str | tuple[str, ...] | None) -> dict[str, Tensor]:
     """Read a safetensors file, leaving out the classifier, whose names timm knows."""
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file of encoder weights.")
+        raise CheckpointError(f"{path}: no such file of encoder weights; {_WAYS_OUT}")
     try:
         state = load_file(path)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: not a safetensors file: {error}") from error
+        raise CheckpointError(f"{path}: not a safetensors file: {error}; {_WAYS_OUT}") from error
     names = (classifier,) if isinstance(classifier, str) else classifier or ()
     heads = tuple(f"{name}." for name in names)
     return {name: tensor for name, tensor in state.items() if not name.startswith(heads)}
