@@ -38,6 +38,7 @@ from data.ranks import Ranks
 from training.running.loaders import CaptionedPhotos, load_photos
 from training.running.stage import build_stage
 from training.running.start import choose_tokenizer, compile_model, start_model
+from training.running.unused import refuse_unused
 from training.scoring.predictions import caption_batches
 from training.scoring.provenance import describe_machine, peak_memory
 from training.settings import RunConfig, StageConfig, load_settings
@@ -299,6 +300,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.profile:
             check_writable(args.profile, folder=True, option="--profile")
         config = load_settings(args.config, args.overrides)
+        refuse_unused(config)
         if config.threads:
             torch.set_num_threads(config.threads)
         device = find_device(args.device)

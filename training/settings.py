@@ -30,7 +30,8 @@ class SourceConfig:
     split: str | None = None
     """Split to use; none uses all photos."""
     boxes: str = ""
-    """File with boxes of the objects that captions name, in the format of Flickr30k Entities."""
+    """File with boxes of the objects that captions name, in the format of Flickr30k Entities; for
+    training only."""
     limit: int | None = None
     """Use only this many photos, from the start."""
 
@@ -82,11 +83,11 @@ class StageConfig:
     max_steps: int = 0
     """Maximum number of optimizer steps; 0 runs all epochs."""
     validate_steps: int = 0
-    """Also validate after every so many steps; each validation counts for `patience` as an epoch
-    does. 0 validates only after epochs."""
+    """Also validate after every so many steps, `max_steps` at most; each validation counts for
+    `patience` as an epoch does. 0 validates only after epochs."""
     begins_with: Literal["best", "last"] = "best"
-    """Initial weights of every stage but the first: the previous stage's `best` by validation, or
-    its `last`."""
+    """Initial weights: the previous stage's `best` by validation, or its `last`. Refused in the
+    first stage."""
     objective: str = "words"
     """`words` trains with cross-entropy on human captions; `cider` is self-critical training (SCST)
     on the CIDEr-D of sampled captions, which needs a decoder trained with `words` and uses no
@@ -220,8 +221,9 @@ class RunConfig:
     """`hub` downloads timm's pretrained weights, `none` initialises at random; otherwise a
     safetensors file of the backbone, or a checkpoint of captioner whose encoder is used."""
     start_from: str = ""
-    """Checkpoint to fine-tune: a name or path. Its vocabulary is kept, and so are settings of
-    model, preprocess and search that are not given here; `encoder_weights` is ignored. Settings of
+    """Checkpoint to fine-tune: a name or path. Its weights and vocabulary are
+    kept, and so are settings of model, preprocess and search that are not given here. Refused
+    beside it: `encoder_weights`, and `words`, `min_count` and `vocabulary` of data. Settings of
     model (except dropout) and preprocess that are given must equal the checkpoint's."""
     seed: int = 0
     """Seed of the initial weights, the order of photos, dropout and sampling."""

@@ -47,6 +47,7 @@ from training.running.resume import RunState, restore
 from training.running.run_folder import RESUME, RunFolder
 from training.running.stage import build_stage
 from training.running.start import choose_tokenizer, compile_model, start_model
+from training.running.unused import refuse_unused
 from training.running.validation import validate
 from training.scoring.layout import describe_measure
 from training.scoring.provenance import describe_machine, peak_memory
@@ -69,7 +70,8 @@ class Run:
         log_every: seconds between log lines within an epoch; 0 logs none.
 
     Raises:
-        CaptionerError: settings, captions or photos are missing or do not fit together.
+        CaptionerError: settings, captions or photos are missing or do not fit together, or settings
+            of a new run do nothing.
     """
 
     def __init__(
@@ -86,6 +88,8 @@ class Run:
         self.ranks = ranks
         self.log_every = log_every
         check = ranks.first and not (path / RESUME).exists()  # a resumed run was checked before
+        if check:
+            refuse_unused(config)
         self.train_photos, self.val_photos = load_photos(config, check=check)
         self.tokenizer = choose_tokenizer(config, self.train_photos.records)
         self.start = read_header(find_checkpoint(config.start_from)) if config.start_from else None
