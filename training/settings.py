@@ -221,10 +221,10 @@ class RunConfig:
     """`hub` downloads timm's pretrained weights, `none` initialises at random; otherwise a
     safetensors file of the backbone, or a checkpoint of captioner whose encoder is used."""
     start_from: str = ""
-    """Checkpoint to fine-tune: a name or path. Its weights and vocabulary are
-    kept, and so are settings of model, preprocess and search that are not given here. Refused
-    beside it: `encoder_weights`, and `words`, `min_count` and `vocabulary` of data. Settings of
-    model (except dropout) and preprocess that are given must equal the checkpoint's."""
+    """Checkpoint to fine-tune: a name or path. Its weights and vocabulary are kept, and so are
+    settings of model, preprocess and search that are not given here. Settings of model (except
+    dropout) and preprocess that are given must equal the checkpoint's. Refused beside it:
+    `encoder_weights`, and `words`, `min_count` and `vocabulary` of data."""
     seed: int = 0
     """Seed of the initial weights, the order of photos, dropout and sampling."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
