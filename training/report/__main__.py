@@ -11,8 +11,13 @@ from captioner.durable import check_writable, file_digest
 from captioner.errors import CaptionerError, ConfigError
 from training.evaluate import evaluate
 from training.options import at_least
-from training.report.comparison import compare, write_comparison, write_table
-from training.report.figures import COLOURS
+from training.report.comparison import (
+    compare,
+    draw_comparison,
+    write_comparison,
+    write_table,
+)
+from training.report.figures import COLOURS, join_drawings
 from training.report.page import frame_page, write_page
 from training.report.run_files import EVALUATION, GROUNDING, RunFiles, read_run
 from training.report.samples import draw_samples
@@ -74,11 +79,17 @@ def report(
 
 
 def save_comparison(folders: Sequence[Path], output: Path) -> None:
-    """Write the page that compares runs, and the same table as CSV.
+    """Write the page that compares runs, its table as CSV and its curves as SVG beside it.
 
     Raises:
-        CaptionerError: a folder holds no run, or there are more runs than colours.
+        CaptionerError: a folder holds no run, there are more runs than colours, or the page would
+            be replaced by the table or the curves.
     """
+    if output.suffix in (".csv", ".svg"):
+        raise ConfigError(
+            f"--output is {output}, but names the page; give it as {output.with_suffix('.html')}, "
+            "and the table and the curves are written beside it as .csv and .svg."
+        )
     if len(folders) > len(COLOURS):
         raise ConfigError(
             f"{len(folders)} runs were given; at most {len(COLOURS)} can be compared."
@@ -86,9 +97,12 @@ def save_comparison(folders: Sequence[Path], output: Path) -> None:
     runs = [read_run(folder) for folder in folders]
     rows = compare(runs)
     names = ", ".join(run.folder.name for run in runs)
-    page = frame_page("comparison of runs", names, write_comparison(runs, rows))
+    drawings = draw_comparison(runs)
+    page = frame_page("comparison of runs", names, write_comparison(runs, rows, drawings))
+    curves = join_drawings(drawings, names=[run.folder.name for run in runs])
     save_text(output, page, what="Report")
     save_text(output.with_suffix(".csv"), write_table(rows), what="Table")
+    save_text(output.with_suffix(".svg"), curves, what="Drawing")
 
 
 def _source(record: RunFiles, annotations: Path | None, images: Sequence[str]) -> dict[str, Any]:
@@ -118,7 +132,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--output",
         type=Path,
         help="HTML file to write; RUN/report.html by default, or comparison.html for several runs, "
-        "with the table as .csv beside it",
+        "with the table as .csv and the curves as .svg beside it",
     )
     parser.add_argument("--annotations", type=Path, help="validation captions (default: the run's)")
     parser.add_argument(

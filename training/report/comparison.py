@@ -5,7 +5,7 @@ import io
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,14 @@ from training.scoring.layout import NAMES, for_people
 
 MEASURES = ("CIDEr", "Bleu_4", "ROUGE_L", "loss", "distinct_captions")
 """Columns: measures of the validation with the best CIDEr."""
+_FILE_COLUMNS = {
+    "CIDEr": ("CIDEr_x100", 2),
+    "Bleu_4": ("BLEU-4_x100", 2),
+    "ROUGE_L": ("ROUGE-L_x100", 2),
+    "loss": ("loss_nats", 4),
+    "distinct_captions": ("distinct_captions", 1),
+}
+"""Measure -> its name and decimals in CSV."""
 _CHARTS = {
     "val/CIDEr": "Validation CIDEr",
     "val/loss": "Validation loss, nats per token",
@@ -72,27 +80,41 @@ def write_table(rows: Sequence[Row]) -> str:
     """Format the rows as CSV, with a column per mean and per standard deviation."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["run", "runs", "epoch", *(f"{m}{s}" for m in MEASURES for s in ("", "_sd"))])
+    columns = [f"{column}{s}" for column, _ in _FILE_COLUMNS.values() for s in ("", "_sd")]
+    writer.writerow(["run", "runs", "best_epoch", *columns])
     for row in rows:
         cells: list[Any] = [guard(row.name), row.runs, row.epoch]
-        for name in MEASURES:
-            cells += [row.means.get(name, ""), row.deviations.get(name, "")]
+        for name, (_, digits) in _FILE_COLUMNS.items():
+            values = (row.means.get(name), row.deviations.get(name))
+            cells += ["" if value is None else f"{value:.{digits}f}" for value in values]
         writer.writerow(cells)
     return stream.getvalue()
 
 
-def write_comparison(runs: Sequence[RunFiles], rows: Sequence[Row]) -> str:
+def draw_comparison(runs: Sequence[RunFiles]) -> dict[str, str]:
+    """Draw the curves of all runs together; return the charts that have points, by title."""
+    drawings = {
+        title: draw_lines(
+            {str(run.folder): run.curve(curve) for run in runs},
+            title=title,
+            x_label="steps",
+            dots=curve.startswith("val/"),
+        )
+        for curve, title in _CHARTS.items()
+    }
+    return {title: drawing for title, drawing in drawings.items() if drawing}
+
+
+def write_comparison(
+    runs: Sequence[RunFiles], rows: Sequence[Row], drawings: Mapping[str, str]
+) -> str:
     """Build the sections of the page: curves and table."""
     names = [run.folder.name for run in runs]
     key = "".join(
         f"<span class='key {colour}'>{text(name)}</span> "
         for colour, name in zip(COLOURS, names, strict=False)
     )
-    charts = []
-    for curve, title in _CHARTS.items():
-        lines = {run.folder.name: run.curve(curve) for run in runs}
-        drawing = draw_lines(lines, title=title, x_label="steps", dots=curve.startswith("val/"))
-        charts.append(chart(title, drawing))
+    charts = [chart(title, drawing) for title, drawing in drawings.items()]
     titles = (NAMES.get(name, name.replace("_", " ")) for name in MEASURES)
     head = "".join(f"<th class='n'>{title}</th>" for title in titles)
     lines_of = "".join(

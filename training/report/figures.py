@@ -10,13 +10,23 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from captioner.overlay.figure import text
 from training.report.run_files import Points
 from training.scoring.layout import mean_length
 
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 12, 12, 40
-COLOURS = "abcdefgh"
-"""CSS classes of the colours, in the order of use."""
+_TITLE = 20  # height of a line of text in a file
+COLOURS = {
+    "a": "#1d5fd1", "b": "#c2410c", "c": "#0f8a5f", "d": "#a855c7", "e": "#b8860b", "f": "#d6336c",
+    "g": "#0891a8", "h": "#7a7a7a",
+}  # fmt: skip
+"""CSS class -> colour, in the order of use; a page may choose others for a dark screen."""
+_FILE_CSS = """\
+text { font: 11px sans-serif; fill: #222; } text.pale { fill: #666; }
+.grid { stroke: #d8d8d8; } .axis { stroke: #666; }
+.line { fill: none; stroke-width: 2; stroke-linejoin: round; }
+"""
 _MANY = 400  # points per line; more cannot be told apart
 
 
@@ -81,6 +91,29 @@ def draw_lines(
             f'<circle class="ring" cx="{frame.across(x):.1f}" cy="{frame.down(y):.1f}" r="7"/>'
         )
     return _svg(parts, title=title)
+
+
+def join_drawings(drawings: Mapping[str, str], *, names: Sequence[str]) -> str:
+    """Join charts, by title, into one SVG file, two a row, above a key of the curves' names."""
+    css = _FILE_CSS + "".join(
+        f".line.{name} {{ stroke: {colour}; }} .dot.{name}, text.{name} {{ fill: {colour}; }}\n"
+        for name, colour in COLOURS.items()
+    )
+    parts, down = [], _HEIGHT + 2 * _TITLE
+    for place, (title, drawing) in enumerate(drawings.items()):
+        x, y = place % 2 * (_WIDTH + _TITLE), place // 2 * down
+        size = f'width="{_WIDTH}" height="{_HEIGHT}"'
+        parts.append(f'<text x="{x + _LEFT}" y="{y + _TITLE - 6}">{escape(title)}</text>')
+        parts.append(drawing.replace("<svg", f'<svg x="{x}" y="{y + _TITLE}" {size}', 1))
+    top = -(-len(drawings) // 2) * down
+    for place, (colour, name) in enumerate(zip(COLOURS, names, strict=False)):
+        y = top + (place + 1) * _TITLE
+        parts.append(f'<text class="{colour}" x="{_LEFT}" y="{y}">{text(name)}</text>')
+    width, height = 2 * _WIDTH + _TITLE, top + (len(names) + 1) * _TITLE
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'viewBox="0 0 {width} {height}">\n<style>\n{css}</style>\n{"".join(parts)}\n</svg>\n'
+    )
 
 
 def draw_reliability(bins: Sequence[Mapping[str, Any]], *, title: str) -> str:

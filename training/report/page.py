@@ -7,12 +7,13 @@ from captioner.overlay.figure import CSS, POLICY, text
 from training.report.blocks import definitions, text_lines
 from training.report.cost import write_cost
 from training.report.curves import write_curves
+from training.report.figures import COLOURS
 from training.report.run_files import RunFiles
 from training.report.scores import write_scores
 from training.scoring.layout import in_percent
 
 _CSS = """\
-body { padding: 1rem clamp(1rem, 4vw, 3rem) 3rem; --a: #1d5fd1; --b: #c2410c; --line: #d8d8d8; }
+body { padding: 1rem clamp(1rem, 4vw, 3rem) 3rem; --line: #d8d8d8; }
 @media (prefers-color-scheme: dark) {
   body { --a: #7cb0ff; --b: #fb9a5c; --line: #3d3d3d; }
 }
@@ -31,8 +32,6 @@ svg text.pale { fill: var(--pale); }
 .axis { stroke: var(--pale); }
 .mark { stroke: var(--pale); stroke-dasharray: 3 4; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
-.a { --own: var(--a); } .b { --own: var(--b); } .c { --own: #0f8a5f; } .d { --own: #a855c7; }
-.e { --own: #b8860b; } .f { --own: #d6336c; } .g { --own: #0891a8; } .h { --own: #7a7a7a; }
 .line { stroke: var(--own); }
 .dot, .bar { fill: var(--own); }
 .ring { fill: none; stroke: var(--ink); stroke-width: 1.5; }
@@ -54,6 +53,7 @@ pre { overflow-x: auto; font-size: .85rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin: 0; }
 dd { margin: 0; overflow-wrap: anywhere; }
 """
+_CSS += "".join(f".{name} {{ --own: var(--{name}, {own}); }}\n" for name, own in COLOURS.items())
 
 
 def write_page(record: RunFiles, *, photos: Sequence[str], notes: Mapping[str, str]) -> str:
