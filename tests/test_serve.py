@@ -41,6 +41,7 @@ print(sorted({"gradio", "timm", "torch", "torchvision"} & set(sys.modules)), wri
 sys.exit(status)
 """
 """The command; in the end, what it has imported of what it must not need, and files it wrote."""
+FIELDS = "known: photo, attention. Decoding settings are options of captioner serve."
 NOT_AN_IMAGE = "not an image (it starts with 'hello'); save it as JPEG or PNG."
 PATIENCE = 300
 
@@ -291,7 +292,23 @@ def approximately(value):
          "from a unicode string)."),
         ({"json": []}, 400, "the request is not a JSON object."),
         ({"json": {}}, 400, "photo is not text; send a data: URL or base64."),
-        ({"files": {"image": CAT}}, 400, "the form has no file field named photo."),
+        ({"files": {"image": CAT}}, 400, "the form has the unknown field 'image'; " + FIELDS),
+        ({"files": {"photo": CAT}, "data": {"beam": "5"}}, 400,
+         "the form has the unknown field 'beam'; " + FIELDS),
+        ({"json": {"photo": "", "temperature": 0.5}}, 400,
+         "the request has the unknown field 'temperature'; " + FIELDS),
+        ({"json": {"photo": "", "bogus": None}}, 400,
+         "the request has the unknown field 'bogus'; " + FIELDS),
+        ({"content": CAT, "params": {"beam": "5"}}, 400, "the query has the unknown field 'beam'; "
+         "known: attention. Decoding settings are options of captioner serve."),
+        ({"content": CAT, "params": {"attention": "maybe"}}, 400,
+         "attention is 'maybe'; use true or false."),
+        ({"json": {"photo": data_url(CAT), "attention": 2}}, 400,
+         "attention is 2; use true or false."),
+        ({"files": [("photo", CAT), ("photo", CAT)]}, 400,
+         "photo has 2 images; send one per request."),
+        ({"files": {"attention": (None, "true")}}, 400,
+         "the form has no file field named photo."),
         ({"files": {"photo": ("a.jpg", b"hello")}}, 400, f"a.jpg: {NOT_AN_IMAGE}"),
         ({"content": b"x", "headers": {"Content-Type": "multipart/form-data"}}, 400,
          "malformed form (Missing boundary in multipart.)."),
@@ -305,6 +322,15 @@ def approximately(value):
 def test_our_own_api_tells_what_is_wrong(url, request_, status, message):
     answer = httpx.post(f"{url}/caption", timeout=PATIENCE, **request_)
     assert (answer.status_code, answer.json()) == (status, {"error": message})
+
+
+def test_other_apis_ignore_what_their_clients_send_besides(url, captioner):
+    text, more = captioner.caption(CAT).text, {"temperature": 0.1, "bogus": 1}
+    made = ask_openai(url, CAT, temperature=0.1, extra_body={"bogus": 1})
+    assert made.choices[0].message.content == text
+    assert ask_ollama(url, CAT, options=more).response == text
+    answer = ask_photoprism(url, images=[data_url(CAT)], **more)
+    assert answer.json()["result"]["caption"]["text"] == text
 
 
 def test_unknown_paths_and_methods_are_errors_in_the_format_of_each_api(url):
