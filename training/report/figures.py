@@ -112,7 +112,8 @@ def join_drawings(drawings: Mapping[str, str], *, names: Sequence[str]) -> str:
     width, height = 2 * _WIDTH + _TITLE, top + (len(names) + 1) * _TITLE
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
-        f'viewBox="0 0 {width} {height}">\n<style>\n{css}</style>\n{"".join(parts)}\n</svg>\n'
+        f'viewBox="0 0 {width} {height}">\n<style>\n{css}</style>\n'
+        f'<rect width="100%" height="100%" fill="#fff"/>\n{"".join(parts)}\n</svg>\n'
     )
 
 
