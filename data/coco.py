@@ -17,7 +17,7 @@ import hashlib
 import io
 import json
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,8 @@ _FORMATS = (
     'caption, or JSON lines such as {"image": "1.jpg", "captions": ["a dog"]}.'
 )
 
+_SHOWN = 20
+"""Faults that an error lists; `data.prepare --check` lists all."""
 _KINDS = {str: "a text", int: "a whole number", list: "a list"}
 
 
@@ -58,18 +60,27 @@ class _Entry:
     captions: list[str] = field(default_factory=list)
 
 
-def load_records(annotations: Path, *, split: str | None = None) -> list[Record]:
+def load_records(
+    annotations: Path, *, split: str | None = None, faults: list[str] | None = None
+) -> list[Record]:
     """Read a caption file, in the file's order.
 
     Args:
         annotations: a file in one of the formats above; blank captions are dropped.
         split: split to keep; None keeps all.
+        faults: receives the faults of entries, one line each, instead of an error that lists the
+            first; entries that cannot be used are left out.
 
     Raises:
         DataError: the file cannot be read, is empty or of an unknown format, lacks the split, or
-            has incomplete or duplicate entries. Images without captions and duplicates are listed.
+            has incomplete or duplicate entries, images without captions, or captions without image.
     """
-    records = _check(_parse(_read_text(annotations), path=annotations), path=annotations)
+    found: list[str] = [] if faults is None else faults
+    entries = _parse(_read_text(annotations), path=annotations, faults=found)
+    records = _check(entries, path=annotations, faults=found)
+    if found and faults is None:
+        usable = any(record.captions for record in records)
+        raise DataError(_list_faults(found) + ("" if usable else f" {_FORMATS}"))
     return select_split(records, split, annotations=annotations)
 
 
@@ -117,48 +128,58 @@ def _read_text(path: Path) -> str:
     return text
 
 
-def _parse(text: str, *, path: Path) -> list[_Entry]:
-    """Detect the format and read the entries."""
+def _parse(text: str, *, path: Path, faults: list[str]) -> list[_Entry]:
+    """Detect the format and read the entries; faults of single ones are added to the list."""
     if not text.lstrip().startswith(("{", "[")):
-        return _merge(_parse_csv(text, path=path), path=path)
+        return _merge(_parse_csv(text, path=path, faults=faults), path=path, faults=faults)
     try:
         table = json.loads(text)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data":  # a complete object, then more: JSON lines
-            return _merge(_parse_lines(text, path=path), path=path)
+            return _merge(_parse_lines(text, path=path, faults=faults), path=path, faults=faults)
         raise DataError(
             f"{path}, line {error.lineno}: invalid JSON ({error.msg}). "
             "If the file was downloaded, download it again."
         ) from error
     table = table if isinstance(table, dict) else {}
     if "image" in table:
-        return _merge(_parse_lines(text, path=path), path=path)
+        return _merge(_parse_lines(text, path=path, faults=faults), path=path, faults=faults)
     if "images" not in table:
         raise DataError(f"{path} is JSON, but not in a known caption format. {_FORMATS}")
-    _need(table, {"images": list}, where=str(path))
+    lists: dict[str, type] = {name: list for name in ("images", "annotations") if name in table}
+    if wrong := _faults_of(table, lists, where=str(path)):
+        raise DataError(_list_faults(wrong))
     if "annotations" in table:
-        return list(_parse_coco(table, path=path))
-    return list(_parse_karpathy(table["images"], path=path))
+        return list(_parse_coco(table, path=path, faults=faults))
+    return list(_parse_karpathy(table["images"], path=path, faults=faults))
 
 
-def _parse_coco(table: dict[str, Any], *, path: Path) -> Iterator[_Entry]:
-    _need(table, {"annotations": list}, where=str(path))
-    for place, image in enumerate(table["images"]):
-        _need(image, {"id": int, "file_name": str}, where=f"{path}, entry {place} of images")
-    for place, annotation in enumerate(table["annotations"]):
-        keys = {"id": int, "image_id": int, "caption": str}
-        _need(annotation, keys, where=f"{path}, entry {place} of annotations")
-    captions: dict[int, list[str]] = {image["id"]: [] for image in table["images"]}
-    orphans = [a for a in table["annotations"] if a["image_id"] not in captions]
-    if orphans:
-        raise DataError(
-            f"{path}: {len(orphans)} annotations refer to images that are not listed, such as "
-            f"annotation {orphans[0]['id']} of image {orphans[0]['image_id']}; add these images, "
-            "or remove the annotations."
-        )
-    for annotation in table["annotations"]:  # merged files repeat annotation ids, never image ids
-        captions[annotation["image_id"]].append(annotation["caption"])
-    for image in table["images"]:
+def _parse_coco(table: dict[str, Any], *, path: Path, faults: list[str]) -> Iterator[_Entry]:
+    captions: dict[int, list[str]] = {
+        image["id"]: []
+        for image in table["images"]
+        if isinstance(image, dict) and isinstance(image.get("id"), int)
+    }
+    orphans: dict[int, list[str]] = defaultdict(list)
+    images = _sound(
+        table["images"], {"id": int, "file_name": str}, of="images", path=path, faults=faults
+    )
+    listed = [image for _, image in images]
+    keys = {"id": int, "image_id": int, "caption": str}
+    for _, annotation in _sound(
+        table["annotations"], keys, of="annotations", path=path, faults=faults
+    ):
+        image_id = annotation["image_id"]  # merged files repeat annotation ids, never image ids
+        if image_id in captions:
+            captions[image_id].append(annotation["caption"])
+        else:
+            orphans[image_id].append(f"annotation {annotation['id']}")
+    faults += [
+        f"{path}: image {image_id} of {', '.join(own)} is not listed; add the image, or remove its "
+        "annotations."
+        for image_id, own in orphans.items()
+    ]
+    for image in listed:
         yield _Entry(
             image=image["file_name"],
             where=f"image {image['id']}",
@@ -167,13 +188,18 @@ def _parse_coco(table: dict[str, Any], *, path: Path) -> Iterator[_Entry]:
         )
 
 
-def _parse_karpathy(images: list[Any], *, path: Path) -> Iterator[_Entry]:
-    for place, image in enumerate(images):
-        where = f"entry {place} of images"
-        keys = {"filename": str, "split": str, "sentences": list}
-        _need(image, keys, {"filepath": str, "cocoid": int, "imgid": int}, where=f"{path}, {where}")
-        for sentence in image["sentences"]:
-            _need(sentence, {"raw": str}, where=f"{path}, {where}, sentences")
+def _parse_karpathy(images: list[Any], *, path: Path, faults: list[str]) -> Iterator[_Entry]:
+    keys = {"filename": str, "split": str, "sentences": list}
+    optional = {"filepath": str, "cocoid": int, "imgid": int}
+    for where, image in _sound(images, keys, optional, of="images", path=path, faults=faults):
+        wrong = [
+            fault
+            for sentence in image["sentences"]
+            for fault in _faults_of(sentence, {"raw": str}, where=f"{path}, {where}, sentences")
+        ]
+        if wrong:
+            faults += wrong
+            continue
         folder = image.get("filepath")
         yield _Entry(
             image=f"{folder}/{image['filename']}" if folder else image["filename"],
@@ -184,7 +210,7 @@ def _parse_karpathy(images: list[Any], *, path: Path) -> Iterator[_Entry]:
         )
 
 
-def _parse_csv(text: str, *, path: Path) -> Iterator[_Entry]:
+def _parse_csv(text: str, *, path: Path, faults: list[str]) -> Iterator[_Entry]:
     rows = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True)
     header = rows.fieldnames or []
     if not {"image", "caption"} <= set(header):
@@ -200,10 +226,11 @@ def _parse_csv(text: str, *, path: Path) -> Iterator[_Entry]:
     for row in rows:
         if None in row or None in row.values():
             columns = len([*header, *(row.get(None) or ())]) - list(row.values()).count(None)
-            raise DataError(
+            faults.append(
                 f"{path}, line {rows.line_num}: the header has {len(header)} columns, this row "
                 f"{columns}. Quote captions that contain commas."
             )
+            continue
         yield _Entry(
             image=row["image"],
             where=f"line {rows.line_num}",
@@ -212,7 +239,8 @@ def _parse_csv(text: str, *, path: Path) -> Iterator[_Entry]:
         )
 
 
-def _parse_lines(text: str, *, path: Path) -> Iterator[_Entry]:
+def _parse_lines(text: str, *, path: Path, faults: list[str]) -> Iterator[_Entry]:
+    optional = {"split": str, "image_id": int}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -220,43 +248,67 @@ def _parse_lines(text: str, *, path: Path) -> Iterator[_Entry]:
         try:
             row = json.loads(line)
         except json.JSONDecodeError as error:
-            raise DataError(
-                f"{where}: not a JSON object ({error.msg}); write one object per line."
-            ) from error
-        captions = {"captions": list} if "captions" in row else {"caption": str}
-        _need(row, {"image": str, **captions}, {"split": str, "image_id": int}, where=where)
-        for caption in row.get("captions", []):
-            _need({"captions": caption}, {"captions": str}, where=where)
+            faults.append(f"{where}: not a JSON object ({error.msg}); write one object per line.")
+            continue
+        several = isinstance(row, dict) and "captions" in row
+        keys = {"image": str, **({"captions": list} if several else {"caption": str})}
+        wrong = _faults_of(row, keys, optional, where=where)
+        for caption in row["captions"] if several and not wrong else ():
+            wrong += _faults_of({"captions": caption}, {"captions": str}, where=where)
+        if wrong:
+            faults += wrong
+            continue
         yield _Entry(
             image=row["image"],
             where=f"line {number}",
             image_id=row.get("image_id"),
             split=row.get("split"),
-            captions=row["captions"] if "captions" in row else [row["caption"]],
+            captions=row["captions"] if several else [row["caption"]],
         )
 
 
-def _need(
+def _sound(
+    entries: list[Any],
+    keys: Mapping[str, type],
+    optional: Mapping[str, type] | None = None,
+    *,
+    of: str,
+    path: Path,
+    faults: list[str],
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each entry that is an object with these keys, and its place; list faults of others."""
+    for place, entry in enumerate(entries):
+        where = f"entry {place} of {of}"
+        wrong = _faults_of(entry, keys, optional, where=f"{path}, {where}")
+        if wrong:
+            faults += wrong
+        else:
+            yield where, entry
+
+
+def _faults_of(
     entry: Any,
     keys: Mapping[str, type],
     optional: Mapping[str, type] | None = None,
     *,
     where: str,
-) -> None:
-    """Check that an entry is an object with these keys, and values of these types."""
+) -> list[str]:
+    """Return why an entry is not an object with these keys, and values of these types."""
     if not isinstance(entry, dict):
-        raise DataError(f"{where}: {entry!r} is not an object with {', '.join(keys)}. {_FORMATS}")
-    missing = [key for key in keys if key not in entry]
-    if missing:
-        raise DataError(
-            f"{where}: {', '.join(missing)} missing; it has {', '.join(entry)}. {_FORMATS}"
+        return [f"{where}: {entry!r} is not an object with {', '.join(keys)}."]
+    faults = []
+    if missing := [key for key in keys if key not in entry]:
+        faults.append(
+            f"{where}: {', '.join(missing)} missing; it has {', '.join(entry)}. Complete it, or "
+            "remove it."
         )
     for key, kind in {**(optional or {}), **keys}.items():
         if key in entry and not isinstance(entry[key], kind):
-            raise DataError(f"{where}: {key} is {entry[key]!r}; it must be {_KINDS[kind]}.")
+            faults.append(f"{where}: {key} is {entry[key]!r}; it must be {_KINDS[kind]}.")
+    return faults
 
 
-def _merge(entries: Iterable[_Entry], *, path: Path) -> list[_Entry]:
+def _merge(entries: Iterable[_Entry], *, path: Path, faults: list[str]) -> list[_Entry]:
     """Merge the rows of each image."""
     merged: dict[str, _Entry] = {}
     for entry in entries:
@@ -264,7 +316,7 @@ def _merge(entries: Iterable[_Entry], *, path: Path) -> list[_Entry]:
         if first is entry:
             continue
         if (first.split, first.image_id) != (entry.split, entry.image_id):
-            raise DataError(
+            faults.append(
                 f"{path}, {entry.where}: image {entry.image!r} has another split or image_id than "
                 f"in {first.where}; use the same in all its rows."
             )
@@ -272,28 +324,36 @@ def _merge(entries: Iterable[_Entry], *, path: Path) -> list[_Entry]:
     return list(merged.values())
 
 
-def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
-    """Turn entries into records; check that each has captions, and a unique name and id."""
-    if not entries:
+def _check(entries: list[_Entry], *, path: Path, faults: list[str]) -> list[Record]:
+    """Turn entries into records; list images without captions, name or id of their own."""
+    if not entries and not faults:
         raise DataError(f"Caption file {path} contains no images. {_FORMATS}")
-    numbered = sum(entry.image_id is not None for entry in entries)
-    if numbered not in (0, len(entries)):
-        raise DataError(
-            f"{path}: {numbered} of {len(entries)} images have an id; give one to all or to none."
+    by_given: dict[bool, list[_Entry]] = {True: [], False: []}
+    for entry in entries:
+        by_given[entry.image_id is not None].append(entry)
+    if all(by_given.values()):
+        faults.append(
+            f"{path}: {len(by_given[True])} of {len(entries)} images have an id; give one to all "
+            "or to none."
         )
+        given, fewer = min(by_given.items(), key=lambda found: len(found[1]))
+        faults += [
+            f"{path}, {entry.where}: image {entry.image!r} has {'an' if given else 'no'} id."
+            for entry in fewer
+        ]
     default_split = _split_by_name(path)
     by_id: dict[int, _Entry] = {}
     by_name: dict[str, _Entry] = {}
-    records, faults = [], []
+    records = []
     for number, entry in enumerate(entries):
         captions = tuple(caption for caption in entry.captions if caption.strip())
-        image_id = number if entry.image_id is None else entry.image_id
         if not captions:
             faults.append(
                 f"{path}, {entry.where}: image {entry.image!r} has no captions; "
                 "add one, or remove the image from the file."
             )
-        if (owner := by_id.setdefault(image_id, entry)) is not entry:
+        image_id = entry.image_id
+        if image_id is not None and (owner := by_id.setdefault(image_id, entry)) is not entry:
             faults.append(
                 f"{path}: {owner.image!r} ({owner.where}) and {entry.image!r} ({entry.where}) "
                 f"share the id {image_id}; give each image its own."
@@ -303,17 +363,21 @@ def _check(entries: list[_Entry], *, path: Path) -> list[Record]:
                 f"{path}: {entry.image!r} is listed twice ({owner.where} and {entry.where}); move "
                 "all its captions to one of them."
             )
-        split = entry.split or default_split
-        records.append(Record(image=entry.image, image_id=image_id, captions=captions, split=split))
-    if faults:
-        raise DataError(list_faults(faults))
+        records.append(
+            Record(
+                image=entry.image,
+                image_id=number if image_id is None else image_id,
+                captions=captions,
+                split=entry.split or default_split,
+            )
+        )
     return records
 
 
-def list_faults(faults: Sequence[str], *, most: int = 20) -> str:
-    """List the faults, one per line, and count those beyond `most`."""
-    more = [f"... and {len(faults) - most} more"] if len(faults) > most else []
-    return "\n".join([*faults[:most], *more])
+def _list_faults(faults: Sequence[str]) -> str:
+    """List the first faults, one per line, and count the others."""
+    more = [f"... and {len(faults) - _SHOWN} more"] if len(faults) > _SHOWN else []
+    return "\n".join([*faults[:_SHOWN], *more])
 
 
 def _split_by_name(path: Path) -> str:

@@ -10,7 +10,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypeVar
 
@@ -235,12 +235,19 @@ def _index(paths: list[str]) -> Iterator[tuple[str, _Place]]:
     """Index the images of folders and archives."""
     files = [file for path in dict.fromkeys(paths) for file in _files(path)]
     archives = [path for name, path in files if name is None]
-    indexed = _map(_index_archive, archives, expected=lambda found: _SLOW_MEMBER * len(found))
+    damaged: list[str] = []
+    indexed = _map(
+        partial(_index_archive, damaged=damaged),
+        archives,
+        expected=lambda found: _SLOW_MEMBER * len(found),
+    )
     for name, path in files:
         if name is None:
             yield from next(indexed)
         else:
             yield name, _Place(path)
+    if damaged:
+        raise DataError("\n".join(sorted(damaged)))
 
 
 def _map(
@@ -281,8 +288,13 @@ def _files(path: str) -> Iterator[tuple[str | None, str]]:
             yield None if file.endswith(".tar") else above + file, os.path.join(folder, file)
 
 
-def _index_archive(path: str) -> list[tuple[str, _Place]]:
-    return list(_index_zip(path) if path.endswith(".zip") else _index_tar(path))
+def _index_archive(path: str, *, damaged: list[str]) -> list[tuple[str, _Place]]:
+    """Index the images of an archive; why it cannot be read is added to the list."""
+    try:
+        return list(_index_zip(path) if path.endswith(".zip") else _index_tar(path))
+    except DataError as error:
+        damaged.append(str(error))
+        return []
 
 
 def _index_tar(path: str) -> Iterator[tuple[str, _Place]]:

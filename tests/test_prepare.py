@@ -3,7 +3,9 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -309,3 +311,100 @@ def test_a_check_lists_all_faults(mine, capsys):
         (photos / name).write_bytes(content)
     assert prepare(mine, "--check") == 1
     assert capsys.readouterr().err.partition("error: ")[2].startswith("1 problem:\n1.jpg: ")
+
+
+def said_by_check(mine, capsys, captions="captions.json") -> list[str]:
+    """Lines of the error, with the caption file as FILE."""
+    arguments = [str(mine / captions), "--root", str(mine / "photos"), "--check"]
+    assert main([*arguments, "--workers", "1"]) == 1
+    said = capsys.readouterr().err.partition("error: ")[2]
+    return said.replace(str(mine / captions), "FILE").splitlines()
+
+
+def test_a_check_lists_faults_of_captions_and_of_photos_together(mine, capsys):
+    names = [*(f"{n}.jpg" for n in range(12)), "3.jpg"]
+    images = [{"id": n, "file_name": name} for n, name in enumerate(names)]
+    images.append({"id": 4, "file_name": "extra.jpg"})
+    said = [{"id": n, "image_id": n, "caption": "a"} for n in range(13) if n != 5]
+    said += [{"id": 77, "image_id": 99, "caption": "b"}, {"id": 78, "image_id": 98, "caption": "b"}]
+    (mine / "captions.json").write_text(json.dumps({"images": images, "annotations": said}))
+    noise(30, 40, seed=50).save(mine / "photos" / "extra.jpg")
+    for number in (0, 5, 7):
+        path = mine / "photos" / f"{number}.jpg"
+        path.write_bytes(path.read_bytes()[:300])
+    lines = said_by_check(mine, capsys)
+    damaged = [line.partition(":")[0] for line in lines[6:]]
+    assert lines[:6] == [
+        "8 problems:",
+        "FILE: image 99 of annotation 77 is not listed; add the image, or remove its annotations.",
+        "FILE: image 98 of annotation 78 is not listed; add the image, or remove its annotations.",
+        "FILE, image 5: image '5.jpg' has no captions; add one, or remove the image from the file.",
+        "FILE: '3.jpg' is listed twice (image 3 and image 12); move all its captions to one of "
+        "them.",
+        "FILE: '4.jpg' (image 4) and 'extra.jpg' (image 4) share the id 4; give each image its "
+        "own.",
+    ]
+    assert damaged == ["0.jpg", "5.jpg", "7.jpg"]
+
+
+def test_a_check_lists_any_number_of_faults(mine, capsys):
+    images = [{"id": n, "file_name": f"{n}.jpg"} for n in range(1500)]
+    (mine / "captions.json").write_text(json.dumps({"images": images, "annotations": []}))
+    lines = said_by_check(mine, capsys)
+    assert lines[0] == "2988 problems:"
+    assert [line.partition(":")[0] for line in lines[1:1501]] == [
+        f"FILE, image {n}" for n in range(1500)
+    ]
+    assert [line.split("'")[1] for line in lines[1501:]] == [f"{n}.jpg" for n in range(12, 1500)]
+
+
+def test_a_check_names_every_photo_that_equals_one_of_another_split(mine, capsys):
+    photos = mine / "photos"
+    for number in (3, 7):  # of val; 8 is of train
+        (photos / f"{number}.jpg").write_bytes((photos / "8.jpg").read_bytes())
+    assert said_by_check(mine, capsys, "captions.csv") == [
+        "2 problems:",
+        *(
+            f"8.jpg of split train is also {number}.jpg of split val; remove one of them."
+            for number in (3, 7)
+        ),
+    ]
+
+
+def test_a_check_goes_on_after_a_photo_that_cannot_be_read(mine, capsys):
+    packed = mine / "photos" / "all.zip"
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((mine / "photos").glob("*.jpg")):
+            archive.write(path, path.name)
+            path.unlink()
+        places = {info.filename: info.header_offset for info in archive.infolist()}
+    content = bytearray(packed.read_bytes())
+    for name in ("1.jpg", "8.jpg"):
+        start = places[name] + 30 + len(name)
+        content[start : start + 8] = b"\xff" * 8
+    packed.write_bytes(content)
+    arguments = [str(mine / "captions.csv"), "--root", str(packed), "--check", "--workers", "1"]
+    assert main(arguments) == 1
+    lines = capsys.readouterr().err.partition("error: ")[2].splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "2 problems", *(f"Image '{n}.jpg' cannot be read" for n in (1, 8))
+    ]  # fmt: skip
+
+
+def test_a_check_lists_all_damaged_archives(mine, capsys):
+    captions = (mine / "captions.csv").read_text().replace("0.jpg,photo 0", "0.jpg,")
+    (mine / "captions.csv").write_text(captions.replace("0.jpg,صورة", "0.jpg,"))
+    for name in ("a.tar", "b.tar", "c.tar"):
+        with tarfile.open(mine / "photos" / name, "w", format=tarfile.USTAR_FORMAT) as archive:
+            archive.add(mine / "photos" / "2.jpg", f"{name}.jpg")
+    for name in ("a.tar", "c.tar"):
+        (mine / "photos" / name).write_bytes((mine / "photos" / name).read_bytes()[:700])
+    photos = mine / "photos"
+    assert said_by_check(mine, capsys, "captions.csv") == [
+        "3 problems:",
+        "FILE, line 2: image '0.jpg' has no captions; add one, or remove the image from the file.",
+        *(
+            f"{photos}/{name}: damaged tar archive (it ends inside {name}.jpg); download it again."
+            for name in ("a.tar", "c.tar")
+        ),
+    ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from captioner.cli.options import positive
 from captioner.durable import check_writable
 from captioner.errors import CaptionerError, DataError
-from data.coco import list_faults, load_records
+from data.coco import load_records
 from data.image_source import ImageSource
 from data.prepare.checks import Found, find
 from data.prepare.known import KNOWN
@@ -84,17 +84,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         if not args.check:
             check_writable(output, folder=True, option="--output")
-        found = _find(args.data, args.root, checked=output / "checked.json", md5=args.md5)
+        faults: list[str] | None = [] if args.check else None
+        checked = output / "checked.json"
+        found = _find(args.data, args.root, checked=checked, md5=args.md5, faults=faults)
         counts = Counter(record.split for record in found.records)
         say(", ".join(f"{count:,} {split}" for split, count in counts.items()))
-        source = ImageSource(found.images)
-        if args.check:
-            faults = find_faults(found.records, source, workers=args.workers)
-            if faults:
-                problems = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
-                raise DataError(f"{problems}:\n{list_faults(faults, most=1000)}")
+        if faults is not None:
+            _check(found, faults, workers=args.workers)
             say("all photos exist and can be read, and none is in two splits")
             return 0
+        source = ImageSource(found.images)
         write_shards(
             found.records, source, output, settings=settings, workers=args.workers, say=say
         )
@@ -113,18 +112,35 @@ def say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _find(data: str, root: Path, *, checked: Path, md5: bool) -> Found:
+def _check(found: Found, faults: list[str], *, workers: int) -> None:
+    """Check the photos.
+
+    Raises:
+        DataError: there are faults; the message lists all of them, those of captions first.
+    """
+    try:
+        source = ImageSource(found.images)
+    except DataError as error:
+        faults += str(error).splitlines()
+    else:
+        faults += find_faults(found.records, source, workers=workers)
+    if faults:
+        problems = "1 problem" if len(faults) == 1 else f"{len(faults)} problems"
+        raise DataError("\n".join([f"{problems}:", *faults]))
+
+
+def _find(data: str, root: Path, *, checked: Path, md5: bool, faults: list[str] | None) -> Found:
     """Return the files of a known data set, or the user's own captions and photos."""
     if data in KNOWN:
         if not root.is_dir():
             raise DataError(f"{root} is not a folder; create it, and put the downloads there.")
-        return find(root, KNOWN[data], checked=checked, md5=md5)
+        return find(root, KNOWN[data], checked=checked, md5=md5, faults=faults)
     if not Path(data).exists():
         raise DataError(
             f"Caption file {data} does not exist, and no known data set ({', '.join(KNOWN)}) has "
             "this name; check the path."
         )
-    return Found(load_records(Path(data)), [str(root)])
+    return Found(load_records(Path(data), faults=faults), [str(root)])
 
 
 if __name__ == "__main__":

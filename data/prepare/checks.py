@@ -27,7 +27,14 @@ class Found:
     """Folders and archives of an ImageSource."""
 
 
-def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> Found:
+def find(
+    root: Path,
+    data_set: DataSet,
+    *,
+    checked: Path,
+    md5: bool = True,
+    faults: list[str] | None = None,
+) -> Found:
     """Locate and verify the files of a data set, and read its captions.
 
     Args:
@@ -35,6 +42,7 @@ def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> F
         data_set: the data set.
         checked: file that records verified checksums, so that they are computed once.
         md5: verify checksums; this reads COCO once, which takes minutes.
+        faults: receives the faults of the captions, as of `load_records`.
 
     Raises:
         DataError: files are missing, truncated or wrong; the message lists all of them with a way
@@ -60,8 +68,9 @@ def find(root: Path, data_set: DataSet, *, checked: Path, md5: bool = True) -> F
         lines = "".join(f"\n  {line}" for line in wrong)
         raise DataError(f"{data_set.title} is not ready in {root}:{lines}")
     with _unpacked(annotations, data_set) as path:
-        records = load_records(path)
-    _check_splits(records, data_set, annotations)
+        records = load_records(path, faults=faults)
+    if not faults:  # of entries that are left out
+        _check_splits(records, data_set, annotations)
     return Found(records, images)
 
 

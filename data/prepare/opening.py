@@ -26,25 +26,32 @@ def find_faults(
     Returns:
         One line per fault: a photo is missing, cannot be read, or is in two splits.
     """
+    photos = list({record.image: record for record in records}.values())
+    unread: set[str] = set()
 
     def fault_of(record: Record) -> str | None:
         try:
             load_photo(source.read(record.image), name=record.image)
-        except (DataError, ImageError) as error:
+        except DataError as error:
+            unread.add(record.image)
+            return str(error)
+        except ImageError as error:
             return str(error)
         return None
 
     with ThreadPoolExecutor(workers) as pool:
-        found = pool.map(fault_of, records)
-        opened = progress_bar(found, title="opening", total=len(records), unit="photos")
+        found = pool.map(fault_of, photos)
+        opened = progress_bar(found, title="opening", total=len(photos), unit="photos")
         faults = [fault for fault in opened if fault is not None]
     splits: dict[str, list[Record]] = {}
-    for record in records:
-        if record.image in source:
+    for record in photos:
+        if record.image not in unread:
             splits.setdefault(record.split, []).append(record)
     for one, other in combinations(splits, 2):
-        for name, known in find_shared(splits[one], source, splits[other], source):
-            faults.append(
-                f"{name} of split {one} is also {known} of split {other}; remove one of them."
-            )
+        pairs = find_shared(splits[one], source, splits[other], source)
+        back = find_shared(splits[other], source, splits[one], source)  # several may equal one
+        faults += [
+            f"{name} of split {one} is also {known} of split {other}; remove one of them."
+            for name, known in dict.fromkeys([*pairs, *((name, known) for known, name in back)])
+        ]
     return faults
