@@ -5,7 +5,8 @@ Four formats, recognised by content:
     COCO captions    {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}
     Karpathy split   {"images": [{"filename", "split", "sentences": [{"raw"}]}]}
     CSV              columns image and caption (and split), one caption per row
-    JSON lines       {"image", "caption" or "captions"} (and "split", "image_id"), one per line
+    JSON lines       {"image", "caption" or "captions"} (and "split", "image_id"), one per line;
+                     "has_id": false marks an "image_id" that is only a number of a row
 
 Any of them may be compressed with gzip. Without splits in the file, all images belong to the split
 in its name (`captions_val2014.json`: val), or else to train.
@@ -32,7 +33,7 @@ _FORMATS = (
 
 _SHOWN = 20
 """Faults that an error lists; `data.prepare --check` lists all."""
-_KINDS = {str: "a text", int: "a whole number", list: "a list"}
+_KINDS = {str: "a text", int: "a whole number", list: "a list", bool: "true or false"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +48,8 @@ class Record:
     """Captions as written, at least one."""
     split: str
     """`train`, `val`, `test`, ...; `restval` of Karpathy's COCO split counts as train."""
+    has_id: bool = field(default=True, compare=False)
+    """Whether the file gives the id; an index says nothing about other files."""
 
 
 @dataclass
@@ -56,6 +59,7 @@ class _Entry:
     image: str
     where: str  # for errors: "line 3", "image 7"
     image_id: int | None = None
+    has_id: bool = True
     split: str | None = None
     captions: list[str] = field(default_factory=list)
 
@@ -240,7 +244,7 @@ def _parse_csv(text: str, *, path: Path, faults: list[str]) -> Iterator[_Entry]:
 
 
 def _parse_lines(text: str, *, path: Path, faults: list[str]) -> Iterator[_Entry]:
-    optional = {"split": str, "image_id": int}
+    optional = {"split": str, "image_id": int, "has_id": bool}
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -262,6 +266,7 @@ def _parse_lines(text: str, *, path: Path, faults: list[str]) -> Iterator[_Entry
             image=row["image"],
             where=f"line {number}",
             image_id=row.get("image_id"),
+            has_id=row.get("has_id", True),
             split=row.get("split"),
             captions=row["captions"] if several else [row["caption"]],
         )
@@ -369,6 +374,7 @@ def _check(entries: list[_Entry], *, path: Path, faults: list[str]) -> list[Reco
                 image_id=number if image_id is None else image_id,
                 captions=captions,
                 split=entry.split or default_split,
+                has_id=entry.has_id and image_id is not None,
             )
         )
     return records

@@ -17,8 +17,8 @@ def find_shared(
 ) -> list[tuple[str, str]]:
     """Find photos of one set that also occur in another.
 
-    Equal ids and file names identify a photo that was resized for one of the sets; equal bytes
-    identify a renamed one. Only files of equal size are read.
+    Equal file names and ids, if the caption files give them, identify a photo that was resized for
+    one of the sets; equal bytes identify a renamed one. Only files of equal size are read.
 
     Returns:
         The names of each shared photo in both sets.
@@ -26,14 +26,14 @@ def find_shared(
     Raises:
         DataError: a photo cannot be read.
     """
-    by_id = {_id(record): record.image for record in others}
+    by_id = {_id(record): record.image for record in others if record.has_id}
     by_size = defaultdict(list)
     for record in others:
         by_size[other_source.size(record.image)].append(record.image)
     digests: dict[str, bytes] = {}
     shared = []
     for record in records:
-        if (known := by_id.get(_id(record))) is not None:
+        if record.has_id and (known := by_id.get(_id(record))) is not None:
             shared.append((record.image, known))
             continue
         candidates = by_size.get(source.size(record.image), [])

@@ -311,6 +311,20 @@ def test_json_lines_hold_one_caption_or_several(tmp_path):
     assert [record.image_id for record in load_records(single)] == [8]
 
 
+def test_a_record_says_whether_its_id_is_the_files_own(tmp_path):
+    line = {"image": "1.jpg", "caption": "a", "image_id": 7}
+    for content, own in (
+        (COCO_CAPTIONS, True),
+        (KARPATHY, True),
+        (json.dumps(line), True),
+        (json.dumps(line | {"has_id": False}), False),
+        ('{"image": "1.jpg", "caption": "a"}', False),
+        ("image,caption\n1.jpg,a\n", False),
+    ):
+        records = load_records(write(tmp_path / "captions", content))
+        assert {record.has_id for record in records} == {own}
+
+
 def test_blank_captions_are_left_out(tmp_path):
     path = write(tmp_path / "own.csv", "image,caption\n1.jpg, \n1.jpg,a dog\n")
     assert load_records(path)[0].captions == ("a dog",)

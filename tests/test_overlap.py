@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from data.coco import Record
+from data.coco import Record, load_records
 from data.image_source import ImageSource
 from data.overlap import find_shared
 from tests.photos import noise
@@ -35,3 +35,24 @@ def test_the_same_id_or_name_alone_tells_nothing(tmp_path):
     val = photo_set(tmp_path / "val", {"1.png": 1})
     assert find_shared(*val, *photo_set(tmp_path / "a", {"2.png": 2})) == []
     assert find_shared(*val, *photo_set(tmp_path / "b", {"1.png": 2}, first=5)) == []
+
+
+def test_rows_of_the_same_number_and_name_are_different_photos(tmp_path):
+    sets = []
+    for split, seed in (("train", 1), ("val", 2)):
+        (tmp_path / split).mkdir()
+        noise(30, 40, seed=seed).save(tmp_path / split / "0001.jpg")
+        noise(30, 40, seed=9).save(tmp_path / split / f"same-{split}.jpg")
+        table = tmp_path / f"{split}.csv"
+        table.write_text(f"image,caption\n{split}/0001.jpg,a\n{split}/same-{split}.jpg,b\n")
+        sets += [load_records(table), ImageSource(tmp_path)]
+    assert find_shared(*sets) == [("train/same-train.jpg", "val/same-val.jpg")]
+
+
+def test_the_same_file_is_found_without_ids(tmp_path):
+    _, source = photo_set(tmp_path / "photos", {"1.png": 1, "2.png": 2})
+    sets = []
+    for name, row in (("train", "1.png"), ("val", "./1.png")):
+        (tmp_path / f"{name}.csv").write_text(f"image,caption\n{row},a\n")
+        sets += [load_records(tmp_path / f"{name}.csv"), source]
+    assert find_shared(*sets) == [("1.png", "./1.png")]

@@ -14,6 +14,7 @@ from captioner.errors import ConfigError, ImageError
 from captioner.photo import load_photo
 from data.coco import Record, load_records
 from data.image_source import ImageSource
+from data.overlap import find_shared
 from data.prepare.__main__ import main
 from data.prepare.shard_plan import ShardSettings, plan_shards
 from data.prepare.shrink import pack_photo
@@ -72,6 +73,20 @@ def test_shards_are_what_training_reads(mine, capsys):
         ("val", 3, 6),
     ]
     assert all(s["bytes"] == (shards / s["name"]).stat().st_size for s in manifest["shards"])
+
+
+def test_numbers_of_rows_stay_such_in_shards(mine):
+    """Otherwise shards of two tables would seem to hold the same photos."""
+    sets = []
+    for split, seed in (("train", 1), ("val", 2)):
+        photos = mine / split
+        photos.mkdir()
+        noise(30, 40, seed=seed).save(photos / "0001.jpg")
+        (mine / f"{split}.csv").write_text(f"image,caption,split\n0001.jpg,a,{split}\n")
+        shards = mine / f"{split}_shards"
+        assert main([str(mine / f"{split}.csv"), "--root", str(photos)]) == 0
+        sets += [load_records(shards / "captions.jsonl"), ImageSource(shards)]
+    assert find_shared(*sets) == []
 
 
 def test_webdataset_reads_the_shards(mine):

@@ -71,6 +71,7 @@ def describe_record(record: Record) -> dict[str, Any]:
     return {
         "image": record.image,
         "image_id": record.image_id,
+        **({} if record.has_id else {"has_id": False}),
         "split": record.split,
         "captions": list(record.captions),
     }
