@@ -88,7 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         checked = output / "checked.json"
         found = _find(args.data, args.root, checked=checked, md5=args.md5, faults=faults)
         counts = Counter(record.split for record in found.records)
-        say(", ".join(f"{count:,} {split}" for split, count in counts.items()))
+        if counts:
+            say(", ".join(f"{count:,} {split}" for split, count in counts.items()))
         if faults is not None:
             _check(found, faults, workers=args.workers)
             say("all photos exist and can be read, and none is in two splits")
