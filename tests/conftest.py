@@ -49,7 +49,7 @@ SLOW = {
     "pretrained_weights", "private_names", "readme", "recipe", "release", "report", "score",
     "serve", "serve_command", "start", "stopping",
     "agreement", "benchmark_pretrained", "benchmarks", "compilation", "ensemble", "logbook",
-    "photo_plugins", "train", "train_records", "your_own_data",
+    "forecast", "photo_plugins", "rehearse", "train", "train_records", "unused", "your_own_data",
 }  # fmt: skip
 """Modules whose tests train, start browsers and servers, kill processes or trace networks."""
 

@@ -1,14 +1,17 @@
 """A rehearsal goes through every stage, and tells what the whole run takes."""
 
 import json
-import re
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from shapes import write_shapes
 
-from training.rehearse import StageCost, main, project, rehearse
+from captioner.model import Encoder
+from training import train
+from training.rehearse import main, rehearse
+from training.running.learner import Learner
 from training.running.loaders import load_photos
 from training.settings import load_settings
 
@@ -38,50 +41,8 @@ def test_every_stage_is_rehearsed_and_nothing_is_kept(tmp_path):
     assert "encoder, forward" in whole.shares
     assert {"sampling", "reward"} <= set(own.shares)
     assert all(0 < share < 1 for cost in costs for share in cost.shares.values())
+    assert [sum(cost.shares.values()) for cost in costs] == pytest.approx([1, 1, 1])
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_the_whole_run_is_the_sum_of_its_stages():
-    config = load_settings(SMOKE, [STAGES])
-    plain = {"shares": {}, "memory": 10**9}
-    costs = [
-        StageCost(
-            rate=100, validation_rate=10, feature_rate=50, feature_bytes=500, views=2, **plain
-        ),
-        StageCost(rate=20, validation_rate=10, **plain),
-        StageCost(
-            rate=50, validation_rate=10, feature_rate=50, feature_bytes=500, views=1, **plain
-        ),
-    ]
-    lines, faults = project(config, costs, photos=1000, val_photos=100)
-    seconds = [
-        2 * (1000 / 100 + 100 / 10) + (2 * 1000 + 100) / 50,
-        1000 / 20 + 100 / 10,
-        3 * (1000 / 50 + 100 / 10) + (1000 + 100) / 50,
-    ]
-    assert [round(second) for second in seconds] == [82, 60, 112]
-    assert "2 epochs take 82 s, features of 0.0 GB" in lines[0]
-    assert "1 epochs take 60 s" in lines[1]
-    assert lines[3] == "total: 4 min, 0.0 GB of cached features"
-    assert faults == []
-
-
-def test_too_little_disk_space_is_reported_in_advance():
-    config = load_settings(SMOKE, [STAGES])
-    cost = StageCost(
-        rate=1,
-        validation_rate=1,
-        shares={},
-        memory=1,
-        feature_rate=1,
-        feature_bytes=10**12,
-        views=1,
-    )
-    whole = StageCost(rate=1, validation_rate=1, shares={}, memory=1)
-    _, (fault,) = project(config, [cost, whole, cost], photos=10**6, val_photos=1)
-    assert re.match(
-        r"data\.cache: the features take 2000002000\.0 GB, but only [\d.]+ GB are free", fault
-    )
 
 
 def test_the_command_prints_the_cost_of_stages_and_run(capsys):
@@ -107,3 +68,64 @@ def test_the_rehearsal_fails_where_the_run_would(capsys):
     assert (
         "encoder_weights is 'no.safetensors', but there is no such file" in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "{name='one', epochs=1, batch_size=4, accumulate=2}",
+        "{name='one', encoder='trained', epochs=2, batch_size=4, ema=0.9}",
+    ],
+)
+def test_the_folder_takes_what_the_rehearsal_says(stage):
+    changes = [f"stages=[{stage}]", "save_minutes=0", "keep=2", "model.decoder.width=128"]
+    assert train.main([str(SMOKE), *(f"--set={change}" for change in changes)]) == 0
+    config = load_settings(SMOKE, changes)
+    photos, val = load_photos(config)
+    where = {"train": photos, "val": val, "device": torch.device("cpu")}
+    [cost] = rehearse(config, **where, steps=1)
+    files = [*Path("runs/smoke").glob("*.safetensors"), *Path("runs/smoke").glob("*.pt")]
+    assert len(files) == 5
+    written = sum(path.stat().st_size for path in files)
+    newest = Path("runs/smoke/resume.pt").stat().st_size  # while it is written, there is one more
+    assert cost.folder_bytes == pytest.approx(written + newest, rel=0.05)
+
+
+def test_the_encoder_takes_its_own_part_of_a_step(monkeypatch):
+    forward = Encoder.forward
+
+    def slow(self, pixels):
+        time.sleep(0.2)
+        return forward(self, pixels)
+
+    monkeypatch.setattr(Encoder, "forward", slow)
+    config = load_settings(SMOKE, ["stages=[{name='all', encoder='trained', epochs=1}]"])
+    photos, val = load_photos(config)
+    [cost] = rehearse(config, train=photos, val=val, device=torch.device("cpu"), steps=3)
+    assert cost.shares["encoder, forward"] > 0.5
+    assert sum(cost.shares.values()) == pytest.approx(1)
+
+
+def test_a_small_stage_shows_less_memory_than_a_large_one_before(monkeypatch):
+    step = Learner.step
+
+    def large(self, batches):
+        if self.stage.name == "words":
+            torch.ones(100_000_000)  # 400 MB
+        return step(self, batches)
+
+    monkeypatch.setattr(Learner, "step", large)
+    config = load_settings(SMOKE, [STAGES])
+    photos, val = load_photos(config)
+    costs = list(rehearse(config, train=photos, val=val, device=torch.device("cpu"), steps=1))
+    if costs[0].memory_so_far:
+        pytest.skip("this system cannot reset a process's peak memory")
+    assert costs[1].memory < costs[0].memory - 300e6
+
+
+@pytest.mark.parametrize("option", ["--steps", "--photos", "--val-photos"])
+@pytest.mark.parametrize("number", ["0", "-1"])
+def test_nothing_is_not_rehearsed(capsys, option, number):
+    with pytest.raises(SystemExit):
+        main([str(SMOKE), option, number])
+    assert capsys.readouterr().err.endswith(f"argument {option}: {number} is not 1 or more\n")

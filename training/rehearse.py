@@ -7,11 +7,10 @@ Runs every stage on the first photos of the data, repeated if there are too few,
 batch size, precision and decoding settings, and keeps nothing. For each stage it prints photos per
 second, where the time of a step goes, and peak memory; then the hours and disk space of the whole
 run, for all photos in the captions or for `--photos`. It fails where the run would fail: too little
-disk space for features, too little memory, a missing extra.
+disk space for features, checkpoints and states to resume from, too little memory, a missing extra.
 """
 
 import argparse
-import shutil
 import sys
 import tempfile
 import time
@@ -19,28 +18,31 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor, nn
 from torch.profiler import profile
+from torch.utils._pytree import tree_leaves
 
 from captioner.cli.options import positive
 from captioner.durable import check_writable
 from captioner.errors import CaptionerError, ConfigError
-from captioner.model import CaptionModel
+from captioner.model import CaptionModel, Encoder
 from captioner.pytorch import find_device, memory_errors
+from captioner.speed.resources import release_memory
 from captioner.words.tokenizer import Tokenizer
-from data.progress import duration
 from data.ranks import Ranks
+from training.running.forecast import StageCost, existing, project
+from training.running.learner import Learner
 from training.running.loaders import CaptionedPhotos, load_photos
 from training.running.stage import build_stage
 from training.running.start import choose_tokenizer, compile_model, start_model
 from training.running.unused import refuse_unused
 from training.scoring.predictions import caption_batches
-from training.scoring.provenance import describe_machine, peak_memory
+from training.scoring.provenance import describe_machine, peak_memory, reset_peak_memory
 from training.settings import RunConfig, StageConfig, load_settings
 
 WARM_UP = 2
@@ -75,24 +77,27 @@ class Clock:
         return call
 
 
-@dataclass(frozen=True, kw_only=True)
-class StageCost:
-    """Measured cost of a stage."""
+class _TimedEncoder(nn.Module):
+    """Stands in for an encoder, compiled or not, and times it."""
 
-    rate: float
-    """Training photos per second."""
-    shares: dict[str, float]
-    """Fraction of a step's time by component; the rest is the decoder and the backward pass."""
-    validation_rate: float
-    """Validation photos per second."""
-    memory: int
-    """Peak memory in bytes."""
-    feature_rate: float = 0.0
-    """Photos encoded per second beforehand, for a frozen encoder."""
-    feature_bytes: int = 0
-    """Size of the cached features of one photo in one view."""
-    views: int = 0
-    """Cached views per training photo."""
+    def __init__(self, encoder: nn.Module, clock: Clock) -> None:
+        super().__init__()
+        self._encoder, self._clock = encoder, clock
+
+    def forward(self, pixels: Tensor) -> Any:
+        with self._clock.timing("encoder"):
+            return self._encoder(pixels)
+
+
+@contextmanager
+def _encoder_timed(model: CaptionModel, clock: Clock) -> Iterator[None]:
+    """Time the encoder in this context."""
+    encoder = model.encoder
+    model.encoder = cast(Encoder, _TimedEncoder(encoder, clock))
+    try:
+        yield
+    finally:
+        model.encoder = encoder
 
 
 def rehearse(
@@ -151,12 +156,13 @@ def _rehearse_stage(
     trace: Path | None,
 ) -> StageCost:
     clock = Clock(device)
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    stage = replace(stage, max_steps=0)  # may be fewer than are measured
+    release_memory()
+    fresh = reset_peak_memory(device)
     count = (steps + WARM_UP) * stage.batch_size * stage.accumulate
     train = replace(train, records=list(islice(cycle(train.records), count)))
     val = replace(val, records=val.records[:VALIDATED])
-    with tempfile.TemporaryDirectory(dir=_cache_folder(config)) as cache:
+    with tempfile.TemporaryDirectory(dir=existing(Path(config.data.cache))) as cache:
         learner, loader, val_loader = build_stage(
             replace(config, data=replace(config.data, cache=cache)),
             stage,
@@ -174,42 +180,51 @@ def _rehearse_stage(
                 setattr(objective, part, clock.timed(part, getattr(objective, part)))
         loader.set_epoch(0, done=0)
         batches = iter(loader)
-        group = []
         for measured, number in ((False, WARM_UP), (True, steps)):
-            for name in ("loading", "step", "sample", "reward"):
+            for name in ("loading", "step", "encoder", "sample", "reward"):
                 clock.seconds[name] = 0.0
-            with _profiled(trace if measured else None):
+            photos = 0
+            with _encoder_timed(model, clock), _profiled(trace if measured else None):
                 for _ in range(number):
                     with clock.timing("loading"):
                         group = list(islice(batches, stage.accumulate))
                     with clock.timing("step"):
                         learner.step([batch.to(device) for batch in group])
-        inputs = group[-1].inputs
-        if inputs.ndim == 4:
-            with torch.no_grad(), clock.timing("encoder"):
-                model.encoder(inputs.to(device))
-            clock.seconds["encoder"] *= steps * stage.accumulate
+                    photos += sum(len(batch.image_ids) for batch in group)
         with clock.timing("validation"):
             caption_batches(learner.eval_model, tokenizer, val_loader, config.search)
+        folder_bytes = _folder_bytes(learner, keep=config.keep)
         learner.copy_average_to_model()
         frozen = stage.encoder == "frozen"
         views = (2 if stage.augment else 1) if frozen else 0
         whole = clock.seconds["loading"] + clock.seconds["step"]
-        parts = {"encoder, forward": "encoder", "sampling": "sample"}
-        parts |= {name: name for name in ("loading", "reward")}
+        parts = {"loading": "loading", "encoder, forward": "encoder"}
+        parts |= {"sampling": "sample", "reward": "reward"}
+        shares = {
+            name: clock.seconds[part] / whole for name, part in parts.items() if clock.seconds[part]
+        }
         return StageCost(
-            rate=steps * stage.batch_size * stage.accumulate / whole,
-            shares={
-                name: clock.seconds[part] / whole
-                for name, part in parts.items()
-                if clock.seconds[part]
-            },
+            rate=photos / whole,
+            shares={**shares, "decoder and backward pass": 1 - sum(shares.values())},
             validation_rate=len(val.records) / clock.seconds["validation"],
             memory=peak_memory(device),
+            memory_so_far=not fresh,
             feature_rate=(views * count + len(val.records)) / clock.seconds["features"],
-            feature_bytes=2 * inputs[0].numel() if frozen else 0,
+            feature_bytes=2 * group[-1].inputs[0].numel() if frozen else 0,
             views=views,
+            folder_bytes=folder_bytes,
         )
+
+
+def _folder_bytes(learner: Learner, *, keep: int) -> int:
+    """Count the bytes of the run's folder: `best`, `last` and `stage`, and the states kept."""
+    state_dict = learner.eval_model.state_dict()
+    weights = {x.data_ptr(): x for x in state_dict.values()}.values()  # tied ones once
+    half = sum(x.nbytes // 2 if x.is_floating_point() and x.ndim > 1 else x.nbytes for x in weights)
+    states = tree_leaves([part.state_dict() for part in learner.parts.values()])
+    storages = [x.untyped_storage() for x in states if isinstance(x, Tensor)]
+    state = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+    return 2 * half + sum(x.nbytes for x in weights) + (keep + 1) * state
 
 
 @contextmanager
@@ -225,49 +240,6 @@ def _profiled(trace: Path | None) -> Iterator[None]:
     print(profiler.key_averages().table(sort_by="self_cpu_time_total", row_limit=10))
 
 
-def _cache_folder(config: RunConfig) -> Path:
-    """The feature cache's folder, or its closest existing parent."""
-    path = Path(config.data.cache).absolute()
-    return next(folder for folder in (path, *path.parents) if folder.is_dir())
-
-
-def project(
-    config: RunConfig, costs: Sequence[StageCost], *, photos: int, val_photos: int
-) -> tuple[list[str], list[str]]:
-    """Project the cost of the whole run; return lines to print, and errors that it would meet."""
-    lines, faults = [], []
-    hours = disk = 0.0
-    before: StageConfig | None = None
-    for stage, cost in zip(config.stages, costs, strict=True):
-        seconds = stage.epochs * (photos / cost.rate + val_photos / cost.validation_rate)
-        features = ""
-        if cost.feature_bytes and (before is None or before.encoder != "frozen"):
-            size = cost.feature_bytes * (cost.views * photos + val_photos)
-            seconds += (cost.views * photos + val_photos) / cost.feature_rate
-            disk += size
-            features = f", features of {size / 1e9:.1f} GB"
-        shares = ", ".join(f"{name} {100 * share:.0f} %" for name, share in cost.shares.items())
-        lines.append(
-            f"{stage.name}: {cost.rate:.1f} photos/s ({shares or 'all in the decoder'}), "
-            f"validation {cost.validation_rate:.1f} photos/s, "
-            f"{cost.memory / 1e9:.1f} GB peak memory; "
-            f"{stage.epochs} epochs take {duration(seconds)}{features}"
-        )
-        hours += seconds / 3600
-        before = stage
-    lines.append(f"total: {duration(3600 * hours)}, {disk / 1e9:.1f} GB of cached features")
-    free = shutil.disk_usage(_cache_folder(config)).free
-    if disk > free:
-        faults.append(
-            f"data.cache: the features take {disk / 1e9:.1f} GB, but only {free / 1e9:.1f} GB are "
-            'free; name another folder, or set encoder = "trained" and frozen_layers = 1.0 in the '
-            "stages, which encodes photos in every epoch."
-        )
-    if config.wandb and find_spec("wandb") is None:
-        faults.append(f"wandb is {config.wandb!r}: pip install 'captioner[wandb]'")
-    return lines, faults
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return 0, or 1 with the reason on stderr."""
     parser = argparse.ArgumentParser(
@@ -279,6 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
         help="override a setting, as for training.train; may be repeated",
     )  # fmt: skip
+    parser.add_argument("--folder", type=Path, help="folder of the run (default: runs/NAME)")
     parser.add_argument("--device", default="auto", help="auto (the default), cpu, cuda, ...")
     parser.add_argument(
         "--steps", type=positive, default=20, help="steps to measure per stage (20)"
@@ -308,11 +281,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         train, val = load_photos(config)
         where = {"device": device, "steps": args.steps, "trace": args.profile}
         costs = list(rehearse(config, train=train, val=val, **where))
+        photos = args.photos or len(train.records)
         lines, faults = project(
             config,
             costs,
-            photos=args.photos or len(train.records),
+            captions=[len(record.captions) for record in islice(cycle(train.records), photos)],
             val_photos=args.val_photos or len(val.records),
+            folder=args.folder or Path("runs") / config.name,
         )
     except CaptionerError as error:
         print(f"error: {error}", file=sys.stderr)

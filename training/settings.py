@@ -167,6 +167,15 @@ class StageConfig:
     """Early stopping: end the stage after this many epochs without a better validation CIDEr-D; 0
     disables it."""
 
+    def count_epoch_steps(self, batches: int) -> int:
+        """Count the optimizer steps of an epoch of this many batches."""
+        return -(-batches // self.accumulate)
+
+    def count_steps(self, batches: int) -> int:
+        """Count the optimizer steps of the stage, of epochs of this many batches."""
+        steps = self.epochs * self.count_epoch_steps(batches)
+        return min(steps, self.max_steps or steps)
+
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
             raise ConfigError(

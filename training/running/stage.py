@@ -1,6 +1,5 @@
 """One stage of a run, ready to train: data loaders, objective, optimizer."""
 
-import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
@@ -83,12 +82,11 @@ def build_stage(
         teacher=load_teacher(config, stage, model=model, tokenizer=tokenizer),
         average=ranks.average,
     )
-    steps = stage.epochs * math.ceil(len(loader) / stage.accumulate)
     learner = Learner(
         model,
         build_objective(setup),
         stage,
-        steps=min(steps, stage.max_steps or steps),
+        steps=stage.count_steps(len(loader)),
         ranks=ranks,
         precision=config.precision,
         shard=config.shard,

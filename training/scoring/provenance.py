@@ -2,8 +2,10 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +47,30 @@ def describe_machine(device: "torch.device") -> str:
     return ", ".join(parts)
 
 
+def reset_peak_memory(device: "torch.device") -> bool:
+    """Let `peak_memory` start over; False where the system has no such thing."""
+    import torch  # noqa: PLC0415
+
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # man proc, since Linux 4.0
+    except OSError:
+        return False
+    return True
+
+
 def peak_memory(device: "torch.device") -> int:
     """Peak memory in bytes: of the GPU, or of this process on a CPU."""
     import torch  # noqa: PLC0415
 
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with suppress(OSError):  # not Linux
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+        if found := re.search(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE):
+            return 1024 * int(found[1])
     try:
         import resource  # noqa: PLC0415  # not on Windows
     except ImportError:
