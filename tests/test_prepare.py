@@ -423,3 +423,16 @@ def test_a_check_lists_all_damaged_archives(mine, capsys):
             for name in ("a.tar", "c.tar")
         ),
     ]
+
+
+def test_a_check_of_rows_that_cannot_be_used_prints_their_faults_alone(mine, capsys):
+    (mine / "captions.csv").write_text("image,caption\n0.jpg,a,b\n1.jpg\n")
+    assert prepare(mine, "--check") == 1
+    assert capsys.readouterr().err.replace(str(mine), "HERE").splitlines() == [
+        "error: 2 problems:",
+        *(
+            f"HERE/captions.csv, line {line}: the header has 2 columns, this row {columns}. Quote "
+            "captions that contain commas."
+            for line, columns in ((2, 3), (3, 1))
+        ),
+    ]
