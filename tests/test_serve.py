@@ -3,8 +3,6 @@
 import base64
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +18,6 @@ import pytest
 from PIL import Image
 
 from captioner import Captioner, __version__
-from captioner.cli import main
 
 SAMPLES = sorted((Path(__file__).parent.parent / "data" / "samples").glob("*.jpg"))
 CAT = next(path for path in SAMPLES if path.name == "cat.jpg").read_bytes()
@@ -381,43 +378,3 @@ def test_a_token_is_asked_of_all_and_the_network_is_not_served_without_one():
             "loaded": True,
             "in_flight": 0,
         }
-
-
-def test_a_model_that_cannot_be_loaded_is_an_error_before_the_service_starts(capsys):
-    assert main(["serve", "--port", "0", "--device", "tpu9"]) == 2
-    error = capsys.readouterr().err
-    assert error.startswith("captioner: device 'tpu9' cannot be used (")
-    assert error.endswith("; choose auto or cpu.\n")
-
-
-@pytest.mark.skipif(os.name != "posix", reason="signals as on POSIX")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_stops_the_service_once_requests_in_flight_are_answered(number, status, captioner):
-    with serving() as (url, process):
-        files = {"photo": ("large.jpg", CAT + bytes(2**21))}
-        assert httpx.post(f"{url}/caption", files=files, timeout=PATIENCE).status_code == 200
-        host, port = url.removeprefix("http://").split(":")
-        head = f"POST /caption HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(CAT)}\r\n\r\n"
-        with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
-            client.sendall(head.encode() + CAT[:-1])
-            while httpx.get(f"{url}/healthz").json()["in_flight"] != 1:
-                pass
-            process.send_signal(number)
-            while not refuses(host, int(port)):
-                pass
-            assert process.poll() is None
-            client.sendall(CAT[-1:])
-            answer = b"".join(iter(lambda: client.recv(2**16), b""))
-        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
-        told = json.loads(answer.partition(b"\r\n\r\n")[2])
-        assert told["caption"] == captioner.caption(CAT).text
-        out, err = process.communicate(timeout=PATIENCE)
-    assert (process.returncode, out, err) == (status, "[] []\n", "")
-
-
-def refuses(host: str, port: int) -> bool:
-    try:
-        socket.create_connection((host, port), timeout=PATIENCE).close()
-    except (ConnectionRefusedError, ConnectionResetError):
-        return True
-    return False

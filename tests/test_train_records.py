@@ -1,6 +1,7 @@
 """What a run leaves behind: curves, and checkpoints that tell where they come from."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -64,3 +65,16 @@ def test_curves_and_overlays_are_written_for_tensorboard(captions, monkeypatch):
     assert len(shown) == 4
     assert set(shown) < set(captions)
     assert [picture.step for picture in events.Images(shown[0])] == [2, 4, 6, 8, 10]
+
+
+def test_people_read_scores_times_100_and_programs_as_they_are(captions, capsys):
+    best = train(ONE_STAGE)["progress"]["best"]
+    assert capsys.readouterr().out == (
+        f"best validation CIDEr {100 * best:.1f}: runs/smoke/best.safetensors\n"
+    )
+    last = json.loads(Path("runs/smoke/metrics.jsonl").read_text().splitlines()[-1])
+    assert 0 < last["val/Bleu_4"] < 1
+    assert (
+        f"  all 2/2  CIDEr {100 * last['val/CIDEr']:.1f}  BLEU-4 {100 * last['val/Bleu_4']:.1f}  "
+        f"loss {last['val/loss']:.3f}  perplexity {last['val/perplexity']:.1f}  "
+    ) in Path("runs/smoke/log.txt").read_text()
