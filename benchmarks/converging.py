@@ -23,7 +23,7 @@ from pathlib import Path
 from benchmarks.command import command
 from captioner.checkpoint.shipped import find_checkpoint
 from captioner.cli.options import positive
-from training.report.run_files import Points, read_run
+from training.report.run_files import Points, read_curves, read_run
 
 WAYS = {
     "plain": [],
@@ -86,18 +86,10 @@ def train(way: str, settings: Path, folder: Path) -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     if way == "killed, and gone on":
         with subprocess.Popen([*python, *words], env=environment) as process:
-            while len(_curve(folder)) < 3 and process.poll() is None:
+            while len(read_curves(folder).get("train/loss", ())) < 3 and process.poll() is None:
                 time.sleep(0.2)
             process.send_signal(signal.SIGKILL)
     subprocess.run([*python, *words], env=environment, check=True)
-
-
-def _curve(folder: Path, name: str = "train/loss") -> Points:
-    """Return the points of a curve written so far."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    points = [json.loads(line) for line in lines]
-    return [(point["step"], point[name]) for point in points if name in point]
 
 
 @command
@@ -140,7 +132,8 @@ def main() -> int:
         own = folder / way.replace(", ", "-").replace(" ", "-")
         shutil.rmtree(own, ignore_errors=True)
         train(way, settings, own)
-        curves[way], ends[way] = _curve(own), read_run(own).history[-1]["loss"]
+        run = read_run(own)
+        curves[way], ends[way] = run.curves["train/loss"], run.history[-1]["loss"]
     plain = dict(curves["plain"])
     titles = ("loss at the end", "curve apart by", "validation loss", "apart by")
     print(f"{'':22}" + "".join(f"{title:>16}" for title in titles))

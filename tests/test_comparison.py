@@ -52,8 +52,8 @@ def test_charts_show_the_same_scale_as_tables():
         assert re.findall("<title>(.*?)</title>", page)[0] == "583.6 at 4"
         assert {"54.32 at 4", "2.345 at 4"} < set(re.findall("<title>(.*?)</title>", page))
     assert "<td class='n'>583.6</td>" in together
-    without_events = ToyRun("one", [entry(1, 5.8361)], {})
-    assert "583.6 at 1" in write_curves(without_events)
+    without_curves = ToyRun("one", [entry(1, 5.8361)], {})
+    assert "583.6 at 1" in write_curves(without_curves)
 
 
 def test_the_table_for_a_paper_is_rounded_names_its_scale_and_runs_no_formula():

@@ -15,7 +15,7 @@ from shapes import write_shapes
 from captioner.errors import DataError
 from training.report.__main__ import main
 from training.report.figures import draw_lengths, draw_lines, draw_reliability, ticks
-from training.report.run_files import read_run
+from training.report.run_files import read_curves, read_run
 from training.train import main as train
 
 SMOKE = Path(__file__).parent / "smoke.toml"
@@ -175,7 +175,7 @@ def test_photos_may_lie_elsewhere(run, trained, tmp_path, monkeypatch):
 def test_a_run_that_has_hardly_begun_has_a_page(run):
     for checkpoint in run.glob("*.safetensors"):
         checkpoint.unlink()
-    shutil.rmtree(run / "tensorboard")
+    (run / "metrics.jsonl").unlink()
     lines = (run / "log.txt").read_text().splitlines(keepends=True)
     (run / "log.txt").write_text("".join(lines[:2]))
     page = make(run)
@@ -184,8 +184,16 @@ def test_a_run_that_has_hardly_begun_has_a_page(run):
     assert "No points yet." in page.text
 
 
-def test_without_events_the_checkpoints_history_is_drawn(run):
-    shutil.rmtree(run / "tensorboard")
+def test_a_line_being_written_and_values_that_are_no_numbers_are_left_out(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text(
+        '{"step": 1, "time": 0.5, "train/loss": 2.5}\n'
+        '{"step": 2, "time": 1.5, "train/loss": null}\n{"step": 3, "ti'
+    )
+    assert read_curves(tmp_path) == {"train/loss": [(1, 2.5)]}
+
+
+def test_without_curves_the_checkpoints_history_is_drawn(run):
+    (run / "metrics.jsonl").unlink()
     page = make(run, "--no-measure", "--photos", "0")
     assert page.tags.count("svg") == 4
     assert page.text.count("validations") == 4  # under the axes

@@ -26,7 +26,7 @@ def write_curves(record: RunFiles) -> str:
     charts = []
     for name, title in _VALIDATION.items():
         line, label, marks = record.curve(f"val/{name}"), "steps", ends
-        if not line:  # without TensorBoard's events: history of the checkpoint
+        if not line:  # metrics.jsonl is missing: history of the checkpoint
             history = enumerate(record.history, start=1)
             line = [(n, for_people(name, entry[name])) for n, entry in history if name in entry]
             label, marks = "validations", []

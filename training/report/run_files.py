@@ -164,7 +164,7 @@ def read_run(folder: Path) -> RunFiles:
         folder=folder,
         checkpoint=checkpoint,
         header=read_header(latest) if latest else None,
-        curves=_read_curves(folder / "tensorboard"),
+        curves=read_curves(folder),
         log=log,
         evaluation=_read_json(folder / EVALUATION),
         grounding=_read_json(folder / GROUNDING),
@@ -178,21 +178,19 @@ def _read_log(path: Path) -> list[tuple[datetime, str]]:
     return [(datetime.fromisoformat(m[1]), m[2]) for m in found if m]
 
 
-def _read_curves(folder: Path) -> dict[str, Points]:
-    """Read TensorBoard's event files; empty without files or without TensorBoard."""
-    if not folder.is_dir() or not any(folder.iterdir()):
-        return {}
-    try:
-        from tensorboard.backend.event_processing.event_accumulator import (  # noqa: PLC0415
-            EventAccumulator,
-        )
-    except ImportError:
-        return {}
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
-    return {
-        name: [(event.step, event.value) for event in events.Scalars(name)]
-        for name in events.Tags()["scalars"]
-    }
+def read_curves(folder: Path) -> dict[str, Points]:
+    """Read the curves of a run from its metrics.jsonl; empty without one."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else []
+    curves: dict[str, Points] = {}
+    for line in lines:
+        if line.endswith("\n"):  # the last one may be being written
+            point = json.loads(line)
+            step, _ = point.pop("step"), point.pop("time")
+            for name, value in point.items():
+                if value is not None:  # NaN
+                    curves.setdefault(name, []).append((step, value))
+    return curves
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
