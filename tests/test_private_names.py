@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,6 +86,15 @@ def test_weights_are_packed_only_where_pytorch_has_what_packs_them(place, name, 
     owner = packing if place == "Tensor" else torch.ops
     monkeypatch.setattr(owner, place, rest)
     assert packing.pack(network) is network
+
+
+@pytest.mark.parametrize("name", ["_python_dispatch", "_pytree"])
+def test_a_benchmark_does_not_start_without_what_counts_its_tensors(name, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.delitem(sys.modules, "benchmarks.growth", raising=False)
+    monkeypatch.setitem(sys.modules, f"torch.utils.{name}", None)
+    with pytest.raises(ImportError, match=name):
+        import_module("benchmarks.growth")
 
 
 def test_an_encoder_whose_patches_timm_does_not_describe_is_the_same(monkeypatch):

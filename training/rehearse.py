@@ -18,6 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, cast
@@ -25,7 +26,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.profiler import profile
-from torch.utils._pytree import tree_leaves
 
 from captioner.cli.options import positive
 from captioner.durable import check_writable
@@ -221,10 +221,19 @@ def _folder_bytes(learner: Learner, *, keep: int) -> int:
     state_dict = learner.eval_model.state_dict()
     weights = {x.data_ptr(): x for x in state_dict.values()}.values()  # tied ones once
     half = sum(x.nbytes // 2 if x.is_floating_point() and x.ndim > 1 else x.nbytes for x in weights)
-    states = tree_leaves([part.state_dict() for part in learner.parts.values()])
-    storages = [x.untyped_storage() for x in states if isinstance(x, Tensor)]
-    state = sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
-    return 2 * half + sum(x.nbytes for x in weights) + (keep + 1) * state
+    state = _Measured()
+    torch.save([part.state_dict() for part in learner.parts.values()], state)
+    return 2 * half + sum(x.nbytes for x in weights) + (keep + 1) * state.size
+
+
+class _Measured(BytesIO):
+    """A file whose size is counted, and whose content is dropped."""
+
+    size = 0
+
+    def write(self, content: Any, /) -> int:
+        self.size += memoryview(content).nbytes
+        return memoryview(content).nbytes
 
 
 @contextmanager

@@ -1,7 +1,5 @@
 """Images of text: pages, code, tables, user interfaces, logos."""
 
-from pathlib import Path
-
 from PIL import Image, ImageDraw
 
 from training.nonphotos.canvas import (
@@ -16,7 +14,19 @@ from training.nonphotos.canvas import (
     words,
 )
 
-_SOURCES = sorted(Path(__file__).parent.parent.glob("*.py"))
+_STATEMENTS = (
+    "def {}({}, {}):",
+    "class {}({}):",
+    "    for {} in {}({}):",
+    "        if {} not in {}:",
+    "            {}.append({}[{}])",
+    "    {} = {} + 2 * {}",
+    '    {}["{}"] = {}',
+    "    # {} {} {}",
+    "    return {}.{}({})",
+    "import {}.{}",
+    "",
+)
 
 
 def page(random: Random) -> Image.Image:
@@ -53,13 +63,10 @@ def code(random: Random) -> Image.Image:
     draw = ImageDraw.Draw(image)
     size = int(random.integers(9, 22))
     face = font(random, size, MONO)
-    lines = _SOURCES[random.integers(len(_SOURCES))].read_text(encoding="utf-8").splitlines()
-    first = int(random.integers(max(1, len(lines) - 10)))
     colours = [colour(random, *((0, 160) if sum(ground) > 380 else (120, 256))) for _ in range(4)]
-    for row, line in enumerate(lines[first:]):
-        top = 6 + int(1.3 * size * row)
-        if top > image.height:
-            break
+    for top in range(6, image.height, int(1.3 * size)):
+        statement = _STATEMENTS[random.integers(len(_STATEMENTS))]
+        line = statement.format(*(word(random) for _ in range(3)))
         left = 8.0 + 0.6 * size * (len(line) - len(line.lstrip()))
         for part in line.split():
             shade = ink if random.random() < 0.5 else colours[random.integers(4)]
