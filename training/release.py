@@ -56,11 +56,12 @@ def release(
             network cannot be exported.
     """
     check_writable(folder / (name or ""), folder=True, option="--folder")
-    model, header = load_checkpoint(find_checkpoint(str(checkpoint)))
+    path = find_checkpoint(str(checkpoint))
+    model, header = load_checkpoint(path)
     if attention == "evidence" and not model.decoder.has_evidence:
         raise ConfigError(f"{checkpoint} does not support --attention evidence; leave it out.")
     with TemporaryDirectory() as trial:  # what cannot be exported fails before the measuring
-        export_onnx(find_checkpoint(str(checkpoint)), Path(trial))
+        export_onnx(path, Path(trial))
     captions, report = evaluate(
         checkpoint,
         annotations=annotations,

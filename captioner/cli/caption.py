@@ -16,6 +16,7 @@ from captioner.cli.options import (
     add_model_options,
     add_search_options,
     choose_search,
+    explain_option,
     find_models,
     load_captioner,
     positive,
@@ -26,7 +27,6 @@ from captioner.config import AttentionConfig, AttentionMethod
 from captioner.durable import explained
 from captioner.errors import ConfigError, ImageError
 from captioner.interchange import portable
-from captioner.schema import explain
 
 if TYPE_CHECKING:
     from captioner.config import SearchConfig
@@ -103,14 +103,14 @@ def add_parser(commands: Subcommands) -> None:
 def _add_view_options(parser: argparse.ArgumentParser) -> None:
     """Add which of the model's attention is shown."""
     view = parser.add_argument_group("attention", "The maps that overlays and JSON contain.")
-    texts = {name: text.replace("`", "") for name, text in explain(AttentionConfig).items()}
     view.add_argument(
         "--attention",
         choices=get_args(AttentionMethod),
-        help=texts["method"] + " The default comes from the checkpoint.",
+        help=f"{explain_option(AttentionConfig, 'method')}. The default comes from the checkpoint.",
     )
-    view.add_argument("--layer", type=int, metavar="N", help=texts["layer"])
-    view.add_argument("--head", type=int, metavar="N", help=texts["head"])
+    for name in ("layer", "head"):
+        text = explain_option(AttentionConfig, name)
+        view.add_argument(f"--{name}", type=int, metavar="N", help=text)
     view.add_argument(
         "--style",
         choices=("heat", "spotlight"),

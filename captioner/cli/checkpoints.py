@@ -6,6 +6,7 @@ import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from captioner.checkpoint.metrics import METRICS
 from captioner.cli.options import Subcommands, add_command
 
 if TYPE_CHECKING:
@@ -78,6 +79,5 @@ def _format_result(result: Any) -> str:
 def _format_number(name: str, value: Any) -> str:
     if not isinstance(value, float):
         return f"{name} {value}"
-    if name.upper().startswith(("BLEU", "METEOR", "ROUGE", "CIDER", "SPICE")):
-        return f"{name.replace('Bleu', 'BLEU').replace('_', '-')} {100 * value:.1f}"
-    return f"{name} {value:.3f}"
+    name = METRICS.get(name, name)
+    return f"{name} {100 * value:.1f}" if name in METRICS.values() else f"{name} {value:.3f}"

@@ -127,8 +127,7 @@ def add_settings(
     known, kinds = {f.name: f for f in fields(SearchConfig)}, get_type_hints(SearchConfig)
     for name in names:
         method = known[name].metadata.get("needs", {}).get("method")
-        text = explain(SearchConfig)[name].replace("%", "%%").removesuffix(".")
-        text = text[0].lower() + text[1:]
+        text = explain_option(SearchConfig, name)
         how: dict[str, Any] = {"help": f"({method}) {text}" if method else text}
         kind, choices = get_origin(kinds[name]) or kinds[name], get_args(kinds[name])
         if kind is Literal:
@@ -142,6 +141,12 @@ def add_settings(
             how["help"] = argparse.SUPPRESS
         flag = "search" if name == "method" else name.replace("_", "-")
         parser.add_argument(f"--{flag}", dest=name, **how)
+
+
+def explain_option(settings: type, name: str) -> str:
+    """Return the explanation of a setting as the help of an option."""
+    text = explain(settings)[name].replace("%", "%%").removesuffix(".")
+    return text[0].lower() + text[1:]
 
 
 def choose_search(header: "Header", args: argparse.Namespace) -> SearchConfig:

@@ -81,8 +81,8 @@ class Meter:
             f"{rate:.1f} photos/s"
         )
 
-    def _mean(self, steps: Sequence[Tensor], *, step: int) -> Mapping[str, float]:
-        numbers = torch.stack(list(steps)).mean(dim=0)
+    def _mean(self, steps: list[Tensor], *, step: int) -> Mapping[str, float]:
+        numbers = torch.stack(steps).mean(dim=0)
         measure, objective, norm = self._ranks.mean(numbers).tolist()
         if not all(map(math.isfinite, (measure, objective, norm))):
             set_it = "" if self._clip else "set "

@@ -1,4 +1,4 @@
-"""Settings of a run that do nothing, beyond those that a stage refuses by itself."""
+"""Refuses settings without effect, beyond those that each stage checks itself."""
 
 from dataclasses import fields
 from typing import Any

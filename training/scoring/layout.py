@@ -3,14 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from captioner.checkpoint.metrics import METRICS
 from training.metrics import SCORES
 
 NAMES = {
-    **{f"Bleu_{n}": f"BLEU-{n}" for n in range(1, 5)},
-    "METEOR": "METEOR",
-    "ROUGE_L": "ROUGE-L",
-    "CIDEr": "CIDEr",
-    "SPICE": "SPICE",
+    **METRICS,
     "CLIPScore": "CLIPScore",
     "RefCLIPScore": "RefCLIPScore",
     "best_CIDEr": "best CIDEr (oracle)",

@@ -9,18 +9,7 @@ from typing import Any
 from captioner.checkpoint.header import Header
 from captioner.checkpoint.hub.backbones import name_of
 from captioner.checkpoint.hub.fetch import import_hub
-
-_METRICS = {
-    "Bleu_1": ("bleu", "BLEU-1"),
-    "Bleu_2": ("bleu", "BLEU-2"),
-    "Bleu_3": ("bleu", "BLEU-3"),
-    "Bleu_4": ("bleu", "BLEU-4"),
-    "METEOR": ("meteor", "METEOR"),
-    "ROUGE_L": ("rouge", "ROUGE-L"),
-    "CIDEr": ("cider", "CIDEr"),
-    "SPICE": ("spice", "SPICE"),
-}
-"""Type and name of each metric on the hub; other scores are omitted."""
+from captioner.checkpoint.metrics import METRICS
 
 _TASK = "image-to-text"
 # Links into our repository lead nowhere on the hub.
@@ -122,16 +111,15 @@ def _results(scores: dict[str, Any], hub: Any) -> Iterator[Any]:
             "images": report.get("images"),
         }
         for metric, value in numbers.items():
-            if metric in _METRICS and isinstance(value, float):
-                kind, shown = _METRICS[metric]
+            if metric in METRICS and isinstance(value, float):
                 yield hub.EvalResult(
                     task_type=_TASK,
                     task_name="Image captioning",
                     dataset_type=dataset,
                     dataset_name=dataset,
                     dataset_split=name if plain else report.get("split", name),
-                    metric_type=kind,
-                    metric_name=shown,
+                    metric_type=METRICS[metric].partition("-")[0].lower(),
+                    metric_name=METRICS[metric],
                     metric_value=round(100 * value, 2),
                     metric_args={k: v for k, v in settings.items() if v is not None} or None,
                 )
